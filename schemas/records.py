@@ -1,0 +1,283 @@
+"""The records on Bluetick's topics, as msgspec structs.
+
+Times are integers, Unix milliseconds UTC, and end in `_at`. Phone numbers are digits without `+`.
+A field that is unknown is absent, never "" or 0: `None` here is a field left out on the wire.
+"""
+
+from typing import Any, Literal
+from urllib.parse import quote
+
+from msgspec import Struct
+
+Direction = Literal["outbound", "inbound", "unknown"]
+Status = Literal[
+    "queued",
+    "sending",
+    "sent",
+    "delivered",
+    "read",
+    "played",
+    "rejected",
+    "undelivered",
+    "failed",
+    "expired",
+    "deleted",
+    "unknown",
+]
+Verdict = Literal["advanced", "late", "contradiction", "recovered", "aside", "duplicate", "refined"]
+
+STATE_VERSION = 1
+
+
+class RawOrigin(Struct, frozen=True, order=True):
+    """Where a record comes from: the raw body's coordinates and the item's number within it."""
+
+    topic: str
+    partition: int
+    offset: int
+    index: int
+
+
+class Reason(Struct, frozen=True, omit_defaults=True):
+    """Why a status is what it is, in the provider's own code and words."""
+
+    code: str | None = None
+    text: str | None = None
+
+
+class Billing(Struct, frozen=True, omit_defaults=True):
+    """What the provider says it charged; prices are decimal strings by currency code."""
+
+    sender: str | None = None
+    mcc: str | None = None
+    mnc: str | None = None
+    parts: int | None = None
+    prices: dict[str, str] = {}
+
+
+class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind"):
+    """What every observation carries, whatever it observed."""
+
+    message_key: str
+    provider: str
+    account: str
+    channel: str
+    gateway: str
+    received_at: int
+    raw: RawOrigin
+    message_id: str | None = None
+    recipient: str | None = None
+    occurred_at: int | None = None
+    payload: Any = None
+    content: dict[str, Any] | None = None
+    replay: str | None = None
+
+
+class StatusObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
+    """One report by a provider that a message has some status; it may repeat."""
+
+    status: Status
+    provider_status: str
+    direction: Direction = "unknown"
+    request_id: str | None = None
+    recipient_index: int | None = None
+    viewer: str | None = None
+    reason: Reason | None = None
+    billing: Billing | None = None
+
+
+class InboundObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True, tag="inbound"):
+    """One message or reply from a person; it may repeat.
+
+    `message_key` is its own identity. A reply also names the outbound message in `in_reply_to`.
+    """
+
+    in_reply_to: str | None = None
+    request_id: str | None = None
+    sender: str | None = None
+
+
+Observation = StatusObservation | InboundObservation
+
+
+class StatusRecord(StatusObservation, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
+    """On `statuses`: each new fact once, its verdict, and the message's status after it."""
+
+    verdict: Verdict
+    message_status: Status | None = None
+
+
+class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One status a message is known to have had, as the earliest observation of it told."""
+
+    status: Status
+    provider_status: str
+    received_at: int
+    raw: RawOrigin
+    occurred_at: int | None = None
+    reason: Reason | None = None
+    replay: str | None = None
+
+
+class Ladder(Struct, omit_defaults=True, kw_only=True):
+    """The facts of one attempt or one viewer, by fact key, and the status they amount to."""
+
+    status: Status
+    facts: dict[str, Fact]
+
+
+class Attempt(Ladder, omit_defaults=True, kw_only=True):
+    """One gateway's try at delivering the message."""
+
+    channel: str
+    billing: Billing | None = None
+
+
+class Reply(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An inbound message seen under this key; the text itself is on the `inbound` topic."""
+
+    received_at: int
+    raw: RawOrigin
+    occurred_at: int | None = None
+    replay: str | None = None
+
+
+class Contradiction(Struct, frozen=True, order=True):
+    """A failure reported by a gateway that also reported delivery."""
+
+    gateway: str
+    failure: str
+    evidence: str
+
+
+class MessageState(Struct, omit_defaults=True, kw_only=True):
+    """On `messages`: all that is known of one message, a function of the set of its observations.
+
+    `attempts` is by gateway. `viewers` is by viewer, then gateway, and `audience` counts the
+    viewers that reached at least each rung: a viewer never moves the message's own `status`.
+    `inbound` holds the inbound messages recorded under this key (a reply, or the message itself)
+    by their own message key. `described_at` tells how old each descriptive field is, as "field" or
+    "billing/<gateway>": the newest wins.
+    """
+
+    message_key: str
+    version: int
+    provider: str
+    account: str
+    first_seen_at: int
+    updated_at: int
+    message_id: str | None = None
+    request_id: str | None = None
+    recipient_index: int | None = None
+    direction: Direction = "unknown"
+    recipient: str | None = None
+    status: Status | None = None
+    attempts: dict[str, Attempt] = {}
+    viewers: dict[str, dict[str, Ladder]] = {}
+    audience: dict[str, int] = {}
+    billing: Billing | None = None
+    payload: Any = None
+    content: dict[str, Any] | None = None
+    inbound: dict[str, Reply] = {}
+    replied_at: int | None = None
+    contradictions: list[Contradiction] = []
+    described_at: dict[str, int] = {}
+
+
+class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The fact behind an event: a status of a gateway (and viewer), or a reply by its own key."""
+
+    received_at: int
+    occurred_at: int | None = None
+    status: Status | None = None
+    provider_status: str | None = None
+    gateway: str | None = None
+    reason: Reason | None = None
+    reply: str | None = None
+
+
+class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event"):
+    """What every derived event carries."""
+
+    message_key: str
+    cause: Cause
+    raw: RawOrigin
+    replay: str | None = None
+
+
+class Advanced(
+    _Event, frozen=True, omit_defaults=True, kw_only=True, tag="advanced", rename={"from_": "from"}
+):
+    """The message's status moved on; `elapsed_ms` counts from its first fact."""
+
+    to: Status
+    from_: Status | None = None
+    elapsed_ms: int | None = None
+
+
+class Recovered(
+    _Event, frozen=True, omit_defaults=True, kw_only=True, tag="recovered", rename={"from_": "from"}
+):
+    """Delivery was reported by a gateway that had reported a failure."""
+
+    to: Status
+    from_: Status | None = None
+    elapsed_ms: int | None = None
+
+
+class Late(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="late"):
+    """A status was recorded that the message had already passed; `current` is unchanged."""
+
+    current: Status | None = None
+
+
+class Contradicted(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="contradicted"):
+    """A failure arrived after evidence of delivery by the same gateway; the status stays."""
+
+    current: Status | None = None
+    evidence: Status
+
+
+class FellBack(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="fell_back"):
+    """A further gateway was tried for the same message."""
+
+    gateway: str
+    earlier: list[str]
+
+
+class Replied(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="replied"):
+    """Someone answered the message; `elapsed_ms` counts from its first fact, if one is known."""
+
+    elapsed_ms: int | None = None
+
+
+Event = Advanced | Recovered | Late | Contradicted | FellBack | Replied
+
+
+def message_key(provider: str, account: str | None, message_id: str) -> str:
+    """`provider/account/message_id`; the account is `-` if there is none.
+
+    Only the account is quoted: with provider and account free of `/`, the key splits one way.
+    """
+    return f"{provider}/{quote(account, safe=' :@+') if account else '-'}/{message_id}"
+
+
+def home_key(observation: Observation) -> str:
+    """The message key whose state owns the observation, and whose task publishes it.
+
+    A reply that has no id from its provider lives with the outbound message it answers.
+    """
+    if (
+        isinstance(observation, InboundObservation)
+        and observation.in_reply_to is not None
+        and observation.message_id is None
+    ):
+        return observation.in_reply_to
+    return observation.message_key
+
+
+def record_keys(observation: Observation) -> tuple[str, ...]:
+    """The Kafka keys under which an observation is published: its home, and whom it answers."""
+    home = home_key(observation)
+    answered = getattr(observation, "in_reply_to", None)
+    return (home,) if answered in (None, home) else (home, answered)

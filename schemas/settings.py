@@ -1,0 +1,108 @@
+"""Settings: environment variables `BLUETICK_*`, read once at the start, each with its default."""
+
+import os
+import ssl
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.problem import Problem
+from schemas.topics import MAX_BODY, Topics
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Settings(BaseSettings):
+    """Every setting of every service; the description of each is what the documentation shows."""
+
+    model_config = SettingsConfigDict(env_prefix="BLUETICK_", frozen=True)
+
+    kafka: str = Field("127.0.0.1:9092", description="Kafka's bootstrap addresses, host:port,…")
+    namespace: str = Field(
+        "bluetick", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="prefix of topics and groups"
+    )
+    partitions: int = Field(6, ge=1, le=1000, description="partitions of every topic")
+    replication: int | None = Field(
+        None, ge=1, description="copies of every partition; default: 3, or as many as brokers"
+    )
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to Kafka"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how to log in, for SASL"
+    )
+    username: str | None = Field(None, description="who to log in as, for SASL")
+    password: SecretStr | None = Field(None, description="the password, for SASL")
+    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="what our own modules log; libraries never log below WARNING"
+    )
+
+    host: str = Field("127.0.0.1", description="the address ingest and health listen on")
+    port: int = Field(8080, ge=0, le=65535, description="ingest's port")
+    allow_unauthenticated: bool = Field(
+        default=False,
+        description="let ingest take unproven webhooks on an address others can reach",
+    )
+    max_body: int = Field(MAX_BODY, ge=1, le=MAX_BODY, description="largest body, in bytes")
+    receive_deadline: float = Field(10.0, gt=0, description="seconds a body may take to arrive")
+    publish_deadline: float = Field(4.0, gt=0, description="seconds until 503 if Kafka is silent")
+    max_in_flight: int = Field(2000, ge=1, description="requests waiting for Kafka before 503")
+    max_in_flight_bytes: int = Field(
+        64 * 1024 * 1024, ge=MAX_BODY, description="bytes waiting for Kafka before 503"
+    )
+
+    data: Path = Field(Path("data"), description="where the tracker keeps its store")
+    normalise_health_port: int = Field(8081, ge=0, le=65535, description="health and metrics")
+    track_health_port: int = Field(8082, ge=0, le=65535, description="health and metrics")
+    session_timeout: float = Field(30.0, ge=6, description="seconds until a silent worker is out")
+    transaction_timeout: float = Field(15.0, ge=5, description="seconds a transaction may last")
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.namespace)
+
+    def kafka_options(self) -> dict[str, Any]:
+        """What every aiokafka client is told: where Kafka is and how to prove oneself."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.kafka.split(","),
+            "security_protocol": self.security,
+        }
+        if self.security.startswith("SASL"):
+            options |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password.get_secret_value() if self.password else None,
+            }
+        if self.security.endswith("SSL"):
+            options["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
+        return options
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; command line options, where given (not None), win over the environment."""
+    _refuse_unknown()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise Problem("; ".join(_explain(detail) for detail in error.errors())) from None
+
+
+def _refuse_unknown() -> None:
+    """A misspelt setting would otherwise be silently its default."""
+    known = {f"BLUETICK_{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(
+        name for name in os.environ if name.startswith("BLUETICK_") and name not in known
+    )
+    if unknown:
+        raise Problem(f"there is no setting {', '.join(unknown)}; see docs/settings.md")
+
+
+def _explain(detail: Any) -> str:
+    name = str(detail["loc"][0])
+    shown = "" if name == "password" else f" {detail['input']!r}"
+    return f"the setting BLUETICK_{name.upper()}{shown} is not valid: {detail['msg']}"

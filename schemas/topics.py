@@ -1,0 +1,122 @@
+"""The topics: their names, partitioning and broker settings, as data."""
+
+from dataclasses import dataclass
+from zlib import crc32
+
+PROVIDERS = ("smsmanager", "whapi")
+
+_DAY = 24 * 3600 * 1000
+_MiB = 1024 * 1024
+
+# A provider may repeat itself for a week and start a fallback after 30 days: see design, timers.
+STATE_TTL_DAYS = 45
+
+# A body, with its headers, must fit the broker's default of 1 MiB for one message.
+MAX_BODY = 900 * 1024
+
+# The largest observation: what is larger once it is written out becomes a dead letter.
+MAX_OBSERVATION = 2 * _MiB - 64 * 1024
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """One topic as it should be on the broker; `config` holds broker settings as strings."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topic names of one namespace."""
+
+    namespace: str = "bluetick"
+
+    def raw(self, provider: str) -> str:
+        return f"{self.namespace}.raw.{provider}"
+
+    @property
+    def raw_topics(self) -> tuple[str, ...]:
+        return tuple(self.raw(provider) for provider in PROVIDERS)
+
+    def provider_of(self, raw_topic: str) -> str:
+        """The provider whose bodies a raw topic holds."""
+        return raw_topic.removeprefix(f"{self.namespace}.raw.")
+
+    @property
+    def observations(self) -> str:
+        return f"{self.namespace}.observations"
+
+    @property
+    def statuses(self) -> str:
+        return f"{self.namespace}.statuses"
+
+    @property
+    def events(self) -> str:
+        return f"{self.namespace}.events"
+
+    @property
+    def messages(self) -> str:
+        return f"{self.namespace}.messages"
+
+    @property
+    def inbound(self) -> str:
+        return f"{self.namespace}.inbound"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.namespace}.dead-letters"
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (
+            *self.raw_topics,
+            self.observations,
+            self.statuses,
+            self.events,
+            self.messages,
+            self.inbound,
+            self.dead_letters,
+        )
+
+    def group(self, service: str) -> str:
+        """The consumer group of a service, `normalise` or `track`."""
+        return f"{self.namespace}.{service}"
+
+    def transactional_id(self, partition: int) -> str:
+        """The tracker's fencing token: one a partition, whoever owns it (design, section 5)."""
+        return f"{self.namespace}.track.{partition}"
+
+    def specs(self, partitions: int) -> list[TopicSpec]:
+        """Every topic of the namespace, with `partitions` partitions each."""
+        return [
+            *(TopicSpec(name, partitions, _kept(days=30)) for name in self.raw_topics),
+            # An observation wraps part of a body in a record of ours, so it may be larger than it.
+            TopicSpec(self.observations, partitions, _kept(days=7, largest=2 * _MiB)),
+            TopicSpec(self.statuses, partitions, _kept(days=30, largest=2 * _MiB)),
+            TopicSpec(self.events, partitions, _kept(days=30)),
+            TopicSpec(self.messages, partitions, _state()),
+            TopicSpec(self.inbound, partitions, _kept(days=30, largest=2 * _MiB)),
+            TopicSpec(self.dead_letters, partitions, _kept(days=90)),
+        ]
+
+
+def _kept(*, days: int, largest: int | None = None) -> dict[str, str]:
+    config = {"cleanup.policy": "delete", "retention.ms": str(days * _DAY)}
+    return config if largest is None else config | {"max.message.bytes": str(largest)}
+
+
+def _state() -> dict[str, str]:
+    """State is compacted, kept past its time to live, and may hold thousands of viewers."""
+    return {
+        "cleanup.policy": "compact,delete",
+        "retention.ms": str((STATE_TTL_DAYS + 1) * _DAY),
+        "delete.retention.ms": str(7 * _DAY),
+        "max.message.bytes": str(8 * _MiB),
+    }
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """The partition of a keyed record: `crc32(key) % partitions`, the same on every topic."""
+    return crc32(key.encode()) % partitions

@@ -1,0 +1,100 @@
+"""The raw webhook, as it crosses from ingest to normalise: the body verbatim, the rest in headers.
+
+The headers are CloudEvents 1.0 in Kafka's binary mode, plus `http-method`, `http-path` (what
+followed the source, with the query string) and the sender's own headers on an allow-list.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
+
+Headers = Sequence[tuple[str, bytes]]
+
+_SOURCE_PREFIX = "/webhooks/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawWebhook:
+    """One webhook as its sender sent it.
+
+    `path` is what followed the source in the URL, with the query string; `headers` holds the kept
+    headers, with lower-case names; `received_at` is Unix milliseconds.
+    """
+
+    id: str
+    source: str
+    provider: str
+    body: bytes
+    received_at: int
+    method: str = "POST"
+    path: str = ""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:
+    """The Kafka headers of a raw record."""
+    texts = [
+        *cloud_event(
+            type_="bluetick.webhook.received",
+            id_=webhook.id,
+            source=_SOURCE_PREFIX + webhook.source,
+            time=webhook.received_at,
+            content_type=webhook.content_type,
+        ),
+        ("http-method", webhook.method),
+        ("http-path", webhook.path),
+        *webhook.headers.items(),
+    ]
+    return [(name, value.encode()) for name, value in texts]
+
+
+def from_record(
+    provider: str, body: bytes | None, headers: Iterable[tuple[str, bytes]], timestamp: int
+) -> RawWebhook:
+    """Read a raw record back.
+
+    What a header does not say is taken from the record: bodies put on a raw topic by hand, with no
+    headers at all, are webhooks too. `timestamp` is the record's own, in Unix milliseconds.
+    """
+    texts = {name: value.decode("utf-8", "replace") for name, value in headers}
+    return RawWebhook(
+        id=texts.get("ce_id", ""),
+        source=texts.get("ce_source", provider).removeprefix(_SOURCE_PREFIX),
+        provider=provider,
+        body=body or b"",
+        received_at=_from_iso(texts.get("ce_time")) or timestamp,
+        method=texts.get("http-method", "POST"),
+        path=texts.get("http-path", ""),
+        content_type=texts.get("content-type", "application/json"),
+        headers={name: texts[name] for name in KEPT_HEADERS & texts.keys()},
+    )
+
+
+def cloud_event(
+    *, type_: str, id_: str, source: str, time: int, content_type: str = "application/json"
+) -> list[tuple[str, str]]:
+    """CloudEvents 1.0 attributes as Kafka header texts (Kafka protocol binding, binary mode)."""
+    return [
+        ("ce_specversion", "1.0"),
+        ("ce_id", id_),
+        ("ce_source", source),
+        ("ce_type", type_),
+        ("ce_time", to_iso(time)),
+        ("content-type", content_type),
+    ]
+
+
+def to_iso(time: int) -> str:
+    """RFC 3339 with milliseconds, UTC, of Unix milliseconds."""
+    moment = datetime.fromtimestamp(time / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _from_iso(text: str | None) -> int | None:
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000) if text else None
+    except (ValueError, OverflowError):
+        return None
