@@ -1,0 +1,1 @@
+"""Kafka in, Kafka out: normalise raw webhooks, track the lifecycle of each message."""

@@ -1,0 +1,188 @@
+"""Tracking: a message's state and one more observation give its next state and what to publish.
+
+Pure. An observation reaches the tracker under the key of the message whose state owns it and, if it
+answers another message, once more under that one's key: see `schemas.records.record_keys`.
+"""
+
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
+
+from msgspec.structs import asdict
+
+from processors import lifecycle
+from processors.lifecycle import Judged
+from schemas.records import (
+    STATE_VERSION,
+    Advanced,
+    Cause,
+    Contradicted,
+    Event,
+    FellBack,
+    InboundObservation,
+    Late,
+    MessageState,
+    Observation,
+    Recovered,
+    Replied,
+    Status,
+    StatusObservation,
+    StatusRecord,
+    Verdict,
+    home_key,
+)
+
+Topic = Literal["statuses", "events", "inbound"]
+
+
+class Output(NamedTuple):
+    """One record to publish: on which topic, its CloudEvents id, type and time, and itself."""
+
+    topic: Topic
+    id: str
+    type: str
+    time: int
+    record: StatusRecord | InboundObservation | Event
+
+
+class Step(NamedTuple):
+    """What one observation did: the state after it, what it was, what is to be published.
+
+    `state` is the very object given in if nothing changed.
+    """
+
+    state: MessageState
+    outcome: Verdict | Literal["inbound"]
+    outputs: list[Output]
+
+
+def track(state: MessageState | None, key: str, observation: Observation) -> Step:
+    """Take one observation, read under `key`, into that message's state (None: never seen)."""
+    known = state or _first(key, observation)
+    if isinstance(observation, InboundObservation):
+        return _take_inbound(known, key, observation)
+    judged = lifecycle.observe(known, observation)
+    if judged.verdict in ("duplicate", "refined"):
+        return Step(judged.state, judged.verdict, [])
+    events = [] if observation.viewer else _events(known, judged, observation)
+    return Step(judged.state, judged.verdict, [_status(judged, observation), *events])
+
+
+def _first(key: str, observation: Observation) -> MessageState:
+    """A state that knows no facts yet."""
+    own = key == observation.message_key
+    return MessageState(
+        message_key=key,
+        version=STATE_VERSION,
+        provider=observation.provider,
+        account=observation.account,
+        message_id=observation.message_id if own else key.split("/", 2)[2],
+        first_seen_at=observation.received_at,
+        updated_at=observation.received_at,
+    )
+
+
+def _take_inbound(known: MessageState, key: str, observation: InboundObservation) -> Step:
+    state, new = lifecycle.answer(known, observation)
+    if not new:
+        return Step(state, "duplicate", [])
+    outputs = []
+    if key == home_key(observation):
+        id_ = _id("inbound", observation.message_key)
+        time = lifecycle.when(observation)
+        outputs.append(Output("inbound", id_, "bluetick.message.inbound", time, observation))
+    if key == observation.in_reply_to:
+        outputs.append(_event(_replied(state, observation), observation.message_key))
+    return Step(state, "inbound", outputs)
+
+
+def _replied(state: MessageState, reply: InboundObservation) -> Replied:
+    began = lifecycle.began(state)
+    elapsed = None if began is None else lifecycle.when(reply) - began
+    return Replied(
+        message_key=state.message_key,
+        cause=Cause(
+            received_at=reply.received_at,
+            occurred_at=reply.occurred_at,
+            gateway=reply.gateway,
+            reply=reply.message_key,
+        ),
+        raw=reply.raw,
+        replay=reply.replay,
+        # A clock that says the answer came first tells nothing about how long it took.
+        elapsed_ms=elapsed if elapsed is not None and elapsed >= 0 else None,
+    )
+
+
+def _status(judged: Judged, observation: StatusObservation) -> Output:
+    record = StatusRecord(
+        **asdict(observation), verdict=judged.verdict, message_status=judged.state.status
+    )
+    id_ = _id("status", observation.message_key, *_fact_id(observation))
+    return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
+
+
+def _events(before: MessageState, judged: Judged, new: StatusObservation) -> list[Output]:
+    """What a new fact of the message itself (not of a viewer) amounts to."""
+    common: dict[str, Any] = {
+        "message_key": new.message_key,
+        "cause": _cause(new),
+        "raw": new.raw,
+        "replay": new.replay,
+    }
+    events = []
+    if before.attempts and new.gateway not in before.attempts:
+        fell_back = FellBack(**common, gateway=new.gateway, earlier=sorted(before.attempts))
+        events.append(_event(fell_back, new.gateway))
+    moved = _moved(before.status, judged, lifecycle.when(new), common)
+    return [*events, _event(moved, *_fact_id(new))] if moved else events
+
+
+def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any]) -> Event | None:
+    """The event of a verdict; None for what stands beside the ladder."""
+    status = judged.state.status
+    match judged.verdict:
+        case "advanced" | "recovered" as verdict if status:
+            kind = Advanced if verdict == "advanced" else Recovered
+            elapsed = at - (lifecycle.began(judged.state) or at)
+            return kind(**common, from_=before, to=status, elapsed_ms=elapsed)
+        case "late":
+            return Late(**common, current=status)
+        case "contradiction" if judged.stood:
+            return Contradicted(**common, current=status, evidence=judged.stood)
+        case _:
+            return None
+
+
+def _cause(fact: StatusObservation) -> Cause:
+    return Cause(
+        received_at=fact.received_at,
+        occurred_at=fact.occurred_at,
+        status=fact.status,
+        provider_status=fact.provider_status,
+        gateway=fact.gateway,
+        reason=fact.reason,
+    )
+
+
+def _event(event: Event, *identity: str) -> Output:
+    tag = str(event.__struct_config__.tag)
+    return Output(
+        "events",
+        _id(tag, event.message_key, *identity),
+        f"bluetick.message.{tag}",
+        event.cause.received_at if event.cause.occurred_at is None else event.cause.occurred_at,
+        event,
+    )
+
+
+def _fact_id(fact: StatusObservation) -> tuple[str, str, str]:
+    return (
+        fact.gateway,
+        fact.viewer or "",
+        lifecycle.fact_key(fact.status, fact.provider_status),
+    )
+
+
+def _id(*parts: str) -> str:
+    """A CloudEvents id that depends on the fact alone: the same again after a crash or replay."""
+    return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,1 @@
+"""Tests: unit (pure), broker (a real Kafka), e2e (the real command line)."""

@@ -1,0 +1,1 @@
+"""Pure code: tables and laws, no broker."""

@@ -1,0 +1,79 @@
+"""Observations for tests, with everything that does not matter filled in."""
+
+from typing import Any
+
+from processors.track import Output, track
+from schemas.records import (
+    InboundObservation,
+    MessageState,
+    Observation,
+    RawOrigin,
+    Status,
+    StatusObservation,
+    message_key,
+    record_keys,
+)
+
+KEY = message_key("smsmanager", None, "m1")
+
+
+def seen(status: Status, at: int | None, gateway: str = "sms", **fields: Any) -> StatusObservation:
+    """One status of message m1, told by raw record number `at` (or as given in `fields`)."""
+    defaults: dict[str, Any] = {
+        "message_key": KEY,
+        "message_id": "m1",
+        "provider": "smsmanager",
+        "account": "-",
+        "channel": gateway,
+        "provider_status": status,
+        "received_at": at if at is not None else 0,
+        "raw": RawOrigin("raw", 0, at or 0, 0),
+        "direction": "outbound",
+    }
+    return StatusObservation(**(defaults | fields), status=status, gateway=gateway, occurred_at=at)
+
+
+def reply(at: int, identity: str = "r1", **fields: Any) -> InboundObservation:
+    """One reply to message m1; it has no id from its provider."""
+    defaults: dict[str, Any] = {
+        "message_key": message_key("smsmanager", None, f"reply-{identity}"),
+        "provider": "smsmanager",
+        "account": "-",
+        "channel": "sms",
+        "gateway": "sms",
+        "occurred_at": at,
+        "received_at": at,
+        "raw": RawOrigin("raw", 0, at, 0),
+        "in_reply_to": KEY,
+        "sender": "420777000001",
+        "content": {"type": "text", "text": "thanks"},
+    }
+    return InboundObservation(**(defaults | fields))
+
+
+class Folded:
+    """What a sequence of observations comes to: states by key, outcomes and outputs in order."""
+
+    def __init__(self, *observations: Observation) -> None:
+        self.states: dict[str, MessageState] = {}
+        self.outcomes: list[str] = []
+        self.outputs: list[Output] = []
+        for observation in observations:
+            for key in record_keys(observation):
+                step = track(self.states.get(key), key, observation)
+                self.states[key] = step.state
+                self.outcomes.append(step.outcome)
+                self.outputs += step.outputs
+
+    @property
+    def state(self) -> MessageState:
+        return self.states[KEY]
+
+    @property
+    def events(self) -> list[str]:
+        """The events' names in order, without their common prefix."""
+        return [
+            output.type.removeprefix("bluetick.message.")
+            for output in self.outputs
+            if output.topic == "events"
+        ]

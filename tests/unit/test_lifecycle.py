@@ -1,0 +1,272 @@
+"""The lifecycle as a table: what a sequence of statuses comes to, in verdicts, events and state."""
+
+from typing import NamedTuple
+
+import pytest
+
+from processors import lifecycle
+from schemas.records import Billing, Contradiction, Observation, Reason, Status
+from tests.unit.messages import KEY, Folded, reply, seen
+
+
+class Case(NamedTuple):
+    """Statuses in order of arrival, and everything they come to."""
+
+    label: str
+    observations: list[Observation]
+    outcomes: list[str]
+    events: list[str]
+    status: Status | None
+
+
+CASES = [
+    Case(
+        "the usual way",
+        [seen("sent", 1), seen("delivered", 2), seen("read", 3), seen("played", 4)],
+        ["advanced"] * 4,
+        ["advanced"] * 4,
+        "played",
+    ),
+    Case("steps may be skipped", [seen("read", 1)], ["advanced"], ["advanced"], "read"),
+    Case(
+        "an older status does not rewind",
+        [seen("delivered", 2), seen("sent", 1)],
+        ["advanced", "late"],
+        ["advanced", "late"],
+        "delivered",
+    ),
+    Case(
+        "the same status again is dropped, not published",
+        [seen("sent", 1), seen("sent", 1), seen("sent", 2)],
+        ["advanced", "duplicate", "duplicate"],
+        ["advanced"],
+        "sent",
+    ),
+    Case(
+        "an earlier telling refines the fact in silence",
+        [seen("sent", 5), seen("sent", 3)],
+        ["advanced", "refined"],
+        ["advanced"],
+        "sent",
+    ),
+    Case(
+        "a failure ends what was under way",
+        [seen("sent", 1), seen("failed", 2)],
+        ["advanced", "advanced"],
+        ["advanced", "advanced"],
+        "failed",
+    ),
+    Case(
+        "what precedes a failure may come after it",
+        [seen("undelivered", 2), seen("sent", 1)],
+        ["advanced", "late"],
+        ["advanced", "late"],
+        "undelivered",
+    ),
+    Case(
+        "a failure after delivery contradicts and changes nothing",
+        [seen("delivered", 1), seen("failed", 2)],
+        ["advanced", "contradiction"],
+        ["advanced", "contradicted"],
+        "delivered",
+    ),
+    Case(
+        "delivery after a failure recovers",
+        [seen("failed", 1), seen("delivered", 2)],
+        ["advanced", "recovered"],
+        ["advanced", "recovered"],
+        "delivered",
+    ),
+    Case(
+        "deleted and unknown stand beside the ladder",
+        [
+            seen("delivered", 1),
+            seen("deleted", 2),
+            seen("unknown", 3, provider_status="parked"),
+            seen("unknown", 4, provider_status="lost"),
+            seen("unknown", 5, provider_status="parked"),
+        ],
+        ["advanced", "aside", "aside", "aside", "duplicate"],
+        ["advanced"],
+        "delivered",
+    ),
+    Case(
+        "nothing but an unknown word is unknown",
+        [seen("unknown", 1, provider_status="parked")],
+        ["aside"],
+        [],
+        "unknown",
+    ),
+    Case(
+        "the next gateway takes over from a failed one",
+        [
+            seen("undelivered", 1, "viber"),
+            seen("sent", 2, "sms"),
+            seen("delivered", 3, "sms"),
+        ],
+        ["advanced", "advanced", "advanced"],
+        ["advanced", "fell_back", "advanced", "advanced"],
+        "delivered",
+    ),
+    Case(
+        "a failure of one gateway does not contradict another's delivery",
+        [seen("delivered", 2, "sms"), seen("undelivered", 1, "viber")],
+        ["advanced", "late"],
+        ["advanced", "fell_back", "late"],
+        "delivered",
+    ),
+    Case(
+        "a late read on the first gateway still counts",
+        [
+            seen("undelivered", 1, "viber"),
+            seen("delivered", 2, "sms"),
+            seen("read", 3, "viber"),
+        ],
+        ["advanced", "advanced", "recovered"],
+        ["advanced", "fell_back", "advanced", "recovered"],
+        "read",
+    ),
+    Case(
+        "a reply is known by itself, not by the message it answers",
+        [seen("delivered", 1), reply(2), reply(2), reply(3, "r2")],
+        ["advanced", "inbound", "duplicate", "inbound"],
+        ["advanced", "replied", "replied"],
+        "delivered",
+    ),
+    Case(
+        "a reply may precede every status",
+        [reply(2), seen("sent", 1)],
+        ["inbound", "advanced"],
+        ["replied", "advanced"],
+        "sent",
+    ),
+    Case(
+        "a viewer never finishes a group's message",
+        [
+            seen("sent", 1, "whatsapp"),
+            seen("read", 2, "whatsapp", viewer="420777000001"),
+            seen("delivered", 3, "whatsapp", viewer="420777000001"),
+            seen("delivered", 3, "whatsapp", viewer="420777000002"),
+        ],
+        ["advanced", "advanced", "late", "advanced"],
+        ["advanced"],
+        "sent",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+def test_a_sequence_comes_to(case: Case) -> None:
+    """Verdicts, events and status of each sequence are those of the table."""
+    folded = Folded(*case.observations)
+
+    assert folded.outcomes == case.outcomes
+    assert folded.events == case.events
+    assert folded.state.status == case.status
+
+
+def test_every_status_has_a_place() -> None:
+    """Both orders rank every status there is."""
+    every = set(Status.__args__)  # type: ignore[attr-defined]
+
+    assert set(lifecycle.ATTEMPT_RANK) == every
+    assert set(lifecycle.MESSAGE_RANK) == every
+
+
+def test_contradictions_are_kept_in_the_state() -> None:
+    """The failure and what speaks against it are told, whichever came first."""
+    expected = [Contradiction("sms", "failed", "read")]
+
+    facts = seen("delivered", 1), seen("failed", 2), seen("read", 3)
+
+    assert Folded(*facts).state.contradictions == expected
+    assert Folded(*reversed(facts)).state.contradictions == expected
+
+
+def test_viewers_are_counted_by_rung() -> None:
+    """The audience says how many viewers reached at least each rung."""
+    state = Folded(
+        seen("read", 1, "whatsapp", viewer="a"),
+        seen("delivered", 1, "whatsapp", viewer="b"),
+        seen("sent", 1, "whatsapp", viewer="c"),
+    ).state
+
+    assert state.audience == {"delivered": 2, "read": 1}
+    assert state.status is None
+
+
+def test_the_cost_of_all_attempts_is_summed() -> None:
+    """Prices add up by currency, exactly; sender and network are the best attempt's."""
+    state = Folded(
+        seen("undelivered", 1, "viber", billing=Billing(parts=1, prices={"CZK": "0.10"})),
+        seen("sent", 2, billing=Billing(sender="shop", mcc="230", parts=2, prices={"CZK": "0.89"})),
+    ).state
+
+    assert state.billing == Billing(sender="shop", mcc="230", parts=3, prices={"CZK": "0.99"})
+
+
+def test_the_newest_description_wins() -> None:
+    """A payload told later replaces an older one, whatever arrives first."""
+    old, new = seen("sent", 1, payload={"v": 1}), seen("delivered", 2, payload={"v": 2})
+
+    assert Folded(old, new).state.payload == {"v": 2}
+    assert Folded(new, old).state.payload == {"v": 2}
+
+
+def test_a_told_time_beats_an_assumed_one() -> None:
+    """A fact without its provider's time gives way to one with it, even if that is later."""
+    assumed = seen("sent", None, received_at=5)
+    told = seen("sent", 9, received_at=9)
+
+    assert Folded(assumed, told).state.attempts["sms"].facts["sent"].occurred_at == 9
+
+
+def test_replaying_a_known_fact_changes_nothing() -> None:
+    """The same raw item, read again under a replay's id, leaves the state as it was."""
+    before = Folded(seen("sent", 1)).state
+
+    after = Folded(seen("sent", 1), seen("sent", 1, replay="r-1")).state
+
+    assert after == before
+
+
+def test_events_tell_how_long_it_took() -> None:
+    """`elapsed_ms` counts from the message's first fact."""
+    last = Folded(seen("sent", 1000), seen("delivered", 4500)).outputs[-1].record
+
+    assert getattr(last, "elapsed_ms", None) == 3500
+    assert (getattr(last, "from_", None), getattr(last, "to", None)) == ("sent", "delivered")
+
+
+def test_a_fact_keeps_its_reason_and_origin() -> None:
+    """Reason and raw coordinates of a fact stand in the state as observed."""
+    failed = seen("failed", 7, reason=Reason(code="302", text="bad number"))
+
+    fact = Folded(failed).state.attempts["sms"].facts["failed"]
+
+    assert fact.reason == Reason(code="302", text="bad number")
+    assert fact.raw == failed.raw
+
+
+def test_a_reply_is_published_once_and_marks_the_message() -> None:
+    """The reply goes to `inbound` under the outbound message's key, which is then replied."""
+    folded = Folded(seen("delivered", 1), reply(5), reply(5))
+
+    assert [output.topic for output in folded.outputs].count("inbound") == 1
+    assert folded.state.replied_at == 5
+    assert list(folded.states) == [KEY]
+
+
+def test_an_inbound_message_with_an_id_lives_under_its_own_key() -> None:
+    """It is published once, and noted once more at the message it answers."""
+    own = "whapi/C1/in-1"
+    quoted = "whapi/C1/out-1"
+    observation = reply(5, message_key=own, message_id="in-1", in_reply_to=quoted)
+
+    folded = Folded(observation)
+
+    assert set(folded.states) == {own, quoted}
+    assert [output.topic for output in folded.outputs] == ["inbound", "events"]
+    assert folded.states[own].direction == "inbound"
+    assert folded.states[own].replied_at is None
+    assert folded.states[quoted].replied_at == 5

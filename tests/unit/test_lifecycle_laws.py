@@ -1,0 +1,139 @@
+"""The laws of the lifecycle: order, repetition and batching do not matter, nothing goes back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors import lifecycle
+from processors.track import track
+from schemas.codec import decode_state, encode
+from schemas.records import (
+    Advanced,
+    Billing,
+    Observation,
+    RawOrigin,
+    Reason,
+    Recovered,
+    Status,
+    StatusObservation,
+    StatusRecord,
+)
+from tests.unit.messages import KEY, Folded, reply, seen
+
+STATUSES: tuple[Status, ...] = Status.__args__  # type: ignore[attr-defined]
+TIMES = st.integers(1, 9)
+GATEWAYS = st.sampled_from(["sms", "viber"])
+
+
+def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+@st.composite
+def status_observations(draw: st.DrawFn, *, gateways: Any = GATEWAYS) -> StatusObservation:
+    """One observation of message m1, with all that may differ between two of the same fact."""
+    received_at = draw(TIMES)
+    return seen(
+        draw(st.sampled_from(STATUSES)),
+        draw(optional(TIMES)),
+        draw(gateways),
+        provider_status=draw(st.sampled_from(["x", "y"])),
+        viewer=draw(st.sampled_from([None, None, "v1", "v2"])),
+        received_at=received_at,
+        raw=RawOrigin("raw", 0, received_at, draw(st.integers(0, 1))),
+        reason=draw(optional(st.builds(Reason, code=st.sampled_from(["1", "2"])))),
+        recipient=draw(optional(st.sampled_from(["1", "2"]))),
+        payload=draw(optional(st.sampled_from([{"a": 1}, {"a": 2}, "text"]))),
+        direction=draw(st.sampled_from(["outbound", "unknown"])),
+        billing=draw(optional(st.builds(Billing, parts=st.integers(1, 2)))),
+        replay=draw(st.sampled_from([None, None, "r-1"])),
+    )
+
+
+REPLIES = st.builds(
+    lambda at, identity, received: reply(at, identity, received_at=received),
+    TIMES,
+    st.sampled_from(["r1", "r2"]),
+    TIMES,
+)
+HISTORIES = st.lists(status_observations() | REPLIES, min_size=1, max_size=8)
+
+
+def published(observations: Sequence[Observation]) -> list[str]:
+    """The ids of what goes to `statuses` and `inbound`, sorted."""
+    outputs = Folded(*observations).outputs
+    return sorted(output.id for output in outputs if output.topic != "events")
+
+
+@settings(max_examples=200)
+@given(HISTORIES, st.data())
+def test_the_state_is_a_function_of_the_set(
+    history: list[Observation], data: st.DataObject
+) -> None:
+    """Any order and any repetition of the observations gives the same state, byte for byte."""
+    again = data.draw(st.lists(st.sampled_from(history), max_size=4))
+    shuffled = data.draw(st.permutations(history + again))
+
+    assert encode(Folded(*shuffled).states) == encode(Folded(*history).states)
+
+
+@settings(max_examples=100)
+@given(HISTORIES, st.data())
+def test_each_fact_is_published_once(history: list[Observation], data: st.DataObject) -> None:
+    """However often and in whatever order it is observed, a fact appears once on its topic."""
+    shuffled = data.draw(st.permutations(history + history))
+    ids = published(shuffled)
+
+    assert len(ids) == len(set(ids))
+    assert ids == published(history)
+
+
+@given(HISTORIES)
+def test_ids_are_unique(history: list[Observation]) -> None:
+    """No two outputs share a CloudEvents id, so a consumer may dedupe by it."""
+    ids = [output.id for output in Folded(*history).outputs]
+
+    assert len(ids) == len(set(ids))
+
+
+@settings(max_examples=100)
+@given(st.lists(status_observations(gateways=st.just("sms")), min_size=1, max_size=10))
+def test_one_gateway_never_goes_backwards(history: list[StatusObservation]) -> None:
+    """Every transition of a message with one gateway climbs its ladder."""
+    moves = [
+        output.record
+        for output in Folded(*history).outputs
+        if isinstance(output.record, Advanced | Recovered)
+    ]
+
+    for move in moves:
+        before = -1 if move.from_ is None else lifecycle.ATTEMPT_RANK[move.from_]
+        assert lifecycle.ATTEMPT_RANK[move.to] > before
+
+
+@settings(max_examples=100)
+@given(st.lists(status_observations(), min_size=1, max_size=10))
+def test_delivery_is_never_taken_back(history: list[StatusObservation]) -> None:
+    """Once delivered by any gateway, the message's status only climbs."""
+    records = [o.record for o in Folded(*history).outputs if isinstance(o.record, StatusRecord)]
+    statuses = [record.message_status for record in records if record.message_status]
+    ranks = [lifecycle.MESSAGE_RANK[s] for s in statuses]
+    reached = lifecycle.MESSAGE_RANK["delivered"]
+
+    first = next((i for i, rank in enumerate(ranks) if rank >= reached), len(ranks))
+
+    assert ranks[first:] == sorted(ranks[first:])
+
+
+@given(HISTORIES, st.integers(0, 8))
+def test_a_stored_state_goes_on_as_if_never_stored(history: list[Observation], cut: int) -> None:
+    """Splitting a history into batches, with the state written and read between, is no change."""
+    state = None
+    for number, observation in enumerate(history):
+        if number == cut and state is not None:
+            state = decode_state(encode(state))
+        state = track(state, KEY, observation).state
+
+    assert encode(state) == encode(Folded(*history).states[KEY])
