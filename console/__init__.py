@@ -1,0 +1,1 @@
+"""What a person types and sees: run everything, demo, send, tail, parse."""

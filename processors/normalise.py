@@ -1,0 +1,75 @@
+"""From a raw webhook to observations, dead letters and ignored counts. Pure and total.
+
+Whatever the bytes are, `normalise` returns; the same webhook always gives the same result. Each
+item is guarded alone: one bad item never takes its neighbours with it.
+"""
+
+from processors import body
+from processors.providers import PROVIDERS
+from processors.providers.base import (
+    Coordinates,
+    DeadLetter,
+    Ignored,
+    Item,
+    Normalised,
+    Part,
+)
+from processors.refusal import Refused
+from schemas.codec import encode
+from schemas.records import Observation, RawOrigin
+from schemas.topics import MAX_OBSERVATION
+from schemas.webhook import RawWebhook
+
+# Written out by us, an item grows less than fourfold (9e15 becomes 9000000000000000.0) plus our
+# own fields, whose sizes are capped; an item below this never needs to be measured.
+_SURELY_FITS = (MAX_OBSERVATION - 64 * 1024) // 8
+
+
+def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
+    """Everything a webhook amounts to; `at` is where its raw record lies. Never raises."""
+    result = Normalised()
+    try:
+        parts = _split(webhook)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
+        result.dead_letters.append(_dead_letter(error, webhook.body, ""))
+        return result
+    for index, part in enumerate(parts):
+        item = Item(part.json, RawOrigin(at.topic, at.partition, at.offset, index), webhook)
+        try:
+            outcomes = part.read(item)
+        except Exception as error:  # noqa: BLE001 - likewise, for this item only
+            result.dead_letters.append(_dead_letter(error, part.json, part.pointer))
+            continue
+        for outcome in outcomes:
+            if isinstance(outcome, Ignored):
+                result.ignored[outcome.event] += 1
+            else:
+                _keep(outcome, part, result)
+    return result
+
+
+def _split(webhook: RawWebhook) -> list[Part]:
+    split = PROVIDERS.get(webhook.provider)
+    if split is None:
+        raise Refused("unknown_provider", "there is no such provider; see docs/adding-a-provider")
+    parts = split(webhook, body.checked(webhook.body))
+    body.refuse_count(len(parts))
+    return parts
+
+
+def _keep(observation: Observation, part: Part, result: Normalised) -> None:
+    """Add an observation, or a dead letter if it would not fit its topic."""
+    if len(part.json) > _SURELY_FITS and (size := len(encode(observation))) > MAX_OBSERVATION:
+        refusal = Refused(
+            "too_large", f"the observation would be {size} bytes; {MAX_OBSERVATION} is the limit"
+        )
+        result.dead_letters.append(_dead_letter(refusal, part.json, part.pointer))
+        return
+    result.observations.append(observation)
+
+
+def _dead_letter(error: Exception, value: bytes, pointer: str) -> DeadLetter:
+    if isinstance(error, Refused):
+        return DeadLetter(code=error.code, reason=error.reason, value=value, pointer=pointer)
+    reason = f"normalising it raised {type(error).__name__}; please report this"
+    return DeadLetter(code="internal_error", reason=reason, value=value, pointer=pointer)

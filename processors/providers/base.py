@@ -1,0 +1,80 @@
+"""What a provider's normaliser is given and what it gives back."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from processors.refusal import Code
+from schemas.records import Observation, RawOrigin
+from schemas.webhook import RawWebhook
+
+
+class Coordinates(NamedTuple):
+    """Where a raw body lies on Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """What could not be normalised: a whole body, or one item of it.
+
+    `pointer` is a JSON pointer (RFC 6901) into the body, "" for all of it; `code` is one of a few
+    fixed words; `reason` is one line for a person; `value` is the body or the item, verbatim.
+    """
+
+    code: Code
+    reason: str
+    value: bytes
+    pointer: str = ""
+
+
+@dataclass(slots=True)
+class Normalised:
+    """Everything one webhook amounts to; nothing of it is left over.
+
+    `ignored` counts what carries no message status, by the provider's word for it.
+    """
+
+    observations: list[Observation] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+Normalise = Callable[[RawWebhook, Coordinates], Normalised]
+
+
+class Ignored(NamedTuple):
+    """An item that carries no message status, under the provider's word for it."""
+
+    event: str
+
+
+class Item(NamedTuple):
+    """One item of a body: its own JSON, verbatim, and where it comes from."""
+
+    json: bytes
+    raw: RawOrigin
+    webhook: RawWebhook
+
+
+Outcomes = Sequence[Observation | Ignored]
+Read = Callable[[Item], Outcomes]
+
+
+class Part(NamedTuple):
+    """One item as a provider cut it from a body, and how to read it.
+
+    `read` gives at least one outcome or raises `processors.refusal.Refused`.
+    """
+
+    pointer: str
+    json: bytes
+    read: Read
+
+
+# A provider is how it cuts a body (already checked, without a byte order mark) into its items.
+Split = Callable[[RawWebhook, bytes], list[Part]]

@@ -1,0 +1,399 @@
+"""Whatever bytes come in, all of them come out: as observations, dead letters or counts."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from processors import body, normalise
+from processors.providers import PROVIDERS
+from processors.providers.base import Item, Normalised, Outcomes, Part
+from schemas import topics
+from schemas.codec import decode_observation, encode
+from schemas.topics import MAX_BODY, MAX_OBSERVATION
+from schemas.webhook import RawWebhook
+from tests.unit.webhooks import AT, outcome, result_of, webhook
+
+UUID = "e27ff0ac-87b5-4e1d-b644-5fc6029e2a11"
+GOOD = b'{"message_id":"m","gateway":"sms","timestamp":1,"result":"sent"}'
+START = b'{"message_id":"m","gateway":"sms","result":"sent",'
+STATUS = b'{"id":"A-b","status":"sent","timestamp":"1"}'
+
+
+def items(count: int) -> bytes:
+    return b"[" + b",".join([GOOD] * count) + b"]"
+
+
+def nested(depth: int) -> bytes:
+    """A good item in a body `depth` levels deep."""
+    inside = depth - 2
+    return b"[" + START + b'"payload":' + b"[" * inside + b"]" * inside + b"}]"
+
+
+def filled(size: int) -> bytes:
+    """A body of `size` bytes or a little less, of good items only."""
+    padding = b"[" + START + b'"payload":"%s"}]' % (b"x" * 900)
+    count = size // len(padding)
+    return b"[" + b",".join([padding[1:-1]] * count) + b"]"
+
+
+TABLE: list[tuple[str, str, bytes, int, list[tuple[str, str]]]] = [
+    # what, provider, body, observations, dead letters
+    ("empty", "smsmanager", b"", 0, [("empty_body", "")]),
+    ("empty", "whapi", b"", 0, [("empty_body", "")]),
+    ("white space", "smsmanager", b" \r\n\t", 0, [("empty_body", "")]),
+    ("byte order mark alone", "smsmanager", b"\xef\xbb\xbf", 0, [("empty_body", "")]),
+    ("byte order mark", "smsmanager", b"\xef\xbb\xbf" + items(1), 1, []),
+    ("white space around", "smsmanager", b"\n [ " + GOOD + b" , " + GOOD + b" ] \n", 2, []),
+    ("not JSON", "smsmanager", b"hello", 0, [("not_json", "")]),
+    ("not JSON", "whapi", b"a=1&b=2", 0, [("not_json", "")]),
+    ("form", "smsmanager", b"{a=1}", 0, [("not_json", "")]),
+    ("a string", "smsmanager", b'"hello"', 0, [("wrong_root", "")]),
+    ("a number", "smsmanager", b"5", 0, [("wrong_root", "")]),
+    ("null", "smsmanager", b"null", 0, [("wrong_root", "")]),
+    ("NaN", "whapi", b"NaN", 0, [("wrong_root", "")]),
+    ("null", "whapi", b"null", 0, [("wrong_root", "")]),
+    ("an array", "whapi", b"[]", 0, [("wrong_root", "")]),
+    ("an object about nothing", "smsmanager", b"{}", 0, [("missing_field", "")]),
+    ("two roots", "smsmanager", items(1) + b"[]", 0, [("not_json", "")]),
+    ("truncated", "smsmanager", items(2)[:-7], 0, [("not_json", "")]),
+    ("truncated", "whapi", b'{"statuses":[' + STATUS, 0, [("not_json", "")]),
+    ("truncated in a string", "smsmanager", b'[{"message_id":"m', 0, [("not_json", "")]),
+    ("trailing comma", "smsmanager", b"[" + GOOD + b",]", 0, [("not_json", "")]),
+    ("ten thousand items", "smsmanager", items(10_000), 10_000, []),
+    ("one more", "smsmanager", items(10_001), 0, [("too_many_items", "")]),
+    (
+        "one more, NaN, and no end",
+        "smsmanager",
+        b"[" + b"NaN," * 10_001,
+        0,
+        [("too_many_items", "")],
+    ),
+    (
+        "one more over two keys",
+        "whapi",
+        b'{"chats":[%s],"calls":[%s]}' % (b",".join([b"1"] * 6000), b",".join([b"1"] * 4001)),
+        0,
+        [("too_many_items", "")],
+    ),
+    ("depth 64", "smsmanager", nested(64), 1, []),
+    ("depth 65", "smsmanager", nested(65), 0, [("too_deep", "")]),
+    ("depth 100000", "smsmanager", b"[" * 10**5 + b"]" * 10**5, 0, [("too_deep", "")]),
+    ("depth 100000 open", "smsmanager", b"[" * 10**5, 0, [("not_json", "")]),
+    ("depth 100000 open", "whapi", b'{"a":' * 10**5, 0, [("not_json", "")]),
+    ("brackets in a string", "smsmanager", b'[%s"payload":"%s"}]' % (START, b'[{\\"' * 99), 1, []),
+    ("quotes without end", "smsmanager", b"[" * 65 + b'"' + b'\\"' * 10**5, 0, [("not_json", "")]),
+    ("not UTF-8", "smsmanager", b"[" + START + b'"payload":"\xff"}]', 0, [("not_utf8", "")]),
+    ("UTF-16", "smsmanager", items(1).decode().encode("utf-16"), 0, [("not_utf8", "")]),
+    ("a surrogate in UTF-8", "smsmanager", b'["\xed\xa0\x80"]', 0, [("not_utf8", "")]),
+    (
+        "NaN kept",
+        "smsmanager",
+        b"[" + GOOD + b"," + START + b'"payload":{"a":NaN}},' + GOOD + b"]",
+        2,
+        [("not_finite", "/1")],
+    ),
+    ("NaN not kept", "smsmanager", b"[" + START + b'"who":-Infinity}]', 1, []),
+    (
+        "too large for a double",
+        "smsmanager",
+        b"[" + START + b'"payload":[1e999]},' + GOOD + b"]",
+        1,
+        [("not_finite", "/0")],
+    ),
+    ("2^64", "smsmanager", b"[" + START + b'"payload":18446744073709551616}]', 1, []),
+    (
+        "more digits than anyone reads",
+        "smsmanager",
+        b"[" + START + b'"payload":' + b"9" * 5000 + b"}," + GOOD + b"]",
+        1,
+        [("bad_value", "/0")],
+    ),
+    (
+        "more digits than anyone reads, beside NaN",
+        "smsmanager",
+        b"[" + START + b'"payload":' + b"9" * 5000 + b"}," + START + b'"payload":NaN}]',
+        0,
+        [("bad_value", "/0"), ("not_finite", "/1")],
+    ),
+    (
+        "half a surrogate pair",
+        "smsmanager",
+        b"[" + GOOD + b"," + START + b'"payload":"\\ud800"},' + GOOD + b"]",
+        2,
+        [("not_unicode", "/1")],
+    ),
+    (
+        "half a surrogate pair",
+        "whapi",
+        b'{"statuses":[' + STATUS + b',{"id":"\\udc00","status":"sent"}],"channel_id":"c"}',
+        1,
+        [("not_unicode", "/statuses/1")],
+    ),
+    ("in a channel", "whapi", b'{"statuses":[],"channel_id":"\\ud800"}', 0, [("not_unicode", "")]),
+    (
+        "a line break in a string, beside NaN",
+        "smsmanager",
+        b"[" + GOOD + b"," + START + b'"payload":"a\nb"},' + START + b'"payload":NaN}]',
+        1,
+        [("not_json", "/1"), ("not_finite", "/2")],
+    ),
+    (
+        "NaN in a status",
+        "whapi",
+        b'{"statuses":[' + STATUS + b',{"id":NaN}]}',
+        1,
+        [("wrong_type", "/statuses/1")],
+    ),
+    (
+        "a key told twice",
+        "smsmanager",
+        b"[" + START + b'"result":"read"}]',
+        0,
+        [("duplicate_key", "/0")],
+    ),
+    ("another key told twice", "smsmanager", b"[" + START + b'"payload":1,"payload":2}]', 1, []),
+    (
+        "items of every wrong type",
+        "smsmanager",
+        b'[null,1,"a",[],true,{},' + GOOD + b"]",
+        1,
+        [*[("wrong_type", f"/{n}") for n in range(5)], ("missing_field", "/5")],
+    ),
+    (
+        "entries of every wrong type",
+        "whapi",
+        b'{"messages":[null,1,"a",[],true,{}]}',
+        0,
+        [*[("wrong_type", f"/messages/{n}") for n in range(5)], ("missing_field", "/messages/5")],
+    ),
+    ("an unheard-of word", "smsmanager", b'[{"message_id":"m","gateway":"x","result":"y"}]', 1, []),
+]
+
+
+@pytest.mark.parametrize(
+    ("provider", "text", "observations", "letters"),
+    [row[1:] for row in TABLE],
+    ids=[f"{row[1]}: {row[0]}" for row in TABLE],
+)
+def test_what_comes_out(
+    provider: str, text: bytes, observations: int, letters: list[tuple[str, str]]
+) -> None:
+    """Each body gives exactly these observations and dead letters."""
+    result = result_of(provider, text)
+    assert outcome(result) == (observations, letters, {})
+    for letter in result.dead_letters:
+        assert "\n" not in letter.reason
+        if not letter.pointer:
+            assert letter.value == text
+
+
+def test_a_full_body_of_good_items() -> None:
+    """900 KiB of good items are as many observations."""
+    text = filled(MAX_BODY)
+    assert MAX_BODY - 2000 < len(text) <= MAX_BODY
+    count = text.count(b"message_id")
+    assert outcome(result_of("smsmanager", text)) == (count, [], {})
+
+
+def test_ignored_words_are_fit_for_a_label() -> None:
+    """A stranger's word is short and printable in a count, with half a surrogate pair too."""
+    text = b'{"chats":[],"\\ud800\\n' + b"x" * 100 + b'":1}'
+    assert outcome(result_of("whapi", text)) == (0, [], {"??" + "x" * 62: 1})
+
+
+def test_an_unknown_provider() -> None:
+    """A body for no provider we know is kept whole."""
+    assert outcome(result_of("carrier-pigeon", b"coo")) == (0, [("unknown_provider", "")], {})
+
+
+def test_the_registry_has_every_provider() -> None:
+    """There is a raw topic for each provider and a provider for each raw topic."""
+    assert tuple(PROVIDERS) == topics.PROVIDERS
+
+
+def test_a_mistake_of_ours_costs_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception nobody foresaw is a dead letter of its item, naming the exception alone."""
+
+    def read(item: Item) -> Outcomes:
+        raise ZeroDivisionError(item.json.decode())
+
+    def split(_: RawWebhook, text: bytes) -> list[Part]:
+        return [Part("/0", text, read), Part("/1", GOOD, PROVIDERS["smsmanager"](_, GOOD)[0].read)]
+
+    monkeypatch.setitem(PROVIDERS, "broken", split)
+    result = result_of("broken", b'"420777123456"')
+    assert outcome(result) == (1, [("internal_error", "/0")], {})
+    assert "ZeroDivisionError" in result.dead_letters[0].reason
+    assert "420777123456" not in result.dead_letters[0].reason
+
+
+def test_a_mistake_of_ours_in_splitting_costs_one_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same holds for a whole body."""
+
+    def split(_: RawWebhook, text: bytes) -> list[Part]:
+        raise RecursionError(text.decode())
+
+    monkeypatch.setitem(PROVIDERS, "broken", split)
+    assert outcome(result_of("broken", b"[]")) == (0, [("internal_error", "")], {})
+
+
+def test_an_observation_too_large_for_its_topic() -> None:
+    """Numbers that grow when written out are measured as written out, and cost one item."""
+    payload = b"[" + b",".join([b"9e15"] * 150_000) + b"]"
+    text = b"[" + START + b'"payload":' + payload + b"}," + GOOD + b"]"
+    assert len(text) < MAX_BODY
+    assert outcome(result_of("smsmanager", text)) == (1, [("too_large", "/0")], {})
+
+
+def test_the_largest_observation_fits() -> None:
+    """At the limit an observation is kept; one byte more and it is a dead letter."""
+    codes = []
+    for size in range(MAX_OBSERVATION - 2, MAX_OBSERVATION + 3):
+        (observation,) = result_of("smsmanager", _observed(0)).observations
+        result = result_of("smsmanager", _observed(size - len(encode(observation))))
+        codes.append([letter.code for letter in result.dead_letters])
+    assert codes == [[], [], [], ["too_large"], ["too_large"]]
+
+
+def _observed(padding: int) -> bytes:
+    return b"[" + START + b'"payload":"' + b"x" * padding + b'"}]'
+
+
+@pytest.mark.parametrize("depth", [1, 63, 64, 65, 66, 200])
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_depth_is_exact(depth: int, opening: bytes) -> None:
+    """Sixty-four levels pass and sixty-five do not, beside any number of shallow ones."""
+    closing = b"]" if opening == b"[" else b"}"
+    text = b'[[],{},"[[",' + opening * (depth - 1) + b"1" + closing * (depth - 1) + b"]"
+    result = result_of("smsmanager", text * 1)
+    assert (result.dead_letters[0].code == "too_deep") == (depth > 64)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+names = st.sampled_from(
+    [
+        *("message_id", "gateway", "timestamp", "type", "to", "result", "result_info", "payload"),
+        *("sms", "viber", "price_czk", "country", "sender", "recipient", "body", "notifications"),
+        *("id", "status", "recipient_id", "viewer_id", "errors", "from_me", "from", "chat_id"),
+        *("text", "action", "target", "context", "quoted_id", "after_update", "before_update"),
+        *("messages", "statuses", "messages_updates", "messages_removed", "event", "channel_id"),
+    ]
+)
+words = st.sampled_from(
+    [
+        *("outgoing", "incoming", "sent", "delivered", "action", "delete", "sms", "whatsapp_text"),
+        *("420777123456", "1@g.us", "stories", "1@s.whatsapp.net", UUID, f"{UUID}-1", "text"),
+        *("1700000000", "\ud800", "", "x" * 513),
+    ]
+)
+values = st.recursive(
+    scalars | words,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(names | st.text(max_size=4), inner, max_size=10)
+    ),
+    max_leaves=40,
+)
+providers = st.sampled_from(topics.PROVIDERS)
+
+
+def judged(provider: str, text: bytes) -> Normalised:
+    """The result, after what holds for every result."""
+    result = result_of(provider, text)
+    assert result_of(provider, text) == result
+    for observation in result.observations:
+        encoded = encode(observation)
+        assert len(encoded) <= MAX_OBSERVATION
+        assert decode_observation(encoded) == observation
+    for letter in result.dead_letters:
+        assert letter.code != "internal_error", letter.reason
+        assert letter.value in text or letter.value == text
+        assert letter.reason
+    assert result.observations or result.dead_letters or result.ignored or b"[" in text
+    return result
+
+
+@given(providers, st.binary(max_size=200))
+def test_any_bytes(provider: str, text: bytes) -> None:
+    """Arbitrary bytes never raise."""
+    judged(provider, text)
+
+
+@given(providers, values)
+def test_any_json(provider: str, value: Any) -> None:
+    """Arbitrary JSON, of our field names too, never raises and is never a mistake of ours."""
+    judged(provider, json.dumps(value).encode())
+
+
+@given(providers, st.sampled_from([GOOD, STATUS, items(2), nested(9)]), st.data())
+def test_any_damage(provider: str, text: bytes, data: st.DataObject) -> None:
+    """A good body with some of its bytes changed never raises."""
+    damaged = bytearray(text)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    judged(provider, bytes(damaged))
+
+
+odd = st.dictionaries(names, scalars | words, max_size=3)
+entry = st.sampled_from(
+    [
+        json.loads(GOOD),
+        {"gateway": "sms", "type": "incoming", "sender": "1", "body": "b", "message_id": UUID},
+        {"message_id": UUID, "gateway": "sms", "result": "seen", "sms": {"price_czk": 0.5}},
+        json.loads(STATUS),
+        {"id": "A-b", "type": "text", "from_me": False, "status": "sent", "text": {"body": "b"}},
+        {"id": "A-b", "type": "action", "from_me": True, "action": {"type": "delete"}},
+    ]
+)
+almost = st.builds(lambda good, changes: good | changes, entry, odd)
+documents = st.lists(almost | almost | values, max_size=6)
+
+
+@given(documents)
+def test_every_item_comes_out_once(entries: list[Any]) -> None:
+    """In a list, each item is one observation or one dead letter, in its own place."""
+    result = judged("smsmanager", json.dumps(entries).encode())
+    places = [f"/{observation.raw.index}" for observation in result.observations]
+    places += [letter.pointer for letter in result.dead_letters]
+    assert sorted(places) == sorted(f"/{index}" for index in range(len(entries)))
+
+
+@given(documents)
+def test_every_entry_comes_out(entries: list[Any]) -> None:
+    """In `messages`, each entry is one outcome, or two: the message and its status."""
+    text = json.dumps({"messages": entries, "channel_id": "c"}).encode()
+    result = judged("whapi", text)
+    observed = {observation.raw.index for observation in result.observations}
+    assert len(observed) + len(result.dead_letters) + sum(result.ignored.values()) == len(entries)
+
+
+@given(documents, st.integers(0, 8))
+@settings(max_examples=50)
+def test_neighbours_change_nothing(entries: list[Any], place: int) -> None:
+    """An item gives the same outcome alone and among any others."""
+    among = [*entries[:place], json.loads(GOOD), *entries[place:]]
+    index = min(place, len(entries))
+    found = judged("smsmanager", json.dumps(among).encode()).observations
+    (alone,) = result_of("smsmanager", items(1)).observations
+    assert [replace(alone, raw=o.raw) for o in found if o.raw.index == index] == [
+        o for o in found if o.raw.index == index
+    ]
+    assert index in {o.raw.index for o in found}
+
+
+@given(st.lists(values, max_size=6), st.sampled_from([None, 1, "\ud800", float("nan")]))
+def test_both_ways_of_cutting_agree(entries: list[Any], last: Any) -> None:
+    """The careful way cuts as the fast way does; NaN at the end forces the careful one."""
+    cut = body.elements(json.dumps([*entries, last]).encode())
+    assert cut == [json.dumps(entry).encode() for entry in [*entries, last]]
+
+
+def test_normalise_does_not_change_its_input() -> None:
+    """The webhook is as it was."""
+    given_webhook = webhook("smsmanager", items(1))
+    normalise.normalise(given_webhook, AT)
+    assert given_webhook == webhook("smsmanager", items(1))

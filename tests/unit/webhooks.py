@@ -1,0 +1,62 @@
+"""Webhooks for tests: a body in, everything it amounts to out."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from processors.normalise import normalise
+from processors.providers.base import Coordinates, Normalised
+from schemas.records import InboundObservation, Observation, StatusObservation
+from schemas.webhook import RawWebhook
+
+AT = Coordinates("bluetick.raw.test", 3, 41)
+RECEIVED_AT = 1_700_000_001_234
+
+
+def webhook(provider: str, body: Any, **rest: Any) -> RawWebhook:
+    """A webhook with a body: bytes as they are, anything else as JSON."""
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return RawWebhook(
+        id="w-1", source=provider, provider=provider, body=text, received_at=RECEIVED_AT, **rest
+    )
+
+
+def changed(entry: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """An entry of a body; a field changed to `...` is left out."""
+    return {k: v for k, v in (entry | changes).items() if v is not ...}
+
+
+def result_of(provider: str, body: Any, **rest: Any) -> Normalised:
+    return normalise(webhook(provider, body, **rest), AT)
+
+
+def fields(observation: Observation) -> dict[str, Any]:
+    """An observation as it goes on the wire: what is unknown is absent."""
+    return dict(msgspec.to_builtins(observation))
+
+
+def one_status(provider: str, body: Any, **rest: Any) -> StatusObservation:
+    """The one thing a body amounts to, which is a status."""
+    result = result_of(provider, body, **rest)
+    assert not result.dead_letters
+    (observation,) = result.observations
+    assert isinstance(observation, StatusObservation)
+    return observation
+
+
+def one_inbound(provider: str, body: Any, **rest: Any) -> InboundObservation:
+    """The one thing a body amounts to, which is somebody's message."""
+    result = result_of(provider, body, **rest)
+    assert not result.dead_letters
+    (observation,) = result.observations
+    assert isinstance(observation, InboundObservation)
+    return observation
+
+
+def outcome(result: Normalised) -> tuple[int, list[tuple[str, str]], dict[str, int]]:
+    """How many observations, which dead letters (code, pointer), what was ignored."""
+    letters: list[tuple[str, str]] = [
+        (letter.code, letter.pointer) for letter in result.dead_letters
+    ]
+    return len(result.observations), letters, dict(result.ignored)
