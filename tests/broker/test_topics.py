@@ -1,0 +1,100 @@
+"""The topics on a real broker: created whole, adjusted with care, never cut anew."""
+
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from deploy import topics
+from deploy.kafka import free_port
+from schemas.problem import Problem
+from tests.broker.hooks import settings
+
+
+async def _create(kafka: str, topic: NewTopic) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.create_topics([topic])
+    finally:
+        await admin.close()
+
+
+async def _setting(kafka: str, topic: str, name: str) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        wanted = ConfigResource(ConfigResourceType.TOPIC, topic, {name: ""})
+        answers: list[Any] = await admin.describe_configs([wanted])
+    finally:
+        await admin.close()
+    [[*_, [[_, value, *_]]]] = answers[0].resources
+    return str(value)
+
+
+async def test_apply_makes_what_check_wants(kafka: str, namespace: str) -> None:
+    """Missing topics are found, created once, found right, dropped, and missing again."""
+    given = settings(kafka, namespace, partitions=2)
+    missing = await topics.check(given)
+    assert len(missing) == len(given.topics.all)
+    assert missing[0].startswith(f"the topic {given.topics.all[0]} does not exist; create it")
+    created = await topics.apply(given)
+    assert [line.split(":")[0] for line in created] == [f"created {n}" for n in given.topics.all]
+    assert await topics.check(given) == []
+    await topics.require(given)
+    assert await topics.apply(given) == []
+    assert await topics.drop(given) == [f"deleted {name}" for name in given.topics.all]
+    assert await topics.check(given) == missing
+    assert await topics.drop(given) == []
+
+
+async def test_a_setting_that_lacks_is_added_and_the_others_stay(
+    kafka: str, namespace: str
+) -> None:
+    """A topic made by hand gets what it lacks and keeps the rest; what differs is reported.
+
+    Kafka replaces a topic's settings all at once: those not ours must be sent along.
+    """
+    given = settings(kafka, namespace, partitions=2)
+    name = given.topics.messages
+    own = {"retention.ms": "1234567890", "segment.bytes": "1234567"}
+    await _create(kafka, NewTopic(name, 2, 1, topic_configs=own))
+    done = [line for line in await topics.apply(given) if line.startswith("set ")]
+    assert f"set cleanup.policy=compact,delete on {name}" in done
+    assert not [line for line in done if "retention.ms=" in line and "delete." not in line]
+    [finding] = await topics.check(given)
+    assert finding.startswith(f"the topic {name} has retention.ms=1234567890, where ")
+    assert await _setting(kafka, name, "segment.bytes") == "1234567"
+    assert await topics.apply(given) == []
+    await topics.require(given)
+
+
+async def test_a_wrong_number_of_partitions_is_a_problem(kafka: str, namespace: str) -> None:
+    """The number is reported and never changed; nothing else is touched either."""
+    given = settings(kafka, namespace, partitions=2)
+    await _create(kafka, NewTopic(given.topics.statuses, 3, 1))
+    sentence = f"the topic {given.topics.statuses} has 3 partitions, not the 2"
+    with pytest.raises(Problem, match=sentence):
+        await topics.apply(given)
+    findings = await topics.check(given)
+    assert [line for line in findings if line.startswith(sentence)]
+    assert sum("does not exist" in line for line in findings) == len(given.topics.all) - 1
+    await topics.apply(settings(kafka, namespace, partitions=3))
+    with pytest.raises(Problem, match="has 3 partitions, not the 2"):
+        await topics.require(given)
+
+
+async def test_what_kafka_refuses_is_a_problem(kafka: str, namespace: str) -> None:
+    """More copies than brokers: Kafka's own reason is passed on, for aiokafka does not raise it."""
+    given = settings(kafka, namespace, partitions=1, replication=99)
+    with pytest.raises(Problem, match=rf"^Kafka refused to create {namespace}.*[Rr]eplication"):
+        await topics.apply(given)
+
+
+async def test_silence_is_a_problem(namespace: str) -> None:
+    """A broker that is not there is named by address and setting."""
+    address = f"127.0.0.1:{free_port(0)}"
+    for work in (topics.check, topics.require, topics.apply, topics.drop):
+        with pytest.raises(Problem, match=rf"^Kafka does not answer at {address} \(BLUETICK_KAFKA"):
+            await work(settings(address, namespace))

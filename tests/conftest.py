@@ -1,0 +1,92 @@
+"""What every test may use: a real Kafka for the session, and names that are its own."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy import topics
+from deploy.jars import VERSION
+from deploy.kafka import HOST, SINGLE_NODE, LocalKafka, answered, free_port
+from schemas.settings import Settings
+
+_CONTAINER_SECONDS = 90
+
+
+@pytest.fixture(scope="session")
+async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Where a real Kafka answers: the one in BLUETICK_KAFKA, else a container, else a local one."""
+    if named := os.environ.get("BLUETICK_KAFKA"):
+        yield named
+    elif _docker_answers():
+        async for bootstrap in _container():
+            yield bootstrap
+    else:
+        async with LocalKafka(tmp_path_factory.mktemp("kafka"), progress=print) as local:
+            yield local.bootstrap
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Prefix for the topics of one test."""
+    return f"t-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def settings(kafka: str, namespace: str, tmp_path: Path) -> AsyncIterator[Settings]:
+    """A namespace with its topics on the broker, free ports, quick to notice a dead worker."""
+    given = Settings(
+        kafka=kafka,
+        namespace=namespace,
+        partitions=3,
+        data=tmp_path / "data",
+        session_timeout=6,
+        port=free_port(0),
+        normalise_health_port=free_port(0),
+        track_health_port=free_port(0),
+    )
+    await topics.apply(given)
+    yield given
+    await topics.drop(given)
+
+
+def _docker_answers() -> bool:
+    docker = shutil.which("docker")
+    if not docker:
+        return False
+    probe = [docker, "version", "--format", "{{.Server.Version}}"]
+    try:
+        return subprocess.run(probe, capture_output=True, timeout=5, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+async def _container() -> AsyncIterator[str]:
+    """Run the official image. Clients must be told the port outside, so it is chosen before."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 (slow, seldom used)
+
+    bootstrap = f"{HOST}:{(port := free_port(0))}"
+    settings = {
+        **SINGLE_NODE,
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
+        "advertised.listeners": f"PLAINTEXT://{bootstrap}",
+        "controller.listener.names": "CONTROLLER",
+        "controller.quorum.voters": "1@localhost:9093",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    }
+    container = DockerContainer(f"apache/kafka:{VERSION}").with_bind_ports(9092, port)
+    for name, value in settings.items():
+        container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
+    await asyncio.to_thread(container.start)
+    try:
+        assert await answered(bootstrap, _CONTAINER_SECONDS), "The Kafka container does not answer."
+        yield bootstrap
+    finally:
+        await asyncio.to_thread(container.stop)
