@@ -1,0 +1,1 @@
+"""HTTP in, Kafka out: every webhook body, byte for byte, durable before it is answered."""

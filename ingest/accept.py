@@ -1,0 +1,149 @@
+"""The whole decision about a webhook, pure: what is let in, what it becomes, what is refused.
+
+A request is judged in two steps, so that a body nobody wants is never read: `screen` looks at what
+came before the body, `accept` makes the `RawWebhook` once the body is there.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from schemas.topics import PROVIDERS
+from schemas.webhook import KEPT_HEADERS, RawWebhook
+
+# Whapi's "method" mode sends its events with any of these verbs.
+METHODS = ("POST", "PUT", "PATCH", "DELETE")
+
+# What one record may carry beside its body, in bytes. A body at its cap still fits Kafka's 1 MiB.
+MAX_PATH = 8 * 1024
+MAX_HEADER = 1024
+
+Cause = Literal[
+    "unknown-source",
+    "method",
+    "too-slow",
+    "too-large",
+    "overloaded",
+    "not-durable",
+    "shutting-down",
+]
+
+STATUS: Mapping[Cause, int] = MappingProxyType(
+    {
+        "unknown-source": 404,
+        "method": 405,
+        "too-slow": 408,
+        "too-large": 413,
+        "overloaded": 503,
+        "not-durable": 503,
+        "shutting-down": 503,
+    }
+)
+
+# What a CloudEvent is when it does not say (CloudEvents 1.0, section 3.1.1).
+_CONTENT_TYPE = "application/json"
+
+_KEPT = {name.encode(): name for name in KEPT_HEADERS | {"content-type"}}
+
+
+class Rejected(Exception):
+    """The webhook is not taken: `cause` says why, `status` is the HTTP status that answers it."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause: Cause = cause
+        self.status = STATUS[cause]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who may send: the name in the URL, and the provider whose raw topic takes the bodies."""
+
+    name: str
+    provider: str
+
+
+# Without further settings each provider is a source under its own name.
+SOURCES: Mapping[str, Source] = MappingProxyType({name: Source(name, name) for name in PROVIDERS})
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """What is known of a webhook before its body, and has been found good."""
+
+    source: Source
+    method: str
+    path: str
+    content_type: str
+    headers: Mapping[str, str]
+
+
+def screen(
+    sources: Mapping[str, Source],
+    max_body: int,
+    *,
+    method: str,
+    target: bytes,
+    headers: Iterable[tuple[bytes, bytes]],
+) -> Screened:
+    """Judge what precedes the body, or raise `Rejected`.
+
+    `target` is what follows `/webhooks/` in the request line, as sent: undecoded, with the query
+    string. `headers` have lower-case names. `max_body` is in bytes.
+    """
+    name, path = _split(target)
+    source = sources.get(name)
+    if source is None:
+        raise Rejected("unknown-source")
+    if method not in METHODS:
+        raise Rejected("method")
+    kept: dict[str, str] = {}
+    for header, value in headers:
+        if header in _KEPT:
+            _keep(kept, _KEPT[header], value)
+        elif header == b"content-length" and _number(value) > max_body:
+            raise Rejected("too-large")
+    if len(path) > MAX_PATH:
+        raise Rejected("too-large")
+    return Screened(source, method, path, kept.pop("content-type", _CONTENT_TYPE), kept)
+
+
+def accept(screened: Screened, max_body: int, *, body: bytes, now: int, id_: str) -> RawWebhook:
+    """The webhook as it goes to Kafka, or `Rejected`; `now` is Unix milliseconds."""
+    if len(body) > max_body:
+        raise Rejected("too-large")
+    return RawWebhook(
+        id=id_,
+        source=screened.source.name,
+        provider=screened.source.provider,
+        body=body,
+        received_at=now,
+        method=screened.method,
+        path=screened.path,
+        content_type=screened.content_type,
+        headers=screened.headers,
+    )
+
+
+def _split(target: bytes) -> tuple[str, str]:
+    """The source's name, and what follows it, both as sent."""
+    text = target.decode("latin-1")
+    name = text.partition("?")[0].partition("/")[0]
+    return name, text[len(name) :]
+
+
+def _number(digits: bytes) -> int:
+    """A declared length; one that makes no sense is 0, for the body itself is counted as well."""
+    return int(digits) if digits.isdigit() and len(digits) < MAX_HEADER else 0
+
+
+def _keep(kept: dict[str, str], name: str, value: bytes) -> None:
+    """Keep a header; a repeated one is joined with commas (RFC 9110, section 5.2).
+
+    One too long is left out whole: cut short, two request ids could become the same.
+    """
+    text = value.decode("latin-1")
+    joined = f"{kept[name]}, {text}" if name in kept else text
+    if len(joined) <= MAX_HEADER:
+        kept[name] = joined

@@ -1,0 +1,205 @@
+"""HTTP: the hook, two health pages, and the answers.
+
+`POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once Kafka
+has acknowledged the body, exactly as it came. Every other answer of the hook is empty too: a
+sender learns the status (`ingest.accept.STATUS`) and nothing else. 405 names the verbs in `Allow`,
+503 says in `Retry-After` when to come again.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from ingest.accept import METHODS, SOURCES, Rejected, accept, screen
+from ingest.publisher import Publisher
+from schemas.settings import Settings
+
+_PREFIX = b"/webhooks/"
+_EMPTY: Message = {"type": "http.response.body"}
+_TAKEN: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-length", b"0")],
+}
+_RETRY_SECONDS = b"5"
+_EXTRA: Mapping[int, list[tuple[bytes, bytes]]] = MappingProxyType(
+    {
+        405: [(b"allow", ", ".join(METHODS).encode())],
+        408: [(b"connection", b"close")],
+        413: [(b"connection", b"close")],
+        503: [(b"retry-after", _RETRY_SECONDS)],
+    }
+)
+
+# A connection is closed only after its sender had so long to read the answer: closed with bytes
+# still unread, TCP resets it, and the answer may be lost on the way.
+_LINGER_SECONDS = 1.0
+
+# How long bodies may still arrive, and Kafka may still acknowledge, once the end was announced.
+LAST_BODY_SECONDS = 2.0
+LAST_CALL_SECONDS = 5.0
+
+
+class Ingest(Starlette):
+    """The app. Webhooks go past its middleware and routes: these cost as much as Kafka does."""
+
+    def __init__(self, hook: "Hook", **options: Any) -> None:
+        super().__init__(**options)
+        self.hook = hook
+        self.leaving = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["raw_path"].startswith(_PREFIX):
+            await self.hook(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+class Disconnected(Exception):
+    """The sender went away before its body was complete."""
+
+
+class Hook:
+    """The ASGI endpoint under `/webhooks/`: reads, publishes, answers."""
+
+    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+        self._settings = settings
+        self._publisher = publisher
+        self._reading: set[asyncio.Timeout] = set()
+        self._held = 0
+        self._closing = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one webhook; uvicorn sees no exception of ours but a bug."""
+        try:
+            await self._take(scope, receive)
+        except Rejected as rejected:
+            await _refuse(rejected, receive, send)
+        except Disconnected:
+            return
+        else:
+            await send(_TAKEN)
+            await send(_EMPTY)
+
+    def close(self) -> None:
+        """Take nothing new; let what is under way end soon."""
+        self._closing = True
+        soon = asyncio.get_running_loop().time() + LAST_BODY_SECONDS
+        for timeout in self._reading:
+            timeout.reschedule(min(soon, timeout.when() or soon))
+        self._publisher.close(LAST_CALL_SECONDS)
+
+    async def _take(self, scope: Scope, receive: Receive) -> None:
+        limit = self._settings.max_body
+        screened = screen(
+            SOURCES,
+            limit,
+            method=scope["method"],
+            target=_target(scope),
+            headers=scope["headers"],
+        )
+        body = await self._body(receive)
+        now = time.time_ns() // 1_000_000
+        webhook = accept(screened, limit, body=body, now=now, id_=os.urandom(16).hex())
+        await self._publisher.publish(webhook)
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body, or `Rejected`: too slow, too large, or too many at a time."""
+        timeout = asyncio.timeout(self._settings.receive_deadline)
+        self._reading.add(timeout)
+        try:
+            async with timeout:
+                message = await receive()
+                if message["type"] == "http.request" and not message.get("more_body", False):
+                    return bytes(message.get("body", b""))
+                return await self._rest(message, receive)
+        except TimeoutError:
+            raise Rejected("shutting-down" if self._closing else "too-slow") from None
+        finally:
+            self._reading.discard(timeout)
+
+    async def _rest(self, message: Message, receive: Receive) -> bytes:
+        """A body in pieces; what all requests hold of theirs is bounded together."""
+        body = bytearray()
+        try:
+            while True:
+                if message["type"] != "http.request":
+                    raise Disconnected
+                piece = message.get("body", b"")
+                self._held += len(piece)
+                body += piece
+                if len(body) > self._settings.max_body:
+                    raise Rejected("too-large")
+                if self._held > self._settings.max_in_flight_bytes:
+                    raise Rejected("overloaded")
+                if not message.get("more_body", False):
+                    return bytes(body)
+                message = await receive()
+        finally:
+            self._held -= len(body)
+
+
+def create_app(settings: Settings) -> Ingest:
+    """The ASGI app; its lifespan connects to Kafka and raises `Problem` if that fails.
+
+    The end has two steps: `leaving = True` makes it not ready, though it still takes webhooks;
+    `hook.close()` answers 503 to what is new.
+    """
+    publisher = Publisher(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await publisher.start()
+        try:
+            yield
+        finally:
+            await publisher.stop()
+
+    async def live(_: Request) -> Response:
+        return Response()
+
+    async def ready(_: Request) -> JSONResponse:
+        problem = "ingest is shutting down" if app.leaving else publisher.problem
+        if problem:
+            return JSONResponse({"ready": False, "problem": problem}, 503)
+        return JSONResponse({"ready": True})
+
+    routes = [Route("/health/live", live), Route("/health/ready", ready)]
+    app = Ingest(Hook(settings, publisher), routes=routes, lifespan=lifespan)
+    return app
+
+
+def _target(scope: Scope) -> bytes:
+    """What follows `/webhooks/` as sent: undecoded, with the query string."""
+    path: bytes = scope["raw_path"][len(_PREFIX) :]
+    query: bytes = scope["query_string"]
+    return path + b"?" + query if query else path
+
+
+async def _refuse(rejected: Rejected, receive: Receive, send: Send) -> None:
+    extra = _EXTRA.get(rejected.status, [])
+    headers = [(b"content-length", b"0"), *extra]
+    await send({"type": "http.response.start", "status": rejected.status, "headers": headers})
+    if (b"connection", b"close") in extra:
+        await _linger(receive)
+    await send(_EMPTY)
+
+
+async def _linger(receive: Receive) -> None:
+    """Read on and throw away, for a moment, until the sender has ended or left."""
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        pass

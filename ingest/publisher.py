@@ -1,0 +1,358 @@
+"""Webhooks in flight to Kafka: batches shared by all requests, each answered once acknowledged.
+
+A request appends to the open batch of its raw topic. A batch leaves as soon as a slot is free, so
+when idle a request is sent at once, and under load batches grow by themselves while earlier ones
+are on their way. Idempotence is off on purpose: idempotent sends never time out in aiokafka 0.14,
+and duplicates are removed downstream.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import (
+    BrokerResponseError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    NoError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.metadata import MetadataRequest
+
+from ingest.accept import Cause, Rejected
+from ingest.lanes import Batch, Lane, Waiting
+from schemas.problem import Problem, unreachable
+from schemas.settings import Settings
+from schemas.topics import PROVIDERS
+from schemas.webhook import RawWebhook
+
+# One batch, before compression, in bytes: far below the broker's 1 MiB, far above its overhead.
+BATCH_BYTES = 512 * 1024
+
+# Overdue requests are looked for, and Kafka is asked whether it is there, so often.
+SWEEP_SECONDS = 0.1
+WATCH_SECONDS = 1.0
+
+# Longest wait for Kafka's word that it is there, and for its farewell. A single request has less,
+# so that aiokafka closes a connection that is dead, and the next look opens another.
+_ANSWER_SECONDS = 1.0
+_REQUEST_MS = 800
+_CLOSE_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Puts raw webhooks on Kafka; bounded in requests, bytes and seconds.
+
+    `start` and `stop` once, on the event loop that also calls `publish`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._watch = _Watch(settings)
+        self._lanes = {
+            provider: Lane(settings.topics.raw(provider), settings.partitions)
+            for provider in PROVIDERS
+        }
+        self._requests = 0
+        self._bytes = 0
+        self._flush_due = False
+        self._last_call: float | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def problem(self) -> str | None:
+        """Why webhooks cannot be published now, in one sentence; None while they can."""
+        return self._watch.problem
+
+    async def start(self) -> None:
+        """Connect, or raise `Problem`: no answer, or a raw topic missing or of the wrong shape."""
+        _quieten()
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._watch.start()
+            self._producer = await self._connect()
+        except BaseException:
+            await self._watch.stop()
+            raise
+        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._mend())]
+
+    def close(self, seconds: float) -> None:
+        """Take nothing more from now on; what is on its way has at most so many seconds left."""
+        self._last_call = self._loop.time() + seconds
+
+    async def stop(self) -> None:
+        """Give up what is still on its way, and disconnect; bounded to a few seconds."""
+        self.close(0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for lane in self._lanes.values():
+            while lane.queue:
+                self._settle(lane.queue.popleft(), "shutting-down")
+        await self._give_up()
+        await self._watch.stop()
+
+    def publish(self, webhook: RawWebhook) -> asyncio.Future[None]:
+        """Send a webhook; the future is done once Kafka acknowledged it, or raises `Rejected`.
+
+        Raises `Rejected` at once when too much is on its way already.
+        """
+        settings = self._settings
+        if self._last_call is not None:
+            raise Rejected("shutting-down")
+        if self._requests >= settings.max_in_flight or (
+            self._bytes + len(webhook.body) > settings.max_in_flight_bytes
+        ):
+            raise Rejected("overloaded")
+        deadline = self._loop.time() + settings.publish_deadline
+        waiting = Waiting(webhook, deadline, self._loop.create_future())
+        self._enqueue(self._lanes[webhook.provider], waiting)
+        self._requests += 1
+        self._bytes += len(webhook.body)
+        self._flush_soon()
+        return waiting.answer
+
+    def _enqueue(self, lane: Lane, waiting: Waiting) -> None:
+        if not lane.queue or not lane.queue[-1].append(waiting):
+            lane.queue.append(Batch(self._producer.create_batch()))
+            lane.queue[-1].append(waiting)
+
+    def _flush_soon(self) -> None:
+        """Flush once this round of the event loop has heard all its requests."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        now = self._loop.time()
+        for lane in self._lanes.values():
+            while lane.queue and lane.has_slot(now):
+                led = self._producer.client.cluster.available_partitions_for_topic(lane.topic)
+                partition = lane.next_partition(led or set())
+                if partition is None:
+                    break
+                batch = lane.sent[partition] = lane.queue.popleft()
+                batch.sent_at = now
+                batch.task = asyncio.create_task(self._send(lane, partition, batch))
+                batch.task.add_done_callback(partial(self._sent, lane, partition))
+
+    async def _send(self, lane: Lane, partition: int, batch: Batch) -> Cause | None:
+        """None once Kafka has the batch, or why it must be refused."""
+        try:
+            sent = await self._producer.send_batch(batch.builder, lane.topic, partition=partition)
+            await sent
+        except MessageSizeTooLargeError:
+            self._split(lane, batch)
+        except KafkaError as error:
+            _log.warning("%s: a batch is not acknowledged: %s", lane.topic, type(error).__name__)
+        else:
+            return None
+        return "not-durable"
+
+    def _sent(self, lane: Lane, partition: int, task: asyncio.Task[Cause | None]) -> None:
+        """A batch is over, well or not: also when its task was cancelled before it began."""
+        cause: Cause | None = "not-durable"
+        if not task.cancelled():
+            error = task.exception()
+            if error is None:
+                cause = task.result()
+            else:
+                _log.error("%s: a batch could not be sent", lane.topic, exc_info=error)
+        self._settle(lane.sent.pop(partition), cause)
+        self._flush_soon()
+
+    def _split(self, lane: Lane, batch: Batch) -> None:
+        """The broker takes less at a time than it should: halve the batch, to spare the others.
+
+        A record too large by itself stays in its batch, and is refused with it.
+        """
+        _log.error(
+            "%s: the broker refuses %d records at a time as too large; raise max.message.bytes",
+            lane.topic,
+            len(batch.waiting),
+        )
+        middle = len(batch.waiting) // 2
+        if middle:
+            for half in (batch.waiting[middle:], batch.waiting[:middle]):
+                smaller = Batch(self._producer.create_batch())
+                for waiting in half:
+                    smaller.append(waiting)
+                lane.queue.appendleft(smaller)
+            batch.waiting = []
+
+    def _settle(self, batch: Batch, cause: Cause | None) -> None:
+        """Answer all requests of a batch that is over: acknowledged (None), or refused."""
+        for waiting in batch.waiting:
+            self._requests -= 1
+            self._bytes -= len(waiting.webhook.body)
+            if cause is not None:
+                waiting.refuse(cause)
+            elif not waiting.answer.done():
+                waiting.answer.set_result(None)
+
+    async def _sweep(self) -> None:
+        """Refuse what is overdue: one timer for all requests."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._loop.time()
+            over = self._last_call is not None and now >= self._last_call
+            for lane in self._lanes.values():
+                for batch in (*lane.sent.values(), *lane.queue):
+                    for waiting in batch.waiting:
+                        if waiting.deadline > now and not over:
+                            break
+                        waiting.refuse("not-durable")
+                # Nobody waits for these any more: their senders were told to send them again.
+                while lane.queue and lane.queue[0].waiting[-1].answer.done():
+                    self._settle(lane.queue.popleft(), "not-durable")
+            self._flush_soon()
+
+    async def _mend(self) -> None:
+        """Replace a producer whose sender has died: aiokafka would fail all batches for ever."""
+        while True:
+            await asyncio.wait([self._producer._sender.sender_task])  # noqa: SLF001 (no public sign)
+            _log.error("the Kafka producer died; starting another one")
+            await self._give_up()
+            while True:
+                with suppress(Problem):
+                    self._producer = await self._connect()
+                    break
+                await asyncio.sleep(1)
+
+    async def _give_up(self) -> None:
+        """Disconnect, and end the batches on their way: whether they arrive stays unknown."""
+        await _disconnect(self._producer)
+        batches = [batch for lane in self._lanes.values() for batch in lane.sent.values()]
+        tasks = [batch.task for batch in batches if batch.task]
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self._settings.kafka_options(),
+            acks="all",
+            enable_idempotence=False,
+            compression_type="zstd",
+            max_batch_size=BATCH_BYTES,
+            request_timeout_ms=round(self._settings.publish_deadline * 1000),
+        )
+        try:
+            await producer.start()
+            for lane in self._lanes.values():
+                await producer.partitions_for(lane.topic)
+        except BaseException as error:
+            await _disconnect(producer)
+            if isinstance(error, KafkaError):
+                raise unreachable(self._settings.kafka) from error
+            raise
+        return producer
+
+
+class _Watch:
+    """Asks Kafka every second whether it is there and has the raw topics as they should be.
+
+    It has a connection of its own: a metadata request on the producer's would wait behind bodies.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._expected = dict.fromkeys(settings.topics.raw_topics, settings.partitions)
+        self._client: Any = None
+        self._node: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self.problem: str | None = "Kafka was not asked yet"
+
+    async def start(self) -> None:
+        """Connect and look once, or raise `Problem`; then keep looking."""
+        try:
+            self._client = AIOKafkaClient(
+                **self._settings.kafka_options(), request_timeout_ms=_REQUEST_MS
+            )
+            await self._client.bootstrap()
+        except KafkaError as error:
+            raise unreachable(self._settings.kafka) from error
+        except ValueError as error:
+            raise Problem(
+                f"Kafka cannot be reached as BLUETICK_KAFKA and others say: {error}"
+            ) from error
+        self.problem = await self._look()
+        if self.problem:
+            raise Problem(self.problem)
+        self._task = asyncio.create_task(self._keep_looking())
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._client:
+            await self._client.close()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self.problem = await self._look()
+
+    async def _look(self) -> str | None:
+        """What is wrong, in one sentence, within about a second for each broker that hangs."""
+        brokers = [broker.nodeId for broker in self._client.cluster.brokers()]
+        # The one that answered last is asked first, so that a dead one beside it does not matter.
+        for node in sorted(brokers, key=lambda node: node != self._node):
+            with suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    problem = await self._ask(node)
+                self._node = node
+                return problem
+        return str(unreachable(self._settings.kafka))
+
+    async def _ask(self, node: Any) -> str | None:
+        """What this broker says of the raw topics; asking must not create them."""
+        request = MetadataRequest(list(self._expected), allow_auto_topic_creation=False)
+        answer = await self._client.send(node, request)
+        problems = (
+            self._compare(topic, for_code(code), len(partitions))
+            for code, topic, _, partitions in answer.topics
+        )
+        return next(filter(None, problems), None)
+
+    def _compare(self, topic: str, error: type[BrokerResponseError], count: int) -> str | None:
+        if error is UnknownTopicOrPartitionError:
+            return f"the topic {topic} does not exist; create it with: bluetick topics apply"
+        if error is not NoError:
+            return f"Kafka says {error.__name__} of the topic {topic}"
+        if count != self._expected[topic]:
+            return (
+                f"the topic {topic} has {count} partitions, not the {self._expected[topic]} of "
+                "BLUETICK_PARTITIONS; change that setting, or use another namespace"
+            )
+        return None
+
+
+async def _disconnect(producer: AIOKafkaProducer) -> None:
+    """Stop a producer, also one that died or that Kafka does not answer, in about a second."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await producer.stop()
+    except (TimeoutError, KafkaError):
+        # aiokafka waits for what is on its way, and stop() cannot be repeated: by hand, then.
+        producer._sender.sender_task.cancel()  # noqa: SLF001
+        await producer.client.close()
+    finally:
+        producer._message_accumulator.fail_all(KafkaConnectionError())  # noqa: SLF001
+
+
+def _quieten() -> None:
+    """At DEBUG aiokafka would log whole requests, bodies included."""
+    logger = logging.getLogger("aiokafka")
+    logger.setLevel(max(logger.level, logging.INFO))

@@ -1,0 +1,76 @@
+"""The ingest service: a listening socket, the app, uvicorn, and an orderly end."""
+
+import asyncio
+import importlib
+import importlib.util
+import logging
+import socket
+from collections.abc import Callable
+
+from ingest.app import create_app
+from ingest.connection import bounded
+from schemas.problem import Problem
+from schemas.serving import Server, listen, told_to_stop
+from schemas.settings import LOOPBACK, Settings
+
+# The end takes at most 10 s. Readiness is false for a moment before the door closes, so that a
+# load balancer can notice; then what is under way has its time; then Kafka is left.
+DRAIN_SECONDS = 1.0
+_GRACE_SECONDS = 6
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raises `Problem` if that cannot begin."""
+    _refuse_exposure(settings)
+    with (
+        listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        runner.run(_serve_until_told(settings, listener))
+
+
+async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Serve on a listening socket until `stop` is set; raises `Problem` if Kafka is not ready."""
+    _quieten()
+    app = create_app(settings)
+    server = Server(app, grace=_GRACE_SECONDS, http=bounded(settings.receive_deadline))
+    # Not left to uvicorn, which would log a Problem with a traceback and swallow it.
+    async with app.router.lifespan_context(app):
+        serving = asyncio.create_task(server.serve([listener]))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        app.leaving = True
+        await asyncio.wait([serving], timeout=DRAIN_SECONDS)
+        app.hook.close()
+        server.should_exit = True
+        await serving
+
+
+async def _serve_until_told(settings: Settings, listener: socket.socket) -> None:
+    await serve(settings, listener, told_to_stop())
+
+
+def _refuse_exposure(settings: Settings) -> None:
+    if settings.host not in LOOPBACK and not settings.allow_unauthenticated:
+        raise Problem(
+            f"ingest will not listen on {settings.host} (BLUETICK_HOST), where others can reach "
+            "it, because senders need not prove themselves; listen on 127.0.0.1 behind a proxy "
+            "that checks them, or set BLUETICK_ALLOW_UNAUTHENTICATED=true"
+        )
+
+
+def _quieten() -> None:
+    """Below DEBUG uvicorn has a level at which it logs paths and headers."""
+    logger = logging.getLogger("uvicorn")
+    logger.setLevel(max(logger.level, logging.INFO))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Take uvloop where there is one; None is asyncio's own loop."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(
+        "uvloop"
+    ).new_event_loop
+    return factory

@@ -1,0 +1,121 @@
+"""Reading topics with an independent client, confluent-kafka: nothing of ours is in the way."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from schemas.topics import Topics
+
+_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Read:
+    """One record as any other service sees it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    headers: dict[str, bytes]
+    timestamp: int
+
+
+async def read(bootstrap: str, topic: str) -> list[Read]:
+    """Everything on a topic up to its present end, read committed, in order of partition."""
+    records = await asyncio.to_thread(lambda: list(_read(bootstrap, topic)))
+    return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+async def ends(bootstrap: str, topic: str) -> dict[int, int]:
+    """The offset after the last committed record of each partition."""
+    return await asyncio.to_thread(_ends, bootstrap, topic)
+
+
+async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    """A group's committed offset for each partition; -1001 where it has none."""
+    return await asyncio.to_thread(_committed, bootstrap, group, topic)
+
+
+async def caught_up(bootstrap: str, topics: Topics) -> None:
+    """Wait until normalise and then track have committed the end of their input."""
+    for service, inputs in (("normalise", topics.raw_topics), ("track", [topics.observations])):
+        async with asyncio.timeout(_SECONDS):
+            for topic in inputs:
+                while not await _at_end(bootstrap, topics.group(service), topic):
+                    pass  # asking Kafka is the waiting
+
+
+async def _at_end(bootstrap: str, group: str, topic: str) -> bool:
+    at, end = await committed(bootstrap, group, topic), await ends(bootstrap, topic)
+    return all(at[p] == end[p] or end[p] == 0 for p in end)
+
+
+def _consumer(bootstrap: str, group: str = "reading") -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+    )
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[int]:
+    return sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+
+
+def _ends(bootstrap: str, topic: str) -> dict[int, int]:
+    consumer = _consumer(bootstrap)
+    try:
+        return {
+            p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
+            for p in _partitions(consumer, topic)
+        }
+    finally:
+        consumer.close()
+
+
+def _committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    consumer = _consumer(bootstrap, group)
+    try:
+        wanted = [TopicPartition(topic, p) for p in _partitions(consumer, topic)]
+        return {tp.partition: tp.offset for tp in consumer.committed(wanted, timeout=10)}
+    finally:
+        consumer.close()
+
+
+def _read(bootstrap: str, topic: str) -> Iterator[Read]:
+    consumer = _consumer(bootstrap)
+    try:
+        left = set(_partitions(consumer, topic))
+        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in left])
+        while left:
+            message: Any = consumer.poll(_SECONDS)
+            assert message is not None, "Kafka fell silent"
+            if message.error() is None:
+                yield _record(message)
+            else:
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                left.discard(message.partition())
+    finally:
+        consumer.close()
+
+
+def _record(message: Any) -> Read:
+    return Read(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        (message.key() or b"").decode(),
+        message.value(),
+        dict(message.headers() or []),
+        message.timestamp()[1],
+    )

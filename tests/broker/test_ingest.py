@@ -1,0 +1,263 @@
+"""Ingest on a real socket in front of a real Kafka: what is answered, and what is then there."""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+
+import httpx
+import pytest
+
+from schemas.topics import MAX_BODY
+from tests.broker.hooks import Ingest, running, settings, stored
+
+_RECEIVE_SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+async def ingest(kafka: str) -> AsyncIterator[Ingest]:
+    """One ingest for this module; tests tell their records apart by a mark in the path."""
+    namespace = f"t-{secrets.token_hex(4)}"
+    async with running(settings(kafka, namespace, receive_deadline=_RECEIVE_SECONDS)) as it:
+        yield it
+
+
+@pytest.fixture
+def mark() -> str:
+    return secrets.token_hex(6)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", bytes(range(256)), b"\xff\xfe\x00", b'{"a":1}\r\n\r\n', os.urandom(200_000)],
+    ids=["empty", "object", "all bytes", "no text", "line ends", "large"],
+)
+async def test_the_body_is_on_the_raw_topic_byte_for_byte(
+    ingest: Ingest, mark: str, body: bytes
+) -> None:
+    """Once 200 is answered, with nothing in it, the record's value is exactly what was sent."""
+    answer = await ingest.client.post(f"/webhooks/whapi/{mark}", content=body)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert [record.value for record in await stored(ingest, mark)] == [body]
+
+
+async def test_a_chunked_body_is_put_together(ingest: Ingest, mark: str) -> None:
+    """A body sent in chunks is stored as one."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for number in range(50):
+            yield b"%d" % number * 3000
+
+    sent = b"".join([chunk async for chunk in chunks()])
+    answer = await ingest.client.post(f"/webhooks/whapi/{mark}", content=chunks())
+    assert answer.status_code == 200
+    assert [record.value for record in await stored(ingest, mark)] == [sent]
+
+
+async def test_the_record_says_what_was_sent_and_when(ingest: Ingest, mark: str) -> None:
+    """CloudEvents headers, verb, path as sent, kept headers; nothing of the other headers."""
+    before = time.time_ns() // 1_000_000
+    answer = await ingest.client.put(
+        f"/webhooks/smsmanager/{mark}/a%2Fb?c=%20d",
+        content=b"[]",
+        headers={
+            "content-type": "application/json; charset=utf-8",
+            "x-request-id": "r-1",
+            "user-agent": "tests",
+            "authorization": "Bearer secret",
+        },
+    )
+    after = time.time_ns() // 1_000_000
+    [record] = await stored(ingest, mark, "smsmanager")
+    assert answer.status_code == 200
+    assert before <= record.timestamp <= after
+    headers = {name: value.decode() for name, value in record.headers.items()}
+    received = datetime.fromisoformat(headers.pop("ce_time"))
+    assert round(received.timestamp() * 1000) == record.timestamp
+    assert len(headers.pop("ce_id")) == 32
+    assert headers == {
+        "ce_specversion": "1.0",
+        "ce_source": "/webhooks/smsmanager",
+        "ce_type": "bluetick.webhook.received",
+        "content-type": "application/json; charset=utf-8",
+        "http-method": "PUT",
+        "http-path": f"/{mark}/a%2Fb?c=%20d",
+        "x-request-id": "r-1",
+        "user-agent": "tests",
+    }
+
+
+async def test_many_at_once_are_all_there_exactly_once(ingest: Ingest, mark: str) -> None:
+    """Of 500 concurrent webhooks each gets its 200, and each is stored once, under its own id."""
+    head = (
+        f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\nconnection: close\ncontent-length: 3\n\n"
+    )
+    answers = await asyncio.gather(*(ingest.raw(head, b"%03d" % number) for number in range(500)))
+    assert Counter(answer.split(b"\r\n")[0] for answer in answers) == {b"HTTP/1.1 200 OK": 500}
+    records = await stored(ingest, mark)
+    assert sorted(int(record.value) for record in records) == list(range(500))
+    assert len({record.headers["ce_id"] for record in records}) == 500
+
+
+async def test_batches_take_turns_on_the_partitions(ingest: Ingest, mark: str) -> None:
+    """Webhooks one after the other go to one partition after the other."""
+    for number in range(12):
+        await ingest.client.post(f"/webhooks/whapi/{mark}", content=b"%d" % number)
+    used = Counter(record.partition for record in await stored(ingest, mark))
+    assert used == dict.fromkeys(range(6), 2)
+
+
+async def test_a_body_at_the_cap_is_taken(ingest: Ingest, mark: str) -> None:
+    """900 KiB that cannot be compressed still fit the broker's largest message."""
+    body = os.urandom(MAX_BODY)
+    answer = await ingest.client.post(f"/webhooks/whapi/{mark}", content=body)
+    assert answer.status_code == 200
+    assert [record.value for record in await stored(ingest, mark)] == [body]
+
+
+async def test_a_declared_body_above_the_cap_is_refused_unread(ingest: Ingest) -> None:
+    """413 comes before the body does, and the connection is closed."""
+    answer = await ingest.raw(
+        f"POST /webhooks/whapi HTTP/1.1\nhost: x\ncontent-length: {MAX_BODY + 1}\n\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer
+
+
+async def test_a_chunked_body_above_the_cap_is_refused(ingest: Ingest, mark: str) -> None:
+    """413 and the end of the connection as soon as the cap is passed, though more would come."""
+    head = f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\ntransfer-encoding: chunked\n\n"
+    chunk = b"%x\r\n%s\r\n" % (MAX_BODY + 1, b"x" * (MAX_BODY + 1))
+    answer = await ingest.raw(head, chunk)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert await stored(ingest, mark) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/webhooks/nobody", 404),
+        ("POST", "/webhooks/", 404),
+        ("POST", "/webhooks", 404),
+        ("POST", "/webhooks%2Fwhapi", 404),
+        ("POST", "/webhooks/%77hapi", 404),
+        ("POST", "/other", 404),
+        ("GET", "/webhooks/whapi", 405),
+        ("HEAD", "/webhooks/whapi", 405),
+        ("OPTIONS", "/webhooks/whapi", 405),
+    ],
+)
+async def test_what_is_no_hook(ingest: Ingest, method: str, path: str, status: int) -> None:
+    """Unknown sources and verbs are refused without a word more than needed, never redirected."""
+    answer = await ingest.client.request(method, path)
+    assert answer.status_code == status
+    assert "server" not in answer.headers
+    if status == 405:
+        assert (answer.headers["allow"], answer.content) == ("POST, PUT, PATCH, DELETE", b"")
+
+
+async def test_a_body_that_stalls_is_given_up(ingest: Ingest, mark: str) -> None:
+    """A sender that stops half way gets 408, and nothing is stored."""
+    head = f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\n"
+    answers = await asyncio.gather(
+        ingest.raw(f"{head}content-length: 10\n\n", b"hello"),
+        ingest.raw(f"{head}content-length: 10\n\n"),
+        ingest.raw(f"{head}transfer-encoding: chunked\n\n", b"5\r\nhello\r\n"),
+    )
+    assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
+    assert all(b"connection: close" in answer for answer in answers)
+    assert await stored(ingest, mark) == []
+
+
+async def test_a_head_that_stalls_is_given_up(ingest: Ingest) -> None:
+    """A connection on which no request begins, or none goes on, is closed without an answer."""
+    heads = ["", "\n\n", "POST /webhooks/whapi HTTP/1.1\nhost: x\nx-slow: "]
+    answers = await asyncio.gather(*(ingest.raw(head) for head in heads))
+    assert answers == [b"", b"", b""]
+
+
+async def test_an_endless_head_is_cut_off(ingest: Ingest) -> None:
+    """Headers without end are not collected: the connection ends before they all are sent."""
+    _, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+    writer.write(b"POST /webhooks/whapi HTTP/1.1\r\nhost: x\r\n")
+    with pytest.raises(ConnectionError):
+        await _headers_without_end(writer)
+
+
+async def _headers_without_end(writer: asyncio.StreamWriter) -> None:
+    for _ in range(10_000):
+        writer.write(b"x-more: %s\r\n" % (b"x" * 4096))
+        await writer.drain()
+
+
+async def test_two_webhooks_on_one_connection(ingest: Ingest, mark: str) -> None:
+    """Pipelined requests are both answered and both stored, in order on their connection."""
+    head = f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\ncontent-length: 3\n"
+    both = f"{head}\none{head}connection: close\n\ntwo"
+    assert (await ingest.raw(both)).count(b"HTTP/1.1 200 ") == 2
+    assert sorted(record.value for record in await stored(ingest, mark)) == [b"one", b"two"]
+
+
+async def test_a_sender_that_asks_for_http_2_is_served(ingest: Ingest, mark: str) -> None:
+    """Java's HttpClient offers an upgrade with every request; its body is taken all the same."""
+    answer = await ingest.raw(
+        f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\ncontent-length: 3\n"
+        "connection: upgrade, http2-settings, close\nupgrade: h2c\nhttp2-settings: AAM\n\none"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert [record.value for record in await stored(ingest, mark)] == [b"one"]
+
+
+async def test_a_sender_that_leaves_is_no_event(
+    ingest: Ingest, mark: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection lost within a body stores nothing, and no line is logged."""
+    await ingest.client.get("/health/live")
+    caplog.clear()
+    _, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+    writer.write(b"POST /webhooks/whapi/%s HTTP/1.1\r\nhost: x\r\n" % mark.encode())
+    writer.write(b"content-length: 900000\r\n\r\nhalf")
+    await writer.drain()
+    writer.transport.abort()
+    assert (await ingest.client.post(f"/webhooks/whapi/{mark}", content=b"whole")).is_success
+    assert [record.value for record in await stored(ingest, mark)] == [b"whole"]
+    assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
+@pytest.fixture
+def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Every logger that heeds the root's level logs all it can."""
+    with caplog.at_level(logging.DEBUG):
+        yield caplog
+
+
+async def test_nothing_of_a_webhook_is_logged(
+    ingest: Ingest, mark: str, everything_logged: pytest.LogCaptureFixture
+) -> None:
+    """Body, path, query and headers stay out of the log, even at DEBUG."""
+    canary = secrets.token_hex(8)
+    async with httpx.AsyncClient() as client:
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        logging.getLogger("httpcore").setLevel(logging.WARNING)
+        for path in (f"whapi/{canary}{mark}?{canary}", f"nobody/{canary}"):
+            await client.post(
+                f"http://127.0.0.1:{ingest.port}/webhooks/{path}",
+                content=canary,
+                headers={"x-request-id": canary, "authorization": canary},
+            )
+    assert len(await stored(ingest, mark)) == 1
+    everything_logged.handler.flush()
+    assert canary not in everything_logged.text
+    assert logging.getLogger("aiokafka.conn").getEffectiveLevel() >= logging.INFO
+
+
+async def test_it_is_live_and_ready(ingest: Ingest) -> None:
+    """Both health pages say so while Kafka answers and the topics are right."""
+    assert (await ingest.client.get("/health/live")).status_code == 200
+    assert await ingest.ready() == (200, {"ready": True})
+    assert json.dumps((await ingest.ready())[1]) == '{"ready": true}'

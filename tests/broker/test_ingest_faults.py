@@ -1,0 +1,296 @@
+"""Ingest when something is wrong: Kafka frozen, gone, or mean; too much at once; a bad start."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from deploy import topics
+from deploy.kafka import LocalKafka, free_port
+from ingest import app, serve
+from schemas.problem import Problem
+from schemas.serving import listen
+from schemas.settings import Settings
+from tests.broker.hooks import Ingest, running, settings, stored, until
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
+    """A broker of this module's own, to be ill-treated."""
+    async with LocalKafka(tmp_path_factory.mktemp("own")) as kafka:
+        yield kafka
+
+
+@pytest.fixture(autouse=True)
+def _no_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No load balancer has to notice here that ingest is leaving."""
+    monkeypatch.setattr(serve, "DRAIN_SECONDS", 0.05)
+
+
+async def _becomes_ready(ingest: Ingest) -> None:
+    async def ready() -> bool:
+        return await ingest.ready() == (200, {"ready": True})
+
+    await until(ready)
+
+
+async def _becomes_unready(ingest: Ingest) -> str:
+    async def unready() -> bool:
+        return (await ingest.ready())[0] == 503
+
+    await until(unready)
+    return str((await ingest.ready())[1]["problem"])
+
+
+async def _takes_again(ingest: Ingest, mark: str) -> None:
+    async def taken() -> bool:
+        return (await ingest.client.post(f"/webhooks/whapi/{mark}", content=b"again")).is_success
+
+    await until(taken)
+    assert b"again" in [record.value for record in await stored(ingest, mark)]
+
+
+async def test_a_frozen_broker_means_503_until_it_goes_on(own: LocalKafka, namespace: str) -> None:
+    """Frozen: not ready, 503 with Retry-After, at once when too much waits; then well again."""
+    given = settings(own.bootstrap, namespace, publish_deadline=1.0, max_in_flight=3)
+    async with running(given) as ingest:
+        await _takes_again(ingest, "before")
+        own.pause()
+        try:
+            answers = await asyncio.gather(
+                *(ingest.client.post("/webhooks/whapi/frozen", content=b"x") for _ in range(5))
+            )
+            assert {(each.status_code, each.headers["retry-after"]) for each in answers} == {
+                (503, "5")
+            }
+            refused_at_once = [each for each in answers if each.elapsed.total_seconds() < 0.5]
+            assert len(refused_at_once) == 2
+            assert f"Kafka does not answer at {own.bootstrap}" in await _becomes_unready(ingest)
+            assert (await ingest.client.get("/health/live")).status_code == 200
+        finally:
+            own.resume()
+        await _becomes_ready(ingest)
+        await _takes_again(ingest, "after")
+
+
+async def test_a_killed_broker_means_503_until_it_is_back(own: LocalKafka, namespace: str) -> None:
+    """What got a 200 before the crash is there after it; in between senders are told to wait."""
+    async with running(settings(own.bootstrap, namespace, publish_deadline=1.0)) as ingest:
+        taken = await asyncio.gather(
+            *(ingest.client.post("/webhooks/whapi/m", content=b"%d" % each) for each in range(50))
+        )
+        own.kill()
+        assert Counter(each.status_code for each in taken) == {200: 50}
+        answer = await ingest.client.post("/webhooks/whapi/m", content=b"lost")
+        assert (answer.status_code, answer.content) == (503, b"")
+        assert "Kafka does not answer" in await _becomes_unready(ingest)
+        await own.start()
+        await _becomes_ready(ingest)
+        await _takes_again(ingest, "m")
+        there = Counter(record.value for record in await stored(ingest, "m"))
+        assert all(there[b"%d" % each] == 1 for each in range(50))
+
+
+async def test_the_end_comes_in_time_though_kafka_is_frozen(
+    own: LocalKafka, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With requests in flight to a frozen broker ingest still ends, and they get their 503."""
+    monkeypatch.setattr(app, "LAST_CALL_SECONDS", 0.5)
+    async with running(settings(own.bootstrap, namespace, publish_deadline=60.0)) as ingest:
+        await _takes_again(ingest, "before")
+        own.pause()
+        try:
+            waiting = asyncio.create_task(ingest.client.post("/webhooks/whapi", content=b"x"))
+            await _becomes_unready(ingest)
+            ingest.stop.set()
+            assert (await waiting).status_code == 503
+            await asyncio.wait_for(asyncio.shield(ingest.serving), 10)
+        finally:
+            own.resume()
+
+
+async def test_a_body_that_stalls_does_not_hold_up_the_end(
+    kafka: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender half way through its body when ingest ends is told to come again, and soon."""
+    monkeypatch.setattr(app, "LAST_BODY_SECONDS", 0.2)
+    async with running(settings(kafka, namespace, receive_deadline=60.0)) as ingest:
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+        head = "POST /webhooks/whapi HTTP/1.1|host: x|content-length: 9|expect: 100-continue||"
+        writer.write(head.replace("|", "\r\n").encode())
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        ingest.stop.set()
+        assert await reader.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
+        await ingest.serving
+        writer.close()
+
+
+async def test_a_dead_producer_is_replaced(kafka: str, namespace: str) -> None:
+    """When aiokafka's sender dies, webhooks are taken again without a restart."""
+    async with running(settings(kafka, namespace, publish_deadline=1.0)) as ingest:
+        await _takes_again(ingest, "one")
+        [sender] = [
+            task for task in asyncio.all_tasks() if "_sender_routine" in repr(task.get_coro())
+        ]
+        sender.cancel()
+        await _takes_again(ingest, "two")
+
+
+async def test_one_record_too_large_spares_the_others(kafka: str, namespace: str) -> None:
+    """Where the broker takes less than it should, only what is too large itself is refused."""
+    given = settings(kafka, namespace)
+    await _create_limited(kafka, given.topics.raw("whapi"), 100_000)
+    async with running(given) as ingest:
+        bodies = [os.urandom(40_000) for _ in range(20)]
+        large, *small = await asyncio.gather(
+            *(
+                ingest.client.post("/webhooks/whapi/m", content=body)
+                for body in (os.urandom(200_000), *bodies)
+            )
+        )
+        assert Counter(each.status_code for each in small) == {200: 20}
+        assert large.status_code == 503
+        there = [record.value for record in await stored(ingest, "m")]
+        assert sorted(there) == sorted(bodies)
+
+
+async def _create_limited(kafka: str, topic: str, size: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        config = {"max.message.bytes": str(size)}
+        await admin.create_topics([NewTopic(topic, 6, 1, topic_configs=config)])
+    finally:
+        await admin.close()
+
+
+async def test_too_many_bytes_at_once_are_refused(kafka: str, namespace: str) -> None:
+    """What all bodies together hold in memory is bounded; the sender is told to come again."""
+    bound = 1024 * 1024
+    async with running(settings(kafka, namespace, max_in_flight_bytes=bound)) as ingest:
+        size = bound * 3 // 5
+        head = b"POST /webhooks/whapi HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        half = head + b"%x\r\n%s\r\n" % (size, b"x" * size)
+        ends = [await asyncio.open_connection("127.0.0.1", ingest.port) for _ in range(2)]
+        for _, writer in ends:
+            writer.write(half)
+        answers = {asyncio.create_task(reader.readline()): writer for reader, writer in ends}
+        [refused], [waiting] = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        assert refused.result() == b"HTTP/1.1 503 Service Unavailable\r\n"
+        answers[waiting].write(b"0\r\n\r\n")
+        assert await waiting == b"HTTP/1.1 200 OK\r\n"
+        for _, writer in ends:
+            writer.close()
+
+
+async def test_a_missing_topic_is_told(kafka: str, namespace: str) -> None:
+    """Ingest does not start without its topics."""
+    with pytest.raises(Problem, match=rf"^the topic {namespace}\.raw\.\w+ does not exist"):
+        await _start(settings(kafka, namespace))
+
+
+async def test_a_wrong_number_of_partitions_is_told(kafka: str, namespace: str) -> None:
+    """The number of partitions must be the one in the settings."""
+    await topics.apply(settings(kafka, namespace, partitions=3))
+    with pytest.raises(Problem, match="has 3 partitions, not the 6 of BLUETICK_PARTITIONS"):
+        await _start(settings(kafka, namespace))
+
+
+async def test_a_topic_that_vanishes_makes_it_unready(kafka: str, namespace: str) -> None:
+    """Readiness follows the topics, not only the broker."""
+    async with running(settings(kafka, namespace)) as ingest:
+        await topics.drop(ingest.settings)
+        assert "does not exist" in await _becomes_unready(ingest)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "127.0.0.1:port"])
+async def test_an_unreachable_broker_is_told(namespace: str, address: str) -> None:
+    """The sentence names the address and the setting that holds it."""
+    address = address.format(port=free_port(0))
+    with pytest.raises(Problem, match=r"^Kafka .*BLUETICK_KAFKA"):
+        await _start(settings(address, namespace))
+
+
+async def _start(given: Settings) -> None:
+    with listen("a test", "127.0.0.1", 0, "BLUETICK_PORT") as listener:
+        await serve.serve(given, listener, asyncio.Event())
+
+
+def test_a_port_in_use_is_told() -> None:
+    """The sentence names address and port; Kafka is not even asked."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Problem, match=rf"cannot listen on 127\.0\.0\.1:{port} \(Address"):
+            serve.run(Settings(port=port))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
+def test_strangers_are_not_let_in_unproven(host: str) -> None:
+    """A listening address that others can reach needs the explicit word of the operator."""
+    with pytest.raises(Problem, match="BLUETICK_ALLOW_UNAUTHENTICATED"):
+        serve.run(Settings(host=host))
+
+
+async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> None:
+    """On SIGTERM it is unready but open for a while; then it ends with code 0, in silence."""
+    given = settings(kafka, namespace)
+    await topics.apply(given)
+    port = free_port(0)
+    environment = {
+        **os.environ,
+        "BLUETICK_KAFKA": kafka,
+        "BLUETICK_NAMESPACE": namespace,
+        "BLUETICK_PORT": str(port),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from ingest import serve; from schemas.settings import load;"
+        "serve.DRAIN_SECONDS = 2; serve.run(load())",
+        cwd=_ROOT,
+        env=environment,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await until(lambda: _listens(port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /webhooks/whapi HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nha")
+        await writer.drain()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            assert (await client.get("/health/ready")).json() == {"ready": True}
+            process.send_signal(signal.SIGTERM)
+
+            async def leaving() -> bool:
+                return "ingest is shutting down" in (await client.get("/health/ready")).text
+
+            await until(leaving)
+        for _ in range(150):
+            assert await _listens(port)
+        writer.write(b"lf")
+        assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+        _, errors = await asyncio.wait_for(process.communicate(), 15)
+        assert (process.returncode, errors) == (0, b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
