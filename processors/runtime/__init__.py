@@ -1,0 +1,1 @@
+"""The shell around the pure code: polls, sends, commits, stores, tells how it fares."""

@@ -1,0 +1,61 @@
+"""The processors' metrics, a closed list: each with its labels and meaning."""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+registry = CollectorRegistry()
+
+webhooks = Counter("bluetick_webhooks", "raw bodies normalised", ["provider"], registry=registry)
+observations = Counter(
+    "bluetick_observations",
+    "observations published, by what was observed: a status, or inbound",
+    ["provider", "status"],
+    registry=registry,
+)
+dead_letters = Counter(
+    "bluetick_dead_letters", "bodies or items kept aside", ["provider", "code"], registry=registry
+)
+ignored = Counter(
+    "bluetick_ignored_events",
+    "events that carry no message status, left alone",
+    ["provider", "event"],
+    registry=registry,
+)
+outcomes = Counter(
+    "bluetick_outcomes",
+    "observations tracked, by verdict (duplicate and refined are not published)",
+    ["provider", "outcome"],
+    registry=registry,
+)
+transactions = Counter(
+    "bluetick_transactions", "transactions, by how they ended", ["outcome"], registry=registry
+)
+restored = Counter("bluetick_restored_states", "states read back", registry=registry)
+partitions = Gauge("bluetick_partitions_running", "partitions worked on", registry=registry)
+
+
+# Strangers choose these words; labels must not grow without end.
+_MOST_EVENTS = 100
+_OTHER = "other"
+_events: set[str] = set()
+
+
+def event_label(event: str) -> str:
+    """The event's word as a label, or `other` once there are too many words."""
+    if event not in _events:
+        if len(_events) >= _MOST_EVENTS:
+            return _OTHER
+        _events.add(event)
+    return event
+
+
+def add(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:
+    """Add a batch's counts, by label values."""
+    for labels, count in tally.items():
+        counter.labels(*labels).inc(count)
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus' text format."""
+    return generate_latest(registry)

@@ -1,0 +1,213 @@
+"""The normaliser: raw bodies to observations and dead letters, at least once.
+
+A round is: poll, normalise, send everything, see every acknowledgement, and only then commit the
+offsets. A crash repeats a round, and a repeated observation is harmless: the tracker knows it.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
+
+from processors.normalise import normalise
+from processors.providers.base import Coordinates, Normalised
+from processors.runtime import clients, metrics
+from processors.runtime.deadletters import headers as dead_letter_headers
+from processors.runtime.outbox import Outbox
+from schemas.codec import encode
+from schemas.problem import Problem
+from schemas.records import StatusObservation, record_keys
+from schemas.settings import Settings
+from schemas.topics import partition_of
+from schemas.webhook import from_record
+
+log = logging.getLogger(__name__)
+
+Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
+
+_POLL_MS = 200
+_ROUND = 1000
+_RETRY_SECONDS = 1.0
+
+
+class Normaliser(ConsumerRebalanceListener):
+    """One consumer over all raw topics, one producer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer = clients.consumer(settings, settings.topics.group("normalise"))
+        self._producer: AIOKafkaProducer | None = None
+        self._joined = False
+        self._unplaced: set[TopicPartition] = set()
+        self._placed: set[TopicPartition] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Normalise until `stop` is set; raises what made going on impossible."""
+        self._consumer.subscribe(list(self._settings.topics.raw_topics), listener=self)
+        await self._consumer.start()
+        try:
+            while not stop.is_set():
+                await self._round()
+        finally:
+            await self._consumer.stop()
+            await self._drop_producer()
+
+    def problems(self) -> list[str]:
+        """Why the normaliser is not ready; nothing if it is."""
+        if not self._joined:
+            return ["the consumer group has not assigned partitions yet"]
+        if self._unplaced:
+            return [f"partitions not ready yet: {sorted(tp.partition for tp in self._unplaced)}"]
+        return []
+
+    async def broker_topics(self) -> set[str]:
+        """Ask the broker for its topics: the sign that it answers."""
+        return set(await self._consumer.topics())
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Forget them: whoever gets them repeats what was not committed."""
+        del revoked  # eager assignors take all
+        self._joined = False
+        self._placed.clear()
+        self._unplaced.clear()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Note them; they are placed outside the callback, where heartbeats go on."""
+        self._unplaced = set(assigned)
+        self._joined = True
+        self._consumer.pause(*self._unplaced)
+        metrics.partitions.set(len(self._unplaced))
+        log.info("assigned %d partitions", len(self._unplaced))
+
+    async def _round(self) -> None:
+        try:
+            await self._place()
+            if not self._placed:
+                await asyncio.sleep(_POLL_MS / 1000)
+                return
+            polled = await self._consumer.getmany(
+                *self._placed, timeout_ms=_POLL_MS, max_records=_ROUND
+            )
+            if polled:
+                await self._process(polled)
+        except OffsetOutOfRangeError as error:
+            partition, offset = next(iter(error.args[0].items()))
+            raise Problem(clients.overtaken(partition, offset)) from None
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.warning("%s; repeating the round", str(error) or type(error).__name__)
+            await self._start_over()
+
+    async def _place(self) -> None:
+        """Set newly assigned partitions to where the group stopped."""
+        if not self._unplaced:
+            return
+        wanted = frozenset(self._unplaced)
+        offsets = await clients.start_offsets(self._consumer, wanted)
+        # Meanwhile the group may have changed its mind.
+        for partition in wanted & self._unplaced:
+            self._consumer.seek(partition, offsets[partition])
+            self._consumer.resume(partition)
+            self._unplaced.discard(partition)
+            self._placed.add(partition)
+
+    async def _process(self, polled: Polled) -> None:
+        producer = self._producer or await self._start_producer()
+        outbox = Outbox(producer)
+        tallies = Tallies()
+        for records in polled.values():
+            for record in records:
+                self._normalise(record, outbox, tallies)
+                if tallies.due():
+                    await asyncio.sleep(0)
+        async with asyncio.timeout(self._settings.transaction_timeout):
+            await outbox.send()
+        ends = {partition: records[-1].offset + 1 for partition, records in polled.items()}
+        try:
+            await self._consumer.commit(ends)
+        except (CommitFailedError, IllegalStateError):
+            log.info("the group was rebalanced under way: what is not committed is repeated")
+        tallies.publish()
+
+    def _normalise(
+        self, record: ConsumerRecord[bytes, bytes], outbox: Outbox, tallies: "Tallies"
+    ) -> None:
+        topics = self._settings.topics
+        provider = topics.provider_of(record.topic)
+        webhook = from_record(provider, record.value, record.headers, record.timestamp)
+        result = normalise(webhook, Coordinates(record.topic, record.partition, record.offset))
+        now = round(time.time() * 1000)
+        for observation in result.observations:
+            value = encode(observation)
+            for key in record_keys(observation):
+                partition = partition_of(key, self._settings.partitions)
+                outbox.add(
+                    topics.observations, partition, key=key.encode(), value=value, timestamp=now
+                )
+        for letter in result.dead_letters:
+            outbox.add(
+                topics.dead_letters,
+                record.partition,
+                key=None,
+                value=letter.value,
+                timestamp=now,
+                headers=dead_letter_headers(letter, record),
+            )
+        tallies.count(provider, result)
+
+    async def _start_producer(self) -> AIOKafkaProducer:
+        self._producer = clients.producer(self._settings)
+        await self._producer.start()
+        return self._producer
+
+    async def _drop_producer(self) -> None:
+        if self._producer is not None:
+            await clients.abandon(self._producer)
+            self._producer = None
+
+    async def _start_over(self) -> None:
+        """Go back to what is committed, with a new producer."""
+        await self._drop_producer()
+        self._unplaced |= self._placed
+        self._placed.clear()
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+class Tallies:
+    """What a round counted; published once the round is committed, so repeats do not count."""
+
+    _SLICE = 200
+
+    def __init__(self) -> None:
+        self._webhooks: Counter[tuple[str, ...]] = Counter()
+        self._observations: Counter[tuple[str, ...]] = Counter()
+        self._dead_letters: Counter[tuple[str, ...]] = Counter()
+        self._ignored: Counter[tuple[str, ...]] = Counter()
+        self._since_pause = 0
+
+    def count(self, provider: str, result: Normalised) -> None:
+        self._webhooks[provider,] += 1
+        self._since_pause += 1 + len(result.observations)
+        for observation in result.observations:
+            seen = observation.status if isinstance(observation, StatusObservation) else "inbound"
+            self._observations[provider, seen] += 1
+        for letter in result.dead_letters:
+            self._dead_letters[provider, letter.code] += 1
+        for event, count in result.ignored.items():
+            self._ignored[provider, metrics.event_label(event)] += count
+
+    def due(self) -> bool:
+        """Whether it is time to let the event loop's other work, heartbeats above all, run."""
+        due = self._since_pause >= self._SLICE
+        if due:
+            self._since_pause = 0
+        return due
+
+    def publish(self) -> None:
+        metrics.add(metrics.webhooks, self._webhooks)
+        metrics.add(metrics.observations, self._observations)
+        metrics.add(metrics.dead_letters, self._dead_letters)
+        metrics.add(metrics.ignored, self._ignored)

@@ -1,0 +1,83 @@
+"""Running a processor as a process: signals, health and metrics over HTTP, an orderly end."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from processors.runtime import metrics
+from schemas.problem import unreachable
+from schemas.serving import Server, listen, told_to_stop
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_BROKER_SECONDS = 2.0
+
+
+class Worker(Protocol):
+    """What a processor is to its process."""
+
+    def run(self, stop: asyncio.Event) -> Awaitable[None]: ...
+    def problems(self) -> list[str]: ...
+    def broker_topics(self) -> Awaitable[set[str]]: ...
+
+
+def run(name: str, settings: Settings, make: Callable[[Settings], Worker], port: int) -> None:
+    """Run a worker until SIGTERM or SIGINT; raises `Problem` for what made going on impossible.
+
+    `name` is the command's, `port` that of its health and metrics.
+    """
+    setting = f"BLUETICK_{name.upper()}_HEALTH_PORT"
+    with listen(name, settings.host, port, setting) as listener:
+        asyncio.run(_serve(settings, make, listener))
+
+
+async def _serve(
+    settings: Settings, make: Callable[[Settings], Worker], listener: socket.socket
+) -> None:
+    worker = make(settings)
+    server = Server(_app(settings, worker), grace=2)
+    health = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await worker.run(told_to_stop())
+    finally:
+        server.should_exit = True
+        await asyncio.wait([health])
+        log.info("stopped")
+
+
+def _app(settings: Settings, worker: Worker) -> Starlette:
+    async def live(_: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def ready(_: Request) -> Response:
+        problems = worker.problems() or await _broker_problems(settings, worker)
+        status = 503 if problems else 200
+        return JSONResponse({"ready": not problems, "problems": problems}, status)
+
+    async def numbers(_: Request) -> Response:
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+    return Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Route("/metrics", numbers),
+        ]
+    )
+
+
+async def _broker_problems(settings: Settings, worker: Worker) -> list[str]:
+    try:
+        async with asyncio.timeout(_BROKER_SECONDS):
+            there = await worker.broker_topics()
+    except Exception:  # noqa: BLE001 - whatever it was, the broker did not answer
+        return [str(unreachable(settings.kafka))]
+    return [f"topic {topic} is missing" for topic in settings.topics.all if topic not in there]

@@ -1,0 +1,220 @@
+"""One partition's task: exactly-once tracking, by the rules of design section 5.
+
+A task owns a transactional producer (its fencing token), a store, and a short queue of records. The
+order of one batch, and why:
+
+1. read the states of all keys at once; the pure pass makes new states and outputs;
+2. begin a transaction; send outputs and changelog, then the consumer's offset;
+3. look at every delivery: aiokafka would commit over a batch that failed;
+4. commit; 5. write the states and the checkpoint to the store, in one batch.
+
+A crash before 4 leaves nothing, between 4 and 5 a store that is behind and is caught up from the
+changelog. Any error or deadline before 4 has ended throws the producer away, never the truth.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from processors.runtime import clients, metrics
+from processors.runtime.outbox import Outbox
+from processors.runtime.reduce import Reduced, reduce
+from processors.runtime.restore import restore
+from processors.runtime.store import Store
+from schemas.problem import Problem
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Record = ConsumerRecord[bytes, bytes]
+
+_QUEUED = 2  # polls kept while a batch is on its way, so that the next one is there when it is done
+_BATCH = 4000
+_RETRY_SECONDS = 1.0
+
+
+class Task:
+    """Tracks one partition until it is closed, fenced, or meets a record nobody can read."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.partition = partition
+        self.ready = False
+        # Records polled under an earlier epoch were made void by a seek.
+        self.epoch = 0
+        self._settings = settings
+        self._consumer = consumer
+        self._failed = failed
+        self._queue: deque[Sequence[Record]] = deque()
+        self._fed = 0
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._working = False
+        self._producer: AIOKafkaProducer | None = None
+        self._store: Store | None = None
+        self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
+
+    @property
+    def hungry(self) -> bool:
+        """Whether the task can take more records."""
+        return self.ready and len(self._queue) < _QUEUED
+
+    def feed(self, records: Sequence[Record], epoch: int) -> None:
+        """Take records polled while the task was in `epoch`.
+
+        If it has recovered since, they may lie anywhere: the position is set back to the next
+        record the task has not had.
+        """
+        if epoch != self.epoch:
+            if self.ready:
+                self._consumer.seek(self.partition, self._fed)
+            return
+        self._queue.append(records)
+        self._fed = records[-1].offset + 1
+        self._arrived.set()
+
+    async def close(self) -> None:
+        """Stop; a batch on its way may end first, under its own deadline."""
+        self._closing = True
+        self.ready = False
+        self._arrived.set()
+        if not self._working:
+            self._runner.cancel()
+        await asyncio.wait([self._runner])
+
+    async def _run(self) -> None:
+        try:
+            while not self._closing:
+                try:
+                    await self._recover()
+                    await self._work()
+                except ProducerFenced:
+                    await self._wait_for_revocation()
+                except (KafkaError, TimeoutError, OSError) as error:
+                    log.warning("partition %d: %s; recovering", self._number, _words(error))
+                    await self._stand_back()
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the worker decides, and ends
+            self._failed(error)
+        finally:
+            self.ready = False
+            await self._release()
+
+    async def _recover(self) -> None:
+        """Fence whoever had the partition before, and only then look where to go on."""
+        self.epoch += 1
+        self._queue.clear()
+        topics = self._settings.topics
+        self._producer = clients.producer(self._settings, topics.transactional_id(self._number))
+        async with asyncio.timeout(4 * self._settings.transaction_timeout):
+            await self._producer.start()
+        offsets = await clients.start_offsets(self._consumer, [self.partition])
+        self._fed = offsets[self.partition]
+        if self._store is None:
+            identity = f"{topics.messages}[{self._number}]"
+            self._store = Store(self._directory, identity)
+        await restore(self._settings, self._store, self._number)
+        self._consumer.seek(self.partition, self._fed)
+        self._consumer.resume(self.partition)
+        self.ready = True
+        log.info("partition %d: ready, at offset %d", self._number, self._fed)
+
+    async def _work(self) -> None:
+        while not self._closing:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._queue and not self._closing:
+                self._working = True
+                try:
+                    await self._batch(self._take())
+                finally:
+                    self._working = False
+
+    def _take(self) -> list[Record]:
+        records: list[Record] = []
+        while self._queue and len(records) < _BATCH:
+            records += self._queue.popleft()
+        return records
+
+    async def _batch(self, records: Sequence[Record]) -> None:
+        assert self._producer is not None  # noqa: S101 - recovered before
+        assert self._store is not None  # noqa: S101
+        result = await reduce(records, self._store.get)
+        async with asyncio.timeout(self._settings.transaction_timeout * 2 / 3):
+            checkpoint = await self._commit(self._producer, result, records[-1].offset + 1)
+        self._store.write(result.states, checkpoint)
+        metrics.transactions.labels("committed").inc()
+        metrics.add(metrics.outcomes, result.outcomes)
+
+    async def _commit(self, producer: AIOKafkaProducer, result: Reduced, offset: int) -> int | None:
+        """Publish in one transaction; returns the changelog's new end, None if unknown."""
+        topics = self._settings.topics
+        await producer.begin_transaction()
+        outbox = Outbox(producer)
+        now = round(time.time() * 1000)
+        for out in result.outputs:
+            outbox.add(
+                f"{topics.namespace}.{out.topic}",
+                self._number,
+                key=out.key,
+                value=out.value,
+                timestamp=now,
+                headers=out.headers,
+            )
+        for key, value in result.states.items():
+            outbox.add(topics.messages, self._number, key=key, value=value, timestamp=now)
+        ends = await outbox.send()
+        await producer.send_offsets_to_transaction({self.partition: offset}, topics.group("track"))
+        await producer.commit_transaction()
+        return ends.get(topics.messages)
+
+    async def _stand_back(self) -> None:
+        """Throw the producer away: what it last did is unknown until a new one has fenced it."""
+        self.ready = False
+        metrics.transactions.labels("abandoned").inc()
+        if self._producer is not None:
+            await clients.abandon(self._producer)
+            self._producer = None
+        await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _wait_for_revocation(self) -> None:
+        """Another owner has the partition: do not fight for it, the group will tell us so."""
+        log.warning("partition %d: fenced by another owner", self._number)
+        metrics.transactions.labels("fenced").inc()
+        self.ready = False
+        await asyncio.sleep(2 * self._settings.session_timeout)
+        raise Problem(
+            f"{self.partition.topic}[{self._number}] was taken over by another tracker while the "
+            "group still assigns it here; make sure no two groups use the namespace "
+            f"{self._settings.namespace}, and start again"
+        )
+
+    async def _release(self) -> None:
+        if self._producer is not None:
+            await clients.abandon(self._producer)
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def _number(self) -> int:
+        return self.partition.partition
+
+    @property
+    def _directory(self) -> Path:
+        return self._settings.data / self._settings.namespace / "track" / str(self._number)
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

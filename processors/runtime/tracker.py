@@ -1,0 +1,106 @@
+"""The tracker: one consumer, one task for each partition the group assigns to it."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from processors.runtime import clients, metrics
+from processors.runtime.task import Task
+from schemas.problem import Problem
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_POLL_MS = 100
+_RETRY_SECONDS = 1.0
+
+
+class Tracker(ConsumerRebalanceListener):
+    """Polls for all tasks; the tasks do the work and report what cannot be mended."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tasks: dict[TopicPartition, Task] = {}
+        self._joined = False
+        self._consumer = clients.consumer(settings, settings.topics.group("track"))
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Track until `stop` is set; raises what made going on impossible."""
+        self._consumer.subscribe([self._settings.topics.observations], listener=self)
+        await self._consumer.start()
+        poll = asyncio.create_task(self._poll())
+        halt = asyncio.create_task(stop.wait())
+        try:
+            ends: list[asyncio.Future[Any]] = [poll, halt, self._failure]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._close_tasks()
+            halt.cancel()
+            poll.cancel()
+            await asyncio.wait([poll])
+            await self._consumer.stop()
+        for ended in (self._failure, poll):
+            if ended.done() and not ended.cancelled():
+                ended.result()
+
+    def problems(self) -> list[str]:
+        """Why the tracker is not ready; nothing if it is."""
+        if not self._joined:
+            return ["the consumer group has not assigned partitions yet"]
+        waiting = sorted(tp.partition for tp, task in self._tasks.items() if not task.ready)
+        return [f"partitions not ready yet: {waiting}"] if waiting else []
+
+    async def broker_topics(self) -> set[str]:
+        """Ask the broker for its topics: the sign that it answers."""
+        return set(await self._consumer.topics())
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """End each batch on its way, then let go; the group waits for this."""
+        del revoked  # eager assignors take all
+        await self._close_tasks()
+        self._joined = False
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Start a task for each; nothing is awaited, as no heartbeats are sent meanwhile."""
+        partitions = sorted(assigned)
+        self._consumer.pause(*partitions)
+        for partition in partitions:
+            self._tasks[partition] = Task(self._settings, self._consumer, partition, self._fail)
+        self._joined = True
+        metrics.partitions.set(len(partitions))
+        log.info("assigned partitions %s", [tp.partition for tp in partitions])
+
+    async def _poll(self) -> None:
+        while True:
+            hungry = {tp: (task, task.epoch) for tp, task in self._tasks.items() if task.hungry}
+            if not hungry:
+                await asyncio.sleep(_POLL_MS / 1000)
+                continue
+            try:
+                # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
+                polled = await self._consumer.getmany(*hungry, timeout_ms=_POLL_MS)
+            except OffsetOutOfRangeError as error:
+                partition, offset = next(iter(error.args[0].items()))
+                raise Problem(clients.overtaken(partition, offset)) from None
+            except KafkaError as error:
+                log.warning("polling failed: %s; trying again", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            for partition, records in polled.items():
+                task, epoch = hungry[partition]
+                if self._tasks.get(partition) is task:
+                    task.feed(records, epoch)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def _close_tasks(self) -> None:
+        tasks, self._tasks = list(self._tasks.values()), {}
+        metrics.partitions.set(0)
+        await asyncio.gather(*(task.close() for task in tasks))

@@ -1,0 +1,37 @@
+"""Putting records on topics, as the services upstream would."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from processors.runtime import clients
+from processors.runtime.outbox import Outbox
+from schemas.settings import Settings
+
+
+class Record(NamedTuple):
+    """One record to write."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+async def write(settings: Settings, records: Iterable[Record]) -> None:
+    """Write records in order, and wait for Kafka's word on all of them."""
+    producer = clients.producer(settings)
+    await producer.start()
+    outbox = Outbox(producer)
+    for record in records:
+        outbox.add(
+            record.topic,
+            record.partition,
+            key=record.key,
+            value=record.value,
+            timestamp=round(time.time() * 1000),
+            headers=list(record.headers),
+        )
+    await outbox.send()
+    await producer.stop()
