@@ -1,0 +1,275 @@
+"""Bluetick's command line and composition root: every command, each a few lines long."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.problem import Problem
+from schemas.settings import Settings, load
+
+__version__ = "0.1.0"
+
+app = typer.Typer(
+    name="bluetick",
+    help="Delivery webhooks of messaging providers, turned into one lifecycle per message.",
+    epilog="Settings are environment variables BLUETICK_*: see docs/settings.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+topics_app = typer.Typer(help="Look after the topics of a namespace.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+
+Port = Annotated[int | None, typer.Option(help="Port to listen on.", show_default=False)]
+Path_ = Annotated[str, typer.Option("--path", help="What follows the source in the URL.")]
+Method = Annotated[str, typer.Option(help="The HTTP verb.")]
+Header = Annotated[list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")]
+Data = Annotated[Path | None, typer.Option(help="Directory for data.", show_default=False)]
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one sentence, and the exit code is 1."""
+    try:
+        app(prog_name="bluetick")
+    except Problem as problem:
+        typer.secho(f"bluetick: {problem}", fg="red", err=True)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        typer.echo(f"bluetick {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def up(
+    *,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Send examples through, show what comes out, end.")
+    ] = False,
+    port: Port = None,
+    kafka_port: Annotated[int, typer.Option(help="Port of the local Kafka; 0: any free.")] = 0,
+    data: Data = None,
+) -> None:
+    """Run everything on this machine: Kafka, the topics, ingest, normalise and track.
+
+    With BLUETICK_KAFKA set, that cluster is used and none is started.
+    """
+    from console import demo as demonstration
+    from console import up as everything
+
+    settings = load(port=port)
+    if demo:
+        sys.exit(demonstration.demo(settings, kafka_port))
+    sys.exit(everything.up(settings, kafka_port, data))
+
+
+@app.command()
+def ingest(port: Port = None) -> None:
+    """Take webhooks over HTTP and put each body on Kafka."""
+    from ingest import serve
+
+    settings = load(port=port)
+    _log(settings)
+    serve.run(settings)
+
+
+@app.command()
+def normalise(health_port: Port = None) -> None:
+    """Turn raw bodies into observations and dead letters."""
+    from processors.runtime.normaliser import Normaliser
+    from processors.runtime.service import run
+
+    settings = load(normalise_health_port=health_port)
+    _require_topics(settings)
+    run("normalise", settings, Normaliser, settings.normalise_health_port)
+
+
+@app.command()
+def track(health_port: Port = None, data: Data = None) -> None:
+    """Turn observations into statuses, events, inbound messages and the state of each message."""
+    from processors.runtime.service import run
+    from processors.runtime.tracker import Tracker
+
+    settings = load(track_health_port=health_port, data=data)
+    _require_topics(settings)
+    run("track", settings, Tracker, settings.track_health_port)
+
+
+@topics_app.command("check")
+def topics_check() -> None:
+    """Compare the topics with what Bluetick expects; exit code 1 if they differ."""
+    from deploy import topics
+
+    findings = asyncio.run(topics.check(load()))
+    for finding in findings:
+        typer.echo(finding)
+    if findings:
+        raise Problem(
+            "the topics are not as expected; `bluetick topics apply` creates what is missing, and "
+            "leaves alone what somebody set on purpose"
+        )
+    typer.echo("every topic is as it should be")
+
+
+@topics_app.command("apply")
+def topics_apply() -> None:
+    """Create missing topics and settings; nothing is ever deleted or repartitioned."""
+    from deploy import topics
+
+    done = asyncio.run(topics.apply(load()))
+    for line in done or ["nothing to do: every topic is as it should be"]:
+        typer.echo(line)
+
+
+@app.command()
+def parse(
+    provider: Annotated[str, typer.Argument(help="smsmanager or whapi.")],
+    file: Annotated[str, typer.Argument(help="A body; - is the standard input.")] = "-",
+    *,
+    path: Path_ = "",
+    method: Method = "POST",
+    header: Header = None,
+    received_at: Annotated[
+        int | None, typer.Option(help="When it arrived, Unix ms; default: now.")
+    ] = None,
+) -> None:
+    """Print what one body amounts to, as JSON lines, without a broker.
+
+    Observations as they would go on their topic, dead letters, and counts of events that carry no
+    status. Exit code 1 if anything ends as a dead letter.
+    """
+    from console import parse as parsing
+
+    sys.exit(
+        parsing.run(
+            provider,
+            file,
+            path=path,
+            method=method,
+            headers=header or (),
+            received_at=received_at,
+        )
+    )
+
+
+@app.command()
+def send(
+    source: Annotated[str, typer.Argument(help="smsmanager, whapi, or all (simulated only).")],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(help="Bodies, directories of *.json, or -; without any: simulated."),
+    ] = None,
+    *,
+    url: Annotated[str, typer.Option(help="Where ingest listens.")] = "http://127.0.0.1:8080",
+    messages: Annotated[int, typer.Option(min=1, help="Simulated messages.")] = 100,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="Posts per second; default: as fast as can be.")
+    ] = None,
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share told twice.")] = 0.1,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Send in random order.")] = False,
+    malformed: Annotated[float, typer.Option(min=0, max=1, help="Share spoiled.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(help="The same seed sends the same.")] = None,
+    connections: Annotated[int, typer.Option(min=1, max=1000, help="At once.")] = 16,
+    path: Path_ = "",
+    method: Method = "POST",
+    header: Header = None,
+) -> None:
+    """Post webhooks to a running ingest: files, or the lives of simulated messages."""
+    from console import send as sending
+
+    sys.exit(
+        sending.run(
+            source,
+            files or (),
+            url=url,
+            messages=messages,
+            rate=rate,
+            connections=connections,
+            duplicates=duplicates,
+            shuffle=shuffle,
+            malformed=malformed,
+            seed=seed,
+            method=method,
+            path=path,
+            headers=header or (),
+        )
+    )
+
+
+@app.command()
+def tail(
+    topic: Annotated[str, typer.Argument(help="statuses, events, messages, raw.whapi, …")],
+    *,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Begin with the oldest record.")
+    ] = False,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="From the oldest to the present end, then stop.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Records as they are; else personal data is masked.")
+    ] = False,
+    key: Annotated[str | None, typer.Option(help="Only this message key.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+) -> None:
+    """Follow a topic, one line a record, as other services see it (read committed)."""
+    from console import tail as following
+
+    sys.exit(
+        following.run(
+            load(),
+            topic,
+            from_start=from_start,
+            until_end=until_end,
+            json_lines=json,
+            key=key,
+            limit=limit,
+        )
+    )
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Run the tests of this checkout; further options go to pytest."""
+    home = Path(__file__).parent
+    if not (home / "tests").is_dir():
+        raise Problem("the tests are part of the repository, not of the installed package")
+    import pytest
+
+    os.chdir(home)
+    sys.exit(pytest.main(context.args))
+
+
+def _require_topics(settings: Settings) -> None:
+    """Log from here on, and refuse to start on topics that are missing or cut differently."""
+    from deploy import topics
+
+    _log(settings)
+    asyncio.run(topics.require(settings))
+
+
+def _log(settings: Settings) -> None:
+    from console.logs import log_to_stderr
+
+    log_to_stderr(settings.log_level)
+
+
+if __name__ == "__main__":
+    main()

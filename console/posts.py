@@ -1,0 +1,31 @@
+"""Webhooks on their way to ingest: one HTTP request each. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from schemas.problem import Problem
+
+JSON: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request to `/webhooks/<source><path>`; `path` may hold a query string."""
+
+    source: str
+    body: bytes
+    method: str = "POST"
+    path: str = ""
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON)
+
+
+def headers_of(texts: Iterable[str]) -> dict[str, str]:
+    """HTTP headers with lower-case names, from texts such as `X-Request-Id: 42`."""
+    headers = {}
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not (colon and name.strip()) or not text.isprintable():
+            raise Problem(f"the header {text!r} should be written as name:value")
+        headers[name.strip().lower()] = value.strip()
+    return headers

@@ -1,0 +1,172 @@
+"""`bluetick up`: the whole line on one machine, from Kafka to the tracker."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from console.services import Running, Service, Show, first_to_end, running
+from deploy import topics
+from deploy.jars import VERSION
+from deploy.kafka import LocalKafka, free_port
+from schemas.settings import Settings
+
+_COLOURS = {"ingest": "cyan", "normalise": "magenta", "track": "green"}
+_EXAMPLE = (
+    '[{"message_id": "e27ff0ac-87b5-4e1d-b644-5fc6029e2a11", "gateway": "sms", '
+    '"timestamp": 1700000000, "type": "outgoing", "to": {"phone_number": "420777123456"}, '
+    '"result": "delivered"}]'
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """The whole line, running: with which settings, as which processes."""
+
+    settings: Settings
+    services: list[Running]
+
+    def url(self, name: str) -> str:
+        """Where a service answers HTTP."""
+        return next(one.service.url for one in self.services if one.service.name == name)
+
+
+class Progress:
+    """Tells a person what is being waited for: a moving line in a terminal, else line by line."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("starting")
+        self._began = time.monotonic()
+        self._status.start()
+
+    def __call__(self, step: str) -> None:
+        """Show the step under way."""
+        if self._console.is_terminal:
+            self._status.update(step)
+        else:
+            self._console.print(Text(f"  {step}"))
+
+    def done(self, step: str) -> None:
+        """Show a step that is over, with the time since the start."""
+        seconds = time.monotonic() - self._began
+        self._console.print(
+            Text.assemble(("✓ ", "green"), f"{step}  ", (f"{seconds:.1f} s", "dim"))
+        )
+
+    def stop(self) -> None:
+        self._status.stop()
+
+
+def up(settings: Settings, kafka_port: int, data: Path | None) -> int:
+    """Run until Ctrl-C or SIGTERM, and return 0; `Problem` if a service ends by itself."""
+    return until_told(_up(settings, kafka_port, data or _home()), told=0)
+
+
+def until_told(work: Coroutine[Any, Any, int], *, told: int) -> int:
+    """Run to the end or to SIGINT or SIGTERM, which return `told` once all is stopped in order."""
+
+    async def run() -> int:
+        task = asyncio.create_task(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return told
+
+    return asyncio.run(run())
+
+
+async def _up(settings: Settings, kafka_port: int, data: Path) -> int:
+    console = Console(highlight=False)
+    progress = Progress(console)
+    try:
+        async with line(settings, kafka_port, data, progress, shown(console)) as up_:
+            progress.stop()
+            _tell(console, up_)
+            ended = await first_to_end(up_.services)
+            raise ended.why()
+    finally:
+        progress.stop()
+        console.print("stopped")
+
+
+@asynccontextmanager
+async def line(
+    settings: Settings, kafka_port: int, data: Path, progress: Progress, show: Show
+) -> AsyncIterator[Line]:
+    """Start Kafka (unless the settings name one), topics and services; stop them in reverse."""
+    settings = settings.model_copy(update=_ports(settings) | {"data": data / "state"})
+    async with AsyncExitStack() as stack:
+        if "kafka" not in settings.model_fields_set:
+            local = LocalKafka(data / "kafka", kafka_port, progress=progress)
+            await stack.enter_async_context(local)
+            settings = settings.model_copy(update={"kafka": local.bootstrap})
+            progress.done(f"Kafka {VERSION} answers at {local.bootstrap}")
+        progress("creating topics")
+        created = await topics.apply(settings)
+        progress.done(f"topics {settings.namespace}.*: {len(created)} changes")
+        progress("starting ingest, normalise and track")
+        services = [
+            Service("ingest", settings.port),
+            Service("normalise", settings.normalise_health_port),
+            Service("track", settings.track_health_port),
+        ]
+        started = await stack.enter_async_context(running(settings, services, show))
+        progress.done("ingest, normalise and track are ready")
+        yield Line(settings, started)
+
+
+def shown(console: Console) -> Show:
+    """Show a service's log line behind its name, in its colour."""
+    lock: Callable[[Text], None] = console.print
+
+    def show(name: str, text: str) -> None:
+        lock(Text.assemble((f"{name:>9} ", _COLOURS.get(name, "")), text))
+
+    return show
+
+
+def _tell(console: Console, up_: Line) -> None:
+    settings, ingest = up_.settings, up_.url("ingest")
+    console.print(
+        f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
+        f"  webhooks   {ingest}/webhooks/<smsmanager|whapi>\n"
+        f"  health     {ingest}/health/ready\n"
+        f"  metrics    {up_.url('normalise')}/metrics  {up_.url('track')}/metrics\n\n"
+        "Try it from another terminal:\n"
+    )
+    console.print(
+        Text(
+            f"  curl -i {ingest}/webhooks/smsmanager -d '{_EXAMPLE}'\n"
+            f"  BLUETICK_KAFKA={settings.kafka} ./bluetick tail statuses --from-start\n"
+        ),
+        soft_wrap=True,
+    )
+    console.print("Ctrl-C stops everything.\n")
+
+
+def _ports(settings: Settings) -> dict[str, int]:
+    """The ports of the three services, each known to be free; health follows ingest's."""
+    wanted = {"port": settings.port}
+    for number, name in enumerate(("normalise_health_port", "track_health_port"), start=1):
+        follows = name not in settings.model_fields_set
+        port = settings.port + number if settings.port else 0
+        wanted[name] = port if follows else getattr(settings, name)
+    who = dict(zip(wanted, ("ingest", "normalise", "track"), strict=True))
+    return {name: free_port(port, who[name]) for name, port in wanted.items()}
+
+
+def _home() -> Path:
+    """Where this user's programs keep data (XDG Base Directory)."""
+    named = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".local/share") / "bluetick"

@@ -1,0 +1,191 @@
+"""The tracker beside the usual way: records nobody can read, a log that was cut, a spoilt store."""
+
+import asyncio
+import secrets
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from console.services import Service, running
+from schemas.codec import encode
+from schemas.records import MessageState
+from schemas.settings import Settings
+from schemas.topics import partition_of
+from tests.broker.reading import caught_up, committed, read
+from tests.broker.writing import Record, write
+from tests.e2e.commands import run
+from tests.unit.messages import KEY, seen
+
+PARTITION = partition_of(KEY, 3)
+
+
+def observed(settings: Settings, value: bytes | None, key: bytes | None = KEY.encode()) -> Record:
+    return Record(settings.topics.observations, PARTITION, key, value)
+
+
+async def track(settings: Settings) -> tuple[int, str]:
+    """Run the tracker as in production until it ends by itself."""
+    return await run("track", **_environment(settings))
+
+
+async def track_to_the_end(settings: Settings) -> None:
+    """Run the tracker until it has taken everything there is."""
+    async with running(settings, [Service("track", settings.track_health_port)], _silent):
+        await caught_up(settings.kafka, settings.topics)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (KEY.encode(), b"not an observation"),
+        (KEY.encode(), b'{"kind":"status"}'),
+        (KEY.encode(), None),
+        (None, encode(seen("delivered", 2))),
+        (b"\xff", encode(seen("delivered", 2))),
+    ],
+    ids=["no JSON", "fields missing", "null", "no key", "key not UTF-8"],
+)
+async def test_an_unreadable_record_stops_the_tracker(
+    settings: Settings, key: bytes | None, value: bytes | None
+) -> None:
+    """The tracker ends with the record's coordinates, and nothing past it is taken."""
+    good = observed(settings, encode(seen("sent", 1)))
+    await write(settings, [good, observed(settings, value, key), good])
+
+    code, output = await track(settings)
+
+    assert code == 1
+    assert "Traceback" not in output
+    assert f"{settings.topics.observations}[{PARTITION}] offset 1 is not an observation" in output
+    offsets = await committed(
+        settings.kafka, settings.topics.group("track"), settings.topics.observations
+    )
+    assert offsets[PARTITION] <= 1
+
+
+async def test_a_log_cut_before_it_was_read_is_told(settings: Settings) -> None:
+    """What retention took before it was processed is named; the tracker does not jump over it."""
+    await write(settings, [observed(settings, encode(seen("sent", 1)))] * 3)
+    await track_to_the_end(settings)
+    await write(settings, [observed(settings, encode(seen("delivered", 2)))] * 3)
+    await _cut(settings, 5)
+
+    code, output = await track(settings)
+
+    assert code == 1
+    assert "Traceback" not in output
+    place = f"{settings.topics.observations}[{PARTITION}]"
+    assert f"{place} was to be read from offset 3, but now starts at 5" in output
+
+
+async def test_a_record_of_a_newer_format_is_refused(settings: Settings) -> None:
+    """A state written by a later Bluetick is not half understood by this one."""
+    state = MessageState(
+        message_key=KEY,
+        version=99,
+        provider="smsmanager",
+        account="-",
+        first_seen_at=1,
+        updated_at=1,
+    )
+    await write(
+        settings, [Record(settings.topics.messages, PARTITION, KEY.encode(), encode(state))]
+    )
+    await write(settings, [observed(settings, encode(seen("sent", 1)))])
+
+    code, output = await track(settings)
+
+    assert code == 1
+    assert "state format 99 is newer" in output
+
+
+@pytest.mark.parametrize("harm", ["removed", "truncated", "of another partition"])
+async def test_a_spoilt_store_is_rebuilt(settings: Settings, harm: str) -> None:
+    """Whatever happens to the store's directory, no fact is forgotten and none told twice."""
+    await write(settings, [observed(settings, encode(seen("sent", 1)))])
+    await track_to_the_end(settings)
+    _spoil(settings.data / settings.namespace / "track", harm)
+
+    again = [seen("sent", 1), seen("delivered", 2)]
+    await write(settings, [observed(settings, encode(one)) for one in again])
+    await track_to_the_end(settings)
+
+    statuses = await read(settings.kafka, settings.topics.statuses)
+    assert [b'"status":"sent"' in r.value for r in statuses] == [True, False]
+    [*_, state] = await read(settings.kafka, settings.topics.messages)
+    assert b'"sent"' in state.value
+    assert b'"delivered"' in state.value
+
+
+async def test_a_lost_delivery_is_never_committed(settings: Settings) -> None:
+    """While Kafka refuses one output, none of its batch is committed; once it does not, all is."""
+    big = encode(seen("sent", 1, payload={"text": secrets.token_hex(4000)}))
+    await _largest(settings, 2000)
+    await write(settings, [observed(settings, big)])
+    async with running(settings, [Service("track", settings.track_health_port)], _silent) as [one]:
+        await _abandoned(one.service.url, times=2)
+        before = await committed(
+            settings.kafka, settings.topics.group("track"), settings.topics.observations
+        )
+        states = await read(settings.kafka, settings.topics.messages)
+        await _largest(settings, 2_000_000)
+        await caught_up(settings.kafka, settings.topics)
+
+    assert before[PARTITION] < 1
+    assert states == []
+    assert len(await read(settings.kafka, settings.topics.statuses)) == 1
+    assert len(await read(settings.kafka, settings.topics.messages)) == 1
+
+
+async def _largest(settings: Settings, size: int) -> None:
+    """Set the largest batch the topic of statuses takes, in bytes."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    config = {"max.message.bytes": str(size)}
+    await admin.alter_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, settings.topics.statuses, config)]
+    )
+    await admin.close()
+
+
+async def _abandoned(url: str, times: int) -> None:
+    """Wait until the tracker has given up so many transactions."""
+    async with asyncio.timeout(60), httpx.AsyncClient(base_url=url) as client:
+        told = f'bluetick_transactions_total{{outcome="abandoned"}} {times}.0'
+        while told not in (await client.get("/metrics")).text:
+            pass  # asking is the waiting
+
+
+def _spoil(stores: Path, harm: str) -> None:
+    store = stores / str(PARTITION)
+    if harm == "removed":
+        shutil.rmtree(store)
+    elif harm == "truncated":
+        for file in store.glob("MANIFEST-*"):
+            file.write_bytes(file.read_bytes()[:10])
+    else:
+        shutil.rmtree(store)
+        shutil.copytree(stores / str((PARTITION + 1) % 3), store)
+
+
+async def _cut(settings: Settings, offset: int) -> None:
+    """Delete the partition's records before an offset, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    place = TopicPartition(settings.topics.observations, PARTITION)
+    await admin.delete_records({place: RecordsToDelete(offset)})
+    await admin.close()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    names = ("kafka", "namespace", "partitions", "data", "track_health_port", "session_timeout")
+    return {f"BLUETICK_{name.upper()}": str(getattr(settings, name)) for name in names}
+
+
+def _silent(_: str, __: str) -> None:
+    pass

@@ -1,0 +1,93 @@
+"""Running the real command line in a process of its own, and looking for what it leaves behind."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import bluetick
+
+SECONDS = 90
+COMMAND = (sys.executable, str(Path(bluetick.__file__)))
+
+
+class Command:
+    """A command under way, with what it has printed so far."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.output = ""
+
+    async def until(self, text: str) -> None:
+        """Read its output until it has printed `text`."""
+        async with asyncio.timeout(SECONDS):
+            while text not in self.output:
+                await self._line()
+
+    async def ended(self) -> int:
+        """Read its output to the end; returns the exit code."""
+        async with asyncio.timeout(SECONDS):
+            while not self._process.stdout.at_eof():  # type: ignore[union-attr]
+                self.output += await self._read()
+            return await self._process.wait()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    async def _line(self) -> None:
+        line = await self._read()
+        assert line, f"it ended without the words waited for:\n{self.output}"
+        self.output += line
+
+    async def _read(self) -> str:
+        assert self._process.stdout is not None
+        return (await self._process.stdout.readline()).decode()
+
+
+@asynccontextmanager
+async def command(*arguments: str, **environment: str) -> AsyncIterator[Command]:
+    """Start `bluetick` with arguments and further environment variables; killed at the end.
+
+    The settings of whoever runs the tests are not passed on.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("BLUETICK_")}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        env={**ours, "COLUMNS": "200", **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+    try:
+        yield Command(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def run(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run `bluetick` to its end; returns exit code and output."""
+    async with command(*arguments, **environment) as running:
+        code = await running.ended()
+        return code, running.output
+
+
+def left_behind(mark: str) -> list[str]:
+    """The command lines of live processes that mention `mark`, there or in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes()
+            told = line + (folder / "environ").read_bytes()
+        except OSError:  # it ended meanwhile, or is not ours
+            continue
+        if mark.encode() in told and int(folder.name) != os.getpid():
+            found.append(line.replace(b"\0", b" ").decode(errors="replace"))
+    return found

@@ -1,0 +1,25 @@
+"""The demo, on the broker of the tests: it must tell the truth about itself."""
+
+from deploy import topics
+from schemas.settings import Settings
+from tests.e2e.commands import left_behind, run
+
+
+async def test_the_demo_accounts_for_everything(kafka: str, namespace: str) -> None:
+    """The demo ends with 0, shows its tables, and takes its own topics away again."""
+    code, output = await run(
+        "up", "--demo", BLUETICK_KAFKA=kafka, BLUETICK_NAMESPACE=namespace, BLUETICK_PARTITIONS="3"
+    )
+
+    assert code == 0, output
+    for words in (
+        "How far the messages came",
+        "What was put right",
+        "Inbound",
+        "Dead letters",
+        "One message: ",
+        "Yes: nothing lost, nothing doubled.",
+    ):
+        assert words in output
+    assert left_behind(namespace) == []
+    assert await topics.check(Settings(kafka=kafka, namespace=namespace)), "topics were left"

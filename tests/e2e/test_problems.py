@@ -1,0 +1,104 @@
+"""What a person meets when something is wrong: one sentence, an exit code, never a traceback."""
+
+import socket
+
+import pytest
+
+from schemas.settings import Settings
+from tests.e2e.commands import left_behind, run
+
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "sentence"),
+    [
+        ("ingest", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
+        ("normalise", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
+        ("track", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
+        ("topics check", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
+        ("topics apply", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
+        ("up", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
+        ("up --demo", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
+        ("tail statuses", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
+        ("send all --url http://127.0.0.1:1 --messages 1", {}, "ingest does not answer"),
+        ("parse nobody", {}, "nobody"),
+        ("ingest", {"BLUETICK_PORT": "80x"}, "BLUETICK_PORT '80x' is not valid"),
+        ("ingest", {"BLUETICK_PROT": "80"}, "there is no setting BLUETICK_PROT"),
+        ("ingest", {"BLUETICK_HOST": "0.0.0.0"}, "BLUETICK_ALLOW_UNAUTHENTICATED"),
+    ],
+)
+async def test_one_sentence(arguments: str, environment: dict[str, str], sentence: str) -> None:
+    """The command ends with exit code 1 and one line that says what is wrong."""
+    code, output = await run(*arguments.split(), **environment)
+
+    assert code == 1, output
+    assert "Traceback" not in output
+    last = output.rstrip().splitlines()[-1]
+    assert last.startswith("bluetick: "), output
+    assert sentence in last
+
+
+@pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
+async def test_missing_topics_stop_a_service(service: str, kafka: str, namespace: str) -> None:
+    """A service refuses to start on a namespace without topics, and says how to make them."""
+    code, output = await run(service, BLUETICK_KAFKA=kafka, BLUETICK_NAMESPACE=namespace)
+
+    assert code == 1
+    assert "Traceback" not in output
+    assert "does not exist" in output
+    assert "bluetick topics apply" in output
+
+
+@pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
+async def test_another_partition_count_stops_a_service(service: str, settings: Settings) -> None:
+    """A service refuses to start on topics cut differently than its settings say."""
+    code, output = await run(service, **(_named(settings) | {"BLUETICK_PARTITIONS": "5"}))
+
+    assert code == 1
+    assert "Traceback" not in output
+    assert "has 3 partitions, not the 5 of BLUETICK_PARTITIONS" in output
+
+
+@pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
+async def test_a_port_in_use_stops_a_service(service: str, settings: Settings) -> None:
+    """A service whose port is taken names the address and the setting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        option = "--port" if service == "ingest" else "--health-port"
+        code, output = await run(service, option, port, **_named(settings))
+
+    assert code == 1
+    assert "Traceback" not in output
+    assert f"cannot listen on 127.0.0.1:{port}" in output
+
+
+async def test_up_on_a_port_in_use_starts_nothing(settings: Settings) -> None:
+    """`up` looks at its ports first: nothing is started that would have to be stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, output = await run("up", "--port", port, **_named(settings))
+
+    assert code == 1
+    assert f"ingest cannot listen on 127.0.0.1:{port}" in output
+    assert left_behind(settings.namespace) == []
+
+
+async def test_topics_are_checked_and_mended(kafka: str, namespace: str) -> None:
+    """`topics check` names what is missing, `apply` makes it, and `check` is content."""
+    named = {"BLUETICK_KAFKA": kafka, "BLUETICK_NAMESPACE": namespace}
+
+    code, output = await run("topics", "check", **named)
+    assert (code, "does not exist" in output) == (1, True)
+    code, output = await run("topics", "apply", **named)
+    assert (code, f"created {namespace}.messages" in output) == (0, True)
+    code, output = await run("topics", "check", **named)
+    assert (code, output.strip()) == (0, "every topic is as it should be")
+
+
+def _named(settings: Settings) -> dict[str, str]:
+    return {
+        "BLUETICK_KAFKA": settings.kafka,
+        "BLUETICK_NAMESPACE": settings.namespace,
+        "BLUETICK_PARTITIONS": str(settings.partitions),
+    }
