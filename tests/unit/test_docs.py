@@ -1,0 +1,40 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+from schemas.settings import Settings
+from schemas.topics import Topics
+
+HOME = Path(__file__).parents[2]
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    """docs/settings.md lists each setting once, with its default and its description."""
+    text = (HOME / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `(BLUETICK_\w+)` \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
+
+    expected = [
+        (f"BLUETICK_{name.upper()}", _default(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    ]
+    assert rows == expected
+
+
+def test_the_readme_names_every_topic() -> None:
+    """Each topic stands in the README's table, by its short name."""
+    readme = (HOME / "README.md").read_text()
+
+    for topic in Topics().all:
+        assert f"`{topic.removeprefix('bluetick.')}`" in readme
+
+
+def test_links_lead_somewhere() -> None:
+    """Relative links in the documents point to files that exist."""
+    for page in [*HOME.glob("*.md"), *HOME.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def _default(value: object) -> str:
+    return "" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
