@@ -87,12 +87,15 @@ async def deliver(
     """
     delivery = _Delivery(Endpoint.of(url), url, progress or Unwatched())
     schedule = paced(posts, rate, asyncio.get_running_loop().time())
+    failed: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as workers:
             for _ in range(connections):
                 workers.create_task(delivery.work(schedule))
     except* Problem as problems:
-        raise problems.exceptions[0] from None
+        failed = problems.exceptions[0]
+    if failed:  # raised inside `except*` it would come out as a group again
+        raise failed
     return delivery.delivered
 
 

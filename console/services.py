@@ -60,18 +60,24 @@ class Running:
     async def wait(self) -> None:
         """Wait until the process and its log have ended."""
         await self._process.wait()
-        await self._reader
+        # Not awaited itself: whoever gives up this wait would cancel the reader with it.
+        await asyncio.wait([self._reader])
 
     def kill(self) -> None:
         """SIGKILL, as an accident would."""
         self._process.kill()
 
-    async def stop(self) -> None:
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended: negative if by a signal, None if it has not."""
+        return self._process.returncode
+
+    async def stop(self, seconds: float = _STOP_SECONDS) -> None:
         """SIGTERM, patience, SIGKILL."""
         if not self.ended:
             self._process.terminate()
         try:
-            async with asyncio.timeout(_STOP_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._process.wait()
         except TimeoutError:
             self._process.kill()
@@ -79,12 +85,19 @@ class Running:
 
     async def _read(self, show: Show) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        async for line in self._process.stdout:
+        while line := await self._line(self._process.stdout):
             text = line.decode(errors="replace").rstrip()
             if text.startswith(_COMPLAINT):
                 self._complaint = text.removeprefix(_COMPLAINT)
             elif text:
                 show(self.service.name, text)
+
+    @staticmethod
+    async def _line(stream: asyncio.StreamReader) -> bytes:
+        try:
+            return await stream.readline()
+        except ValueError:
+            return b"(a line too long to show)"
 
 
 @asynccontextmanager

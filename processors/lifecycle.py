@@ -61,7 +61,7 @@ def observe(state: MessageState, observation: StatusObservation) -> Judged:
     known = ladder.facts.get(key) if ladder else None
     kept = fact if known is None else earlier(known, fact)
     after = state if kept is known else _put(state, observation, key, kept, ladder)
-    after = _summarise(_describe(after, observation), state)
+    after = _summarise(_describe(_channelled(after, observation), observation), state, observation)
     stood = ladder.status if ladder else None
     if known is None:
         after = _span(after, kept)
@@ -179,6 +179,15 @@ def _put(
     return replace(state, attempts={**state.attempts, gateway: attempt})
 
 
+def _channelled(state: MessageState, observation: StatusObservation) -> MessageState:
+    """Should a gateway's channel ever be told in two ways, take the same whoever comes first."""
+    gateway = observation.gateway
+    if observation.viewer is not None or observation.channel <= state.attempts[gateway].channel:
+        return state
+    attempt = replace(state.attempts[gateway], channel=observation.channel)
+    return replace(state, attempts={**state.attempts, gateway: attempt})
+
+
 def _describe(
     state: MessageState, observation: StatusObservation | InboundObservation
 ) -> MessageState:
@@ -225,10 +234,13 @@ def _newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
     """Whether (at, value) comes after what is known: by time, then by canonical bytes."""
     if known_at is None or at > known_at:
         return True
-    return at == known_at and value != known and encode(value) > encode(known)
+    # By bytes, not by ==: to Python 1, 1.0 and true are one, and then the first would win.
+    return at == known_at and encode(value) > encode(known)
 
 
-def _summarise(state: MessageState, before: MessageState) -> MessageState:
+def _summarise(
+    state: MessageState, before: MessageState, observation: StatusObservation
+) -> MessageState:
     """Derive what follows from the ladders, if they changed."""
     if state.attempts is not before.attempts:
         statuses = [attempt.status for attempt in state.attempts.values()]
@@ -238,8 +250,9 @@ def _summarise(state: MessageState, before: MessageState) -> MessageState:
             contradictions=sorted(_contradictions(state.attempts)),
             billing=_total(state.attempts),
         )
-    if state.viewers is not before.viewers:
-        state = replace(state, audience=_audience(state.viewers))
+    if observation.viewer is not None and state.viewers is not before.viewers:
+        ranks = (_viewer_rank(told, observation.viewer) for told in (before, state))
+        state = replace(state, audience=_audience(before.audience, *ranks))
     return state
 
 
@@ -270,14 +283,16 @@ def _total(attempts: dict[str, Attempt]) -> Billing | None:
     )
 
 
-def _audience(viewers: dict[str, dict[str, Ladder]]) -> dict[str, int]:
-    """How many viewers reached at least each rung."""
-    best = [
-        max(ATTEMPT_RANK[ladder.status] for ladder in ladders.values())
-        for ladders in viewers.values()
-    ]
-    counts = {rung: sum(rank >= ATTEMPT_RANK[rung] for rank in best) for rung in REACHED}
-    return {rung: count for rung, count in counts.items() if count}
+def _viewer_rank(state: MessageState, viewer: str) -> int:
+    """The highest rung a viewer reached by any gateway; below all if there is none."""
+    ladders = state.viewers.get(viewer, {}).values()
+    return max((ATTEMPT_RANK[ladder.status] for ladder in ladders), default=-1)
+
+
+def _audience(counts: dict[str, int], before: int, after: int) -> dict[str, int]:
+    """The viewers at or above each rung, after one of them rose from a rank to another."""
+    passed = [rung for rung in REACHED if before < ATTEMPT_RANK[rung] <= after]
+    return {**counts, **{rung: counts.get(rung, 0) + 1 for rung in passed}}
 
 
 def _span(state: MessageState, told: Fact | Reply) -> MessageState:

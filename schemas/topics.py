@@ -95,10 +95,10 @@ class Topics:
             # An observation wraps part of a body in a record of ours, so it may be larger than it.
             TopicSpec(self.observations, partitions, _kept(days=7, largest=2 * _MiB)),
             TopicSpec(self.statuses, partitions, _kept(days=30, largest=2 * _MiB)),
-            TopicSpec(self.events, partitions, _kept(days=30)),
+            TopicSpec(self.events, partitions, _kept(days=30, largest=2 * _MiB)),
             TopicSpec(self.messages, partitions, _state()),
             TopicSpec(self.inbound, partitions, _kept(days=30, largest=2 * _MiB)),
-            TopicSpec(self.dead_letters, partitions, _kept(days=90)),
+            TopicSpec(self.dead_letters, partitions, _kept(days=90, largest=2 * _MiB)),
         ]
 
 
@@ -114,6 +114,8 @@ def _state() -> dict[str, str]:
         "retention.ms": str((STATE_TTL_DAYS + 1) * _DAY),
         "delete.retention.ms": str(7 * _DAY),
         "max.message.bytes": str(8 * _MiB),
+        # The tracker's store knows its place in the log by offset and time (its anchor).
+        "message.timestamp.type": "CreateTime",
     }
 
 

@@ -12,6 +12,9 @@ KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
 
 Headers = Sequence[tuple[str, bytes]]
 
+# RFC 3339 has four digits for the year.
+_LAST = 253_402_300_799_000
+
 _SOURCE_PREFIX = "/webhooks/"
 
 
@@ -88,8 +91,8 @@ def cloud_event(
 
 
 def to_iso(time: int) -> str:
-    """RFC 3339 with milliseconds, UTC, of Unix milliseconds."""
-    moment = datetime.fromtimestamp(time / 1000, UTC)
+    """RFC 3339 with milliseconds, UTC, of Unix milliseconds; at most the last of year 9999."""
+    moment = datetime.fromtimestamp(min(time, _LAST) / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -5,18 +5,24 @@ The evidence is in docs/decisions/0003-aiokafka.md.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from schemas.problem import Problem
 from schemas.settings import Settings
 
+log = logging.getLogger(__name__)
+
 # Batches are the unit of throughput; well below the broker's limit of 1 MiB for a batch.
 BATCH_BYTES = 512 * 1024
+_FOREVER_MS = 2**31 - 1
+_ABANDON_SECONDS = 1.0
+_LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
 
@@ -35,6 +41,9 @@ def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
         session_timeout_ms=round(settings.session_timeout * 1000),
         heartbeat_interval_ms=round(settings.session_timeout * 100),
         rebalance_timeout_ms=REBALANCE_SECONDS * 1000,
+        # Not asking for records is no sign of death here: a task may restore for long, and has
+        # deadlines of its own. aiokafka would leave the group, and come back only when asked.
+        max_poll_interval_ms=_FOREVER_MS,
         # JoinGroup waits as long as a rebalance may take, under this timeout.
         request_timeout_ms=(REBALANCE_SECONDS + 5) * 1000,
         max_partition_fetch_bytes=FETCH_BYTES,
@@ -72,15 +81,50 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
 
 
 async def abandon(client: AIOKafkaProducer) -> None:
-    """Close a producer without waiting for what it still holds: its outcome is not ours to know.
+    """Close a producer within seconds, whatever it still holds: the outcome is not ours to know.
 
-    `stop()` would flush first, for ever if the broker is away, and cannot be called twice.
+    `stop()` would flush first and its sender wait for requests under way, both for ever if the
+    broker is away. Sockets first, then the sender: cancelled once it waits for its requests,
+    cancelled again it gives them up too.
     """
     client._closed = True  # noqa: SLF001
-    with contextlib.suppress(KafkaError, asyncio.CancelledError):
-        await client._sender.close()  # noqa: SLF001
-    with contextlib.suppress(KafkaError):
-        await client.client.close()
+    with contextlib.suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(_ABANDON_SECONDS):
+            await client.client.close()
+    sender = client._sender.sender_task  # noqa: SLF001
+    for _ in range(2):
+        if sender is not None and not sender.done():
+            sender.cancel()
+            await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
+    if sender is not None and sender.done() and not sender.cancelled():
+        sender.exception()  # seen: asyncio need not complain of it
+    client._message_accumulator.fail_all(KafkaConnectionError())  # noqa: SLF001
+
+
+async def join(client: AIOKafkaConsumer) -> None:
+    """Start a consumer; `Problem` if the group or the broker will not have it."""
+    try:
+        await client.start()
+    except KafkaError as error:
+        raise Problem(
+            f"joining the consumer group failed: {error}; look at whether Kafka answers and lets "
+            "this user read, and whether another program uses the group"
+        ) from error
+
+
+async def leave(client: AIOKafkaConsumer) -> None:
+    """Stop a consumer; if the broker is away the group finds out by itself."""
+    try:
+        async with asyncio.timeout(_LEAVE_SECONDS):
+            await client.stop()
+    except (KafkaError, TimeoutError):
+        log.warning("left the group without a word: Kafka does not answer")
+
+
+def check(client: AIOKafkaConsumer) -> None:
+    """Raise what went wrong in the group; `getmany` does so, but is not always called."""
+    if client._coordinator is not None:  # noqa: SLF001
+        client._coordinator.check_errors()  # noqa: SLF001
 
 
 async def start_offsets(
@@ -97,6 +141,13 @@ async def start_offsets(
         committed = await client.committed(partition)
         if committed is not None and committed < beginnings[partition]:
             raise Problem(overtaken(partition, committed, beginnings[partition]))
+        if committed is None and beginnings[partition] > 0:
+            log.warning(
+                "%s[%d]: the group has no offset, so it begins where the log does, at %d",
+                partition.topic,
+                partition.partition,
+                beginnings[partition],
+            )
         offsets[partition] = beginnings[partition] if committed is None else committed
     return offsets
 

@@ -32,6 +32,8 @@ Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
 _POLL_MS = 200
 _ROUND = 1000
 _RETRY_SECONDS = 1.0
+_ASK_SECONDS = 30.0
+_FINISH_SECONDS = 5.0
 
 
 class Normaliser(ConsumerRebalanceListener):
@@ -42,22 +44,39 @@ class Normaliser(ConsumerRebalanceListener):
         self._consumer = clients.consumer(settings, settings.topics.group("normalise"))
         self._producer: AIOKafkaProducer | None = None
         self._joined = False
+        self._trouble = ""
+        self._stopping = False
         self._unplaced: set[TopicPartition] = set()
         self._placed: set[TopicPartition] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Normalise until `stop` is set; raises what made going on impossible."""
-        self._consumer.subscribe(list(self._settings.topics.raw_topics), listener=self)
-        await self._consumer.start()
+        work = asyncio.create_task(self._work())
+        halt = asyncio.create_task(stop.wait())
         try:
-            while not stop.is_set():
-                await self._round()
+            await asyncio.wait([work, halt], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await self._consumer.stop()
+            # A round cut off is repeated by whoever comes next, its dead letters too.
+            self._stopping = True
+            await asyncio.wait([work], timeout=_FINISH_SECONDS)
+            work.cancel()
+            halt.cancel()
+            await asyncio.wait([work])
+            await clients.leave(self._consumer)
             await self._drop_producer()
+        if not work.cancelled():
+            work.result()
+
+    async def _work(self) -> None:
+        self._consumer.subscribe(list(self._settings.topics.raw_topics), listener=self)
+        await clients.join(self._consumer)
+        while not self._stopping:
+            await self._round()
 
     def problems(self) -> list[str]:
         """Why the normaliser is not ready; nothing if it is."""
+        if self._trouble:
+            return [self._trouble]
         if not self._joined:
             return ["the consumer group has not assigned partitions yet"]
         if self._unplaced:
@@ -72,6 +91,7 @@ class Normaliser(ConsumerRebalanceListener):
         """Forget them: whoever gets them repeats what was not committed."""
         del revoked  # eager assignors take all
         self._joined = False
+        metrics.partitions.set(0)
         self._placed.clear()
         self._unplaced.clear()
 
@@ -87,6 +107,7 @@ class Normaliser(ConsumerRebalanceListener):
         try:
             await self._place()
             if not self._placed:
+                clients.check(self._consumer)
                 await asyncio.sleep(_POLL_MS / 1000)
                 return
             polled = await self._consumer.getmany(
@@ -94,11 +115,13 @@ class Normaliser(ConsumerRebalanceListener):
             )
             if polled:
                 await self._process(polled)
+            self._trouble = ""
         except OffsetOutOfRangeError as error:
             partition, offset = next(iter(error.args[0].items()))
             raise Problem(clients.overtaken(partition, offset)) from None
         except (KafkaError, TimeoutError, OSError) as error:
-            log.warning("%s; repeating the round", str(error) or type(error).__name__)
+            self._trouble = str(error) or type(error).__name__
+            log.warning("%s; repeating the round", self._trouble)
             await self._start_over()
 
     async def _place(self) -> None:
@@ -106,7 +129,8 @@ class Normaliser(ConsumerRebalanceListener):
         if not self._unplaced:
             return
         wanted = frozenset(self._unplaced)
-        offsets = await clients.start_offsets(self._consumer, wanted)
+        async with asyncio.timeout(_ASK_SECONDS):
+            offsets = await clients.start_offsets(self._consumer, wanted)
         # Meanwhile the group may have changed its mind.
         for partition in wanted & self._unplaced:
             self._consumer.seek(partition, offsets[partition])
@@ -127,10 +151,12 @@ class Normaliser(ConsumerRebalanceListener):
             await outbox.send()
         ends = {partition: records[-1].offset + 1 for partition, records in polled.items()}
         try:
-            await self._consumer.commit(ends)
+            async with asyncio.timeout(_ASK_SECONDS):
+                await self._consumer.commit(ends)
         except (CommitFailedError, IllegalStateError):
             log.info("the group was rebalanced under way: what is not committed is repeated")
-        tallies.publish()
+        else:
+            tallies.publish()
 
     def _normalise(
         self, record: ConsumerRecord[bytes, bytes], outbox: Outbox, tallies: "Tallies"

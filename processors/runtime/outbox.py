@@ -4,8 +4,11 @@ import asyncio
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
+
+from schemas.problem import Problem
 
 Headers = list[tuple[str, bytes]]
 
@@ -58,23 +61,37 @@ class Outbox:
         Returns, per topic, the offset after the last record sent there; None if the broker did not
         tell (it had the batch already, from a retry).
         """
-        batches, futures = self._batches, []
-        for batch in batches:
-            batch.builder.close()
-            futures.append(
-                await self._producer.send_batch(
-                    batch.builder, batch.topic, partition=batch.partition
+        deliveries: list[asyncio.Future[RecordMetadata]] = []
+        try:
+            for batch in self._batches:
+                batch.builder.close()
+                deliveries.append(
+                    await self._producer.send_batch(
+                        batch.builder, batch.topic, partition=batch.partition
+                    )
                 )
-            )
-        # Every future is looked at: aiokafka commits a transaction over batches that failed.
-        acknowledged: list[RecordMetadata] = await asyncio.gather(*futures)
-        ends: dict[str, int | None] = {}
-        for batch, metadata in zip(batches, acknowledged, strict=True):
-            ends[batch.topic] = metadata.offset + batch.count if metadata.offset >= 0 else None
-        return ends
+        finally:
+            results = await asyncio.gather(*deliveries, return_exceptions=True)
+        # Every delivery is looked at: aiokafka commits a transaction over batches that failed.
+        return {
+            batch.topic: _end(batch, result)
+            for batch, result in zip(self._batches, results, strict=True)
+        }
 
     def _start(self, place: tuple[str, int]) -> _Batch:
         batch = _Batch(*place, self._producer.create_batch())
         self._batches.append(batch)
         self._open[place] = batch
         return batch
+
+
+def _end(batch: _Batch, result: RecordMetadata | BaseException) -> int | None:
+    if isinstance(result, MessageSizeTooLargeError):
+        raise Problem(
+            f"Kafka refuses {batch.builder.size()} bytes for {batch.topic}[{batch.partition}] as "
+            "too large, and nothing of the batch was committed; raise the topic's "
+            "max.message.bytes, then start again"
+        )
+    if isinstance(result, BaseException):
+        raise result
+    return result.offset + batch.count if result.offset >= 0 else None

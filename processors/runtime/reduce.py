@@ -1,8 +1,9 @@
 """One batch of observations to new states and outputs, as bytes: the pure pass, in slices."""
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -12,8 +13,8 @@ from schemas.problem import Problem
 from schemas.records import MessageState
 from schemas.webhook import cloud_event
 
-# The pass gives way to heartbeats after this many records: a few tens of milliseconds.
-_SLICE = 500
+# After so long the pass lets the event loop's other work run, heartbeats above all.
+_SLICE_SECONDS = 0.03
 
 Read = Callable[[Sequence[str]], list[bytes | None]]
 
@@ -51,31 +52,33 @@ async def reduce(records: Sequence[Consumed], read: Read) -> Reduced:
     states = _load(records, read)
     result = Reduced()
     changed: dict[str, MessageState] = {}
-    for start in range(0, len(records), _SLICE):
-        _slice(records[start : start + _SLICE], states, changed, result)
-        await asyncio.sleep(0)
+    began = time.monotonic()
+    for record in records:
+        _take(record, states, changed, result)
+        if time.monotonic() - began > _SLICE_SECONDS:
+            await asyncio.sleep(0)
+            began = time.monotonic()
     result.states = {key.encode(): encode(state) for key, state in changed.items()}
     return result
 
 
-def _slice(
-    records: Iterable[Consumed],
+def _take(
+    record: Consumed,
     states: dict[str, MessageState | None],
     changed: dict[str, MessageState],
     result: Reduced,
 ) -> None:
-    for record in records:
-        key = _key(record)
-        before = states[key]
-        try:
-            observation = decode_observation(record.value)
-        except UndecodableError as error:
-            raise _unreadable(record, str(error)) from None
-        step = track(before, key, observation)
-        result.outcomes[observation.provider, step.outcome] += 1
-        result.outputs += [_out(record.key or b"", output) for output in step.outputs]
-        if step.state is not before:
-            states[key] = changed[key] = step.state
+    key = _key(record)
+    before = states[key]
+    try:
+        observation = decode_observation(record.value)
+    except UndecodableError as error:
+        raise _unreadable(record, str(error)) from None
+    step = track(before, key, observation)
+    result.outcomes[observation.provider, step.outcome] += 1
+    result.outputs += [_out(record.key or b"", output) for output in step.outputs]
+    if step.state is not before:
+        states[key] = changed[key] = step.state
 
 
 def _load(records: Sequence[Consumed], read: Read) -> dict[str, MessageState | None]:

@@ -1,75 +1,105 @@
-"""Restoring a store: read `messages` from the checkpoint to the end of the log."""
+"""Restoring a store: read `messages` from the store's anchor to the end of the log."""
 
+import asyncio
 import logging
 import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime import clients, metrics
-from processors.runtime.store import Store
+from processors.runtime.store import Anchor, Store
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 5
+_SILENCE_SECONDS = 60
+_POLL_MS = 100
+_BATCH = 5000
 
 
 async def restore(settings: Settings, store: Store, partition: int) -> None:
     """Bring the store up to the end of its partition of `messages`.
 
-    The caller has fenced every earlier owner, so the end does not move meanwhile.
+    The caller has fenced every earlier owner, so the end does not move meanwhile. Raises
+    `TimeoutError` if Kafka falls silent.
     """
     changelog = TopicPartition(settings.topics.messages, partition)
     reader = clients.reader(settings)
     reader.assign([changelog])
-    await reader.start()
+    async with asyncio.timeout(_SILENCE_SECONDS):
+        await reader.start()
     try:
         beginning = (await reader.beginning_offsets([changelog]))[changelog]
         end = (await reader.end_offsets([changelog]))[changelog]
-        start = _start(store, beginning, end)
-        if start < end:
-            await _read(reader, changelog, store, start, end)
+        await _Restoring(reader, changelog, store).run(beginning, end)
     finally:
-        await reader.stop()
+        await clients.leave(reader)
 
 
-def _start(store: Store, beginning: int, end: int) -> int:
-    """Where to begin; a checkpoint outside the log is of no use, and then neither is the store."""
-    checkpoint = store.checkpoint
-    if checkpoint is None:
-        return beginning
-    if beginning <= checkpoint <= end:
-        return checkpoint
-    log.warning(
-        "the store's checkpoint %d is outside the log, %d to %d: starting anew",
-        checkpoint,
-        beginning,
-        end,
-    )
-    store.wipe()
-    return beginning
+class _Restoring:
+    """One restore; the anchor's own record is read first, as proof that the log is the same."""
 
+    def __init__(self, reader: AIOKafkaConsumer, changelog: TopicPartition, store: Store) -> None:
+        self._reader = reader
+        self._changelog = changelog
+        self._store = store
+        self._count = 0
 
-async def _read(
-    reader: AIOKafkaConsumer, changelog: TopicPartition, store: Store, start: int, end: int
-) -> None:
-    log.info("restoring partition %d: offsets %d to %d", changelog.partition, start, end)
-    reader.seek(changelog, start)
-    told = began = time.monotonic()
-    count = 0
-    # The log may end in transaction markers: the position passes them, records do not.
-    while (position := await reader.position(changelog)) < end:
-        got = await reader.getmany(changelog, timeout_ms=100, max_records=5000)
-        records = got.get(changelog, [])
+    async def run(self, beginning: int, end: int) -> None:
+        anchor = self._store.anchor
+        if anchor is not None and not (beginning <= anchor.offset < end):
+            self._start_anew(f"its last record, {anchor.offset}, is not in {beginning} to {end}")
+            anchor = None
+        if anchor is not None and not await self._knows(anchor):
+            self._start_anew("the log has another record in place of its last one")
+            anchor = None
+        await self._read(anchor.offset + 1 if anchor else beginning, end)
+
+    def _start_anew(self, why: str) -> None:
+        log.warning("the store of partition %d: %s; starting anew", self._changelog.partition, why)
+        self._store.wipe()
+
+    async def _knows(self, anchor: Anchor) -> bool:
+        """Whether the log has this very record; compaction may have taken it, too."""
+        self._reader.seek(self._changelog, anchor.offset)
+        deadline = time.monotonic() + _SILENCE_SECONDS
+        while time.monotonic() < deadline:
+            got = await self._reader.getmany(self._changelog, timeout_ms=_POLL_MS, max_records=1)
+            for record in got.get(self._changelog, []):
+                return Anchor(record.offset, record.timestamp) == anchor
+            if await self._reader.position(self._changelog) > anchor.offset:
+                return False
+        raise TimeoutError
+
+    async def _read(self, start: int, end: int) -> None:
+        self._reader.seek(self._changelog, start)
+        number = self._changelog.partition
+        if start < end:
+            log.info("restoring partition %d: offsets %d to %d", number, start, end)
+        began = told = heard = time.monotonic()
+        # The log may end in transaction markers: the position passes them, records do not.
+        while (position := await self._reader.position(self._changelog)) < end:
+            if await self._take():
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENCE_SECONDS:
+                raise TimeoutError
+            if time.monotonic() - told > _PROGRESS_SECONDS:
+                told = time.monotonic()
+                share = 100 * (position - start) // (end - start)
+                log.info("restoring partition %d: %d %%", number, share)
+        if start < end:
+            seconds = time.monotonic() - began
+            log.info("restored partition %d: %d states in %.1f s", number, self._count, seconds)
+
+    async def _take(self) -> bool:
+        """Write one poll's records to the store; whether there were any."""
+        got = await self._reader.getmany(self._changelog, timeout_ms=_POLL_MS, max_records=_BATCH)
+        records = got.get(self._changelog, [])
         if records:
+            last = Anchor(records[-1].offset, records[-1].timestamp)
             states = {record.key: record.value for record in records if record.key is not None}
-            store.write(states, records[-1].offset + 1)
-            count += len(records)
+            self._store.write(states, last)
+            self._count += len(records)
             metrics.restored.inc(len(records))
-        if time.monotonic() - told > _PROGRESS_SECONDS:
-            told = time.monotonic()
-            share = 100 * (position - start) // (end - start)
-            log.info("restoring partition %d: %d %%", changelog.partition, share)
-    store.write({}, end)
-    seconds = time.monotonic() - began
-    log.info("restored partition %d: %d states in %.1f s", changelog.partition, count, seconds)
+        return bool(records)

@@ -1,15 +1,16 @@
 """The tracker's local store: one RocksDB a partition, a cache of the `messages` topic.
 
-It is never the truth. The write-ahead log is off: the changelog is one. The checkpoint, the offset
-of `messages` up to which the store is complete, is written in the same batch as the states, so a
-crash loses both or neither. Whatever looks wrong (another manifest, a checkpoint outside the log,
-corruption) means: wipe and restore.
+It is never the truth. The write-ahead log is off: the changelog is one. The anchor, the last record
+of `messages` the store contains, is written in the same batch as the states, so a crash loses both
+or neither. Whatever looks wrong (another manifest, an anchor the log does not know, corruption)
+means: wipe and restore.
 """
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, Self, TypeVar
 
 from rocksdict import (
     AccessType,
@@ -25,16 +26,36 @@ from schemas.problem import Problem
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
-_CHECKPOINT = b"\x00checkpoint"
-_MANIFEST = b"\x00manifest"
+T = TypeVar("T")
+
+_FORMAT = 2
 # State keys are message keys, which begin with a provider's name: they never begin with \x00.
+_ANCHOR = b"\x00anchor"
+_MANIFEST = b"\x00manifest"
 
 _cache = Cache(64 * 1024 * 1024)  # shared by all partitions of the process
 
 
+class CorruptError(Exception):
+    """The store cannot be read; wiped and restored it is as good as new."""
+
+
+class Anchor(NamedTuple):
+    """A record of the changelog. Its time tells it from one of another life of the topic."""
+
+    offset: int
+    timestamp: int
+
+    @classmethod
+    def of(cls, value: bytes) -> Self:
+        return cls(*map(int, value.split()))
+
+    def __bytes__(self) -> bytes:
+        return f"{self.offset} {self.timestamp}".encode()
+
+
 class Store:
-    """States by message key, both as bytes, and the checkpoint."""
+    """States by message key, both as bytes, and the anchor."""
 
     def __init__(self, directory: Path, identity: str) -> None:
         """Open or create; `identity` names the changelog partition the store is a copy of."""
@@ -43,76 +64,91 @@ class Store:
         self._write_options = WriteOptions()
         # A property, whatever the library's stub says.
         self._write_options.disable_wal = True  # type: ignore[method-assign,assignment]
-        self._db = self._open()
-        self._restore_manifest()
+        try:
+            self._db = self._open()
+        except CorruptError as error:
+            log.warning("%s: starting anew", error)
+            self._db = self._open_empty()
+        if not self._ours():
+            self.wipe()
 
     @property
-    def checkpoint(self) -> int | None:
-        """The changelog offset after the last record in the store; None for an empty store."""
-        value: bytes | None = self._db.get(_CHECKPOINT)
-        return None if value is None else int(value)
+    def anchor(self) -> Anchor | None:
+        """The last changelog record in the store; None for an empty store."""
+        value = self._read(lambda: self._db.get(_ANCHOR))
+        return None if value is None else Anchor.of(value)
 
     def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """Read the states of many messages at once."""
         if not keys:
             return []
-        return list(self._db.get([key.encode() for key in keys]) or ())
+        return self._read(lambda: list(self._db.get([key.encode() for key in keys]) or ()))
 
-    def write(self, states: Mapping[bytes, bytes | None], checkpoint: int | None) -> None:
-        """Put (or, for None, delete) states and move the checkpoint, all or nothing."""
+    def write(self, states: Mapping[bytes, bytes | None], anchor: Anchor | None) -> None:
+        """Put (or, for None, delete) states and move the anchor, all or nothing."""
         batch = WriteBatch(raw_mode=True)
         for key, value in states.items():
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        if checkpoint is not None:
-            batch.put(_CHECKPOINT, str(checkpoint).encode())
-        try:
-            self._db.write(batch, self._write_options)
-        except Exception as error:  # noqa: BLE001 - rocksdict raises plain Exception
-            raise Problem(f"the store {self._directory} cannot be written: {error}") from None
+        if anchor is not None:
+            batch.put(_ANCHOR, bytes(anchor))
+        self._read(lambda: self._db.write(batch, self._write_options))
 
     def wipe(self) -> None:
         """Forget everything; the next restore starts from the beginning of the log."""
         self._db.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        self._db = self._open()
-        self._restore_manifest()
+        self._db = self._open_empty()
 
     def close(self) -> None:
         """Write what is in memory to disk and close."""
-        self._db.flush()
-        self._db.close()
+        try:
+            self._db.flush()
+        except Exception as error:  # noqa: BLE001 - rocksdict raises plain Exception
+            log.warning("store %s cannot be flushed: %s", self._directory, error)
+        finally:
+            self._db.close()
+
+    def _ours(self) -> bool:
+        try:
+            return bool(self._read(lambda: self._db.get(_MANIFEST)) == self._identity)
+        except CorruptError as error:
+            log.warning("%s: starting anew", error)
+            return False
+
+    def _open_empty(self) -> Rdict:
+        shutil.rmtree(self._directory, ignore_errors=False)
+        database = self._open()
+        database.put(_MANIFEST, self._identity, self._write_options)
+        return database
 
     def _open(self) -> Rdict:
         self._directory.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._rdict()
-        except Exception as error:  # noqa: BLE001 - rocksdict raises plain Exception
-            if "lock hold" in str(error):
-                raise Problem(
-                    f"the store {self._directory} is open in another process; give each tracker "
-                    "a data directory of its own (BLUETICK_DATA)"
-                ) from None
-            log.warning("store %s cannot be opened (%s): starting anew", self._directory, error)
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory.mkdir(parents=True)
-            return self._rdict()
-
-    def _rdict(self) -> Rdict:
         # Options are given on every open: RocksDB does not keep them for an existing database.
-        return Rdict(str(self._directory), options=_options(), access_type=AccessType.read_write())
+        return self._read(
+            lambda: Rdict(
+                str(self._directory), options=_options(), access_type=AccessType.read_write()
+            )
+        )
 
-    def _restore_manifest(self) -> None:
-        found = self._db.get(_MANIFEST)
-        if found is not None and found != self._identity:
-            log.warning("store %s is of %r: starting anew", self._directory, found)
-            self.wipe()
-        elif found is None:
-            if self.checkpoint is not None:
-                self.wipe()
-            self._db.put(_MANIFEST, self._identity, self._write_options)
+    def _read(self, work: Callable[[], T]) -> T:
+        """Do something with RocksDB, whose errors rocksdict raises as plain Exception."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001
+            raise self._explained(str(error)) from None
+
+    def _explained(self, error: str) -> Exception:
+        where = f"the store {self._directory}"
+        if error.startswith(("Corruption", "Invalid argument")):
+            return CorruptError(f"{where} is damaged ({error})")
+        if "lock" in error.lower():
+            return Problem(
+                f"{where} is open in another process; give each tracker a data directory of its "
+                "own (BLUETICK_DATA)"
+            )
+        return Problem(f"{where} cannot be used ({error}); mend that, then start again")
 
 
 def _options() -> Options:

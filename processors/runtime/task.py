@@ -6,7 +6,7 @@ order of one batch, and why:
 1. read the states of all keys at once; the pure pass makes new states and outputs;
 2. begin a transaction; send outputs and changelog, then the consumer's offset;
 3. look at every delivery: aiokafka would commit over a batch that failed;
-4. commit; 5. write the states and the checkpoint to the store, in one batch.
+4. commit; 5. write the states and the anchor to the store, in one batch.
 
 A crash before 4 leaves nothing, between 4 and 5 a store that is behind and is caught up from the
 changelog. Any error or deadline before 4 has ended throws the producer away, never the truth.
@@ -14,6 +14,7 @@ changelog. Any error or deadline before 4 has ended throws the producer away, ne
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from processors.runtime import clients, metrics
 from processors.runtime.outbox import Outbox
 from processors.runtime.reduce import Reduced, reduce
 from processors.runtime.restore import restore
-from processors.runtime.store import Store
+from processors.runtime.store import Anchor, CorruptError, Store
 from schemas.problem import Problem
 from schemas.settings import Settings
 
@@ -37,6 +38,8 @@ Record = ConsumerRecord[bytes, bytes]
 _QUEUED = 2  # polls kept while a batch is on its way, so that the next one is there when it is done
 _BATCH = 4000
 _RETRY_SECONDS = 1.0
+_ASK_SECONDS = 30.0
+_CLOSE_SECONDS = 10.0
 
 
 class Task:
@@ -61,6 +64,7 @@ class Task:
         self._arrived = asyncio.Event()
         self._closing = False
         self._working = False
+        self._fenced_at = -math.inf
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
         self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
@@ -89,9 +93,11 @@ class Task:
         self._closing = True
         self.ready = False
         self._arrived.set()
-        if not self._working:
-            self._runner.cancel()
-        await asyncio.wait([self._runner])
+        patience = self._settings.transaction_timeout if self._working else 0
+        if patience:
+            await asyncio.wait([self._runner], timeout=patience)
+        self._runner.cancel()
+        await asyncio.wait([self._runner], timeout=_CLOSE_SECONDS)
 
     async def _run(self) -> None:
         try:
@@ -101,6 +107,10 @@ class Task:
                     await self._work()
                 except ProducerFenced:
                     await self._wait_for_revocation()
+                except CorruptError as error:
+                    log.warning("partition %d: %s; restoring it", self._number, error)
+                    await self._stand_back()
+                    self._wipe()
                 except (KafkaError, TimeoutError, OSError) as error:
                     log.warning("partition %d: %s; recovering", self._number, _words(error))
                     await self._stand_back()
@@ -120,7 +130,8 @@ class Task:
         self._producer = clients.producer(self._settings, topics.transactional_id(self._number))
         async with asyncio.timeout(4 * self._settings.transaction_timeout):
             await self._producer.start()
-        offsets = await clients.start_offsets(self._consumer, [self.partition])
+        async with asyncio.timeout(_ASK_SECONDS):
+            offsets = await clients.start_offsets(self._consumer, [self.partition])
         self._fed = offsets[self.partition]
         if self._store is None:
             identity = f"{topics.messages}[{self._number}]"
@@ -153,13 +164,15 @@ class Task:
         assert self._store is not None  # noqa: S101
         result = await reduce(records, self._store.get)
         async with asyncio.timeout(self._settings.transaction_timeout * 2 / 3):
-            checkpoint = await self._commit(self._producer, result, records[-1].offset + 1)
-        self._store.write(result.states, checkpoint)
+            anchor = await self._commit(self._producer, result, records[-1].offset + 1)
+        self._store.write(result.states, anchor)
         metrics.transactions.labels("committed").inc()
         metrics.add(metrics.outcomes, result.outcomes)
 
-    async def _commit(self, producer: AIOKafkaProducer, result: Reduced, offset: int) -> int | None:
-        """Publish in one transaction; returns the changelog's new end, None if unknown."""
+    async def _commit(
+        self, producer: AIOKafkaProducer, result: Reduced, offset: int
+    ) -> Anchor | None:
+        """Publish in one transaction; returns the last changelog record, None if unknown."""
         topics = self._settings.topics
         await producer.begin_transaction()
         outbox = Outbox(producer)
@@ -178,7 +191,8 @@ class Task:
         ends = await outbox.send()
         await producer.send_offsets_to_transaction({self.partition: offset}, topics.group("track"))
         await producer.commit_transaction()
-        return ends.get(topics.messages)
+        end = ends.get(topics.messages)
+        return None if end is None else Anchor(end - 1, now)
 
     async def _stand_back(self) -> None:
         """Throw the producer away: what it last did is unknown until a new one has fenced it."""
@@ -190,22 +204,36 @@ class Task:
         await asyncio.sleep(_RETRY_SECONDS)
 
     async def _wait_for_revocation(self) -> None:
-        """Another owner has the partition: do not fight for it, the group will tell us so."""
-        log.warning("partition %d: fenced by another owner", self._number)
+        """Another owner has the partition: do not fight for it, the group will tell us so.
+
+        If it does not, the transaction had merely expired (this process was suspended, say), and
+        the task goes on. To be fenced again soon after that means a rival.
+        """
+        log.warning("partition %d: fenced; waiting for the group's word", self._number)
         metrics.transactions.labels("fenced").inc()
-        self.ready = False
-        await asyncio.sleep(2 * self._settings.session_timeout)
-        raise Problem(
-            f"{self.partition.topic}[{self._number}] was taken over by another tracker while the "
-            "group still assigns it here; make sure no two groups use the namespace "
-            f"{self._settings.namespace}, and start again"
-        )
+        patience = self._settings.session_timeout
+        again = time.monotonic() - self._fenced_at < 3 * patience
+        await self._stand_back()
+        await asyncio.sleep(patience)
+        self._fenced_at = time.monotonic()
+        if again:
+            raise Problem(
+                f"{self.partition.topic}[{self._number}] is taken over by another tracker while "
+                "the group assigns it here; make sure no two groups use the namespace "
+                f"{self._settings.namespace}, and start again"
+            )
+
+    def _wipe(self) -> None:
+        if self._store is not None:
+            self._store.wipe()
 
     async def _release(self) -> None:
-        if self._producer is not None:
-            await clients.abandon(self._producer)
-        if self._store is not None:
-            self._store.close()
+        try:
+            if self._producer is not None:
+                await clients.abandon(self._producer)
+        finally:
+            if self._store is not None:
+                self._store.close()
 
     @property
     def _number(self) -> int:

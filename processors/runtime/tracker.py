@@ -26,30 +26,33 @@ class Tracker(ConsumerRebalanceListener):
         self._settings = settings
         self._tasks: dict[TopicPartition, Task] = {}
         self._joined = False
+        self._stopping = False
+        self._trouble = ""
         self._consumer = clients.consumer(settings, settings.topics.group("track"))
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Track until `stop` is set; raises what made going on impossible."""
-        self._consumer.subscribe([self._settings.topics.observations], listener=self)
-        await self._consumer.start()
         poll = asyncio.create_task(self._poll())
         halt = asyncio.create_task(stop.wait())
         try:
             ends: list[asyncio.Future[Any]] = [poll, halt, self._failure]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._stopping = True
             await self._close_tasks()
             halt.cancel()
             poll.cancel()
             await asyncio.wait([poll])
-            await self._consumer.stop()
+            await clients.leave(self._consumer)
         for ended in (self._failure, poll):
             if ended.done() and not ended.cancelled():
                 ended.result()
 
     def problems(self) -> list[str]:
         """Why the tracker is not ready; nothing if it is."""
+        if self._trouble:
+            return [self._trouble]
         if not self._joined:
             return ["the consumer group has not assigned partitions yet"]
         waiting = sorted(tp.partition for tp, task in self._tasks.items() if not task.ready)
@@ -67,6 +70,8 @@ class Tracker(ConsumerRebalanceListener):
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Start a task for each; nothing is awaited, as no heartbeats are sent meanwhile."""
+        if self._stopping:
+            return
         partitions = sorted(assigned)
         self._consumer.pause(*partitions)
         for partition in partitions:
@@ -76,25 +81,33 @@ class Tracker(ConsumerRebalanceListener):
         log.info("assigned partitions %s", [tp.partition for tp in partitions])
 
     async def _poll(self) -> None:
+        self._consumer.subscribe([self._settings.topics.observations], listener=self)
+        await clients.join(self._consumer)
         while True:
-            hungry = {tp: (task, task.epoch) for tp, task in self._tasks.items() if task.hungry}
-            if not hungry:
-                await asyncio.sleep(_POLL_MS / 1000)
-                continue
             try:
-                # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
-                polled = await self._consumer.getmany(*hungry, timeout_ms=_POLL_MS)
+                await self._feed()
+                self._trouble = ""
             except OffsetOutOfRangeError as error:
                 partition, offset = next(iter(error.args[0].items()))
                 raise Problem(clients.overtaken(partition, offset)) from None
             except KafkaError as error:
-                log.warning("polling failed: %s; trying again", error)
+                self._trouble = f"polling fails: {error}"
+                log.warning("%s; trying again", self._trouble)
                 await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            for partition, records in polled.items():
-                task, epoch = hungry[partition]
-                if self._tasks.get(partition) is task:
-                    task.feed(records, epoch)
+
+    async def _feed(self) -> None:
+        """Poll once for the tasks that can take more."""
+        hungry = {tp: (task, task.epoch) for tp, task in self._tasks.items() if task.hungry}
+        if not hungry:
+            clients.check(self._consumer)
+            await asyncio.sleep(_POLL_MS / 1000)
+            return
+        # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
+        polled = await self._consumer.getmany(*hungry, timeout_ms=_POLL_MS)
+        for partition, records in polled.items():
+            task, epoch = hungry[partition]
+            if self._tasks.get(partition) is task:
+                task.feed(records, epoch)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():

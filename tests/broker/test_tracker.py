@@ -1,17 +1,17 @@
 """The tracker beside the usual way: records nobody can read, a log that was cut, a spoilt store."""
 
-import asyncio
 import secrets
 import shutil
 from pathlib import Path
 
-import httpx
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from console.services import Service, running
+from deploy import topics
+from deploy.kafka import LocalKafka, free_port
 from schemas.codec import encode
 from schemas.records import MessageState
 from schemas.settings import Settings
@@ -127,19 +127,60 @@ async def test_a_lost_delivery_is_never_committed(settings: Settings) -> None:
     big = encode(seen("sent", 1, payload={"text": secrets.token_hex(4000)}))
     await _largest(settings, 2000)
     await write(settings, [observed(settings, big)])
-    async with running(settings, [Service("track", settings.track_health_port)], _silent) as [one]:
-        await _abandoned(one.service.url, times=2)
-        before = await committed(
-            settings.kafka, settings.topics.group("track"), settings.topics.observations
-        )
-        states = await read(settings.kafka, settings.topics.messages)
-        await _largest(settings, 2_000_000)
-        await caught_up(settings.kafka, settings.topics)
 
+    code, output = await track(settings)
+
+    assert code == 1
+    assert f"for {settings.topics.statuses}[{PARTITION}] as too large" in output
+    group = settings.topics.group("track")
+    before = await committed(settings.kafka, group, settings.topics.observations)
     assert before[PARTITION] < 1
-    assert states == []
+    assert await read(settings.kafka, settings.topics.messages) == []
+    await _largest(settings, 2_000_000)
+    await track_to_the_end(settings)
     assert len(await read(settings.kafka, settings.topics.statuses)) == 1
     assert len(await read(settings.kafka, settings.topics.messages)) == 1
+
+
+async def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> None:
+    """A store of the topic's earlier life is noticed: new facts are published all the same."""
+    await write(settings, [observed(settings, encode(seen("sent", 1)))])
+    await track_to_the_end(settings)
+    await topics.drop(settings)
+    await topics.apply(settings)
+
+    await write(settings, [observed(settings, encode(seen("sent", 1)))])
+    elsewhere = settings.model_copy(update={"data": settings.data / "elsewhere"})
+    await track_to_the_end(elsewhere)
+    await write(settings, [observed(settings, encode(seen("delivered", 2)))])
+    await track_to_the_end(settings)
+
+    statuses = await read(settings.kafka, settings.topics.statuses)
+    assert [b'"status":"sent"' in r.value for r in statuses] == [True, False]
+    [*_, state] = await read(settings.kafka, settings.topics.messages)
+    assert (b'"sent"' in state.value, b'"delivered"' in state.value) == (True, True)
+
+
+@pytest.mark.parametrize("service", ["normalise", "track"])
+async def test_a_service_stops_though_kafka_is_silent(service: str, tmp_path: Path) -> None:
+    """SIGTERM ends a service in time while the broker is frozen, with work in its hands."""
+    async with LocalKafka(tmp_path / "kafka") as kafka:
+        settings = Settings(
+            kafka=kafka.bootstrap,
+            partitions=3,
+            data=tmp_path / "data",
+            transaction_timeout=5,
+            normalise_health_port=free_port(0),
+            track_health_port=free_port(0),
+        )
+        await topics.apply(settings)
+        port = getattr(settings, f"{service}_health_port")
+        async with running(settings, [Service(service, port)], _silent) as [one]:
+            await write(settings, [observed(settings, encode(seen("sent", 1)))])
+            kafka.pause()
+            await one.stop(seconds=40)
+            assert one.exit_code == 0
+        kafka.resume()
 
 
 async def _largest(settings: Settings, size: int) -> None:
@@ -151,14 +192,6 @@ async def _largest(settings: Settings, size: int) -> None:
         [ConfigResource(ConfigResourceType.TOPIC, settings.topics.statuses, config)]
     )
     await admin.close()
-
-
-async def _abandoned(url: str, times: int) -> None:
-    """Wait until the tracker has given up so many transactions."""
-    async with asyncio.timeout(60), httpx.AsyncClient(base_url=url) as client:
-        told = f'bluetick_transactions_total{{outcome="abandoned"}} {times}.0'
-        while told not in (await client.get("/metrics")).text:
-            pass  # asking is the waiting
 
 
 def _spoil(stores: Path, harm: str) -> None:

@@ -44,8 +44,10 @@ def status_observations(draw: st.DrawFn, *, gateways: Any = GATEWAYS) -> StatusO
         received_at=received_at,
         raw=RawOrigin("raw", 0, received_at, draw(st.integers(0, 1))),
         reason=draw(optional(st.builds(Reason, code=st.sampled_from(["1", "2"])))),
+        channel=draw(st.sampled_from(["one", "two"])),
         recipient=draw(optional(st.sampled_from(["1", "2"]))),
-        payload=draw(optional(st.sampled_from([{"a": 1}, {"a": 2}, "text"]))),
+        # To Python 1, 1.0 and True are equal, in JSON they are three values.
+        payload=draw(optional(st.sampled_from([1, 1.0, True, {"a": 1}, {"a": True}, "text"]))),
         direction=draw(st.sampled_from(["outbound", "unknown"])),
         billing=draw(optional(st.builds(Billing, parts=st.integers(1, 2)))),
         replay=draw(st.sampled_from([None, None, "r-1"])),

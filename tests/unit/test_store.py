@@ -1,0 +1,134 @@
+"""The tracker's store: RocksDB on disk, harmed in every way an accident can."""
+
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from processors.runtime.store import Anchor, CorruptError, Store
+from schemas.problem import Problem
+
+ANCHOR = Anchor(offset=41, timestamp=1_760_000_000_000)
+RANDOM = Random(1)
+STATES: dict[bytes, bytes | None] = {
+    f"a/-/{n}".encode(): RANDOM.randbytes(200) for n in range(2000)
+}
+SEVEN = STATES[b"a/-/7"]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where a store with 2 000 states was closed in good order."""
+    store = Store(tmp_path / "store", "messages[0]")
+    store.write(STATES, ANCHOR)
+    store.close()
+    return tmp_path / "store"
+
+
+def test_states_and_anchor_survive(directory: Path) -> None:
+    """What was written is there after reopening; what was not, is not."""
+    store = Store(directory, "messages[0]")
+
+    assert store.anchor == ANCHOR
+    assert store.get(["a/-/7", "a/-/none"]) == [SEVEN, None]
+    store.close()
+
+
+def test_a_deleted_state_is_gone(directory: Path) -> None:
+    """A tombstone removes the state and leaves the anchor where it is told to be."""
+    store = Store(directory, "messages[0]")
+
+    store.write({b"a/-/7": None}, None)
+
+    assert store.get(["a/-/7"]) == [None]
+    assert store.anchor == ANCHOR
+    store.close()
+
+
+def test_nothing_goes_to_a_write_ahead_log(tmp_path: Path) -> None:
+    """The changelog is the log: RocksDB's own stays empty."""
+    store = Store(tmp_path / "store", "messages[0]")
+
+    store.write(STATES, ANCHOR)
+
+    assert [file.stat().st_size for file in (tmp_path / "store").glob("*.log")] == [0]
+    store.close()
+
+
+def test_the_store_of_another_partition_is_emptied(directory: Path) -> None:
+    """A manifest that does not match means nothing in it can be used."""
+    store = Store(directory, "messages[1]")
+
+    assert store.anchor is None
+    assert store.get(["a/-/7"]) == [None]
+    store.close()
+
+
+def test_damage_to_the_first_block_is_emptied(directory: Path) -> None:
+    """Where not even the manifest can be read, the store starts anew."""
+    for file in directory.glob("*.sst"):
+        file.write_bytes(bytes(100) + file.read_bytes()[100:])
+
+    store = Store(directory, "messages[0]")
+
+    assert store.anchor is None
+    store.close()
+
+
+def test_a_damaged_manifest_is_emptied(directory: Path) -> None:
+    """RocksDB cannot open it: it starts anew."""
+    for file in directory.glob("MANIFEST-*"):
+        file.write_bytes(file.read_bytes()[:10])
+
+    store = Store(directory, "messages[0]")
+
+    assert store.anchor is None
+    store.close()
+
+
+def test_damage_found_late_is_told_and_mended(directory: Path) -> None:
+    """A damaged block is met only when read: a CorruptError, and after a wipe all is well."""
+    for file in directory.glob("*.sst"):
+        data = bytearray(file.read_bytes())
+        middle = len(data) // 2
+        data[middle : middle + 100] = bytes(100)
+        file.write_bytes(data)
+    store = Store(directory, "messages[0]")
+
+    with pytest.raises(CorruptError):
+        store.get([key.decode() for key in STATES])
+    store.wipe()
+
+    assert store.anchor is None
+    store.write(STATES, ANCHOR)
+    assert store.get(["a/-/7"]) == [SEVEN]
+    store.close()
+
+
+def test_a_store_in_use_is_left_alone(directory: Path) -> None:
+    """Another process has it open: a sentence, and not a byte of it is touched."""
+    hold = f"""
+import sys
+from pathlib import Path
+from processors.runtime.store import Store
+store = Store(Path({str(directory)!r}), "messages[0]")
+print("open", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"open\n"
+        before = {file.name for file in directory.iterdir()}
+
+        with pytest.raises(Problem, match="open in another process"):
+            Store(directory, "messages[0]")
+
+        assert before <= {file.name for file in directory.iterdir()}
+        holder.communicate()
+    store = Store(directory, "messages[0]")
+    assert store.anchor == ANCHOR
+    store.close()
