@@ -64,7 +64,9 @@ def up(
         bool, typer.Option("--demo", help="Send examples through, show what comes out, end.")
     ] = False,
     port: Port = None,
-    kafka_port: Annotated[int, typer.Option(help="Port of the local Kafka; 0: any free.")] = 0,
+    kafka_port: Annotated[
+        int | None, typer.Option(help="Port of the local Kafka; default: 9092, any for the demo.")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Run everything on this machine: Kafka, the topics, ingest, normalise and track.

@@ -156,6 +156,8 @@ def _table(title: str, *columns: str) -> Table:
         header_style="dim",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
     )
     for column in columns:
         table.add_column(column, no_wrap=True)

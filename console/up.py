@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from deploy.kafka import LocalKafka, free_port
 from schemas.settings import Settings
 
 _COLOURS = {"ingest": "cyan", "normalise": "magenta", "track": "green"}
+# Where the commands look for Kafka unless told otherwise, so that `tail` finds it.
+_KAFKA_PORT = 9092
 _EXAMPLE = (
     '[{"message_id": "e27ff0ac-87b5-4e1d-b644-5fc6029e2a11", "gateway": "sms", '
     '"timestamp": 1700000000, "type": "outgoing", "to": {"phone_number": "420777123456"}, '
@@ -66,9 +68,10 @@ class Progress:
         self._status.stop()
 
 
-def up(settings: Settings, kafka_port: int, data: Path | None) -> int:
+def up(settings: Settings, kafka_port: int | None, data: Path | None) -> int:
     """Run until Ctrl-C or SIGTERM, and return 0; `Problem` if a service ends by itself."""
-    return until_told(_up(settings, kafka_port, data or _home()), told=0)
+    port = _KAFKA_PORT if kafka_port is None else kafka_port
+    return until_told(_up(settings, port, data or _home()), told=0)
 
 
 def until_told(work: Coroutine[Any, Any, int], *, told: int) -> int:
@@ -128,10 +131,10 @@ async def line(
 
 def shown(console: Console) -> Show:
     """Show a service's log line behind its name, in its colour."""
-    lock: Callable[[Text], None] = console.print
 
     def show(name: str, text: str) -> None:
-        lock(Text.assemble((f"{name:>9} ", _COLOURS.get(name, "")), text))
+        line = Text.assemble((f"{name:>9} ", _COLOURS.get(name, "")), text)
+        console.print(line, soft_wrap=True)
 
     return show
 
@@ -148,11 +151,17 @@ def _tell(console: Console, up_: Line) -> None:
     console.print(
         Text(
             f"  curl -i {ingest}/webhooks/smsmanager -d '{_EXAMPLE}'\n"
-            f"  BLUETICK_KAFKA={settings.kafka} ./bluetick tail statuses --from-start\n"
+            f"  {_named(settings)}./bluetick tail statuses --from-start\n"
         ),
         soft_wrap=True,
     )
     console.print("Ctrl-C stops everything.\n")
+
+
+def _named(settings: Settings) -> str:
+    """What a command needs to be told to find this Kafka: nothing, if it looks there anyway."""
+    usual = Settings.model_fields["kafka"].default
+    return "" if settings.kafka == usual else f"BLUETICK_KAFKA={settings.kafka} "
 
 
 def _ports(settings: Settings) -> dict[str, int]:

@@ -141,8 +141,10 @@ class LocalKafka:
             self._process = None
 
     def pause(self) -> None:
-        """Freeze the broker (SIGSTOP): connections stay open and nothing answers."""
-        self._started().send_signal(signal.SIGSTOP)
+        """SIGSTOP: it answers nothing, and its connections stay open. Returns once it stands."""
+        os.kill(self.pid, signal.SIGSTOP)
+        # The threads stop one after the other; until the last has, a request may be answered.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         """Let a paused broker go on (SIGCONT)."""
