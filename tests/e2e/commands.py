@@ -79,9 +79,9 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
         return code, running.output
 
 
-def left_behind(mark: str) -> list[str]:
-    """The command lines of live processes that mention `mark`, there or in their environment."""
-    found = []
+def left_behind(mark: str) -> dict[int, str]:
+    """Live processes that mention `mark` in their command line or environment: id to command."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_bytes()
@@ -89,5 +89,5 @@ def left_behind(mark: str) -> list[str]:
         except OSError:  # it ended meanwhile, or is not ours
             continue
         if mark.encode() in told and int(folder.name) != os.getpid():
-            found.append(line.replace(b"\0", b" ").decode(errors="replace"))
+            found[int(folder.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
     return found

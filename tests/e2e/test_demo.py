@@ -21,5 +21,5 @@ async def test_the_demo_accounts_for_everything(kafka: str, namespace: str) -> N
         "Yes: nothing lost, nothing doubled.",
     ):
         assert words in output
-    assert left_behind(namespace) == []
+    assert left_behind(namespace) == {}
     assert await topics.check(Settings(kafka=kafka, namespace=namespace)), "topics were left"

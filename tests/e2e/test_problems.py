@@ -81,7 +81,7 @@ async def test_up_on_a_port_in_use_starts_nothing(settings: Settings) -> None:
 
     assert code == 1
     assert f"ingest cannot listen on 127.0.0.1:{port}" in output
-    assert left_behind(settings.namespace) == []
+    assert left_behind(settings.namespace) == {}
 
 
 async def test_topics_are_checked_and_mended(kafka: str, namespace: str) -> None:

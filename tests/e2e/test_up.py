@@ -1,6 +1,8 @@
 """`bluetick up`: from nothing to records that an independent client reads, and away again."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import httpx
 import pytest
 
 from deploy.kafka import free_port
+from schemas.settings import Settings
 from schemas.topics import Topics, partition_of
 from tests.broker.reading import Read, caught_up, read
 from tests.e2e.commands import command, left_behind
@@ -90,12 +93,31 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
         up.interrupt()
         assert await up.ended() == 0
     assert "stopped" in up.output
-    assert left_behind(str(tmp_path)) == []
+    assert left_behind(str(tmp_path)) == {}
     _check_statuses(records["statuses"])
     _check_events(records["events"])
     _check_inbound(records["inbound"])
     _check_state(records["messages"])
     _check_dead_letter(records["dead-letters"])
+
+
+async def test_a_service_that_dies_ends_everything_aloud(settings: Settings) -> None:
+    """Nothing is restarted silently: `up` says which service ended, stops the rest, and fails."""
+    environment = {
+        f"BLUETICK_{name.upper()}": str(getattr(settings, name))
+        for name in ("kafka", "namespace", "partitions", "port")
+    }
+    async with command("up", "--data", str(settings.data), **environment) as up:
+        await up.until("Ctrl-C stops everything.")
+        [tracker] = [
+            pid for pid, line in left_behind(settings.namespace).items() if line.endswith(" track")
+        ]
+        os.kill(tracker, signal.SIGKILL)
+
+        assert await up.ended() == 1
+    assert "bluetick: track ended: exit code -9" in up.output
+    assert "Traceback" not in up.output
+    assert left_behind(settings.namespace) == {}
 
 
 FACT = {
