@@ -7,6 +7,7 @@ followed the source, with the query string) and the sender's own headers on an a
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
 
@@ -90,6 +91,7 @@ def cloud_event(
     ]
 
 
+@lru_cache(maxsize=1024)  # the outputs of one fact share its time
 def to_iso(time: int) -> str:
     """RFC 3339 with milliseconds, UTC, of Unix milliseconds; at most the last of year 9999."""
     moment = datetime.fromtimestamp(min(time, _LAST) / 1000, UTC)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from deploy.kafka import HOST, SINGLE_NODE, LocalKafka, answered, free_port
 from schemas.settings import Settings
 
 _CONTAINER_SECONDS = 90
+
+# Whoever runs the tests in the background may have Ctrl-C ignored, and what we start would inherit
+# that; a test that presses Ctrl-C would then wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
