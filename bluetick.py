@@ -25,7 +25,9 @@ app = typer.Typer(
 topics_app = typer.Typer(help="Look after the topics of a namespace.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 
-Port = Annotated[int | None, typer.Option(help="Port to listen on.", show_default=False)]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
+]
 Path_ = Annotated[str, typer.Option("--path", help="What follows the source in the URL.")]
 Method = Annotated[str, typer.Option(help="The HTTP verb.")]
 Header = Annotated[list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")]
@@ -65,7 +67,10 @@ def up(
     ] = False,
     port: Port = None,
     kafka_port: Annotated[
-        int | None, typer.Option(help="Port of the local Kafka; default: 9092, any for the demo.")
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port of the local Kafka; default: 9092, any for the demo."
+        ),
     ] = None,
     data: Data = None,
 ) -> None:

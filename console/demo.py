@@ -49,10 +49,10 @@ async def _demo(settings: Settings, kafka_port: int) -> int:
             async with line(settings, kafka_port, Path(data), progress, _worries(console)) as up_:
                 progress.stop()
                 agrees = await _through(console, up_)
-                if "kafka" in settings.model_fields_set:
-                    await topics.drop(up_.settings)
         finally:
             progress.stop()
+            if "kafka" in settings.model_fields_set:
+                await topics.drop(settings)
     console.print("stopped")
     return 0 if agrees else 1
 

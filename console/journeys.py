@@ -2,7 +2,7 @@
 
 A journey's steps read `<how> <word>`. For SmsManager `how` is the gateway that reports the word,
 for Whapi the kind of webhook that carries it. `reply` and `inbound` are messages by a person.
-Where a message stands in the end is written down here by hand, following section 3 of the design:
+Where a message stands in the end is written down here by hand, following decision 4:
 it is what the tracker is tested against, so it is not computed by the tracker's code.
 """
 

@@ -258,9 +258,8 @@ def _dead_letters(record: Record) -> Text:
 
 def _raw(record: Record) -> Text:
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-    # The query string may hold a secret.
-    path, query, _ = headers.get("http-path", "").partition("?")
-    target = headers.get("ce_source", "") + path + ("?…" if query else "")
+    # What follows the source may hold a secret.
+    target = headers.get("ce_source", "") + ("…" if headers.get("http-path") else "")
     return _line(
         f"{len(record.value or b'')} bytes",
         _printable(headers.get("http-method", "POST")),

@@ -37,13 +37,13 @@ _VERDICT_STYLES = {
 
 
 def funnel(states: Iterable[MessageState]) -> Table:
-    """How far the attempts came, per provider and gateway."""
+    """How far the attempts came, per provider and gateway; `rate` is the share delivered."""
     attempts: dict[tuple[str, str], list[Status]] = defaultdict(list)
     for state in states:
         for gateway, attempt in state.attempts.items():
             attempts[state.provider, gateway].append(attempt.status)
     table = _table("How far the messages came", "provider", "gateway")
-    for heading in ("tries", *_RUNGS, "failed", "other", "arrived"):
+    for heading in ("tries", *_RUNGS, "failed", "other", "rate"):
         table.add_column(heading, justify="right")
     for (provider, gateway), stood in sorted(attempts.items()):
         reached = [sum(status in _ABOVE[rung] for status in stood) for rung in _RUNGS]

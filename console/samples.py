@@ -1,4 +1,4 @@
-"""The sample webhooks that `bluetick demo` sends and the tests judge: one file, one webhook."""
+"""The sample webhooks that the demo sends and the tests judge: one file, one webhook."""
 
 from collections.abc import Iterator
 from importlib import resources

@@ -17,6 +17,7 @@ from console.services import Running, Service, Show, first_to_end, running
 from deploy import topics
 from deploy.jars import VERSION
 from deploy.kafka import LocalKafka, free_port
+from schemas.problem import Problem
 from schemas.settings import Settings
 
 _COLOURS = {"ingest": "cyan", "normalise": "magenta", "track": "green"}
@@ -35,6 +36,7 @@ class Line:
 
     settings: Settings
     services: list[Running]
+    kafka: LocalKafka | None
 
     def url(self, name: str) -> str:
         """Where a service answers HTTP."""
@@ -71,7 +73,8 @@ class Progress:
 def up(settings: Settings, kafka_port: int | None, data: Path | None) -> int:
     """Run until Ctrl-C or SIGTERM, and return 0; `Problem` if a service ends by itself."""
     port = _KAFKA_PORT if kafka_port is None else kafka_port
-    return until_told(_up(settings, port, data or _home()), told=0)
+    named = settings.data if "data" in settings.model_fields_set else None
+    return until_told(_up(settings, port, data or named or _home()), told=0)
 
 
 def until_told(work: Coroutine[Any, Any, int], *, told: int) -> int:
@@ -96,11 +99,26 @@ async def _up(settings: Settings, kafka_port: int, data: Path) -> int:
         async with line(settings, kafka_port, data, progress, shown(console)) as up_:
             progress.stop()
             _tell(console, up_)
-            ended = await first_to_end(up_.services)
-            raise ended.why()
+            raise await _trouble(up_)
     finally:
         progress.stop()
         console.print("stopped")
+
+
+async def _trouble(up_: Line) -> Problem:
+    """Wait until a service, or the Kafka started with them, ends by itself; says which."""
+    waits: list[asyncio.Task[Running] | asyncio.Task[Problem]] = [
+        asyncio.create_task(first_to_end(up_.services))
+    ]
+    if up_.kafka is not None:
+        waits.append(asyncio.create_task(up_.kafka.died()))
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        ended = done.pop().result()
+        return ended.why() if isinstance(ended, Running) else ended
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 @asynccontextmanager
@@ -110,6 +128,7 @@ async def line(
     """Start Kafka (unless the settings name one), topics and services; stop them in reverse."""
     settings = settings.model_copy(update=_ports(settings) | {"data": data / "state"})
     async with AsyncExitStack() as stack:
+        local = None
         if "kafka" not in settings.model_fields_set:
             local = LocalKafka(data / "kafka", kafka_port, progress=progress)
             await stack.enter_async_context(local)
@@ -126,7 +145,7 @@ async def line(
         ]
         started = await stack.enter_async_context(running(settings, services, show))
         progress.done("ingest, normalise and track are ready")
-        yield Line(settings, started)
+        yield Line(settings, started, local)
 
 
 def shown(console: Console) -> Show:
@@ -145,6 +164,7 @@ def _tell(console: Console, up_: Line) -> None:
         f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
         f"  webhooks   {ingest}/webhooks/<smsmanager|whapi>\n"
         f"  health     {ingest}/health/ready\n"
+        f"  data       {settings.data.parent}\n"
         f"  metrics    {up_.url('normalise')}/metrics  {up_.url('track')}/metrics\n\n"
         "Try it from another terminal:\n"
     )

@@ -1,1 +1,1 @@
-"""Running Bluetick: a real Kafka on one machine, and the files for containers."""
+"""What runs Bluetick: a real Kafka on one machine, the topics, child processes."""

@@ -56,6 +56,7 @@ _FORMAT_SECONDS = 60
 _START_SECONDS = 90
 _STOP_SECONDS = 15
 _LOOK_SECONDS = 0.05
+_WATCH_SECONDS = 0.5
 _LOG_LINES = 15
 
 
@@ -234,6 +235,12 @@ class LocalKafka:
             raise self._failure("Kafka ended while it was starting")
         raise self._failure(f"Kafka did not answer within {_START_SECONDS} s")
 
+    async def died(self) -> Problem:
+        """Wait until the broker ends by itself; says so."""
+        while await process.exit_code(self._started(), _WATCH_SECONDS) is None:
+            pass
+        return self._failure("Kafka ended")
+
     def _failure(self, what: str) -> Problem:
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
         return Problem("\n  ".join([f"{what}; {self.log} ends with:", *lines]))
@@ -315,9 +322,10 @@ def free_port(port: int, who: str = "Kafka") -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does
         try:
             probe.bind((HOST, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
             raise Problem(
-                f"{who} cannot listen on {HOST}:{port} ({error.strerror}): "
+                f"{who} cannot listen on {HOST}:{port} ({why}): "
                 "stop what uses that port, or choose another one."
             ) from None
         return int(probe.getsockname()[1])

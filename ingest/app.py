@@ -16,12 +16,13 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ingest.accept import METHODS, SOURCES, Rejected, accept, screen
 from ingest.publisher import Publisher
+from schemas.serving import readiness
 from schemas.settings import Settings
 
 _PREFIX = b"/webhooks/"
@@ -168,11 +169,9 @@ def create_app(settings: Settings) -> Ingest:
     async def live(_: Request) -> Response:
         return Response()
 
-    async def ready(_: Request) -> JSONResponse:
+    async def ready(_: Request) -> Response:
         problem = "ingest is shutting down" if app.leaving else publisher.problem
-        if problem:
-            return JSONResponse({"ready": False, "problem": problem}, 503)
-        return JSONResponse({"ready": True})
+        return readiness([problem] if problem else [])
 
     routes = [Route("/health/live", live), Route("/health/ready", ready)]
     app = Ingest(Hook(settings, publisher), routes=routes, lifespan=lifespan)

@@ -18,6 +18,7 @@ from schemas.codec import encode
 from schemas.records import (
     Attempt,
     Billing,
+    Cause,
     Contradiction,
     Fact,
     InboundObservation,
@@ -109,7 +110,7 @@ def fact_key(status: Status, provider_status: str) -> str:
     return f"unknown:{provider_status}" if status == "unknown" else status
 
 
-def when(told: Fact | Reply | StatusObservation | InboundObservation) -> int:
+def when(told: Fact | Reply | Cause | StatusObservation | InboundObservation) -> int:
     """When it happened, as far as anyone knows, in Unix milliseconds."""
     return told.received_at if told.occurred_at is None else told.occurred_at
 

@@ -31,6 +31,9 @@ from schemas.records import (
     home_key,
 )
 
+# A stranger may invent gateways without end; an event names the first few.
+_MOST = 10
+
 Topic = Literal["statuses", "events", "inbound"]
 
 
@@ -131,7 +134,7 @@ def _events(before: MessageState, judged: Judged, new: StatusObservation) -> lis
     }
     events = []
     if before.attempts and new.gateway not in before.attempts:
-        fell_back = FellBack(**common, gateway=new.gateway, earlier=sorted(before.attempts))
+        fell_back = FellBack(**common, gateway=new.gateway, earlier=sorted(before.attempts)[:_MOST])
         events.append(_event(fell_back, new.gateway))
     moved = _moved(before.status, judged, lifecycle.when(new), common)
     return [*events, _event(moved, *_fact_id(new))] if moved else events
@@ -170,7 +173,7 @@ def _event(event: Event, *identity: str) -> Output:
         "events",
         _id(tag, event.message_key, *identity),
         f"bluetick.message.{tag}",
-        event.cause.received_at if event.cause.occurred_at is None else event.cause.occurred_at,
+        lifecycle.when(event.cause),
         event,
     )
 

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import orjson
 import uvicorn
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from schemas.problem import Problem
@@ -33,6 +35,12 @@ def told_to_stop() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
+
+
+def readiness(problems: Sequence[str]) -> Response:
+    """Answer whether a service is ready and, one sentence each, why not."""
+    body = orjson.dumps({"ready": not problems, "problems": list(problems)})
+    return Response(body, 503 if problems else 200, media_type="application/json")
 
 
 class Server(uvicorn.Server):

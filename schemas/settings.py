@@ -5,7 +5,7 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, FilePath, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.problem import Problem
@@ -19,7 +19,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BLUETICK_", frozen=True)
 
-    kafka: str = Field("127.0.0.1:9092", description="Kafka's bootstrap addresses, host:port,…")
+    kafka: str = Field(
+        "127.0.0.1:9092",
+        pattern=r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$",
+        description="Kafka's bootstrap addresses, host:port,…",
+    )
     namespace: str = Field(
         "bluetick", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="prefix of topics and groups"
     )
@@ -35,10 +39,12 @@ class Settings(BaseSettings):
     )
     username: str | None = Field(None, description="who to log in as, for SASL")
     password: SecretStr | None = Field(None, description="the password, for SASL")
-    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
+    ca_file: FilePath | None = Field(
+        None, description="certificates to trust instead of the system's"
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="what our own modules log; libraries never log below WARNING"
+        "INFO", description="what the services log; Kafka's client and uvicorn only WARNING and up"
     )
 
     host: str = Field("127.0.0.1", description="the address ingest and health listen on")
@@ -48,8 +54,12 @@ class Settings(BaseSettings):
         description="let ingest take unproven webhooks on an address others can reach",
     )
     max_body: int = Field(MAX_BODY, ge=1, le=MAX_BODY, description="largest body, in bytes")
-    receive_deadline: float = Field(10.0, gt=0, description="seconds a body may take to arrive")
-    publish_deadline: float = Field(4.0, gt=0, description="seconds until 503 if Kafka is silent")
+    receive_deadline: float = Field(
+        10.0, gt=0, description="seconds a head or a body may take to arrive"
+    )
+    publish_deadline: float = Field(
+        4.0, gt=0, description="seconds Kafka may take to answer, until 503"
+    )
     max_in_flight: int = Field(2000, ge=1, description="requests waiting for Kafka before 503")
     max_in_flight_bytes: int = Field(
         64 * 1024 * 1024, ge=MAX_BODY, description="bytes waiting for Kafka before 503"
@@ -59,7 +69,9 @@ class Settings(BaseSettings):
     normalise_health_port: int = Field(8081, ge=0, le=65535, description="health and metrics")
     track_health_port: int = Field(8082, ge=0, le=65535, description="health and metrics")
     session_timeout: float = Field(30.0, ge=6, description="seconds until a silent worker is out")
-    transaction_timeout: float = Field(15.0, ge=5, description="seconds a transaction may last")
+    transaction_timeout: float = Field(
+        15.0, ge=5, description="seconds a transaction, or a round of normalise, may last"
+    )
 
     @property
     def topics(self) -> Topics:

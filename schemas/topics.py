@@ -8,7 +8,7 @@ PROVIDERS = ("smsmanager", "whapi")
 _DAY = 24 * 3600 * 1000
 _MiB = 1024 * 1024
 
-# A provider may repeat itself for a week and start a fallback after 30 days: see design, timers.
+# A provider may repeat itself for a week and start a fallback after 30 days.
 STATE_TTL_DAYS = 45
 
 # A body, with its headers, must fit the broker's default of 1 MiB for one message.
@@ -85,7 +85,7 @@ class Topics:
         return f"{self.namespace}.{service}"
 
     def transactional_id(self, partition: int) -> str:
-        """The tracker's fencing token: one a partition, whoever owns it (design, section 5)."""
+        """The tracker's fencing token: one a partition, whoever owns it (decision 3)."""
         return f"{self.namespace}.track.{partition}"
 
     def specs(self, partitions: int) -> list[TopicSpec]:

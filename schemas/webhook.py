@@ -4,14 +4,12 @@ The headers are CloudEvents 1.0 in Kafka's binary mode, plus `http-method`, `htt
 followed the source, with the query string) and the sender's own headers on an allow-list.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
 KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
-
-Headers = Sequence[tuple[str, bytes]]
 
 # RFC 3339 has four digits for the year.
 _LAST = 253_402_300_799_000
@@ -93,13 +91,16 @@ def cloud_event(
 
 @lru_cache(maxsize=1024)  # the outputs of one fact share its time
 def to_iso(time: int) -> str:
-    """RFC 3339 with milliseconds, UTC, of Unix milliseconds; at most the last of year 9999."""
-    moment = datetime.fromtimestamp(min(time, _LAST) / 1000, UTC)
+    """RFC 3339 with milliseconds, UTC, of Unix milliseconds; kept within 1970 and 9999."""
+    moment = datetime.fromtimestamp(max(0, min(time, _LAST)) / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _from_iso(text: str | None) -> int | None:
+    """Unix milliseconds; None if it is no time, has no zone, or is before 1970."""
     try:
-        return round(datetime.fromisoformat(text).timestamp() * 1000) if text else None
+        moment = datetime.fromisoformat(text) if text else None
+        time = round(moment.timestamp() * 1000) if moment and moment.tzinfo else -1
     except (ValueError, OverflowError):
         return None
+    return time if 0 <= time <= _LAST else None

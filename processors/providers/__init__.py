@@ -1,4 +1,4 @@
-"""The providers: one pure file each. A new one is its file, a line here, and its samples."""
+"""The providers: a pure module or package each. A new one is that, a line here, and samples."""
 
 from processors.providers import smsmanager, whapi
 from processors.providers.base import Split

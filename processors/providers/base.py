@@ -44,9 +44,6 @@ class Normalised:
     ignored: Counter[str] = field(default_factory=Counter)
 
 
-Normalise = Callable[[RawWebhook, Coordinates], Normalised]
-
-
 class Ignored(NamedTuple):
     """An item that carries no message status, under the provider's word for it."""
 

@@ -36,20 +36,27 @@ outcomes = Counter(
     registry=registry,
 )
 transactions = Counter(
-    "bluetick_transactions", "transactions, by how they ended", ["outcome"], registry=registry
+    "bluetick_transactions",
+    "transactions: committed, or failed (and then repeated)",
+    ["outcome"],
+    registry=registry,
 )
 restored = Counter("bluetick_restored_states", "states read back", registry=registry)
-partitions = Gauge("bluetick_partitions_running", "partitions worked on", registry=registry)
+partitions = Gauge(
+    "bluetick_partitions_assigned", "partitions the group assigned here", registry=registry
+)
 
 
-# Strangers choose these words; labels must not grow without end.
+# Strangers choose these words: labels must not grow without end, nor hold a phone number.
 _MOST_EVENTS = 100
 _OTHER = "other"
 _events: set[str] = set()
 
 
 def event_label(event: str) -> str:
-    """The event's word as a label, or `other` once there are too many words."""
+    """The event's word as a label; `other` if it has digits, or once there are too many words."""
+    if any(character.isdigit() for character in event):
+        return _OTHER
     if event not in _events:
         if len(_events) >= _MOST_EVENTS:
             return _OTHER

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from processors.track import Output, track
 from schemas.codec import UndecodableError, decode_observation, decode_state, encode
 from schemas.problem import Problem
-from schemas.records import MessageState
+from schemas.records import MessageState, record_keys
 from schemas.webhook import cloud_event
 
 # After so long the pass lets the event loop's other work run, heartbeats above all.
@@ -43,7 +43,7 @@ class Reduced:
     """What a batch amounts to; `states` holds only those that changed, the last of each key."""
 
     outputs: list[Out] = field(default_factory=list)
-    states: dict[bytes, bytes | None] = field(default_factory=dict)
+    states: dict[bytes, bytes] = field(default_factory=dict)
     outcomes: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
 
@@ -74,6 +74,8 @@ def _take(
         observation = decode_observation(record.value)
     except UndecodableError as error:
         raise _unreadable(record, str(error)) from None
+    if key not in record_keys(observation):
+        raise _unreadable(record, "the key is not one of the observation's")
     step = track(before, key, observation)
     result.outcomes[observation.provider, step.outcome] += 1
     result.outputs += [_out(record.key or b"", output) for output in step.outputs]

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from processors.runtime import metrics
 from schemas.problem import unreachable
-from schemas.serving import Server, listen, told_to_stop
+from schemas.serving import Server, listen, readiness, told_to_stop
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,10 @@ async def _serve(
 
 def _app(settings: Settings, worker: Worker) -> Starlette:
     async def live(_: Request) -> Response:
-        return JSONResponse({"live": True})
+        return Response()
 
     async def ready(_: Request) -> Response:
-        problems = worker.problems() or await _broker_problems(settings, worker)
-        status = 503 if problems else 200
-        return JSONResponse({"ready": not problems, "problems": problems}, status)
+        return readiness(worker.problems() or await _broker_problems(settings, worker))
 
     async def numbers(_: Request) -> Response:
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")

@@ -1,4 +1,4 @@
-"""One partition's task: exactly-once tracking, by the rules of design section 5.
+"""One partition's task: exactly-once tracking (docs/decisions/0003-aiokafka.md has the evidence).
 
 A task owns a transactional producer (its fencing token), a store, and a short queue of records. The
 order of one batch, and why:
@@ -163,11 +163,15 @@ class Task:
         assert self._producer is not None  # noqa: S101 - recovered before
         assert self._store is not None  # noqa: S101
         result = await reduce(records, self._store.get)
-        async with asyncio.timeout(self._settings.transaction_timeout * 2 / 3):
-            anchor = await self._commit(self._producer, result, records[-1].offset + 1)
-        self._store.write(result.states, anchor)
+        try:
+            async with asyncio.timeout(self._settings.transaction_timeout * 2 / 3):
+                anchor = await self._commit(self._producer, result, records[-1].offset + 1)
+        except BaseException:
+            metrics.transactions.labels("failed").inc()
+            raise
         metrics.transactions.labels("committed").inc()
         metrics.add(metrics.outcomes, result.outcomes)
+        self._store.write(result.states, anchor)
 
     async def _commit(
         self, producer: AIOKafkaProducer, result: Reduced, offset: int
@@ -197,7 +201,6 @@ class Task:
     async def _stand_back(self) -> None:
         """Throw the producer away: what it last did is unknown until a new one has fenced it."""
         self.ready = False
-        metrics.transactions.labels("abandoned").inc()
         if self._producer is not None:
             await clients.abandon(self._producer)
             self._producer = None
@@ -210,7 +213,6 @@ class Task:
         the task goes on. To be fenced again soon after that means a rival.
         """
         log.warning("partition %d: fenced; waiting for the group's word", self._number)
-        metrics.transactions.labels("fenced").inc()
         patience = self._settings.session_timeout
         again = time.monotonic() - self._fenced_at < 3 * patience
         await self._stand_back()

@@ -50,7 +50,7 @@ async def _becomes_unready(ingest: Ingest) -> str:
         return (await ingest.ready())[0] == 503
 
     await until(unready)
-    return str((await ingest.ready())[1]["problem"])
+    return str((await ingest.ready())[1]["problems"][0])
 
 
 async def _takes_again(ingest: Ingest, mark: str) -> None:

@@ -66,7 +66,7 @@ BILLING = {
 
 @pytest.mark.timeout(240)
 async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A real Kafka, three services, four webhooks, the records of design section 3, then Ctrl-C."""
+    """A real Kafka, three services, four webhooks, the records they come to, then Ctrl-C."""
     port, kafka_port = free_port(0), free_port(0)
     arguments = ("up", "--port", str(port), "--kafka-port", str(kafka_port))
     async with command(*arguments, "--data", str(tmp_path), BLUETICK_PARTITIONS="2") as up:
@@ -118,6 +118,21 @@ async def test_a_service_that_dies_ends_everything_aloud(settings: Settings) -> 
     assert "bluetick: track ended: exit code -9" in up.output
     assert "Traceback" not in up.output
     assert left_behind(settings.namespace) == {}
+
+
+@pytest.mark.timeout(240)
+async def test_a_kafka_that_dies_ends_everything_aloud(tmp_path: Path) -> None:
+    """`up` notices that the Kafka it started is gone, says so, stops the rest, and fails."""
+    arguments = ("up", "--port", str(free_port(0)), "--kafka-port", "0", "--data", str(tmp_path))
+    async with command(*arguments) as up:
+        await up.until("Ctrl-C stops everything.")
+        [kafka] = [pid for pid, line in left_behind(str(tmp_path)).items() if "kafka.Kafka" in line]
+        os.kill(kafka, signal.SIGKILL)
+
+        assert await up.ended() == 1
+    assert "bluetick: Kafka ended" in up.output
+    assert "Traceback" not in up.output
+    assert left_behind(str(tmp_path)) == {}
 
 
 FACT = {

@@ -148,7 +148,7 @@ def test_what_is_refused(
 
 
 def test_every_status_is_one_of_the_published() -> None:
-    """No cause leads to an answer outside the table of the design."""
+    """No cause leads to an answer outside the documented table."""
     assert set(STATUS.values()) == {404, 405, 408, 413, 503}
 
 

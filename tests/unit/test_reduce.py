@@ -58,8 +58,18 @@ async def test_nothing_new_is_nothing_to_write() -> None:
         Record(encode(seen("sent", 1)), key=None),
         Record(encode(seen("sent", 1)), key=b""),
         Record(encode(seen("sent", 1)), key=b"\xff"),
+        Record(encode(seen("sent", 1)), key=b"smsmanager/-/another"),
     ],
-    ids=["no JSON", "fields missing", "unknown kind", "null", "no key", "empty key", "not UTF-8"],
+    ids=[
+        "no JSON",
+        "fields missing",
+        "unknown kind",
+        "null",
+        "no key",
+        "empty key",
+        "not UTF-8",
+        "another",
+    ],
 )
 async def test_an_unreadable_record_is_named(record: Record) -> None:
     """The sentence has topic, partition and offset."""

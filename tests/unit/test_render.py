@@ -150,8 +150,8 @@ def test_a_dead_letter_without_headers_is_still_a_line() -> None:
     assert line("dead-letters", b"", key=None) == "no code  no reason  whole body  ?[?]@?"
 
 
-def test_a_raw_body_is_told_by_its_size_and_path() -> None:
-    """A raw record's line has its size, verb and path, but not its query string."""
+def test_a_raw_body_is_told_by_its_size_and_source() -> None:
+    """A raw record's line has its size, verb and source; what follows may be a secret."""
     webhook = RawWebhook(
         id="1",
         source="whapi",
@@ -162,7 +162,7 @@ def test_a_raw_body_is_told_by_its_size_and_path() -> None:
         path="/messages?token=secret",
     )
     shown = line("raw", b"12345", key=None, headers=to_headers(webhook))
-    assert shown == "5 bytes  PATCH  /webhooks/whapi/messages?…"
+    assert shown == "5 bytes  PATCH  /webhooks/whapi…"
     assert line("raw", None, key=None) == "0 bytes  POST"
 
 
