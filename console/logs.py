@@ -26,4 +26,9 @@ def log_to_stderr(level: str) -> None:
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
+    """Drop what is waited out; of what aiokafka raises by the way, say one line, not the stack."""
+    if record.name.startswith(("aiokafka", "asyncio")) and record.exc_info:
+        told = record.getMessage().partition("\n")[0]
+        record.msg, record.args = f"{told}: {record.exc_info[1]!r}", ()
+        record.exc_info = None
     return not any(error in record.getMessage() for error in _WAITED_OUT)

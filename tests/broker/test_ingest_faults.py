@@ -40,7 +40,7 @@ def _no_drain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _becomes_ready(ingest: Ingest) -> None:
     async def ready() -> bool:
-        return await ingest.ready() == (200, {"ready": True})
+        return await ingest.ready() == (200, {"ready": True, "problems": []})
 
     await until(ready)
 
@@ -216,10 +216,9 @@ async def test_a_topic_that_vanishes_makes_it_unready(kafka: str, namespace: str
         assert "does not exist" in await _becomes_unready(ingest)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "127.0.0.1:port"])
-async def test_an_unreachable_broker_is_told(namespace: str, address: str) -> None:
+async def test_an_unreachable_broker_is_told(namespace: str) -> None:
     """The sentence names the address and the setting that holds it."""
-    address = address.format(port=free_port(0))
+    address = f"127.0.0.1:{free_port(0)}"
     with pytest.raises(Problem, match=r"^Kafka .*BLUETICK_KAFKA"):
         await _start(settings(address, namespace))
 
@@ -270,7 +269,7 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
         writer.write(b"POST /webhooks/whapi HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nha")
         await writer.drain()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            assert (await client.get("/health/ready")).json() == {"ready": True}
+            assert (await client.get("/health/ready")).json() == {"ready": True, "problems": []}
             process.send_signal(signal.SIGTERM)
 
             async def leaving() -> bool:
