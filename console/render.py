@@ -15,11 +15,14 @@ from schemas.records import (
     Advanced,
     Contradicted,
     Event,
+    Expired,
     FellBack,
     InboundObservation,
     Late,
     Recovered,
     Replied,
+    Resumed,
+    Stalled,
     StatusObservation,
     StatusRecord,
     Verdict,
@@ -44,6 +47,16 @@ _VERDICTS: dict[Verdict, str] = {
     "late": DIM,
     "contradiction": BAD,
     "aside": ODD,
+}
+
+_EVENT_COLOURS: dict[type[Event], str] = {
+    Contradicted: BAD,
+    Expired: DIM,
+    FellBack: ODD,
+    Late: DIM,
+    Replied: MOVING,
+    Resumed: MOVING,
+    Stalled: BAD,
 }
 
 # So few digits are a short code, nobody's number.
@@ -193,17 +206,9 @@ def _events(record: Record) -> Text:
 
 
 def _event_colour(event: Event) -> str:
-    match event:
-        case Contradicted():
-            return BAD
-        case Late():
-            return DIM
-        case FellBack():
-            return ODD
-        case Advanced() | Recovered():
-            return _COLOURS.get(event.to, GOOD)
-        case Replied():
-            return MOVING
+    if isinstance(event, Advanced | Recovered):
+        return _COLOURS.get(event.to, GOOD)
+    return _EVENT_COLOURS[type(event)]
 
 
 def _happened(event: Event) -> list[Part | None]:
@@ -220,6 +225,16 @@ def _happened(event: Event) -> list[Part | None]:
             return [f"{earlier} → {_printable(event.gateway)}"]
         case Replied():
             return []
+        case Stalled() | Resumed() | Expired():
+            return _timed(event)
+
+
+def _timed(event: Stalled | Resumed | Expired) -> list[Part | None]:
+    status = _status_part(event.status) if event.status else None
+    if isinstance(event, Stalled):
+        return [status, f"for {elapsed(event.waiting_ms)}"]
+    tries = isinstance(event, Expired) and event.attempts > 1 and f"{event.attempts} attempts"
+    return [status, tries or None]
 
 
 def _messages(record: Record) -> Text:

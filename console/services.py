@@ -1,6 +1,7 @@
 """The services as processes of their own: started, watched until ready, stopped in reverse."""
 
 import asyncio
+import json
 import os
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -143,7 +144,10 @@ async def _start(settings: Settings, service: Service) -> Process:
 def _environment(settings: Settings) -> dict[str, str]:
     """The environment of a service: ours, with every setting spelled out."""
     values = settings.model_dump(mode="json", exclude_none=True, exclude={"password"})
-    ours = {f"BLUETICK_{name.upper()}": str(value) for name, value in values.items()}
+    ours = {
+        f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
+        for name, value in values.items()
+    }
     return {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
 
 

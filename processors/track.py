@@ -4,13 +4,14 @@ Pure. An observation reaches the tracker under the key of the message whose stat
 answers another message, once more under that one's key: see `schemas.records.record_keys`.
 """
 
-from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import asdict
 
-from processors import lifecycle
+from processors import lifecycle, timers
 from processors.lifecycle import Judged
+from processors.outputs import Output, event, identify
+from processors.timers import PATIENCE, Patience
 from schemas.records import (
     STATE_VERSION,
     Advanced,
@@ -34,18 +35,6 @@ from schemas.records import (
 # A stranger may invent gateways without end; an event names the first few.
 _MOST = 10
 
-Topic = Literal["statuses", "events", "inbound"]
-
-
-class Output(NamedTuple):
-    """One record to publish: on which topic, its CloudEvents id, type and time, and itself."""
-
-    topic: Topic
-    id: str
-    type: str
-    time: int
-    record: StatusRecord | InboundObservation | Event
-
 
 class Step(NamedTuple):
     """What one observation did: the state after it, what it was, what is to be published.
@@ -58,16 +47,39 @@ class Step(NamedTuple):
     outputs: list[Output]
 
 
-def track(state: MessageState | None, key: str, observation: Observation) -> Step:
-    """Take one observation, read under `key`, into that message's state (None: never seen)."""
-    known = state or _first(key, observation)
+def track(
+    state: MessageState | None,
+    key: str,
+    observation: Observation,
+    *,
+    patience: Patience = PATIENCE,
+    at: int | None = None,
+) -> Step:
+    """Take one observation, read under `key`, into that message's state (None: never seen).
+
+    Timers of the message that were due by then fire first: `at` is when it was received, Unix
+    milliseconds, for whoever does not trust the clock that says so.
+    """
+    at = observation.received_at if at is None else at
+    if state is None or timers.due(state, patience) > at:
+        return _take(state or _first(key, observation), key, observation)
+    fired = timers.fire(state, at, patience)
+    step = _take(fired.state or _first(key, observation), key, observation)
+    return step._replace(outputs=[*fired.outputs, *step.outputs])
+
+
+def _take(known: MessageState, key: str, observation: Observation) -> Step:
     if isinstance(observation, InboundObservation):
         return _take_inbound(known, key, observation)
     judged = lifecycle.observe(known, observation)
     if judged.verdict in ("duplicate", "refined"):
         return Step(judged.state, judged.verdict, [])
-    events = [] if observation.viewer else _events(known, judged, observation)
-    return Step(judged.state, judged.verdict, [_status(judged, observation), *events])
+    cause = _cause(observation)
+    outputs = [_status(judged, observation)]
+    if not observation.viewer:
+        outputs += _events(known, judged, observation, cause)
+    state, resumed = timers.resume(known, judged.state, cause, observation.raw)
+    return Step(state, judged.verdict, outputs + resumed)
 
 
 def _first(key: str, observation: Observation) -> MessageState:
@@ -90,11 +102,12 @@ def _take_inbound(known: MessageState, key: str, observation: InboundObservation
         return Step(state, "duplicate", [])
     outputs = []
     if key == home_key(observation):
-        id_ = _id("inbound", observation.message_key)
+        id_ = identify("inbound", observation.message_key)
         time = lifecycle.when(observation)
         outputs.append(Output("inbound", id_, "bluetick.message.inbound", time, observation))
     if key == observation.in_reply_to:
-        outputs.append(_event(_replied(state, observation), observation.message_key))
+        replied = _replied(state, observation)
+        outputs.append(event(replied, lifecycle.when(replied.cause), observation.message_key))
     return Step(state, "inbound", outputs)
 
 
@@ -120,24 +133,27 @@ def _status(judged: Judged, observation: StatusObservation) -> Output:
     record = StatusRecord(
         **asdict(observation), verdict=judged.verdict, message_status=judged.state.status
     )
-    id_ = _id("status", observation.message_key, *_fact_id(observation))
+    id_ = identify("status", observation.message_key, *_fact_id(observation))
     return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
 
 
-def _events(before: MessageState, judged: Judged, new: StatusObservation) -> list[Output]:
+def _events(
+    before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
+) -> list[Output]:
     """What a new fact of the message itself (not of a viewer) amounts to."""
     common: dict[str, Any] = {
         "message_key": new.message_key,
-        "cause": _cause(new),
+        "cause": cause,
         "raw": new.raw,
         "replay": new.replay,
     }
+    at = lifecycle.when(new)
     events = []
     if before.attempts and new.gateway not in before.attempts:
         fell_back = FellBack(**common, gateway=new.gateway, earlier=sorted(before.attempts)[:_MOST])
-        events.append(_event(fell_back, new.gateway))
-    moved = _moved(before.status, judged, lifecycle.when(new), common)
-    return [*events, _event(moved, *_fact_id(new))] if moved else events
+        events.append(event(fell_back, at, new.gateway))
+    moved = _moved(before.status, judged, at, common)
+    return [*events, event(moved, at, *_fact_id(new))] if moved else events
 
 
 def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any]) -> Event | None:
@@ -167,25 +183,9 @@ def _cause(fact: StatusObservation) -> Cause:
     )
 
 
-def _event(event: Event, *identity: str) -> Output:
-    tag = str(event.__struct_config__.tag)
-    return Output(
-        "events",
-        _id(tag, event.message_key, *identity),
-        f"bluetick.message.{tag}",
-        lifecycle.when(event.cause),
-        event,
-    )
-
-
 def _fact_id(fact: StatusObservation) -> tuple[str, str, str]:
     return (
         fact.gateway,
         fact.viewer or "",
         lifecycle.fact_key(fact.status, fact.provider_status),
     )
-
-
-def _id(*parts: str) -> str:
-    """A CloudEvents id that depends on the fact alone: the same again after a crash or replay."""
-    return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()

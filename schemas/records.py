@@ -157,7 +157,8 @@ class MessageState(Struct, omit_defaults=True, kw_only=True):
     viewers that reached at least each rung: a viewer never moves the message's own `status`.
     `inbound` holds the inbound messages recorded under this key (a reply, or the message itself)
     by their own message key. `described_at` tells how old each descriptive field is, as "field" or
-    "billing/<gateway>": the newest wins.
+    "billing/<gateway>": the newest wins. `stalled_since` is when a message under way ran out of
+    patience; it alone depends on the order in which the observations came.
     """
 
     message_key: str
@@ -182,6 +183,7 @@ class MessageState(Struct, omit_defaults=True, kw_only=True):
     replied_at: int | None = None
     contradictions: list[Contradiction] = []
     described_at: dict[str, int] = {}
+    stalled_since: int | None = None
 
 
 class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -251,7 +253,38 @@ class Replied(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="replie
     elapsed_ms: int | None = None
 
 
-Event = Advanced | Recovered | Late | Contradicted | FellBack | Replied
+class Stalled(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="stalled"):
+    """Nothing was heard of a message under way for `waiting_ms`; `cause` is what was heard last."""
+
+    status: Status
+    waiting_ms: int
+
+
+class Resumed(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="resumed"):
+    """A stalled message moved on, to `status`: the alarm is withdrawn."""
+
+    status: Status
+    stalled_since: int
+
+
+class Expired(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="expired"):
+    """The state was dropped after its time to live; this is what became of the message.
+
+    The times count from its first fact to the first that said sent, delivered or read (or better).
+    """
+
+    status: Status | None = None
+    attempts: int = 0
+    to_sent_ms: int | None = None
+    to_delivered_ms: int | None = None
+    to_read_ms: int | None = None
+    parts: int | None = None
+    prices: dict[str, str] = {}
+
+
+Event = (
+    Advanced | Recovered | Late | Contradicted | FellBack | Replied | Stalled | Resumed | Expired
+)
 
 
 def message_key(provider: str, account: str | None, message_id: str) -> str:

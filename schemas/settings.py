@@ -72,6 +72,32 @@ class Settings(BaseSettings):
     transaction_timeout: float = Field(
         15.0, ge=5, description="seconds a transaction, or a round of normalise, may last"
     )
+    instance: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="a lasting name of this worker, no other's: a restart within the session "
+        "timeout then moves no partition (static membership)",
+    )
+    stalled_queued: float = Field(
+        600.0, gt=0, description="seconds a message may be queued or sending until `stalled`"
+    )
+    stalled_sent: float = Field(
+        86_400.0, gt=0, description="seconds a message may be sent until `stalled`"
+    )
+    stalled_queued_by_channel: dict[str, float] = Field(
+        {}, description='the same for some channels only, as JSON: {"viber": 120}'
+    )
+    stalled_sent_by_channel: dict[str, float] = Field(
+        {}, description='the same for some channels only, as JSON: {"viber": 3600}'
+    )
+    timer_grace: float = Field(
+        60.0,
+        ge=0,
+        description="seconds timers wait for what may still be on its way from ingest",
+    )
+    failpoint: str | None = Field(
+        None, description="for fault tests: where to die or stand still (docs/reliability.md)"
+    )
 
     @property
     def topics(self) -> Topics:

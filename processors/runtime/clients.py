@@ -32,6 +32,8 @@ def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
         **settings.kafka_options(),
         group_id=group,
+        # A named worker comes back to its partitions, and the group does not even notice.
+        group_instance_id=settings.instance,
         enable_auto_commit=False,
         # An offset that is gone must raise, not move to wherever there is data.
         auto_offset_reset="none",

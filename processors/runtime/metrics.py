@@ -35,6 +35,9 @@ outcomes = Counter(
     ["provider", "outcome"],
     registry=registry,
 )
+events = Counter(
+    "bluetick_events", "derived events published, by their name", ["event"], registry=registry
+)
 transactions = Counter(
     "bluetick_transactions",
     "transactions: committed, or failed (and then repeated)",
@@ -42,6 +45,12 @@ transactions = Counter(
     registry=registry,
 )
 restored = Counter("bluetick_restored_states", "states read back", registry=registry)
+restoring = Gauge(
+    "bluetick_restore_left_records",
+    "records of the changelog still to be read before a partition is worked on again",
+    ["partition"],
+    registry=registry,
+)
 partitions = Gauge(
     "bluetick_partitions_assigned", "partitions the group assigned here", registry=registry
 )

@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, Of
 
 from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
-from processors.runtime import clients, metrics
+from processors.runtime import clients, failpoints, metrics
 from processors.runtime.deadletters import headers as dead_letter_headers
 from processors.runtime.outbox import Outbox
 from schemas.codec import encode
@@ -140,7 +140,7 @@ class Normaliser(ConsumerRebalanceListener):
 
     async def _process(self, polled: Polled) -> None:
         producer = self._producer or await self._start_producer()
-        outbox = Outbox(producer)
+        outbox = Outbox(producer, "normalise.after_first_send")
         tallies = Tallies()
         for records in polled.values():
             for record in records:
@@ -149,6 +149,7 @@ class Normaliser(ConsumerRebalanceListener):
                     await asyncio.sleep(0)
         async with asyncio.timeout(self._settings.transaction_timeout):
             await outbox.send()
+        failpoints.reach("normalise.before_commit")
         ends = {partition: records[-1].offset + 1 for partition, records in polled.items()}
         try:
             async with asyncio.timeout(_ASK_SECONDS):
@@ -156,6 +157,7 @@ class Normaliser(ConsumerRebalanceListener):
         except (CommitFailedError, IllegalStateError):
             log.info("the group was rebalanced under way: what is not committed is repeated")
         else:
+            failpoints.reach("normalise.after_commit")
             tallies.publish()
 
     def _normalise(

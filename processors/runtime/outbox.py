@@ -8,6 +8,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
+from processors.runtime import failpoints
 from schemas.problem import Problem
 
 Headers = list[tuple[str, bytes]]
@@ -33,8 +34,10 @@ class _Batch:
 class Outbox:
     """The records of one round; the caller gives partition and time, the outbox makes batches."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    def __init__(self, producer: AIOKafkaProducer, failpoint: str = "") -> None:
+        """`failpoint` is passed once the first of several batches is acknowledged."""
         self._producer = producer
+        self._failpoint = failpoint
         self._batches: list[_Batch] = []
         self._open: dict[tuple[str, int], _Batch] = {}
 
@@ -70,6 +73,9 @@ class Outbox:
                         batch.builder, batch.topic, partition=batch.partition
                     )
                 )
+                if failpoints.armed(self._failpoint) and len(deliveries) == 1:
+                    await asyncio.wait(deliveries)
+                    failpoints.reach(self._failpoint)
         finally:
             results = await asyncio.gather(*deliveries, return_exceptions=True)
         # Every delivery is looked at: aiokafka commits a transaction over batches that failed.

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import time
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from processors.runtime import clients, metrics
+from processors.runtime import clients, failpoints, metrics
 from processors.runtime.store import Anchor, Store
 from schemas.settings import Settings
 
@@ -16,6 +16,10 @@ _PROGRESS_SECONDS = 5
 _SILENCE_SECONDS = 60
 _POLL_MS = 100
 _BATCH = 5000
+
+# A header of the records of `messages`: when the state's next timer is due, in Unix milliseconds.
+# The state would tell as well, but to decode it costs as much as all the rest of restoring it.
+NEXT_TIMER = "next-timer-at"
 
 
 async def restore(settings: Settings, store: Store, partition: int) -> None:
@@ -78,9 +82,12 @@ class _Restoring:
         if start < end:
             log.info("restoring partition %d: offsets %d to %d", number, start, end)
         began = told = heard = time.monotonic()
+        left = metrics.restoring.labels(str(number))
         # The log may end in transaction markers: the position passes them, records do not.
         while (position := await self._reader.position(self._changelog)) < end:
+            left.set(end - position)
             if await self._take():
+                failpoints.reach("track.during_restore")
                 heard = time.monotonic()
             elif time.monotonic() - heard > _SILENCE_SECONDS:
                 raise TimeoutError
@@ -88,6 +95,7 @@ class _Restoring:
                 told = time.monotonic()
                 share = 100 * (position - start) // (end - start)
                 log.info("restoring partition %d: %d %%", number, share)
+        left.set(0)
         if start < end:
             seconds = time.monotonic() - began
             log.info("restored partition %d: %d states in %.1f s", number, self._count, seconds)
@@ -99,7 +107,16 @@ class _Restoring:
         if records:
             last = Anchor(records[-1].offset, records[-1].timestamp)
             states = {record.key: record.value for record in records if record.key is not None}
-            self._store.write(states, last)
+            armed = {r.key: _next_timer(r) for r in records if r.key and r.value is not None}
+            self._store.write(states, last, armed)
             self._count += len(records)
             metrics.restored.inc(len(records))
         return bool(records)
+
+
+def _next_timer(record: ConsumerRecord[bytes, bytes]) -> int:
+    """When the state is to be looked at; at once if the record does not say."""
+    for name, value in record.headers:
+        if name == NEXT_TIMER and value.isdigit():
+            return int(value)
+    return 0

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from processors.runtime import metrics
+from processors.runtime import failpoints, metrics
 from schemas.problem import unreachable
 from schemas.serving import Server, listen, readiness, told_to_stop
 from schemas.settings import Settings
@@ -34,6 +34,7 @@ def run(name: str, settings: Settings, make: Callable[[Settings], Worker], port:
 
     `name` is the command's, `port` that of its health and metrics.
     """
+    failpoints.arm(settings.failpoint)
     setting = f"BLUETICK_{name.upper()}_HEALTH_PORT"
     with listen(name, settings.host, port, setting) as listener:
         asyncio.run(_serve(settings, make, listener))

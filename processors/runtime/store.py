@@ -4,11 +4,15 @@ It is never the truth. The write-ahead log is off: the changelog is one. The anc
 of `messages` the store contains, is written in the same batch as the states, so a crash loses both
 or neither. Whatever looks wrong (another manifest, an anchor the log does not know, corruption)
 means: wipe and restore.
+
+Beside the states lies an index of timers: which state is to be looked at when. An entry may be void
+(the state has moved on since): it costs a look. What is never missing is the entry of a timer.
 """
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
@@ -18,20 +22,26 @@ from rocksdict import (
     Cache,
     Options,
     Rdict,
+    ReadOptions,
     WriteBatch,
     WriteOptions,
 )
 
+from processors.runtime.reduce import Timer
 from schemas.problem import Problem
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_FORMAT = 2
+_FORMAT = 3
 # State keys are message keys, which begin with a provider's name: they never begin with \x00.
 _ANCHOR = b"\x00anchor"
 _MANIFEST = b"\x00manifest"
+# An entry of the index: this, eight bytes of Unix milliseconds, the message key.
+_TIMER = b"\x00timer"
+_HEAD = len(_TIMER) + 8
+_NEVER = 2**63 - 1
 
 _cache = Cache(64 * 1024 * 1024)  # shared by all partitions of the process
 
@@ -55,7 +65,7 @@ class Anchor(NamedTuple):
 
 
 class Store:
-    """States by message key, both as bytes, and the anchor."""
+    """States by message key, both as bytes, the timers, and the anchor."""
 
     def __init__(self, directory: Path, identity: str) -> None:
         """Open or create; `identity` names the changelog partition the store is a copy of."""
@@ -64,6 +74,11 @@ class Store:
         self._write_options = WriteOptions()
         # A property, whatever the library's stub says.
         self._write_options.disable_wal = True  # type: ignore[method-assign,assignment]
+        self._read_options = ReadOptions()
+        self._read_options.set_iterate_upper_bound(_TIMER + b"\xff" * 9)
+        # Where the index is known to begin: below it lie only the tombstones of spent entries,
+        # and to walk over a million of them at each look would take ever longer.
+        self._first = _TIMER
         try:
             self._db = self._open()
         except CorruptError as error:
@@ -84,14 +99,33 @@ class Store:
             return []
         return self._read(lambda: list(self._db.get([key.encode() for key in keys]) or ()))
 
-    def write(self, states: Mapping[bytes, bytes | None], anchor: Anchor | None) -> None:
-        """Put (or, for None, delete) states and move the anchor, all or nothing."""
+    def due(self, until: int, most: int) -> list[Timer]:
+        """The first timers due at `until` (Unix ms) or before, at most so many."""
+        return self._read(lambda: list(islice(self._timers(until), most)))
+
+    def write(
+        self,
+        states: Mapping[bytes, bytes | None],
+        anchor: Anchor | None,
+        armed: Mapping[bytes, int] | None = None,
+        spent: Iterable[Timer] = (),
+    ) -> None:
+        """Put (or, for None, delete) states and move the anchor, all or nothing.
+
+        `armed` says by key when a state is to be looked at (Unix ms), `spent` which timers go.
+        """
         batch = WriteBatch(raw_mode=True)
         for key, value in states.items():
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
+        for timer in spent:
+            batch.delete(_entry(timer.due, timer.key.encode()))
+        for key, at in (armed or {}).items():
+            entry = _entry(at, key)
+            batch.put(entry, b"")
+            self._first = min(self._first, entry)
         if anchor is not None:
             batch.put(_ANCHOR, bytes(anchor))
         self._read(lambda: self._db.write(batch, self._write_options))
@@ -110,6 +144,21 @@ class Store:
         finally:
             self._db.close()
 
+    def _timers(self, until: int) -> Iterator[Timer]:
+        """Walk the index in order, and note where it begins."""
+        entries = self._db.iter(self._read_options)
+        entries.seek(self._first)
+        first = True
+        while entries.valid():
+            key = entries.key()
+            if first:
+                self._first, first = key, False
+            due = int.from_bytes(key[len(_TIMER) : _HEAD])
+            if due > until:
+                return
+            yield Timer(due, key[_HEAD:].decode())
+            entries.next()
+
     def _ours(self) -> bool:
         try:
             return bool(self._read(lambda: self._db.get(_MANIFEST)) == self._identity)
@@ -119,6 +168,7 @@ class Store:
 
     def _open_empty(self) -> Rdict:
         shutil.rmtree(self._directory, ignore_errors=False)
+        self._first = _TIMER
         database = self._open()
         database.put(_MANIFEST, self._identity, self._write_options)
         return database
@@ -149,6 +199,11 @@ class Store:
                 "own (BLUETICK_DATA)"
             )
         return Problem(f"{where} cannot be used ({error}); mend that, then start again")
+
+
+def _entry(due: int, key: bytes) -> bytes:
+    # Whoever wrote a time no clock ever showed gets it looked at first, or never.
+    return _TIMER + min(max(due, 0), _NEVER).to_bytes(8) + key
 
 
 def _options() -> Options:

@@ -1,7 +1,7 @@
 """One partition's task: exactly-once tracking (docs/decisions/0003-aiokafka.md has the evidence).
 
-A task owns a transactional producer (its fencing token), a store, and a short queue of records. The
-order of one batch, and why:
+A task owns a transactional producer (its fencing token), a store, and a short queue of records. A
+batch is what the queue holds and a bounded number of timers that are due. Its order, and why:
 
 1. read the states of all keys at once; the pure pass makes new states and outputs;
 2. begin a transaction; send outputs and changelog, then the consumer's offset;
@@ -13,6 +13,7 @@ changelog. Any error or deadline before 4 has ended throws the producer away, ne
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -23,11 +24,12 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from processors.runtime import clients, metrics
+from processors.runtime import clients, failpoints, metrics
 from processors.runtime.outbox import Outbox
-from processors.runtime.reduce import Reduced, reduce
-from processors.runtime.restore import restore
+from processors.runtime.reduce import Reduced, Work, reduce
+from processors.runtime.restore import NEXT_TIMER, restore
 from processors.runtime.store import Anchor, CorruptError, Store
+from processors.timers import Patience
 from schemas.problem import Problem
 from schemas.settings import Settings
 
@@ -37,6 +39,9 @@ Record = ConsumerRecord[bytes, bytes]
 
 _QUEUED = 2  # polls kept while a batch is on its way, so that the next one is there when it is done
 _BATCH = 4000
+_TIMERS = 1000  # fired in one transaction: what waits for more of them must not wait long
+_TICK_SECONDS = 1.0
+_FRESH_MS = 2000  # a fetch that finds nothing returns within half a second
 _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _CLOSE_SECONDS = 10.0
@@ -65,6 +70,8 @@ class Task:
         self._closing = False
         self._working = False
         self._fenced_at = -math.inf
+        self._patience = patience_of(settings)
+        self._latest = 0
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
         self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
@@ -130,6 +137,7 @@ class Task:
         self._producer = clients.producer(self._settings, topics.transactional_id(self._number))
         async with asyncio.timeout(4 * self._settings.transaction_timeout):
             await self._producer.start()
+        failpoints.reach("track.after_fencing")
         async with asyncio.timeout(_ASK_SECONDS):
             offsets = await clients.start_offsets(self._consumer, [self.partition])
         self._fed = offsets[self.partition]
@@ -144,43 +152,100 @@ class Task:
 
     async def _work(self) -> None:
         while not self._closing:
-            await self._arrived.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._arrived.wait()
             self._arrived.clear()
-            while self._queue and not self._closing:
+            while not self._closing and (work := await self._next()):
                 self._working = True
                 try:
-                    await self._batch(self._take())
+                    await self._batch(work)
                 finally:
                     self._working = False
 
-    def _take(self) -> list[Record]:
+    async def _next(self) -> Work | None:
+        """What is to be done now; None if that is nothing."""
+        assert self._store is not None  # noqa: S101 - recovered before
+        now = _now()
+        horizon = await self._horizon(now)
         records: list[Record] = []
         while self._queue and len(records) < _BATCH:
             records += self._queue.popleft()
-        return records
+        timers = self._store.due(horizon, _TIMERS)
+        if not records and not timers:
+            return None
+        return Work(records, timers, now, horizon, self._patience)
 
-    async def _batch(self, records: Sequence[Record]) -> None:
+    async def _horizon(self, now: int) -> int:
+        """Up to when timers may fire: as far as the log's time has come, less some grace.
+
+        The wall clock counts only while the log has nothing more to say: after an outage receipts
+        that came in time are still to be read, and nobody is to be alarmed before.
+        """
+        clock = now if await self._caught_up(now) else self._latest
+        return max(0, clock - round(self._settings.timer_grace * 1000))
+
+    async def _caught_up(self, now: int) -> bool:
+        """Whether the newest word from Kafka was that every record has been taken."""
+        asked = self._consumer.last_poll_timestamp(self.partition)
+        if self._queue or asked is None or now - asked > _FRESH_MS:
+            return False
+        end = self._consumer.last_stable_offset(self.partition)
+        return end is not None and await self._consumer.position(self.partition) >= end
+
+    async def _batch(self, work: Work) -> None:
         assert self._producer is not None  # noqa: S101 - recovered before
         assert self._store is not None  # noqa: S101
-        result = await reduce(records, self._store.get)
+        result = await reduce(work, self._store.get)
+        anchor = None
+        if work.records or result.states:
+            anchor = await self._transaction(self._producer, work, result)
+        self._store.write(result.states, anchor, result.armed, result.spent)
+        failpoints.reach("track.after_store_write")
+        self._latest = max(self._latest, result.latest)
+
+    async def _transaction(
+        self, producer: AIOKafkaProducer, work: Work, result: Reduced
+    ) -> Anchor | None:
+        """Publish under a deadline; returns the last changelog record, None if unknown."""
         try:
             async with asyncio.timeout(self._settings.transaction_timeout * 2 / 3):
-                anchor = await self._commit(self._producer, result, records[-1].offset + 1)
+                anchor = await self._commit(producer, work, result)
         except BaseException:
             metrics.transactions.labels("failed").inc()
             raise
         metrics.transactions.labels("committed").inc()
         metrics.add(metrics.outcomes, result.outcomes)
-        self._store.write(result.states, anchor)
+        metrics.add(metrics.events, result.events)
+        return anchor
 
     async def _commit(
-        self, producer: AIOKafkaProducer, result: Reduced, offset: int
+        self, producer: AIOKafkaProducer, work: Work, result: Reduced
     ) -> Anchor | None:
-        """Publish in one transaction; returns the last changelog record, None if unknown."""
+        """Publish in one transaction."""
         topics = self._settings.topics
+        failpoints.reach("track.before_begin")
         await producer.begin_transaction()
-        outbox = Outbox(producer)
-        now = round(time.time() * 1000)
+        outbox = Outbox(producer, "track.after_first_send")
+        now = _now()
+        self._fill(outbox, result, now)
+        ends = await outbox.send()
+        failpoints.reach("track.after_sends")
+        if work.records:
+            offset = work.records[-1].offset + 1
+            await producer.send_offsets_to_transaction(
+                {self.partition: offset}, topics.group("track")
+            )
+        failpoints.reach("track.after_offsets")
+        failpoints.pass_soon("track.during_commit")
+        await producer.commit_transaction()
+        failpoints.reach("track.after_commit")
+        end = ends.get(topics.messages)
+        return None if end is None else Anchor(end - 1, now)
+
+    def _fill(self, outbox: Outbox, result: Reduced, now: int) -> None:
+        """Put outputs and changelog into batches; `now` is the records' time."""
+        topics = self._settings.topics
         for out in result.outputs:
             outbox.add(
                 f"{topics.namespace}.{out.topic}",
@@ -191,12 +256,14 @@ class Task:
                 headers=out.headers,
             )
         for key, value in result.states.items():
-            outbox.add(topics.messages, self._number, key=key, value=value, timestamp=now)
-        ends = await outbox.send()
-        await producer.send_offsets_to_transaction({self.partition: offset}, topics.group("track"))
-        await producer.commit_transaction()
-        end = ends.get(topics.messages)
-        return None if end is None else Anchor(end - 1, now)
+            outbox.add(
+                topics.messages,
+                self._number,
+                key=key,
+                value=value,
+                timestamp=now,
+                headers=[(NEXT_TIMER, b"%d" % result.armed[key])] if value is not None else None,
+            )
 
     async def _stand_back(self) -> None:
         """Throw the producer away: what it last did is unknown until a new one has fenced it."""
@@ -248,3 +315,21 @@ class Task:
 
 def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _now() -> int:
+    return round(time.time() * 1000)
+
+
+def patience_of(settings: Settings) -> Patience:
+    """The settings' patience, in milliseconds."""
+    return Patience(
+        queued=_ms(settings.stalled_queued),
+        sent=_ms(settings.stalled_sent),
+        queued_by_channel={c: _ms(s) for c, s in settings.stalled_queued_by_channel.items()},
+        sent_by_channel={c: _ms(s) for c, s in settings.stalled_sent_by_channel.items()},
+    )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

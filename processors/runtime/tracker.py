@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from processors.runtime import clients, metrics
+from processors.runtime import clients, failpoints, metrics
 from processors.runtime.task import Task
 from schemas.problem import Problem
 from schemas.settings import Settings
@@ -65,6 +65,8 @@ class Tracker(ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """End each batch on its way, then let go; the group waits for this."""
         del revoked  # eager assignors take all
+        if self._tasks:
+            failpoints.reach("track.during_revoke")
         await self._close_tasks()
         self._joined = False
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.e2e.commands import run
 from tests.unit.messages import KEY, seen
 
 PARTITION = partition_of(KEY, 3)
+NOW = round(time.time() * 1000)  # what is older than its time to live would be forgotten at once
 
 
 def observed(settings: Settings, value: bytes | None, key: bytes | None = KEY.encode()) -> Record:
@@ -41,14 +43,14 @@ async def track_to_the_end(settings: Settings) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [(KEY.encode(), b"not an observation"), (None, encode(seen("delivered", 2)))],
+    [(KEY.encode(), b"not an observation"), (None, encode(seen("delivered", NOW + 2)))],
     ids=["no JSON", "no key"],
 )
 async def test_an_unreadable_record_stops_the_tracker(
     settings: Settings, key: bytes | None, value: bytes | None
 ) -> None:
     """The tracker ends with the record's coordinates, and nothing past it is taken."""
-    good = observed(settings, encode(seen("sent", 1)))
+    good = observed(settings, encode(seen("sent", NOW + 1)))
     await write(settings, [good, observed(settings, value, key), good])
 
     code, output = await track(settings)
@@ -64,9 +66,9 @@ async def test_an_unreadable_record_stops_the_tracker(
 
 async def test_a_log_cut_before_it_was_read_is_told(settings: Settings) -> None:
     """What retention took before it was processed is named; the tracker does not jump over it."""
-    await write(settings, [observed(settings, encode(seen("sent", 1)))] * 3)
+    await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))] * 3)
     await track_to_the_end(settings)
-    await write(settings, [observed(settings, encode(seen("delivered", 2)))] * 3)
+    await write(settings, [observed(settings, encode(seen("delivered", NOW + 2)))] * 3)
     await _cut(settings, 5)
 
     code, output = await track(settings)
@@ -90,7 +92,7 @@ async def test_a_record_of_a_newer_format_is_refused(settings: Settings) -> None
     await write(
         settings, [Record(settings.topics.messages, PARTITION, KEY.encode(), encode(state))]
     )
-    await write(settings, [observed(settings, encode(seen("sent", 1)))])
+    await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
 
     code, output = await track(settings)
 
@@ -100,13 +102,13 @@ async def test_a_record_of_a_newer_format_is_refused(settings: Settings) -> None
 
 async def test_a_spoilt_store_is_rebuilt(settings: Settings) -> None:
     """When the store's directory is damaged, no fact is forgotten and none told twice."""
-    await write(settings, [observed(settings, encode(seen("sent", 1)))])
+    await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
     await track_to_the_end(settings)
     store = settings.data / settings.namespace / "track" / str(PARTITION)
     for file in store.glob("MANIFEST-*"):
         file.write_bytes(file.read_bytes()[:10])
 
-    again = [seen("sent", 1), seen("delivered", 2)]
+    again = [seen("sent", NOW + 1), seen("delivered", NOW + 2)]
     await write(settings, [observed(settings, encode(one)) for one in again])
     await track_to_the_end(settings)
 
@@ -119,7 +121,7 @@ async def test_a_spoilt_store_is_rebuilt(settings: Settings) -> None:
 
 async def test_a_lost_delivery_is_never_committed(settings: Settings) -> None:
     """While Kafka refuses one output, none of its batch is committed; once it does not, all is."""
-    big = encode(seen("sent", 1, payload={"text": secrets.token_hex(4000)}))
+    big = encode(seen("sent", NOW + 1, payload={"text": secrets.token_hex(4000)}))
     await _largest(settings, 2000)
     await write(settings, [observed(settings, big)])
 
@@ -139,15 +141,15 @@ async def test_a_lost_delivery_is_never_committed(settings: Settings) -> None:
 
 async def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> None:
     """A store of the topic's earlier life is noticed: new facts are published all the same."""
-    await write(settings, [observed(settings, encode(seen("sent", 1)))])
+    await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
     await track_to_the_end(settings)
     await topics.drop(settings)
     await topics.apply(settings)
 
-    await write(settings, [observed(settings, encode(seen("sent", 1)))])
+    await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
     elsewhere = settings.model_copy(update={"data": settings.data / "elsewhere"})
     await track_to_the_end(elsewhere)
-    await write(settings, [observed(settings, encode(seen("delivered", 2)))])
+    await write(settings, [observed(settings, encode(seen("delivered", NOW + 2)))])
     await track_to_the_end(settings)
 
     statuses = await read(settings.kafka, settings.topics.statuses)
@@ -173,7 +175,7 @@ async def test_services_stop_though_kafka_is_silent(tmp_path: Path) -> None:
             Service("track", settings.track_health_port),
         ]
         async with running(settings, services, _silent) as started:
-            await write(settings, [observed(settings, encode(seen("sent", 1)))])
+            await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
             kafka.pause()
             await asyncio.gather(*(one.stop(seconds=40) for one in started))
             assert [one.exit_code for one in started] == [0, 0]

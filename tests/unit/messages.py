@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from processors.track import Output, track
+from processors.outputs import Output
+from processors.track import track
 from schemas.records import (
     InboundObservation,
     MessageState,

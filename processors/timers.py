@@ -1,0 +1,223 @@
+"""Timers: when a message counts as stalled, when its state expires, and what that says. Pure.
+
+A timer is due at a time of the log, Unix milliseconds by ingest's clock (`received_at`), and is a
+function of the state, so it is never stored as a fact. Firing it late changes nothing: what it
+says depends on when it was due.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from processors import lifecycle
+from processors.outputs import Output, event
+from schemas.records import (
+    Attempt,
+    Cause,
+    Expired,
+    Fact,
+    MessageState,
+    RawOrigin,
+    Reply,
+    Resumed,
+    Stalled,
+    Status,
+)
+from schemas.topics import STATE_TTL_DAYS
+
+_MINUTE = 60_000
+_HOUR = 60 * _MINUTE
+_TTL = STATE_TTL_DAYS * 24 * _HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a message may stay where it is before it counts as stalled, in milliseconds.
+
+    `queued` is for queued and sending; the mappings, by channel, go before.
+    """
+
+    queued: int = 10 * _MINUTE
+    sent: int = 24 * _HOUR
+    queued_by_channel: Mapping[str, int] = field(default_factory=dict)
+    sent_by_channel: Mapping[str, int] = field(default_factory=dict)
+
+    def with_(self, status: Status, channel: str) -> int:
+        if status == "sent":
+            return self.sent_by_channel.get(channel, self.sent)
+        return self.queued_by_channel.get(channel, self.queued)
+
+
+PATIENCE = Patience()
+
+
+class Fired(NamedTuple):
+    """The state after its timers, None if it expired, and what is to be published."""
+
+    state: MessageState | None
+    outputs: list[Output]
+
+
+def due(state: MessageState, patience: Patience) -> int:
+    """When the state's next timer is due; there always is one, as every state expires."""
+    stalls = _stalls(state, patience)
+    expires = _expires(state)
+    return expires if stalls is None else min(stalls, expires)
+
+
+def fire(state: MessageState, now: int, patience: Patience) -> Fired:
+    """Fire what is due at `now`; the very state comes back if nothing is."""
+    outputs = []
+    stalls = _stalls(state, patience)
+    if stalls is not None and stalls <= now:
+        outputs.append(_stalled(state, stalls, patience))
+        state = replace(state, stalled_since=stalls)
+    if _expires(state) > now:
+        return Fired(state, outputs)
+    return Fired(None, [*outputs, _expired(state)])
+
+
+def resume(
+    before: MessageState, after: MessageState, cause: Cause, raw: RawOrigin
+) -> tuple[MessageState, list[Output]]:
+    """Withdraw the alarm if the message has moved on."""
+    if before.stalled_since is None or _standing(before) == _standing(after):
+        return after, []
+    assert after.status is not None  # noqa: S101 - only what has a status stalls
+    resumed = Resumed(
+        message_key=after.message_key,
+        cause=cause,
+        raw=raw,
+        status=after.status,
+        stalled_since=before.stalled_since,
+    )
+    identity = f"{before.stalled_since}", _count(before)
+    withdrawn = replace(after, stalled_since=None)
+    return withdrawn, [event(resumed, lifecycle.when(cause), *identity)]
+
+
+def _stalls(state: MessageState, patience: Patience) -> int | None:
+    """When a message under way counts as stalled; None if it does already, or never will.
+
+    A group or story has receipts by viewer only, which never move it. What a replay brought to
+    light is old: nobody is to be woken for it.
+    """
+    if state.status not in lifecycle.UNDERWAY or state.stalled_since is not None:
+        return None
+    if state.viewers or state.direction == "inbound":
+        return None
+    _, attempt = _best(state)
+    if attempt.facts[state.status].replay is not None:
+        return None
+    return _heard(state)[1].received_at + patience.with_(state.status, attempt.channel)
+
+
+def _expires(state: MessageState) -> int:
+    return state.updated_at + _TTL
+
+
+def _best(state: MessageState) -> tuple[str, Attempt]:
+    """The attempt the message stands by, by gateway; of several the one heard of last."""
+    at = [
+        (attempt.facts[attempt.status].received_at, gateway)
+        for gateway, attempt in state.attempts.items()
+        if attempt.status == state.status
+    ]
+    gateway = max(at)[1]
+    return gateway, state.attempts[gateway]
+
+
+def _standing(state: MessageState) -> tuple[str, Status | None, bool]:
+    """What tells that a message has moved on: its gateway, its status, whether anyone saw it."""
+    return _best(state)[0], state.status, bool(state.viewers)
+
+
+def _own(state: MessageState) -> Iterator[tuple[str, Fact]]:
+    """The message's own facts, viewers' apart, each with its gateway."""
+    for gateway, attempt in state.attempts.items():
+        for fact in attempt.facts.values():
+            yield gateway, fact
+
+
+def _viewed(state: MessageState) -> Iterator[tuple[str, Fact]]:
+    """The facts by viewers, each with its gateway."""
+    for ladders in state.viewers.values():
+        for gateway, ladder in ladders.items():
+            for fact in ladder.facts.values():
+                yield gateway, fact
+
+
+def _newness(told: tuple[str, Fact | Reply]) -> tuple[int, RawOrigin, str]:
+    return told[1].received_at, told[1].raw, told[0]
+
+
+def _heard(state: MessageState) -> tuple[str, Fact]:
+    """What was heard last of the message itself."""
+    return max(_own(state), key=_newness)
+
+
+def _count(state: MessageState) -> str:
+    """How many facts are known: it tells a message's second stall from its first."""
+    return str(sum(1 for _ in _own(state)))
+
+
+def _stalled(state: MessageState, at: int, patience: Patience) -> Output:
+    assert state.status is not None  # noqa: S101 - it is under way
+    gateway, heard = _heard(state)
+    stalled = Stalled(
+        message_key=state.message_key,
+        cause=_cause(gateway, heard),
+        raw=heard.raw,
+        status=state.status,
+        waiting_ms=patience.with_(state.status, _best(state)[1].channel),
+    )
+    return event(stalled, at, f"{at}", _count(state))
+
+
+def _expired(state: MessageState) -> Output:
+    replies: Iterator[tuple[str, Fact | Reply]] = iter(state.inbound.items())
+    name, last = max(chain(_own(state), _viewed(state), replies), key=_newness)
+    billing = state.billing
+    expired = Expired(
+        message_key=state.message_key,
+        cause=_cause(name, last) if isinstance(last, Fact) else _answer(name, last),
+        raw=last.raw,
+        status=state.status,
+        attempts=len(state.attempts),
+        to_sent_ms=_took(state, "sent"),
+        to_delivered_ms=_took(state, "delivered"),
+        to_read_ms=_took(state, "read"),
+        parts=billing.parts if billing else None,
+        prices=billing.prices if billing else {},
+    )
+    return event(expired, _expires(state), f"{state.updated_at}")
+
+
+def _took(state: MessageState, status: Status) -> int | None:
+    """Milliseconds from the message's first fact to the first that said as much as `status`."""
+    began = lifecycle.began(state)
+    least = lifecycle.ATTEMPT_RANK[status]
+    times = [
+        lifecycle.when(fact)
+        for _, fact in _own(state)
+        if lifecycle.ATTEMPT_RANK[fact.status] >= least and fact.status not in lifecycle.FAILURES
+    ]
+    return min(times) - began if times and began is not None else None
+
+
+def _cause(gateway: str, fact: Fact) -> Cause:
+    return Cause(
+        received_at=fact.received_at,
+        occurred_at=fact.occurred_at,
+        status=fact.status,
+        provider_status=fact.provider_status,
+        gateway=gateway,
+        reason=fact.reason,
+    )
+
+
+def _answer(key: str, reply: Reply) -> Cause:
+    return Cause(received_at=reply.received_at, occurred_at=reply.occurred_at, reply=key)

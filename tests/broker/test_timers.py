@@ -1,0 +1,115 @@
+"""Timers on a real Kafka: they fire when traffic stops, once, and from a store built anew."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from console.services import Running, Service, running
+from schemas.codec import decode_event, encode
+from schemas.records import Event, Expired, Observation, Resumed, Stalled
+from schemas.settings import Settings
+from schemas.topics import partition_of
+from tests.broker.hooks import until
+from tests.broker.reading import read
+from tests.broker.writing import Record, write
+from tests.unit.messages import KEY, seen
+
+NOW = round(time.time() * 1000)
+MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
+MANY = 2500  # more than two transactions take
+
+
+async def observe(settings: Settings, *observations: Observation) -> None:
+    await write(settings, [_record(settings, one) for one in observations])
+
+
+def _record(settings: Settings, one: Observation) -> Record:
+    partition = partition_of(one.message_key, settings.partitions)
+    return Record(settings.topics.observations, partition, one.message_key.encode(), encode(one))
+
+
+@asynccontextmanager
+async def tracking(settings: Settings, **changes: Any) -> AsyncIterator[Running]:
+    given = settings.model_copy(update={"timer_grace": 0.0, **changes})
+    async with running(given, [Service("track", given.track_health_port)], _silent) as [one]:
+        yield one
+
+
+async def events(settings: Settings) -> list[Event]:
+    return [decode_event(r.value) for r in await read(settings.kafka, settings.topics.events)]
+
+
+async def event(settings: Settings, wanted: type[Event], count: int = 1) -> list[Event]:
+    """Wait until so many events of a kind are there."""
+    await until(lambda: _are_there(settings, lambda e: isinstance(e, wanted), count))
+    return [one for one in await events(settings) if isinstance(one, wanted)]
+
+
+async def _are_there(settings: Settings, fits: Callable[[Event], bool], count: int) -> bool:
+    return sum(map(fits, await events(settings))) >= count
+
+
+async def test_an_alarm_is_given_and_withdrawn(settings: Settings) -> None:
+    """Traffic stops, the alarm comes once; a tracker without a store gives it no second time."""
+    heard = NOW - 11 * MINUTE
+    await observe(settings, seen("queued", heard))
+    async with tracking(settings):
+        [stalled] = await event(settings, Stalled)
+    assert isinstance(stalled, Stalled)
+    assert (stalled.message_key, stalled.status) == (KEY, "queued")
+    assert stalled.cause.received_at == heard
+
+    async with tracking(settings, data=settings.data / "empty"):
+        await observe(settings, seen("sent", NOW))
+        await event(settings, Resumed)
+    kinds = [one.__struct_config__.tag for one in await events(settings)]
+    assert kinds == ["advanced", "stalled", "advanced", "resumed"]
+    [*_, state] = await read(settings.kafka, settings.topics.messages)
+    assert b"stalled_since" not in state.value
+
+
+async def test_timers_are_rebuilt_with_the_store(settings: Settings) -> None:
+    """What one tracker armed, another that restores from nothing fires, though nothing arrives."""
+    await observe(settings, seen("sending", NOW - 11 * MINUTE))
+    async with tracking(settings, timer_grace=3600.0):
+        await until(lambda: _are_there(settings, lambda _: True, 1))
+
+    async with tracking(settings, data=settings.data / "empty"):
+        await event(settings, Stalled)
+
+
+async def test_the_state_of_an_old_message_is_dropped(settings: Settings) -> None:
+    """Its end is told with a summary, a tombstone follows, and it begins anew if need be."""
+    await observe(settings, seen("delivered", NOW - 46 * DAY))
+    async with tracking(settings):
+        [expired] = await event(settings, Expired)
+        assert isinstance(expired, Expired)
+        assert expired.status == "delivered"
+        states = await read(settings.kafka, settings.topics.messages)
+        assert [state.value is None for state in states] == [False, True]
+
+        await observe(settings, seen("read", NOW))
+        await until(lambda: _are_there(settings, lambda e: e.cause.status == "read", 1))
+    kinds = [one.__struct_config__.tag for one in await events(settings)]
+    assert kinds == ["advanced", "expired", "advanced"]
+
+
+async def test_a_storm_of_timers_is_spread_over_transactions(settings: Settings) -> None:
+    """Thousands due at once are each fired once, some in each transaction."""
+    heard = NOW - 11 * MINUTE
+    key = [f"smsmanager/-/m{number}" for number in range(MANY)]
+    await observe(settings, *(seen("queued", heard, message_key=one) for one in key))
+    async with tracking(settings):
+        alarms = await event(settings, Stalled, MANY)
+
+    assert sorted(alarm.message_key for alarm in alarms) == sorted(key)
+    records = await read(settings.kafka, settings.topics.events)
+    # A transaction's records have one time.
+    moments = {r.timestamp for r in records if isinstance(decode_event(r.value), Stalled)}
+    assert len(moments) > 1
+
+
+def _silent(_: str, __: str) -> None:
+    pass
