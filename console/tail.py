@@ -13,7 +13,7 @@ from rich.console import Console
 
 from console.render import Record, as_json, as_line
 from processors.runtime.clients import reader
-from schemas.problem import Problem, unreachable
+from schemas.problem import Problem, missing, unreachable
 from schemas.settings import Settings
 from schemas.topics import Topics, partition_of
 
@@ -121,10 +121,7 @@ async def _partitions(
 ) -> list[TopicPartition]:
     """The partitions to read. All topics are asked for: asking for one might create it."""
     if topic not in await client.topics():
-        raise Problem(
-            f"the topic {topic} does not exist on {settings.kafka}; "
-            "create it with: bluetick topics apply"
-        )
+        raise Problem(missing(topic, settings.kafka))
     first = TopicPartition(topic, 0)
     client.assign([first])
     await client.end_offsets([first])  # learns of the topic's partitions

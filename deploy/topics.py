@@ -15,7 +15,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from schemas.problem import Problem, unreachable
+from schemas.problem import Problem, cut_differently, missing, unreachable
 from schemas.settings import Settings
 from schemas.topics import TopicSpec
 
@@ -55,9 +55,9 @@ async def require(settings: Settings) -> None:
         found = await _list(admin)
     for spec in _specs(settings):
         if spec.name not in found:
-            raise Problem(_missing(spec))
+            raise Problem(missing(spec.name))
         if len(found[spec.name]) != spec.partitions:
-            raise Problem(_partitions(spec, len(found[spec.name])))
+            raise Problem(cut_differently(spec.name, len(found[spec.name]), spec.partitions))
 
 
 async def apply(settings: Settings) -> list[str]:
@@ -69,14 +69,14 @@ async def apply(settings: Settings) -> list[str]:
     async with _admin(settings) as admin:
         found = await _describe(admin, settings)
         wrong = [
-            _partitions(spec, found[spec.name].partitions)
+            cut_differently(spec.name, found[spec.name].partitions, spec.partitions)
             for spec in _specs(settings)
             if spec.name in found and found[spec.name].partitions != spec.partitions
         ]
         if wrong:
             raise Problem("; ".join(wrong))
-        missing = [spec for spec in _specs(settings) if spec.name not in found]
-        created = await _create(admin, settings, missing)
+        lacking = [spec for spec in _specs(settings) if spec.name not in found]
+        created = await _create(admin, settings, lacking)
         return created + await _adjust(admin, settings, found)
 
 
@@ -126,26 +126,14 @@ def _expected(spec: TopicSpec, replication: int) -> dict[str, str]:
 
 def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
     if topic is None:
-        return [_missing(spec)]
+        return [missing(spec.name)]
     matches = topic.partitions == spec.partitions
-    findings = [] if matches else [_partitions(spec, topic.partitions)]
+    findings = [] if matches else [cut_differently(spec.name, topic.partitions, spec.partitions)]
     return findings + [
         f"the topic {spec.name} has {name}={topic.config.get(name)}, where {value} is expected"
         for name, value in _expected(spec, topic.replication).items()
         if topic.config.get(name) != value
     ]
-
-
-def _missing(spec: TopicSpec) -> str:
-    return f"the topic {spec.name} does not exist; create it with: bluetick topics apply"
-
-
-def _partitions(spec: TopicSpec, partitions: int) -> str:
-    """Keys would move to other partitions, and state with them: the count is never changed."""
-    return (
-        f"the topic {spec.name} has {partitions} partitions, not the {spec.partitions} of "
-        "BLUETICK_PARTITIONS; change that setting, or use another namespace"
-    )
 
 
 async def _list(admin: AIOKafkaAdminClient) -> dict[str, list[Any]]:

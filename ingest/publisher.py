@@ -27,7 +27,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from ingest.accept import Cause, Rejected
 from ingest.lanes import Batch, Lane, Waiting
-from schemas.problem import Problem, unreachable
+from schemas.problem import Problem, cut_differently, missing, unreachable
 from schemas.settings import Settings
 from schemas.topics import PROVIDERS
 from schemas.webhook import RawWebhook
@@ -328,14 +328,11 @@ class _Watch:
 
     def _compare(self, topic: str, error: type[BrokerResponseError], count: int) -> str | None:
         if error is UnknownTopicOrPartitionError:
-            return f"the topic {topic} does not exist; create it with: bluetick topics apply"
+            return missing(topic)
         if error is not NoError:
             return f"Kafka says {error.__name__} of the topic {topic}"
         if count != self._expected[topic]:
-            return (
-                f"the topic {topic} has {count} partitions, not the {self._expected[topic]} of "
-                "BLUETICK_PARTITIONS; change that setting, or use another namespace"
-            )
+            return cut_differently(topic, count, self._expected[topic])
         return None
 
 

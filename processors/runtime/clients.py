@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from schemas.problem import Problem
+from schemas.problem import Problem, cut_differently
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ _ABANDON_SECONDS = 1.0
 _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
+_METADATA_SECONDS = 10
 
 
 def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
@@ -49,6 +50,8 @@ def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
         # JoinGroup waits as long as a rebalance may take, under this timeout.
         request_timeout_ms=(REBALANCE_SECONDS + 5) * 1000,
         max_partition_fetch_bytes=FETCH_BYTES,
+        # How soon `refuse_repartitioned` can notice.
+        metadata_max_age_ms=_METADATA_SECONDS * 1000,
     )
 
 
@@ -72,7 +75,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         "transactional_id": transactional_id,
         "transaction_timeout_ms": round(settings.transaction_timeout * 1000),
     }
-    return AIOKafkaProducer(
+    client = AIOKafkaProducer(
         **settings.kafka_options(),
         **(transactional if transactional_id else {}),
         acks="all",
@@ -80,6 +83,29 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=round(settings.publish_deadline * 1000),
     )
+    client.client._conns = _Connections()  # noqa: SLF001
+    return client
+
+
+class _Connections(dict[Any, Any]):
+    """aiokafka's connections; counts those it found broken, and is about to replace."""
+
+    lost = 0
+
+    def __delitem__(self, key: Any) -> None:
+        self.lost += 1
+        super().__delitem__(key)
+
+
+def losses(client: AIOKafkaProducer) -> int:
+    """How many connections the producer has lost so far.
+
+    aiokafka sends a request again on a new connection without a word. What was sent on the old one
+    may still arrive, and end or change a later transaction of the same epoch.
+    """
+    connections: Any = client.client._conns  # noqa: SLF001
+    broken = sum(not one.connected() for one in connections.values())
+    return int(connections.lost) + broken
 
 
 async def abandon(client: AIOKafkaProducer) -> None:
@@ -128,6 +154,14 @@ def check(client: AIOKafkaConsumer) -> None:
     """Raise what went wrong in the group; `getmany` does so, but is not always called."""
     if client._coordinator is not None:  # noqa: SLF001
         client._coordinator.check_errors()  # noqa: SLF001
+
+
+def refuse_repartitioned(client: AIOKafkaConsumer, topics: Iterable[str], expected: int) -> None:
+    """Raise `Problem` if a topic has got more partitions since the start."""
+    for topic in topics:
+        found = client.partitions_for_topic(topic)
+        if found and len(found) != expected:
+            raise Problem(cut_differently(topic, len(found), expected))
 
 
 async def start_offsets(

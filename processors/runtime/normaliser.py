@@ -104,6 +104,8 @@ class Normaliser(ConsumerRebalanceListener):
         log.info("assigned %d partitions", len(self._unplaced))
 
     async def _round(self) -> None:
+        inputs = self._settings.topics.raw_topics
+        clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
         try:
             await self._place()
             if not self._placed:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from processors.runtime import clients, failpoints, metrics
 from processors.runtime.outbox import Outbox
@@ -187,6 +187,8 @@ class Task:
 
     async def _caught_up(self, now: int) -> bool:
         """Whether the newest word from Kafka was that every record has been taken."""
+        if self.partition not in self._consumer.assignment():
+            return False
         asked = self._consumer.last_poll_timestamp(self.partition)
         if self._queue or asked is None or now - asked > _FRESH_MS:
             return False
@@ -197,12 +199,16 @@ class Task:
         assert self._producer is not None  # noqa: S101 - recovered before
         assert self._store is not None  # noqa: S101
         result = await reduce(work, self._store.get)
+        lost = clients.losses(self._producer)
         anchor = None
         if work.records or result.states:
             anchor = await self._transaction(self._producer, work, result)
         self._store.write(result.states, anchor, result.armed, result.spent)
         failpoints.reach("track.after_store_write")
         self._latest = max(self._latest, result.latest)
+        if clients.losses(self._producer) > lost:
+            # Committed; but what was sent again may arrive twice. A new epoch shuts it out.
+            raise KafkaConnectionError("a connection was lost in a transaction")
 
     async def _transaction(
         self, producer: AIOKafkaProducer, work: Work, result: Reduced

@@ -99,6 +99,8 @@ class Tracker(ConsumerRebalanceListener):
 
     async def _feed(self) -> None:
         """Poll once for the tasks that can take more."""
+        inputs = [self._settings.topics.observations]
+        clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
         hungry = {tp: (task, task.epoch) for tp, task in self._tasks.items() if task.hungry}
         if not hungry:
             clients.check(self._consumer)
