@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from console.services import Running, Service, running
+from deploy import topics
 from schemas.codec import decode_event, encode
 from schemas.records import Event, Expired, Observation, Resumed, Stalled
 from schemas.settings import Settings
@@ -109,6 +110,40 @@ async def test_a_storm_of_timers_is_spread_over_transactions(settings: Settings)
     # A transaction's records have one time.
     moments = {r.timestamp for r in records if isinstance(decode_event(r.value), Stalled)}
     assert len(moments) > 1
+
+
+async def test_a_replay_gives_the_same_events(settings: Settings) -> None:
+    """One tracker is idle when timers come due, another reads the whole log at once."""
+    again = settings.model_copy(update={"namespace": f"{settings.namespace}-again"})
+    first = [
+        seen("queued", NOW - 30 * MINUTE),
+        seen("queued", NOW - 30 * MINUTE, message_key=f"{KEY}-quiet"),
+        seen("read", NOW - 46 * DAY, message_key=f"{KEY}-old"),
+    ]
+    then = [seen("sent", NOW), seen("read", NOW + 1)]
+    async with tracking(settings):
+        await observe(settings, *first)
+        await event(settings, Stalled, 2)
+        await event(settings, Expired)
+        await observe(settings, *then)
+        await event(settings, Resumed)
+    await topics.apply(again)
+    await observe(again, *first, *then)
+    async with tracking(again, data=settings.data / "again"):
+        await until(lambda: _same_events(settings, again))
+    await topics.drop(again)
+
+
+async def _same_events(settings: Settings, again: Settings) -> bool:
+    one, other = [
+        sorted((r.key, r.headers["ce_id"], r.value) for r in await read(kafka, topic))
+        for kafka, topic in (
+            (settings.kafka, settings.topics.events),
+            (again.kafka, again.topics.events),
+        )
+    ]
+    assert set(other) <= set(one)
+    return one == other
 
 
 def _silent(_: str, __: str) -> None:
