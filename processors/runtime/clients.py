@@ -26,6 +26,7 @@ _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
 _METADATA_SECONDS = 10
+_REQUEST_SECONDS = 4
 
 
 def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
@@ -81,7 +82,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         acks="all",
         compression_type="zstd",
         max_batch_size=BATCH_BYTES,
-        request_timeout_ms=round(settings.publish_deadline * 1000),
+        request_timeout_ms=_REQUEST_SECONDS * 1000,
     )
     client.client._conns = _Connections()  # noqa: SLF001
     return client
