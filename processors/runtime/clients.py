@@ -6,12 +6,12 @@ The evidence is in docs/decisions/0003-aiokafka.md.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import IllegalOperation, KafkaConnectionError, KafkaError
 
 from schemas.problem import Problem, cut_differently
 from schemas.settings import Settings
@@ -107,6 +107,20 @@ def losses(client: AIOKafkaProducer) -> int:
     connections: Any = client.client._conns  # noqa: SLF001
     broken = sum(not one.connected() for one in connections.values())
     return int(connections.lost) + broken
+
+
+@contextlib.contextmanager
+def explained(client: AIOKafkaProducer) -> Iterator[None]:
+    """Raise why there is no transaction any more, where aiokafka says only that there is none.
+
+    Its sender meets errors, a fencing above all, in the background.
+    """
+    try:
+        yield
+    except IllegalOperation as error:
+        waiter: Any = client._txn_manager._transaction_waiter  # noqa: SLF001
+        known = waiter.exception() if waiter.done() and not waiter.cancelled() else None
+        raise known or KafkaError(str(error)) from None
 
 
 async def abandon(client: AIOKafkaProducer) -> None:

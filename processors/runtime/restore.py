@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 5
 _SILENCE_SECONDS = 60
 _POLL_MS = 100
-_BATCH = 5000
+_BATCH = 1000
 
 # A header of the records of `messages`: when the state's next timer is due, in Unix milliseconds.
 # The state would tell as well, but to decode it costs as much as all the rest of restoring it.
@@ -86,6 +86,8 @@ class _Restoring:
         # The log may end in transaction markers: the position passes them, records do not.
         while (position := await self._reader.position(self._changelog)) < end:
             left.set(end - position)
+            # What a fetch brought is there at once, and may be a hundred polls.
+            await asyncio.sleep(0)
             if await self._take():
                 failpoints.reach("track.during_restore")
                 heard = time.monotonic()

@@ -43,6 +43,9 @@ _TIMER = b"\x00timer"
 _HEAD = len(_TIMER) + 8
 _NEVER = 2**63 - 1
 
+_BUFFER_BYTES = 16 * 1024 * 1024
+_BUFFERS = 6
+
 _cache = Cache(64 * 1024 * 1024)  # shared by all partitions of the process
 
 
@@ -214,7 +217,13 @@ def _options() -> Options:
     # Most look-ups are for messages never seen before: the filter answers them from memory.
     table.set_bloom_filter(10, block_based=False)
     options.set_block_based_table_factory(table)
-    options.set_write_buffer_size(16 * 1024 * 1024)
-    options.set_max_write_buffer_number(2)
+    options.set_write_buffer_size(_BUFFER_BYTES)
+    # rocksdict holds the interpreter while it writes: a write that waits for compaction, as RocksDB
+    # would have it while a store is filled, stops the whole process. Here none ever waits.
+    options.set_max_write_buffer_number(_BUFFERS)
+    options.set_level_zero_slowdown_writes_trigger(1000)
+    options.set_level_zero_stop_writes_trigger(2000)
+    options.set_soft_pending_compaction_bytes_limit(0)
+    options.set_hard_pending_compaction_bytes_limit(0)
     options.set_keep_log_file_num(2)
     return options

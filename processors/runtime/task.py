@@ -216,7 +216,8 @@ class Task:
         """Publish under a deadline; returns the last changelog record, None if unknown."""
         try:
             async with asyncio.timeout(self._settings.transaction_timeout * 2 / 3):
-                anchor = await self._commit(producer, work, result)
+                with clients.explained(producer):
+                    anchor = await self._commit(producer, work, result)
         except BaseException:
             metrics.transactions.labels("failed").inc()
             raise
