@@ -69,7 +69,8 @@ class LocalKafka:
 
     `port` 0 picks a free port at the first start; later starts of the same object keep it. A data
     directory may be started again on another port. `progress` receives one short line at a time.
-    `cache` is where the jars are kept, by default the user's cache directory.
+    `cache` is where the jars are kept, by default the user's cache directory. `proxied` is the port
+    of a proxy in front of this broker: clients that come in at `proxied_port` are sent back there.
     """
 
     def __init__(
@@ -79,12 +80,15 @@ class LocalKafka:
         *,
         progress: Callable[[str], None] = _silent,
         cache: Path | None = None,
+        proxied: int = 0,
     ) -> None:
         self._data = data.absolute()
         self._progress = progress
         self._cache = cache
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
+        self.proxied = proxied
+        self.proxied_port = 0
 
     @property
     def bootstrap(self) -> str:
@@ -121,6 +125,8 @@ class LocalKafka:
         _make_writable(self._data)
         with _owned(self._data) as lock:
             self.port = free_port(self.port)
+            if self.proxied:
+                self.proxied_port = free_port(self.proxied_port)
             java = await self._java()
             await self._format(java)
             self._progress(f"starting Kafka {VERSION}")
@@ -184,6 +190,13 @@ class LocalKafka:
             "controller.quorum.voters": f"1@{controller}",
             "log.dirs": logs.name,
         }
+        if self.proxied:
+            # A client is told the address that belongs to the listener it came in by.
+            settings["listeners"] += f",PROXIED://{HOST}:{self.proxied_port}"
+            settings["advertised.listeners"] += f",PROXIED://{HOST}:{self.proxied}"
+            settings["listener.security.protocol.map"] = (
+                "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT"
+            )
         lines = "".join(f"{key}={value}\n" for key, value in settings.items())
         (self._data / _CONFIG).write_text(lines)
         return _CONFIG

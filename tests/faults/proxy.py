@@ -1,0 +1,126 @@
+"""A TCP proxy between Kafka clients and one broker; it does to their traffic what networks do."""
+
+import asyncio
+import socket
+from types import TracebackType
+from typing import Self
+
+from deploy.kafka import HOST
+from tests.faults.link import Faults, Held, Link
+
+END_TXN = 26  # an api key
+
+
+class Proxy:
+    """Stands on loopback in front of a broker: `async with Proxy(HOST, kafka.proxied_port) as p:`.
+
+    Every fault may be switched at any time; it meets the connections there are and those to come.
+    """
+
+    def __init__(self, upstream_host: str, upstream_port: int, port: int = 0) -> None:
+        self._upstream = upstream_host, upstream_port
+        self._faults = Faults()
+        self._links: dict[asyncio.Task[None], Link] = {}
+        self._reserved: socket.socket | None = None
+        self._listener: socket.socket | None = None
+        self.port = port
+
+    @property
+    def bootstrap(self) -> str:
+        """Where clients connect: "127.0.0.1:<port>". The port is known once entered."""
+        return f"{HOST}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        # Nobody else gets the port while we refuse: it stays bound, though nobody listens.
+        self._reserved = _bound(self.port)
+        self.port = self._reserved.getsockname()[1]
+        self.accept()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.refuse()
+        if self._reserved:
+            self._reserved.close()
+        for link in self._links.values():
+            link.end()
+        ended = await asyncio.gather(*self._links, return_exceptions=True)
+        for failure in ended:
+            if isinstance(failure, Exception):  # and no CancelledError
+                raise failure
+
+    def cut(self) -> None:
+        """Reset every connection; new ones are accepted. A request that is held stays held."""
+        for link in self._links.values():
+            link.cut()
+
+    def refuse(self) -> None:
+        """Cut every connection and let nobody connect until accept()."""
+        if self._listener:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        self.cut()
+
+    def accept(self) -> None:
+        """Let clients connect (again)."""
+        if not self._listener:
+            self._listener = _bound(self.port)
+            self._listener.listen()
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+
+    def freeze(self) -> None:
+        """Pass nothing, not even an end; connections stay open, and new ones get no answer."""
+        self._faults.thawed.clear()
+
+    def thaw(self) -> None:
+        """Go on where freeze() stopped."""
+        self._faults.thawed.set()
+
+    def delay(self, seconds: float) -> None:
+        """Pass every answer so long after it came, in order; 0 for at once."""
+        self._faults.set_delay(seconds)
+
+    def throttle(self, bytes_per_second: float | None) -> None:
+        """Limit each direction of each connection; None for no limit."""
+        self._faults.rate = bytes_per_second
+
+    def hold(self, api_key: int) -> Held:
+        """Hold the next request of this kind, and what its client sends after it."""
+        return _put(self._faults.requests, api_key)
+
+    def hold_response(self, api_key: int) -> Held:
+        """Let the next request of this kind pass; hold its answer, and the answers after it."""
+        return _put(self._faults.answers, api_key)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return  # it has gone already
+        client.settimeout(0)
+        link = Link(self._faults, client, self._upstream)
+        self._links[link.task] = link
+        link.task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or not task.exception():  # what failed is raised at the end
+            del self._links[task]
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket()
+    bound.settimeout(0)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind((HOST, port))
+    return bound
+
+
+def _put(holds: list[Held], api_key: int) -> Held:
+    holds.append(held := Held(api_key))
+    return held
