@@ -112,7 +112,8 @@ def _stalls(state: MessageState, patience: Patience) -> int | None:
     _, attempt = _best(state)
     if attempt.facts[state.status].replay is not None:
         return None
-    return _heard(state)[1].received_at + patience.with_(state.status, attempt.channel)
+    heard = max([fact.received_at for _, fact in _own(state)])
+    return heard + patience.with_(state.status, attempt.channel)
 
 
 def _expires(state: MessageState) -> int:
@@ -121,13 +122,14 @@ def _expires(state: MessageState) -> int:
 
 def _best(state: MessageState) -> tuple[str, Attempt]:
     """The attempt the message stands by, by gateway; of several the one heard of last."""
-    at = [
-        (attempt.facts[attempt.status].received_at, gateway)
+    standing = [
+        (gateway, attempt)
         for gateway, attempt in state.attempts.items()
         if attempt.status == state.status
     ]
-    gateway = max(at)[1]
-    return gateway, state.attempts[gateway]
+    if len(standing) == 1:
+        return standing[0]
+    return max(standing, key=lambda one: (one[1].facts[one[1].status].received_at, one[0]))
 
 
 def _standing(state: MessageState) -> tuple[str, Status | None, bool]:

@@ -39,18 +39,18 @@ class RawWebhook:
 def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:
     """The Kafka headers of a raw record."""
     texts = [
-        *cloud_event(
-            type_="bluetick.webhook.received",
-            id_=webhook.id,
-            source=_SOURCE_PREFIX + webhook.source,
-            time=webhook.received_at,
-            content_type=webhook.content_type,
-        ),
         ("http-method", webhook.method),
         ("http-path", webhook.path),
         *webhook.headers.items(),
     ]
-    return [(name, value.encode()) for name, value in texts]
+    event = cloud_event(
+        type_="bluetick.webhook.received",
+        id_=webhook.id,
+        source=_SOURCE_PREFIX + webhook.source,
+        time=webhook.received_at,
+        content_type=webhook.content_type,
+    )
+    return event + [(name, value.encode()) for name, value in texts]
 
 
 def from_record(
@@ -77,16 +77,23 @@ def from_record(
 
 def cloud_event(
     *, type_: str, id_: str, source: str, time: int, content_type: str = "application/json"
-) -> list[tuple[str, str]]:
-    """CloudEvents 1.0 attributes as Kafka header texts (Kafka protocol binding, binary mode)."""
+) -> list[tuple[str, bytes]]:
+    """CloudEvents 1.0 attributes as Kafka headers (Kafka protocol binding, binary mode)."""
     return [
-        ("ce_specversion", "1.0"),
-        ("ce_id", id_),
-        ("ce_source", source),
-        ("ce_type", type_),
-        ("ce_time", to_iso(time)),
-        ("content-type", content_type),
+        *_lasting(type_, source, content_type),
+        ("ce_id", id_.encode()),
+        ("ce_time", to_iso(time).encode()),
     ]
+
+
+@lru_cache(maxsize=64)  # there are few, and they are written a million times
+def _lasting(type_: str, source: str, content_type: str) -> tuple[tuple[str, bytes], ...]:
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", source.encode()),
+        ("ce_type", type_.encode()),
+        ("content-type", content_type.encode()),
+    )
 
 
 @lru_cache(maxsize=1024)  # the outputs of one fact share its time

@@ -186,8 +186,7 @@ def _unreadable(record: Consumed, why: str) -> Problem:
 
 
 def _out(key: bytes, output: Output) -> Out:
-    texts = cloud_event(
+    headers = cloud_event(
         type_=output.type, id_=output.id, source="/bluetick/track", time=output.time
     )
-    headers = [(name, text.encode()) for name, text in texts]
     return Out(output.topic, key, encode(output.record), headers)
