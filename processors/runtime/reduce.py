@@ -100,19 +100,24 @@ class _Reducing:
         self._work = work
         keys = [_key(record) for record in work.records] + [timer.key for timer in work.timers]
         unique = list(dict.fromkeys(keys))
-        found = zip(unique, read(unique), strict=True)
-        self._before = {key: None if v is None else _state(key, v) for key, v in found}
-        self._after = dict(self._before)
+        self._stored = dict(zip(unique, read(unique), strict=True))
+        self._before: dict[str, MessageState | None] = {}
+        self._after: dict[str, MessageState | None] = {}
         self._result = Reduced()
 
     def steps(self) -> Iterator[Callable[[], None]]:
         """All that is to be done, in order, in pieces far below a millisecond each."""
+        yield from (partial(self._load, key) for key in self._stored)
         yield from (partial(self._take, record) for record in self._work.records)
         yield from (partial(self._look, timer) for timer in self._work.timers)
         yield from (partial(self._settle, key) for key in self._before)
 
     def end(self) -> Reduced:
         return self._result
+
+    def _load(self, key: str) -> None:
+        value = self._stored[key]
+        self._before[key] = self._after[key] = None if value is None else _state(key, value)
 
     def _take(self, record: Consumed) -> None:
         key = _key(record)

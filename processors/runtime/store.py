@@ -43,8 +43,9 @@ _TIMER = b"\x00timer"
 _HEAD = len(_TIMER) + 8
 _NEVER = 2**63 - 1
 
-_BUFFER_BYTES = 16 * 1024 * 1024
+_BUFFER_BYTES = 8 * 1024 * 1024  # for each of a process's partitions, and more while one is filled
 _BUFFERS = 6
+_BLOCK_BYTES = 16 * 1024  # the index of all blocks is kept in memory
 
 _cache = Cache(64 * 1024 * 1024)  # shared by all partitions of the process
 
@@ -214,6 +215,7 @@ def _options() -> Options:
     options.create_if_missing(create_if_missing=True)
     table = BlockBasedOptions()
     table.set_block_cache(_cache)
+    table.set_block_size(_BLOCK_BYTES)
     # Most look-ups are for messages never seen before: the filter answers them from memory.
     table.set_bloom_filter(10, block_based=False)
     options.set_block_based_table_factory(table)
@@ -221,6 +223,7 @@ def _options() -> Options:
     # rocksdict holds the interpreter while it writes: a write that waits for compaction, as RocksDB
     # would have it while a store is filled, stops the whole process. Here none ever waits.
     options.set_max_write_buffer_number(_BUFFERS)
+    options.set_level_zero_file_num_compaction_trigger(16)
     options.set_level_zero_slowdown_writes_trigger(1000)
     options.set_level_zero_stop_writes_trigger(2000)
     options.set_soft_pending_compaction_bytes_limit(0)

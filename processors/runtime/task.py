@@ -39,7 +39,7 @@ Record = ConsumerRecord[bytes, bytes]
 
 _QUEUED = 2  # polls kept while a batch is on its way, so that the next one is there when it is done
 _BATCH = 4000
-_TIMERS = 1000  # fired in one transaction: what waits for more of them must not wait long
+_TIMERS = 250  # fired in one transaction: what waits for more of them must not wait long
 _TICK_SECONDS = 1.0
 _FRESH_MS = 2000  # a fetch that finds nothing returns within half a second
 _RETRY_SECONDS = 1.0
