@@ -13,6 +13,7 @@ HOME = Path(__file__).parents[2]
 
 # Whom of ours each part may import besides itself; only tests import tests.
 MAY_IMPORT = {
+    "bench": {"bluetick", "console", "deploy", "ingest", "processors", "schemas"},
     "bluetick": {"console", "deploy", "ingest", "processors", "schemas"},
     "console": {"bluetick", "deploy", "ingest", "processors", "schemas"},
     "deploy": {"schemas"},
@@ -21,7 +22,7 @@ MAY_IMPORT = {
     "schemas": set[str](),
 }
 OURS = {*MAY_IMPORT, "tests"}
-KAFKA_HOMES = ("console/", "deploy/", "ingest/publisher.py", "processors/runtime/")
+KAFKA_HOMES = ("bench/", "console/", "deploy/", "ingest/publisher.py", "processors/runtime/")
 
 # Of the pure files, those that others start from; whatever of ours they import is pure as well.
 PURE = (

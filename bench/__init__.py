@@ -1,0 +1,1 @@
+"""Benchmarks of the tracker on a real Kafka: `python -m bench --help`."""

@@ -1,0 +1,128 @@
+"""Command line of the benchmarks: `python -m bench restore`, `python -m bench all`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench import failover as failing
+from bench import figures
+from bench import memory as remembering
+from bench import restore as restoring
+from bench import timers as storming
+from bench.figures import Report
+from bench.ground import Ground, ground
+from console.logs import log_to_stderr
+from schemas.problem import Problem
+
+app = typer.Typer(
+    name="bench",
+    help="Benchmarks of the tracker, on the Kafka in BLUETICK_KAFKA or one started for them.",
+    epilog="Figures are of this machine as busy as it is: compare those of one run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Run = Callable[[Ground], Awaitable[list[Report]]]
+Json = Annotated[
+    Path | None, typer.Option(help="Add a JSON line for each figure.", show_default=False)
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show the tracker's log as well.")]
+
+
+@app.command()
+def timers(
+    count: Annotated[int, typer.Option(min=1, help="Timers due.")] = storming.COUNT,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Fire a million timers that are due: stalls of the event loop, rate, latency meanwhile."""
+    _run(lambda on: storming.timers(on, count), json, verbose=verbose)
+
+
+@app.command()
+def restore(
+    count: Annotated[
+        list[int] | None, typer.Option(min=4, help="States restored; repeatable.")
+    ] = None,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Restore stores: states a second from nothing, seconds from an intact store, neighbours."""
+    counts = count or restoring.COUNTS
+    _run(lambda on: restoring.restore(on, counts), json, verbose=verbose)
+
+
+@app.command()
+def memory(
+    count: Annotated[
+        list[int] | None, typer.Option(min=1, help="Messages tracked; repeatable.")
+    ] = None,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Memory and disk of a tracker's process that tracks so many messages, at rest and at work."""
+    counts = count or remembering.COUNTS
+    _run(lambda on: remembering.memory(on, counts), json, verbose=verbose)
+
+
+@app.command()
+def failover(
+    session: Annotated[
+        float, typer.Option(min=6, help="Session timeout, seconds; the default is 30.")
+    ] = failing.SESSION,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of each kind.")] = failing.TRIALS,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Kill a worker: seconds until its partitions run elsewhere, or again under its own name."""
+    _run(lambda on: failing.failover(on, session, trials), json, verbose=verbose)
+
+
+@app.command(name="all")
+def everything(*, json: Json = None, verbose: Verbose = False) -> None:
+    """Every benchmark, one after the other, as it is by default."""
+    _run(_everything, json, verbose=verbose)
+
+
+async def _everything(on: Ground) -> list[Report]:
+    return [
+        *await restoring.restore(on),
+        *await storming.timers(on),
+        *await remembering.memory(on, remembering.COUNTS),
+        *await failing.failover(on),
+    ]
+
+
+def _run(measure: Run, json: Path | None, *, verbose: bool) -> None:
+    console = Console(stderr=True, highlight=False)
+    log_to_stderr("INFO" if verbose else "ERROR")
+    reports = asyncio.run(_measured(measure, lambda line: console.print(f"· {line}")))
+    measured = [figure for report in reports for figure in report.figures]
+    Console(highlight=False).print(figures.table(measured))
+    if json is not None:
+        figures.append(json, measured)
+
+
+async def _measured(measure: Run, tell: Callable[[str], None]) -> list[Report]:
+    async with ground(tell) as on:
+        return await measure(on)
+
+
+def main() -> None:
+    try:
+        app(prog_name="python -m bench")
+    except Problem as problem:
+        typer.secho(f"bench: {problem}", fg="red", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Filling `messages` with states, as fast as one process can: what the tracker would have left."""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from bench.ground import Tell
+from bench.states import State, Template, states
+from processors.runtime import clients
+from processors.runtime.outbox import Outbox
+from processors.runtime.restore import NEXT_TIMER
+from schemas.settings import Settings
+
+_ROUND = 20_000
+_TELL_SECONDS = 5
+
+
+async def fill(
+    settings: Settings, templates: list[Template], counts: dict[int, int], tell: Tell
+) -> float:
+    """Write so many states to each partition; the mean bytes of a state."""
+    producer = clients.producer(settings)
+    await producer.start()
+    began = told = time.monotonic()
+    written = size = 0
+    try:
+        for partition, states_ in _rounds(templates, counts):
+            outbox = Outbox(producer)
+            _add(outbox, settings.topics.messages, partition, states_)
+            await outbox.send()
+            written += len(states_)
+            size += sum(len(state.value) for state in states_)
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                tell(f"{written:,} of {sum(counts.values()):,} states written")
+    finally:
+        await producer.stop()
+    mean = size / max(1, written)
+    rate = written / (time.monotonic() - began)
+    tell(f"{written:,} states of {mean:.0f} bytes written, {rate:,.0f}/s")
+    return mean
+
+
+def _rounds(templates: list[Template], counts: dict[int, int]) -> Iterator[tuple[int, list[State]]]:
+    for partition, count in counts.items():
+        endless = states(templates, seed=partition)
+        for begin in range(0, count, _ROUND):
+            yield partition, list(islice(endless, min(_ROUND, count - begin)))
+
+
+def _add(outbox: Outbox, topic: str, partition: int, states_: list[State]) -> None:
+    now = round(time.time() * 1000)
+    for key, value, due in states_:
+        headers = [(NEXT_TIMER, b"%d" % due)]
+        outbox.add(topic, partition, key=key, value=value, timestamp=now, headers=headers)

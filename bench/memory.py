@@ -1,0 +1,59 @@
+"""Memory: what a tracker's process takes when it tracks millions of messages."""
+
+import asyncio
+from collections.abc import Sequence
+
+from bench.figures import Report
+from bench.filling import fill
+from bench.ground import Ground, size
+from bench.live import flowing, live
+from bench.states import settled
+from bench.worker import Memory, Worker, worker
+from schemas.settings import Settings
+
+COUNTS = (100_000, 1_000_000, 5_000_000)
+_PARTITIONS = 6
+_RATE = 500
+_LIVE_SECONDS = 10
+_READY_SECONDS = 900
+_LOOK_SECONDS = 0.2
+_MOST_MB = 400
+
+
+async def memory(ground: Ground, counts: Sequence[int] = COUNTS) -> list[Report]:
+    """Restore and work with so many messages, each time in a process of its own."""
+    return [await _memory(ground, count) for count in counts]
+
+
+async def _memory(ground: Ground, count: int) -> Report:
+    report = Report("memory", f"{count:,} messages, partitions: {_PARTITIONS}")
+    each = -(-count // _PARTITIONS)
+    async with ground.settings(partitions=_PARTITIONS) as settings:
+        counts = dict.fromkeys(range(_PARTITIONS), each)
+        report.add("a state", await fill(settings, settled(), counts, ground.tell), "bytes")
+        await _measure(settings, each * _PARTITIONS, report)
+    return report
+
+
+async def _measure(settings: Settings, count: int, report: Report) -> None:
+    async with live(settings) as traffic, worker(settings) as one:
+        seconds = await one.ready(_READY_SECONDS)
+        report.add("until ready, with the start of the process", seconds, "s")
+        report.add("restored", count / seconds, "states/s")
+        report.add("restored: peak", Memory.of(one.pid).peak, "MB", most=_MOST_MB)
+        async with flowing(traffic, _RATE, range(settings.partitions)):
+            steady = await _steady(one)
+        report.add("at work: steady", steady, "MB", most=_MOST_MB)
+        report.add("at work: peak", Memory.of(one.pid).peak, "MB", most=_MOST_MB)
+        report.spread("live", traffic.take())
+    report.add("store on disk", size(settings.data) / 1e6, "MB")
+
+
+async def _steady(one: Worker) -> float:
+    """What the process has on average, over the second half of some seconds."""
+    seen = []
+    for _ in range(round(_LIVE_SECONDS / _LOOK_SECONDS)):
+        await asyncio.sleep(_LOOK_SECONDS)
+        seen.append(Memory.of(one.pid).now)
+    half = seen[len(seen) // 2 :]
+    return sum(half) / len(half)

@@ -1,0 +1,148 @@
+"""A tracker to measure: in this process, or the real command in one of its own."""
+
+import asyncio
+import gc
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from shutil import which
+from typing import NamedTuple, Self
+
+import bluetick
+from bench.waiting import LOOK_SECONDS, until
+from console import client
+from deploy import process
+from processors.runtime.tracker import Tracker
+from schemas.problem import Problem
+from schemas.settings import Settings
+
+_OK = 200
+_STOP_SECONDS = 60
+_GIVEN = (
+    "kafka",
+    "namespace",
+    "partitions",
+    "data",
+    "track_health_port",
+    "session_timeout",
+    "timer_grace",
+    "instance",
+)
+_ASSIGNED = re.compile(r"assigned partitions \[([\d, ]*)\]")
+
+
+@asynccontextmanager
+async def tracker(settings: Settings) -> AsyncIterator[Tracker]:
+    """Run a tracker in this process; what ended it is raised here."""
+    stop = asyncio.Event()
+    one = Tracker(settings)
+    # As `processors.runtime.service` does, which is not run here.
+    gc.collect()
+    gc.freeze()
+    running = asyncio.create_task(one.run(stop))
+    try:
+        yield one
+    finally:
+        stop.set()
+        await running
+        gc.unfreeze()
+
+
+async def ready(one: Tracker, seconds: float) -> float:
+    """Wait until a tracker in this process works on all its partitions; returns the seconds."""
+    return await until(lambda: not one.problems(), seconds)
+
+
+class Memory(NamedTuple):
+    """What a process has in memory now and had at most, in MB of 10**6 bytes."""
+
+    now: float
+    peak: float
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """Ask the kernel (Linux)."""
+        text = Path(f"/proc/{pid}/status").read_text()
+        kilobytes = dict(re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", text))
+        return cls(*(int(kilobytes[name]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM")))
+
+
+class Worker:
+    """`bluetick track` as a process of its own, killed with this one; its log lies by its data."""
+
+    def __init__(self, settings: Settings, name: str = "worker") -> None:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self.log = settings.data / f"{name}.log"
+        self.log.touch()
+        self._begin = self.log.stat().st_size
+        self._url = f"http://127.0.0.1:{settings.track_health_port}"
+        self._process = process.spawn(list(_command(settings)), self.log)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def assignments(self) -> list[list[int]]:
+        """What the group has assigned to this process so far, the last one last."""
+        told = self.log.read_bytes()[self._begin :].decode(errors="replace")
+        return [[int(n) for n in found.split(", ") if n] for found in _ASSIGNED.findall(told)]
+
+    async def ready(self, seconds: float) -> float:
+        """Wait until it works on all its partitions; returns the seconds."""
+        began = time.monotonic()
+        async with asyncio.timeout(seconds):
+            while True:
+                if await self._is_ready():
+                    return time.monotonic() - began
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        text = (await client.get(self._url, "/metrics")).body.decode()
+        lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith(name))
+        return sum(float(value) for _, _, value in lines)
+
+    def kill(self) -> None:
+        """End it as an accident would."""
+        process.kill(self._process)
+
+    async def stop(self) -> None:
+        """End it in good order, by force if that takes long."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            await process.end(self._process, _STOP_SECONDS)
+
+    async def _is_ready(self) -> bool:
+        if self._process.poll() is not None:
+            lines = self.log.read_text(errors="replace").splitlines()
+            raise Problem("\n  ".join(["the tracker ended; its log ends with:", *lines[-10:]]))
+        with suppress(*client.Broken):
+            return (await client.get(self._url, "/health/ready")).status == _OK
+        return False
+
+
+@asynccontextmanager
+async def worker(settings: Settings, name: str = "worker") -> AsyncIterator[Worker]:
+    """Run the command meanwhile."""
+    one = Worker(settings, name)
+    try:
+        yield one
+    finally:
+        await one.stop()
+
+
+def _command(settings: Settings) -> Iterator[str]:
+    """What to run, with its settings: env(1) puts them into the environment and steps aside."""
+    env = which("env")
+    if env is None:
+        raise Problem("the benchmarks that start processes need the command env")
+    yield env
+    for name in _GIVEN:
+        if (value := getattr(settings, name)) is not None:
+            yield f"BLUETICK_{name.upper()}={value}"
+    yield from (sys.executable, str(Path(bluetick.__file__).resolve()), "track")

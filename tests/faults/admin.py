@@ -1,0 +1,60 @@
+"""The broker's own word on offsets, and changes of topics under way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition, admin
+
+# Its types are not exported in a way that type checkers accept.
+_kafka: Any = admin
+
+_ASK_SECONDS = 10
+
+
+class Admin:
+    """Asks and tells the broker. Every method blocks: call it in a thread."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._admin = _kafka.AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+    def ends(self, places: Sequence[tuple[str, int]], *, stable: bool = True) -> list[int]:
+        """The offset after each partition's last record; `stable`: that all readers may see."""
+        level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+        wanted = [TopicPartition(*place) for place in places]
+        answers = self._admin.list_offsets(
+            {place: _kafka.OffsetSpec.latest() for place in wanted},
+            isolation_level=level,
+            request_timeout=_ASK_SECONDS,
+        )
+        found = {(p.topic, p.partition): future.result() for p, future in answers.items()}
+        return [found[place].offset for place in places]
+
+    def committed(self, group: str, places: Sequence[tuple[str, int]]) -> list[int]:
+        """A group's committed offset of each partition; 0 where it has none."""
+        wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(*p) for p in places])
+        answers = self._admin.list_consumer_group_offsets([wanted], request_timeout=_ASK_SECONDS)
+        [future] = answers.values()
+        found = {(p.topic, p.partition): p.offset for p in future.result().topic_partitions}
+        return [max(0, found[place]) for place in places]
+
+    def configure(self, topic: str, name: str, value: str) -> None:
+        """Set one setting of a topic."""
+        entry = _kafka.ConfigEntry(name, value, incremental_operation=_kafka.AlterConfigOpType.SET)
+        resource = _kafka.ConfigResource(
+            _kafka.ResourceType.TOPIC, topic, incremental_configs=[entry]
+        )
+        for future in self._admin.incremental_alter_configs([resource]).values():
+            future.result(_ASK_SECONDS)
+
+    def cut(self, topic: str, partition: int, offset: int) -> None:
+        """Delete a partition's records before an offset, as retention does."""
+        place = TopicPartition(topic, partition, offset)
+        for future in self._admin.delete_records([place]).values():
+            future.result(_ASK_SECONDS)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions."""
+        for future in self._admin.create_partitions(
+            [_kafka.NewPartitions(topic, partitions)]
+        ).values():
+            future.result(_ASK_SECONDS)

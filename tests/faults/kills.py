@@ -1,0 +1,213 @@
+"""Scenarios that kill workers: at every named point, in bursts, at random, and by SIGTERM."""
+
+import asyncio
+import contextlib
+import time
+from itertools import cycle
+from random import Random
+
+from processors.runtime.failpoints import POINTS
+from tests.faults.registry import scenario
+from tests.faults.trial import Trial
+from tests.faults.workers import Service, Worker
+
+# A point that is not reached in so many seconds will not be: the worker is killed where it is.
+_REACHED_SECONDS = 25
+_ONCE = ("track.after_fencing", "track.during_restore", "track.during_revoke")
+_NORMALISE_ROUNDS = 2
+_BURST = 30
+
+
+@scenario("undisturbed", {}, repeats=False)
+async def undisturbed(trial: Trial) -> None:
+    """Nothing happens: normalise repeats nothing, and all is exactly as recomputed.
+
+    What must hold (in this and every other scenario): observations and dead letters are those of
+    the raw topics; each status, event and inbound message is there once, in order, as recomputed,
+    for a reader that was there all along and for one that comes after; the states are right; ids
+    are unique; no transaction is left open; every worker ends on SIGTERM with exit code 0.
+    """
+    await trial.start("normalise")
+    await trial.start("track")
+    await trial.traffic(3000)
+
+
+@scenario("kills", {"kills": len(POINTS)})
+async def kills(trial: Trial) -> None:
+    """SIGKILL at every failpoint, with two workers of each service; each is restarted at once.
+
+    Some come back under a lasting name (static membership), some as strangers. Messages past their
+    time to live arrive while trackers still die.
+    """
+    await trial.start("normalise")
+    points = {s: [p for p in POINTS if p.startswith(s)] for s in ("track", "normalise")}
+    normalise = points["normalise"] * _NORMALISE_ROUNDS
+    track = points["track"]
+    trial.random.shuffle(normalise)
+    trial.random.shuffle(track)
+
+    async def normalisers() -> None:
+        await asyncio.gather(*(_mortal(trial, "normalise", slot, normalise) for slot in (1, 2)))
+        await trial.shared("normalise")
+        await trial.age()
+
+    trackers = (_mortal(trial, "track", slot, track) for slot in (1, 2))
+    await asyncio.gather(normalisers(), *trackers)
+
+
+async def _mortal(trial: Trial, service: Service, slot: int, points: list[str]) -> None:
+    """Let one worker after the other die at the points that are left."""
+    while points:
+        point = points.pop()
+        name = f"{service}-{slot}" if trial.random.random() < 0.6 else None
+        nth = 1 if point in _ONCE else round(2 ** trial.random.uniform(0, 5))
+        worker = await trial.start(
+            service,
+            ready=False,
+            # A store that is behind has something to restore.
+            slot=None if point == "track.during_restore" else f"{service}-{slot}",
+            instance=name,
+            failpoint=f"{point}=kill@{nth}",
+        )
+        if point == "track.during_revoke":
+            await _visited(trial, worker)
+        await _dies(trial, worker, point)
+
+
+async def _visited(trial: Trial, worker: Worker) -> None:
+    """Let a guest come and go, so that the group takes the worker's partitions away."""
+
+    async def working() -> bool:
+        return not worker.running or await worker.partitions() > 0
+
+    await trial.until(working, f"{worker.name} working")
+    guest = await trial.start("track", ready=False)
+    await _ended(worker)
+    await guest.stop()
+
+
+async def _dies(trial: Trial, worker: Worker, point: str) -> None:
+    """Wait for the worker to die at its point; else kill it."""
+    if await _ended(worker):
+        trial.did["kills"] += 1
+        trial.did[point] += 1
+    else:
+        worker.kill()
+        await worker.ended()
+        trial.did["kills elsewhere"] += 1
+
+
+async def _ended(worker: Worker) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REACHED_SECONDS):
+            return await worker.ended() < 0
+    return False
+
+
+@scenario("bursts", {"kills": _BURST})
+async def bursts(trial: Trial) -> None:
+    """SIGKILL 30 times, 0.1 to 1 s apart, whoever it hits; each is restarted at once."""
+    fleet = [await trial.start(s, slot=f"{s}-{n}") for n in (1, 2) for s in _SERVICES]
+    await trial.published(200)
+    for _ in range(_BURST):
+        await asyncio.sleep(trial.random.uniform(0.1, 1))
+        number = trial.random.randrange(len(fleet))
+        victim = fleet[number]
+        victim.kill()
+        await victim.ended()
+        trial.did["kills"] += 1
+        slot = f"{victim.service}-{number // 2 + 1}"
+        name = slot if trial.random.randrange(2) else None
+        fleet[number] = await trial.start(victim.service, ready=False, slot=slot, instance=name)
+
+
+@scenario("random-kills", {"kills": 8})
+async def random_kills(trial: Trial) -> None:
+    """SIGKILL a random worker, wait until traffic flows again, and so on: 8 times."""
+    fleet = [await trial.start(s, slot=f"{s}-{n}") for n in (1, 2) for s in _SERVICES]
+    for _ in range(8):
+        await trial.published(trial.random.randrange(1, 300))
+        number = trial.random.randrange(len(fleet))
+        victim = fleet[number]
+        victim.kill()
+        await victim.ended()
+        trial.did["kills"] += 1
+        slot = f"{victim.service}-{number // 2 + 1}"
+        fleet[number] = await trial.start(victim.service, ready=False, slot=slot)
+
+
+@scenario("sigterm", {"orderly ends": 6})
+async def sigterm(trial: Trial) -> None:
+    """SIGTERM in the middle of a batch: the worker ends it, or leaves nothing of it, and exits 0.
+
+    It stands still at a failpoint while the signal arrives.
+    """
+    await trial.start("normalise")
+    points = [p for p in POINTS if p not in _ONCE and p != "track.during_commit"]
+    for point in trial.random.sample(points, 6):
+        service: Service = "track" if point.startswith("track") else "normalise"
+        nth = trial.random.randrange(1, 20)
+        slot = f"{service}-1"
+        worker = await trial.start(service, ready=False, slot=slot, failpoint=f"{point}=stop@{nth}")
+        if not await worker.stands():
+            continue
+        code = await worker.stop()
+        assert code == 0, f"{worker.name} ended with {code} at {point}: {worker.tail()}"
+        trial.did["orderly ends"] += 1
+        trial.did[point] += 1
+
+
+@scenario("handover", {"takeovers": 3, "returns": 3}, repeats=False)
+async def handover(trial: Trial) -> None:
+    """Kill one of two trackers, measure until its partitions are worked on again.
+
+    Once by the survivor, once by the same worker come back under its lasting name.
+    """
+    await trial.start("normalise")
+    survivor = await trial.start("track", instance="survivor")
+    for _ in range(3):
+        other = await trial.start("track", slot="other", instance="other")
+        await trial.shared("track")
+        other.kill()
+        began = time.monotonic()
+        await other.ended()
+        other = await trial.start("track", slot="other", instance="other")
+        await trial.shared("track")
+        trial.seconds["back under its name"].append(time.monotonic() - began)
+        trial.did["returns"] += 1
+        other.kill()
+        began = time.monotonic()
+        await trial.has_all(survivor)
+        trial.seconds["taken over"].append(time.monotonic() - began)
+        trial.did["takeovers"] += 1
+
+
+@scenario("joins", {"joins": 6, "leaves": 6})
+async def joins(trial: Trial) -> None:
+    """One worker of each service becomes four and one again, by SIGTERM or SIGKILL."""
+    for service in _SERVICES:
+        await trial.start(service)
+    for _ in range(3):
+        for service in _SERVICES:
+            await trial.start(service)
+            trial.did["joins"] += 1
+        await trial.published(trial.random.randrange(1, 200))
+    for service in cycle(_SERVICES):
+        there = trial.running(service)
+        if len(there) == 1:
+            break
+        await _leaves(trial.random, trial.random.choice(there))
+        trial.did["leaves"] += 1
+        await trial.published(trial.random.randrange(1, 100))
+
+
+async def _leaves(random: Random, worker: Worker) -> None:
+    if random.randrange(2):
+        worker.kill()
+        await worker.ended()
+    else:
+        code = await worker.stop()
+        assert code == 0, f"{worker.name} ended with {code}: {worker.tail()}"
+
+
+_SERVICES: tuple[Service, ...] = ("normalise", "track")

@@ -1,0 +1,164 @@
+"""Traffic for a trial: simulated webhooks at a steady rate, and messages whose timers must fire.
+
+Raw records are written as ingest writes them, each body on any partition, until told to stop; all
+is drawn from a seed. Times are such that what timers do depends on the log alone: a message either
+stays as it is, or was heard of so long ago that its alarm comes before whatever is told next.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import json
+import time
+from collections.abc import Iterator
+from itertools import count
+from random import Random
+
+from confluent_kafka import Producer
+
+from console.simulate import simulate
+from schemas.settings import Settings
+from schemas.webhook import RawWebhook, to_headers
+
+_TICK_SECONDS = 0.05
+_MESSAGES = 1500  # simulated at once; their bodies are shuffled among each other
+_DUPLICATES = 0.15
+_MALFORMED = 0.03
+_SLOW_PER_TICK = 0.15  # messages that are about to be noticed as stalled
+_AFTER_SECONDS = 15.0
+_HOUR = 3600 * 1000
+_LONG_AGO = 46 * 24 * _HOUR
+
+
+class Load:
+    """Bodies on their way to the raw topics; `sent` counts those Kafka has."""
+
+    def __init__(self, settings: Settings, random: Random, rate: float) -> None:
+        self._settings = settings
+        self._random = random
+        self._rate = rate
+        self._serial = count()
+        self._later: list[tuple[float, int, RawWebhook]] = []
+        self._posts = self._simulated()
+        self._stop = asyncio.Event()
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.kafka,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "log_level": 0,
+                # A broker that is away is waited for: the load is not what is being tried.
+                "message.timeout.ms": 0,
+                "reconnect.backoff.max.ms": 500,
+            }
+        )
+        self.sent = 0
+
+    async def run(self) -> None:
+        """Write until stopped; then what is still to be told of slow messages."""
+        owed = 0.0
+        last = time.monotonic()
+        while not self._stop.is_set():
+            now = time.monotonic()
+            owed += (now - last) * self._rate
+            last = now
+            while owed >= 1:
+                owed -= 1
+                self._write(next(self._posts))
+            if self._random.random() < _SLOW_PER_TICK:
+                self._slow(now)
+            while self._later and self._later[0][0] <= now:
+                self._write(heapq.heappop(self._later)[2])
+            self._producer.poll(0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._stop.wait()
+        for *_, hook in self._later:
+            self._write(hook)
+        await self._flush()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def aged(self, number: int) -> None:
+        """Write messages that were last heard of before their time to live began.
+
+        One body each: a second one might come before or after the end of the first.
+        """
+        for _ in range(number):
+            word = self._random.choice(("sent", "delivered", "undelivered"))
+            self._write(self._report(self._name(), word, _now() - _LONG_AGO))
+        await self._flush()
+
+    def _simulated(self) -> Iterator[RawWebhook]:
+        while True:
+            simulation = simulate(
+                messages=_MESSAGES,
+                base_time_ms=_now(),
+                seed=self._random.getrandbits(32),
+                duplicates=_DUPLICATES,
+                shuffle=True,
+                malformed=_MALFORMED,
+            )
+            for post in simulation.posts:
+                yield RawWebhook(
+                    id=f"{next(self._serial)}",
+                    source=post.source,
+                    provider=post.source,
+                    body=post.body,
+                    received_at=_now(),
+                    method=post.method,
+                    path=post.path,
+                )
+
+    def _slow(self, now: float) -> None:
+        """Begin a message that has been on its way for an hour; perhaps it goes on in a while."""
+        name = self._name()
+        self._write(self._report(name, "sending", _now() - _HOUR))
+        word = self._random.choice(("delivered", "sent", "undelivered", None))
+        if word:
+            at = now + self._random.uniform(0, _AFTER_SECONDS)
+            hook = self._report(name, word, _now())
+            heapq.heappush(self._later, (at, next(self._serial), hook))
+
+    def _name(self) -> str:
+        return f"slow-{self._random.getrandbits(64):016x}"
+
+    def _report(self, name: str, word: str, at: int) -> RawWebhook:
+        """A report by SmsManager, received when it says it happened."""
+        item = {
+            "message_id": name,
+            "gateway": "sms",
+            "timestamp": at // 1000,
+            "type": "outgoing",
+            "to": {"phone_number": "447700900123"},
+            "result": word,
+        }
+        return RawWebhook(
+            id=f"{next(self._serial)}",
+            source="smsmanager",
+            provider="smsmanager",
+            body=json.dumps([item]).encode(),
+            received_at=at,
+        )
+
+    def _write(self, hook: RawWebhook) -> None:
+        self._producer.produce(
+            self._settings.topics.raw(hook.provider),
+            hook.body,
+            partition=self._random.randrange(self._settings.partitions),
+            headers=list[tuple[str, str | bytes | None]](to_headers(hook)),
+            on_delivery=self._delivered,
+        )
+
+    def _delivered(self, error: object, _: object) -> None:
+        if error is None:
+            self.sent += 1
+
+    async def _flush(self) -> None:
+        while await asyncio.to_thread(self._producer.flush, 1):
+            pass
+
+
+def _now() -> int:
+    return round(time.time() * 1000)

@@ -1,0 +1,91 @@
+"""A reader that was there all along."""
+
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from tests.broker.reading import Read
+
+_POLL_SECONDS = 0.2
+
+
+class LiveReader:
+    """Reads topics in a thread, read committed, from before the first fault to the end.
+
+    It uses an independent client, as another service would.
+    """
+
+    def __init__(self, bootstrap: str, topics: Iterable[str], partitions: int) -> None:
+        self.records: dict[str, list[Read]] = {topic: [] for topic in topics}
+        self._places = [
+            TopicPartition(topic, number, OFFSET_BEGINNING)
+            for topic in self.records
+            for number in range(partitions)
+        ]
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "live",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "reconnect.backoff.max.ms": 500,
+                # A broker that is away is what is being tried; nothing of that is news.
+                "log_level": 0,
+            }
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="live reader", daemon=True)
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._consumer.assign(self._places)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def count(self, topic: str) -> int:
+        """How many records of a topic it has seen; raises what stopped it."""
+        if self._failure is not None:
+            raise self._failure
+        return len(self.records[topic])
+
+    def total(self) -> int:
+        """How many records it has seen in all."""
+        return sum(map(len, self.records.values()))
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                message: Any = self._consumer.poll(_POLL_SECONDS)
+                if message is not None and message.error() is None:
+                    self._keep(message)
+                elif message is not None and not message.error().retriable():
+                    self._failure = RuntimeError(f"the live reader: {message.error()}")
+        except BaseException as error:  # noqa: BLE001 - told by whoever counts
+            self._failure = error
+
+    def _keep(self, message: Any) -> None:
+        self.records[message.topic()].append(
+            Read(
+                message.topic(),
+                message.partition(),
+                message.offset(),
+                (message.key() or b"").decode(),
+                message.value(),
+                dict(message.headers() or []),
+                message.timestamp()[1],
+            )
+        )

@@ -1,0 +1,164 @@
+"""What was done and what came of it, as a table for people and as JSON."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+_COLUMNS: tuple[str, ...] = (
+    "scenario",
+    "trials",
+    "faults",
+    "failed",
+    "bound",
+    "seconds",
+    "seeds",
+)
+_RULE_OF_THREE = 3  # no failure in n trials: below 3/n, at 95 %
+
+
+@dataclass
+class Outcome:
+    """One trial. `counted` is the fault by which the scenario is measured."""
+
+    scenario: str
+    seed: int
+    counted: str
+    seconds: float
+    did: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, list[float]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def command(self) -> str:
+        """What runs this very trial again."""
+        return f"python -m tests.faults --seed {self.seed} --trials 1 --only {self.scenario}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A negative control: what happened with a rule broken, and with it kept."""
+
+    rule: str
+    broken: Outcome
+    kept: Outcome
+
+    @property
+    def good(self) -> bool:
+        return bool(noticed(self.broken)) and not self.kept.failures
+
+
+def line(outcome: Outcome) -> str:
+    """One trial in one line."""
+    did = ", ".join(f"{count} {what}" for what, count in sorted(outcome.did.items()) if count)
+    verdict = "FAILED" if outcome.failures else "ok"
+    return (
+        f"{verdict:6} {outcome.scenario}, seed {outcome.seed}, {outcome.seconds:.0f} s: {did}"
+        + "".join(f"\n       - {failure}" for failure in outcome.failures)
+    )
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """A negative control in two lines: the rule broken, and the rule kept."""
+    said = "; ".join(noticed(verdict.broken)) or f"nothing! {verdict.broken.failures}"
+    kept = "passes" if not verdict.kept.failures else f"FAILED: {verdict.kept.failures}"
+    good = "ok" if verdict.good else "WRONG"
+    return (
+        f"{good:6} control {verdict.rule}, seed {verdict.broken.seed}: broken, the suite says: "
+        f"{said}\n       kept, it {kept}"
+    )
+
+
+def table(outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> str:
+    """Everything, a line a scenario."""
+    rows = [_COLUMNS, *(_row(group) for group in _grouped(outcomes).values())]
+    lines = [*_aligned(rows), ""] if outcomes else []
+    lines += [*_points(outcomes), *_times(outcomes), *map(verdict_line, verdicts)]
+    failed = [one for one in outcomes if one.failures]
+    lines += [f"again: {one.command}" for one in failed]
+    return "\n".join(lines)
+
+
+def write(path: Path, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> None:
+    """Write all of it as JSON."""
+    content = {
+        "scenarios": [
+            dict(zip(_COLUMNS, _row(group), strict=True)) for group in _grouped(outcomes).values()
+        ],
+        "seconds": {name: _spread(values) for name, values in _measured(outcomes).items()},
+        "controls": [asdict(one) | {"good": one.good} for one in verdicts],
+        "trials": [asdict(one) for one in outcomes],
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _grouped(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    groups: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.scenario].append(outcome)
+    return groups
+
+
+def _row(group: Sequence[Outcome]) -> tuple[str, ...]:
+    counted = group[0].counted
+    faults = sum(one.did.get(counted, 0) for one in group)
+    failed = sum(bool(one.failures) for one in group)
+    tried = faults if counted else len(group)
+    bound = "-" if failed or not tried else f"{_RULE_OF_THREE / tried:.1%} a fault"
+    seeds = [one.seed for one in group]
+    return (
+        group[0].scenario,
+        f"{len(group)}",
+        f"{faults} {counted}" if counted else "none",
+        f"{failed}",
+        bound,
+        f"{sum(one.seconds for one in group):.0f}",
+        f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}",
+    )
+
+
+def _points(outcomes: Sequence[Outcome]) -> list[str]:
+    """How often each named point was hit."""
+    hits = Counter[str]()
+    for outcome in outcomes:
+        hits.update({name: n for name, n in outcome.did.items() if "." in name})
+    return [f"{count:5} at {name}" for name, count in sorted(hits.items())]
+
+
+def _times(outcomes: Sequence[Outcome]) -> list[str]:
+    return [
+        f"{name}: {len(values)} times, median {median(values):.1f} s, longest {max(values):.1f} s"
+        for name, values in _measured(outcomes).items()
+    ]
+
+
+def _measured(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
+    measured: dict[str, list[float]] = defaultdict(list)
+    for outcome in outcomes:
+        for name, values in outcome.measured.items():
+            measured[name] += values
+    return measured
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"times": len(values), "median": median(values), "longest": max(values)}
+
+
+def noticed(outcome: Outcome) -> list[str]:
+    """What shows that data was lost or doubled, without the examples."""
+    words = (" lost", " doubled", " changed or invented")
+    return [
+        failure.partition(", such as")[0]
+        for failure in outcome.failures
+        if any(word in failure.partition(", such as")[0] for word in words)
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,47 @@
+"""Runs trials and says how each went."""
+
+import time
+from random import Random
+
+from tests.faults.controls import Control
+from tests.faults.judge import explained
+from tests.faults.registry import Scenario
+from tests.faults.report import Outcome, Verdict
+from tests.faults.trial import Trial, trial
+from tests.faults.world import World
+
+
+async def run(world: World, scenario: Scenario, seed: int) -> Outcome:
+    """One trial of a scenario; whatever goes wrong in it is its failure."""
+    began = time.monotonic()
+    counted = next(iter(scenario.least), "")
+    outcome = Outcome(scenario.name, seed, counted, 0.0)
+    await world.mend()
+    namespace = f"t-{seed}-{world.number()}"
+    # Every scenario draws differently from the same seed.
+    random = Random(f"{scenario.name}-{seed}")
+    async with trial(world, namespace, random, **scenario.settings) as one:
+        try:
+            await scenario.act(one)
+            outcome.failures += scenario.missed(one)
+            if not scenario.loud:
+                outcome.failures += await one.finish(repeats=scenario.repeats)
+        except Exception as error:  # noqa: BLE001 - a trial that broke is no pass
+            outcome.failures += explained(error)
+        finally:
+            await world.mend()
+        _note(one, outcome)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def control(world: World, one: Control, seed: int) -> Verdict:
+    """The same scenario with the rule broken and with it kept."""
+    broken = await run(world, one.scenario(broken=True), seed)
+    kept = await run(world, one.scenario(broken=False), seed)
+    return Verdict(one.rule, broken, kept)
+
+
+def _note(one: Trial, outcome: Outcome) -> None:
+    outcome.did = {name: count for name, count in one.did.items() if count}
+    outcome.measured = dict(one.seconds)

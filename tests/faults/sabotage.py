@@ -1,0 +1,127 @@
+"""A worker that breaks one rule on purpose: `python -m tests.faults.sabotage <rule> <service>`.
+
+The fault suite must notice each (tests.faults.controls). Product code has no switches for this: the
+rule is broken by patching, in this process alone.
+"""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+import bluetick
+from processors.runtime import clients
+from processors.runtime.outbox import Outbox
+from processors.runtime.task import Task
+from schemas.settings import Settings
+from schemas.topics import Topics
+
+_PATIENCE_SECONDS = 30
+
+
+def id_per_worker() -> None:
+    """Give every worker transactional ids of its own: nobody fences the owner before it."""
+
+    def transactional_id(topics: Topics, partition: int) -> str:
+        return f"{topics.namespace}.track.{os.getpid()}.{partition}"
+
+    _patch(Topics, "transactional_id", transactional_id)
+
+
+def deliveries_unseen() -> None:
+    """Commit without a look at what became of the batches."""
+
+    async def send(outbox: Outbox) -> dict[str, int | None]:
+        deliveries = []
+        for batch in outbox._batches:
+            batch.builder.close()
+            sent = outbox._producer.send_batch(
+                batch.builder, batch.topic, partition=batch.partition
+            )
+            deliveries.append(await sent)
+        await asyncio.gather(*deliveries, return_exceptions=True)
+        return {}
+
+    _patch(Outbox, "send", send)
+
+
+def store_first() -> None:
+    """Write the states to the store before they are committed, and to the disk at once."""
+    publish = Task._transaction
+
+    async def transaction(task: Task, producer: Any, work: Any, result: Any) -> Any:
+        assert task._store is not None
+        task._store.write(result.states, None, result.armed, result.spent)
+        task._store._db.flush()
+        return await publish(task, producer, work, result)
+
+    _patch(Task, "_transaction", transaction)
+
+
+def producer_reused() -> None:
+    """Go on with the same producer after an error, from what is committed at that moment."""
+    kept: dict[str, AIOKafkaProducer] = {}
+    make, abandon = clients.producer, clients.abandon
+
+    def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
+        if transactional_id is None:
+            return make(settings)
+        if transactional_id not in kept:
+            kept[transactional_id] = make(settings, transactional_id)
+            return kept[transactional_id]
+        return _again(kept[transactional_id])
+
+    async def keep(client: AIOKafkaProducer) -> None:
+        if client not in kept.values():
+            await abandon(client)
+
+    _patch(clients, "producer", producer)
+    _patch(clients, "abandon", keep)
+    # Whoever trusts a producer for ever lets it try for long.
+    _patch(clients, "_REQUEST_SECONDS", _PATIENCE_SECONDS)
+
+
+def losses_unseen() -> None:
+    """Let aiokafka ask again on a new connection, and think nothing of it."""
+
+    def none(_: AIOKafkaProducer) -> int:
+        return 0
+
+    _patch(clients, "losses", none)
+
+
+def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
+    """The producer as it is; it begins a transaction when the last one has ended."""
+    begin: Any = AIOKafkaProducer.begin_transaction
+    manager: Any = producer._txn_manager
+
+    async def start() -> None:
+        pass
+
+    async def begin_transaction() -> None:
+        await manager.wait_for_transaction_end()
+        await begin(producer)
+
+    _patch(producer, "start", start)
+    _patch(producer, "begin_transaction", begin_transaction)
+    return producer
+
+
+def _patch(owner: object, name: str, value: object) -> None:
+    assert hasattr(owner, name), f"there is no {name} to break any more"
+    setattr(owner, name, value)
+
+
+RULES = {
+    "id-per-worker": id_per_worker,
+    "deliveries-unseen": deliveries_unseen,
+    "store-first": store_first,
+    "producer-reused": producer_reused,
+    "losses-unseen": losses_unseen,
+}
+
+if __name__ == "__main__":
+    RULES[sys.argv.pop(1)]()
+    bluetick.main()

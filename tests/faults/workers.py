@@ -1,0 +1,169 @@
+"""Worker processes as in production, and what may happen to them."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from prometheus_client.parser import text_string_to_metric_families
+
+import bluetick
+from console import client
+from deploy.process import leashed
+
+Service = Literal["track", "normalise"]
+
+_COMMAND = str(Path(bluetick.__file__).resolve())
+_OK = 200
+_LOOK_SECONDS = 0.05
+_STOP_SECONDS = 30
+_TAIL = 12
+
+
+class DiedError(Exception):
+    """A worker ended although nothing was done to it."""
+
+
+class Worker:
+    """One process; `name` tells it from the others of a trial, and its log is a file."""
+
+    def __init__(
+        self, name: str, service: Service, process: Process, *, port: int, log: Path, armed: bool
+    ) -> None:
+        """`armed`: it has a failpoint, and may die or stand still by itself."""
+        self.name = name
+        self.service = service
+        self.log = log
+        self.armed = armed
+        self._url = f"http://127.0.0.1:{port}"
+        self._process = process
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended: negative if by a signal, None while it runs."""
+        return self._process.returncode
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    def kill(self) -> None:
+        """SIGKILL, as an accident would."""
+        self._signal(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP: it stands still, and its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """SIGTERM, as an orderly end begins."""
+        self._signal(signal.SIGTERM)
+
+    async def ended(self) -> int:
+        """Wait for its end; its exit code."""
+        return await self._process.wait()
+
+    async def stop(self, seconds: float = _STOP_SECONDS) -> int:
+        """SIGTERM and wait; SIGKILL if that takes too long. Its exit code."""
+        self.terminate()
+        self.resume()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.ended()
+        except TimeoutError:
+            self.kill()
+            return await self.ended()
+
+    async def stands(self) -> bool:
+        """Wait until it stands still by a SIGSTOP; False if it ended instead."""
+        while self.running:
+            if _stands(self._process.pid):
+                return True
+            await asyncio.sleep(_LOOK_SECONDS)
+        return False
+
+    async def ready(self) -> bool:
+        """Whether it says so itself; raises `DiedError` once it has ended."""
+        if not self.running:
+            raise DiedError(f"{self.name} ended with {self.exit_code}: {self.tail()}")
+        with suppress(*client.Broken):
+            async with asyncio.timeout(3):
+                return (await client.get(self._url, "/health/ready")).status == _OK
+        return False
+
+    async def partitions(self) -> int:
+        """How many partitions it works on, all of them ready; 0 if it is not."""
+        if not await self.ready():
+            return 0
+        with suppress(*client.Broken):
+            async with asyncio.timeout(3):
+                text = (await client.get(self._url, "/metrics")).body.decode()
+            for family in text_string_to_metric_families(text):
+                if family.name == "bluetick_partitions_assigned":
+                    return int(family.samples[0].value)
+        return 0
+
+    def said(self, words: str) -> int:
+        """How often its log has these words."""
+        return self.log.read_text(errors="replace").count(words)
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return "\n    ".join(self.log.read_text(errors="replace").splitlines()[-_TAIL:])
+
+    def _signal(self, number: int) -> None:
+        if self.running:
+            self._process.send_signal(number)
+
+
+async def start(
+    name: str,
+    service: Service,
+    environment: Mapping[str, object],
+    log: Path,
+    *,
+    sabotage: str | None = None,
+) -> Worker:
+    """Start a worker with these settings and nothing else of ours; does not wait for it.
+
+    `sabotage` names a rule that the process is to break: see tests.faults.sabotage.
+    """
+    command = [sys.executable, _COMMAND, service]
+    if sabotage:
+        command = [sys.executable, "-m", "tests.faults.sabotage", sabotage, service]
+    ours = {f"BLUETICK_{key.upper()}": _text(value) for key, value in environment.items()}
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("BLUETICK_")}
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *leashed(command),
+            cwd=Path(_COMMAND).parent,
+            env={**clean, **ours, "PYTHONUNBUFFERED": "1"},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C in the terminal reaches the runner alone, which ends what it started.
+            start_new_session=True,
+        )
+    port = int(str(environment[f"{service}_health_port"]))
+    armed = bool(environment.get("failpoint"))
+    return Worker(name, service, process, port=port, log=log, armed=armed)
+
+
+def _stands(pid: int) -> bool:
+    """Whether one of our children stands still by a SIGSTOP."""
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
+
+
+def _text(value: object) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)

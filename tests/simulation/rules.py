@@ -1,0 +1,48 @@
+"""The rules of the tracker's protocol, each of which can be broken; and what it does not stand."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Each True as the tracker has it. One that is False must be noticed: a negative control."""
+
+    id_by_partition: bool = True
+    fence_first: bool = True
+    commit_first: bool = True
+    offset_inside: bool = True
+    new_producer: bool = True
+    look_at_deliveries: bool = True
+    leave_after_loss: bool = True
+    one_write: bool = True
+    check_anchor: bool = True
+    epochs: bool = True
+    grace: bool = True
+    log_time: bool = True
+
+
+ALL = Rules()
+
+CONTROLS = {
+    "id_by_partition": "the transactional id is the worker's own",
+    "fence_first": "the committed offset is read before the earlier owner is fenced",
+    "commit_first": "the store is written before the commit",
+    "offset_inside": "the offset is committed outside of the transaction",
+    "new_producer": "the producer is used again after an error or an unknown outcome",
+    "look_at_deliveries": "deliveries are not looked at before the commit",
+    "leave_after_loss": "the producer is kept after a connection was lost in a transaction",
+    "one_write": "states and anchor are one write to the store, timers another",
+    "check_anchor": "a store is trusted whose anchor's record is not in the log",
+    "epochs": "records polled before a recovery are taken after it",
+    "grace": "timers do not wait for what is still on its way from ingest",
+    "log_time": "timers go by the wall clock, though the log has more to say",
+}
+
+Hazard = Literal["old_store", "late_answer"]
+
+# What the tracker does not stand as it is. No schedule has these unless it is asked for them.
+HAZARDS: dict[Hazard, str] = {
+    "old_store": "a store comes back after the tombstones it lacks have been compacted away",
+    "late_answer": "a worker stands still for long between Kafka's answer to a poll and reading it",
+}

@@ -1,0 +1,374 @@
+"""One schedule: everything that happens is drawn from one seed, then all heals and is compared."""
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from random import Random
+from typing import NamedTuple
+
+from processors.runtime.store import Anchor
+from tests.simulation import checks
+from tests.simulation.checks import BrokenError, Reader, Watch
+from tests.simulation.life import DAY, HOUR, MINUTE, SECOND, Lives
+from tests.simulation.model import Broker
+from tests.simulation.rules import ALL, Hazard, Rules
+from tests.simulation.store import Image, Store
+from tests.simulation.wire import FAULTS, Wire, arrive
+from tests.simulation.worker import GRACE_MS, TRANSACTION_MS, Worker
+
+_BEGIN = 1_700_000_000_000
+_MOST_OBSERVATIONS = 12
+_SHORTEST, _LONGEST = 40, 240
+_NAMES = ("a", "b")
+_TICKS = (1 * SECOND, 20 * SECOND, 10 * MINUTE, 1 * HOUR, 24 * HOUR, 8 * DAY, 40 * DAY)
+_ENDS = (0, 2 * MINUTE, 11 * MINUTE, 25 * HOUR, 46 * DAY)
+_TOMBSTONES_KEPT = 7 * DAY
+_ABSENCE = (0, 40 * DAY, 6 * DAY, 8 * DAY)
+_PROMPT = 5 * SECOND  # an answer is read within so long, unless that is the hazard
+_ROUNDS = 100
+_STEPS_A_ROUND = 300
+_STEPS_A_BATCH = 12
+
+
+class Verdict(NamedTuple):
+    """What a schedule came to; no failure if all held."""
+
+    seed: int
+    failure: str | None
+    steps: int
+    happened: Counter[str]
+
+
+def run(
+    seed: int,
+    rules: Rules = ALL,
+    hazards: Collection[Hazard] = (),
+    trace: Callable[[str], None] | None = None,
+) -> Verdict:
+    """Run the schedule of a seed; `trace` is given a line for each thing that happens."""
+    schedule = Schedule(seed, rules, hazards, trace)
+    failure = None
+    try:
+        schedule.run()
+    except BrokenError as broken:
+        failure = str(broken)
+    except Exception as error:  # noqa: BLE001 - whatever breaks is found, and its seed told
+        failure = f"{type(error).__name__}: {error}"
+    return Verdict(seed, failure, schedule.steps, schedule.happened)
+
+
+class Schedule:
+    """Two workers, one partition, and what befalls them."""
+
+    def __init__(
+        self,
+        seed: int,
+        rules: Rules,
+        hazards: Collection[Hazard],
+        trace: Callable[[str], None] | None,
+    ) -> None:
+        self.steps = 0
+        self.happened: Counter[str] = Counter()
+        self._rng = Random(seed)
+        self._rules = rules
+        self._hazards = hazards
+        self._trace = trace
+        self._broker = Broker(checks.TOPICS)
+        self._broker.now = _BEGIN
+        self._watch = Watch(self._broker, self.happened)
+        self._readers = [Reader(self._broker.logs[topic]) for topic in checks.OUTPUTS]
+        self._lives = Lives(self._rng, _BEGIN)
+        self._left = self._rng.randint(1, _MOST_OBSERVATIONS)
+        self._stores = {name: Store() for name in _NAMES}
+        self._copies: list[tuple[str, Image]] = []
+        self._alive: dict[str, Worker] = {}
+        self._requests: list[Callable[[], object]] = []  # on their way, and nobody waits for them
+        self._owner = "a"
+
+    def run(self) -> None:
+        self._start("a")
+        kinds, weights = self._kinds()
+        for kind in self._rng.choices(kinds, weights, k=self._rng.randint(_SHORTEST, _LONGEST)):
+            kind()
+        self._heal()
+
+    def _kinds(self) -> tuple[list[Callable[[], None]], list[int]]:
+        """What may happen, and how often; each schedule has some of the faults only."""
+        faults = {
+            self._kill: 1,
+            self._freeze: 2,
+            self._revoke: 1,
+            self._spoil: 2,
+            self._break: 6,
+            self._overtime: 1,
+            self._compact: 2,
+            self._late: 3,
+        }
+        chosen: dict[Callable[[], None], int] = {
+            f: w for f, w in faults.items() if self._rng.random() < 0.6
+        }
+        usual: dict[Callable[[], None], int] = {
+            self._go_on: 60,
+            self._zombie: 12,
+            self._poll: 16,
+            self._observe: 7,
+            self._tick: 5,
+            self._settle: 8,
+            self._look: 3,
+        }
+        if "old_store" in self._hazards:
+            chosen[self._absence] = 2
+        both = usual | chosen
+        return list(both), list(both.values())
+
+    # The usual.
+
+    def _go_on(self) -> None:
+        self._step(self._owner)
+
+    def _step(self, name: str) -> str:
+        worker = self._alive[name]
+        at = next(worker.steps)
+        self.steps += 1
+        if at in ("fenced", "failed"):
+            self.happened[f"a worker was {at}" if at == "fenced" else "a batch failed"] += 1
+        self._say(worker.name, at)
+        return at
+
+    def _zombie(self) -> None:
+        """Whoever lost the partition and does not know it goes on, until it hears."""
+        zombies = [name for name in self._alive if name != self._owner]
+        if not zombies:
+            return
+        self.happened["a zombie's step"] += 1
+        if self._step(zombies[0]) == "fenced" and self._rng.random() < 0.7:
+            self._close(zombies[0])
+
+    def _poll(self) -> None:
+        for worker in self._alive.values():
+            draw = self._rng.random()
+            if draw < 0.6:
+                worker.ask()
+            if draw < 0.8 and (worker.fetched is None or draw < 0.4):
+                worker.fetch(self._rng.randint(1, 3))
+                self._say(worker.name, "fetches")
+            if draw > 0.2:
+                self._receive(worker)
+
+    def _ask(self, worker: Worker, most: int) -> bool:
+        """Make a whole poll; whether it brought anything."""
+        worker.ask()
+        worker.fetch(most)
+        return self._receive(worker)
+
+    def _receive(self, worker: Worker) -> bool:
+        answer = worker.fetched
+        if answer is None:
+            return False
+        if self._broker.now - answer.at > _PROMPT:
+            if "late_answer" not in self._hazards:
+                worker.fetched = None
+                return False
+            self.happened["a late answer"] += 1
+        self._say(worker.name, f"reads what it fetched: {len(answer.records)}")
+        return worker.receive()
+
+    def _observe(self) -> None:
+        if self._left:
+            self._left -= 1
+            for record in self._broker.logs["observations"].append(
+                self._lives.next(self._broker.now)
+            ):
+                self._say("log", f"observation {record.offset}: {record.value!r}")
+
+    def _tick(self, most: int | None = None) -> None:
+        """Time passes, sometimes just up to the next timer."""
+        passed = self._rng.choice(_TICKS) if most is None else most
+        due = [t.due for w in self._alive.values() for t in w.store.timers]
+        if due and most is None and self._rng.random() < 0.4:
+            passed = max(0, min(due) - self._broker.now + self._rng.randrange(2 * GRACE_MS))
+        self._broker.now += passed
+        self._say("clock", f"+{passed} ms")
+        expired = self._broker.expire()
+        self.happened["a transaction expired"] += expired
+
+    def _settle(self) -> None:
+        for name, count in self._broker.unsettled():
+            self._broker.settle(name, self._rng.randrange(count))
+            self._say("broker", f"writes a marker of {name}")
+
+    def _look(self) -> None:
+        for reader in self._readers:
+            reader.read()
+
+    # Faults.
+
+    def _kill(self) -> None:
+        """Kill a worker; what it wrote last may be lost. It comes back, or the other one does."""
+        name = self._rng.choice(list(self._alive))
+        store = self._stores[name]
+        kept = self._rng.randrange(len(store.images))
+        if self._rng.random() < 0.4:
+            kept = len(store.images) - 1
+        self.happened["a kill"] += 1
+        self.happened["writes lost in a kill"] += kept < len(store.images) - 1
+        store.crash(kept)
+        del self._alive[name]
+        self._say(name, f"is killed; its store keeps {kept} writes")
+        if name == self._owner:
+            self._start(self._rng.choice(_NAMES))
+
+    def _freeze(self) -> None:
+        """The group gives the partition to the other worker, and the first does not know."""
+        if len(self._alive) == 1:
+            self.happened["a takeover from a frozen worker"] += 1
+            self._say(self._owner, "is frozen")
+            self._start(_NAMES[self._owner == "a"])
+
+    def _revoke(self) -> None:
+        """The partition goes to the other worker in good order."""
+        self.happened["a revocation"] += 1
+        self._close(self._owner)
+        self._start(_NAMES[self._owner == "a"])
+
+    def _spoil(self) -> None:
+        """Something befalls the store of a worker that is not running."""
+        for name in _NAMES:
+            if name not in self._alive:
+                self._rng.choice([self._lose, self._age, self._swap])(name)
+
+    def _lose(self, name: str) -> None:
+        self.happened["a store lost"] += 1
+        self._stores[name].wipe()
+        self._say(name, "has lost its store")
+
+    def _age(self, name: str) -> None:
+        """An old copy comes back, of whichever worker."""
+        if self._copies:
+            self.happened["an old copy of a store"] += 1
+            self._stores[name] = Store(self._rng.choice(self._copies)[1].copy())
+            self._say(name, f"has an old store, anchor {self._stores[name].anchor}")
+
+    def _swap(self, name: str) -> None:
+        """A store of another life of the topic: where its anchor is, the log has another record."""
+        log = self._broker.logs["messages"]
+        if log.end:
+            self.happened["a store of another log"] += 1
+            _, states = checks.fold(self._broker.logs["observations"].records, 0)
+            anchor = Anchor(self._rng.randrange(log.end), self._broker.now + 1)
+            self._stores[name] = Store(Image(states, set(), anchor))
+            self._say(name, f"has a store of another log, anchor {anchor}")
+
+    def _break(self) -> None:
+        """Something befalls a worker's next request, half of the time its next commit."""
+        name = self._rng.choice(list(self._alive))
+        fault = self._rng.choice(FAULTS)
+        if self._rng.random() < 0.5:
+            self._observe()
+            self._ask(self._alive[name], 1)
+            at_commit = any(self._step(name) == "commit" for _ in range(_STEPS_A_BATCH))
+            self.happened[f"a commit {fault}"] += at_commit
+        self.happened[f"a request {fault}"] += 1
+        self._alive[name].wire.fault = fault
+        self._say(name, f"next request: {fault}")
+
+    def _overtime(self) -> None:
+        self._tick(TRANSACTION_MS)
+
+    def _compact(self) -> None:
+        """Compaction of the changelog up to anywhere."""
+        log = self._broker.logs["messages"]
+        before = self._broker.now - _TOMBSTONES_KEPT
+        # Stores that lack a tombstone keep it, unless that is the hazard.
+        needed = log.end if "old_store" in self._hazards else self._oldest()
+        gone = log.compact(
+            self._rng.randint(0, log.end), lambda r: r.time < before and r.offset <= needed
+        )
+        self.happened["records compacted away"] += gone
+        self._say("broker", f"compacts {gone} records away")
+
+    def _absence(self) -> None:
+        """The owner is away for long, and comes back with the store it had."""
+        self._revoke()
+        for passed in _ABSENCE:
+            self._observe()
+            self._tick(passed)
+            self._round()
+        self._compact()
+        self._revoke()
+
+    def _oldest(self) -> int:
+        """The offset up to which every store, and every copy of one, has taken the changelog."""
+        images = [image for store in self._stores.values() for image in store.images]
+        images += [image for _, image in self._copies]
+        anchors = [i.anchor.offset if i.anchor else -1 for i in images if i.anchor or i.states]
+        return min(anchors, default=self._broker.logs["messages"].end)
+
+    def _late(self) -> None:
+        """A request arrives for which nobody waits any more."""
+        if self._requests:
+            self.happened["a late request"] += 1
+            newest = len(self._requests) - 1
+            number = newest if self._rng.random() < 0.5 else self._rng.randrange(newest + 1)
+            arrive(self._requests.pop(number))
+            self._say("wire", "a late request arrives")
+
+    # Workers come and go.
+
+    def _start(self, name: str) -> None:
+        if name in self._alive:
+            self._close(name)
+        self._owner = name
+        store, wire = self._stores[name], Wire(self._requests)
+        wrote = self._watch.writes
+        self._alive[name] = Worker(name, self._broker, wire, store, rules=self._rules, wrote=wrote)
+        self._say(name, "starts")
+
+    def _close(self, name: str) -> None:
+        """Stop a worker in good order: its store is flushed."""
+        del self._alive[name]
+        self._stores[name].flush()
+        if self._rng.random() < 0.5:
+            self._copies.append((name, self._stores[name].images[0].copy()))
+        self._say(name, "is closed")
+
+    # The end.
+
+    def _heal(self) -> None:
+        """No faults any more; the rest arrives; all must come to rest as the fold says."""
+        self._say("", "all heals")
+        for name in [name for name in self._alive if name != self._owner]:
+            self._close(name)
+        self._alive[self._owner].wire.fault = None
+        while self._left:
+            self._observe()
+        self._tick(self._rng.choice(_ENDS))
+        self._rest()
+        self._look()
+        horizon = self._broker.now - GRACE_MS
+        checks.compare(self._broker, self._stores[self._owner], self._readers, horizon)
+
+    def _rest(self) -> None:
+        """Go on until nothing is left to do."""
+        for _ in range(_ROUNDS):
+            self._late()
+            if self._round() and not self._broker.unsettled() and not self._requests:
+                return
+        raise BrokenError("it does not come to rest")
+
+    def _round(self) -> bool:
+        """Let the owner take what is there; whether it has nothing left to do."""
+        self._settle()
+        received = self._ask(self._alive[self._owner], 3)
+        idle = self._until_idle()
+        return idle and not received and self._alive[self._owner].caught_up(self._broker.now)
+
+    def _until_idle(self) -> bool:
+        for _ in range(_STEPS_A_ROUND):
+            if (at := self._step(self._owner)) in ("idle", "failed", "fenced"):
+                return at == "idle"
+        return False
+
+    def _say(self, who: str, what: str) -> None:
+        if self._trace is not None:
+            seconds = (self._broker.now - _BEGIN) / SECOND
+            self._trace(f"{seconds:>12,.3f} s  {who:6} {what}")

@@ -1,0 +1,286 @@
+"""A tracker's task as a machine of steps, in the order of processors/runtime/task.py.
+
+`steps` stops before each thing the task awaits: there a schedule may kill it, leave it frozen, or
+let others go on. The pure pass is the real one.
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
+
+from processors.runtime.reduce import Consumed, Reduced, Timer, Work, reduce
+from processors.runtime.store import Anchor
+from tests.simulation.model import GROUP, Broker, FencedError, Item, Record, RefusedError, Token
+from tests.simulation.rules import Rules
+from tests.simulation.store import Store
+from tests.simulation.wire import LostError, Wire
+
+T = TypeVar("T")
+
+TRANSACTION_MS = 15_000
+GRACE_MS = 60_000
+FRESH_MS = 2000
+_BATCH = 4
+_TIMERS = 2
+_RESTORED = 3
+_QUEUED = 2
+
+
+class Answer(NamedTuple):
+    """What Kafka said to a fetch: records from a position, and the end of the log."""
+
+    position: int
+    records: Sequence[Record]
+    stable: int
+    at: int
+
+
+class Worker:
+    """One worker and its store: it goes on until it is fenced, closed or killed."""
+
+    def __init__(
+        self,
+        name: str,
+        broker: Broker,
+        wire: Wire,
+        store: Store,
+        *,
+        rules: Rules,
+        wrote: Callable[[Store], None],
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.wire = wire
+        self.position = 0
+        self.fetched: Answer | None = None
+        self.steps = self._run()
+        self._broker = broker
+        self._rules = rules
+        self._wrote = wrote
+        self._id = "track.0" if rules.id_by_partition else f"track.{name}"
+        self._observations = broker.logs["observations"]
+        self._producer: Token | None = None
+        self._sequences: dict[str, int] = {}
+        self._queue: deque[Sequence[Record]] = deque()
+        self._fed = 0
+        self._ready = False
+        self._epoch = 0
+        self._asked: int | None = None  # the epoch in which records were last asked for
+        self._heard: tuple[int, int] | None = None  # when Kafka last answered, the end it told
+        self._latest = 0
+
+    # What the consumer does, beside the task.
+
+    def ask(self) -> None:
+        """Begin a poll, if the task can take more."""
+        if self._ready and len(self._queue) < _QUEUED:
+            self._asked = self._epoch
+
+    def fetch(self, most: int) -> None:
+        """Kafka answers a fetch; the worker has not read the answer yet."""
+        records = self._observations.committed(self.position, most)
+        self.fetched = Answer(self.position, records, self._observations.stable, self._broker.now)
+
+    def receive(self) -> bool:
+        """Read the answer, and hand records over if a poll waits for them; whether there were."""
+        answer, self.fetched = self.fetched, None
+        if answer is None or answer.position != self.position:
+            return False
+        self._heard = (self._broker.now, answer.stable)
+        if self._asked is None or not answer.records:
+            return False
+        self.position = answer.records[-1].offset + 1
+        self._feed(answer.records, self._asked)
+        self._asked = None
+        return True
+
+    def _feed(self, records: Sequence[Record], epoch: int) -> None:
+        if self._rules.epochs and epoch != self._epoch:
+            if self._ready:
+                self.position = self._fed
+            return
+        self._queue.append(records)
+        self._fed = records[-1].offset + 1
+
+    # What the task does.
+
+    def _run(self) -> Iterator[str]:
+        while True:
+            try:
+                yield from self._recover()
+                yield from self._work()
+            except FencedError:
+                self._producer, self._ready = None, False
+                yield "fenced"
+            except (RefusedError, LostError):
+                self._ready = False
+                yield "failed"
+
+    def _recover(self) -> Iterator[str]:
+        self._epoch += 1
+        if self._rules.epochs:
+            self._queue.clear()
+        fed = self._broker.offset
+        if self._producer is None or self._rules.new_producer:
+            yield "init"
+            self._producer = self._call(self._broker.init, self._id, TRANSACTION_MS)
+            self._sequences.clear()
+        if self._rules.fence_first:
+            yield "read offset"
+            fed = self._call(lambda: self._broker.offset)
+        self._fed = fed or 0
+        yield "look at anchor"
+        yield from self._restore()
+        self.position = self._fed
+        self._ready = True
+
+    def _restore(self) -> Iterator[str]:
+        log = self._broker.logs["messages"]
+        end = log.stable
+        anchor = self.store.anchor
+        if anchor is not None and self._rules.check_anchor and not self._knows(anchor, end):
+            self.store.wipe()
+            anchor = None
+        position = anchor.offset + 1 if anchor else 0
+        while position < end:
+            yield "restore"
+            records = log.committed(position, _RESTORED)
+            if not records:
+                return
+            position = records[-1].offset + 1
+            self._write(
+                {record.key: record.value for record in records},
+                Anchor(records[-1].offset, records[-1].time),
+                {r.key: int(r.note) for r in records if r.value is not None},
+            )
+
+    def _knows(self, anchor: Anchor, end: int) -> bool:
+        if not 0 <= anchor.offset < end:
+            return False
+        found = self._broker.logs["messages"].committed(anchor.offset, 1)
+        return bool(found) and Anchor(found[0].offset, found[0].time) == anchor
+
+    def _work(self) -> Iterator[str]:
+        while True:
+            work = self._next()
+            if work is None:
+                yield "idle"
+            else:
+                yield from self._batch(work)
+
+    def _next(self) -> Work | None:
+        now = self._broker.now
+        horizon = self._horizon(now)
+        records: list[Record] = []
+        while self._queue and len(records) < _BATCH:
+            records += self._queue.popleft()
+        timers = self.store.due(horizon, _TIMERS)
+        if not records and not timers:
+            return None
+        return Work(cast("list[Consumed]", records), timers, now, horizon)
+
+    def _horizon(self, now: int) -> int:
+        caught_up = not self._rules.log_time or self.caught_up(now)
+        clock = now if caught_up else self._latest
+        return max(0, clock - GRACE_MS if self._rules.grace else clock)
+
+    def caught_up(self, now: int) -> bool:
+        if self._queue or self._heard is None:
+            return False
+        asked, end = self._heard
+        return now - asked <= FRESH_MS and self.position >= end
+
+    def _batch(self, work: Work) -> Iterator[str]:
+        result = _driven(reduce(work, self.store.get))
+        lost = self.wire.losses
+        anchor = None
+        if work.records or result.states:
+            anchor = yield from self._transaction(work, result)
+        if self._rules.commit_first:
+            yield "write store"
+            self._write(result.states, anchor, result.armed, result.spent)
+        self._latest = max(self._latest, result.latest)
+        if self.wire.losses > lost and self._rules.leave_after_loss:
+            raise LostError
+
+    def _transaction(self, work: Work, result: Reduced) -> Generator[str, None, Anchor | None]:
+        assert self._producer is not None
+        now, token = self._broker.now, self._producer
+        offset = work.records[-1].offset + 1 if work.records else None
+        outgoing = _outgoing(result, now)
+        if offset is not None and not self._rules.offset_inside:
+            self._broker.offset = offset
+        yield "begin"
+        self._call(self._broker.add, token, list(outgoing))
+        ends = yield from self._send(token, outgoing)
+        end = ends.get("messages")
+        anchor = None if end is None else Anchor(end - 1, now)
+        if offset is not None and self._rules.offset_inside:
+            yield "add offset"
+            self._call(self._broker.add, token, [GROUP])
+            yield "send offset"
+            self._call(self._broker.commit_offset, token, offset)
+        if not self._rules.commit_first:
+            self._write(result.states, anchor, result.armed, result.spent)
+        yield "commit"
+        self._call(self._broker.end, token, "committed")
+        return anchor
+
+    def _send(
+        self, token: Token, outgoing: Mapping[str, Sequence[Item]]
+    ) -> Generator[str, None, dict[str, int | None]]:
+        """Send everything, then look at what became of it."""
+        ends: dict[str, int | None] = {}
+        failures: list[Exception] = []
+        for topic, items in outgoing.items():
+            yield f"send {topic}"
+            sequence = self._sequences.get(topic, 0)
+            self._sequences[topic] = sequence + len(items)
+            try:
+                first = self._call(self._broker.produce, token, topic, items, sequence)
+            except (RefusedError, LostError) as error:
+                failures.append(error)
+            else:
+                ends[topic] = None if first is None else first + len(items)
+        if failures and self._rules.look_at_deliveries:
+            raise failures[0]
+        return ends
+
+    def _write(
+        self,
+        states: Mapping[bytes, bytes | None],
+        anchor: Anchor | None,
+        armed: Mapping[bytes, int],
+        spent: Sequence[Timer] = (),
+    ) -> None:
+        if self._rules.one_write:
+            self.store.write(states, anchor, armed, spent)
+        else:
+            self.store.write(states, anchor, {})
+            self.store.write({}, None, armed, spent)
+        self._wrote(self.store)
+
+    def _call(self, ask: Callable[..., T], *given: Any) -> T:
+        return self.wire.call(ask, *given)
+
+
+def _outgoing(result: Reduced, now: int) -> dict[str, list[Item]]:
+    """The records of a batch by topic: outputs first, then the changelog."""
+    outgoing: dict[str, list[Item]] = {}
+    for out in result.outputs:
+        item = Item(out.key, out.value, now, dict(out.headers)["ce_id"].decode())
+        outgoing.setdefault(out.topic, []).append(item)
+    for key, value in result.states.items():
+        note = str(result.armed[key]) if value is not None else ""
+        outgoing.setdefault("messages", []).append(Item(key, value, now, note))
+    return outgoing
+
+
+def _driven(work: Coroutine[Any, Any, T]) -> T:
+    """Run what awaits nothing but its turn."""
+    while True:
+        try:
+            work.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
