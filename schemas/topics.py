@@ -11,6 +11,9 @@ _MiB = 1024 * 1024
 # A provider may repeat itself for a week and start a fallback after 30 days.
 STATE_TTL_DAYS = 45
 
+# How long a compacted topic keeps the sign that a state was dropped.
+TOMBSTONE_DAYS = 7
+
 # A body, with its headers, must fit the broker's default of 1 MiB for one message.
 MAX_BODY = 900 * 1024
 
@@ -112,7 +115,7 @@ def _state() -> dict[str, str]:
     return {
         "cleanup.policy": "compact,delete",
         "retention.ms": str((STATE_TTL_DAYS + 1) * _DAY),
-        "delete.retention.ms": str(7 * _DAY),
+        "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY),
         "max.message.bytes": str(8 * _MiB),
         # The tracker's store knows its place in the log by offset and time (its anchor).
         "message.timestamp.type": "CreateTime",

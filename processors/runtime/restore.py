@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from processors.runtime import clients, failpoints, metrics
 from processors.runtime.store import Anchor, Store
 from schemas.settings import Settings
+from schemas.topics import TOMBSTONE_DAYS
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +17,10 @@ _PROGRESS_SECONDS = 5
 _SILENCE_SECONDS = 60
 _POLL_MS = 100
 _BATCH = 1000
+
+# A store that lacks more than that is not caught up: the log may hold neither a state it has nor
+# the tombstone that ended it, and the state would come back to life.
+_OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
 
 # A header of the records of `messages`: when the state's next timer is due, in Unix milliseconds.
 # The state would tell as well, but to decode it costs as much as all the rest of restoring it.
@@ -54,6 +59,9 @@ class _Restoring:
         anchor = self._store.anchor
         if anchor is not None and not (beginning <= anchor.offset < end):
             self._start_anew(f"its last record, {anchor.offset}, is not in {beginning} to {end}")
+            anchor = None
+        if anchor is not None and anchor.timestamp < time.time() * 1000 - _OLDEST_MS:
+            self._start_anew("it is so old that the log may have forgotten what was dropped since")
             anchor = None
         if anchor is not None and not await self._knows(anchor):
             self._start_anew("the log has another record in place of its last one")

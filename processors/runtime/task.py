@@ -41,7 +41,6 @@ _QUEUED = 2  # polls kept while a batch is on its way, so that the next one is t
 _BATCH = 4000
 _TIMERS = 250  # fired in one transaction: what waits for more of them must not wait long
 _TICK_SECONDS = 1.0
-_FRESH_MS = 2000  # a fetch that finds nothing returns within half a second
 _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _CLOSE_SECONDS = 10.0
@@ -72,6 +71,7 @@ class Task:
         self._fenced_at = -math.inf
         self._patience = patience_of(settings)
         self._latest = 0
+        self._answers = 0, 0  # when the last two answers came to the consumer's polls, Unix ms
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
         self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
@@ -133,6 +133,7 @@ class Task:
         """Fence whoever had the partition before, and only then look where to go on."""
         self.epoch += 1
         self._queue.clear()
+        self._answers = 0, 0
         topics = self._settings.topics
         self._producer = clients.producer(self._settings, topics.transactional_id(self._number))
         async with asyncio.timeout(4 * self._settings.transaction_timeout):
@@ -179,21 +180,28 @@ class Task:
     async def _horizon(self, now: int) -> int:
         """Up to when timers may fire: as far as the log's time has come, less some grace.
 
-        The wall clock counts only while the log has nothing more to say: after an outage receipts
+        The wall clock counts only where the log had nothing more to say: after an outage receipts
         that came in time are still to be read, and nobody is to be alarmed before.
         """
-        clock = now if await self._caught_up(now) else self._latest
+        quiet = await self._quiet_until()
+        clock = max(self._latest, min(quiet or 0, now))
         return max(0, clock - round(self._settings.timer_grace * 1000))
 
-    async def _caught_up(self, now: int) -> bool:
-        """Whether the newest word from Kafka was that every record has been taken."""
+    async def _quiet_until(self) -> int | None:
+        """Until when it is known that the log had nothing that was not taken; None if it has.
+
+        Kafka's newest answer may have been on its way for long, but it was not asked for before
+        the answer before it had come.
+        """
         if self.partition not in self._consumer.assignment():
-            return False
-        asked = self._consumer.last_poll_timestamp(self.partition)
-        if self._queue or asked is None or now - asked > _FRESH_MS:
-            return False
+            return None
+        answer = self._consumer.last_poll_timestamp(self.partition) or 0
+        if answer != self._answers[1]:
+            self._answers = self._answers[1], answer
         end = self._consumer.last_stable_offset(self.partition)
-        return end is not None and await self._consumer.position(self.partition) >= end
+        if self._queue or end is None or await self._consumer.position(self.partition) < end:
+            return None
+        return self._answers[0]
 
     async def _batch(self, work: Work) -> None:
         assert self._producer is not None  # noqa: S101 - recovered before
