@@ -59,14 +59,14 @@ async def _run(options: argparse.Namespace) -> int:
     try:
         await _all(options, home, outcomes, verdicts)
     finally:
+        good = not any(one.failures for one in outcomes) and all(one.good for one in verdicts)
         _say("\n" + report.table(outcomes, verdicts))
         if options.report:
             report.write(options.report, outcomes, verdicts)
-    good = not any(one.failures for one in outcomes) and all(one.good for one in verdicts)
-    if good:
-        shutil.rmtree(home)
-    else:
-        _say(f"the logs are in {home}")
+        if good:
+            shutil.rmtree(home)
+        else:
+            _say(f"the logs are in {home}")
     return 0 if good else 1
 
 

@@ -16,23 +16,28 @@ async def run(world: World, scenario: Scenario, seed: int) -> Outcome:
     began = time.monotonic()
     counted = next(iter(scenario.least), "")
     outcome = Outcome(scenario.name, seed, counted, 0.0)
-    await world.mend()
-    namespace = f"t-{seed}-{world.number()}"
+    try:
+        await world.mend()
+        await _try(world, scenario, outcome)
+    except Exception as error:  # noqa: BLE001 - a trial that broke is no pass
+        outcome.failures += explained(error)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def _try(world: World, scenario: Scenario, outcome: Outcome) -> None:
+    namespace = f"t-{outcome.seed}-{world.number()}"
     # Every scenario draws differently from the same seed.
-    random = Random(f"{scenario.name}-{seed}")
+    random = Random(f"{scenario.name}-{outcome.seed}")
     async with trial(world, namespace, random, **scenario.settings) as one:
         try:
             await scenario.act(one)
             outcome.failures += scenario.missed(one)
             if not scenario.loud:
                 outcome.failures += await one.finish(repeats=scenario.repeats)
-        except Exception as error:  # noqa: BLE001 - a trial that broke is no pass
-            outcome.failures += explained(error)
         finally:
+            _note(one, outcome)
             await world.mend()
-        _note(one, outcome)
-    outcome.seconds = time.monotonic() - began
-    return outcome
 
 
 async def control(world: World, one: Control, seed: int) -> Verdict:

@@ -1,6 +1,9 @@
-"""All scenarios: importing their modules registers them."""
+"""All scenarios, those about workers first: importing their modules registers them."""
 
-from tests.faults import brokers, kills, logs, network, stores, zombies
-from tests.faults.registry import SCENARIOS
+from tests.faults import brokers, kills, logs, network, registry, stores, zombies
 
-__all__ = ["SCENARIOS", "brokers", "kills", "logs", "network", "stores", "zombies"]
+_ORDER = [one.__name__ for one in (kills, zombies, stores, brokers, network, logs)]
+
+SCENARIOS = dict(
+    sorted(registry.SCENARIOS.items(), key=lambda named: _ORDER.index(named[1].act.__module__))
+)

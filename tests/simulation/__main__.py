@@ -5,12 +5,11 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing import Pool
-from typing import get_args
 
-from tests.simulation.rules import ALL, CONTROLS, HAZARDS, Hazard, Rules
+from tests.simulation.rules import ALL, CONTROLS, Rules
 from tests.simulation.schedule import Verdict, run
 
 _CHUNK = 100
@@ -28,7 +27,7 @@ def main(given: Sequence[str] | None = None) -> int:
         return _controls(options.seed, options.jobs)
     rules = _without(options.broken)
     if options.schedules == 1:
-        return _replay(options.seed, rules, options.hazard)
+        return _replay(options.seed, rules)
     return _many(options, rules)
 
 
@@ -41,9 +40,6 @@ def _options(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--controls", action="store_true", help="break each rule, until noticed")
     parser.add_argument("--broken", choices=CONTROLS, help="run with one rule broken")
-    parser.add_argument(
-        "--hazard", choices=get_args(Hazard), action="append", default=[], help="add a hazard"
-    )
     return parser.parse_args(given)
 
 
@@ -57,7 +53,7 @@ def _many(options: argparse.Namespace, rules: Rules) -> int:
     steps = done = shown = 0
     busy = 0.0
     failures: list[Verdict] = []
-    parts = _parts(options.seed, options.schedules, options.jobs, rules, options.hazard)
+    parts = _parts(options.seed, options.schedules, options.jobs, rules)
     for failed, counts, taken, spent in parts:
         happened += counts
         steps += taken
@@ -78,34 +74,30 @@ def _many(options: argparse.Namespace, rules: Rules) -> int:
     for what, count in sorted(happened.items(), key=lambda one: -one[1]):
         _say(f"{count:>10}  {what}")
     if failures:
-        _say(_replay_command(failures[0].seed, options.broken, options.hazard))
-        return _replay(failures[0].seed, rules, options.hazard)
+        _say(_replay_command(failures[0].seed, options.broken))
+        return _replay(failures[0].seed, rules)
     _say("all held")
     return 0
 
 
-def _replay(seed: int, rules: Rules, hazards: Sequence[Hazard]) -> int:
-    verdict = run(seed, rules, hazards, _say)
+def _replay(seed: int, rules: Rules) -> int:
+    verdict = run(seed, rules, _say)
     _say(f"seed {seed}: {verdict.failure or 'all held'}")
     return 1 if verdict.failure else 0
 
 
-def _replay_command(seed: int, broken: str | None, hazards: Iterable[str]) -> str:
-    options = [*([f"--broken {broken}"] if broken else []), *(f"--hazard {h}" for h in hazards)]
-    return " ".join([f"python -m tests.simulation --seed {seed} --schedules 1", *options])
+def _replay_command(seed: int, broken: str | None) -> str:
+    command = f"python -m tests.simulation --seed {seed} --schedules 1"
+    return f"{command} --broken {broken}" if broken else command
 
 
 def _controls(seed: int, jobs: int) -> int:
-    """Each rule broken, each hazard added: how many schedules it takes until it is noticed."""
-    tried: list[tuple[str, Rules, list[Hazard], str]] = [
-        *((name, _without(name), [], why) for name, why in CONTROLS.items()),
-        *((name, ALL, [name], f"(known) {why}") for name, why in HAZARDS.items()),
-    ]
+    """Each rule broken: how many schedules it takes until it is noticed."""
     unnoticed = 0
     _say(f"{'control':20} {'schedules':>9} {'seed':>8}  what is wrong")
-    for name, rules, hazards, why in tried:
+    for name, why in CONTROLS.items():
         _progress(name)
-        found = caught(seed, _CONTROL_SCHEDULES, rules, hazards, jobs)
+        found = caught(seed, _CONTROL_SCHEDULES, _without(name), jobs)
         _progress("")
         unnoticed += found is None
         taken = ("never", "-") if found is None else (str(found - seed + 1), str(found))
@@ -113,22 +105,18 @@ def _controls(seed: int, jobs: int) -> int:
     return 1 if unnoticed else 0
 
 
-def caught(
-    seed: int, most: int, rules: Rules, hazards: Sequence[Hazard] = (), jobs: int = 1
-) -> int | None:
+def caught(seed: int, most: int, rules: Rules, jobs: int = 1) -> int | None:
     """The first seed whose schedule fails; None if none does."""
-    for failed, _, _, _ in _parts(seed, most, jobs, rules, hazards):
+    for failed, _, _, _ in _parts(seed, most, jobs, rules):
         if failed:
             return failed[0].seed
     return None
 
 
-def _parts(
-    seed: int, most: int, jobs: int, rules: Rules, hazards: Sequence[Hazard]
-) -> Iterator[Part]:
+def _parts(seed: int, most: int, jobs: int, rules: Rules) -> Iterator[Part]:
     """Run schedules in chunks, whose results come in order of their seeds."""
     chunks = [range(s, min(s + _CHUNK, seed + most)) for s in range(seed, seed + most, _CHUNK)]
-    work: Callable[[range], Part] = partial(_part, rules=rules, hazards=hazards)
+    work: Callable[[range], Part] = partial(_part, rules=rules)
     if jobs == 1:
         yield from map(work, chunks)
         return
@@ -136,12 +124,12 @@ def _parts(
         yield from pool.imap(work, chunks)
 
 
-def _part(seeds: range, rules: Rules, hazards: Sequence[Hazard]) -> Part:
+def _part(seeds: range, rules: Rules) -> Part:
     """Run some schedules, up to the first that fails."""
     happened: Counter[str] = Counter()
     steps, began = 0, time.process_time()
     for seed in seeds:
-        verdict = run(seed, rules, hazards)
+        verdict = run(seed, rules)
         happened += verdict.happened
         steps += verdict.steps
         if verdict.failure:

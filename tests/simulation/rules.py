@@ -1,7 +1,6 @@
-"""The rules of the tracker's protocol, each of which can be broken; and what it does not stand."""
+"""The rules of the tracker's protocol, each of which can be broken: the negative controls."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +19,8 @@ class Rules:
     epochs: bool = True
     grace: bool = True
     log_time: bool = True
+    young_stores: bool = True
+    answer_before: bool = True
 
 
 ALL = Rules()
@@ -37,12 +38,6 @@ CONTROLS = {
     "epochs": "records polled before a recovery are taken after it",
     "grace": "timers do not wait for what is still on its way from ingest",
     "log_time": "timers go by the wall clock, though the log has more to say",
-}
-
-Hazard = Literal["old_store", "late_answer"]
-
-# What the tracker does not stand as it is. No schedule has these unless it is asked for them.
-HAZARDS: dict[Hazard, str] = {
-    "old_store": "a store comes back after the tombstones it lacks have been compacted away",
-    "late_answer": "a worker stands still for long between Kafka's answer to a poll and reading it",
+    "young_stores": "a store is trusted that lacks tombstones the log no longer has",
+    "answer_before": "Kafka's newest answer is taken for news of the moment it is read",
 }

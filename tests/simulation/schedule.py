@@ -1,7 +1,7 @@
 """One schedule: everything that happens is drawn from one seed, then all heals and is compared."""
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from tests.simulation import checks
 from tests.simulation.checks import BrokenError, Reader, Watch
 from tests.simulation.life import DAY, HOUR, MINUTE, SECOND, Lives
 from tests.simulation.model import Broker
-from tests.simulation.rules import ALL, Hazard, Rules
+from tests.simulation.rules import ALL, Rules
 from tests.simulation.store import Image, Store
 from tests.simulation.wire import FAULTS, Wire, arrive
 from tests.simulation.worker import GRACE_MS, TRANSACTION_MS, Worker
@@ -23,7 +23,7 @@ _TICKS = (1 * SECOND, 20 * SECOND, 10 * MINUTE, 1 * HOUR, 24 * HOUR, 8 * DAY, 40
 _ENDS = (0, 2 * MINUTE, 11 * MINUTE, 25 * HOUR, 46 * DAY)
 _TOMBSTONES_KEPT = 7 * DAY
 _ABSENCE = (0, 40 * DAY, 6 * DAY, 8 * DAY)
-_PROMPT = 5 * SECOND  # an answer is read within so long, unless that is the hazard
+_PROMPT = 5 * SECOND  # an answer read after that is late
 _ROUNDS = 100
 _STEPS_A_ROUND = 300
 _STEPS_A_BATCH = 12
@@ -41,11 +41,10 @@ class Verdict(NamedTuple):
 def run(
     seed: int,
     rules: Rules = ALL,
-    hazards: Collection[Hazard] = (),
     trace: Callable[[str], None] | None = None,
 ) -> Verdict:
     """Run the schedule of a seed; `trace` is given a line for each thing that happens."""
-    schedule = Schedule(seed, rules, hazards, trace)
+    schedule = Schedule(seed, rules, trace)
     failure = None
     try:
         schedule.run()
@@ -63,14 +62,12 @@ class Schedule:
         self,
         seed: int,
         rules: Rules,
-        hazards: Collection[Hazard],
         trace: Callable[[str], None] | None,
     ) -> None:
         self.steps = 0
         self.happened: Counter[str] = Counter()
         self._rng = Random(seed)
         self._rules = rules
-        self._hazards = hazards
         self._trace = trace
         self._broker = Broker(checks.TOPICS)
         self._broker.now = _BEGIN
@@ -102,6 +99,7 @@ class Schedule:
             self._overtime: 1,
             self._compact: 2,
             self._late: 3,
+            self._absence: 2,
         }
         chosen: dict[Callable[[], None], int] = {
             f: w for f, w in faults.items() if self._rng.random() < 0.6
@@ -115,8 +113,6 @@ class Schedule:
             self._settle: 8,
             self._look: 3,
         }
-        if "old_store" in self._hazards:
-            chosen[self._absence] = 2
         both = usual | chosen
         return list(both), list(both.values())
 
@@ -165,9 +161,6 @@ class Schedule:
         if answer is None:
             return False
         if self._broker.now - answer.at > _PROMPT:
-            if "late_answer" not in self._hazards:
-                worker.fetched = None
-                return False
             self.happened["a late answer"] += 1
         self._say(worker.name, f"reads what it fetched: {len(answer.records)}")
         return worker.receive()
@@ -278,11 +271,7 @@ class Schedule:
         """Compaction of the changelog up to anywhere."""
         log = self._broker.logs["messages"]
         before = self._broker.now - _TOMBSTONES_KEPT
-        # Stores that lack a tombstone keep it, unless that is the hazard.
-        needed = log.end if "old_store" in self._hazards else self._oldest()
-        gone = log.compact(
-            self._rng.randint(0, log.end), lambda r: r.time < before and r.offset <= needed
-        )
+        gone = log.compact(self._rng.randint(0, log.end), lambda r: r.time < before)
         self.happened["records compacted away"] += gone
         self._say("broker", f"compacts {gone} records away")
 
@@ -295,13 +284,6 @@ class Schedule:
             self._round()
         self._compact()
         self._revoke()
-
-    def _oldest(self) -> int:
-        """The offset up to which every store, and every copy of one, has taken the changelog."""
-        images = [image for store in self._stores.values() for image in store.images]
-        images += [image for _, image in self._copies]
-        anchors = [i.anchor.offset if i.anchor else -1 for i in images if i.anchor or i.states]
-        return min(anchors, default=self._broker.logs["messages"].end)
 
     def _late(self) -> None:
         """A request arrives for which nobody waits any more."""
@@ -358,9 +340,10 @@ class Schedule:
     def _round(self) -> bool:
         """Let the owner take what is there; whether it has nothing left to do."""
         self._settle()
-        received = self._ask(self._alive[self._owner], 3)
+        worker = self._alive[self._owner]
+        received = self._ask(worker, 3)
         idle = self._until_idle()
-        return idle and not received and self._alive[self._owner].caught_up(self._broker.now)
+        return idle and not received and worker.quiet_until() == self._broker.now
 
     def _until_idle(self) -> bool:
         for _ in range(_STEPS_A_ROUND):

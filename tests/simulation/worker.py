@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 TRANSACTION_MS = 15_000
 GRACE_MS = 60_000
-FRESH_MS = 2000
+OLDEST_MS = 5 * 24 * 3_600_000
 _BATCH = 4
 _TIMERS = 2
 _RESTORED = 3
@@ -66,7 +66,8 @@ class Worker:
         self._ready = False
         self._epoch = 0
         self._asked: int | None = None  # the epoch in which records were last asked for
-        self._heard: tuple[int, int] | None = None  # when Kafka last answered, the end it told
+        self._answers = 0, 0  # when Kafka last answered, and when before that
+        self._end: int | None = None  # the end it told
         self._latest = 0
 
     # What the consumer does, beside the task.
@@ -86,7 +87,8 @@ class Worker:
         answer, self.fetched = self.fetched, None
         if answer is None or answer.position != self.position:
             return False
-        self._heard = (self._broker.now, answer.stable)
+        self._answers = self._answers[1], self._broker.now
+        self._end = answer.stable
         if self._asked is None or not answer.records:
             return False
         self.position = answer.records[-1].offset + 1
@@ -120,6 +122,7 @@ class Worker:
         self._epoch += 1
         if self._rules.epochs:
             self._queue.clear()
+        self._answers, self._end = (0, 0), None
         fed = self._broker.offset
         if self._producer is None or self._rules.new_producer:
             yield "init"
@@ -138,7 +141,7 @@ class Worker:
         log = self._broker.logs["messages"]
         end = log.stable
         anchor = self.store.anchor
-        if anchor is not None and self._rules.check_anchor and not self._knows(anchor, end):
+        if anchor is not None and not self._trusted(anchor, end):
             self.store.wipe()
             anchor = None
         position = anchor.offset + 1 if anchor else 0
@@ -153,6 +156,11 @@ class Worker:
                 Anchor(records[-1].offset, records[-1].time),
                 {r.key: int(r.note) for r in records if r.value is not None},
             )
+
+    def _trusted(self, anchor: Anchor, end: int) -> bool:
+        if self._rules.young_stores and anchor.timestamp < self._broker.now - OLDEST_MS:
+            return False
+        return not self._rules.check_anchor or self._knows(anchor, end)
 
     def _knows(self, anchor: Anchor, end: int) -> bool:
         if not 0 <= anchor.offset < end:
@@ -180,15 +188,15 @@ class Worker:
         return Work(cast("list[Consumed]", records), timers, now, horizon)
 
     def _horizon(self, now: int) -> int:
-        caught_up = not self._rules.log_time or self.caught_up(now)
-        clock = now if caught_up else self._latest
+        quiet = self.quiet_until() if self._rules.log_time else now
+        clock = max(self._latest, min(quiet or 0, now))
         return max(0, clock - GRACE_MS if self._rules.grace else clock)
 
-    def caught_up(self, now: int) -> bool:
-        if self._queue or self._heard is None:
-            return False
-        asked, end = self._heard
-        return now - asked <= FRESH_MS and self.position >= end
+    def quiet_until(self) -> int | None:
+        """Until when the log had nothing that was not taken; None if it has."""
+        if self._queue or self._end is None or self.position < self._end:
+            return None
+        return self._answers[0 if self._rules.answer_before else 1]
 
     def _batch(self, work: Work) -> Iterator[str]:
         result = _driven(reduce(work, self.store.get))
