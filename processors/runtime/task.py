@@ -14,6 +14,7 @@ changelog. Any error or deadline before 4 has ended throws the producer away, ne
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import math
 import time
@@ -41,6 +42,7 @@ _QUEUED = 2  # polls kept while a batch is on its way, so that the next one is t
 _BATCH = 4000
 _TIMERS = 250  # fired in one transaction: what waits for more of them must not wait long
 _TICK_SECONDS = 1.0
+_epochs = itertools.count()  # no two tasks of a process share one
 _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _CLOSE_SECONDS = 10.0
@@ -58,8 +60,8 @@ class Task:
     ) -> None:
         self.partition = partition
         self.ready = False
-        # Records polled under an earlier epoch were made void by a seek.
-        self.epoch = 0
+        # Records polled in another epoch, or for another task, were made void by a seek.
+        self.epoch = next(_epochs)
         self._settings = settings
         self._consumer = consumer
         self._failed = failed
@@ -82,10 +84,10 @@ class Task:
         return self.ready and len(self._queue) < _QUEUED
 
     def feed(self, records: Sequence[Record], epoch: int) -> None:
-        """Take records polled while the task was in `epoch`.
+        """Take records polled in `epoch`.
 
-        If it has recovered since, they may lie anywhere: the position is set back to the next
-        record the task has not had.
+        If the task has recovered since, or the poll began for an earlier one, they may lie
+        anywhere: the position is set back to the next record the task has not had.
         """
         if epoch != self.epoch:
             if self.ready:
@@ -131,7 +133,7 @@ class Task:
 
     async def _recover(self) -> None:
         """Fence whoever had the partition before, and only then look where to go on."""
-        self.epoch += 1
+        self.epoch = next(_epochs)
         self._queue.clear()
         self._answers = 0, 0
         topics = self._settings.topics

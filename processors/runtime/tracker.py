@@ -101,7 +101,7 @@ class Tracker(ConsumerRebalanceListener):
         """Poll once for the tasks that can take more."""
         inputs = [self._settings.topics.observations]
         clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
-        hungry = {tp: (task, task.epoch) for tp, task in self._tasks.items() if task.hungry}
+        hungry = {tp: task.epoch for tp, task in self._tasks.items() if task.hungry}
         if not hungry:
             clients.check(self._consumer)
             await asyncio.sleep(_POLL_MS / 1000)
@@ -109,9 +109,9 @@ class Tracker(ConsumerRebalanceListener):
         # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
         polled = await self._consumer.getmany(*hungry, timeout_ms=_POLL_MS)
         for partition, records in polled.items():
-            task, epoch = hungry[partition]
-            if self._tasks.get(partition) is task:
-                task.feed(records, epoch)
+            # The poll may have begun for a task that is gone, and taken what is its successor's.
+            if task := self._tasks.get(partition):
+                task.feed(records, hungry[partition])
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():

@@ -55,6 +55,7 @@ async def _refused(trial: Trial, sabotage: str | None) -> None:
     await trial.published(100)
     topic = trial.settings.topics.statuses
     await trial.configure(topic, "max.message.bytes", "400")
+    worker.refuses = True
     before = await trial.taken("track")
 
     async def has_met_it() -> bool:

@@ -198,11 +198,9 @@ class Trial:
         await self.caught_up()
         tracked = await self._expected()
         wrong = await self._vainly(lambda: self._fired(tracked), "all events")
-        wrong += [
-            f"{one.name} ended with {code} on SIGTERM: {one.tail()}"
-            for one in self.workers
-            if one.running and (code := await one.stop()) != 0
-        ]
+        for worker in self.workers:
+            await worker.stop()
+        wrong += [worker.trouble for worker in self.workers if worker.trouble]
         wrong += await self._vainly(self.closed, "no transaction left open")
         return wrong + await self._judged(tracked, repeats=repeats)
 

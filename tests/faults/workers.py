@@ -41,6 +41,8 @@ class Worker:
         self.service = service
         self.log = log
         self.armed = armed
+        self.refuses = False  # set where it must end by itself, aloud
+        self._told: set[int] = set()
         self._url = f"http://127.0.0.1:{port}"
         self._process = process
 
@@ -68,6 +70,21 @@ class Worker:
         """SIGTERM, as an orderly end begins."""
         self._signal(signal.SIGTERM)
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with how it ended; nothing if that was done to it, or if it runs."""
+        fine = {None}
+        if self.armed or signal.SIGKILL in self._told:
+            fine.add(-signal.SIGKILL)
+        if signal.SIGTERM in self._told:
+            # Or so early that it did not listen yet.
+            fine |= {0, -signal.SIGTERM}
+        if self.refuses:
+            fine.add(1)
+        if self.exit_code in fine:
+            return ""
+        return f"{self.name} ended with {self.exit_code}: {self.tail()}"
+
     async def ended(self) -> int:
         """Wait for its end; its exit code."""
         return await self._process.wait()
@@ -94,7 +111,7 @@ class Worker:
     async def ready(self) -> bool:
         """Whether it says so itself; raises `DiedError` once it has ended."""
         if not self.running:
-            raise DiedError(f"{self.name} ended with {self.exit_code}: {self.tail()}")
+            raise DiedError(self.trouble or f"{self.name} has been ended")
         with suppress(*client.Broken):
             async with asyncio.timeout(3):
                 return (await client.get(self._url, "/health/ready")).status == _OK
@@ -122,6 +139,7 @@ class Worker:
 
     def _signal(self, number: int) -> None:
         if self.running:
+            self._told.add(number)
             self._process.send_signal(number)
 
 
