@@ -61,6 +61,7 @@ class Log:
         self.end = 0
         self._topic = topic
         self._open: dict[str, list[Record]] = {}
+        self._found: dict[int, int] = {}  # when compaction first met a tombstone, by offset
 
     @property
     def stable(self) -> int:
@@ -106,12 +107,18 @@ class Log:
         """Read uncommitted, from an offset."""
         return self.records[bisect_left(self.records, start, key=_offset) :]
 
-    def compact(self, below: int, tombstones: Callable[[Record], bool]) -> int:
-        """Below an offset keep the last record of each key; of tombstones not those chosen."""
+    def compact(self, below: int, now: int, kept_for: int) -> int:
+        """Below an offset keep the last record of each key.
+
+        A tombstone goes `kept_for` after it was first found to be the last (its delete horizon).
+        """
         below = min(below, self.stable)
         clean = [r for r in self.records if r.offset < below and r.outcome != "aborted"]
-        last = {record.key: record for record in clean}
-        kept = [r for r in last.values() if r.value is not None or not tombstones(r)]
+        last = {record.key: record for record in clean}.values()
+        for record in last:
+            if record.value is None:
+                self._found.setdefault(record.offset, now)
+        kept = [r for r in last if now - self._found.get(r.offset, now) < kept_for]
         before = len(self.records)
         self.records = sorted(kept, key=_offset) + self.written(below)
         return before - len(self.records)

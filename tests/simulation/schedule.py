@@ -270,8 +270,7 @@ class Schedule:
     def _compact(self) -> None:
         """Compaction of the changelog up to anywhere."""
         log = self._broker.logs["messages"]
-        before = self._broker.now - _TOMBSTONES_KEPT
-        gone = log.compact(self._rng.randint(0, log.end), lambda r: r.time < before)
+        gone = log.compact(self._rng.randint(0, log.end), self._broker.now, _TOMBSTONES_KEPT)
         self.happened["records compacted away"] += gone
         self._say("broker", f"compacts {gone} records away")
 
@@ -282,7 +281,7 @@ class Schedule:
             self._observe()
             self._tick(passed)
             self._round()
-        self._compact()
+            self._compact()
         self._revoke()
 
     def _late(self) -> None:

@@ -20,7 +20,7 @@ def test_the_protocol_holds(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("rule", CONTROLS)
 def test_a_broken_rule_is_noticed(rule: str) -> None:
     """The simulation has an eye for each of the protocol's rules."""
-    assert caught(1, 5000, Rules(**{rule: False}), jobs=_JOBS) is not None
+    assert caught(1, 10_000, Rules(**{rule: False}), jobs=_JOBS) is not None
 
 
 def test_a_seed_is_a_schedule() -> None:
