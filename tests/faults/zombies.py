@@ -72,7 +72,7 @@ async def outlived(trial: Trial) -> None:
     await trial.start("normalise")
     for point in trial.random.sample(_OPEN, 2):
         failpoint = f"{point}=stop@{trial.random.randrange(1, 20)}"
-        worker = await trial.start("track", slot="one", failpoint=failpoint)
+        worker = await trial.start("track", slot="one", ready=False, failpoint=failpoint)
         async with asyncio.timeout(_SECONDS):
             assert await worker.stands(), f"{worker.name} ended: {worker.tail()}"
         assert not await trial.closed(), "there is no transaction that could outlive its timeout"
