@@ -12,7 +12,7 @@ from tests.faults.world import World, world
 
 SEED = 1
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ async def there(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield one
 
 
-@pytest.mark.parametrize("name", ["kills", "broker-crash", "stores", "overtaken-track"])
+@pytest.mark.parametrize("name", ["kills", "zombies", "broker-crash", "stores", "overtaken-track"])
 async def test_nothing_is_lost_or_doubled(there: World, name: str) -> None:
     """Whatever is done to the services, the topics are as recomputed from the raw ones."""
     outcome = await run(there, SCENARIOS[name], SEED)
@@ -34,9 +34,3 @@ async def test_a_broken_rule_is_noticed(there: World, rule: str) -> None:
     """With a rule of the tracker broken on purpose, records are lost or doubled, and it is told."""
     outcome = await run(there, CONTROLS[rule].scenario(broken=True), SEED)
     assert noticed(outcome), outcome.failures
-
-
-async def test_a_zombie_does_no_harm(there: World) -> None:
-    """The tracker as it is fences the one that stood still."""
-    outcome = await run(there, CONTROLS["id-per-worker"].scenario(broken=False), SEED)
-    assert not outcome.failures

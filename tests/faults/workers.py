@@ -73,7 +73,7 @@ class Worker:
     @property
     def trouble(self) -> str:
         """What is wrong with how it ended; nothing if that was done to it, or if it runs."""
-        fine = {None}
+        fine: set[int | None] = {None}
         if self.armed or signal.SIGKILL in self._told:
             fine.add(-signal.SIGKILL)
         if signal.SIGTERM in self._told:
