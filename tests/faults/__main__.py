@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ def main() -> int:
         for name, each in CONTROLS.items():
             _say(f"{name:20} (control) {each.summary}")
         return 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background by a shell: an interrupt is to end us all the same.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return asyncio.run(_run(options))
     except KeyboardInterrupt:
