@@ -2,6 +2,7 @@
 
 Times are integers, Unix milliseconds UTC, and end in `_at`. Phone numbers are digits without `+`.
 A field that is unknown is absent, never "" or 0: `None` here is a field left out on the wire.
+Records are trees, never cycles, so the garbage collector need not look at them (`gc=False`).
 """
 
 from typing import Any, Literal
@@ -29,7 +30,7 @@ Verdict = Literal["advanced", "late", "contradiction", "recovered", "aside", "du
 STATE_VERSION = 1
 
 
-class RawOrigin(Struct, frozen=True, order=True):
+class RawOrigin(Struct, frozen=True, order=True, gc=False):
     """Where a record comes from: the raw body's coordinates and the item's number within it."""
 
     topic: str
@@ -38,14 +39,14 @@ class RawOrigin(Struct, frozen=True, order=True):
     index: int
 
 
-class Reason(Struct, frozen=True, omit_defaults=True):
+class Reason(Struct, frozen=True, omit_defaults=True, gc=False):
     """Why a status is what it is, in the provider's own code and words."""
 
     code: str | None = None
     text: str | None = None
 
 
-class Billing(Struct, frozen=True, omit_defaults=True):
+class Billing(Struct, frozen=True, omit_defaults=True, gc=False):
     """What the provider says it charged; prices are decimal strings by currency code."""
 
     sender: str | None = None
@@ -55,7 +56,7 @@ class Billing(Struct, frozen=True, omit_defaults=True):
     prices: dict[str, str] = {}
 
 
-class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind"):
+class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind", gc=False):
     """What every observation carries, whatever it observed."""
 
     message_key: str
@@ -107,7 +108,7 @@ class StatusRecord(StatusObservation, frozen=True, omit_defaults=True, kw_only=T
     message_status: Status | None = None
 
 
-class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One status a message is known to have had, as the earliest observation of it told."""
 
     status: Status
@@ -119,7 +120,7 @@ class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True):
     replay: str | None = None
 
 
-class Ladder(Struct, omit_defaults=True, kw_only=True):
+class Ladder(Struct, omit_defaults=True, kw_only=True, gc=False):
     """The facts of one attempt or one viewer, by fact key, and the status they amount to."""
 
     status: Status
@@ -133,7 +134,7 @@ class Attempt(Ladder, omit_defaults=True, kw_only=True):
     billing: Billing | None = None
 
 
-class Reply(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Reply(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """An inbound message seen under this key; the text itself is on the `inbound` topic."""
 
     received_at: int
@@ -142,7 +143,7 @@ class Reply(Struct, frozen=True, omit_defaults=True, kw_only=True):
     replay: str | None = None
 
 
-class Contradiction(Struct, frozen=True, order=True):
+class Contradiction(Struct, frozen=True, order=True, gc=False):
     """A failure reported by a gateway that also reported delivery."""
 
     gateway: str
@@ -150,7 +151,7 @@ class Contradiction(Struct, frozen=True, order=True):
     evidence: str
 
 
-class MessageState(Struct, omit_defaults=True, kw_only=True):
+class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
     """On `messages`: all that is known of one message, a function of the set of its observations.
 
     `attempts` is by gateway. `viewers` is by viewer, then gateway, and `audience` counts the
@@ -186,7 +187,7 @@ class MessageState(Struct, omit_defaults=True, kw_only=True):
     stalled_since: int | None = None
 
 
-class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """The fact behind an event: a status of a gateway (and viewer), or a reply by its own key."""
 
     received_at: int
@@ -198,7 +199,7 @@ class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
     reply: str | None = None
 
 
-class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event"):
+class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event", gc=False):
     """What every derived event carries."""
 
     message_key: str
