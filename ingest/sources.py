@@ -176,8 +176,9 @@ class _Reader:
         provider = self._choice(at, table, "provider", PROVIDERS) or ""
         auth = self._choice(at, table, "auth", tuple(KINDS))
         self._refuse_unknown(at, table, auth)
-        options = dict(self._options(at, table, KINDS[auth].keys if auth else ()))
-        places = tuple(self._places((*at, "secrets"), table.get("secrets", [])))
+        keys = KINDS[auth].keys if auth else ()
+        options = dict(self._options(at, table, keys))
+        places = tuple(self._places((*at, "secrets"), table)) if "secrets" in keys else ()
         networks = self._networks((*at, "addresses"), table.get("addresses", []))
         if table.get("addresses") == []:
             self._complain((*at, "addresses"), "addresses lets nobody in; name networks or drop it")
@@ -185,7 +186,7 @@ class _Reader:
             return None
         if auth == "hmac":
             options = {**_SIGNING, **PRESETS.get(provider, {}), **options}
-        for key in KINDS[auth].keys:
+        for key in keys:
             if key not in table and key not in options:
                 self._complain(at, f'auth = "{auth}" needs the key {key}; write {_EXAMPLES[key]}')
         return Declared(name, provider, auth, options, places, networks)
@@ -221,15 +222,18 @@ class _Reader:
                 else:
                     yield key, value
 
-    def _places(self, at: Path, value: object) -> Iterator[Place]:
-        if at in self._where and not (isinstance(value, list) and 0 < len(value) <= MOST_SECRETS):
+    def _places(self, at: Path, table: dict[str, Any]) -> Iterator[Place]:
+        entries = table.get("secrets", [])
+        if "secrets" in table and not (
+            isinstance(entries, list) and 0 < len(entries) <= MOST_SECRETS
+        ):
             self._complain(
                 at,
                 "secrets is a list of one or two places, the second for a change of the secret; "
                 f"write {_EXAMPLES['secrets']}",
             )
             return
-        for number, entry in enumerate(cast("list[object]", value)):
+        for number, entry in enumerate(entries):
             found = _PLACE.fullmatch(entry) if isinstance(entry, str) else None
             if found is None:
                 self._complain(
