@@ -195,7 +195,9 @@ def parse(
 
 @app.command()
 def send(
-    source: Annotated[str, typer.Argument(help="smsmanager, whapi, or all (simulated only).")],
+    source: Annotated[
+        str, typer.Argument(help="A source; without files smsmanager, whapi or all.")
+    ],
     files: Annotated[
         list[str] | None,
         typer.Argument(help="Bodies, directories of *.json, or -; without any: simulated."),

@@ -68,7 +68,7 @@ def _text(path: Path) -> str:
 
 def _problem(path: Path, findings: list[Finding]) -> Problem:
     told = (f"{path}:{finding.line}: {finding.text}" for finding in sorted(findings))
-    return Problem("\n".join(("the sources are not as they should be", *told)))
+    return Problem("\n".join(("the sources are not as they should be:", *told)))
 
 
 def _fit(declared: Declared, place: Place) -> bytes:
