@@ -154,6 +154,11 @@ def test_every_status_is_one_of_the_published() -> None:
     assert set(STATUS.values()) == {401, 404, 405, 408, 413, 503}
 
 
+def test_a_stranger_does_not_learn_what_was_wrong() -> None:
+    """Without proof or from elsewhere: one answer."""
+    assert STATUS["unproven"] == STATUS["address"] == 401
+
+
 def test_a_source_may_have_a_name_of_its_own() -> None:
     """The record names the source, and goes to its provider's topic."""
     sources = {"shop": Source("shop", "whapi")}
@@ -179,6 +184,17 @@ def test_whatever_is_taken_survives_kafka(
         assert refusal.cause == "too-large"  # noqa: PT017 (a declared length may say so)
         return
     assert from_record("whapi", webhook.body, to_headers(webhook), 0) == webhook
+
+
+def test_no_webhook_shows_what_is_in_it() -> None:
+    """Whatever prints one by accident prints nothing of the sender's."""
+    sent = [(b"x-request-id", b"hunter2")]
+    screened = screen(
+        SOURCES, _CAP, method="POST", target=b"whapi/hunter2", headers=sent, peer="127.0.0.1"
+    )
+    webhook = accept(screened, _CAP, body=b"hunter2", now=_NOW, id_="id-1")
+    assert webhook.body == b"hunter2"
+    assert "hunter2" not in f"{screened!r} {webhook!r}"
 
 
 def test_the_largest_record_fits_the_broker() -> None:

@@ -15,7 +15,8 @@ _OUT = b"198.51.100.7"
 
 
 def _admits(peer: str, *forwarded: bytes, proxies: bool = True) -> bool:
-    headers = [(b"host", b"x"), *((b"x-forwarded-for", value) for value in forwarded)]
+    hops = [(b"x-forwarded-for", value) for value in forwarded]
+    headers = [(b"x-real-ip", _OUT), *hops, (b"host", b"x")]
     return AllowList(_ALLOWED, _PROXIES if proxies else ()).admits(peer, headers)
 
 

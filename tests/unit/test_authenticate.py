@@ -267,20 +267,19 @@ def test_no_signature_of_version_1_is_not(signatures: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "holds"),
+    ("later", "holds"),
     [
         (0, True),
-        (TOLERANCE, True),
-        (-TOLERANCE, True),
-        (TOLERANCE + 1, False),
-        (-TOLERANCE - 1, False),
-        (-86_400, False),
+        (TOLERANCE * 1000, True),
+        (-TOLERANCE * 1000, True),
+        (TOLERANCE * 1000 + 1, False),
+        (-TOLERANCE * 1000 - 1, False),
+        (86_400_000, False),
     ],
 )
-def test_a_signature_holds_for_five_minutes(seconds: int, *, holds: bool) -> None:
+def test_a_signature_holds_for_five_minutes(later: int, *, holds: bool) -> None:
     """What was signed too long ago, or for too far ahead, is a replay or a wrong clock."""
-    stamp = str(_NOW // 1000 + seconds).encode()
-    assert proven(STANDARD, _standard(stamp=stamp)) is holds
+    assert proven(STANDARD, _standard(), now=_NOW + later) is holds
 
 
 @pytest.mark.parametrize("stamp", [b"", b"-1", b"+1", b"1.0", b"1e9", b"\xb2", b" 1", b"9" * 16])

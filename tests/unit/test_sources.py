@@ -102,6 +102,7 @@ _OK = 'provider = "whapi"\nauth = "none"\n'
             '[sources.a]\nprovider = "whapy"\nauth = 7',
             ["2: provider is none of those known", "3: auth is none of those known"],
         ),
+        (f"[sources.a]\n{_OK}header = 1", ["4: there is no key 'header' for a source with"]),
         (f"[sources.a]\n{_OK}color = 1", ["4: there is no key 'color' for a source with"]),
         (f'[sources.a]\n{_OK}secrets = ["env:A"]', ["4: there is no key 'secrets' for a source"]),
         (f"[sources.a]\n{_OK}[sources.a.more]\n", ["4: there is no key 'more'"]),
@@ -293,6 +294,15 @@ def test_only_a_signature_waits_for_the_body(
 ) -> None:
     """Everything else is judged without reading one byte of it."""
     assert _rejection(_with('["env:A"]', auth, more), b"a/x", headers, "") == outcome
+
+
+def test_a_path_is_stored_without_its_secret() -> None:
+    """The record has what follows the secret, as it has of other sources what follows the name."""
+    [declared] = read(_with('["env:A"]', "path")).declared
+    made = {"a": source(declared, [b"x" * 16])}
+    target = b"a/" + b"x" * 16 + b"/messages?x=1"
+    screened = screen(made, 100, method="POST", target=target, headers=[], peer="")
+    assert accept(screened, 100, body=b"", now=_NOW, id_="id-1").path == "/messages?x=1"
 
 
 def test_findings_are_in_the_order_of_the_file() -> None:
