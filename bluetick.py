@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(help="Look after the topics of a namespace.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
+sources_app = typer.Typer(help="Look after who may send.", no_args_is_help=True)
+app.add_typer(sources_app, name="sources")
 
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
@@ -145,6 +147,21 @@ def topics_apply() -> None:
         typer.echo(line)
 
 
+@sources_app.command("check")
+def sources_check(
+    file: Annotated[
+        Path | None, typer.Argument(help="A file of sources; default: BLUETICK_SOURCES.")
+    ] = None,
+) -> None:
+    """Say what is wrong with a file of sources, line by line, or show who may send.
+
+    Secrets are looked for where the file says, as ingest does, and never shown.
+    """
+    from console.sources import check
+
+    check(file or load().sources)
+
+
 @app.command()
 def parse(
     provider: Annotated[str, typer.Argument(help="smsmanager or whapi.")],
@@ -178,7 +195,9 @@ def parse(
 
 @app.command()
 def send(
-    source: Annotated[str, typer.Argument(help="smsmanager, whapi, or all (simulated only).")],
+    source: Annotated[
+        str, typer.Argument(help="A source; without files smsmanager, whapi or all.")
+    ],
     files: Annotated[
         list[str] | None,
         typer.Argument(help="Bodies, directories of *.json, or -; without any: simulated."),

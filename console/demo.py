@@ -37,6 +37,8 @@ _INTERRUPTED = 130
 
 def demo(settings: Settings, kafka_port: int | None) -> int:
     """Run it all and end; returns 0 only if what came out is what was sent in."""
+    if settings.sources is not None:
+        raise Problem("the demo sends without proof; leave BLUETICK_SOURCES unset for it")
     return until_told(_demo(settings, kafka_port or 0), told=_INTERRUPTED)
 
 

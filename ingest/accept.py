@@ -4,11 +4,13 @@ A request is judged in two steps, so that a body nobody wants is never read: `sc
 came before the body, `accept` makes the `RawWebhook` once the body is there.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from ingest.addresses import AllowList
+from ingest.authenticate import NOTHING, Claim, Headers, Proof
 from schemas.topics import PROVIDERS
 from schemas.webhook import KEPT_HEADERS, RawWebhook
 
@@ -22,6 +24,8 @@ MAX_HEADER = 1024
 Cause = Literal[
     "unknown-source",
     "method",
+    "address",
+    "unproven",
     "too-slow",
     "too-large",
     "overloaded",
@@ -33,6 +37,8 @@ STATUS: Mapping[Cause, int] = MappingProxyType(
     {
         "unknown-source": 404,
         "method": 405,
+        "address": 401,
+        "unproven": 401,
         "too-slow": 408,
         "too-large": 413,
         "overloaded": 503,
@@ -58,10 +64,15 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who may send: the name in the URL, and the provider whose raw topic takes the bodies."""
+    """Who may send: the name in the URL, the provider whose raw topic takes the bodies, the proof.
+
+    Without `addresses` a request may come from anywhere.
+    """
 
     name: str
     provider: str
+    proof: Proof = NOTHING
+    addresses: AllowList | None = None
 
 
 # Without further settings each provider is a source under its own name.
@@ -74,9 +85,10 @@ class Screened:
 
     source: Source
     method: str
-    path: str
     content_type: str
-    headers: Mapping[str, str]
+    path: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    claim: Claim | None = None
 
 
 def screen(
@@ -85,12 +97,14 @@ def screen(
     *,
     method: str,
     target: bytes,
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: Headers,
+    peer: str,
 ) -> Screened:
     """Judge what precedes the body, or raise `Rejected`.
 
     `target` is what follows `/webhooks/` in the request line, as sent: undecoded, with the query
-    string. `headers` have lower-case names. `max_body` is in bytes.
+    string. `headers` have lower-case names. `max_body` is in bytes. `peer` is the address at the
+    other end of the connection.
     """
     name, path = _split(target)
     source = sources.get(name)
@@ -98,6 +112,11 @@ def screen(
         raise Rejected("unknown-source")
     if method not in METHODS:
         raise Rejected("method")
+    if source.addresses is not None and not source.addresses.admits(peer, headers):
+        raise Rejected("address")
+    shown = source.proof.shown(path, headers)
+    if shown is None:
+        raise Rejected("unproven")
     kept: dict[str, str] = {}
     for header, value in headers:
         if header in _KEPT:
@@ -106,13 +125,16 @@ def screen(
             raise Rejected("too-large")
     if len(path) > MAX_PATH:
         raise Rejected("too-large")
-    return Screened(source, method, path, kept.pop("content-type", _CONTENT_TYPE), kept)
+    content_type = kept.pop("content-type", _CONTENT_TYPE)
+    return Screened(source, method, content_type, shown.path, kept, shown.claim)
 
 
 def accept(screened: Screened, max_body: int, *, body: bytes, now: int, id_: str) -> RawWebhook:
     """The webhook as it goes to Kafka, or `Rejected`; `now` is Unix milliseconds."""
     if len(body) > max_body:
         raise Rejected("too-large")
+    if screened.claim is not None and not screened.claim.holds(body, now):
+        raise Rejected("unproven")
     return RawWebhook(
         id=id_,
         source=screened.source.name,

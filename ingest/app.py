@@ -20,8 +20,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from ingest.accept import METHODS, SOURCES, Rejected, accept, screen
+from ingest.accept import METHODS, Rejected, Source, accept, screen
 from ingest.publisher import Publisher
+from ingest.sources_file import load
 from schemas.serving import readiness
 from schemas.settings import Settings
 
@@ -73,8 +74,11 @@ class Disconnected(Exception):
 class Hook:
     """The ASGI endpoint under `/webhooks/`: reads, publishes, answers."""
 
-    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+    def __init__(
+        self, settings: Settings, publisher: Publisher, sources: Mapping[str, Source]
+    ) -> None:
         self._settings = settings
+        self._sources = sources
         self._publisher = publisher
         self._reading: set[asyncio.Timeout] = set()
         self._held = 0
@@ -103,11 +107,13 @@ class Hook:
     async def _take(self, scope: Scope, receive: Receive) -> None:
         limit = self._settings.max_body
         screened = screen(
-            SOURCES,
+            self._sources,
             limit,
             method=scope["method"],
             target=_target(scope),
             headers=scope["headers"],
+            # None of a sender that has left again.
+            peer=scope["client"][0] if scope["client"] else "",
         )
         body = await self._body(receive)
         now = time.time_ns() // 1_000_000
@@ -151,11 +157,12 @@ class Hook:
 
 
 def create_app(settings: Settings) -> Ingest:
-    """The ASGI app; its lifespan connects to Kafka and raises `Problem` if that fails.
+    """The ASGI app; `Problem` if its sources are wrong, or Kafka when the lifespan connects to it.
 
     The end has two steps: `leaving = True` makes it not ready, though it still takes webhooks;
     `hook.close()` answers 503 to what is new.
     """
+    sources = load(settings.sources).sources
     publisher = Publisher(settings)
 
     @asynccontextmanager
@@ -174,7 +181,7 @@ def create_app(settings: Settings) -> Ingest:
         return readiness([problem] if problem else [])
 
     routes = [Route("/health/live", live), Route("/health/ready", ready)]
-    app = Ingest(Hook(settings, publisher), routes=routes, lifespan=lifespan)
+    app = Ingest(Hook(settings, publisher, sources), routes=routes, lifespan=lifespan)
     return app
 
 

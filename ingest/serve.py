@@ -7,11 +7,12 @@ import logging
 import socket
 from collections.abc import Callable
 
+from ingest.addresses import is_loopback
 from ingest.app import create_app
 from ingest.connection import bounded
 from schemas.problem import Problem
 from schemas.serving import Server, listen, told_to_stop
-from schemas.settings import LOOPBACK, Settings
+from schemas.settings import Settings
 
 # The end takes at most 10 s. Readiness is false for a moment before the door closes, so that a
 # load balancer can notice; then what is under way has its time; then Kafka is left.
@@ -52,11 +53,12 @@ async def _serve_until_told(settings: Settings, listener: socket.socket) -> None
 
 
 def _refuse_exposure(settings: Settings) -> None:
-    if settings.host not in LOOPBACK and not settings.allow_unauthenticated:
+    """Without a file of sources anybody may send; with one, only where it says so itself."""
+    if settings.sources is None and not is_loopback(settings.host):
         raise Problem(
             f"ingest will not listen on {settings.host} (BLUETICK_HOST), where others can reach "
-            "it, because senders need not prove themselves; listen on 127.0.0.1 behind a proxy "
-            "that checks them, or set BLUETICK_ALLOW_UNAUTHENTICATED=true"
+            "it, because senders need not prove themselves; say in a file of sources how they do "
+            "(BLUETICK_SOURCES, docs/sources.md), or listen on 127.0.0.1"
         )
 
 

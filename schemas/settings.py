@@ -5,13 +5,12 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, FilePath, SecretStr, ValidationError
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.problem import Problem
 from schemas.topics import MAX_BODY, Topics
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Settings(BaseSettings):
@@ -49,9 +48,10 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="the address ingest and health listen on")
     port: int = Field(8080, ge=0, le=65535, description="ingest's port")
-    allow_unauthenticated: bool = Field(
-        default=False,
-        description="let ingest take unproven webhooks on an address others can reach",
+    sources: Path | None = Field(
+        None,
+        description="the file that says who may send and how they prove it (docs/sources.md); "
+        "default: every provider, unproven, on loopback only",
     )
     max_body: int = Field(MAX_BODY, ge=1, le=MAX_BODY, description="largest body, in bytes")
     receive_deadline: float = Field(
@@ -98,6 +98,14 @@ class Settings(BaseSettings):
     failpoint: str | None = Field(
         None, description="for fault tests: where to die or stand still (docs/reliability.md)"
     )
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _refuse_nowhere(cls, value: object) -> object:
+        """Empty is no path, and taken for "unset" it would let everybody in."""
+        if value == "":
+            raise PydanticCustomError("empty", "it is empty; name a file, or leave it unset")
+        return value
 
     @property
     def topics(self) -> Topics:

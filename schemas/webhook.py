@@ -22,18 +22,19 @@ class RawWebhook:
     """One webhook as its sender sent it.
 
     `path` is what followed the source in the URL, with the query string; `headers` holds the kept
-    headers, with lower-case names; `received_at` is Unix milliseconds.
+    headers, with lower-case names; `received_at` is Unix milliseconds. What strangers wrote is not
+    in its representation, which could end in a log.
     """
 
     id: str
     source: str
     provider: str
-    body: bytes
+    body: bytes = field(repr=False)
     received_at: int
     method: str = "POST"
-    path: str = ""
+    path: str = field(default="", repr=False)
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:

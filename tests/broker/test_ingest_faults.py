@@ -238,8 +238,8 @@ def test_a_port_in_use_is_told() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
 def test_strangers_are_not_let_in_unproven(host: str) -> None:
-    """A listening address that others can reach needs the explicit word of the operator."""
-    with pytest.raises(Problem, match="BLUETICK_ALLOW_UNAUTHENTICATED"):
+    """A listening address that others can reach needs a file that says how senders are proven."""
+    with pytest.raises(Problem, match="BLUETICK_SOURCES"):
         serve.run(Settings(host=host))
 
 

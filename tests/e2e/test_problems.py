@@ -28,7 +28,9 @@ NOWHERE = "127.0.0.1:1"
         ("topics check", {"BLUETICK_CA_FILE": "nowhere.pem"}, "BLUETICK_CA_FILE"),
         ("up --port 65535", {"BLUETICK_KAFKA": NOWHERE}, "normalise cannot listen on"),
         ("ingest", {"BLUETICK_PROT": "80"}, "there is no setting BLUETICK_PROT"),
-        ("ingest", {"BLUETICK_HOST": "0.0.0.0"}, "BLUETICK_ALLOW_UNAUTHENTICATED"),
+        ("ingest", {"BLUETICK_HOST": "0.0.0.0"}, "BLUETICK_SOURCES"),
+        ("ingest", {"BLUETICK_SOURCES": ""}, "BLUETICK_SOURCES '' is not valid: it is empty"),
+        ("ingest", {"BLUETICK_SOURCES": "/nowhere"}, "the sources cannot be read from /nowhere"),
     ],
 )
 async def test_one_sentence(arguments: str, environment: dict[str, str], sentence: str) -> None:

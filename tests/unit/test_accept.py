@@ -29,7 +29,9 @@ def _take(
     headers: list[tuple[bytes, bytes]] | None = None,
     body: bytes = b"{}",
 ) -> RawWebhook:
-    screened = screen(SOURCES, _CAP, method=method, target=target, headers=headers or [])
+    screened = screen(
+        SOURCES, _CAP, method=method, target=target, headers=headers or [], peer="127.0.0.1"
+    )
     return accept(screened, _CAP, body=body, now=_NOW, id_="id-1")
 
 
@@ -149,13 +151,18 @@ def test_what_is_refused(
 
 def test_every_status_is_one_of_the_published() -> None:
     """No cause leads to an answer outside the documented table."""
-    assert set(STATUS.values()) == {404, 405, 408, 413, 503}
+    assert set(STATUS.values()) == {401, 404, 405, 408, 413, 503}
+
+
+def test_a_stranger_does_not_learn_what_was_wrong() -> None:
+    """Without proof or from elsewhere: one answer."""
+    assert STATUS["unproven"] == STATUS["address"] == 401
 
 
 def test_a_source_may_have_a_name_of_its_own() -> None:
     """The record names the source, and goes to its provider's topic."""
     sources = {"shop": Source("shop", "whapi")}
-    screened = screen(sources, _CAP, method="POST", target=b"shop/x", headers=[])
+    screened = screen(sources, _CAP, method="POST", target=b"shop/x", headers=[], peer="")
     webhook = accept(screened, _CAP, body=b"", now=_NOW, id_="id-1")
     assert (webhook.source, webhook.provider, webhook.path) == ("shop", "whapi", "/x")
 
@@ -179,6 +186,17 @@ def test_whatever_is_taken_survives_kafka(
     assert from_record("whapi", webhook.body, to_headers(webhook), 0) == webhook
 
 
+def test_no_webhook_shows_what_is_in_it() -> None:
+    """Whatever prints one by accident prints nothing of the sender's."""
+    sent = [(b"x-request-id", b"hunter2")]
+    screened = screen(
+        SOURCES, _CAP, method="POST", target=b"whapi/hunter2", headers=sent, peer="127.0.0.1"
+    )
+    webhook = accept(screened, _CAP, body=b"hunter2", now=_NOW, id_="id-1")
+    assert webhook.body == b"hunter2"
+    assert "hunter2" not in f"{screened!r} {webhook!r}"
+
+
 def test_the_largest_record_fits_the_broker() -> None:
     """Body, path and kept headers at their bounds stay below Kafka's default of 1 048 588 bytes."""
     headers = [
@@ -186,7 +204,7 @@ def test_the_largest_record_fits_the_broker() -> None:
         for name in (b"x-request-id", b"user-agent", b"content-encoding", b"content-type")
     ]
     target = b"whapi/" + b"\xff" * (MAX_PATH - 1)
-    screened = screen(SOURCES, MAX_BODY, method="DELETE", target=target, headers=headers)
+    screened = screen(SOURCES, MAX_BODY, method="DELETE", target=target, headers=headers, peer="")
     webhook = accept(screened, MAX_BODY, body=b"x" * MAX_BODY, now=_NOW, id_="0" * 32)
     size = len(webhook.body) + sum(len(name) + len(value) for name, value in to_headers(webhook))
     assert size < 1_048_588 - 1024

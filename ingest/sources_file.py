@@ -1,0 +1,98 @@
+"""The file of sources on this machine, read once at the start, with the secrets it names."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from ingest.accept import SOURCES, Source
+from ingest.sources import Declared, Finding, Place, read, source, weakness
+from schemas.problem import Problem
+
+_LARGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Senders:
+    """Who may send: the sources by name, and how a file has declared them, if there is one."""
+
+    sources: Mapping[str, Source]
+    declared: tuple[Declared, ...] = ()
+
+
+class _Unfit(Exception):
+    """A secret that is not there, or no good; the text ends the sentence about its place."""
+
+
+def load(path: Path | None) -> Senders:
+    """The sources of a file, or the built-in ones; `Problem` says all that is wrong with it."""
+    if path is None:
+        return Senders(SOURCES)
+    reading = read(_text(path))
+    findings = list(reading.findings)
+    secrets: dict[str, list[bytes]] = {}
+    for declared in reading.declared:
+        secrets[declared.name] = []
+        for place in declared.places:
+            try:
+                secrets[declared.name].append(_fit(declared, place))
+            except _Unfit as unfit:
+                findings.append(Finding(place.line, f"the secret in {place} {unfit}"))
+    if findings:
+        raise _problem(path, findings)
+    sources = {
+        declared.name: source(declared, secrets[declared.name], reading.proxies)
+        for declared in reading.declared
+    }
+    return Senders(MappingProxyType(sources), reading.declared)
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise Problem(
+            f"the sources cannot be read from {path}: {error.strerror}; name a file that can be "
+            "(BLUETICK_SOURCES), see docs/sources.md"
+        ) from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise _problem(
+            path, [Finding(line, "the line is not UTF-8; save the file as UTF-8")]
+        ) from None
+
+
+def _problem(path: Path, findings: list[Finding]) -> Problem:
+    told = (f"{path}:{finding.line}: {finding.text}" for finding in sorted(findings))
+    return Problem("\n".join(("the sources are not as they should be:", *told)))
+
+
+def _fit(declared: Declared, place: Place) -> bytes:
+    secret = _from_environment(place.name) if place.kind == "env" else _from_file(Path(place.name))
+    if wrong := weakness(declared.auth, secret):
+        raise _Unfit(f'{wrong}, no good for auth = "{declared.auth}"; put another one there')
+    return secret
+
+
+def _from_environment(name: str) -> bytes:
+    if name not in os.environ:
+        raise _Unfit("is not there: the environment has no such variable; set it")
+    return os.fsencode(os.environ[name])
+
+
+def _from_file(path: Path) -> bytes:
+    """What a file holds, without the line end that editors put there."""
+    if path.exists() and not path.is_file():
+        raise _Unfit("is not in a file; name one that holds the secret and nothing else")
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise _Unfit(f"cannot be read: {error.strerror}; name a file that can be") from None
+    if len(content) > _LARGEST:
+        raise _Unfit(f"is longer than {_LARGEST} bytes; name a file that holds nothing else")
+    return re.sub(rb"\r?\n\Z", b"", content)

@@ -1,0 +1,130 @@
+"""`bluetick sources check`, and ingest on the same file: right, wrong, and open to strangers."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import run
+
+_SECRET = "correct-horse-battery"
+
+_RIGHT = """
+[sources.shop]
+provider = "smsmanager"
+auth = "hmac"
+secrets = ["env:SHOP_SECRET", "file:{folder}/secret"]
+addresses = ["203.0.113.0/24"]
+
+[sources.chat]
+provider = "whapi"
+auth = "none"
+"""
+
+
+def _file(folder: Path, text: str) -> Path:
+    (folder / "secret").write_text(_SECRET)
+    (folder / "short").write_text("hunter2\n")
+    (folder / "empty").write_text("\n")
+    file = folder / "sources.toml"
+    file.write_text(text.replace("{folder}", str(folder)))
+    return file
+
+
+async def test_a_right_file_is_shown_without_its_secrets(tmp_path: Path) -> None:
+    """One line a source: provider, auth, the places of its secrets, its addresses."""
+    file = _file(tmp_path, _RIGHT)
+    environment = {"SHOP_SECRET": _SECRET[::-1], "COLUMNS": "400"}
+    code, output = await run("sources", "check", str(file), **environment)
+
+    assert (code, "Traceback" in output) == (0, False), output
+    assert [line.split() for line in output.strip().splitlines()] == [
+        ["source", "provider", "auth", "secrets", "addresses"],
+        f"shop smsmanager hmac env:SHOP_SECRET, file:{tmp_path}/secret 203.0.113.0/24".split(),
+        ["chat", "whapi", "none", "-", "any"],
+    ]
+    assert _SECRET not in output
+    assert _SECRET[::-1] not in output
+    assert await run("sources", "check", BLUETICK_SOURCES=str(file), **environment) == (0, output)
+
+
+async def test_without_a_file_the_built_in_sources_are_shown() -> None:
+    """They prove nothing, and it says so."""
+    code, output = await run("sources", "check")
+    assert code == 0
+    assert output.count("none (built in)") == 2
+
+
+_SHOP = '[sources.shop]\nprovider = "smsmanager"\nauth = "hmac"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("[sources.shop\n", [":1: this is no TOML"]),
+        (f'{_SHOP}secrets = ["hunter2"]', [":4: an entry of secrets does not say where"]),
+        (
+            f'{_SHOP}secrets = ["env:NOT_SET", "file:{{folder}}/nowhere"]\n[sources.x]\nauth = 1',
+            [
+                ":4: the secret in env:NOT_SET is not there",
+                ":4: the secret in file:{folder}/nowhere cannot be read: No such file",
+                ":5: provider is missing",
+                ":6: auth is none of those known",
+            ],
+        ),
+        (
+            f'{_SHOP}secrets = ["file:{{folder}}/short", "file:{{folder}}/empty"]',
+            [
+                ":4: the secret in file:{folder}/empty is empty",
+                ":4: the secret in file:{folder}/short is shorter than 16 bytes",
+            ],
+        ),
+        (f'{_SHOP}secrets = ["file:{{folder}}"]', [":4: the secret in file:{folder} is not in a"]),
+        (f'\ufeff{_SHOP}secrets = ["env:PATH"]\nsecret = 1', [":5: there is no key 'secret'"]),
+    ],
+    ids=["no TOML", "a secret", "several", "weak", "a directory", "a BOM"],
+)
+async def test_what_is_wrong_is_said_line_by_line(
+    tmp_path: Path, text: str, sentences: list[str]
+) -> None:
+    """Exit code 1, a line for each mistake; ingest refuses to start with the same words."""
+    file = _file(tmp_path, text)
+    code, output = await run("sources", "check", str(file))
+
+    assert (code, "Traceback" in output) == (1, False), output
+    first, *lines = output.strip().splitlines()
+    assert first == "bluetick: the sources are not as they should be:"
+    expected = [f"{file}{sentence.replace('{folder}', str(tmp_path))}" for sentence in sentences]
+    assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
+    assert "hunter2" not in output
+    assert await run("ingest", "--port", "0", BLUETICK_SOURCES=str(file)) == (1, output)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read from {file}: No such file or directory; name a file"),
+        (b"[sources.shop]\nprovider = '\xff'", "{file}:2: the line is not UTF-8; save"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | None, sentence: str
+) -> None:
+    """Missing, or not text."""
+    file = tmp_path / "sources.toml"
+    if content is not None:
+        file.write_bytes(content)
+    code, output = await run("sources", "check", str(file))
+    assert (code, "Traceback" in output) == (1, False)
+    assert sentence.replace("{file}", str(file)) in output
+
+
+async def test_only_a_file_opens_ingest_to_others(tmp_path: Path) -> None:
+    """Without one it refuses to bind beyond loopback; with one, Kafka is the next hurdle."""
+    open_ = {"BLUETICK_HOST": "0.0.0.0", "BLUETICK_KAFKA": "127.0.0.1:1"}
+    code, output = await run("ingest", "--port", "0", **open_)
+    assert (code, "ingest will not listen on 0.0.0.0 (BLUETICK_HOST)" in output) == (1, True)
+    assert "BLUETICK_SOURCES" in output
+
+    file = _file(tmp_path, '[sources.chat]\nprovider = "whapi"\nauth = "none"\n')
+    code, output = await run("ingest", "--port", "0", **open_, BLUETICK_SOURCES=str(file))
+    assert (code, "Kafka does not answer" in output) == (1, True)
