@@ -112,7 +112,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        self.known.forget(self)
+        if not self.flow.write_paused:
+            self.known.forget(self)
         self.cycle.keep_alive = self._lasts()
         super().on_message_complete()
 

@@ -38,13 +38,13 @@ class Connections:
         self.wait(new)
         if len(new.connections) > self._most:
             next(iter(self._since)).evict()
-        if self._alarm is None:
-            self._look_later(new.loop)
 
     def wait(self, one: Connection) -> None:
         """From now on this one keeps us waiting."""
         self._since.pop(one, None)
         self._since[one] = one.loop.time()
+        if self._alarm is None:
+            self._look_later(one.loop)
 
     def forget(self, one: Connection) -> None:
         """It does not, or not any more."""

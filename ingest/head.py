@@ -48,6 +48,8 @@ def check_start(start: bytes) -> None:
     """Raise `BadHead` if a head that begins like this can only be a bad one."""
     if len(start) > MAX_HEAD:
         raise BadHead(431)
+    if start == b"\r":  # half of an empty line, which may come first
+        return
     if not start[:1].isupper() or _BARE_LINE_FEED.search(start):
         raise BadHead(400)
     if b"\r\n" in start or len(start) > MAX_LINE:
