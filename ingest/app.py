@@ -3,7 +3,8 @@
 `POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once Kafka
 has acknowledged the body, exactly as it came. Every other answer of the hook is empty too: a
 sender learns the status (`ingest.accept.STATUS`) and nothing else. 405 names the verbs in `Allow`,
-503 says in `Retry-After` when to come again.
+503 says in `Retry-After` when to come again. An answer before the end of the body ends the
+connection; `ingest.connection` sees to that, and to what is no request at all.
 """
 
 import asyncio
@@ -37,19 +38,13 @@ _RETRY_SECONDS = b"5"
 _EXTRA: Mapping[int, list[tuple[bytes, bytes]]] = MappingProxyType(
     {
         405: [(b"allow", ", ".join(METHODS).encode())],
-        408: [(b"connection", b"close")],
-        413: [(b"connection", b"close")],
         503: [(b"retry-after", _RETRY_SECONDS)],
     }
 )
 
-# A connection is closed only after its sender had so long to read the answer: closed with bytes
-# still unread, TCP resets it, and the answer may be lost on the way.
-_LINGER_SECONDS = 1.0
-
 # How long bodies may still arrive, and Kafka may still acknowledge, once the end was announced.
 LAST_BODY_SECONDS = 2.0
-LAST_CALL_SECONDS = 5.0
+LAST_CALL_SECONDS = 4.0
 
 
 class Ingest(Starlette):
@@ -89,7 +84,7 @@ class Hook:
         try:
             await self._take(scope, receive)
         except Rejected as rejected:
-            await _refuse(rejected, receive, send)
+            await _refuse(rejected, send)
         except Disconnected:
             return
         else:
@@ -192,20 +187,7 @@ def _target(scope: Scope) -> bytes:
     return path + b"?" + query if query else path
 
 
-async def _refuse(rejected: Rejected, receive: Receive, send: Send) -> None:
-    extra = _EXTRA.get(rejected.status, [])
-    headers = [(b"content-length", b"0"), *extra]
+async def _refuse(rejected: Rejected, send: Send) -> None:
+    headers = [(b"content-length", b"0"), *_EXTRA.get(rejected.status, [])]
     await send({"type": "http.response.start", "status": rejected.status, "headers": headers})
-    if (b"connection", b"close") in extra:
-        await _linger(receive)
     await send(_EMPTY)
-
-
-async def _linger(receive: Receive) -> None:
-    """Read on and throw away, for a moment, until the sender has ended or left."""
-    try:
-        async with asyncio.timeout(_LINGER_SECONDS):
-            while (await receive()).get("more_body", False):
-                pass
-    except TimeoutError:
-        pass

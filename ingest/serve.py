@@ -4,20 +4,26 @@ import asyncio
 import importlib
 import importlib.util
 import logging
+import resource
 import socket
 from collections.abc import Callable
 
 from ingest.addresses import is_loopback
 from ingest.app import create_app
 from ingest.connection import bounded
+from ingest.connections import Connections
 from schemas.problem import Problem
 from schemas.serving import Server, listen, told_to_stop
 from schemas.settings import Settings
 
-# The end takes at most 10 s. Readiness is false for a moment before the door closes, so that a
-# load balancer can notice; then what is under way has its time; then Kafka is left.
-DRAIN_SECONDS = 1.0
-_GRACE_SECONDS = 6
+# The end takes at most 10 s. Readiness is false for `drain` seconds before the door closes, so that
+# a load balancer can notice; then what is under way has its time; then Kafka is left.
+_GRACE_SECONDS = 5
+
+# Open files that are no sender's connection: Kafka's, the listener, the loop's own.
+_OTHER_FILES = 128
+
+_log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> None:
@@ -34,7 +40,8 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
     """Serve on a listening socket until `stop` is set; raises `Problem` if Kafka is not ready."""
     _quieten()
     app = create_app(settings)
-    server = Server(app, grace=_GRACE_SECONDS, http=bounded(settings.receive_deadline))
+    connections = Connections(settings.receive_deadline, _room(settings.max_connections))
+    server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections))
     # Not left to uvicorn, which would log a Problem with a traceback and swallow it.
     async with app.router.lifespan_context(app):
         serving = asyncio.create_task(server.serve([listener]))
@@ -42,7 +49,8 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         app.leaving = True
-        await asyncio.wait([serving], timeout=DRAIN_SECONDS)
+        connections.leave()
+        await asyncio.wait([serving], timeout=settings.drain)
         app.hook.close()
         server.should_exit = True
         await serving
@@ -60,6 +68,21 @@ def _refuse_exposure(settings: Settings) -> None:
             "it, because senders need not prove themselves; say in a file of sources how they do "
             "(BLUETICK_SOURCES, docs/sources.md), or listen on 127.0.0.1"
         )
+
+
+def _room(wanted: int) -> int:
+    """How many connections to allow: as many as wanted, or as the system lets a process have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most == resource.RLIM_INFINITY or wanted + _OTHER_FILES <= most:
+        return wanted
+    room = max(1, most - _OTHER_FILES)
+    _log.warning(
+        "the system allows %d open files, so %d connections, not the %d of "
+        "BLUETICK_MAX_CONNECTIONS; raise the limit of open files",
+        *(most, room, wanted),
+    )
+    return room
 
 
 def _quieten() -> None:

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     )
     max_body: int = Field(MAX_BODY, ge=1, le=MAX_BODY, description="largest body, in bytes")
     receive_deadline: float = Field(
-        10.0, gt=0, description="seconds a head or a body may take to arrive"
+        10.0, gt=0, description="seconds a head, and then its body, may take to arrive"
     )
     publish_deadline: float = Field(
         4.0, gt=0, description="seconds Kafka may take to answer, until 503"
@@ -63,6 +63,16 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(2000, ge=1, description="requests waiting for Kafka before 503")
     max_in_flight_bytes: int = Field(
         64 * 1024 * 1024, ge=MAX_BODY, description="bytes waiting for Kafka before 503"
+    )
+
+    max_connections: int = Field(
+        10_000, ge=1, description="open connections; over it, the one idle longest is closed"
+    )
+    drain: float = Field(
+        3.0,
+        ge=0,
+        le=60,
+        description="seconds ingest goes on taking webhooks, unready, when told to stop",
     )
 
     data: Path = Field(Path("data"), description="where the tracker keeps its store")

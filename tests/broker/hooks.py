@@ -49,8 +49,9 @@ async def stored(ingest: Ingest, mark: str, provider: str = "whapi") -> list[Rea
 
 
 def settings(kafka: str, namespace: str, **others: Any) -> Settings:
-    """Settings for one test; nothing of the environment's is in the way."""
-    return Settings(kafka=kafka, namespace=namespace, host="127.0.0.1", port=0, **others)
+    """Settings for one test, with no balancer that has to notice; nothing of the environment's."""
+    ours = {"host": "127.0.0.1", "port": 0, "drain": 0.05, **others}
+    return Settings(kafka=kafka, namespace=namespace, **ours)
 
 
 @asynccontextmanager

@@ -32,12 +32,6 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKa
         yield kafka
 
 
-@pytest.fixture(autouse=True)
-def _no_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No load balancer has to notice here that ingest is leaving."""
-    monkeypatch.setattr(serve, "DRAIN_SECONDS", 0.05)
-
-
 async def _becomes_ready(ingest: Ingest) -> None:
     async def ready() -> bool:
         return await ingest.ready() == (200, {"ready": True, "problems": []})
@@ -253,12 +247,12 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
         "BLUETICK_KAFKA": kafka,
         "BLUETICK_NAMESPACE": namespace,
         "BLUETICK_PORT": str(port),
+        "BLUETICK_DRAIN": "2",
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        "from ingest import serve; from schemas.settings import load;"
-        "serve.DRAIN_SECONDS = 2; serve.run(load())",
+        "from ingest import serve; from schemas.settings import load; serve.run(load())",
         cwd=_ROOT,
         env=environment,
         stderr=asyncio.subprocess.PIPE,

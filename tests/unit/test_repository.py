@@ -29,6 +29,7 @@ PURE = (
     "console/render.py",
     "console/simulate.py",
     "ingest/accept.py",
+    "ingest/head.py",
     "ingest/sources.py",
     "processors/body.py",
     "processors/lifecycle.py",

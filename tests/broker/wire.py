@@ -1,0 +1,93 @@
+"""Requests as bytes on a socket, cut where one likes, and the answers read back from the bytes."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+_SECONDS = 20
+_HEAD = re.compile(rb"HTTP/1\.1 (\d{3})[^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, its headers with lower-case names, its body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def last(self) -> bool:
+        return self.headers.get("connection") == "close"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A request's line and headers, to which a body is added."""
+
+    target: str
+    method: str = "POST"
+    version: str = "1.1"
+    host: str = "host: x\r\n"
+
+    def __call__(self, *headers: str, body: bytes = b"") -> bytes:
+        lines = "".join(f"{header}\r\n" for header in headers)
+        first = f"{self.method} {self.target} HTTP/{self.version}\r\n"
+        return f"{first}{self.host}{lines}\r\n".encode("latin-1") + body
+
+    def sized(self, body: bytes, *headers: str) -> bytes:
+        return self(f"content-length: {len(body)}", *headers, body=body)
+
+    def chunked(self, wire: bytes, *headers: str) -> bytes:
+        return self("transfer-encoding: chunked", *headers, body=wire)
+
+
+def chunks(*pieces: bytes) -> bytes:
+    """A chunked body, whole."""
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection whose every write is a packet."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return reader, writer
+
+
+async def exchange(port: int, pieces: Iterable[bytes], *, half_close: bool = False) -> bytes:
+    """Send the pieces one by one, and read until the server closes."""
+    reader, writer = await connect(port)
+    reading = asyncio.create_task(reader.read())
+    try:
+        with suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+            if half_close:
+                writer.write_eof()
+        return await asyncio.wait_for(reading, _SECONDS)
+    finally:
+        writer.close()
+
+
+def answers(received: bytes) -> list[Answer]:
+    """All answers in what was received; fails on anything that is none."""
+    found = []
+    while received:
+        head = _HEAD.match(received)
+        assert head, received[:200]
+        pairs = (line.split(b": ", 1) for line in head[2].split(b"\r\n") if line)
+        headers = {name.decode().lower(): value.decode() for name, value in pairs}
+        end = head.end() + int(headers.get("content-length", 0))
+        assert end <= len(received)
+        found.append(Answer(int(head[1]), headers, received[head.end() : end]))
+        received = received[end:]
+    return found
+
+
+def statuses(received: bytes) -> list[int]:
+    return [answer.status for answer in answers(received)]
