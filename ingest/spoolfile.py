@@ -6,7 +6,7 @@ last commits without a word, while damage to the file itself shows (decision 10)
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,7 +27,7 @@ MARKER = "holding"
 APPLICATION = 0x626C7370  # "blsp", for file(1) and for us
 VERSION = 1
 
-_SCHEMA = f"""
+_SCHEMA = """
 BEGIN;
 CREATE TABLE webhooks (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, provider TEXT NOT NULL, received_at INTEGER NOT NULL,
@@ -40,8 +40,8 @@ CREATE TRIGGER taken AFTER INSERT ON webhooks BEGIN
 CREATE TRIGGER gone AFTER DELETE ON webhooks BEGIN
     UPDATE held SET bodies = bodies - 1, bytes = bytes - old.bytes WHERE provider = old.provider;
     END;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
+PRAGMA application_id = %d;
+PRAGMA user_version = %d;
 COMMIT;
 """
 
@@ -93,14 +93,18 @@ class SpoolFile:
         begun = self.path.exists() and self.path.stat().st_size > 0
         if self._marker.exists() and not begun:
             raise Damaged("it held bodies and is empty or gone")
-        self._db = _connect(self.path)
+        self._db = _connect(self.path, "rwc")
         try:
+            # TRUNCATE with FULL syncs the file, and then that the journal is over.
+            self._db.execute("PRAGMA journal_mode = TRUNCATE")
+            self._db.execute("PRAGMA synchronous = FULL")
             if begun:
                 _check(self._db)
             else:
-                self._db.executescript(_SCHEMA)
+                self._db.executescript(_SCHEMA % (APPLICATION, VERSION))
                 sync(directory)
             self._holding = self._marker.exists()
+            self._inode = self.path.stat().st_ino
         except BaseException:
             self.close()
             raise
@@ -118,6 +122,8 @@ class SpoolFile:
             " VALUES (?, ?, ?, ?, ?, ?)",
             rows,
         )
+        if not self.path.exists() or self.path.stat().st_ino != self._inode:
+            raise Damaged("it was removed or replaced while in use")
 
     def remove(self, seqs: Iterable[int]) -> None:
         """Forget webhooks that are elsewhere now."""
@@ -166,21 +172,17 @@ def is_damage(error: Exception) -> bool:
 
 
 def readable(path: Path) -> Iterator[Row]:
-    """Yield what can still be read of a file, in order: up to the damage, and back to it."""
-    with suppress(sqlite3.Error), closing(_connect(path, "ro")) as db:
-        last = yield from _from_one_end(db, 0)
-        backwards = []
-        with suppress(sqlite3.Error):
-            query = f"{_ROWS} WHERE seq > ? ORDER BY seq DESC"
-            for row in db.execute(query, (last,)):
-                with suppress(Damaged):
-                    backwards.append(_from_row(row))
-        yield from reversed(backwards)
+    """Yield what can still be read of a damaged file, in order: up to the damage, and past it."""
+    with suppress(sqlite3.Error), closing(_connect(path)) as db:
+        last = yield from _up_to_damage(db)
+        for seq in _seqs_from_the_end(db, last):
+            with suppress(Damaged, sqlite3.Error):
+                yield _from_row(db.execute(f"{_ROWS} WHERE seq = ?", (seq,)).fetchone())
 
 
 def look(path: Path) -> dict[str, Held]:
     """What a file holds by provider; raises `sqlite3.Error` if it cannot be read."""
-    with closing(_connect(path, "ro")) as db:
+    with closing(_connect(path)) as db:
         found = db.execute("SELECT provider, bodies, bytes FROM held WHERE bodies > 0")
         return {
             provider: Held(bodies, size, _oldest(db, provider))
@@ -197,18 +199,15 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
-    db = sqlite3.connect(
+def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    """Open a file as it is; not read-only, since what a crash left half done is undone first."""
+    return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
+        check_same_thread=False,  # a rescue that is given up is ended from elsewhere
     )
-    if mode != "ro":
-        # TRUNCATE with FULL syncs the file, and then that the journal is over (decision 10).
-        db.execute("PRAGMA journal_mode = TRUNCATE")
-        db.execute("PRAGMA synchronous = FULL")
-    return db
 
 
 def _check(db: sqlite3.Connection) -> None:
@@ -271,11 +270,23 @@ def _from_row(row: tuple[int, bytes, bytes, bytes]) -> Row:
     return Row(seq, RawWebhook(**msgspec.json.decode(head), body=body))
 
 
-def _from_one_end(db: sqlite3.Connection, last: int) -> Iterator[Any]:
+def _up_to_damage(db: sqlite3.Connection) -> Generator[Row, None, int]:
     """Yield rows from the first on; returns the last seq met before SQLite could not go on."""
+    last = 0
     with suppress(sqlite3.Error):
-        for row in db.execute(f"{_ROWS} WHERE seq > ? ORDER BY seq", (last,)):
+        for row in db.execute(f"{_ROWS} ORDER BY seq"):
             last = row[0]
             with suppress(Damaged):
                 yield _from_row(row)
     return last
+
+
+def _seqs_from_the_end(db: sqlite3.Connection, last: int) -> list[int]:
+    """What comes after `last`, in order, as far as it can be reached from the end."""
+    seqs = []
+    with suppress(sqlite3.Error):
+        for [seq] in db.execute(
+            "SELECT seq FROM webhooks WHERE seq > ? ORDER BY seq DESC", (last,)
+        ):
+            seqs.append(seq)
+    return seqs[::-1]

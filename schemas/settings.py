@@ -58,11 +58,21 @@ class Settings(BaseSettings):
         10.0, gt=0, description="seconds a head or a body may take to arrive"
     )
     publish_deadline: float = Field(
-        4.0, gt=0, description="seconds Kafka may take to answer, until 503"
+        1.5, gt=0, description="seconds Kafka may take to answer, until the spool, or 503"
     )
     max_in_flight: int = Field(2000, ge=1, description="requests waiting for Kafka before 503")
     max_in_flight_bytes: int = Field(
         64 * 1024 * 1024, ge=MAX_BODY, description="bytes waiting for Kafka before 503"
+    )
+
+    spool: Path | None = Field(
+        None, description="directory for bodies while Kafka is away; without it: 503 meanwhile"
+    )
+    spool_max_bytes: int = Field(
+        1024 * 1024 * 1024, ge=MAX_BODY, description="bytes a process may spool before 503"
+    )
+    spool_max_age: float = Field(
+        259_200.0, gt=0, description="seconds the oldest spooled body may wait before 503"
     )
 
     data: Path = Field(Path("data"), description="where the tracker keeps its store")
