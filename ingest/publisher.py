@@ -402,6 +402,11 @@ async def _disconnect(producer: AIOKafkaProducer) -> None:
         sender.cancel()
         await producer.client.close()
         await asyncio.wait([sender], timeout=_LAST_TRY_SECONDS)
+        # It may also wait for metadata that nobody asks for any more.
+        asked = producer.client._md_update_fut  # noqa: SLF001
+        if asked and not asked.done():
+            asked.set_result(False)
+        await asyncio.wait([sender], timeout=_LAST_TRY_SECONDS)
     finally:
         # A batch that waits for another try is not among the pending, where aiokafka will look for
         # it once it has failed.

@@ -51,6 +51,12 @@ _AT_A_TIME = 500
 # Somebody who looks at the spool holds its lock for a millisecond.
 _BUSY_SECONDS = 0.3
 
+_REMOVE = "DELETE FROM webhooks WHERE seq = ?"
+
+# On a full disk even a removal needs room, for its journal: this file makes way then.
+_ROOM = "room"
+_ROOM_BYTES = 256 * 1024
+
 # An empty file larger than this gives its space back.
 _KEPT_BYTES = 1024 * 1024
 
@@ -90,6 +96,7 @@ class SpoolFile:
     def __init__(self, directory: Path) -> None:
         self.path = directory / FILE
         self._marker = directory / MARKER
+        self._room = directory / _ROOM
         begun = self.path.exists() and self.path.stat().st_size > 0
         if self._marker.exists() and not begun:
             raise Damaged("it held bodies and is empty or gone")
@@ -104,7 +111,7 @@ class SpoolFile:
                 self._db.executescript(_SCHEMA % (APPLICATION, VERSION))
                 sync(directory)
             self._holding = self._marker.exists()
-            self._inode = self.path.stat().st_ino
+            self._keep_room()
         except BaseException:
             self.close()
             raise
@@ -122,17 +129,24 @@ class SpoolFile:
             " VALUES (?, ?, ?, ?, ?, ?)",
             rows,
         )
-        if not self.path.exists() or self.path.stat().st_ino != self._inode:
-            raise Damaged("it was removed or replaced while in use")
 
     def remove(self, seqs: Iterable[int]) -> None:
-        """Forget webhooks that are elsewhere now."""
-        self._commit("DELETE FROM webhooks WHERE seq = ?", [(seq,) for seq in seqs])
+        """Forget webhooks that are elsewhere now, also on a full disk; one is as good as none."""
+        rows = [(seq,) for seq in seqs]
+        try:
+            self._commit(_REMOVE, rows)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise
+            self._room.unlink(missing_ok=True)
+            for row in rows:
+                self._commit(_REMOVE, [row])
         if self._holding and not self.held().bodies:
             self._marker.unlink(missing_ok=True)
             self._holding = False
             if self.path.stat().st_size > _KEPT_BYTES:
                 self._db.execute("VACUUM")
+            self._keep_room()
 
     def read(self, after: int, most: int) -> list[Row]:
         """The oldest webhooks with a higher `seq`, until they have so many bytes; at least one."""
@@ -152,6 +166,12 @@ class SpoolFile:
     def close(self) -> None:
         self._db.close()
 
+    def _keep_room(self) -> None:
+        """Reserve what a removal needs of the disk; if it is full already, that is no harm."""
+        with suppress(OSError):
+            if not self._room.exists():
+                self._room.write_bytes(bytes(_ROOM_BYTES))
+
     def _commit(self, statement: str, rows: list[Any]) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -167,6 +187,8 @@ def is_damage(error: Exception) -> bool:
     """Whether an error means that the file is not to be trusted any more."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code == sqlite3.SQLITE_READONLY_DBMOVED:  # the file was removed while in use
+            return True
         return code != sqlite3.SQLITE_IOERR_WRITE and code & _PRIMARY not in _UNWRITABLE
     return isinstance(error, Damaged)
 
