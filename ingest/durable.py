@@ -52,10 +52,12 @@ class Durable:
 
     @property
     def problem(self) -> str | None:
-        """Why webhooks cannot be made durable now, in one sentence; None while they can."""
-        if self.spool and self.spool.problem() is None:
-            return None
-        return self.publisher.problem
+        """Why webhooks cannot be made durable now, in a sentence; None while they can."""
+        kafka = self.publisher.problem
+        if kafka is None or self.spool is None:
+            return kafka
+        spool = self.spool.problem(self._settings.max_body)
+        return spool and f"{kafka}; {spool}"
 
     @property
     def held(self) -> Held:
