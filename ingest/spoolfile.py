@@ -50,6 +50,8 @@ _AT_A_TIME = 500
 
 # Somebody who looks at the spool holds its lock for a millisecond.
 _BUSY_SECONDS = 0.3
+_PATIENT_SECONDS = 5.0
+_LOOKED_AT = 50
 
 _REMOVE = "DELETE FROM webhooks WHERE seq = ?"
 
@@ -195,7 +197,7 @@ def is_damage(error: Exception) -> bool:
 
 def readable(path: Path) -> Iterator[Row]:
     """Yield what can still be read of a damaged file, in order: up to the damage, and past it."""
-    with suppress(sqlite3.Error), closing(_connect(path)) as db:
+    with suppress(sqlite3.Error), closing(_connect(path, seconds=_PATIENT_SECONDS)) as db:
         last = yield from _up_to_damage(db)
         for seq in _seqs_from_the_end(db, last):
             with suppress(Damaged, sqlite3.Error):
@@ -204,7 +206,7 @@ def readable(path: Path) -> Iterator[Row]:
 
 def look(path: Path) -> dict[str, Held]:
     """What a file holds by provider; raises `sqlite3.Error` if it cannot be read."""
-    with closing(_connect(path)) as db:
+    with closing(_connect(path, seconds=_PATIENT_SECONDS)) as db:
         found = db.execute("SELECT provider, bodies, bytes FROM held WHERE bodies > 0")
         return {
             provider: Held(bodies, size, _oldest(db, provider))
@@ -221,12 +223,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+def _connect(path: Path, mode: str = "rw", seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
     """Open a file as it is; not read-only, since what a crash left half done is undone first."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        timeout=_BUSY_SECONDS,
+        timeout=seconds,
         isolation_level=None,
         check_same_thread=False,  # a rescue that is given up is ended from elsewhere
     )
@@ -296,10 +298,13 @@ def _up_to_damage(db: sqlite3.Connection) -> Generator[Row, None, int]:
     """Yield rows from the first on; returns the last seq met before SQLite could not go on."""
     last = 0
     with suppress(sqlite3.Error):
-        for row in db.execute(f"{_ROWS} ORDER BY seq"):
-            last = row[0]
-            with suppress(Damaged):
-                yield _from_row(row)
+        while rows := db.execute(
+            f"{_ROWS} WHERE seq > ? ORDER BY seq LIMIT {_LOOKED_AT}", (last,)
+        ).fetchall():
+            for row in rows:
+                last = row[0]
+                with suppress(Damaged):
+                    yield _from_row(row)
     return last
 
 
