@@ -125,7 +125,7 @@ class Durable:
         """Send what is in our place whenever there is something."""
         while not self._closing.is_set():
             await self._unless_closing(spool.filled())
-            if await self._emptied(spool):
+            if spool.held.bodies and await self._emptied(spool):
                 _log.info("the spool is empty again")
 
     async def _adopt(self, directory: Path) -> None:
