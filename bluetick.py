@@ -27,6 +27,13 @@ app.add_typer(topics_app, name="topics")
 sources_app = typer.Typer(help="Look after who may send.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
 
+
+spool_app = typer.Typer(
+    help="Look after the bodies that wait in BLUETICK_SPOOL for Kafka. They are personal data.",
+    no_args_is_help=True,
+)
+app.add_typer(spool_app, name="spool")
+
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
 ]
@@ -160,6 +167,36 @@ def sources_check(
     from console.sources import check
 
     check(file or load().sources)
+
+
+@spool_app.command("status")
+def spool_status() -> None:
+    """Show what waits in each place of the spool; exit code 1 if something cannot be read."""
+    from console import spooled
+
+    sys.exit(spooled.status(load()))
+
+
+@spool_app.command("drain")
+def spool_drain() -> None:
+    """Send to Kafka what no running ingest holds; Ctrl-C leaves the rest where it is."""
+    from console import spooled
+
+    sys.exit(spooled.drain(load()))
+
+
+@spool_app.command("export")
+def spool_export(
+    to: Annotated[Path, typer.Argument(help="A new file ending in .jsonl, or a new directory.")],
+) -> None:
+    """Copy the bodies out, as JSON lines (base64) or as files, with their sha256; none is removed.
+
+    Also from damaged files what can be read. The copies hold phone numbers and texts as the
+    providers sent them: keep them as safe as the spool, and delete them after use.
+    """
+    from console import spooled
+
+    sys.exit(spooled.export(load(), to))
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """HTTP: the hook, two health pages, and the answers.
 
-`POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once Kafka
-has acknowledged the body, exactly as it came. Every other answer of the hook is empty too: a
+`POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once the
+body is durable, exactly as it came. Every other answer of the hook is empty too: a
 sender learns the status (`ingest.accept.STATUS`) and nothing else. 405 names the verbs in `Allow`,
 503 says in `Retry-After` when to come again. An answer before the end of the body ends the
 connection; `ingest.connection` sees to that, and to what is no request at all.
@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ingest.accept import METHODS, Rejected, Source, accept, screen
-from ingest.publisher import Publisher
+from ingest.durable import Durable
 from ingest.sources_file import load
 from schemas.serving import readiness
 from schemas.settings import Settings
@@ -69,12 +69,10 @@ class Disconnected(Exception):
 class Hook:
     """The ASGI endpoint under `/webhooks/`: reads, publishes, answers."""
 
-    def __init__(
-        self, settings: Settings, publisher: Publisher, sources: Mapping[str, Source]
-    ) -> None:
+    def __init__(self, settings: Settings, durable: Durable, sources: Mapping[str, Source]) -> None:
         self._settings = settings
         self._sources = sources
-        self._publisher = publisher
+        self._durable = durable
         self._reading: set[asyncio.Timeout] = set()
         self._held = 0
         self._closing = False
@@ -97,7 +95,7 @@ class Hook:
         soon = asyncio.get_running_loop().time() + LAST_BODY_SECONDS
         for timeout in self._reading:
             timeout.reschedule(min(soon, timeout.when() or soon))
-        self._publisher.close(LAST_CALL_SECONDS)
+        self._durable.close(LAST_CALL_SECONDS)
 
     async def _take(self, scope: Scope, receive: Receive) -> None:
         limit = self._settings.max_body
@@ -113,7 +111,7 @@ class Hook:
         body = await self._body(receive)
         now = time.time_ns() // 1_000_000
         webhook = accept(screened, limit, body=body, now=now, id_=os.urandom(16).hex())
-        await self._publisher.publish(webhook)
+        await self._durable.publish(webhook)
 
     async def _body(self, receive: Receive) -> bytes:
         """The whole body, or `Rejected`: too slow, too large, or too many at a time."""
@@ -152,31 +150,33 @@ class Hook:
 
 
 def create_app(settings: Settings) -> Ingest:
-    """The ASGI app; `Problem` if its sources are wrong, or Kafka when the lifespan connects to it.
+    """The ASGI app, or `Problem` if its sources are wrong.
+
+    Its lifespan opens what makes bodies durable, or raises `Problem`.
 
     The end has two steps: `leaving = True` makes it not ready, though it still takes webhooks;
     `hook.close()` answers 503 to what is new.
     """
     sources = load(settings.sources).sources
-    publisher = Publisher(settings)
+    durable = Durable(settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await publisher.start()
+        await durable.start()
         try:
             yield
         finally:
-            await publisher.stop()
+            await durable.stop()
 
     async def live(_: Request) -> Response:
         return Response()
 
     async def ready(_: Request) -> Response:
-        problem = "ingest is shutting down" if app.leaving else publisher.problem
+        problem = "ingest is shutting down" if app.leaving else durable.problem
         return readiness([problem] if problem else [])
 
     routes = [Route("/health/live", live), Route("/health/ready", ready)]
-    app = Ingest(Hook(settings, publisher, sources), routes=routes, lifespan=lifespan)
+    app = Ingest(Hook(settings, durable, sources), routes=routes, lifespan=lifespan)
     return app
 
 

@@ -26,7 +26,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from ingest.accept import Cause, Rejected
-from ingest.lanes import Batch, Lane, Waiting
+from ingest.lanes import STALE_SECONDS, Batch, Lane, Waiting
 from schemas.problem import Problem, cut_differently, missing, unreachable
 from schemas.settings import Settings
 from schemas.topics import PROVIDERS
@@ -36,7 +36,7 @@ from schemas.webhook import RawWebhook
 BATCH_BYTES = 512 * 1024
 
 # Overdue requests are looked for, and Kafka is asked whether it is there, so often.
-SWEEP_SECONDS = 0.1
+SWEEP_SECONDS = 0.05
 WATCH_SECONDS = 1.0
 
 # Longest wait for Kafka's word that it is there, and for its farewell. A single request has less,
@@ -44,6 +44,8 @@ WATCH_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 _REQUEST_MS = 800
 _CLOSE_SECONDS = 1.0
+# A request that fails makes aiokafka wait 0.1 s, to put its batches back for another try.
+_LAST_TRY_SECONDS = 0.3
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +67,9 @@ class Publisher:
         self._bytes = 0
         self._flush_due = False
         self._last_call: float | None = None
+        self._producer: AIOKafkaProducer | None = None
+        self._heard_at = 0.0
+        self._silent = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -72,13 +77,31 @@ class Publisher:
         """Why webhooks cannot be published now, in one sentence; None while they can."""
         return self._watch.problem
 
-    async def start(self) -> None:
-        """Connect, or raise `Problem`: no answer, or a raw topic missing or of the wrong shape."""
+    @property
+    def away(self) -> bool:
+        """Whether Kafka acknowledges nothing: from a while in vain until the next success."""
+        return self._silent or self._producer is None
+
+    @property
+    def in_flight(self) -> int:
+        """Webhooks on their way to Kafka, also those whose senders have been answered."""
+        return self._requests
+
+    @property
+    def in_flight_bytes(self) -> int:
+        return self._bytes
+
+    async def start(self, *, patient: bool = False) -> None:
+        """Connect, or raise `Problem`: no answer, or a raw topic missing or of the wrong shape.
+
+        If `patient`, Kafka need not answer yet: it is tried until it does.
+        """
         _quieten()
         self._loop = asyncio.get_running_loop()
         try:
-            await self._watch.start()
-            self._producer = await self._connect()
+            await self._watch.start(patient=patient)
+            if not self._watch.silent:
+                self._producer = await self._connect()
         except BaseException:
             await self._watch.stop()
             raise
@@ -108,21 +131,24 @@ class Publisher:
         settings = self._settings
         if self._last_call is not None:
             raise Rejected("shutting-down")
+        if self._producer is None:
+            raise Rejected("not-durable")
         if self._requests >= settings.max_in_flight or (
             self._bytes + len(webhook.body) > settings.max_in_flight_bytes
         ):
             raise Rejected("overloaded")
         deadline = self._loop.time() + settings.publish_deadline
         waiting = Waiting(webhook, deadline, self._loop.create_future())
-        self._enqueue(self._lanes[webhook.provider], waiting)
+        self._enqueue(self._producer, self._lanes[webhook.provider], waiting)
         self._requests += 1
         self._bytes += len(webhook.body)
         self._flush_soon()
         return waiting.answer
 
-    def _enqueue(self, lane: Lane, waiting: Waiting) -> None:
+    @staticmethod
+    def _enqueue(producer: AIOKafkaProducer, lane: Lane, waiting: Waiting) -> None:
         if not lane.queue or not lane.queue[-1].append(waiting):
-            lane.queue.append(Batch(self._producer.create_batch()))
+            lane.queue.append(Batch(producer.create_batch()))
             lane.queue[-1].append(waiting)
 
     def _flush_soon(self) -> None:
@@ -133,25 +159,30 @@ class Publisher:
 
     def _flush(self) -> None:
         self._flush_due = False
+        producer = self._producer
+        if producer is None:
+            return
         now = self._loop.time()
         for lane in self._lanes.values():
             while lane.queue and lane.has_slot(now):
-                led = self._producer.client.cluster.available_partitions_for_topic(lane.topic)
+                led = producer.client.cluster.available_partitions_for_topic(lane.topic)
                 partition = lane.next_partition(led or set())
                 if partition is None:
                     break
                 batch = lane.sent[partition] = lane.queue.popleft()
                 batch.sent_at = now
-                batch.task = asyncio.create_task(self._send(lane, partition, batch))
+                batch.task = asyncio.create_task(self._send(producer, lane, partition, batch))
                 batch.task.add_done_callback(partial(self._sent, lane, partition))
 
-    async def _send(self, lane: Lane, partition: int, batch: Batch) -> Cause | None:
+    async def _send(
+        self, producer: AIOKafkaProducer, lane: Lane, partition: int, batch: Batch
+    ) -> Cause | None:
         """None once Kafka has the batch, or why it must be refused."""
         try:
-            sent = await self._producer.send_batch(batch.builder, lane.topic, partition=partition)
+            sent = await producer.send_batch(batch.builder, lane.topic, partition=partition)
             await sent
         except MessageSizeTooLargeError:
-            self._split(lane, batch)
+            self._split(producer, lane, batch)
         except KafkaError as error:
             _log.warning("%s: a batch is not acknowledged: %s", lane.topic, type(error).__name__)
         else:
@@ -167,10 +198,26 @@ class Publisher:
                 cause = task.result()
             else:
                 _log.error("%s: a batch could not be sent", lane.topic, exc_info=error)
+        if cause is None:
+            self._heard()
         self._settle(lane.sent.pop(partition), cause)
         self._flush_soon()
 
-    def _split(self, lane: Lane, batch: Batch) -> None:
+    def _heard(self) -> None:
+        """Kafka has acknowledged something."""
+        self._heard_at = self._loop.time()
+        if self._silent:
+            self._silent = False
+            _log.warning("Kafka acknowledges again")
+
+    def _listen(self, now: float) -> None:
+        """Notice that Kafka acknowledges nothing, though something has been on its way."""
+        sent = [batch.sent_at for lane in self._lanes.values() for batch in lane.sent.values()]
+        if sent and not self._silent and now - max(self._heard_at, min(sent)) > STALE_SECONDS:
+            self._silent = True
+            _log.warning("Kafka has acknowledged nothing for %s s", STALE_SECONDS)
+
+    def _split(self, producer: AIOKafkaProducer, lane: Lane, batch: Batch) -> None:
         """The broker takes less at a time than it should: halve the batch, to spare the others.
 
         A record too large by itself stays in its batch, and is refused with it.
@@ -183,7 +230,7 @@ class Publisher:
         middle = len(batch.waiting) // 2
         if middle:
             for half in (batch.waiting[middle:], batch.waiting[:middle]):
-                smaller = Batch(self._producer.create_batch())
+                smaller = Batch(producer.create_batch())
                 for waiting in half:
                     smaller.append(waiting)
                 lane.queue.appendleft(smaller)
@@ -205,6 +252,7 @@ class Publisher:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self._loop.time()
             over = self._last_call is not None and now >= self._last_call
+            self._listen(now)
             for lane in self._lanes.values():
                 for batch in (*lane.sent.values(), *lane.queue):
                     for waiting in batch.waiting:
@@ -217,20 +265,23 @@ class Publisher:
             self._flush_soon()
 
     async def _mend(self) -> None:
-        """Replace a producer whose sender has died: aiokafka would fail all batches for ever."""
+        """Connect if we are not; replace a producer whose sender died: it would fail for ever."""
         while True:
+            if self._producer is None:
+                with suppress(Problem):
+                    self._producer = await self._connect()
+            if self._producer is None:
+                await asyncio.sleep(WATCH_SECONDS)
+                continue
             await asyncio.wait([self._producer._sender.sender_task])  # noqa: SLF001 (no public sign)
             _log.error("the Kafka producer died; starting another one")
             await self._give_up()
-            while True:
-                with suppress(Problem):
-                    self._producer = await self._connect()
-                    break
-                await asyncio.sleep(1)
 
     async def _give_up(self) -> None:
         """Disconnect, and end the batches on their way: whether they arrive stays unknown."""
-        await _disconnect(self._producer)
+        producer, self._producer = self._producer, None
+        if producer:
+            await _disconnect(producer)
         batches = [batch for lane in self._lanes.values() for batch in lane.sent.values()]
         tasks = [batch.task for batch in batches if batch.task]
         if tasks:
@@ -273,22 +324,20 @@ class _Watch:
         self._node: Any = None
         self._task: asyncio.Task[None] | None = None
         self.problem: str | None = "Kafka was not asked yet"
+        self.silent = True
 
-    async def start(self) -> None:
-        """Connect and look once, or raise `Problem`; then keep looking."""
+    async def start(self, *, patient: bool) -> None:
+        """Look once, or raise `Problem`; then keep looking. If `patient`, silence is no problem."""
         try:
             self._client = AIOKafkaClient(
                 **self._settings.kafka_options(), request_timeout_ms=_REQUEST_MS
             )
-            await self._client.bootstrap()
-        except KafkaError as error:
-            raise unreachable(self._settings.kafka) from error
+            self.problem = await self._look()
         except ValueError as error:
             raise Problem(
                 f"Kafka cannot be reached as BLUETICK_KAFKA and others say: {error}"
             ) from error
-        self.problem = await self._look()
-        if self.problem:
+        if self.problem and not (patient and self.silent):
             raise Problem(self.problem)
         self._task = asyncio.create_task(self._keep_looking())
 
@@ -306,6 +355,10 @@ class _Watch:
 
     async def _look(self) -> str | None:
         """What is wrong, in one sentence, within about a second for each broker that hangs."""
+        self.silent = False
+        if not self._client.cluster.brokers():
+            with suppress(KafkaError):
+                await self._client.bootstrap()
         brokers = [broker.nodeId for broker in self._client.cluster.brokers()]
         # The one that answered last is asked first, so that a dead one beside it does not matter.
         for node in sorted(brokers, key=lambda node: node != self._node):
@@ -314,6 +367,7 @@ class _Watch:
                     problem = await self._ask(node)
                 self._node = node
                 return problem
+        self.silent = True
         return str(unreachable(self._settings.kafka))
 
     async def _ask(self, node: Any) -> str | None:
@@ -338,15 +392,27 @@ class _Watch:
 
 async def _disconnect(producer: AIOKafkaProducer) -> None:
     """Stop a producer, also one that died or that Kafka does not answer, in about a second."""
+    sender = producer._sender.sender_task  # noqa: SLF001
+    accumulator = producer._message_accumulator  # noqa: SLF001
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await producer.stop()
     except (TimeoutError, KafkaError):
         # aiokafka waits for what is on its way, and stop() cannot be repeated: by hand, then.
-        producer._sender.sender_task.cancel()  # noqa: SLF001
+        sender.cancel()
         await producer.client.close()
+        await asyncio.wait([sender], timeout=_LAST_TRY_SECONDS)
+        # It may also wait for metadata that nobody asks for any more.
+        asked = producer.client._md_update_fut  # noqa: SLF001
+        if asked and not asked.done():
+            asked.set_result(False)
+        await asyncio.wait([sender], timeout=_LAST_TRY_SECONDS)
     finally:
-        producer._message_accumulator.fail_all(KafkaConnectionError())  # noqa: SLF001
+        # A batch that waits for another try is not among the pending, where aiokafka will look for
+        # it once it has failed.
+        for batches in accumulator._batches.values():  # noqa: SLF001
+            accumulator._pending_batches.update(batches)  # noqa: SLF001
+        accumulator.fail_all(KafkaConnectionError())
 
 
 def _quieten() -> None:

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         10.0, gt=0, description="seconds a head, and then its body, may take to arrive"
     )
     publish_deadline: float = Field(
-        4.0, gt=0, description="seconds Kafka may take to answer, until 503"
+        1.5, gt=0, description="seconds Kafka may take to answer, until the spool, or 503"
     )
     max_in_flight: int = Field(2000, ge=1, description="requests waiting for Kafka before 503")
     max_in_flight_bytes: int = Field(
@@ -73,6 +73,15 @@ class Settings(BaseSettings):
         ge=0,
         le=60,
         description="seconds ingest goes on taking webhooks, unready, when told to stop",
+    )
+    spool: Path | None = Field(
+        None, description="directory for bodies while Kafka is away; without it: 503 meanwhile"
+    )
+    spool_max_bytes: int = Field(
+        1024 * 1024 * 1024, ge=MAX_BODY, description="bytes a process may spool before 503"
+    )
+    spool_max_age: float = Field(
+        259_200.0, gt=0, description="seconds the oldest spooled body may wait before 503"
     )
 
     data: Path = Field(Path("data"), description="where the tracker keeps its store")

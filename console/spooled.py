@@ -1,0 +1,225 @@
+"""`bluetick spool`: what the spool holds, sent to Kafka by hand, or copied out."""
+
+import asyncio
+import base64
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from sqlite3 import Error
+from typing import BinaryIO
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from console.up import until_told
+from ingest import places
+from ingest.drain import PAUSE_SECONDS, Drain
+from ingest.durable import open_spool
+from ingest.held import Held
+from ingest.publisher import Publisher
+from ingest.spool import Spool, Unusable
+from ingest.spoolfile import FILE, MARKER, Row, look, readable
+from schemas.problem import Problem
+from schemas.settings import Settings
+
+_INTERRUPTED = 130
+_TRIES = 5
+_CLOSE_SECONDS = 2.0
+_PRIVATE = 0o600
+_JSONL = ".jsonl"
+
+
+def status(settings: Settings) -> int:
+    """Print what each place holds; 1 if something in one of them cannot be read."""
+    spool = _directory(settings)
+    table = Table("place", "in use", "provider", "bodies", "bytes", "oldest", box=None)
+    trouble = False
+    for place in places.known(spool):
+        used = "yes" if places.in_use(place) else "no"
+        held = _held(place)
+        trouble |= held is None
+        for provider, one in (held or {}).items():
+            age = "-" if one.oldest is None else _age(time.time() - one.oldest / 1000)
+            table.add_row(place.name, used, provider, f"{one.bodies:,}", f"{one.bytes:,}", age)
+        if not held:
+            table.add_row(place.name, used, "-", "0" if held == {} else "cannot be read", "", "")
+        for file in _aside(place):
+            size = file.stat().st_size
+            table.add_row(place.name, "", f"damaged: {file.name}", "", f"{size:,}", "")
+    console = Console(highlight=False)
+    console.print(f"spool {spool}", soft_wrap=True)
+    console.print(table, soft_wrap=True)
+    return 1 if trouble else 0
+
+
+def drain(settings: Settings) -> int:
+    """Send to Kafka what no running ingest holds; the code is 0 once all of it is there."""
+    directory = _directory(settings)
+    return until_told(_drain(settings, directory), told=_INTERRUPTED)
+
+
+def export(settings: Settings, to: Path) -> int:
+    """Copy every body that can be read, damaged files included; nothing is removed."""
+    files = [
+        file
+        for place in places.known(_directory(settings))
+        for file in (place / FILE, *_aside(place))
+        if file.exists()
+    ]
+    rows = _each_once(row for file in files for row in readable(file))
+    try:
+        count = _to_lines(rows, to) if to.suffix == _JSONL else _to_files(rows, to)
+    except FileExistsError:
+        raise Problem(f"{to} is there already; name a file or directory that is not") from None
+    except OSError as error:
+        raise Problem(f"{to} cannot be written: {error.strerror}; name another place") from None
+    Console(highlight=False).print(f"{count} bodies exported to {to}, each verified by its sha256")
+    return 0
+
+
+def _each_once(rows: Iterable[Row]) -> Iterator[Row]:
+    """What was taken over from a damaged file is in the new one too, for a while."""
+    seen = set()
+    for row in rows:
+        if row.webhook.id not in seen:
+            seen.add(row.webhook.id)
+            yield row
+
+
+def _directory(settings: Settings) -> Path:
+    if settings.spool is None:
+        raise Problem("there is no spool: name its directory with BLUETICK_SPOOL")
+    if not settings.spool.is_dir():
+        raise Problem(f"there is no spool in {settings.spool} (BLUETICK_SPOOL): no such directory")
+    return settings.spool
+
+
+def _held(place: Path) -> dict[str, Held] | None:
+    """What a place holds by provider; None if that cannot be read."""
+    file = place / FILE
+    if not file.exists() and not (place / MARKER).exists():
+        return {}
+    try:
+        return look(file)
+    except Error:
+        return None
+
+
+def _aside(place: Path) -> list[Path]:
+    """Files that were set aside, without their journals."""
+    found = [*place.glob(f"{FILE}.damaged-*"), *place.glob(f"{FILE}.salvaged-*")]
+    return sorted(file for file in found if not file.name.endswith("-journal"))
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+async def _drain(settings: Settings, directory: Path) -> int:
+    publisher = Publisher(settings)
+    await publisher.start()
+    console = Console(stderr=True, highlight=False)
+    sent = 0
+    try:
+        for place in places.left_behind(directory):
+            spool = await open_spool(settings, place)
+            try:
+                sent += await _send(publisher, spool, console)
+            finally:
+                await spool.close(_CLOSE_SECONDS)
+                if spool.held.bodies:
+                    console.print(f"{spool.held.bodies} bodies stay in {place.directory}")
+    finally:
+        publisher.close(0)
+        await publisher.stop()
+    in_use = [place.name for place in places.known(directory) if places.in_use(place)]
+    console.print(f"{sent} bodies sent")
+    if in_use:
+        console.print(f"in use, and drained by their ingest: {', '.join(in_use)}")
+    return 0
+
+
+async def _send(publisher: Publisher, spool: Spool, console: Console) -> int:
+    """Send all that one place holds; returns how many bodies that was."""
+    moving = Drain(publisher, spool)
+    sent = in_vain = 0
+    with Progress(
+        TextColumn(str(spool.directory)), BarColumn(), MofNCompleteColumn(), console=console
+    ) as bar:
+        task = bar.add_task("", total=spool.held.bodies)
+        while spool.held.bodies:
+            try:
+                forward = await moving.forward()
+            except Unusable as error:
+                raise Problem(str(error)) from error
+            sent += forward
+            bar.update(task, completed=sent, total=sent + spool.held.bodies)
+            in_vain = 0 if forward else in_vain + 1
+            if in_vain == _TRIES:
+                why = publisher.problem or "Kafka does not acknowledge them; look at its log"
+                raise Problem(f"{spool.held.bodies} bodies stay in the spool: {why}")
+            if not forward:
+                await asyncio.sleep(PAUSE_SECONDS)
+    return sent
+
+
+def _to_lines(rows: Iterator[Row], to: Path) -> int:
+    """A JSON line for each webhook, its body in base64."""
+    sums = []
+    with _new(to) as output:
+        for row in rows:
+            told = _described(row) | {"body": base64.b64encode(row.webhook.body).decode()}
+            sums.append(told["sha256"])
+            output.write(msgspec.json.encode(told) + b"\n")
+    with to.open("rb") as written:
+        for line, expected in zip(written, sums, strict=True):
+            _verify(base64.b64decode(msgspec.json.decode(line)["body"]), expected, to)
+    return len(sums)
+
+
+def _to_files(rows: Iterator[Row], to: Path) -> int:
+    """A file for each body, and a list of them with everything else of each webhook."""
+    to.mkdir(mode=0o700, parents=True)
+    count = 0
+    with _new(to / f"webhooks{_JSONL}") as output:
+        for count, row in enumerate(rows, start=1):
+            told = _described(row)
+            file = to / f"{count:08}-{row.webhook.id}.body"
+            with _new(file) as body:
+                body.write(row.webhook.body)
+            _verify(file.read_bytes(), told["sha256"], file)
+            output.write(msgspec.json.encode(told | {"file": file.name}) + b"\n")
+    return count
+
+
+def _described(row: Row) -> dict[str, object]:
+    """Everything of a webhook but its body, and the body's sum."""
+    webhook = row.webhook
+    return {
+        "id": webhook.id,
+        "source": webhook.source,
+        "provider": webhook.provider,
+        "received_at": webhook.received_at,
+        "method": webhook.method,
+        "path": webhook.path,
+        "content_type": webhook.content_type,
+        "headers": dict(webhook.headers),
+        "sha256": hashlib.sha256(webhook.body).hexdigest(),
+    }
+
+
+def _new(file: Path) -> BinaryIO:
+    """A new file that only we may read: it holds personal data."""
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "wb")
+
+
+def _verify(body: bytes, expected: object, file: Path) -> None:
+    if hashlib.sha256(body).hexdigest() != expected:
+        raise Problem(f"{file} does not hold what was written to it; look at its disk")

@@ -1,0 +1,202 @@
+"""Where a webhook is durable: on Kafka, else in the spool; and how the spool gets to Kafka.
+
+Kafka is tried first. What it does not acknowledge in time goes to the spool, and while it
+acknowledges nothing at all, bodies go to the spool at once: then only the drain tries it, with one
+body. A body that was spooled may have reached Kafka all the same: it is there twice then, with the
+same `ce_id`, and the tracker drops the repetition.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from ingest import places
+from ingest.accept import Rejected
+from ingest.drain import PAUSE_SECONDS, Drain
+from ingest.held import Bounds, Held
+from ingest.places import Place
+from ingest.publisher import Publisher
+from ingest.spool import Spool, Unusable
+from schemas.problem import Problem
+from schemas.settings import Settings
+from schemas.webhook import RawWebhook
+
+Where = Literal["kafka", "spool"]
+
+# What the spool may take after Kafka had its time: together they answer within 2 s.
+SPOOL_SECONDS = 0.4
+
+# Places that the dead left are looked for so often.
+ADOPT_SECONDS = 5.0
+
+# At the end: for the window that the drain has under way, and for what the disk still has to write.
+_LAST_WINDOW_SECONDS = 0.5
+_LAST_WRITE_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Durable:
+    """Makes webhooks durable. `start` and `stop` once, on the event loop that also publishes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seconds = settings.publish_deadline + SPOOL_SECONDS
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = asyncio.Event()
+        self.publisher = Publisher(settings)
+        self.spool: Spool | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why webhooks cannot be made durable now, in a sentence; None while they can."""
+        kafka = self.publisher.problem
+        if kafka is None or self.spool is None:
+            return kafka
+        spool = self.spool.problem(self._settings.max_body)
+        return spool and f"{kafka}; {spool}"
+
+    @property
+    def held(self) -> Held:
+        """What the spool holds, in this process's place; nothing without a spool."""
+        return self.spool.held if self.spool else Held()
+
+    async def start(self) -> None:
+        """Open the spool and connect, or raise `Problem`; with a spool Kafka may be away."""
+        if self._settings.spool is None:
+            await self.publisher.start()
+            return
+        self.spool = await open_spool(self._settings, _take(self._settings.spool))
+        try:
+            await self.publisher.start(patient=True)
+        except BaseException:
+            await self.spool.close(_LAST_WRITE_SECONDS)
+            raise
+        self._tasks = [
+            asyncio.create_task(self._drain(self.spool)),
+            asyncio.create_task(self._adopt(self._settings.spool)),
+        ]
+
+    def close(self, seconds: float) -> None:
+        """Take nothing more from now on; what waits for Kafka has at most so many seconds left."""
+        self._closing.set()
+        self.publisher.close(seconds)
+
+    async def stop(self) -> None:
+        """Leave Kafka, then the spool; bounded to a few seconds."""
+        self._closing.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_LAST_WINDOW_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self.publisher.stop()
+        if self.spool:
+            await self.spool.close(_LAST_WRITE_SECONDS)
+
+    async def publish(self, webhook: RawWebhook) -> Where:
+        """Say where the webhook is durable now, or raise `Rejected`."""
+        spool = self.spool
+        if spool is None:
+            await self.publisher.publish(webhook)
+            return "kafka"
+        if self._closing.is_set():
+            raise Rejected("shutting-down")
+        until = asyncio.get_running_loop().time() + self._seconds
+        if not (self.publisher.away and spool.problem(len(webhook.body)) is None):
+            try:
+                await self.publisher.publish(webhook)
+            except Rejected as rejected:
+                if rejected.cause != "not-durable":
+                    raise
+            else:
+                return "kafka"
+        try:
+            async with asyncio.timeout_at(until):
+                await spool.put(webhook)
+        except TimeoutError:
+            raise Rejected("not-durable") from None
+        return "spool"
+
+    async def _drain(self, spool: Spool) -> None:
+        """Send what is in our place whenever there is something."""
+        while not self._closing.is_set():
+            await self._unless_closing(spool.filled())
+            if spool.held.bodies and await self._emptied(spool):
+                _log.info("the spool is empty again")
+
+    async def _adopt(self, directory: Path) -> None:
+        """Send what the dead left in their places, as long as Kafka takes it."""
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ADOPT_SECONDS):
+                    await self._closing.wait()
+            if self.publisher.away or self._closing.is_set():
+                continue
+            with suppress(OSError):  # the spool's own trouble is told where bodies are written
+                for place in places.left_behind(directory):
+                    await self._empty_place(place)
+
+    async def _empty_place(self, place: Place) -> None:
+        _log.warning("%s was left behind with bodies in it; they go to Kafka", place.directory)
+        try:
+            left = await open_spool(self._settings, place)
+        except Problem as problem:
+            _log.error("%s", problem)
+            return
+        try:
+            await self._emptied(left)
+        finally:
+            await left.close(_LAST_WRITE_SECONDS)
+
+    async def _emptied(self, spool: Spool) -> bool:
+        """Send all that a spool holds; False if we are to stop before."""
+        drain = Drain(self.publisher, spool)
+        while spool.held.bodies and not self._closing.is_set():
+            forward = 0
+            with suppress(Unusable):
+                forward = await drain.forward()
+            if not forward:
+                await self._unless_closing(asyncio.sleep(PAUSE_SECONDS))
+        return not spool.held.bodies
+
+    async def _unless_closing(self, wait: Awaitable[object]) -> None:
+        """Wait for something, but no longer than until we are to stop."""
+        waits = [asyncio.ensure_future(wait), asyncio.ensure_future(self._closing.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+
+
+async def open_spool(settings: Settings, place: Place) -> Spool:
+    """Open the spool in a place, which goes with it; raises `Problem`."""
+    spool = Spool(
+        place,
+        Bounds(settings.spool_max_bytes, settings.spool_max_age),
+        max_waiting=settings.max_in_flight,
+        max_waiting_bytes=settings.max_in_flight_bytes,
+    )
+    try:
+        await spool.start()
+    except Unusable as error:
+        await spool.close(_LAST_WRITE_SECONDS)
+        raise Problem(str(error)) from error
+    except BaseException:
+        await spool.close(_LAST_WRITE_SECONDS)
+        raise
+    return spool
+
+
+def _take(directory: Path) -> Place:
+    try:
+        return places.take(directory)
+    except OSError as error:
+        raise Problem(
+            f"the spool {directory} (BLUETICK_SPOOL) cannot be used: {error.strerror}; make the "
+            "directory writable, or name another one"
+        ) from error

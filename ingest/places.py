@@ -1,0 +1,85 @@
+"""Places: the numbered directories of a spool, each for one process at a time.
+
+The lock of a place is the kernel's, so a process that dies leaves it free at once, with what it
+held: another process takes the place over, and drains it.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from ingest.spoolfile import FILE, MARKER, sync
+
+DAMAGED = f"{FILE}.damaged-"
+_LOCK = "lock"
+
+
+class Place:
+    """A place of a spool that is ours until it is released."""
+
+    def __init__(self, directory: Path, lock: int) -> None:
+        self.directory = directory
+        self._lock = lock
+
+    def release(self) -> None:
+        os.close(self._lock)
+
+
+def take(spool: Path) -> Place:
+    """Take the first place that is free, made if need be; raises `OSError`."""
+    for number in count():
+        directory = spool / str(number)
+        _make(directory)
+        if place := _locked(directory):
+            return place
+    raise AssertionError  # numbers do not end
+
+
+def left_behind(spool: Path) -> Iterator[Place]:
+    """Take the places, one after the other, that nobody has and that hold something."""
+    for directory in known(spool):
+        if holds(directory) and (place := _locked(directory)):
+            yield place
+
+
+def known(spool: Path) -> list[Path]:
+    """All places there are, by number."""
+    found = [path for path in spool.iterdir() if path.name.isdigit() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def holds(directory: Path) -> bool:
+    """Whether there are bodies in a place that should go to Kafka."""
+    return (directory / MARKER).exists() or any(directory.glob(f"{DAMAGED}*"))
+
+
+def in_use(directory: Path) -> bool:
+    """Whether some process has this place now."""
+    place = _locked(directory)
+    if place:
+        place.release()
+    return place is None
+
+
+def _locked(directory: Path) -> Place | None:
+    lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except BaseException:
+        os.close(lock)
+        raise
+    return Place(directory, lock)
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that only we may read, and have its name on the disk."""
+    if directory.is_dir():
+        return
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sync(directory.parent)
+    sync(directory.parent.parent)

@@ -1,0 +1,319 @@
+"""One file of the spool: webhooks in SQLite, on the disk before a commit returns.
+
+It has a rollback journal and no WAL: SQLite takes a damaged WAL for a shorter one and drops its
+last commits without a word, while damage to the file itself shows (decision 10).
+"""
+
+import os
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ingest.held import Held
+from schemas.webhook import RawWebhook
+
+FILE = "spool.db"
+
+# Beside the file from before its first body is taken until it is empty again, so that a file that
+# was cut to nothing, or removed, is not taken for one that never held anything.
+MARKER = "holding"
+
+APPLICATION = 0x626C7370  # "blsp", for file(1) and for us
+VERSION = 1
+
+_SCHEMA = """
+BEGIN;
+CREATE TABLE webhooks (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, provider TEXT NOT NULL, received_at INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL, sha256 BLOB NOT NULL);
+CREATE INDEX webhooks_by_age ON webhooks (received_at);
+CREATE TABLE held (provider TEXT PRIMARY KEY, bodies INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE TRIGGER taken AFTER INSERT ON webhooks BEGIN
+    INSERT INTO held VALUES (new.provider, 1, new.bytes) ON CONFLICT (provider)
+        DO UPDATE SET bodies = bodies + 1, bytes = bytes + new.bytes; END;
+CREATE TRIGGER gone AFTER DELETE ON webhooks BEGIN
+    UPDATE held SET bodies = bodies - 1, bytes = bytes - old.bytes WHERE provider = old.provider;
+    END;
+PRAGMA application_id = %d;
+PRAGMA user_version = %d;
+COMMIT;
+"""
+
+_ROWS = "SELECT seq, head, body, sha256 FROM webhooks"
+_AT_A_TIME = 500
+
+# Somebody who looks at the spool holds its lock for a millisecond.
+_BUSY_SECONDS = 0.3
+_PATIENT_SECONDS = 5.0
+_LOOKED_AT = 50
+
+_REMOVE = "DELETE FROM webhooks WHERE seq = ?"
+
+# On a full disk even a removal needs room, for its journal: this file makes way then.
+_ROOM = "room"
+_ROOM_BYTES = 256 * 1024
+
+# An empty file larger than this gives its space back.
+_KEPT_BYTES = 1024 * 1024
+
+# What SQLite says when the disk takes no more, or the file may not be written: what is in the file
+# is as it was. Everything else it says is taken for damage.
+_UNWRITABLE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+}
+_PRIMARY = 0xFF
+
+
+class Damaged(Exception):
+    """The file is not what was written to it; the text says how it shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One webhook of a spool file, its sum checked; `seq` tells the order of arrival."""
+
+    seq: int
+    webhook: RawWebhook
+
+
+class SpoolFile:
+    """The spool file in a directory, made if it is not there; for one thread.
+
+    Raises `Damaged`, or `sqlite3.Error` or `OSError` where the disk does not allow something. A
+    method that raises has changed nothing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / FILE
+        self._marker = directory / MARKER
+        self._room = directory / _ROOM
+        begun = self.path.exists() and self.path.stat().st_size > 0
+        if self._marker.exists() and not begun:
+            raise Damaged("it held bodies and is empty or gone")
+        self._db = _connect(self.path, "rwc")
+        try:
+            # TRUNCATE with FULL syncs the file, and then that the journal is over.
+            self._db.execute("PRAGMA journal_mode = TRUNCATE")
+            self._db.execute("PRAGMA synchronous = FULL")
+            if begun:
+                _check(self._db)
+            else:
+                self._db.executescript(_SCHEMA % (APPLICATION, VERSION))
+                sync(directory)
+            self._holding = self._marker.exists()
+            self._keep_room()
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, webhooks: Iterable[RawWebhook]) -> None:
+        """Keep webhooks, all or none; once this returns they are on the disk."""
+        rows = [_to_row(webhook) for webhook in webhooks]
+        if not self._holding:
+            self._marker.touch()
+            sync(self._marker)
+            sync(self._marker.parent)
+            self._holding = True
+        self._commit(
+            "INSERT INTO webhooks (provider, received_at, bytes, head, body, sha256)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+    def remove(self, seqs: Iterable[int]) -> None:
+        """Forget webhooks that are elsewhere now, also on a full disk; one is as good as none."""
+        rows = [(seq,) for seq in seqs]
+        try:
+            self._commit(_REMOVE, rows)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise
+            self._room.unlink(missing_ok=True)
+            for row in rows:
+                self._commit(_REMOVE, [row])
+        if self._holding and not self.held().bodies:
+            self._marker.unlink(missing_ok=True)
+            self._holding = False
+            if self.path.stat().st_size > _KEPT_BYTES:
+                self._db.execute("VACUUM")
+            self._keep_room()
+
+    def read(self, after: int, most: int) -> list[Row]:
+        """The oldest webhooks with a higher `seq`, until they have so many bytes; at least one."""
+        rows, size = [], 0
+        query = f"{_ROWS} WHERE seq > ? ORDER BY seq LIMIT {_AT_A_TIME}"
+        with closing(self._db.execute(query, (after,))) as found:
+            for found_row in found:
+                rows.append(_from_row(found_row))
+                size += len(rows[-1].webhook.body)
+                if size >= most:
+                    break
+        return rows
+
+    def held(self) -> Held:
+        return _held(self._db)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _keep_room(self) -> None:
+        """Reserve what a removal needs of the disk; if it is full already, that is no harm."""
+        with suppress(OSError):
+            if not self._room.exists():
+                self._room.write_bytes(bytes(_ROOM_BYTES))
+
+    def _commit(self, statement: str, rows: list[Any]) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error means that the file is not to be trusted any more."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code == sqlite3.SQLITE_READONLY_DBMOVED:  # the file was removed while in use
+            return True
+        return code != sqlite3.SQLITE_IOERR_WRITE and code & _PRIMARY not in _UNWRITABLE
+    return isinstance(error, Damaged)
+
+
+def readable(path: Path) -> Iterator[Row]:
+    """Yield what can still be read of a damaged file, in order: up to the damage, and past it."""
+    with suppress(sqlite3.Error), closing(_connect(path, seconds=_PATIENT_SECONDS)) as db:
+        last = yield from _up_to_damage(db)
+        for seq in _seqs_from_the_end(db, last):
+            with suppress(Damaged, sqlite3.Error):
+                yield _from_row(db.execute(f"{_ROWS} WHERE seq = ?", (seq,)).fetchone())
+
+
+def look(path: Path) -> dict[str, Held]:
+    """What a file holds by provider; raises `sqlite3.Error` if it cannot be read."""
+    with closing(_connect(path, seconds=_PATIENT_SECONDS)) as db:
+        found = db.execute("SELECT provider, bodies, bytes FROM held WHERE bodies > 0")
+        return {
+            provider: Held(bodies, size, _oldest(db, provider))
+            for provider, bodies, size in found.fetchall()
+        }
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a directory, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path, mode: str = "rw", seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
+    """Open a file as it is; not read-only, since what a crash left half done is undone first."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=seconds,
+        isolation_level=None,
+        check_same_thread=False,  # a rescue that is given up is ended from elsewhere
+    )
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Raise `Damaged` unless the file is ours, whole, and has as many rows as it counted."""
+    [application] = db.execute("PRAGMA application_id").fetchone()
+    [version] = db.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION:
+        raise Damaged("it is not a spool file of Bluetick's")
+    if version != VERSION:
+        raise Damaged(f"it has version {version} of the schema, and this Bluetick knows {VERSION}")
+    [verdict] = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise Damaged(f"SQLite says: {verdict}")
+    [rows] = db.execute("SELECT count(*) FROM webhooks").fetchone()
+    if rows != (counted := _held(db).bodies):
+        raise Damaged(f"it has {rows} bodies and counted {counted}")
+
+
+def _held(db: sqlite3.Connection) -> Held:
+    bodies, size = db.execute("SELECT total(bodies), total(bytes) FROM held").fetchone()
+    [oldest] = db.execute("SELECT min(received_at) FROM webhooks").fetchone()
+    return Held(int(bodies), int(size), oldest)
+
+
+def _oldest(db: sqlite3.Connection, provider: str) -> int | None:
+    """The first that came in of a provider's, which is the oldest but for a clock set back."""
+    query = "SELECT received_at FROM webhooks WHERE provider = ? ORDER BY seq LIMIT 1"
+    row = db.execute(query, (provider,)).fetchone()
+    return row[0] if row else None
+
+
+def _to_row(webhook: RawWebhook) -> tuple[Any, ...]:
+    head = msgspec.json.encode(
+        {
+            "id": webhook.id,
+            "source": webhook.source,
+            "provider": webhook.provider,
+            "received_at": webhook.received_at,
+            "method": webhook.method,
+            "path": webhook.path,
+            "content_type": webhook.content_type,
+            "headers": dict(webhook.headers),
+        }
+    )
+    sum_ = sha256(head + webhook.body).digest()
+    size = size_of(webhook)
+    return webhook.provider, webhook.received_at, size, head, webhook.body, sum_
+
+
+def size_of(webhook: RawWebhook) -> int:
+    """What a webhook counts for: its body, its path and headers, and a row's own."""
+    headers = sum(len(name) + len(value) for name, value in webhook.headers.items())
+    return len(webhook.body) + len(webhook.path) + headers + 256
+
+
+def _from_row(row: tuple[int, bytes, bytes, bytes]) -> Row:
+    seq, head, body, sum_ = row
+    if sha256(head + body).digest() != sum_:
+        raise Damaged(f"body {seq} is not what was written")
+    return Row(seq, RawWebhook(**msgspec.json.decode(head), body=body))
+
+
+def _up_to_damage(db: sqlite3.Connection) -> Generator[Row, None, int]:
+    """Yield rows from the first on; returns the last seq met before SQLite could not go on."""
+    last = 0
+    with suppress(sqlite3.Error):
+        while rows := db.execute(
+            f"{_ROWS} WHERE seq > ? ORDER BY seq LIMIT {_LOOKED_AT}", (last,)
+        ).fetchall():
+            for row in rows:
+                last = row[0]
+                with suppress(Damaged):
+                    yield _from_row(row)
+    return last
+
+
+def _seqs_from_the_end(db: sqlite3.Connection, last: int) -> list[int]:
+    """What comes after `last`, in order, as far as it can be reached from the end."""
+    seqs = []
+    with suppress(sqlite3.Error):
+        for [seq] in db.execute(
+            "SELECT seq FROM webhooks WHERE seq > ? ORDER BY seq DESC", (last,)
+        ):
+            seqs.append(seq)
+    return seqs[::-1]

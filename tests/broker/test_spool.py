@@ -1,0 +1,379 @@
+"""The spool in front of a real Kafka that is frozen, gone, or comes back: no 200 is forgotten."""
+
+import asyncio
+import os
+import re
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from console.client import Broken, Connection, Endpoint
+from deploy import topics
+from deploy.kafka import LocalKafka, free_port
+from ingest import app, durable, places, serve
+from ingest.held import Held
+from ingest.spoolfile import FILE, SpoolFile, look
+from schemas.settings import Settings
+from schemas.webhook import RawWebhook
+from tests.broker.hooks import Ingest, running, settings, stored, until
+from tests.e2e.commands import COMMAND
+
+
+@pytest.fixture(scope="module")
+async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
+    """A broker of this module's own, to be ill-treated."""
+    async with LocalKafka(tmp_path_factory.mktemp("own")) as kafka:
+        yield kafka
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(durable, "ADOPT_SECONDS", 0.1)
+
+
+def _settings(own: LocalKafka, namespace: str, tmp_path: Path, **others: object) -> Settings:
+    quick = {"publish_deadline": 0.7} | others
+    return settings(own.bootstrap, namespace, spool=tmp_path / "spool", **quick)
+
+
+async def _post(ingest: Ingest, body: bytes, path: str = "m") -> int:
+    return (await ingest.client.post(f"/webhooks/whapi/{path}", content=body)).status_code
+
+
+async def _post_all(ingest: Ingest, bodies: list[bytes]) -> set[int]:
+    return set(await asyncio.gather(*(_post(ingest, body) for body in bodies)))
+
+
+def _bodies(number: int) -> list[bytes]:
+    return [secrets.token_bytes(100) for _ in range(number)]
+
+
+async def _settled(ingest: Ingest) -> None:
+    """Wait until bodies go to Kafka, which may still be busy with what was done to it before."""
+
+    async def there() -> bool:
+        await _post(ingest, b"settled", "settled")
+        return bool(await stored(ingest, "settled"))
+
+    await until(there)
+
+
+async def _drained(given: Settings) -> None:
+    async def empty() -> bool:
+        assert given.spool is not None
+        return not any(look(place / FILE) for place in places.known(given.spool))
+
+    await until(empty)
+
+
+async def _same_bodies(ingest: Ingest, bodies: list[bytes]) -> None:
+    """Every body is there, none is there that was not sent, and a repetition has the same id."""
+    ids: dict[bytes, set[bytes]] = {}
+    for record in await stored(ingest, "m"):
+        ids.setdefault(record.value, set()).add(record.headers["ce_id"])
+    assert ids.keys() == set(bodies)
+    assert all(len(same) == 1 for same in ids.values())
+
+
+async def test_a_frozen_broker_means_200_from_the_spool(
+    own: LocalKafka, namespace: str, tmp_path: Path
+) -> None:
+    """Bodies are taken though Kafka stands still, and are on Kafka as they came once it goes on."""
+    bodies = _bodies(60)
+    given = _settings(own, namespace, tmp_path)
+    async with running(given) as ingest:
+        assert await _post_all(ingest, bodies[:20]) == {200}
+        own.pause()
+        try:
+            assert await _post_all(ingest, bodies[20:40]) == {200}
+            before = time.time_ns() // 1_000_000
+            assert await _post_all(ingest, bodies[40:]) == {200}
+            after = time.time_ns() // 1_000_000
+            assert await ingest.ready() == (200, {"ready": True, "problems": []})
+            assert sum(held.bodies for held in _held(given).values()) == 40
+        finally:
+            own.resume()
+        await _drained(given)
+        await _same_bodies(ingest, bodies)
+        late = [record for record in await stored(ingest, "m") if record.value in bodies[40:]]
+        assert all(before <= record.timestamp <= after for record in late), "when it was received"
+        assert await _post(ingest, b"again", "m2") == 200
+        assert [record.value for record in await stored(ingest, "m2")] == [b"again"]
+
+
+def _held(given: Settings) -> dict[str, Held]:
+    assert given.spool is not None
+    [place] = places.known(given.spool)
+    return dict(look(place / FILE))
+
+
+async def test_without_kafka_it_starts_on_the_spool(
+    own: LocalKafka, namespace: str, tmp_path: Path
+) -> None:
+    """Started while Kafka is gone it takes bodies, and they are on Kafka when that is there."""
+    given = _settings(own, namespace, tmp_path)
+    await topics.apply(given)
+    own.kill()
+    bodies = _bodies(20)
+    try:
+        async with running(given, create=False) as ingest:
+            assert await _post_all(ingest, bodies[:10]) == {200}
+        async with running(given, create=False) as ingest:
+            assert await _post_all(ingest, bodies[10:]) == {200}
+            await own.start()
+            await _drained(given)
+            await _same_bodies(ingest, bodies)
+    finally:
+        await _back(own)
+
+
+async def _back(own: LocalKafka) -> None:
+    """Have the broker run for the next test, if this one ended before it started it."""
+    with suppress(RuntimeError):
+        await own.start()
+
+
+async def test_what_the_dead_left_is_taken_over(
+    own: LocalKafka, namespace: str, tmp_path: Path
+) -> None:
+    """Bodies in a place that nobody has any more go to Kafka, whoever comes by."""
+    given = _settings(own, namespace, tmp_path)
+    assert given.spool is not None
+    kept = [places.take(given.spool) for _ in range(3)]
+    bodies = _bodies(3)
+    for place, body in zip(kept, bodies, strict=True):
+        file = SpoolFile(place.directory)
+        file.add([_webhook(body)])
+        file.close()
+    kept[1].release()
+    kept[2].release()
+    async with running(given) as ingest:
+        await until(lambda: _are_there(ingest, bodies[1:]))
+        assert look(kept[0].directory / FILE)["whapi"].bodies == 1, "in use: left alone"
+        kept[0].release()
+        await _drained(given)
+        await _same_bodies(ingest, bodies)
+
+
+async def _are_there(ingest: Ingest, bodies: list[bytes]) -> bool:
+    return {record.value for record in await stored(ingest, "m")} == set(bodies)
+
+
+def _webhook(body: bytes) -> RawWebhook:
+    id_ = secrets.token_hex(16)
+    return RawWebhook(
+        id=id_, source="whapi", provider="whapi", body=body, received_at=1000, path="/m"
+    )
+
+
+async def test_past_its_bounds_the_spool_means_503(
+    own: LocalKafka, namespace: str, tmp_path: Path
+) -> None:
+    """A full spool, or one whose first body is too old, takes nothing; nothing in it is deleted."""
+    given = _settings(own, namespace, tmp_path, spool_max_bytes=1024 * 1024)
+    bodies = [os.urandom(400_000) for _ in range(3)]
+    async with running(given) as ingest:
+        await _settled(ingest)
+        own.pause()
+        try:
+            assert [await _post(ingest, body) for body in bodies] == [200, 200, 503]
+            told = await _unready(ingest)
+            assert "Kafka does not answer" in told
+            assert "the spool is full" in told
+        finally:
+            own.resume()
+        await _drained(given)
+        there = {record.value for record in await stored(ingest, "m")}
+        assert there >= set(bodies[:2])
+
+
+async def _unready(ingest: Ingest) -> str:
+    async def unready() -> bool:
+        return (await ingest.ready())[0] == 503
+
+    await until(unready)
+    return str((await ingest.ready())[1]["problems"])
+
+
+async def test_an_old_spool_takes_nothing_more(
+    own: LocalKafka, namespace: str, tmp_path: Path
+) -> None:
+    """The age of the oldest body is bounded too."""
+    given = _settings(own, namespace, tmp_path, spool_max_age=0.001)
+    async with running(given) as ingest:
+        await _settled(ingest)
+        own.pause()
+        try:
+            assert [await _post(ingest, body) for body in (b"one", b"two")] == [200, 503]
+        finally:
+            own.resume()
+        await _drained(given)
+
+
+async def test_a_damaged_spool_is_set_aside_and_what_is_readable_goes_on(
+    own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file spoiled in use means one 503 at most; a new one takes over, and what is readable."""
+    given = _settings(own, namespace, tmp_path)
+    assert given.spool is not None
+    bodies = [os.urandom(20_000) for _ in range(300)]  # more than SQLite keeps in memory
+    async with running(given) as ingest:
+        await _settled(ingest)
+        own.pause()
+        try:
+            assert await _post_all(ingest, bodies[:200]) == {200}
+            path = given.spool / "0" / FILE
+            _spoil(path, bodies[3])
+        finally:
+            own.resume()
+        await _drained(given)
+        await until(lambda: _are_all_there(ingest, bodies[:3] + bodies[4:200]))
+        assert len(list(path.parent.glob(f"{FILE}.salvaged-*"))) == 1
+        assert re.search(r"is damaged \(body \d+ is not what was written\)", caplog.text)
+        own.pause()
+        try:
+            assert await _post_all(ingest, bodies[200:250]) == {200}
+            os.truncate(path, 0)
+            refused = await _post(ingest, bodies[250])
+            assert refused == 503
+            assert await _post_all(ingest, bodies[251:]) == {200}
+        finally:
+            own.resume()
+        await until(lambda: _are_all_there(ingest, bodies[251:]))
+
+
+def _spoil(path: Path, body: bytes) -> None:
+    """Change a few bytes of a body where it lies in the file."""
+    with path.open("r+b") as file:
+        place = file.read().index(body[:1000])
+        file.seek(place)
+        file.write(b"spoiled")
+
+
+async def _are_all_there(ingest: Ingest, bodies: list[bytes]) -> bool:
+    return {record.value for record in await stored(ingest, "m")} >= set(bodies)
+
+
+async def test_at_the_end_what_waits_for_kafka_goes_to_the_spool(
+    own: LocalKafka,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Bodies that Kafka has not acknowledged when ingest is told to stop are answered 200."""
+    monkeypatch.setattr(app, "LAST_CALL_SECONDS", 0.5)
+    given = _settings(own, namespace, tmp_path, publish_deadline=60.0)
+    body = secrets.token_bytes(100)
+    async with running(given) as ingest:
+        await _settled(ingest)
+        own.pause()
+        try:
+            waiting = asyncio.create_task(_post(ingest, body))
+            await until(lambda: _silent(caplog))
+            ingest.stop.set()
+            assert await waiting == 200
+            await asyncio.wait_for(asyncio.shield(ingest.serving), 10)
+            assert sum(held.bodies for held in _held(given).values()) == 1
+        finally:
+            own.resume()
+    async with running(given, create=False) as ingest:
+        await _drained(given)
+        await _same_bodies(ingest, [body])
+
+
+async def _silent(caplog: pytest.LogCaptureFixture) -> bool:
+    """Whether ingest has noticed that Kafka does not acknowledge what it was sent."""
+    return "Kafka has acknowledged nothing" in caplog.text
+
+
+@dataclass
+class Process:
+    """The real ingest in a process of its own, under load from several connections."""
+
+    port: int
+    process: asyncio.subprocess.Process
+    sent: set[bytes]
+    taken: set[bytes]
+
+    async def load(self) -> None:
+        connection = Connection(Endpoint("127.0.0.1", self.port, tls=False, prefix=""))
+        try:
+            while True:
+                body = secrets.token_bytes(200)
+                self.sent.add(body)
+                answer = await connection.request("POST", "/webhooks/whapi/m", {}, body)
+                if answer.status == 200:
+                    self.taken.add(body)
+        except Broken:
+            connection.close()
+
+    async def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), 15)
+
+
+@asynccontextmanager
+async def _process(given: Settings) -> AsyncIterator[Process]:
+    port = free_port(0)
+    environment = {
+        **os.environ,
+        "BLUETICK_KAFKA": given.kafka,
+        "BLUETICK_NAMESPACE": given.namespace,
+        "BLUETICK_SPOOL": str(given.spool),
+        "BLUETICK_PORT": str(port),
+        "BLUETICK_LOG_LEVEL": "ERROR",
+    }
+    process = await asyncio.create_subprocess_exec(*COMMAND, "ingest", env=environment)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+
+            async def ready() -> bool:
+                try:
+                    return (await client.get("/health/ready")).is_success
+                except httpx.TransportError:
+                    return False
+
+            await until(ready)
+        yield Process(port, process, set(), set())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["kafka up", "kafka away"])
+async def test_every_200_outlives_a_kill(
+    own: LocalKafka, namespace: str, tmp_path: Path, *, away: bool
+) -> None:
+    """SIGKILL under load: what was answered 200 is on Kafka after a restart, nothing else is."""
+    given = _settings(own, namespace, tmp_path)
+    await topics.apply(given)
+    async with _process(given) as first:
+        loads = [asyncio.create_task(first.load()) for _ in range(16)]
+        await until(lambda: _has_taken(first, 200))
+        if away:
+            own.kill()
+            so_far = len(first.taken)
+            await until(lambda: _has_taken(first, so_far + 200))
+        await first.end(signal.SIGKILL)
+        await asyncio.gather(*loads)
+    await _back(own)
+    async with _process(given) as second:
+        await _drained(given)
+        assert await second.end(signal.SIGTERM) == 0
+    async with running(given, create=False) as ingest:
+        there = {record.value for record in await stored(ingest, "m")}
+    assert first.taken <= there <= first.sent
+
+
+async def _has_taken(process: Process, number: int) -> bool:
+    return len(process.taken) >= number

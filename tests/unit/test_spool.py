@@ -1,0 +1,291 @@
+"""The spool's file, places and bounds: what is written is on the disk, and damage is noticed."""
+
+import dataclasses
+import os
+import resource
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest import places
+from ingest.held import Bounds, Held, refusal
+from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, is_damage, look, readable
+from schemas.webhook import RawWebhook
+
+BOUNDS = Bounds(max_bytes=1000, max_age=60)
+
+
+@pytest.mark.parametrize(
+    ("held", "size", "word"),
+    [
+        (Held(), 1000, None),
+        (Held(), 1001, "full"),
+        (Held(1, 900, 99_000), 100, None),
+        (Held(1, 901, 99_000), 100, "BLUETICK_SPOOL_MAX_BYTES"),
+        (Held(1, 1, 40_000), 1, None),
+        (Held(1, 1, 39_999), 1, "BLUETICK_SPOOL_MAX_AGE"),
+    ],
+)
+def test_what_the_spool_takes(held: Held, size: int, word: str | None) -> None:
+    """Up to its bounds and not a byte or a millisecond more; the sentence names the setting."""
+    told = refusal(held, BOUNDS, size=size, now=100_000)
+    assert told is None if word is None else word in str(told)
+
+
+def webhook(number: int, body: bytes = b"{}", provider: str = "whapi") -> RawWebhook:
+    return RawWebhook(
+        id=f"{number:032x}", source=provider, provider=provider, body=body, received_at=number
+    )
+
+
+WEBHOOKS = st.builds(
+    RawWebhook,
+    id=st.text("0123456789abcdef", min_size=32, max_size=32),
+    source=st.text(max_size=20),
+    provider=st.sampled_from(["whapi", "smsmanager"]),
+    body=st.binary(max_size=300),
+    received_at=st.integers(0, 2**50),
+    method=st.sampled_from(["POST", "PUT"]),
+    path=st.binary(max_size=30).map(lambda raw: raw.decode("latin-1")),
+    content_type=st.binary(max_size=30).map(lambda raw: raw.decode("latin-1")),
+    headers=st.dictionaries(
+        st.sampled_from(["x-request-id", "user-agent"]),
+        st.binary(max_size=30).map(lambda raw: raw.decode("latin-1")),
+    ),
+)
+
+
+@given(webhooks=st.lists(WEBHOOKS, max_size=6))
+def test_what_is_read_is_what_was_kept(
+    tmp_path_factory: pytest.TempPathFactory, webhooks: list[RawWebhook]
+) -> None:
+    """Everything of a webhook comes back, in order, from a file that was closed in between."""
+    directory = tmp_path_factory.mktemp("spool")
+    file = SpoolFile(directory)
+    for each in webhooks:
+        file.add([each])
+    file.close()
+    file = SpoolFile(directory)
+    assert [row.webhook for row in file.read(0, 10**6)] == webhooks
+    assert file.held().bodies == len(webhooks)
+    assert file.held().oldest == min((each.received_at for each in webhooks), default=None)
+    file.close()
+
+
+def test_a_window_is_at_least_one_body_and_not_many_more_bytes(tmp_path: Path) -> None:
+    """A window ends with the body that reaches its size; the next begins after it."""
+    file = SpoolFile(tmp_path)
+    file.add(webhook(number, b"x" * 100) for number in range(5))
+    assert [row.webhook.received_at for row in file.read(0, 1)] == [0]
+    first = file.read(0, 250)
+    assert [row.webhook.received_at for row in first] == [0, 1, 2]
+    assert [row.webhook.received_at for row in file.read(first[-1].seq, 250)] == [3, 4]
+    file.close()
+
+
+def test_what_is_removed_is_gone_and_the_rest_is_not(tmp_path: Path) -> None:
+    """Removed bodies count no more, in no provider's row; the marker goes with the last."""
+    file = SpoolFile(tmp_path)
+    file.add([webhook(1), webhook(2, provider="smsmanager"), webhook(3)])
+    rows = file.read(0, 10**6)
+    file.remove([rows[0].seq])
+    assert file.held().bodies == 2
+    assert {name: one.bodies for name, one in look(file.path).items()} == {
+        "whapi": 1,
+        "smsmanager": 1,
+    }
+    assert (tmp_path / MARKER).exists()
+    file.remove([row.seq for row in rows])
+    assert (file.held(), look(file.path)) == (Held(), {})
+    assert not (tmp_path / MARKER).exists()
+    file.close()
+
+
+def test_an_emptied_file_gives_its_space_back(tmp_path: Path) -> None:
+    """After an outage the disk is free again, though the file stays."""
+    file = SpoolFile(tmp_path)
+    file.add(webhook(number, os.urandom(900_000)) for number in range(4))
+    assert file.path.stat().st_size > 3_000_000
+    file.remove(row.seq for row in file.read(0, 10**8))
+    assert file.path.stat().st_size < 100_000
+    file.close()
+    SpoolFile(tmp_path).close()
+
+
+def _cut(path: Path, size: int) -> None:
+    os.truncate(path, size)
+
+
+def _flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+def _say(path: Path, statement: str) -> None:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute(statement)
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lambda path: _cut(path, 0), "empty or gone"),
+        (Path.unlink, "empty or gone"),
+        (lambda path: _cut(path, 8192), ""),
+        (lambda path: _cut(path, 100), ""),
+        (lambda path: path.write_bytes(b"not a database" * 999), ""),
+        (lambda path: _flip(path, 20), ""),
+        (lambda path: _flip(path, 4096 + 3), ""),
+        (lambda path: _say(path, "PRAGMA user_version = 2"), "version 2"),
+        (lambda path: _say(path, "PRAGMA application_id = 1"), "not a spool file"),
+        (lambda path: _say(path, "DROP TABLE held"), ""),
+        (lambda path: _say(path, "UPDATE held SET bodies = 5"), "counted 5"),
+    ],
+)
+def test_damage_is_noticed_at_the_start(
+    tmp_path: Path, spoil: Callable[[Path], None], word: str
+) -> None:
+    """Whatever happened to the file, it is not taken for a good or an empty one."""
+    file = SpoolFile(tmp_path)
+    file.add(webhook(number, os.urandom(3000)) for number in range(20))
+    file.close()
+    spoil(file.path)
+    with pytest.raises((Damaged, sqlite3.Error)) as caught:
+        SpoolFile(tmp_path)
+    assert is_damage(caught.value)
+    assert word in str(caught.value)
+
+
+def test_a_file_emptied_in_good_order_is_no_damage(tmp_path: Path) -> None:
+    """A crash between the last removal and that of the marker is not taken for a loss."""
+    file = SpoolFile(tmp_path)
+    file.add([webhook(1)])
+    file.remove([1])
+    file.close()
+    (tmp_path / MARKER).touch()
+    SpoolFile(tmp_path).close()
+
+
+def test_a_body_that_changed_is_noticed_when_read(tmp_path: Path) -> None:
+    """A flipped bit inside a body, which SQLite cannot see, is not handed on; its sum tells."""
+    file = SpoolFile(tmp_path)
+    file.add([webhook(1), webhook(2, b"a body to be found" * 3), webhook(3)])
+    file.close()
+    _flip(file.path, file.path.read_bytes().index(b"a body to be found"))
+    file = SpoolFile(tmp_path)
+    with pytest.raises(Damaged, match="body 2"):
+        file.read(0, 10**6)
+    file.close()
+    assert [row.webhook.received_at for row in readable(file.path)] == [1, 3]
+
+
+def test_what_lies_around_the_damage_is_read(tmp_path: Path) -> None:
+    """With one page gone in the middle, nearly all bodies before and behind it are read."""
+    file = SpoolFile(tmp_path)
+    file.add(webhook(number, os.urandom(500)) for number in range(1000))
+    file.close()
+    content = bytearray(file.path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = os.urandom(4096)
+    file.path.write_bytes(content)
+    found = [row.webhook.received_at for row in readable(file.path)]
+    assert found == sorted(set(found))
+    assert {0, 999} <= set(found)
+    assert 950 < len(found) < 1000
+
+
+def test_a_file_removed_while_in_use_is_noticed(tmp_path: Path) -> None:
+    """What is written to a file without a name would be gone at the end: it counts as damage."""
+    file = SpoolFile(tmp_path)
+    file.add([webhook(1)])
+    file.path.unlink()
+    with pytest.raises(sqlite3.Error) as caught:
+        file.add([webhook(2)])
+    assert is_damage(caught.value)
+    file.close()
+
+
+@contextmanager
+def _small_disk(directory: Path) -> Iterator[None]:
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(directory)], check=False
+    )
+    if made.returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+@contextmanager
+def _small_files(_: Path) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 1024, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("limit", [_small_disk, _small_files])
+def test_a_full_disk_keeps_nothing_by_halves(
+    tmp_path: Path, limit: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    """A group that does not fit is refused whole; what was there stays, and can be removed."""
+    with limit(tmp_path), closing(SpoolFile(tmp_path)) as file:
+        groups, error = 0, None
+        while error is None:
+            try:
+                file.add(webhook(groups, os.urandom(10_000)) for _ in range(2))
+                groups += 1
+            except sqlite3.Error as full:
+                error = full
+        assert not is_damage(error)
+        assert file.held().bodies == groups * 2 > 0
+        rows = file.read(0, 10**8)
+        assert len(rows) == groups * 2
+        file.remove(row.seq for row in rows)
+        assert file.held() == Held()
+        file.add([webhook(0)])
+
+
+def test_each_process_has_a_place_of_its_own(tmp_path: Path) -> None:
+    """The first free number is taken; one that is released is taken again."""
+    first, second = places.take(tmp_path), places.take(tmp_path)
+    assert [first.directory.name, second.directory.name] == ["0", "1"]
+    assert places.in_use(first.directory)
+    first.release()
+    assert not places.in_use(first.directory)
+    assert places.take(tmp_path).directory.name == "0"
+    assert places.known(tmp_path) == [tmp_path / "0", tmp_path / "1"]
+
+
+def test_only_places_with_bodies_that_nobody_has_are_left_behind(tmp_path: Path) -> None:
+    """A place in use, and one that is empty, are left alone; a damaged file counts as bodies."""
+    ours, theirs, damaged, empty = (places.take(tmp_path) for _ in range(4))
+    for place in (ours, theirs):
+        SpoolFile(place.directory).add([webhook(1)])
+    (damaged.directory / f"{FILE}.damaged-1").touch()
+    for place in (theirs, damaged, empty):
+        place.release()
+    found = list(places.left_behind(tmp_path))
+    assert [place.directory for place in found] == [theirs.directory, damaged.directory]
+    assert list(places.left_behind(tmp_path)) == []
+
+
+def test_rows_are_what_they_say(tmp_path: Path) -> None:
+    """Not only the body is summed: a changed header is noticed as well."""
+    file = SpoolFile(tmp_path)
+    file.add([dataclasses.replace(webhook(1), path="/mark-to-be-found")])
+    file.close()
+    _flip(file.path, file.path.read_bytes().index(b"mark-to-be-found"))
+    assert list(readable(file.path)) == []
