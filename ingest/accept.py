@@ -106,7 +106,7 @@ def screen(
     string. `headers` have lower-case names. `max_body` is in bytes. `peer` is the address at the
     other end of the connection.
     """
-    name, path = _split(target)
+    name, path = split(target)
     source = sources.get(name)
     if source is None:
         raise Rejected("unknown-source")
@@ -148,8 +148,8 @@ def accept(screened: Screened, max_body: int, *, body: bytes, now: int, id_: str
     )
 
 
-def _split(target: bytes) -> tuple[str, str]:
-    """The source's name, and what follows it, both as sent."""
+def split(target: bytes) -> tuple[str, str]:
+    """The source's name, and what follows it, both as sent; `target` follows `/webhooks/`."""
     text = target.decode("latin-1")
     name = text.partition("?")[0].partition("/")[0]
     return name, text[len(name) :]

@@ -21,8 +21,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from ingest.accept import METHODS, Rejected, Source, accept, screen
-from ingest.durable import Durable
+from ingest import metrics
+from ingest.accept import METHODS, Rejected, Source, accept, screen, split
+from ingest.durable import Durable, Where
 from ingest.sources_file import load
 from schemas.serving import readiness
 from schemas.settings import Settings
@@ -78,14 +79,21 @@ class Hook:
         self._closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one webhook; uvicorn sees no exception of ours but a bug."""
+        """Answer one webhook, and count it; uvicorn sees no exception of ours but a bug."""
+        source = self._known(scope)
+        metrics.came(source)
         try:
-            await self._take(scope, receive)
+            where, seconds = await self._take(scope, receive)
         except Rejected as rejected:
+            metrics.refused(source, rejected.cause)
             await _refuse(rejected, send)
         except Disconnected:
-            return
+            metrics.refused(source, "disconnected")
+        except BaseException:
+            metrics.refused(source, "broken-off")
+            raise
         else:
+            metrics.taken(source, where, seconds)
             await send(_TAKEN)
             await send(_EMPTY)
 
@@ -97,7 +105,17 @@ class Hook:
             timeout.reschedule(min(soon, timeout.when() or soon))
         self._durable.close(LAST_CALL_SECONDS)
 
-    async def _take(self, scope: Scope, receive: Receive) -> None:
+    def sample(self) -> None:
+        """Note for the metrics what is held now."""
+        metrics.sample(self._held + self._durable.publisher.in_flight_bytes, self._durable.held)
+
+    def _known(self, scope: Scope) -> str:
+        """The source as a label; a name that is none of ours never becomes one."""
+        name, _ = split(_target(scope))
+        return name if name in self._sources else metrics.NOBODY
+
+    async def _take(self, scope: Scope, receive: Receive) -> tuple[Where, float]:
+        """Make a webhook durable: where it is then, and how many seconds that took."""
         limit = self._settings.max_body
         screened = screen(
             self._sources,
@@ -111,7 +129,9 @@ class Hook:
         body = await self._body(receive)
         now = time.time_ns() // 1_000_000
         webhook = accept(screened, limit, body=body, now=now, id_=os.urandom(16).hex())
-        await self._durable.publish(webhook)
+        began = time.perf_counter()
+        where = await self._durable.publish(webhook)
+        return where, time.perf_counter() - began
 
     async def _body(self, receive: Receive) -> bytes:
         """The whole body, or `Rejected`: too slow, too large, or too many at a time."""

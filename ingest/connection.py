@@ -11,6 +11,7 @@ from collections.abc import Callable
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from ingest import metrics
 from ingest.connections import Connections
 from ingest.head import END, MAX_HEAD, BadHead, check_start, checked
 
@@ -25,6 +26,9 @@ LINGER_SECONDS = 1.0
 # Chunk sizes, extensions and trailers are no body, and nobody counts them but we: so many bytes of
 # them may come for each byte of the body (one chunk a byte is 5), beside what a head may have.
 _WRAPPING = 8
+
+# Why what is no request yet was refused, as the metrics call it.
+_CAUSES = {408: "too-slow", 414: "too-large", 431: "too-large"}
 
 
 class Exit:
@@ -254,6 +258,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._answering():
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+        else:
+            metrics.unreadable(_CAUSES.get(status, "malformed"))
         if not (self._answering() and self.cycle.response_started):
             self.transport.write(
                 STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"

@@ -1,0 +1,169 @@
+"""The door's metrics, a closed list; what was received is what was accepted, rejected or is held.
+
+At any moment `received = accepted + rejected + in flight`, over all sources. With several workers
+(prometheus_client's multiprocess mode) the numbers are those of all of them together.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from ingest.durable import Where
+from ingest.held import Held
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+registry = CollectorRegistry()
+
+# The variable by which prometheus_client, on import, is told to share its numbers in files.
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+
+NOBODY = "-"
+"""The label of a source that is not known: a stranger's word never becomes a label."""
+
+received = Counter(
+    "bluetick_ingest_received",
+    "requests under /webhooks/, and those that are no HTTP at all",
+    ["source"],
+    registry=registry,
+)
+accepted = Counter(
+    "bluetick_ingest_accepted",
+    "webhooks answered 200, by what made them durable: kafka, or spool",
+    ["source", "durable"],
+    registry=registry,
+)
+rejected = Counter(
+    "bluetick_ingest_rejected",
+    "requests refused, by cause; disconnected: the sender left before its body was complete",
+    ["source", "cause"],
+    registry=registry,
+)
+in_flight = Gauge(
+    "bluetick_ingest_in_flight",
+    "requests being read, or waiting to be durable",
+    registry=registry,
+    multiprocess_mode="livesum",
+)
+publish_seconds = Histogram(
+    "bluetick_ingest_publish_seconds",
+    "from the whole body to its durability",
+    ["durable"],
+    registry=registry,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+publishing_bytes = Gauge(
+    "bluetick_ingest_publishing_bytes",
+    "bodies waiting for Kafka, in bytes",
+    registry=registry,
+    multiprocess_mode="livesum",
+)
+spool_bytes = Gauge(
+    "bluetick_ingest_spool_bytes",
+    "bodies in the spool, not on Kafka yet, in bytes",
+    registry=registry,
+    multiprocess_mode="livesum",
+)
+spool_bodies = Gauge(
+    "bluetick_ingest_spool_bodies",
+    "bodies in the spool, not on Kafka yet",
+    registry=registry,
+    multiprocess_mode="livesum",
+)
+spool_age_seconds = Gauge(
+    "bluetick_ingest_spool_oldest_age_seconds",
+    "age of the oldest body in the spool; 0 if there is none",
+    registry=registry,
+    multiprocess_mode="livemax",
+)
+
+
+def sample(publishing: int, held: Held) -> None:
+    """Take what is looked at now and then: bytes held, and what the spool holds."""
+    publishing_bytes.set(publishing)
+    spool_bytes.set(held.bytes)
+    spool_bodies.set(held.bodies)
+    waited = 0 if held.oldest is None else time.time() - held.oldest / 1000
+    spool_age_seconds.set(max(0.0, waited))
+
+
+def came(source: str) -> None:
+    """Count a request; `refused` or `taken` must follow."""
+    _received(source).inc()
+    in_flight.inc()
+
+
+def refused(source: str, cause: str) -> None:
+    """Count a request as rejected."""
+    in_flight.dec()
+    _rejected(source, cause).inc()
+
+
+def taken(source: str, durable: Where, seconds: float) -> None:
+    """Count a request as accepted, durable so many seconds after its body was whole."""
+    in_flight.dec()
+    _accepted(source, durable).inc()
+    _publish(durable).observe(seconds)
+
+
+def unreadable(cause: str) -> None:
+    """Count what was refused before anybody could ask for its source: it is no request."""
+    _received(NOBODY).inc()
+    _rejected(NOBODY, cause).inc()
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus' text format: of this process, or of all workers together."""
+    if SHARED not in os.environ:
+        return generate_latest(registry)
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return generate_latest(together)
+
+
+@contextmanager
+def shared(directory: Path) -> Iterator[dict[str, str]]:
+    """Let processes started with this addition to their environment count together."""
+    os.environ[SHARED] = str(directory)
+    try:
+        yield {SHARED: str(directory)}
+    finally:
+        del os.environ[SHARED]
+
+
+def forget(pid: int) -> None:
+    """A worker is gone: what it held is held no more. What it counted stays counted."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+# Labels are looked up once: each lookup takes a lock, and there are few.
+@lru_cache(maxsize=1024)
+def _received(source: str) -> Counter:
+    return received.labels(source)
+
+
+@lru_cache(maxsize=1024)
+def _accepted(source: str, durable: str) -> Counter:
+    return accepted.labels(source, durable)
+
+
+@lru_cache(maxsize=1024)
+def _rejected(source: str, cause: str) -> Counter:
+    return rejected.labels(source, cause)
+
+
+@lru_cache(maxsize=8)
+def _publish(durable: str) -> Histogram:
+    return publish_seconds.labels(durable)
