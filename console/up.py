@@ -17,6 +17,7 @@ from console.services import Running, Service, Show, first_to_end, running
 from deploy import topics
 from deploy.jars import VERSION
 from deploy.kafka import LocalKafka, free_port
+from ingest.sources_file import load
 from schemas.problem import Problem
 from schemas.settings import Settings
 
@@ -72,6 +73,7 @@ class Progress:
 
 def up(settings: Settings, kafka_port: int | None, data: Path | None) -> int:
     """Run until Ctrl-C or SIGTERM, and return 0; `Problem` if a service ends by itself."""
+    load(settings.sources)  # a mistake in them is told before anything is started
     port = _KAFKA_PORT if kafka_port is None else kafka_port
     named = settings.data if "data" in settings.model_fields_set else None
     return until_told(_up(settings, port, data or named or _home()), told=0)
@@ -160,9 +162,10 @@ def shown(console: Console) -> Show:
 
 def _tell(console: Console, up_: Line) -> None:
     settings, ingest = up_.settings, up_.url("ingest")
+    sources = "|".join(load(settings.sources).sources)
     console.print(
         f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
-        f"  webhooks   {ingest}/webhooks/<smsmanager|whapi>\n"
+        f"  webhooks   {ingest}/webhooks/<{sources}>\n"
         f"  health     {ingest}/health/ready\n"
         f"  data       {settings.data.parent}\n"
         f"  metrics    {up_.url('normalise')}/metrics  {up_.url('track')}/metrics\n\n"

@@ -30,6 +30,8 @@ NOWHERE = "127.0.0.1:1"
         ("ingest", {"BLUETICK_PROT": "80"}, "there is no setting BLUETICK_PROT"),
         ("ingest", {"BLUETICK_HOST": "0.0.0.0"}, "BLUETICK_SOURCES"),
         ("ingest", {"BLUETICK_SOURCES": ""}, "BLUETICK_SOURCES '' is not valid: it is empty"),
+        ("up", {"BLUETICK_SOURCES": "/nowhere"}, "the sources cannot be read from /nowhere"),
+        ("up --demo", {"BLUETICK_SOURCES": "/nowhere"}, "the demo sends without proof"),
         ("ingest", {"BLUETICK_SOURCES": "/nowhere"}, "the sources cannot be read from /nowhere"),
     ],
 )
