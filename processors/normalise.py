@@ -5,6 +5,7 @@ item is guarded alone: one bad item never takes its neighbours with it.
 """
 
 from processors import body
+from processors.inflate import inflated
 from processors.providers import PROVIDERS
 from processors.providers.base import (
     Coordinates,
@@ -17,7 +18,7 @@ from processors.providers.base import (
 from processors.refusal import Refused
 from schemas.codec import encode
 from schemas.records import Observation, RawOrigin
-from schemas.topics import MAX_OBSERVATION
+from schemas.topics import MAX_BODY, MAX_OBSERVATION
 from schemas.webhook import RawWebhook
 
 # Written out by us, an item grows less than fourfold (9e15 becomes 9000000000000000.0) plus our
@@ -38,13 +39,13 @@ def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
         try:
             outcomes = part.read(item)
         except Exception as error:  # noqa: BLE001 - likewise, for this item only
-            result.dead_letters.append(_dead_letter(error, part.json, part.pointer))
+            result.dead_letters.append(_dead_letter(error, _keepable(part, webhook), part.pointer))
             continue
         for outcome in outcomes:
             if isinstance(outcome, Ignored):
                 result.ignored[outcome.event] += 1
             else:
-                _keep(outcome, part, result)
+                _keep(outcome, part, webhook, result)
     return result
 
 
@@ -52,20 +53,26 @@ def _split(webhook: RawWebhook) -> list[Part]:
     split = PROVIDERS.get(webhook.provider)
     if split is None:
         raise Refused("unknown_provider", "there is no such provider; see docs/adding-a-provider")
-    parts = split(webhook, body.checked(webhook.body))
+    text = inflated(webhook.body, webhook.headers.get("content-encoding", ""))
+    parts = split(webhook, body.checked(text))
     body.refuse_count(len(parts))
     return parts
 
 
-def _keep(observation: Observation, part: Part, result: Normalised) -> None:
+def _keep(observation: Observation, part: Part, webhook: RawWebhook, result: Normalised) -> None:
     """Add an observation, or a dead letter if it would not fit its topic."""
     if len(part.json) > _SURELY_FITS and (size := len(encode(observation))) > MAX_OBSERVATION:
         refusal = Refused(
             "too_large", f"the observation would be {size} bytes; {MAX_OBSERVATION} is the limit"
         )
-        result.dead_letters.append(_dead_letter(refusal, part.json, part.pointer))
+        result.dead_letters.append(_dead_letter(refusal, _keepable(part, webhook), part.pointer))
         return
     result.observations.append(observation)
+
+
+def _keepable(part: Part, webhook: RawWebhook) -> bytes:
+    """What goes into an item's dead letter: itself or, too large once inflated, the body."""
+    return part.json if len(part.json) <= MAX_BODY else webhook.body
 
 
 def _dead_letter(error: Exception, value: bytes, pointer: str) -> DeadLetter:

@@ -5,6 +5,7 @@ from typing import Literal
 # Why something is a dead letter. The first group is about a whole body, the second about one item.
 Code = Literal[
     "unknown_provider",  # no provider of that name is built in
+    "bad_encoding",  # its Content-Encoding cannot be undone, or makes it too large
     "empty_body",  # nothing, or white space only
     "not_utf8",  # the bytes are not UTF-8, the only encoding JSON travels in (RFC 8259, 8.1)
     "too_deep",  # arrays and objects nested deeper than `body.MAX_DEPTH`

@@ -29,7 +29,7 @@ BAD = [
     (LINE + HOST * 2, 400),
     (OLD + HOST * 2, 400),
     (OLD + CHUNKED, 400),
-    (LINE + HOST + CHUNKED.replace(b"c", b"xc"), 400),
+    (LINE + HOST + CHUNKED.replace(b": c", b": xc"), 400),
     (LINE + HOST + CHUNKED.replace(b"d\r", b"d, identity\r"), 400),
     (b"CONNECT /a HTTP/1.1\r\n" + HOST, 400),
     (b"POST  /a HTTP/1.1\r\n" + HOST, 400),

@@ -1,0 +1,132 @@
+"""Compressed bodies: inflated if they are what they say, else dead letters as they came."""
+
+import gzip
+import zlib
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.inflate import FLOOR, MAX_INFLATED, MAX_MEMBERS, inflated
+from processors.refusal import Refused
+from schemas.topics import MAX_BODY
+from tests.unit.webhooks import outcome, result_of
+
+ITEM = b'{"message_id":"m","gateway":"sms","timestamp":1,"result":"sent"}'
+BODY = b"[" + ITEM + b"]"
+GZIP = gzip.compress(BODY)
+RAW = zlib.compress(BODY, wbits=-15)
+EMPTY = gzip.compress(b"")
+
+GOOD = [
+    ("", BODY),
+    ("identity", BODY),
+    ("gzip", GZIP),
+    ("GZIP", GZIP),
+    ("x-gzip", GZIP),
+    ("identity, gzip", GZIP),
+    ("gzip", gzip.compress(BODY[:9]) + EMPTY + gzip.compress(BODY[9:])),
+    ("deflate", zlib.compress(BODY)),
+    ("deflate", RAW),
+]
+
+BAD = [
+    ("gzip", BODY),
+    ("gzip", b""),
+    ("gzip", GZIP[:-1]),
+    ("gzip", GZIP[:10]),
+    ("gzip", GZIP + b"x"),
+    ("gzip", GZIP + bytes(8)),
+    ("gzip", GZIP + GZIP[:-1]),
+    ("gzip", GZIP[:-8] + bytes(8)),
+    ("gzip", zlib.compress(BODY)),
+    ("gzip", EMPTY * (MAX_MEMBERS + 1)),
+    ("gzip", gzip.compress(bytes(FLOOR + 1))),
+    ("gzip", gzip.compress(bytes(FLOOR)) + gzip.compress(b"1")),
+    ("gzip, gzip", gzip.compress(GZIP)),
+    ("gzip, deflate", GZIP),
+    ("deflate", BODY),
+    ("deflate", GZIP),
+    ("deflate", zlib.compress(BODY)[:-1]),
+    ("deflate", zlib.compress(BODY) + b"x"),
+    ("deflate", RAW[:-1]),
+    ("deflate", RAW + b"x"),
+    ("br", BODY),
+    ("chunked", BODY),
+]
+
+
+@pytest.mark.parametrize(("encoding", "body"), GOOD)
+def test_what_is_compressed_as_it_says_is_read(encoding: str, body: bytes) -> None:
+    """Each gives the same observation, and the raw body is not in its way."""
+    result = result_of("smsmanager", body, headers={"content-encoding": encoding})
+    assert outcome(result) == outcome(result_of("smsmanager", BODY))
+
+
+@pytest.mark.parametrize(("encoding", "body"), BAD)
+def test_what_is_not_is_a_dead_letter_as_it_came(encoding: str, body: bytes) -> None:
+    """Code `bad_encoding`, and the body verbatim."""
+    result = result_of("smsmanager", body, headers={"content-encoding": encoding})
+    [letter] = result.dead_letters
+    assert (letter.code, letter.value, letter.pointer) == ("bad_encoding", body, "")
+    assert not result.observations
+
+
+def test_a_body_compressed_twice_is_not_guessed_at() -> None:
+    """One encoding told, two made: what comes out is no text."""
+    result = result_of("smsmanager", gzip.compress(GZIP), headers={"content-encoding": "gzip"})
+    assert outcome(result)[1] == [("not_utf8", "")]
+
+
+SIZES = [
+    # what it inflates to, how much of that shrinks to nothing, whether it is read
+    (FLOOR, FLOOR, True),
+    (FLOOR + 1, FLOOR + 1, False),
+    (2 * FLOOR, 2 * FLOOR - 40_000, True),
+    (2 * FLOOR, 2 * FLOOR - 10_000, False),
+    (MAX_INFLATED, FLOOR, True),
+    (MAX_INFLATED + 1, FLOOR, False),
+]
+
+
+@pytest.mark.parametrize(("size", "empty", "good"), SIZES)
+def test_a_bomb_is_known_by_ratio_and_size(size: int, empty: int, good: bool) -> None:  # noqa: FBT001
+    """A hundredfold is allowed above the floor, and never more than the cap."""
+    chance = Random(1)
+    body = gzip.compress(bytes(empty)) + gzip.compress(chance.randbytes(size - empty))
+    assert _inflates(body) == good
+
+
+def _inflates(body: bytes) -> bool:
+    try:
+        inflated(body, "gzip")
+    except Refused:
+        return False
+    return True
+
+
+def test_an_item_too_large_for_a_dead_letter_is_kept_as_the_body() -> None:
+    """An item may be larger than any body once inflated; the body as it came always fits."""
+    long = Random(1).randbytes(MAX_BODY).hex().encode()
+    body = gzip.compress(b"[" + ITEM + b',{"message_id":"n","payload":"' + long[:MAX_BODY] + b'"}]')
+    result = result_of("smsmanager", body, headers={"content-encoding": "gzip"})
+    assert outcome(result) == (1, [("missing_field", "/1")], {})
+    assert result.dead_letters[0].value == body
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=3))
+def test_any_bytes_come_back(body: bytes, cuts: list[int]) -> None:
+    """Whatever was compressed, in however many members, comes back."""
+    edges = [0, *sorted(cuts), len(body)]
+    members = [gzip.compress(body[a:b]) for a, b in pairwise(edges)]
+    assert inflated(b"".join(members), "gzip") == body
+    assert inflated(zlib.compress(body), "deflate") == body
+
+
+@given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate", "gzip,gzip", "br"]))
+def test_no_bytes_do_harm(body: bytes, encoding: str) -> None:
+    """Anything at all ends in good order: normalising raises nothing unforeseen."""
+    result = result_of("smsmanager", body, headers={"content-encoding": encoding})
+    assert not [letter for letter in result.dead_letters if letter.code == "internal_error"]
