@@ -137,7 +137,8 @@ class Durable:
             if self.publisher.away or self._closing.is_set():
                 continue
             with suppress(OSError):  # the spool's own trouble is told where bodies are written
-                for place in places.left_behind(directory):
+                found = places.left_behind(directory)
+                while place := await asyncio.to_thread(next, found, None):
                     await self._empty_place(place)
 
     async def _empty_place(self, place: Place) -> None:

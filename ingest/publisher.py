@@ -100,7 +100,7 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         try:
             await self._watch.start(patient=patient)
-            if not self._watch.silent:
+            if not (patient and self._watch.silent):
                 self._producer = await self._connect()
         except BaseException:
             await self._watch.stop()

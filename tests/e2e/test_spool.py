@@ -132,3 +132,11 @@ async def test_without_a_spool_it_says_so(what: str, tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
     code, output = await run("spool", *what.split(), BLUETICK_SPOOL=gone)
     assert (code, "no such directory" in output, "Traceback" in output) == (1, True, False)
+
+
+async def test_a_spool_that_cannot_be_used_stops_ingest(settings: Settings, tmp_path: Path) -> None:
+    """Better no ingest than one that cannot keep its word: the sentence names the directory."""
+    (tmp_path / "file").touch()
+    code, output = await run("ingest", **_named(settings, tmp_path / "file"))
+    assert (code, "Traceback" in output) == (1, False)
+    assert f"the spool {tmp_path / 'file'} (BLUETICK_SPOOL) cannot be used" in output

@@ -78,6 +78,16 @@ def test_what_is_read_is_what_was_kept(
     file.close()
 
 
+def test_each_commit_is_synced(tmp_path: Path) -> None:
+    """The mode in which SQLite syncs before a commit returns (decision 10 has what it does then)."""
+    with closing(SpoolFile(tmp_path)) as file:
+        asked = [file._db.execute(f"PRAGMA {name}").fetchone()[0] for name in _MODES]
+    assert asked == list(_MODES.values())
+
+
+_MODES = {"journal_mode": "truncate", "synchronous": 2, "locking_mode": "normal"}
+
+
 def test_a_window_is_at_least_one_body_and_not_many_more_bytes(tmp_path: Path) -> None:
     """A window ends with the body that reaches its size; the next begins after it."""
     file = SpoolFile(tmp_path)
