@@ -21,6 +21,12 @@ from ingest.sources_file import load
 from schemas.problem import Problem
 from schemas.settings import Settings
 
+# The ports after ingest's own, in their order, and whose they are.
+_FOLLOWING = {
+    "normalise_health_port": "normalise",
+    "track_health_port": "track",
+    "ingest_metrics_port": "ingest",
+}
 _COLOURS = {"ingest": "cyan", "normalise": "magenta", "track": "green"}
 # Where the commands look for Kafka unless told otherwise, so that `tail` finds it.
 _KAFKA_PORT = 9092
@@ -168,7 +174,8 @@ def _tell(console: Console, up_: Line) -> None:
         f"  webhooks   {ingest}/webhooks/<{sources}>\n"
         f"  health     {ingest}/health/ready\n"
         f"  data       {settings.data.parent}\n"
-        f"  metrics    {up_.url('normalise')}/metrics  {up_.url('track')}/metrics\n\n"
+        f"  metrics    http://127.0.0.1:{settings.ingest_metrics_port}/metrics"
+        f"  {up_.url('normalise')}/metrics  {up_.url('track')}/metrics\n\n"
         "Try it from another terminal:\n"
     )
     console.print(
@@ -188,14 +195,13 @@ def _named(settings: Settings) -> str:
 
 
 def _ports(settings: Settings) -> dict[str, int]:
-    """The ports of the three services, each known to be free; health follows ingest's."""
+    """The ports of the three services, each known to be free; the others follow ingest's."""
     wanted = {"port": settings.port}
-    for number, name in enumerate(("normalise_health_port", "track_health_port"), start=1):
+    for number, name in enumerate(_FOLLOWING, start=1):
         follows = name not in settings.model_fields_set
         port = settings.port + number if settings.port else 0
         wanted[name] = port if follows else getattr(settings, name)
-    who = dict(zip(wanted, ("ingest", "normalise", "track"), strict=True))
-    return {name: free_port(port, who[name]) for name, port in wanted.items()}
+    return {name: free_port(port, _FOLLOWING.get(name, "ingest")) for name, port in wanted.items()}
 
 
 def _home() -> Path:

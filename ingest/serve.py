@@ -12,6 +12,7 @@ from ingest.addresses import is_loopback
 from ingest.app import create_app
 from ingest.connection import bounded
 from ingest.connections import Connections
+from ingest.exposing import exposed, sampling
 from schemas.problem import Problem
 from schemas.serving import Server, listen, told_to_stop
 from schemas.settings import Settings
@@ -43,7 +44,7 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
     connections = Connections(settings.receive_deadline, _room(settings.max_connections))
     server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections))
     # Not left to uvicorn, which would log a Problem with a traceback and swallow it.
-    async with app.router.lifespan_context(app):
+    async with app.router.lifespan_context(app), sampling(app.hook.sample):
         serving = asyncio.create_task(server.serve([listener]))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -57,7 +58,8 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
 
 
 async def _serve_until_told(settings: Settings, listener: socket.socket) -> None:
-    await serve(settings, listener, told_to_stop())
+    async with exposed(settings):
+        await serve(settings, listener, told_to_stop())
 
 
 def _refuse_exposure(settings: Settings) -> None:

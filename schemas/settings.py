@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     )
 
     data: Path = Field(Path("data"), description="where the tracker keeps its store")
+    ingest_metrics_port: int = Field(8083, ge=0, le=65535, description="ingest's metrics")
     normalise_health_port: int = Field(8081, ge=0, le=65535, description="health and metrics")
     track_health_port: int = Field(8082, ge=0, le=65535, description="health and metrics")
     session_timeout: float = Field(30.0, ge=6, description="seconds until a silent worker is out")

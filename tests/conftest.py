@@ -53,6 +53,7 @@ async def settings(kafka: str, namespace: str, tmp_path: Path) -> AsyncIterator[
         data=tmp_path / "data",
         session_timeout=6,
         port=free_port(0),
+        ingest_metrics_port=0,
         normalise_health_port=free_port(0),
         track_health_port=free_port(0),
     )

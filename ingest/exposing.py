@@ -1,0 +1,53 @@
+"""The door's metrics over HTTP, on a port of their own: senders have no business there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ingest import metrics
+from schemas.serving import Server, listen
+from schemas.settings import Settings
+
+# How often gauges that nobody sets by the way are looked at.
+SAMPLE_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def exposed(settings: Settings) -> AsyncIterator[None]:
+    """Answer `/metrics` meanwhile; raises `Problem` if the port is taken."""
+    port = settings.ingest_metrics_port
+    with listen("ingest", settings.host, port, "BLUETICK_INGEST_METRICS_PORT") as listener:
+        server = Server(Starlette(routes=[Route("/metrics", _numbers)]), grace=1)
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await asyncio.wait([serving])
+
+
+@asynccontextmanager
+async def sampling(sample: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `sample` now and then meanwhile."""
+    task = asyncio.create_task(_keep(sample))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _keep(sample: Callable[[], None]) -> None:
+    while True:
+        sample()
+        await asyncio.sleep(SAMPLE_SECONDS)
+
+
+async def _numbers(_: Request) -> Response:
+    return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,256 @@
+"""What must be said nowhere: tokens, phone numbers and texts, whatever the services say at DEBUG.
+
+The services run as in production, over good and bad webhooks, with Kafka and without it. Then all
+that they printed, answered and exposed is searched for words that were in the webhooks alone.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.kafka import LocalKafka, free_port
+from tests.e2e.commands import Command, command, run
+
+_SECONDS = 60
+
+# One source for each way a secret can come in.
+_SOURCES = """
+[sources.header]
+provider = "whapi"
+auth = "header"
+header = "X-Token"
+secrets = ["env:CANARY_HEADER"]
+
+[sources.bearer]
+provider = "whapi"
+auth = "bearer"
+secrets = ["env:CANARY_BEARER"]
+
+[sources.basic]
+provider = "smsmanager"
+auth = "basic"
+user = "us"
+secrets = ["env:CANARY_BASIC"]
+
+[sources.path]
+provider = "smsmanager"
+auth = "path"
+secrets = ["env:CANARY_PATH"]
+
+[sources.signed]
+provider = "smsmanager"
+auth = "hmac"
+secrets = ["env:CANARY_HMAC"]
+"""
+
+
+class Canaries:
+    """Words that occur nowhere else, by what they stand for."""
+
+    def __init__(self) -> None:
+        self.words: dict[str, str] = {}
+
+    def word(self, what: str) -> str:
+        return self.words.setdefault(what, f"canary{secrets.token_hex(12)}")
+
+    def number(self, what: str) -> str:
+        return self.words.setdefault(what, f"420{secrets.randbelow(10**9):09d}")
+
+    def found(self, sinks: dict[str, str]) -> list[str]:
+        """Where which of them was let out, also in base64."""
+        spellings = {
+            f"{what}{kind}": text
+            for what, word in self.words.items()
+            for kind, text in (
+                ("", word),
+                (", in base64", base64.b64encode(word.encode()).decode().rstrip("=")),
+            )
+        }
+        return [
+            f"{what} in {sink}"
+            for sink, said in sinks.items()
+            for what, text in spellings.items()
+            if text in said
+        ]
+
+
+@pytest.fixture(scope="module")
+async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
+    """A broker of this module's own: it is killed under way."""
+    async with LocalKafka(tmp_path_factory.mktemp("own")) as kafka:
+        yield kafka
+
+
+async def test_nothing_of_a_webhook_is_said_anywhere(
+    own: LocalKafka, namespace: str, tmp_path: Path
+) -> None:
+    """Logs, metrics, health, answers and reports, of all services, hold none of it."""
+    canaries = Canaries()
+    (tmp_path / "sources.toml").write_text(_SOURCES)
+    ports = {name: free_port(0) for name in ("ingest", "door", "normalise", "track")}
+    environment = {
+        "BLUETICK_KAFKA": own.bootstrap,
+        "BLUETICK_NAMESPACE": namespace,
+        "BLUETICK_PARTITIONS": "1",
+        "BLUETICK_LOG_LEVEL": "DEBUG",
+        "BLUETICK_SESSION_TIMEOUT": "6",
+        "BLUETICK_DATA": str(tmp_path / "data"),
+        "BLUETICK_SPOOL": str(tmp_path / "spool"),
+        "BLUETICK_SOURCES": str(tmp_path / "sources.toml"),
+        "BLUETICK_PORT": str(ports["ingest"]),
+        "BLUETICK_INGEST_METRICS_PORT": str(ports["door"]),
+        "BLUETICK_NORMALISE_HEALTH_PORT": str(ports["normalise"]),
+        "BLUETICK_TRACK_HEALTH_PORT": str(ports["track"]),
+        "PYTHONASYNCIODEBUG": "1",
+    } | {
+        f"CANARY_{kind.upper()}": canaries.word(f"{kind} secret")
+        for kind in ("header", "bearer", "basic", "path", "hmac")
+    }
+    sinks: dict[str, str] = {}
+    assert (await run("topics", "apply", **environment))[0] == 0
+    async with AsyncExitStack() as stack, httpx.AsyncClient(timeout=_SECONDS) as client:
+        services = {}
+        for name in ("ingest", "normalise", "track"):
+            service = await stack.enter_async_context(command(name, **environment))
+            services[name] = service, asyncio.create_task(service.ended())
+        for name in services:
+            await _until(client, f"http://127.0.0.1:{ports[name]}/health/ready", '"ready":true')
+
+        url = f"http://127.0.0.1:{ports['ingest']}/webhooks"
+        codes = await _post_all(client, url, canaries, sinks)
+        assert codes.count(200) == 8, codes
+        assert {400, 401, 404, 413} <= set(codes), codes
+        for provider in ("smsmanager", "whapi"):
+            inbound = f'bluetick_outcomes_total{{outcome="inbound",provider="{provider}"}} 1.0'
+            await _until(client, f"http://127.0.0.1:{ports['track']}/metrics", inbound)
+        own.kill()
+        assert (await _post_all(client, url, canaries, sinks)).count(200) == 8
+
+        for name, port in ports.items():
+            for page in ("health/ready", "metrics"):
+                answer = await client.get(f"http://127.0.0.1:{port}/{page}")
+                sinks[f"{page} of {name}"] = answer.text
+        _, sinks["spool status"] = await run("spool", "status", **environment)
+        _, sinks["sources check"] = await run("sources", "check", **environment)
+        await _end(services, sinks)
+
+    assert not canaries.found(sinks)
+    assert all(sinks[f"what {name} printed"] for name in ("ingest", "normalise", "track"))
+    assert 'cause="unproven"' in sinks["metrics of door"]
+    assert "8" in sinks["spool status"]
+
+
+async def _until(client: httpx.AsyncClient, url: str, text: str) -> None:
+    """Wait until a page says so."""
+    async with asyncio.timeout(_SECONDS):
+        while True:
+            try:
+                if text in (await client.get(url)).text:
+                    return
+            except httpx.TransportError:
+                pass  # it does not listen yet
+            await asyncio.sleep(0.1)
+
+
+async def _end(
+    services: dict[str, tuple[Command, asyncio.Task[int]]], sinks: dict[str, str]
+) -> None:
+    for service, _ in services.values():
+        service.interrupt()
+    for name, (service, ended) in services.items():
+        await ended
+        sinks[f"what {name} printed"] = service.output
+
+
+async def _post_all(
+    client: httpx.AsyncClient, url: str, canaries: Canaries, sinks: dict[str, str]
+) -> list[int]:
+    """Good webhooks by all sources, and bad ones of all kinds; returns the statuses."""
+    codes = []
+    for number, (path, headers, body) in enumerate(_requests(canaries)):
+        answer = await client.post(url + path, headers=headers, content=body)
+        sinks[f"answer {number}"] = f"{answer.headers} {answer.text}"
+        codes.append(answer.status_code)
+    head = f"POST /webhooks/{canaries.word('bad head')} HTTP/1.1\r\nhost : x\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+    writer.write(head.encode())
+    sinks["answer to a bad head"] = answer_text = (await reader.read()).decode()
+    writer.close()
+    return [*codes, int(answer_text.split()[1])]
+
+
+def _requests(canaries: Canaries) -> list[tuple[str, dict[str, str], bytes]]:
+    """Path, headers and body; each with words of its own."""
+    word, number = canaries.word, canaries.number
+    header = {"x-token": word("header secret")}
+    bearer = {"authorization": f"Bearer {word('bearer secret')}"}
+    basic = {
+        "authorization": "Basic " + base64.b64encode(f"us:{word('basic secret')}".encode()).decode()
+    }
+    status = _json([_sms(canaries, "r-1", result="delivered")])
+    reply = _json(
+        [_sms(canaries, "r-2", type="incoming", body=word("text"), sender=number("sender"))]
+    )
+    key = word("hmac secret").encode()
+    signed = {"x-request-signature": hmac.new(key, status, hashlib.sha256).hexdigest()}
+    message = _json(
+        {
+            "messages": [
+                {
+                    "id": "m-1",
+                    "type": "text",
+                    "chat_id": f"{number('chat')}@s.whatsapp.net",
+                    "from": number("from"),
+                    "from_me": False,
+                    "from_name": word("name"),
+                    "timestamp": 1_760_000_000,
+                    "text": {"body": word("message text")},
+                }
+            ],
+            "event": {"type": "messages", "event": "post"},
+            "channel_id": "TITMSE-S1MUL",
+        }
+    )
+    return [
+        ("/header", header, message),
+        (f"/bearer?q={word('query')}", bearer, b'{"a": "' + word("half a body").encode()),
+        ("/basic", basic, status),
+        ("/basic", basic, reply),
+        (f"/path/{word('path secret')}", {}, _json([_sms(canaries, "r-3", result=word("status"))])),
+        ("/signed", signed, status),
+        ("/header", header, _json({"statuses": [{"id": 7, "status": word("wrong type")}]})),
+        ("/header", header, _json({"messages": word("no list"), "channel_id": number("channel")})),
+        ("/header", {"x-token": word("wrong token")}, message),
+        ("/header", {"authorization": word("wrong header")}, message),
+        (f"/path/{word('wrong segment')}", {}, message),
+        ("/signed", {"x-request-signature": word("wrong signature")}, status),
+        (f"/{word('unknown source')}", {}, message),
+        ("/header", header, word("large").encode() * 40_000),
+    ]
+
+
+def _sms(canaries: Canaries, id_: str, **others: str) -> dict[str, object]:
+    return {
+        "request_id": "r",
+        "message_id": id_,
+        "gateway": "sms",
+        "type": "outgoing",
+        "timestamp": 1_760_000_000,
+        "to": {"phone_number": canaries.number("recipient")},
+        "payload": {"ours": canaries.word("payload")},
+        "result_info": canaries.word("result info"),
+        **others,
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
