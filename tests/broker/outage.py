@@ -32,7 +32,7 @@ from tests.broker.reading import Read, read
 
 _BEFORE_SECONDS = 5.0
 _AFTER_SECONDS = 15.0
-_CONNECTIONS = 128
+_CONNECTIONS = 1000  # so many that none waits for one: 2 s at 500 a second
 _BODY_BYTES = 400
 _DRAINED_SECONDS = 300
 

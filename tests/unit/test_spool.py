@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import places
@@ -62,6 +62,7 @@ WEBHOOKS = st.builds(
 
 
 @given(webhooks=st.lists(WEBHOOKS, max_size=6))
+@settings(deadline=None, max_examples=50)  # each commit waits for the disk
 def test_what_is_read_is_what_was_kept(
     tmp_path_factory: pytest.TempPathFactory, webhooks: list[RawWebhook]
 ) -> None:
@@ -79,7 +80,7 @@ def test_what_is_read_is_what_was_kept(
 
 
 def test_each_commit_is_synced(tmp_path: Path) -> None:
-    """The mode in which SQLite syncs before a commit returns (decision 10 has what it does then)."""
+    """The modes in which SQLite syncs before a commit returns (decision 10)."""
     with closing(SpoolFile(tmp_path)) as file:
         asked = [file._db.execute(f"PRAGMA {name}").fetchone()[0] for name in _MODES]
     assert asked == list(_MODES.values())
