@@ -6,7 +6,8 @@ import importlib.util
 import logging
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ingest.app import create_app
 from ingest.connection import bounded
@@ -27,15 +28,28 @@ _log = logging.getLogger(__name__)
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises `Problem` if that cannot begin."""
-    _refuse_exposure(settings)
-    with (
-        listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
-        asyncio.Runner(loop_factory=_loop_factory()) as runner,
-    ):
-        runner.run(_serve_until_told(settings, listener))
+    refuse_exposure(settings)
+    with listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener:
+        _run(_serve_until_told(settings, listener))
 
 
-async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
+def run_worker(settings: Settings, inherited: int, begun: Callable[[], None]) -> None:
+    """The same on a socket that the supervisor listens on; `begun` is called once it serves."""
+    with socket.socket(fileno=inherited) as listener:
+        _run(_serve_until_told(settings, listener, begun))
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serving)
+
+
+async def serve(
+    settings: Settings,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    begun: Callable[[], None] = lambda: None,
+) -> None:
     """Serve on a listening socket until `stop` is set; raises `Problem` if Kafka is not ready."""
     _quieten()
     app = create_app(settings)
@@ -45,6 +59,7 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
     async with app.router.lifespan_context(app):
         serving = asyncio.create_task(server.serve([listener]))
         stopping = asyncio.create_task(stop.wait())
+        begun()
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         app.leaving = True
@@ -55,11 +70,13 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
         await serving
 
 
-async def _serve_until_told(settings: Settings, listener: socket.socket) -> None:
-    await serve(settings, listener, told_to_stop())
+async def _serve_until_told(
+    settings: Settings, listener: socket.socket, begun: Callable[[], None] = lambda: None
+) -> None:
+    await serve(settings, listener, told_to_stop(), begun)
 
 
-def _refuse_exposure(settings: Settings) -> None:
+def refuse_exposure(settings: Settings) -> None:
     if settings.host not in LOOPBACK and not settings.allow_unauthenticated:
         raise Problem(
             f"ingest will not listen on {settings.host} (BLUETICK_HOST), where others can reach "
