@@ -17,8 +17,10 @@ from schemas.serving import Server, listen, told_to_stop
 from schemas.settings import LOOPBACK, Settings
 
 # The end takes at most 10 s. Readiness is false for `drain` seconds before the door closes, so that
-# a load balancer can notice; then what is under way has its time; then Kafka is left.
-_GRACE_SECONDS = 5
+# a load balancer can notice; whoever was let in last has a moment to begin; then what is under way
+# has its time; then Kafka is left.
+_SETTLE_SECONDS = 0.5
+_GRACE_SECONDS = 4
 
 # Open files that are no sender's connection: Kafka's, the listener, the loop's own.
 _OTHER_FILES = 128
@@ -65,6 +67,9 @@ async def serve(
         app.leaving = True
         connections.leave()
         await asyncio.wait([serving], timeout=settings.drain)
+        for door in server.servers:
+            door.close()
+        await asyncio.wait([serving], timeout=_SETTLE_SECONDS)
         app.hook.close()
         server.should_exit = True
         await serving

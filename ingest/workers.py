@@ -21,7 +21,7 @@ from schemas.settings import Settings
 SERVING = "serving"
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_STOP_SECONDS = 9.5
+_STOP_SECONDS = 9.8
 _LONGEST_LINE = 1024 * 1024
 
 # How the command line begins the one sentence it ends with.
