@@ -97,13 +97,31 @@ def up(
 
 
 @app.command()
-def ingest(port: Port = None) -> None:
+def ingest(
+    port: Port = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes on the one port.")] = 1,
+    inherited: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Take webhooks over HTTP and put each body on Kafka."""
     from ingest import serve
+    from ingest import workers as several
 
     settings = load(port=port)
     _log(settings)
-    serve.run(settings)
+    if inherited is not None:
+        serve.run_worker(settings, inherited, lambda: typer.echo(several.SERVING))
+    elif workers == 1:
+        serve.run(settings)
+    else:
+        several.run(settings, workers, _worker)
+
+
+def _worker(listener: int) -> list[str]:
+    """The command of a worker, which the kernel ends with its supervisor."""
+    from deploy.process import leashed
+
+    me = str(Path(__file__).resolve())
+    return leashed([sys.executable, me, "ingest", "--inherited", str(listener)])
 
 
 @app.command()

@@ -45,7 +45,7 @@ _EXTRA: Mapping[int, list[tuple[bytes, bytes]]] = MappingProxyType(
 
 # How long bodies may still arrive, and Kafka may still acknowledge, once the end was announced.
 LAST_BODY_SECONDS = 2.0
-LAST_CALL_SECONDS = 4.0
+LAST_CALL_SECONDS = 3.0
 
 
 class Ingest(Starlette):

@@ -1,7 +1,8 @@
 """The door's metrics, a closed list; what was received is what was accepted, rejected or is held.
 
 At any moment `received = accepted + rejected + in flight`, over all sources. With several workers
-(prometheus_client's multiprocess mode) the numbers are those of all of them together.
+(prometheus_client's multiprocess mode) the numbers are those of all of them together; what one held
+that was killed counts as received and as nothing else.
 """
 
 import os
@@ -9,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prometheus_client import (
     CollectorRegistry,
@@ -134,13 +135,14 @@ def exposition() -> bytes:
 
 
 @contextmanager
-def shared(directory: Path) -> Iterator[dict[str, str]]:
-    """Let processes started with this addition to their environment count together."""
-    os.environ[SHARED] = str(directory)
-    try:
-        yield {SHARED: str(directory)}
-    finally:
-        del os.environ[SHARED]
+def shared() -> Iterator[None]:
+    """Let the processes started meanwhile count together."""
+    with TemporaryDirectory(prefix="bluetick-ingest-") as directory:
+        os.environ[SHARED] = directory
+        try:
+            yield
+        finally:
+            del os.environ[SHARED]
 
 
 def forget(pid: int) -> None:

@@ -6,7 +6,8 @@ import importlib.util
 import logging
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ingest.addresses import is_loopback
 from ingest.app import create_app
@@ -18,8 +19,10 @@ from schemas.serving import Server, listen, told_to_stop
 from schemas.settings import Settings
 
 # The end takes at most 10 s. Readiness is false for `drain` seconds before the door closes, so that
-# a load balancer can notice; then what is under way has its time; then Kafka is left.
-_GRACE_SECONDS = 5
+# a load balancer can notice; whoever was let in last has a moment to begin; then what is under way
+# has its time; then Kafka is left.
+_SETTLE_SECONDS = 0.5
+_GRACE_SECONDS = 4
 
 # Open files that are no sender's connection: Kafka's, the listener, the loop's own.
 _OTHER_FILES = 128
@@ -29,15 +32,31 @@ _log = logging.getLogger(__name__)
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises `Problem` if that cannot begin."""
-    _refuse_exposure(settings)
-    with (
-        listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
-        asyncio.Runner(loop_factory=_loop_factory()) as runner,
-    ):
-        runner.run(_serve_until_told(settings, listener))
+    refuse_exposure(settings)
+    with listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener:
+        _run(_serve_alone(settings, listener))
 
 
-async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
+def run_worker(settings: Settings, inherited: int, begun: Callable[[], None]) -> None:
+    """The same on a socket that the supervisor listens on; `begun` is called once it serves.
+
+    The supervisor exposes the metrics of all workers.
+    """
+    with socket.socket(fileno=inherited) as listener:
+        _run(_serve_until_told(settings, listener, begun))
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serving)
+
+
+async def serve(
+    settings: Settings,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    begun: Callable[[], None] = lambda: None,
+) -> None:
     """Serve on a listening socket until `stop` is set; raises `Problem` if Kafka is not ready."""
     _quieten()
     app = create_app(settings)
@@ -47,22 +66,32 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
     async with app.router.lifespan_context(app), sampling(app.hook.sample):
         serving = asyncio.create_task(server.serve([listener]))
         stopping = asyncio.create_task(stop.wait())
+        begun()
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         app.leaving = True
         connections.leave()
         await asyncio.wait([serving], timeout=settings.drain)
+        for door in server.servers:
+            door.close()
+        await asyncio.wait([serving], timeout=_SETTLE_SECONDS)
         app.hook.close()
         server.should_exit = True
         await serving
 
 
-async def _serve_until_told(settings: Settings, listener: socket.socket) -> None:
+async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
     async with exposed(settings):
-        await serve(settings, listener, told_to_stop())
+        await _serve_until_told(settings, listener)
 
 
-def _refuse_exposure(settings: Settings) -> None:
+async def _serve_until_told(
+    settings: Settings, listener: socket.socket, begun: Callable[[], None] = lambda: None
+) -> None:
+    await serve(settings, listener, told_to_stop(), begun)
+
+
+def refuse_exposure(settings: Settings) -> None:
     """Without a file of sources anybody may send; with one, only where it says so itself."""
     if settings.sources is None and not is_loopback(settings.host):
         raise Problem(

@@ -1,0 +1,156 @@
+"""Several ingest processes on one port: a supervisor that starts them, and again when they die.
+
+It listens, and they inherit the socket: whoever is free accepts, and what waits in its queue is
+nobody's yet, so one that ends takes no connection with it (docs/decisions/0011-balancer.md).
+"""
+
+import asyncio
+import logging
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from ingest import metrics
+from ingest.exposing import exposed
+from ingest.serve import refuse_exposure
+from schemas.problem import Problem
+from schemas.serving import listen, told_to_stop
+from schemas.settings import Settings
+
+# What a worker prints on its standard output once it serves.
+SERVING = "serving"
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_STOP_SECONDS = 9.8
+_LONGEST_LINE = 1024 * 1024
+
+# How the command line begins the one sentence it ends with.
+_COMPLAINT = "bluetick: "
+
+_log = logging.getLogger(__name__)
+
+Command = Callable[[int], Sequence[str]]
+"""How to start a worker, given the file number of the socket it inherits."""
+
+
+def pause(failures: int) -> float:
+    """Seconds until a worker is started again, after so many in a row that never served."""
+    return min(_FIRST_PAUSE * (1 << min(failures, 10)), _LONGEST_PAUSE)
+
+
+def run(settings: Settings, count: int, command: Command) -> None:
+    """Keep `count` workers running until SIGTERM or SIGINT; `Problem` if none can begin."""
+    refuse_exposure(settings)
+    with (
+        metrics.shared(),
+        listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
+    ):
+        asyncio.run(_supervise(settings, _Supervisor(count, command, listener)))
+
+
+async def _supervise(settings: Settings, supervisor: "_Supervisor") -> None:
+    async with exposed(settings):
+        await supervisor.run()
+
+
+class _Supervisor:
+    """The workers, each kept by a task of its own."""
+
+    def __init__(self, count: int, command: Command, listener: socket.socket) -> None:
+        self._command = command(listener.fileno())
+        self._listener = listener
+        self._untried = set(range(1, count + 1))
+        self._complaint = ""
+        self._served = False
+
+    async def run(self) -> None:
+        stop = told_to_stop()
+        keeping = {asyncio.create_task(self._keep(number)) for number in sorted(self._untried)}
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait({stopping, *keeping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopping, *keeping):
+            task.cancel()
+        await asyncio.gather(stopping, *keeping, return_exceptions=True)
+        for task in done - {stopping}:
+            task.result()
+
+    async def _keep(self, number: int) -> None:
+        """One worker after the other; whoever cancels this, ends the last one."""
+        failures = 0
+        while True:
+            worker = _Worker(await self._start())
+            try:
+                await worker.ended()
+            finally:
+                await worker.end()
+                metrics.forget(worker.pid)
+            self._served = self._served or worker.served
+            self._complaint = self._complaint or worker.complaint
+            self._untried.discard(number)
+            if not self._served and not self._untried:
+                raise Problem(self._complaint or "no worker could start; the log above says why")
+            seconds = pause(failures)
+            failures = 0 if worker.served else failures + 1
+            _log.error(
+                "worker %d ended: %s; another one starts in %g s", number, worker.why(), seconds
+            )
+            await asyncio.sleep(seconds)
+
+    async def _start(self) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            limit=_LONGEST_LINE,
+            pass_fds=[self._listener.fileno()],
+            # Ctrl-C in the terminal reaches us alone, and we stop them.
+            start_new_session=True,
+        )
+
+
+class _Worker:
+    """One process: whether it has served, and what it complained of. Its log is passed on."""
+
+    def __init__(self, process: Process) -> None:
+        self.served = False
+        self.complaint = ""
+        self.pid = process.pid
+        self._process = process
+        self._reading = asyncio.gather(self._read_output(), self._read_log())
+
+    async def ended(self) -> None:
+        """Wait until the process is gone and all it said has been read."""
+        await self._process.wait()
+        await asyncio.shield(self._reading)
+
+    async def end(self) -> None:
+        """SIGTERM, patience, SIGKILL; nothing if it has ended."""
+        if self._process.returncode is None:
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self.ended()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self.ended()
+
+    def why(self) -> str:
+        return self.complaint or f"process {self.pid}, code {self._process.returncode}"
+
+    async def _read_output(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        async for line in self._process.stdout:
+            self.served = self.served or line.strip() == SERVING.encode()
+
+    async def _read_log(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101 - it is a pipe
+        async for line in self._process.stderr:
+            text = line.decode(errors="replace")
+            if text.startswith(_COMPLAINT):
+                self.complaint = text.removeprefix(_COMPLAINT).strip()
+            else:
+                sys.stderr.write(text)

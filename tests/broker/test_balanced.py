@@ -1,0 +1,279 @@
+"""Several ingest processes behind a real HAProxy, or under one supervisor, restarted under load."""
+
+import asyncio
+import os
+import shutil
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy import topics
+from deploy.kafka import free_port
+from schemas.settings import Settings
+from tests.broker import hooks
+from tests.broker.reading import read
+from tests.e2e.commands import COMMAND, left_behind
+
+_CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+_SENDERS = 8
+_DRAIN = "2"
+
+
+@pytest.fixture
+async def given(kafka: str, namespace: str) -> AsyncIterator[Settings]:
+    """A namespace with its topics; the processes are told of it by `_environment`."""
+    made = hooks.settings(kafka, namespace)
+    await topics.apply(made)
+    yield made
+    await topics.drop(made)
+
+
+class Ingest:
+    """One `bluetick ingest`, which can be started again."""
+
+    def __init__(self, settings: Settings, port: int, *options: str) -> None:
+        self.port = port
+        self._settings = settings
+        self._options = options
+        self.process: Process
+
+    async def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        self.process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            "ingest",
+            *self._options,
+            env=_environment(self._settings, self.port),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+        )
+        await hooks.until(lambda: _ready(self.port))
+
+    async def end(self, number: int) -> tuple[int | None, str]:
+        """Send a signal; exit code and all that was logged."""
+        self.process.send_signal(number)
+        output, _ = await asyncio.wait_for(self.process.communicate(), 15)
+        return self.process.returncode, output.decode()
+
+
+@asynccontextmanager
+async def _started(settings: Settings, *options: str) -> AsyncIterator[Ingest]:
+    ingest = Ingest(settings, free_port(0), *options)
+    try:
+        await ingest.start()
+        yield ingest
+    finally:
+        if ingest.process.returncode is None:
+            ingest.process.kill()
+            await ingest.process.communicate()
+
+
+def _environment(settings: Settings, port: int) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("BLUETICK_")}
+    return {
+        **ours,
+        "BLUETICK_KAFKA": settings.kafka,
+        "BLUETICK_NAMESPACE": settings.namespace,
+        "BLUETICK_PORT": str(port),
+        "BLUETICK_DRAIN": _DRAIN,
+    }
+
+
+async def _ready(port: int) -> bool:
+    async with httpx.AsyncClient() as client:
+        try:
+            return (await client.get(f"http://127.0.0.1:{port}/health/ready")).is_success
+        except httpx.TransportError:
+            return False
+
+
+@asynccontextmanager
+async def _balanced(*ports: int) -> AsyncIterator[int]:
+    """HAProxy with the very configuration of the repository, in front of two; its port."""
+    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if program is None:
+        assert "CI" not in os.environ, "haproxy is not installed"
+        pytest.skip("haproxy is not installed")
+    port = free_port(0)
+    servers = dict(zip(("INGEST_A", "INGEST_B"), (f"127.0.0.1:{p}" for p in ports), strict=True))
+    process = await asyncio.create_subprocess_exec(
+        *(program, "-db", "-f", str(_CONFIGURATION)),
+        env={**os.environ, **servers, "BALANCER": f"127.0.0.1:{port}"},
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    try:
+        await hooks.until(lambda: _ready(port))
+        yield port
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+class Load:
+    """Senders that post one webhook after the other, each with a body of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.answers: Counter[str] = Counter()
+        self.taken: list[bytes] = []
+        self._url = f"http://127.0.0.1:{port}/webhooks/whapi"
+        self._enough = asyncio.Event()
+
+    async def send(self, name: int) -> None:
+        """Half of the senders keep their connection, half make a new one each time."""
+        kept = {"connection": "close"} if name % 2 else {}
+        async with httpx.AsyncClient(timeout=20, headers=kept) as client:
+            number = 0
+            while not self._enough.is_set():
+                body = b"%d-%d" % (name, number)
+                number += 1
+                try:
+                    answer = await client.post(self._url, content=body)
+                except httpx.TransportError as error:
+                    self.answers[repr(error)] += 1
+                    continue
+                self.answers[str(answer.status_code)] += 1
+                if answer.status_code == 200:
+                    self.taken.append(body)
+
+    async def more(self) -> None:
+        """Wait until it has gone on for a while."""
+        wanted = self.answers.total() + 20 * _SENDERS
+
+        async def there() -> bool:
+            return self.answers.total() >= wanted
+
+        await hooks.until(there)
+
+    def stop(self) -> None:
+        self._enough.set()
+
+
+@asynccontextmanager
+async def _load(port: int) -> AsyncIterator[Load]:
+    load = Load(port)
+    async with asyncio.TaskGroup() as group:
+        for name in range(_SENDERS):
+            group.create_task(load.send(name))
+        try:
+            yield load
+        finally:
+            load.stop()
+
+
+async def _stored(settings: Settings) -> Counter[bytes]:
+    records = await read(settings.kafka, settings.topics.raw("whapi"))
+    return Counter(record.value for record in records)
+
+
+async def test_a_rolling_restart_fails_no_webhook(given: Settings) -> None:
+    """Each of two instances is told to stop and started again: all get 200, each stored once."""
+    async with (
+        _started(given) as one,
+        _started(given) as other,
+        _balanced(one.port, other.port) as port,
+        _load(port) as load,
+    ):
+        for ingest in (one, other):
+            await load.more()
+            assert await ingest.end(signal.SIGTERM) == (0, "")
+            await load.more()
+            await ingest.start()
+            await _taken_by_haproxy(load)
+    assert set(load.answers) == {"200"}
+    assert await _stored(given) == Counter(load.taken)
+
+
+async def _taken_by_haproxy(load: Load) -> None:
+    """Wait longer than HAProxy needs to notice who is ready again."""
+    until = asyncio.get_running_loop().time() + 1.2
+    while asyncio.get_running_loop().time() < until:
+        await load.more()
+
+
+async def test_a_killed_instance_fails_no_webhook(given: Settings) -> None:
+    """What it had not answered is sent to the other one; what it had stored may be there twice."""
+    async with (
+        _started(given) as one,
+        _started(given) as other,
+        _balanced(one.port, other.port) as port,
+        _load(port) as load,
+    ):
+        await load.more()
+        assert await one.end(signal.SIGKILL) == (-signal.SIGKILL, "")
+        await load.more()
+    assert set(load.answers) == {"200"}
+    there = await _stored(given)
+    assert there.keys() == set(load.taken)
+
+
+async def test_workers_that_end_are_replaced(given: Settings) -> None:
+    """One told to stop costs no webhook; one that is killed is loudly replaced; all end in time."""
+    async with _started(given, "--workers", "2") as ingest:
+        async with _load(ingest.port) as load:
+            await load.more()
+            first, *_ = gone = await _workers(given, 2)
+            os.kill(first, signal.SIGTERM)
+            now = await _workers(given, 2, without=gone[:1])
+            await load.more()
+        assert set(load.answers) == {"200"}
+        assert await _stored(given) == Counter(load.taken)
+        os.kill(now[0], signal.SIGKILL)
+        await _workers(given, 2, without=now[:1])
+        code, output = await ingest.end(signal.SIGTERM)
+        assert (code, output.count("another one starts in 0.5 s")) == (0, 2)
+        assert f"process {now[0]}, code -9" in output
+    assert left_behind(given.namespace) == {}
+
+
+async def test_no_worker_outlives_its_supervisor(given: Settings) -> None:
+    """SIGKILL of the supervisor is the end of the workers too."""
+    async with _started(given, "--workers", "2") as ingest:
+        await _workers(given, 2)
+        await ingest.end(signal.SIGKILL)
+
+    async def all_gone() -> bool:
+        return not left_behind(given.namespace)
+
+    await hooks.until(all_gone)
+
+
+async def test_workers_that_cannot_begin_say_why_once(given: Settings, namespace: str) -> None:
+    """Exit code 1 and the sentence of the first, when none has ever served."""
+    await topics.drop(given)
+    process = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "ingest", "--workers", "2"),
+        env=_environment(given, 0),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 20)
+    last = output.decode().splitlines()[-1]
+    assert process.returncode == 1
+    assert last.startswith(f"bluetick: the topic {namespace}.raw.")
+    assert output.decode().count("bluetick: ") == 1
+
+
+async def _workers(settings: Settings, count: int, without: list[int] | None = None) -> list[int]:
+    """The process ids of the workers, once there are so many that serve, none of `without`."""
+    found: list[int] = []
+
+    async def there() -> bool:
+        lines = left_behind(settings.namespace)
+        found[:] = [
+            pid for pid, line in lines.items() if "--inherited" in line and "leash" not in line
+        ]
+        return len(found) == count and not set(found) & set(without or ())
+
+    await hooks.until(there)
+    return found
