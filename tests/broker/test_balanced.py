@@ -82,6 +82,7 @@ def _environment(settings: Settings, port: int) -> dict[str, str]:
         "BLUETICK_KAFKA": settings.kafka,
         "BLUETICK_NAMESPACE": settings.namespace,
         "BLUETICK_PORT": str(port),
+        "BLUETICK_INGEST_METRICS_PORT": "0",
         "BLUETICK_DRAIN": _DRAIN,
     }
 
