@@ -139,8 +139,7 @@ class Spool:
 
     async def remove(self, rows: Sequence[Row]) -> None:
         """Forget webhooks that Kafka has; raises `Unusable`."""
-        seqs = [row.seq for row in rows]
-        await self._call(lambda file: file.remove(seqs))
+        await self._call(lambda file: file.remove(rows))
 
     async def filled(self) -> None:
         """Wait until the spool holds something."""

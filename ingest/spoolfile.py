@@ -53,7 +53,7 @@ _BUSY_SECONDS = 0.3
 _PATIENT_SECONDS = 5.0
 _LOOKED_AT = 50
 
-_REMOVE = "DELETE FROM webhooks WHERE seq = ?"
+_REMOVE = "DELETE FROM webhooks WHERE seq = ? AND sha256 = ?"
 
 # On a full disk even a removal needs room, for its journal: this file makes way then.
 _ROOM = "room"
@@ -82,9 +82,10 @@ class Damaged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One webhook of a spool file, its sum checked; `seq` tells the order of arrival."""
+    """One webhook of a spool file, its sum checked; `seq` tells the order of arrival in it."""
 
     seq: int
+    sum: bytes
     webhook: RawWebhook
 
 
@@ -132,17 +133,20 @@ class SpoolFile:
             rows,
         )
 
-    def remove(self, seqs: Iterable[int]) -> None:
-        """Forget webhooks that are elsewhere now, also on a full disk; one is as good as none."""
-        rows = [(seq,) for seq in seqs]
+    def remove(self, rows: Iterable[Row]) -> None:
+        """Forget webhooks that are elsewhere now, also on a full disk; one is as good as none.
+
+        What was read from a file that has been set aside since is not here, whatever its `seq`.
+        """
+        found = [(row.seq, row.sum) for row in rows]
         try:
-            self._commit(_REMOVE, rows)
+            self._commit(_REMOVE, found)
         except sqlite3.Error as error:
             if is_damage(error):
                 raise
             self._room.unlink(missing_ok=True)
-            for row in rows:
-                self._commit(_REMOVE, [row])
+            for each in found:
+                self._commit(_REMOVE, [each])
         if self._holding and not self.held().bodies:
             self._marker.unlink(missing_ok=True)
             self._holding = False
@@ -291,7 +295,7 @@ def _from_row(row: tuple[int, bytes, bytes, bytes]) -> Row:
     seq, head, body, sum_ = row
     if sha256(head + body).digest() != sum_:
         raise Damaged(f"body {seq} is not what was written")
-    return Row(seq, RawWebhook(**msgspec.json.decode(head), body=body))
+    return Row(seq, sum_, RawWebhook(**msgspec.json.decode(head), body=body))
 
 
 def _up_to_damage(db: sqlite3.Connection) -> Generator[Row, None, int]:
