@@ -69,6 +69,7 @@ async def _outage(home: Path, options: argparse.Namespace) -> int:
             kafka=kafka.bootstrap,
             namespace="outage",
             port=free_port(0),
+            ingest_metrics_port=free_port(0),
             spool=None if options.no_spool else home / "spool",
         )
         await topics.apply(settings)

@@ -17,7 +17,7 @@ import pytest
 from console.client import Broken, Connection, Endpoint
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from ingest import app, durable, places, serve
+from ingest import app, durable, places
 from ingest.held import Held
 from ingest.spoolfile import FILE, SpoolFile, look
 from schemas.settings import Settings
@@ -36,7 +36,6 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKa
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "DRAIN_SECONDS", 0.05)
     monkeypatch.setattr(durable, "ADOPT_SECONDS", 0.1)
 
 
@@ -321,6 +320,7 @@ async def _process(given: Settings) -> AsyncIterator[Process]:
         "BLUETICK_NAMESPACE": given.namespace,
         "BLUETICK_SPOOL": str(given.spool),
         "BLUETICK_PORT": str(port),
+        "BLUETICK_INGEST_METRICS_PORT": "0",
         "BLUETICK_LOG_LEVEL": "ERROR",
     }
     process = await asyncio.create_subprocess_exec(*COMMAND, "ingest", env=environment)

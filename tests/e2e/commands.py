@@ -59,7 +59,7 @@ async def command(*arguments: str, **environment: str) -> AsyncIterator[Command]
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,
-        env={**ours, "COLUMNS": "200", **environment},
+        env={**ours, "COLUMNS": "200", "BLUETICK_INGEST_METRICS_PORT": "0", **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=STDOUT,
