@@ -18,8 +18,10 @@ import pytest
 from deploy import topics
 from deploy.kafka import free_port
 from schemas.settings import Settings
+from schemas.topics import MAX_BODY
 from tests.broker import hooks
 from tests.broker.reading import read
+from tests.broker.wire import Head, connect, exchange, statuses
 from tests.e2e.commands import COMMAND, left_behind
 
 _CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
@@ -107,11 +109,11 @@ class Balancer:
         """Wait until it takes both servers for ready."""
 
         async def both() -> bool:
-            return [row["status"] for row in await self._servers()] == ["UP", "UP"]
+            return [row["status"] for row in await self.servers()] == ["UP", "UP"]
 
         await hooks.until(both)
 
-    async def _servers(self) -> list[dict[str, str]]:
+    async def servers(self) -> list[dict[str, str]]:
         reader, writer = await asyncio.open_unix_connection(self.control)
         writer.write(b"show stat\n")
         table = (await reader.read()).decode().removeprefix("# ")
@@ -235,6 +237,34 @@ async def test_a_killed_instance_fails_no_webhook(given: Settings, tmp_path: Pat
     assert set(load.answers) == {"200"}
     there = await _stored(given)
     assert there.keys() == set(load.taken)
+
+
+async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_path: Path) -> None:
+    """A body at the cap goes through; one too long for a second try fails with its instance."""
+    async with (
+        _started(given) as one,
+        _started(given) as other,
+        _balanced(tmp_path, one.port, other.port) as balancer,
+    ):
+        large = Head("/webhooks/whapi").sized(bytes(MAX_BODY), "connection: close")
+        assert statuses(await exchange(balancer.port, [large])) == [200]
+        ends = [await connect(balancer.port) for _ in range(2)]  # one for each instance
+        for _, writer in ends:
+            writer.write(large[:-1])
+            await writer.drain()
+        await hooks.until(lambda: _both_busy(balancer))
+        await one.end(signal.SIGKILL)
+        for _, writer in ends:
+            writer.write(large[-1:])
+        told = [statuses(await reader.read()) for reader, _ in ends]
+        assert sorted(told) == [[200], [502]]
+        for _, writer in ends:
+            writer.close()
+    assert await _stored(given) == {bytes(MAX_BODY): 2}
+
+
+async def _both_busy(balancer: Balancer) -> bool:
+    return [row["scur"] for row in await balancer.servers()] == ["1", "1"]
 
 
 async def test_workers_that_end_are_replaced(given: Settings) -> None:
