@@ -89,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self.transport.is_closing():
+        if not self._exit.closing:
             self._take(self._kept + data if self._kept else data)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -97,16 +97,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._exit.heard_all = True
         return self._answering() and not self._in_body and not self._exit.closing
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a header; a trailer is none, whatever it says (RFC 9110, 6.5.1: discard)."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._in_body = True
         self._left = self._length()
         super().on_headers_complete()
+        # Trailers come here too: discarded, whatever they say (RFC 9110, 6.5.1).
+        self.headers = []
         # An answer that does not wait for the end of the body ends the connection.
         self.cycle.keep_alive = False
 
@@ -124,7 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Take the next request; there is none, and no timer of uvicorn's, once we are closing."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self._exit.closing:
             return
         self.known.wait(self)
         self.flow.resume_reading()
@@ -171,7 +168,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Give the parser what it may have; keep what has to wait."""
         at = 0
         try:
-            while at < len(data) and not self.transport.is_closing():
+            while at < len(data) and not self._exit.closing:
                 if self._in_body:
                     at = self._body(data, at)
                 elif self._answering():

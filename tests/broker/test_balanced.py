@@ -1,6 +1,7 @@
 """Several ingest processes behind a real HAProxy, or under one supervisor, restarted under load."""
 
 import asyncio
+import csv
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -16,8 +18,10 @@ import pytest
 from deploy import topics
 from deploy.kafka import free_port
 from schemas.settings import Settings
+from schemas.topics import MAX_BODY
 from tests.broker import hooks
 from tests.broker.reading import read
+from tests.broker.wire import Head, connect, exchange, statuses
 from tests.e2e.commands import COMMAND, left_behind
 
 _CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
@@ -95,25 +99,51 @@ async def _ready(port: int) -> bool:
             return False
 
 
+@dataclass(frozen=True)
+class Balancer:
+    """A running HAProxy: where it listens, and where it tells of its servers."""
+
+    port: int
+    control: Path
+
+    async def sees_both(self) -> None:
+        """Wait until it takes both servers for ready."""
+
+        async def both() -> bool:
+            return [row["status"] for row in await self.servers()] == ["UP", "UP"]
+
+        await hooks.until(both)
+
+    async def servers(self) -> list[dict[str, str]]:
+        reader, writer = await asyncio.open_unix_connection(self.control)
+        writer.write(b"show stat\n")
+        table = (await reader.read()).decode().removeprefix("# ")
+        writer.close()
+        return [row for row in csv.DictReader(table.splitlines()) if row["svname"] in ("a", "b")]
+
+
 @asynccontextmanager
-async def _balanced(*ports: int) -> AsyncIterator[int]:
-    """HAProxy with the very configuration of the repository, in front of two; its port."""
+async def _balanced(folder: Path, *ports: int) -> AsyncIterator[Balancer]:
+    """HAProxy with the very configuration of the repository, in front of two."""
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     if program is None:
         assert "CI" not in os.environ, "haproxy is not installed"
         pytest.skip("haproxy is not installed")
-    port = free_port(0)
+    balancer = Balancer(free_port(0), folder / "control")
+    more = folder / "control.cfg"
+    more.write_text(f"global\n  stats socket {balancer.control} level user\n")
     servers = dict(zip(("INGEST_A", "INGEST_B"), (f"127.0.0.1:{p}" for p in ports), strict=True))
     process = await asyncio.create_subprocess_exec(
-        *(program, "-db", "-f", str(_CONFIGURATION)),
-        env={**os.environ, **servers, "BALANCER": f"127.0.0.1:{port}"},
+        *(program, "-db", "-f", str(_CONFIGURATION), "-f", str(more)),
+        env={**os.environ, **servers, "BALANCER": f"127.0.0.1:{balancer.port}"},
         stdin=DEVNULL,
         stdout=DEVNULL,
         stderr=DEVNULL,
     )
     try:
-        await hooks.until(lambda: _ready(port))
-        yield port
+        await hooks.until(lambda: _ready(balancer.port))
+        await balancer.sees_both()
+        yield balancer
     finally:
         if process.returncode is None:
             process.kill()
@@ -176,38 +206,31 @@ async def _stored(settings: Settings) -> Counter[bytes]:
     return Counter(record.value for record in records)
 
 
-async def test_a_rolling_restart_fails_no_webhook(given: Settings) -> None:
+async def test_a_rolling_restart_fails_no_webhook(given: Settings, tmp_path: Path) -> None:
     """Each of two instances is told to stop and started again: all get 200, each stored once."""
     async with (
         _started(given) as one,
         _started(given) as other,
-        _balanced(one.port, other.port) as port,
-        _load(port) as load,
+        _balanced(tmp_path, one.port, other.port) as balancer,
+        _load(balancer.port) as load,
     ):
         for ingest in (one, other):
             await load.more()
             assert await ingest.end(signal.SIGTERM) == (0, "")
             await load.more()
             await ingest.start()
-            await _taken_by_haproxy(load)
+            await balancer.sees_both()
     assert set(load.answers) == {"200"}
     assert await _stored(given) == Counter(load.taken)
 
 
-async def _taken_by_haproxy(load: Load) -> None:
-    """Wait longer than HAProxy needs to notice who is ready again."""
-    until = asyncio.get_running_loop().time() + 1.2
-    while asyncio.get_running_loop().time() < until:
-        await load.more()
-
-
-async def test_a_killed_instance_fails_no_webhook(given: Settings) -> None:
+async def test_a_killed_instance_fails_no_webhook(given: Settings, tmp_path: Path) -> None:
     """What it had not answered is sent to the other one; what it had stored may be there twice."""
     async with (
         _started(given) as one,
         _started(given) as other,
-        _balanced(one.port, other.port) as port,
-        _load(port) as load,
+        _balanced(tmp_path, one.port, other.port) as balancer,
+        _load(balancer.port) as load,
     ):
         await load.more()
         assert await one.end(signal.SIGKILL) == (-signal.SIGKILL, "")
@@ -215,6 +238,34 @@ async def test_a_killed_instance_fails_no_webhook(given: Settings) -> None:
     assert set(load.answers) == {"200"}
     there = await _stored(given)
     assert there.keys() == set(load.taken)
+
+
+async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_path: Path) -> None:
+    """A body at the cap goes through; one too long for a second try fails with its instance."""
+    async with (
+        _started(given) as one,
+        _started(given) as other,
+        _balanced(tmp_path, one.port, other.port) as balancer,
+    ):
+        large = Head("/webhooks/whapi").sized(bytes(MAX_BODY), "connection: close")
+        assert statuses(await exchange(balancer.port, [large])) == [200]
+        ends = [await connect(balancer.port) for _ in range(2)]  # one for each instance
+        for _, writer in ends:
+            writer.write(large[:-1])
+            await writer.drain()
+        await hooks.until(lambda: _both_busy(balancer))
+        await one.end(signal.SIGKILL)
+        for _, writer in ends:
+            writer.write(large[-1:])
+        told = [statuses(await reader.read()) for reader, _ in ends]
+        assert sorted(told) == [[200], [502]]
+        for _, writer in ends:
+            writer.close()
+    assert await _stored(given) == {bytes(MAX_BODY): 2}
+
+
+async def _both_busy(balancer: Balancer) -> bool:
+    return [row["scur"] for row in await balancer.servers()] == ["1", "1"]
 
 
 async def test_workers_that_end_are_replaced(given: Settings) -> None:
