@@ -108,13 +108,19 @@ class Balancer:
 
     async def sees_both(self) -> None:
         """Wait until it takes both servers for ready."""
+        await self._sees("status", ["UP", "UP"])
 
-        async def both() -> bool:
-            return [row["status"] for row in await self.servers()] == ["UP", "UP"]
+    async def sees_busy(self, requests: list[str]) -> None:
+        """Wait until its servers have so many requests under way, the idler one first."""
+        await self._sees("scur", requests)
 
-        await hooks.until(both)
+    async def _sees(self, field: str, wanted: list[str]) -> None:
+        async def seen() -> bool:
+            return sorted(row[field] for row in await self._servers()) == wanted
 
-    async def servers(self) -> list[dict[str, str]]:
+        await hooks.until(seen)
+
+    async def _servers(self) -> list[dict[str, str]]:
         reader, writer = await asyncio.open_unix_connection(self.control)
         writer.write(b"show stat\n")
         table = (await reader.read()).decode().removeprefix("# ")
@@ -249,11 +255,12 @@ async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_pat
     ):
         large = Head("/webhooks/whapi").sized(bytes(MAX_BODY), "connection: close")
         assert statuses(await exchange(balancer.port, [large])) == [200]
-        ends = [await connect(balancer.port) for _ in range(2)]  # one for each instance
-        for _, writer in ends:
+        ends = []
+        for busy in (["0", "1"], ["1", "1"]):  # one on each instance
+            reader, writer = await connect(balancer.port)
+            ends.append((reader, writer))
             writer.write(large[:-1])
-            await writer.drain()
-        await hooks.until(lambda: _both_busy(balancer))
+            await balancer.sees_busy(busy)
         await one.end(signal.SIGKILL)
         for _, writer in ends:
             writer.write(large[-1:])
@@ -262,10 +269,6 @@ async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_pat
         for _, writer in ends:
             writer.close()
     assert await _stored(given) == {bytes(MAX_BODY): 2}
-
-
-async def _both_busy(balancer: Balancer) -> bool:
-    return [row["scur"] for row in await balancer.servers()] == ["1", "1"]
 
 
 async def test_workers_that_end_are_replaced(given: Settings) -> None:

@@ -238,7 +238,7 @@ def test_strangers_are_not_let_in_unproven(host: str) -> None:
 
 
 async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> None:
-    """On SIGTERM it is unready but open for a while; then it ends with code 0, in silence."""
+    """On SIGTERM it is unready but open for a while, answers are the last; it ends in silence."""
     given = settings(kafka, namespace)
     await topics.apply(given)
     port = free_port(0)
@@ -274,6 +274,7 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
             assert await _listens(port)
         writer.write(b"lf")
         assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
+        assert b"connection: close" in await reader.read()
         writer.close()
         _, errors = await asyncio.wait_for(process.communicate(), 15)
         assert (process.returncode, errors) == (0, b"")
