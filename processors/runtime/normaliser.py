@@ -25,7 +25,6 @@ from processors.runtime.deadletters import headers as dead_letter_headers
 from processors.runtime.outbox import Outbox
 from processors.runtime.sending import UnsentError, send
 from schemas.codec import encode
-from schemas.problem import Problem
 from schemas.records import StatusObservation, record_keys
 from schemas.settings import Settings
 from schemas.topics import partition_of
@@ -135,7 +134,7 @@ class Normaliser(ConsumerRebalanceListener):
                 self._trouble = ""
         except OffsetOutOfRangeError as error:
             partition, offset = next(iter(error.args[0].items()))
-            raise Problem(clients.overtaken(partition, offset)) from None
+            raise await clients.overtaken(self._consumer, partition, offset) from None
         except (UnsentError, KafkaError, TimeoutError, OSError) as error:
             self._trouble = str(error) or type(error).__name__
             log.warning("%s; repeating the round", self._trouble)
