@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 from rich.text import Text
 
+from processors.runtime import deadletters as letters
 from schemas import codec
 from schemas.records import (
     Advanced,
@@ -259,14 +260,19 @@ def _messages(record: Record) -> Text:
 
 
 def _dead_letters(record: Record) -> Text:
-    headers = {name: _printable(value.decode("utf-8", "replace")) for name, value in record.headers}
+    headers = {
+        name: _printable(value.decode("utf-8", "replace"))
+        for name, value in reversed(record.headers)
+    }
     origin = "{}[{}]@{}".format(
-        *(headers.get(f"__streams.errors.{part}", "?") for part in ("topic", "partition", "offset"))
+        *(headers.get(name, "?") for name in (letters.TOPIC, letters.PARTITION, letters.OFFSET))
     )
+    settled = record.value is None and letters.RESOLVED in headers
     return _line(
-        (headers.get("dead-letter-code", "no code"), BAD),
-        headers.get("__streams.errors.message", "no reason"),
-        headers.get("dead-letter-pointer") or "whole body",
+        (f"resolved by {headers[letters.RESOLVED]}", GOOD) if settled else None,
+        (headers.get(letters.CODE, "no code"), BAD),
+        None if settled else headers.get(letters.MESSAGE, "no reason"),
+        headers.get(letters.POINTER) or "whole body",
         (origin, DIM),
     )
 

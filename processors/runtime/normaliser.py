@@ -229,7 +229,7 @@ class Normaliser(ConsumerRebalanceListener):
                 key=None,
                 value=letter.value,
                 timestamp=now,
-                headers=dead_letter_headers(letter, record),
+                headers=dead_letter_headers(letter, at, record.timestamp, record.headers),
             )
         share.tallies.count(share.provider, result)
         return Body(at, result.dead_letters[0].code if result.dead_letters else None)

@@ -1,6 +1,7 @@
 """Outgoing records, gathered into Kafka batches and sent together."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
@@ -11,7 +12,7 @@ from aiokafka.structs import RecordMetadata
 from processors.runtime import failpoints
 from schemas.problem import Problem
 
-Headers = list[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes]]
 
 
 @dataclass(slots=True)
@@ -27,7 +28,7 @@ class _Batch:
         self, timestamp: int, key: bytes | None, value: bytes | None, headers: Headers | None
     ) -> bool:
         taken = self.builder.append(
-            timestamp=timestamp, key=key, value=value, headers=headers or []
+            timestamp=timestamp, key=key, value=value, headers=list(headers or ())
         )
         self.count += taken is not None
         return taken is not None
