@@ -26,6 +26,7 @@ POINTS = (
     "normalise.after_first_send",
     "normalise.before_commit",  # all is acknowledged, the offsets are not committed
     "normalise.after_commit",
+    "retry.before_markers",  # observations are acknowledged, their dead letters still open
 )
 
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}

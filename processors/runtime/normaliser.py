@@ -18,17 +18,13 @@ from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
 
 from processors.deadletterlimit import Body, Flood, Limits, Window, judge
-from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
-from processors.runtime import clients, failpoints, metrics
-from processors.runtime.deadletters import headers as dead_letter_headers
+from processors.runtime import clients, failpoints, metrics, publishing
 from processors.runtime.outbox import Outbox
 from processors.runtime.sending import UnsentError, send
-from schemas.codec import encode
-from schemas.records import StatusObservation, record_keys
+from processors.runtime.spans import raw_record
+from schemas.records import StatusObservation
 from schemas.settings import Settings
-from schemas.topics import partition_of
-from schemas.webhook import from_record
 
 log = logging.getLogger(__name__)
 
@@ -210,28 +206,13 @@ class Normaliser(ConsumerRebalanceListener):
         return share
 
     def _normalise(self, record: ConsumerRecord[bytes, bytes], share: "_Share") -> Body:
-        topics = self._settings.topics
-        webhook = from_record(share.provider, record.value, record.headers, record.timestamp)
-        at = Coordinates(record.topic, record.partition, record.offset)
-        result = normalise(webhook, at)
+        raw = raw_record(record)
+        result = publishing.normalised(self._settings.topics, raw)
         now = round(time.time() * 1000)
-        for observation in result.observations:
-            value = encode(observation)
-            for key in record_keys(observation):
-                partition = partition_of(key, self._settings.partitions)
-                share.outbox.add(
-                    topics.observations, partition, key=key.encode(), value=value, timestamp=now
-                )
-        for letter in result.dead_letters:
-            share.outbox.add(
-                topics.dead_letters,
-                record.partition,
-                key=None,
-                value=letter.value,
-                timestamp=now,
-                headers=dead_letter_headers(letter, at, record.timestamp, record.headers),
-            )
+        publishing.add(share.outbox, self._settings, result.observations, now)
+        publishing.add_dead_letters(share.outbox, self._settings, raw, result.dead_letters, now)
         share.tallies.count(share.provider, result)
+        at = Coordinates(record.topic, record.partition, record.offset)
         return Body(at, result.dead_letters[0].code if result.dead_letters else None)
 
     def _leave_alone(self, flood: Flood) -> None:

@@ -160,7 +160,7 @@ async def _poll(client: AIOKafkaConsumer, left: dict[TopicPartition, int]) -> Ba
     batch = Batch([], {})
     for place, records in polled.items():
         end = left[place]
-        batch.records.extend(_raw(record) for record in records if record.offset < end)
+        batch.records.extend(raw_record(record) for record in records if record.offset < end)
     for place, end in list(left.items()):
         # It passes offsets without a record, too: records alone would never come to the end.
         position = await client.position(place)
@@ -172,7 +172,8 @@ async def _poll(client: AIOKafkaConsumer, left: dict[TopicPartition, int]) -> Ba
     return batch
 
 
-def _raw(record: ConsumerRecord[bytes, bytes]) -> RawRecord:
+def raw_record(record: ConsumerRecord[bytes, bytes]) -> RawRecord:
+    """A record of a raw topic as it came from the broker."""
     return RawRecord(
         record.topic,
         record.partition,
@@ -240,4 +241,4 @@ async def _one(client: AIOKafkaConsumer, span: Span) -> list[RawRecord]:
     client.assign([place])
     client.seek(place, span.start)
     polled = await client.getmany(place, timeout_ms=10 * _POLL_MS, max_records=1)
-    return [_raw(record) for record in polled.get(place, ())]
+    return [raw_record(record) for record in polled.get(place, ())]
