@@ -79,6 +79,7 @@ def answer(state: MessageState, reply: InboundObservation) -> tuple[MessageState
         occurred_at=reply.occurred_at,
         raw=reply.raw,
         replay=reply.replay,
+        catch_up=reply.catch_up,
     )
     key = reply.message_key
     known = state.inbound.get(key)
@@ -102,6 +103,7 @@ def fact_of(observation: StatusObservation) -> Fact:
         reason=observation.reason,
         raw=observation.raw,
         replay=observation.replay,
+        catch_up=observation.catch_up,
     )
 
 
@@ -124,7 +126,8 @@ def began(state: MessageState) -> int | None:
 def earlier(one: Told, other: Told) -> Told:
     """Of two tellings of the same fact the one that counts: a total order, whoever comes first.
 
-    A time told by the provider beats one we had to assume; live traffic beats a replay of it.
+    A time told by the provider beats one we had to assume; live traffic beats what the provider
+    told to catch up, and a replay of itself.
     """
     ages = _age(one), _age(other)
     if ages[0] == ages[1]:
@@ -134,7 +137,8 @@ def earlier(one: Told, other: Told) -> Told:
 
 def _age(told: Fact | Reply) -> tuple[Any, ...]:
     unknown = told.occurred_at is None
-    return (unknown, told.occurred_at or 0, told.received_at, told.raw, told.replay or "")
+    at = told.occurred_at or 0
+    return (unknown, at, told.received_at, told.catch_up, told.raw, told.replay or "")
 
 
 def _verdict(

@@ -121,6 +121,8 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
             occurred_at=reply.occurred_at,
             gateway=reply.gateway,
             reply=reply.message_key,
+            replay=reply.replay,
+            catch_up=reply.catch_up,
         ),
         raw=reply.raw,
         replay=reply.replay,
@@ -180,6 +182,8 @@ def _cause(fact: StatusObservation) -> Cause:
         provider_status=fact.provider_status,
         gateway=fact.gateway,
         reason=fact.reason,
+        replay=fact.replay,
+        catch_up=fact.catch_up,
     )
 
 
