@@ -78,24 +78,16 @@ async def follow(
     from_start: bool,
     until_end: bool = False,
     key: str | None = None,
-    since: int | None = None,
-    expect: Callable[[int], None] | None = None,
 ) -> AsyncGenerator[Record, None]:
     """Committed records of a topic, those of a partition in order, near to the order of time.
 
-    With a key only its partition is read; with `since` (Unix ms) it begins with the records of that
-    time. `expect` is told how many offsets there are up to the present end. Raises `Problem`.
+    With a key only its partition is read. Raises `Problem`.
     """
     async with reading(settings) as client:
         partitions = await _partitions(client, settings, topic, key)
         client.assign(partitions)
         ends = await client.end_offsets(partitions)
         starts = await client.beginning_offsets(partitions) if from_start else ends
-        if since is not None:
-            found = await client.offsets_for_times(dict.fromkeys(partitions, since))
-            starts = {tp: known.offset if known else ends[tp] for tp, known in found.items()}
-        if expect is not None:
-            expect(sum(ends[tp] - starts[tp] for tp in partitions))
         for partition in partitions:
             client.seek(partition, starts[partition])
         while not (until_end and await _reached(client, ends)):
