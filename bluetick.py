@@ -24,6 +24,10 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(help="Look after the topics of a namespace.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
+letters_app = typer.Typer(
+    help="What could not be normalised: look at it, retry it, take it along.", no_args_is_help=True
+)
+app.add_typer(letters_app, name="dead-letters")
 
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
@@ -32,6 +36,16 @@ Path_ = Annotated[str, typer.Option("--path", help="What follows the source in t
 Method = Annotated[str, typer.Option(help="The HTTP verb.")]
 Header = Annotated[list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")]
 Data = Annotated[Path | None, typer.Option(help="Directory for data.", show_default=False)]
+
+Provider = Annotated[str | None, typer.Option(help="Only this provider's.", show_default=False)]
+Code = Annotated[str | None, typer.Option(help="Only those with this code.", show_default=False)]
+From = Annotated[
+    str | None,
+    typer.Option("--from", help="Written since then: 2026-11-22T04:12Z, -2h.", show_default=False),
+]
+To = Annotated[str | None, typer.Option("--to", help="Written before then.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="JSON, whole; else personal data is masked.")]
+All = Annotated[bool, typer.Option("--all", help="Those a retry resolved, too.")]
 
 
 def main() -> None:
@@ -143,6 +157,76 @@ def topics_apply() -> None:
     done = asyncio.run(topics.apply(load()))
     for line in done or ["nothing to do: every topic is as it should be"]:
         typer.echo(line)
+
+
+@letters_app.command("list")
+def letters_list(
+    *,
+    provider: Provider = None,
+    code: Code = None,
+    since: From = None,
+    until: To = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many causes.")] = None,
+    json: Json = False,
+    everything: All = False,
+) -> None:
+    """Count dead letters by their cause, with an example of each."""
+    from console import deadletters, letters
+
+    meant = letters.selection(provider, code, since, until)
+    sys.exit(deadletters.list_(load(), meant, everything=everything, limit=limit, json=json))
+
+
+@letters_app.command("show")
+def letters_show(
+    place: Annotated[str, typer.Argument(help="raw.whapi/3/120, or dead-letters/3/7.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Show a dead letter, or those of a raw body, with its headers and its value's shape."""
+    from console import deadletters
+
+    sys.exit(deadletters.show(load(), place, json=json))
+
+
+@letters_app.command("export")
+def letters_export(
+    target: Annotated[Path, typer.Argument(help="A new file, or a directory.")],
+    *,
+    provider: Provider = None,
+    code: Code = None,
+    since: From = None,
+    until: To = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The oldest so many.")] = None,
+    everything: All = False,
+) -> None:
+    """Write dead letters to a file, one JSON object a line, whole."""
+    from console import deadletters, letters
+
+    meant = letters.selection(provider, code, since, until)
+    sys.exit(deadletters.take_along(load(), meant, target, everything=everything, limit=limit))
+
+
+@letters_app.command("retry")
+def letters_retry(
+    *,
+    provider: Provider = None,
+    code: Code = None,
+    since: From = None,
+    until: To = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The oldest so many.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be resolved.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The outcome as JSON.")] = False,
+) -> None:
+    """Normalise their raw bodies by today's code, and mark what that resolves.
+
+    May be repeated and interrupted. Exit code 1 if a body is not there any more.
+    """
+    from console import letters, retry
+
+    settings = load()
+    meant = letters.selection(provider, code, since, until)
+    sys.exit(retry.run(settings, meant, limit=limit, dry=dry_run, json=json))
 
 
 @app.command()

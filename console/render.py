@@ -103,8 +103,8 @@ def as_json(record: Record) -> str:
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
-        "key": None if record.key is None else _text(record.key),
-        "headers": [[name, _text(value)] for name, value in record.headers],
+        "key": None if record.key is None else text_or_base64(record.key),
+        "headers": [[name, text_or_base64(value)] for name, value in record.headers],
     }
     if record.value is not None:
         shown.update(_value(record.value))
@@ -304,7 +304,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def _text(data: bytes) -> object:
+def text_or_base64(data: bytes) -> object:
     try:
         return data.decode()
     except UnicodeDecodeError:

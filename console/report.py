@@ -1,4 +1,4 @@
-"""The demo's tables: the funnel, what was odd, dead letters, one message's timeline. Pure."""
+"""Tables: the demo's funnel, what was odd, dead letters by cause, a message's timeline. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from console.account import CameOut, Line
+from console.causes import Group, place
+from console.render import printable
 from schemas.records import (
     Event,
     FellBack,
@@ -101,6 +103,26 @@ def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
     table.add_column("from", overflow="fold")
     for code, group in sorted(groups.items()):
         table.add_row(code, str(len(group)), Text(group[0][1]), group[0][2])
+    return table
+
+
+def causes(groups: Iterable[Group], *, resolved: bool) -> Table:
+    """Dead letters by cause; how many are resolved only if asked for."""
+    table = _table("Dead letters", "provider", "code")
+    table.add_column("reason", overflow="fold")
+    for heading in ("open", "resolved") if resolved else ("open",):
+        table.add_column(heading, justify="right")
+    for heading in ("first", "last"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("for example", overflow="fold")
+    for group in groups:
+        counts = (group.open, group.resolved) if resolved else (group.open,)
+        table.add_row(
+            *(Text(printable(word)) for word in group.cause),
+            *map(str, counts),
+            *(to_iso(at)[:19].replace("T", " ") for at in (group.first, group.last)),
+            Text(place(group.example)),
+        )
     return table
 
 
