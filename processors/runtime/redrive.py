@@ -47,6 +47,7 @@ async def retry(
     Observations carry the id `replay`; without one nothing is written. `advance` is told how many
     bodies are done. Raises `Problem`, or `UnsentError` if Kafka does not take something.
     """
+    failpoints.arm(settings.failpoint)
     report = Report()
     kept, report.gone = await there(settings, letters)
     advance(len(report.gone))
