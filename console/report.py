@@ -108,21 +108,17 @@ def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
 
 def causes(groups: Iterable[Group], *, resolved: bool) -> Table:
     """Dead letters by cause; how many are resolved only if asked for."""
-    table = _table("Dead letters", "provider", "code")
-    table.add_column("reason", overflow="fold")
+    table = _table("Dead letters", "provider, code")
+    table.add_column("reason, for example", overflow="fold")
     for heading in ("open", "resolved") if resolved else ("open",):
         table.add_column(heading, justify="right")
-    for heading in ("first", "last"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("for example", overflow="fold")
+    table.add_column("first, last", no_wrap=True)
     for group in groups:
+        provider, code, reason = map(printable, group.cause)
         counts = (group.open, group.resolved) if resolved else (group.open,)
-        table.add_row(
-            *(Text(printable(word)) for word in group.cause),
-            *map(str, counts),
-            *(to_iso(at)[:19].replace("T", " ") for at in (group.first, group.last)),
-            Text(place(group.example)),
-        )
+        times = (to_iso(at)[:19].replace("T", " ") for at in (group.first, group.last))
+        told = Text(f"{reason}\n").append(place(group.example), "dim")
+        table.add_row(Text(f"{provider}\n{code}"), told, *map(str, counts), "\n".join(times))
     return table
 
 

@@ -54,17 +54,17 @@ class Flood(NamedTuple):
     setting: str
 
     def __str__(self) -> str:
-        where = "{}[{}]@{}".format(*self.first)
         many = (
             f"{self.dead} bodies in a row"
             if self.dead == self.bodies
             else f"{self.dead} of the last {self.bodies} bodies"
         )
+        where = "{}/{}/{}".format(*self.first)
         return (
             f"{self.provider} is stopped: {many} would be dead letters, most of them {self.code}, "
-            f"the first {where}, and {self.setting} allows no more; look at one (bluetick tail "
-            f"raw.{self.provider}), fix or roll back what reads them, or raise that setting, and "
-            "restart normalise"
+            f"the first {where}, and {self.setting} allows no more; look at it (bluetick "
+            f"dead-letters show {where}), fix or roll back what changed, or raise that setting, "
+            "then restart normalise"
         )
 
 

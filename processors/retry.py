@@ -18,6 +18,11 @@ class Settled(NamedTuple):
     failing: list[DeadLetter]
     resolved: int
 
+    @property
+    def changes(self) -> bool:
+        """Whether today's code makes something else of the body than what is known."""
+        return bool(self.settled or self.new)
+
 
 def settle(raw: Coordinates, known: Collection[Identity], today: Normalised) -> Settled:
     """Compare the open dead letters known of a body with what today's code makes of it.

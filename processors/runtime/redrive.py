@@ -127,6 +127,8 @@ async def _publish(
 ) -> None:
     """What the bodies amount to, and dead letters of theirs that nobody has written yet."""
     for (body, result), one in zip(results, settled, strict=True):
+        if not one.changes:
+            continue
         replayed = [replace(observation, replay=replay) for observation in result.observations]
         publishing.add(outbox, settings, replayed, _now())
         publishing.add_dead_letters(outbox, settings, body, one.new, _now())
@@ -153,8 +155,8 @@ def _count(
     report: Report, results: list[tuple[RawRecord, Normalised]], settled: Iterable[Settled]
 ) -> None:
     report.bodies += len(results)
-    report.observations += sum(len(result.observations) for _, result in results)
-    for one in settled:
+    for (_, result), one in zip(results, settled, strict=True):
+        report.observations += len(result.observations) if one.changes else 0
         report.resolved += one.resolved
         report.failing.update(letter.code for letter in one.failing)
 

@@ -129,7 +129,7 @@ async def test_a_flood_stops_its_provider_and_no_other(settings: Settings) -> No
         metrics = await client.get(started.service.url, "/metrics")
         live = await client.get(started.service.url, "/health/live")
     assert (
-        f"21 bodies in a row would be dead letters, most of them not_json, the first {raw}[0]@0"
+        f"21 bodies in a row would be dead letters, most of them not_json, the first {raw}/0/0"
         in told
     )
     assert "BLUETICK_DEAD_LETTER_RUN" in told
@@ -259,7 +259,14 @@ async def test_a_retry_publishes_and_settles(settings: Settings) -> None:
     failing = {"missing_field": 1, "not_json": 1}
     assert done == {**done, **expected, "failing": failing, "open": 2}
     assert would == {**done, "replay": None, "open": 4}
-    assert again == {**again, "bodies": 2, "resolved": 0, "failing": failing, "open": 2}
+    assert again == {
+        **again,
+        "bodies": 2,
+        "observations": 0,
+        "resolved": 0,
+        "failing": failing,
+        "open": 2,
+    }
     observed = await read(settings.kafka, settings.topics.observations)
     first = [
         json.loads(o.value) for o in observed if json.loads(o.value)["replay"] == done["replay"]

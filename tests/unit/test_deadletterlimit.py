@@ -62,8 +62,9 @@ def test_the_sentence_says_all_that_is_needed() -> None:
     assert "\n" not in told
     words = "whapi is stopped: 151 of the last 301 bodies would be dead letters, most of them not_j"
     assert told.startswith(words)
-    assert "the first r[0]@150" in told
+    assert "the first r/0/150" in told
     assert "BLUETICK_DEAD_LETTER_RATIO" in told
+    assert "bluetick dead-letters show r/0/150" in told
     in_a_row = str(flood(Limits(0, 2), (3, "not_utf8")))
     assert in_a_row.startswith("whapi is stopped: 3 bodies in a row would be dead letters")
 
