@@ -33,7 +33,7 @@ def flood(limits: Limits, *runs: tuple[int, Code | None]) -> Flood | None:
         (USUAL, [(100, GOOD), (100, BAD)], None),
         (USUAL, [(100, GOOD), (101, BAD)], (101, 201, 100, "BLUETICK_DEAD_LETTER_RATIO")),
         # Only the last thousand count.
-        (USUAL, [(100, BAD), (1900, GOOD)], None),
+        (USUAL, [(600, GOOD), (400, BAD), (600, GOOD), (401, BAD)], None),
         (USUAL, [(5000, GOOD), (500, BAD)], None),
         (USUAL, [(5000, GOOD), (501, BAD)], (501, 501, 5000, "BLUETICK_DEAD_LETTER_RUN")),
         # A good body ends the run, and the next one is counted from there.
