@@ -172,9 +172,10 @@ class _Run:
     async def _send(self, made: _Round, book: Ledger) -> None:
         async with asyncio.timeout(self._settings.transaction_timeout):
             await made.outbox.send()
-        failpoints.reach("replay.before_commit")
-        async with asyncio.timeout(_RECORD_SECONDS):
-            await book.record(made.reached)
+        if made.reached:
+            failpoints.reach("replay.before_commit")
+            async with asyncio.timeout(_RECORD_SECONDS):
+                await book.record(made.reached)
 
     async def _landed(self) -> None:
         """See the round on its way acknowledged and recorded; raises if it was not."""
