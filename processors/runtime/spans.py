@@ -174,6 +174,8 @@ async def consumed(
     """
     spans = remaining(spans, {})
     left = {TopicPartition(*span.place): span.end for span in spans}
+    if not left:
+        return
     async with clients.reading(settings) as client:
         client.assign(list(left))
         for span in spans:
