@@ -267,13 +267,17 @@ def _bar() -> Iterator[_Bar]:
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
-    """Run to the end; the garbage collector is kept from looking at everything all the time."""
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    spare_collector()
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+def spare_collector() -> None:
+    """Keep the garbage collector from looking at everything all the time: it halves the speed."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _show_plan(made: Plan, left: int) -> None:
