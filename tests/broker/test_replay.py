@@ -14,9 +14,10 @@ from console.replay import Range, resolve
 from console.services import Service, running
 from console.simulate import simulate
 from processors.providers import smsmanager, whapi
-from processors.runtime import deadletters, publishing, spans
+from processors.runtime import deadletters, spans
 from processors.runtime.groups import lag
 from processors.runtime.normaliser import Normaliser
+from processors.runtime.publishing import Bodies
 from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook, to_headers
@@ -216,7 +217,7 @@ async def test_replays_at_the_same_time(
 ) -> None:
     """Overlapping replays of what is missing publish each fact once between them."""
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "add", lambda *_: None)  # observations are lost on their way
+        patch.setattr(Bodies, "publish", lambda *_: None)  # observations are lost on their way
         await _normalise(raw_only)
     expected = await lacking(raw_only)
     replay = ("replay", "run", "--yes", "--rate", "0", "--from", "oldest", "--id")
