@@ -14,8 +14,9 @@ from console.parse import lines
 from console.render import Record, as_json, printable
 from console.tail import resolve
 from processors.providers.base import Coordinates
-from processors.runtime import deadletters, publishing, redrive, spans
+from processors.runtime import deadletters, redrive, spans
 from processors.runtime.deadletters import Kept
+from processors.runtime.publishing import Bodies
 from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.webhook import to_iso
@@ -130,7 +131,7 @@ def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
     raw = finished(body())
     if raw is None:
         raise Problem(f"there is neither a dead letter nor a body at {place(at)}")
-    result = publishing.normalised(settings.topics, raw)
+    result = Bodies(settings).normalised(raw)
     if json:
         sys.stdout.write("".join(line + "\n" for line in lines(result)))
         return 0

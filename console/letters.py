@@ -82,12 +82,16 @@ async def entries(
         expect(sum(span.end - span.start for span in parts))
         async for batch in spans.consumed(settings, parts):
             for record in batch.records:
-                at = Coordinates(record.topic, record.partition, record.offset)
-                empty = record.value is None
-                yield (
-                    Record(*at, record.timestamp, record.key, record.headers, record.value),
-                    deadletters.read(at, record.timestamp, record.headers, empty=empty),
+                shown = Record(
+                    record.topic,
+                    record.partition,
+                    record.offset,
+                    record.timestamp,
+                    record.key,
+                    record.headers,
+                    record.value,
                 )
+                yield shown, deadletters.read(shown)
             advance(len(batch.records))
 
 

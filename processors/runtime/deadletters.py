@@ -3,9 +3,10 @@
 Kafka Streams' names are used where it has one (KIP-1034, `__streams.errors.*`); each value is text.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from processors.providers.base import Coordinates, DeadLetter
 
@@ -19,6 +20,8 @@ TIMESTAMP = "dead-letter-timestamp"
 POINTER = "dead-letter-pointer"
 CODE = "dead-letter-code"
 RESOLVED = "dead-letter-resolved"
+
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -70,19 +73,40 @@ def marker(letter: Identity, replay: str) -> Headers:
     return list(_encoded(texts))
 
 
-def read(at: Coordinates, timestamp: int, headers: Headers, *, empty: bool) -> Entry | None:
-    """A record of the topic, `empty` if it has no value; None if it is neither letter nor marker.
+class Record(Protocol):
+    """A Kafka record, whoever's."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+def read(record: Record) -> Entry | None:
+    """A record of the topic; None if it is neither letter nor marker.
 
     Our headers come first: the raw record's own may have the same names.
     """
-    texts = {name: value.decode("utf-8", "replace") for name, value in reversed(headers)}
+    texts = {name: value.decode("utf-8", "replace") for name, value in reversed(record.headers)}
     partition, offset = texts.get(PARTITION, ""), texts.get(OFFSET, "")
-    if TOPIC not in texts or not (partition.isdecimal() and offset.isdecimal()):
+    if TOPIC not in texts or not (_NUMBER.fullmatch(partition) and _NUMBER.fullmatch(offset)):
         return None
     raw = Coordinates(texts[TOPIC], int(partition), int(offset))
-    letter = Identity(raw, texts.get(POINTER, ""), texts.get(CODE, ""))
-    resolved = texts.get(RESOLVED) if empty else None
-    return Entry(at, timestamp, letter, texts.get(MESSAGE, ""), resolved)
+    return Entry(
+        at=Coordinates(record.topic, record.partition, record.offset),
+        timestamp=record.timestamp,
+        letter=Identity(raw, texts.get(POINTER, ""), texts.get(CODE, "")),
+        reason=texts.get(MESSAGE, ""),
+        resolved=texts.get(RESOLVED) if record.value is None else None,
+    )
 
 
 @dataclass(slots=True)

@@ -19,8 +19,9 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, Of
 
 from processors.deadletterlimit import Body, Flood, Limits, Window, judge
 from processors.providers.base import Coordinates, Normalised
-from processors.runtime import clients, failpoints, metrics, publishing
+from processors.runtime import clients, failpoints, metrics
 from processors.runtime.outbox import Outbox
+from processors.runtime.publishing import Bodies
 from processors.runtime.sending import UnsentError, send
 from processors.runtime.spans import raw_record
 from schemas.records import StatusObservation
@@ -43,6 +44,7 @@ class Normaliser(ConsumerRebalanceListener):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._bodies = Bodies(settings)
         self._consumer = clients.consumer(settings, settings.topics.group("normalise"))
         self._producer: AIOKafkaProducer | None = None
         self._joined = False
@@ -207,10 +209,10 @@ class Normaliser(ConsumerRebalanceListener):
 
     def _normalise(self, record: ConsumerRecord[bytes, bytes], share: "_Share") -> Body:
         raw = raw_record(record)
-        result = publishing.normalised(self._settings.topics, raw)
+        result = self._bodies.normalised(raw)
         now = round(time.time() * 1000)
-        publishing.add(share.outbox, self._settings, result.observations, now)
-        publishing.add_dead_letters(share.outbox, self._settings, raw, result.dead_letters, now)
+        self._bodies.publish(share.outbox, result.observations, now)
+        self._bodies.keep(share.outbox, raw, result.dead_letters, now)
         share.tallies.count(share.provider, result)
         at = Coordinates(record.topic, record.partition, record.offset)
         return Body(at, result.dead_letters[0].code if result.dead_letters else None)

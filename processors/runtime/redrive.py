@@ -9,16 +9,19 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from processors.providers.base import Coordinates, Normalised
 from processors.retry import Settled, settle
-from processors.runtime import clients, failpoints, publishing, spans
+from processors.runtime import clients, failpoints, spans
 from processors.runtime.deadletters import Identity, marker
 from processors.runtime.outbox import Outbox
+from processors.runtime.publishing import Bodies
 from processors.runtime.sending import send
 from processors.runtime.spans import RawRecord, Span
+from schemas.problem import unreachable
 from schemas.settings import Settings
 
 # Offsets nearer to each other than this are read in one go, with what lies between.
@@ -49,25 +52,36 @@ async def retry(
     """
     failpoints.arm(settings.failpoint)
     report = Report()
+    made_of = Bodies(settings)
     kept, report.gone = await there(settings, letters)
     advance(len(report.gone))
     producer = clients.producer(settings) if replay else None
     try:
         if producer is not None:
-            await producer.start()
+            await _started(settings, producer)
         async for bodies in read(settings, kept):
-            results = [(body, publishing.normalised(settings.topics, body)) for body in bodies]
+            results = [(body, made_of.normalised(body)) for body in bodies]
             settled = [settle(at(body), letters[at(body)], result) for body, result in results]
             if producer is not None and replay:
-                await _publish(settings, Outbox(producer), results, settled, replay)
+                outbox, markers = Outbox(producer), Outbox(producer)
+                _publish(made_of, outbox, results, settled, replay)
+                await send(outbox, settings.transaction_timeout)
                 failpoints.reach("retry.before_markers")
-                await _mark(settings, Outbox(producer), settled, replay)
+                _mark(settings, markers, settled, replay)
+                await send(markers, settings.transaction_timeout)
             _count(report, results, settled)
             advance(len(bodies))
     finally:
         if producer is not None:
             await clients.abandon(producer)
     return report
+
+
+async def _started(settings: Settings, producer: AIOKafkaProducer) -> None:
+    try:
+        await producer.start()
+    except KafkaError as error:
+        raise unreachable(settings.kafka, error) from error
 
 
 def at(body: RawRecord) -> Coordinates:
@@ -118,8 +132,8 @@ def _waves(wanted: Iterable[Coordinates]) -> list[list[Span]]:
     return [[own[wave] for own in runs.values() if wave < len(own)] for wave in range(most)]
 
 
-async def _publish(
-    settings: Settings,
+def _publish(
+    made_of: Bodies,
     outbox: Outbox,
     results: list[tuple[RawRecord, Normalised]],
     settled: list[Settled],
@@ -130,14 +144,11 @@ async def _publish(
         if not one.changes:
             continue
         replayed = [replace(observation, replay=replay) for observation in result.observations]
-        publishing.add(outbox, settings, replayed, _now())
-        publishing.add_dead_letters(outbox, settings, body, one.new, _now())
-    await send(outbox, settings.transaction_timeout)
+        made_of.publish(outbox, replayed, _now())
+        made_of.keep(outbox, body, one.new, _now())
 
 
-async def _mark(
-    settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay: str
-) -> None:
+def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay: str) -> None:
     for one in settled:
         for letter in one.settled:
             outbox.add(
@@ -148,7 +159,6 @@ async def _mark(
                 timestamp=_now(),
                 headers=marker(letter, replay),
             )
-    await send(outbox, settings.transaction_timeout)
 
 
 def _count(

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -52,6 +51,9 @@ class Log:
 
     def __call__(self, _: str, line: str) -> None:
         self.lines.append(line)
+
+    def count(self, words: str) -> int:
+        return sum(words in line for line in self.lines)
 
 
 @asynccontextmanager
@@ -150,48 +152,54 @@ async def test_a_flood_stops_its_provider_and_no_other(settings: Settings) -> No
     assert len(await read(settings.kafka, settings.topics.dead_letters)) == 61
 
 
-@pytest.mark.parametrize("trouble", ["deleted", "compacted", "too large"])
-async def test_dead_letters_that_cannot_be_kept_stop_the_round(
-    settings: Settings, trouble: str
-) -> None:
+async def test_dead_letters_that_cannot_be_kept_stop_the_round(settings: Settings) -> None:
     """Nothing is committed and health is red until the topic takes them; then nothing is lost."""
     topic = settings.topics.dead_letters
     large = b"no JSON " + secrets.token_hex(20_000).encode()
-    words = {
-        "deleted": f"topic {topic} is missing",
-        "compacted": f"what goes to {topic} (",  # where records without a key are refused
-        "too large": f"what goes to {topic} (MessageSizeTooLargeError): raise its max.message",
-    }
+    takes = f"Kafka does not take what goes to {topic}"
     log = Log()
     async with normaliser(settings, log):
-        await arrive(settings, good(1))
+        await arrive(settings, good(0))
         await caught_up_with(settings.kafka, settings.topics, "normalise")
-        if trouble == "deleted":
-            await delete(settings)
-        elif trouble == "compacted":
-            await configure(settings, cleanup_policy="compact")
-        else:
-            await configure(settings, max_message_bytes="1000")
-        await arrive(settings, large, good(2))
-        await until_told(settings, words[trouble])
-        # Red it stays, through the rounds that are tried meanwhile.
-        while sum("repeating the round" in line for line in log.lines) < 3:
-            assert await health(settings)
-        assert await position(settings, "smsmanager") == 1
-        if trouble == "deleted":
-            await topics.apply(settings)
-        else:
+        troubles = (
+            ({"max_message_bytes": "1000"}, f"{takes} (MessageSizeTooLargeError): raise its max"),
+            ({"cleanup_policy": "compact"}, takes),  # where records without a key are refused
+        )
+        for done, (config, words) in enumerate(troubles):
+            await configure(settings, **config)
+            await _stands_still(settings, log, words, [large, good(1 + done)])
             await configure(settings, cleanup_policy="delete")
-        await caught_up_with(settings.kafka, settings.topics, "normalise")
-
-        async def well() -> bool:
-            return not await health(settings)
-
-        await until(well)
-    values = {letter.value for letter in await read(settings.kafka, topic)}
-    assert values == {large}
+            await _goes_on(settings)
+        kept = await read(settings.kafka, topic)
+        await delete(settings)
+        await _stands_still(settings, log, f"topic {topic} is missing", [large, good(3)])
+        await topics.apply(settings)
+        await _goes_on(settings)
+    kept += await read(settings.kafka, topic)
+    assert {letter.headers["__streams.errors.offset"] for letter in kept} == {b"1", b"3", b"5"}
+    assert {letter.value for letter in kept} == {large}
     observed = await read(settings.kafka, settings.topics.observations)
-    assert {record.key for record in observed} == {"smsmanager/-/m-1", "smsmanager/-/m-2"}
+    assert {record.key for record in observed} == {f"smsmanager/-/m-{n}" for n in range(4)}
+
+
+async def _stands_still(settings: Settings, log: Log, words: str, bodies: list[bytes]) -> None:
+    """Bodies arrive, and health says why they are not taken, through the rounds tried meanwhile."""
+    before, tries = await position(settings, "smsmanager"), log.count("repeating the round")
+    await arrive(settings, *bodies)
+    await until_told(settings, words)
+    while log.count("repeating the round") < tries + 2:
+        assert await health(settings)
+    assert await position(settings, "smsmanager") == before
+
+
+async def _goes_on(settings: Settings) -> None:
+    """All is taken, and health is well again."""
+    await caught_up_with(settings.kafka, settings.topics, "normalise")
+
+    async def well() -> bool:
+        return not await health(settings)
+
+    await until(well)
 
 
 async def test_a_raw_log_cut_before_it_was_read_is_told(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from console.causes import Selection, grouped, place, place_of
 from console.masking import shape
+from console.render import Record
 from processors.providers import PROVIDERS
 from processors.providers.base import Coordinates, DeadLetter, Normalised, Part
 from processors.retry import settle
@@ -22,10 +23,14 @@ HERE = Coordinates("bluetick.dead-letters", 3, 7)
 LETTER = DeadLetter(code="bad_value", reason="`x` is 5", value=b"{}", pointer="/3", exception="E")
 
 
+def record(headers: deadletters.Headers, *, timestamp: int, value: bytes | None) -> Record:
+    return Record(*HERE, timestamp, None, headers, value)
+
+
 def test_a_dead_letter_is_read_as_it_was_written() -> None:
     """Origin, code, pointer and reason come back; the raw record's own headers do not disturb."""
     own = [("ce_id", b"1"), (deadletters.CODE, b"forged"), (deadletters.TOPIC, b"elsewhere")]
-    entry = read(HERE, 9, headers(LETTER, RAW, 5, own), empty=False)
+    entry = read(record(headers(LETTER, RAW, 5, own), timestamp=9, value=b""))
     assert entry == Entry(HERE, 9, Identity(RAW, "/3", "bad_value"), "`x` is 5", None)
 
 
@@ -76,17 +81,24 @@ def test_a_refusal_has_no_stacktrace() -> None:
         [("x", b"y")],
         [(deadletters.TOPIC, b"t"), (deadletters.PARTITION, b"1")],
         [(deadletters.TOPIC, b"t"), (deadletters.PARTITION, b"1"), (deadletters.OFFSET, b"-1")],
+        [
+            (deadletters.TOPIC, b"t"),
+            (deadletters.PARTITION, b"1"),
+            (deadletters.OFFSET, b"9" * 5000),
+        ],
     ],
 )
 def test_what_is_not_ours_is_no_entry(written: list[tuple[str, bytes]]) -> None:
     """Whatever stands on the topic, reading goes on."""
-    assert read(HERE, 1, written, empty=False) is None
+    assert read(record(written, timestamp=1, value=b"")) is None
 
 
 def test_a_marker_has_no_value() -> None:
     """The header alone, on a record with a value, settles nothing."""
     written = marker(Identity(RAW, "/3", "bad_value"), "r1")
-    settled, forged = (read(HERE, 1, written, empty=empty) for empty in (True, False))
+    settled, forged = (
+        read(record(written, timestamp=1, value=None if empty else b"")) for empty in (True, False)
+    )
     assert settled
     assert settled.resolved == "r1"
     assert forged
