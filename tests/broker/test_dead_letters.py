@@ -117,10 +117,10 @@ async def test_a_flood_stops_its_provider_and_no_other(settings: Settings) -> No
     """Nothing of the round is published or committed; the others go on; health says all of it."""
     limited = settings.model_copy(update={"dead_letter_run": 20})
     raw = settings.topics.raw("whapi")
-    await arrive(settings, *[BAD] * 21, provider="whapi")
-    await arrive(settings, *[BAD] * 20, good(1))
     log = Log()
     async with normaliser(limited, log) as started:
+        await arrive(settings, *[BAD] * 20, good(1))
+        await arrive(settings, *[BAD] * 21, provider="whapi")
         told = await until_told(settings, "whapi is stopped")
         await arrive(settings, *[BAD] * 20, good(2))
 
