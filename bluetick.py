@@ -22,6 +22,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+replay_app = typer.Typer(
+    help="Normalise a range of the raw topics again, and publish what was missing.",
+    epilog="How to: docs/replays.md.",
+    no_args_is_help=True,
+)
 topics_app = typer.Typer(help="Look after the topics of a namespace.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 sources_app = typer.Typer(help="Look after who may send.", no_args_is_help=True)
@@ -34,13 +39,45 @@ spool_app = typer.Typer(
 )
 app.add_typer(spool_app, name="spool")
 
+
+letters_app = typer.Typer(
+    help="What could not be normalised: look at it, retry it, take it along.", no_args_is_help=True
+)
+app.add_typer(letters_app, name="dead-letters")
+app.add_typer(replay_app, name="replay")
+
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
 ]
 Path_ = Annotated[str, typer.Option("--path", help="What follows the source in the URL.")]
 Method = Annotated[str, typer.Option(help="The HTTP verb.")]
 Header = Annotated[list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")]
+Provider = Annotated[str | None, typer.Option(help="Only this provider.", show_default=False)]
+From = Annotated[
+    str | None,
+    typer.Option("--from", help="Received since: 2026-05-01T12:00Z, -2h, oldest.", metavar="TIME"),
+]
+To = Annotated[
+    str | None, typer.Option("--to", help="Received before; default: now.", metavar="TIME")
+]
+Offsets = Annotated[
+    list[str] | None,
+    typer.Option(help="Instead, PARTITION:FIRST-END; repeatable, needs --provider."),
+]
+Only = Annotated[
+    str | None, typer.Option(help="Only a status, a message key, or a dead letter's code.")
+]
+Id = Annotated[str, typer.Argument(help="The replay's id.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Data = Annotated[Path | None, typer.Option(help="Directory for data.", show_default=False)]
+
+Code = Annotated[str | None, typer.Option(help="Only those with this code.", show_default=False)]
+Written = Annotated[
+    str | None,
+    typer.Option("--from", help="Written since: 2026-05-01T12:00Z, -2h.", metavar="TIME"),
+]
+WrittenTo = Annotated[str | None, typer.Option("--to", help="Written before.", metavar="TIME")]
+All = Annotated[bool, typer.Option("--all", help="Those a retry resolved, too.")]
 
 
 def main() -> None:
@@ -217,6 +254,151 @@ def spool_export(
     sys.exit(spooled.export(load(), to))
 
 
+@letters_app.command("list")
+def letters_list(
+    *,
+    provider: Provider = None,
+    code: Code = None,
+    since: Written = None,
+    until: WrittenTo = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many causes.")] = None,
+    json: Json = False,
+    everything: All = False,
+) -> None:
+    """Count dead letters by their cause, with an example of each."""
+    from console import deadletters, letters
+
+    meant = letters.selection(provider, code, since, until)
+    sys.exit(deadletters.list_(load(), meant, everything=everything, limit=limit, json=json))
+
+
+@letters_app.command("show")
+def letters_show(
+    place: Annotated[str, typer.Argument(help="raw.whapi/3/120, or dead-letters/3/7.")],
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="The record as it is; else personal data is masked.")
+    ] = False,
+) -> None:
+    """Show a dead letter, or those of a raw body, with its headers and its value's shape."""
+    from console import deadletters
+
+    sys.exit(deadletters.show(load(), place, json=json))
+
+
+@letters_app.command("export")
+def letters_export(
+    target: Annotated[Path, typer.Argument(help="A new file, or a directory.")],
+    *,
+    provider: Provider = None,
+    code: Code = None,
+    since: Written = None,
+    until: WrittenTo = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The oldest so many.")] = None,
+    everything: All = False,
+) -> None:
+    """Write dead letters to a file, one JSON object a line, whole."""
+    from console import deadletters, letters
+
+    meant = letters.selection(provider, code, since, until)
+    sys.exit(deadletters.take_along(load(), meant, target, everything=everything, limit=limit))
+
+
+@letters_app.command("retry")
+def letters_retry(
+    *,
+    provider: Provider = None,
+    code: Code = None,
+    since: Written = None,
+    until: WrittenTo = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The oldest so many.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be resolved.")] = False,
+    json: Json = False,
+) -> None:
+    """Normalise their raw bodies by today's code, and mark what that resolves.
+
+    May be repeated and interrupted. Exit code 1 if a body is not there any more.
+    """
+    from console import letters, retry
+
+    settings = load()
+    meant = letters.selection(provider, code, since, until)
+    sys.exit(retry.run(settings, meant, limit=limit, dry=dry_run, json=json))
+
+
+@replay_app.command("plan")
+def replay_plan(
+    *,
+    provider: Provider = None,
+    since: From = None,
+    until: To = None,
+    offsets: Offsets = None,
+    only: Only = None,
+    json: Json = False,
+) -> None:
+    """Count what a replay would bring: facts that are new, changed or known. Writes nothing."""
+    from console import replay
+
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only)
+    sys.exit(replay.plan(_ready(), asked, json=json))
+
+
+@replay_app.command("run")
+def replay_run(
+    *,
+    provider: Provider = None,
+    since: From = None,
+    until: To = None,
+    offsets: Offsets = None,
+    only: Only = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="The replay to go on with, or a new one's name.")
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(min=0, help="Observations a second; 0: no limit.")
+    ] = 2000.0,
+    backlog: Annotated[
+        int, typer.Option(min=0, help="Wait while the tracker is further behind; 0: do not look.")
+    ] = 20_000,
+    yes: Annotated[bool, typer.Option("--yes", help="Without a plan, and unasked.")] = False,
+) -> None:
+    """Publish a range's observations again; killed or stopped, `--id` goes on where it was.
+
+    Facts that are known already change nothing and are not published again.
+    """
+    from console import replay
+    from processors.runtime import failpoints
+    from processors.runtime.replaying import Limits
+
+    settings = _ready()
+    failpoints.arm(settings.failpoint)
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only)
+    sys.exit(replay.run(settings, asked, id_, Limits(rate, backlog), yes=yes))
+
+
+@replay_app.command("report")
+def replay_report(
+    id_: Id,
+    *,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds the tracker may take to catch up.")
+    ] = 0.0,
+    json: Json = False,
+) -> None:
+    """Count what came of a replay: new facts by verdict, and the events they caused."""
+    from console import replay
+
+    sys.exit(replay.report(_ready(), id_, wait, json=json))
+
+
+@replay_app.command("list")
+def replay_list(*, json: Json = False) -> None:
+    """Show the replays Kafka knows of, and how far each is."""
+    from console import replay
+
+    sys.exit(replay.list_(_ready(), json=json))
+
+
 @app.command()
 def parse(
     provider: Annotated[str, typer.Argument(help="smsmanager or whapi.")],
@@ -336,6 +518,13 @@ def test(context: typer.Context) -> None:
 
     os.chdir(home)
     sys.exit(pytest.main(context.args))
+
+
+def _ready() -> Settings:
+    """The settings, once the topics are known to be as they should be."""
+    settings = load()
+    _require_topics(settings)
+    return settings
 
 
 def _require_topics(settings: Settings) -> None:

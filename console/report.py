@@ -1,4 +1,4 @@
-"""The demo's tables: the funnel, what was odd, dead letters, one message's timeline. Pure."""
+"""Tables: the demo's funnel, what was odd, dead letters by cause, a message's timeline. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from console.account import CameOut, Line
+from console.causes import Group, place
+from console.render import printable
 from schemas.records import (
     Event,
     FellBack,
@@ -101,6 +103,22 @@ def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
     table.add_column("from", overflow="fold")
     for code, group in sorted(groups.items()):
         table.add_row(code, str(len(group)), Text(group[0][1]), group[0][2])
+    return table
+
+
+def causes(groups: Iterable[Group], *, resolved: bool) -> Table:
+    """Dead letters by cause; how many are resolved only if asked for."""
+    table = _table("Dead letters", "provider, code")
+    table.add_column("reason, for example", overflow="fold")
+    for heading in ("open", "resolved") if resolved else ("open",):
+        table.add_column(heading, justify="right")
+    table.add_column("first, last", no_wrap=True)
+    for group in groups:
+        provider, code, reason = map(printable, group.cause)
+        counts = (group.open, group.resolved) if resolved else (group.open,)
+        times = (to_iso(at)[:19].replace("T", " ") for at in (group.first, group.last))
+        told = Text(f"{reason}\n").append(place(group.example), "dim")
+        table.add_row(Text(f"{provider}\n{code}"), told, *map(str, counts), "\n".join(times))
     return table
 
 

@@ -4,6 +4,8 @@ Whatever the bytes are, `normalise` returns; the same webhook always gives the s
 item is guarded alone: one bad item never takes its neighbours with it.
 """
 
+import traceback
+
 from processors import body
 from processors.inflate import inflated
 from processors.providers import PROVIDERS
@@ -15,7 +17,7 @@ from processors.providers.base import (
     Normalised,
     Part,
 )
-from processors.refusal import Refused
+from processors.refusal import Code, Refused
 from schemas.codec import encode
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY, MAX_OBSERVATION
@@ -24,6 +26,8 @@ from schemas.webhook import RawWebhook
 # Written out by us, an item grows less than fourfold (9e15 becomes 9000000000000000.0) plus our
 # own fields, whose sizes are capped; an item below this never needs to be measured.
 _SURELY_FITS = (MAX_OBSERVATION - 64 * 1024) // 8
+
+_CALLS = 20
 
 
 def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
@@ -76,7 +80,30 @@ def _keepable(part: Part, webhook: RawWebhook) -> bytes:
 
 
 def _dead_letter(error: Exception, value: bytes, pointer: str) -> DeadLetter:
+    kind = type(error)
+    code, reason, trace = _told(error)
+    return DeadLetter(
+        code=code,
+        reason=reason,
+        value=value,
+        pointer=pointer,
+        exception=f"{kind.__module__}.{kind.__qualname__}",
+        stacktrace=trace,
+    )
+
+
+def _told(error: Exception) -> tuple[Code, str, str]:
+    """Code, reason and, for a mistake of ours, where it was made."""
     if isinstance(error, Refused):
-        return DeadLetter(code=error.code, reason=error.reason, value=value, pointer=pointer)
+        return error.code, error.reason, ""
     reason = f"normalising it raised {type(error).__name__}; please report this"
-    return DeadLetter(code="internal_error", reason=reason, value=value, pointer=pointer)
+    return "internal_error", reason, _where(error)
+
+
+def _where(error: Exception) -> str:
+    """The innermost calls, a line each; the error's own words may quote what is personal."""
+    calls = [
+        f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    return "\n".join(calls[-_CALLS:])

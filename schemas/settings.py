@@ -115,6 +115,16 @@ class Settings(BaseSettings):
         ge=0,
         description="seconds timers wait for what may still be on its way from ingest",
     )
+    dead_letter_ratio: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of a provider's last 1000 bodies (200 at least) that may become dead "
+        "letters before normalise stops reading that provider; 0: any",
+    )
+    dead_letter_run: int = Field(
+        500, ge=0, description="how many of a provider's bodies in a row may; 0: any"
+    )
     failpoint: str | None = Field(
         None, description="for fault tests: where to die or stand still (docs/reliability.md)"
     )

@@ -24,12 +24,15 @@ class DeadLetter:
 
     `pointer` is a JSON pointer (RFC 6901) into the body, "" for all of it; `code` is one of a few
     fixed words; `reason` is one line for a person; `value` is the body or the item, verbatim.
+    `exception` is the type of what was raised, `stacktrace` where, if it is a mistake of ours.
     """
 
     code: Code
     reason: str
     value: bytes
     pointer: str = ""
+    exception: str = ""
+    stacktrace: str = ""
 
 
 @dataclass(slots=True)

@@ -6,15 +6,21 @@ The evidence is in docs/decisions/0003-aiokafka.md.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import IllegalOperation, KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+)
 
-from schemas.problem import Problem, cut_differently
+from schemas.problem import Problem, cut_differently, unreachable
 from schemas.settings import Settings
+from schemas.webhook import to_iso
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +71,23 @@ def reader(settings: Settings) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         max_partition_fetch_bytes=2 * FETCH_BYTES,
     )
+
+
+@contextlib.asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    """A reader under way; whatever fails on it becomes a `Problem`."""
+    client = reader(settings)
+    try:
+        await client.start()
+        yield client
+    except OffsetOutOfRangeError:
+        raise Problem(
+            "the topic's retention deleted records before they could be read; start again"
+        ) from None
+    except (KafkaError, TimeoutError) as error:
+        raise unreachable(settings.kafka, error) from error
+    finally:
+        await client.stop()
 
 
 def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
@@ -192,7 +215,7 @@ async def start_offsets(
     for partition in wanted:
         committed = await client.committed(partition)
         if committed is not None and committed < beginnings[partition]:
-            raise Problem(overtaken(partition, committed, beginnings[partition]))
+            raise await overtaken(client, partition, committed)
         if committed is None and beginnings[partition] > 0:
             log.warning(
                 "%s[%d]: the group has no offset, so it begins where the log does, at %d",
@@ -204,11 +227,24 @@ async def start_offsets(
     return offsets
 
 
-def overtaken(partition: TopicPartition, offset: int, beginning: int | None = None) -> str:
-    """Say that the log no longer holds what was to be read next."""
-    start = "later" if beginning is None else f"at {beginning}"
-    return (
-        f"{partition.topic}[{partition.partition}] was to be read from offset {offset}, but now "
-        f"starts {start}: retention deleted records that were never processed; restore them, or "
-        "accept the gap by setting the group's offset by hand"
+async def overtaken(client: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Problem:
+    """Say what the log no longer holds of what was to be read next, and how to get it back."""
+    place = f"{partition.topic}[{partition.partition}] was to be read from offset {offset}, but now"
+    try:
+        [begin] = (await client.beginning_offsets([partition])).values()
+        [end] = (await client.end_offsets([partition])).values()
+        [first] = (await client.offsets_for_times({partition: 0})).values()
+    except (KafkaError, TimeoutError):
+        return Problem(f"{place} the log does not hold it; start again to learn what it holds")
+    accept = "accept it by setting the group's offset by hand (docs/operations.md)"
+    if offset > end:
+        return Problem(
+            f"{place} ends at {end}: the topic was made anew, or Kafka lost records; replay what "
+            f"is missing (bluetick replay), then {accept}"
+        )
+    until = f", received before {to_iso(first.timestamp)}," if first else ""
+    return Problem(
+        f"{place} starts at {begin}: retention deleted {begin - offset} records, {offset} to "
+        f"{begin - 1}{until} that were never processed; get them back (bluetick replay run "
+        f"--archive URL --offsets {partition.partition}:{offset}-{begin}), then {accept}"
     )

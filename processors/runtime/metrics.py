@@ -10,6 +10,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from schemas.topics import PROVIDERS
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry()
 
@@ -23,6 +25,14 @@ observations = Counter(
 dead_letters = Counter(
     "bluetick_dead_letters", "bodies or items kept aside", ["provider", "code"], registry=registry
 )
+stopped = Gauge(
+    "bluetick_dead_letter_stopped",
+    "1 where a provider is not read any more, as too many of its bodies became dead letters",
+    ["provider"],
+    registry=registry,
+)
+for provider in PROVIDERS:
+    stopped.labels(provider).set(0)
 ignored = Counter(
     "bluetick_ignored_events",
     "events that carry no message status, left alone",

@@ -2,28 +2,30 @@
 
 A round is: poll, normalise, send everything, see every acknowledgement, and only then commit the
 offsets. A crash repeats a round, and a repeated observation is harmless: the tracker knows it.
+
+A provider most of whose bodies would become dead letters is left where it is, and the others go on.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
 
-from processors.normalise import normalise
+from processors.deadletterlimit import Body, Flood, Limits, Window, judge
 from processors.providers.base import Coordinates, Normalised
 from processors.runtime import clients, failpoints, metrics
-from processors.runtime.deadletters import headers as dead_letter_headers
 from processors.runtime.outbox import Outbox
-from schemas.codec import encode
-from schemas.problem import Problem
-from schemas.records import StatusObservation, record_keys
+from processors.runtime.publishing import Bodies
+from processors.runtime.sending import UnsentError, send
+from processors.runtime.spans import raw_record
+from schemas.records import StatusObservation
 from schemas.settings import Settings
-from schemas.topics import partition_of
-from schemas.webhook import from_record
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ _ROUND = 1000
 _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _FINISH_SECONDS = 5.0
+_REMIND_SECONDS = 60.0
 
 
 class Normaliser(ConsumerRebalanceListener):
@@ -41,6 +44,7 @@ class Normaliser(ConsumerRebalanceListener):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._bodies = Bodies(settings)
         self._consumer = clients.consumer(settings, settings.topics.group("normalise"))
         self._producer: AIOKafkaProducer | None = None
         self._joined = False
@@ -48,6 +52,9 @@ class Normaliser(ConsumerRebalanceListener):
         self._stopping = False
         self._unplaced: set[TopicPartition] = set()
         self._placed: set[TopicPartition] = set()
+        self._windows: dict[str, Window] = {}
+        self._floods: dict[str, Flood] = {}
+        self._reminded_at = -math.inf
 
     async def run(self, stop: asyncio.Event) -> None:
         """Normalise until `stop` is set; raises what made going on impossible."""
@@ -75,13 +82,15 @@ class Normaliser(ConsumerRebalanceListener):
 
     def problems(self) -> list[str]:
         """Why the normaliser is not ready; nothing if it is."""
+        floods = [str(flood) for flood in self._floods.values()]
         if self._trouble:
-            return [self._trouble]
+            return [*floods, self._trouble]
         if not self._joined:
-            return ["the consumer group has not assigned partitions yet"]
+            return [*floods, "the consumer group has not assigned partitions yet"]
         if self._unplaced:
-            return [f"partitions not ready yet: {sorted(tp.partition for tp in self._unplaced)}"]
-        return []
+            waiting = sorted(tp.partition for tp in self._unplaced)
+            return [*floods, f"partitions not ready yet: {waiting}"]
+        return floods
 
     async def broker_topics(self) -> set[str]:
         """Ask the broker for its topics: the sign that it answers."""
@@ -106,6 +115,7 @@ class Normaliser(ConsumerRebalanceListener):
     async def _round(self) -> None:
         inputs = self._settings.topics.raw_topics
         clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
+        self._remind()
         try:
             await self._place()
             if not self._placed:
@@ -117,17 +127,28 @@ class Normaliser(ConsumerRebalanceListener):
             )
             if polled:
                 await self._process(polled)
-            self._trouble = ""
+            # Nothing may have been polled only because it is still being fetched again.
+            if polled or await self._caught_up():
+                self._trouble = ""
         except OffsetOutOfRangeError as error:
             partition, offset = next(iter(error.args[0].items()))
-            raise Problem(clients.overtaken(partition, offset)) from None
-        except (KafkaError, TimeoutError, OSError) as error:
+            raise await clients.overtaken(self._consumer, partition, offset) from None
+        except (UnsentError, KafkaError, TimeoutError, OSError) as error:
             self._trouble = str(error) or type(error).__name__
             log.warning("%s; repeating the round", self._trouble)
             await self._start_over()
 
+    async def _caught_up(self) -> bool:
+        """Whether Kafka has said that there is no more to read."""
+        for partition in self._placed:
+            end = self._consumer.highwater(partition)
+            if end is None or await self._consumer.position(partition) < end:
+                return False
+        return True
+
     async def _place(self) -> None:
-        """Set newly assigned partitions to where the group stopped."""
+        """Set newly assigned partitions to where the group stopped; those left alone stay so."""
+        self._unplaced = {tp for tp in self._unplaced if self._provider(tp) not in self._floods}
         if not self._unplaced:
             return
         wanted = frozenset(self._unplaced)
@@ -143,16 +164,18 @@ class Normaliser(ConsumerRebalanceListener):
     async def _process(self, polled: Polled) -> None:
         producer = self._producer or await self._start_producer()
         outbox = Outbox(producer, "normalise.after_first_send")
-        tallies = Tallies()
-        for records in polled.values():
-            for record in records:
-                self._normalise(record, outbox, tallies)
-                if tallies.due():
-                    await asyncio.sleep(0)
-        async with asyncio.timeout(self._settings.transaction_timeout):
-            await outbox.send()
+        taken = [
+            share
+            for provider in sorted({self._provider(partition) for partition in polled})
+            if (share := await self._share(provider, polled, Outbox(producer)))
+        ]
+        if not taken:
+            return
+        for share in taken:
+            outbox.take(share.outbox)
+        await send(outbox, self._settings.transaction_timeout)
         failpoints.reach("normalise.before_commit")
-        ends = {partition: records[-1].offset + 1 for partition, records in polled.items()}
+        ends = {partition: offset for share in taken for partition, offset in share.ends.items()}
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 await self._consumer.commit(ends)
@@ -160,33 +183,58 @@ class Normaliser(ConsumerRebalanceListener):
             log.info("the group was rebalanced under way: what is not committed is repeated")
         else:
             failpoints.reach("normalise.after_commit")
-            tallies.publish()
+            for share in taken:
+                self._windows[share.provider] = share.window
+                share.tallies.publish()
 
-    def _normalise(
-        self, record: ConsumerRecord[bytes, bytes], outbox: Outbox, tallies: "Tallies"
-    ) -> None:
-        topics = self._settings.topics
-        provider = topics.provider_of(record.topic)
-        webhook = from_record(provider, record.value, record.headers, record.timestamp)
-        result = normalise(webhook, Coordinates(record.topic, record.partition, record.offset))
+    async def _share(self, provider: str, polled: Polled, outbox: Outbox) -> "_Share | None":
+        """What a provider's bodies of a round amount to; None if they are to be left alone."""
+        share = _Share(provider, outbox)
+        bodies: list[Body] = []
+        for partition, records in polled.items():
+            if self._provider(partition) != provider:
+                continue
+            for record in records:
+                bodies.append(self._normalise(record, share))
+                if share.tallies.due():
+                    await asyncio.sleep(0)
+            share.ends[partition] = records[-1].offset + 1
+        limits = Limits(self._settings.dead_letter_ratio, self._settings.dead_letter_run)
+        window = self._windows.get(provider, Window())
+        share.window, flood = judge(provider, window, bodies, limits)
+        if flood:
+            self._leave_alone(flood)
+            return None
+        return share
+
+    def _normalise(self, record: ConsumerRecord[bytes, bytes], share: "_Share") -> Body:
+        raw = raw_record(record)
+        result = self._bodies.normalised(raw)
         now = round(time.time() * 1000)
-        for observation in result.observations:
-            value = encode(observation)
-            for key in record_keys(observation):
-                partition = partition_of(key, self._settings.partitions)
-                outbox.add(
-                    topics.observations, partition, key=key.encode(), value=value, timestamp=now
-                )
-        for letter in result.dead_letters:
-            outbox.add(
-                topics.dead_letters,
-                record.partition,
-                key=None,
-                value=letter.value,
-                timestamp=now,
-                headers=dead_letter_headers(letter, record),
-            )
-        tallies.count(provider, result)
+        self._bodies.publish(share.outbox, result.observations, now)
+        self._bodies.keep(share.outbox, raw, result.dead_letters, now)
+        share.tallies.count(share.provider, result)
+        at = Coordinates(record.topic, record.partition, record.offset)
+        return Body(at, result.dead_letters[0].code if result.dead_letters else None)
+
+    def _leave_alone(self, flood: Flood) -> None:
+        """Stop reading a provider, until a restart: what is committed of it stays as it is."""
+        self._floods[flood.provider] = flood
+        self._reminded_at = -math.inf
+        metrics.stopped.labels(flood.provider).set(1)
+        held = {tp for tp in self._placed if self._provider(tp) == flood.provider}
+        self._placed -= held
+        self._consumer.pause(*held)
+
+    def _remind(self) -> None:
+        """Say again and again what is left alone: the process lives on, and nobody looks."""
+        if self._floods and time.monotonic() - self._reminded_at >= _REMIND_SECONDS:
+            self._reminded_at = time.monotonic()
+            for flood in self._floods.values():
+                log.error("%s", flood)
+
+    def _provider(self, partition: TopicPartition) -> str:
+        return self._settings.topics.provider_of(partition.topic)
 
     async def _start_producer(self) -> AIOKafkaProducer:
         self._producer = clients.producer(self._settings)
@@ -241,3 +289,14 @@ class Tallies:
         metrics.add(metrics.observations, self._observations)
         metrics.add(metrics.dead_letters, self._dead_letters)
         metrics.add(metrics.ignored, self._ignored)
+
+
+@dataclass(slots=True)
+class _Share:
+    """One provider's part of a round; `ends` are the offsets after what was taken."""
+
+    provider: str
+    outbox: Outbox
+    tallies: Tallies = field(default_factory=Tallies)
+    window: Window = field(default_factory=Window)
+    ends: dict[TopicPartition, int] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Outgoing records, gathered into Kafka batches and sent together."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
@@ -11,7 +12,7 @@ from aiokafka.structs import RecordMetadata
 from processors.runtime import failpoints
 from schemas.problem import Problem
 
-Headers = list[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes]]
 
 
 @dataclass(slots=True)
@@ -20,15 +21,20 @@ class _Batch:
     partition: int
     builder: BatchBuilder
     count: int = 0
+    begun: bool = False
+    acknowledged: bool = False
 
     def append(
         self, timestamp: int, key: bytes | None, value: bytes | None, headers: Headers | None
     ) -> bool:
         taken = self.builder.append(
-            timestamp=timestamp, key=key, value=value, headers=headers or []
+            timestamp=timestamp, key=key, value=value, headers=list(headers or ())
         )
         self.count += taken is not None
         return taken is not None
+
+    def note(self, delivery: asyncio.Future[RecordMetadata]) -> None:
+        self.acknowledged = not delivery.cancelled() and delivery.exception() is None
 
 
 class Outbox:
@@ -58,6 +64,14 @@ class Outbox:
             # Full; the first record of a batch is taken whatever its size.
             self._start(place).append(timestamp, key, value, headers)
 
+    def take(self, other: "Outbox") -> None:
+        """Send what another outbox of the same producer holds with this one's."""
+        self._batches += other._batches  # noqa: SLF001 - of the same class
+
+    def unacknowledged(self) -> list[str]:
+        """The topics that Kafka was given something for and has not acknowledged it."""
+        return sorted({one.topic for one in self._batches if one.begun and not one.acknowledged})
+
     async def send(self) -> dict[str, int | None]:
         """Send everything and wait until it is acknowledged; raises if anything was not.
 
@@ -68,11 +82,12 @@ class Outbox:
         try:
             for batch in self._batches:
                 batch.builder.close()
-                deliveries.append(
-                    await self._producer.send_batch(
-                        batch.builder, batch.topic, partition=batch.partition
-                    )
+                batch.begun = True
+                delivery = await self._producer.send_batch(
+                    batch.builder, batch.topic, partition=batch.partition
                 )
+                delivery.add_done_callback(batch.note)
+                deliveries.append(delivery)
                 if failpoints.armed(self._failpoint) and len(deliveries) == 1:
                     await asyncio.wait(deliveries)
                     failpoints.reach(self._failpoint)
@@ -97,7 +112,7 @@ def _end(batch: _Batch, result: RecordMetadata | BaseException) -> int | None:
             f"Kafka refuses {batch.builder.size()} bytes for {batch.topic}[{batch.partition}] as "
             "too large, and nothing of the batch was committed; raise the topic's "
             "max.message.bytes, then start again"
-        )
+        ) from result
     if isinstance(result, BaseException):
         raise result
     return result.offset + batch.count if result.offset >= 0 else None

@@ -10,7 +10,6 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from processors.runtime import clients, failpoints, metrics
 from processors.runtime.task import Task
-from schemas.problem import Problem
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ class Tracker(ConsumerRebalanceListener):
                 self._trouble = ""
             except OffsetOutOfRangeError as error:
                 partition, offset = next(iter(error.args[0].items()))
-                raise Problem(clients.overtaken(partition, offset)) from None
+                raise await clients.overtaken(self._consumer, partition, offset) from None
             except KafkaError as error:
                 self._trouble = f"polling fails: {error}"
                 log.warning("%s; trying again", self._trouble)

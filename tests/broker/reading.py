@@ -43,11 +43,17 @@ async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
 
 async def caught_up(bootstrap: str, topics: Topics) -> None:
     """Wait until normalise and then track have committed the end of their input."""
-    for service, inputs in (("normalise", topics.raw_topics), ("track", [topics.observations])):
-        async with asyncio.timeout(_SECONDS):
-            for topic in inputs:
-                while not await _at_end(bootstrap, topics.group(service), topic):
-                    pass  # asking Kafka is the waiting
+    for service in ("normalise", "track"):
+        await caught_up_with(bootstrap, topics, service)
+
+
+async def caught_up_with(bootstrap: str, topics: Topics, service: str) -> None:
+    """Wait until one of them has."""
+    inputs = topics.raw_topics if service == "normalise" else [topics.observations]
+    async with asyncio.timeout(_SECONDS):
+        for topic in inputs:
+            while not await _at_end(bootstrap, topics.group(service), topic):
+                pass  # asking Kafka is the waiting
 
 
 async def _at_end(bootstrap: str, group: str, topic: str) -> bool:

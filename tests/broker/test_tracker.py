@@ -76,7 +76,8 @@ async def test_a_log_cut_before_it_was_read_is_told(settings: Settings) -> None:
     assert code == 1
     assert "Traceback" not in output
     place = f"{settings.topics.observations}[{PARTITION}]"
-    assert f"{place} was to be read from offset 3, but now starts at 5" in output
+    assert f"{place} was to be read from offset 3, but now starts at 5: " in output
+    assert "retention deleted 2 records, 3 to 4, received before 20" in output
 
 
 async def test_a_record_of_a_newer_format_is_refused(settings: Settings) -> None:

@@ -6,11 +6,12 @@ import time
 from itertools import cycle
 from random import Random
 
-from processors.runtime.failpoints import POINTS
+from processors.runtime import failpoints
 from tests.faults.registry import scenario
 from tests.faults.trial import Trial
 from tests.faults.workers import Service, Worker
 
+POINTS = [point for point in failpoints.POINTS if point.startswith(("track.", "normalise."))]
 # A point that is not reached in so many seconds will not be: the worker is killed where it is.
 _REACHED_SECONDS = 25
 _RESTORE = "track.during_restore"

@@ -2,7 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
+from processors.providers.base import Coordinates, DeadLetter
+from processors.refusal import Code
+from processors.runtime.deadletters import Identity, headers, marker
 from schemas.settings import Settings
 from schemas.topics import Topics
 
@@ -27,6 +31,25 @@ def test_the_readme_names_every_topic() -> None:
 
     for topic in Topics().all:
         assert f"`{topic.removeprefix('bluetick.')}`" in readme
+
+
+def test_every_code_has_its_row() -> None:
+    """docs/dead-letters.md lists each code once, in order, with what to do."""
+    text = (HOME / "docs/dead-letters.md").read_text()
+    codes = text.partition("## The codes")[2].partition("##")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", codes, re.MULTILINE)
+    assert rows == list(get_args(Code))
+
+
+def test_every_header_of_a_dead_letter_is_documented() -> None:
+    """Each header of ours stands in docs/dead-letters.md."""
+    text = (HOME / "docs/dead-letters.md").read_text()
+    letter = DeadLetter(code="not_json", reason="r", value=b"", exception="E", stacktrace="s")
+    raw = Coordinates("t", 0, 0)
+    written = [*headers(letter, raw, 0, ()), *marker(Identity(raw, "", "not_json"), "r")]
+    for name, _ in written:
+        short = name.replace("__streams.errors.", ".")
+        assert f"`{name}`" in text or f"`{short}`" in text or f"`{name}: " in text, name
 
 
 def test_links_lead_somewhere() -> None:

@@ -34,7 +34,9 @@ PURE = (
     "processors/body.py",
     "processors/lifecycle.py",
     "processors/normalise.py",
+    "processors/deadletterlimit.py",
     "processors/providers/**/*.py",
+    "processors/runtime/deadletters.py",
     "processors/track.py",
 )
 # A broker, a clock, the environment, other processes, or chance that nobody seeded.

@@ -1,0 +1,84 @@
+"""`bluetick dead-letters retry`: normalise the raw bodies of dead letters by today's code."""
+
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.text import Text
+
+from console.causes import Selection, place
+from console.letters import chosen, finished, print_json, progress, standing
+from console.render import GOOD
+from processors.providers.base import Coordinates
+from processors.runtime import redrive
+from processors.runtime.deadletters import Identity
+from processors.runtime.sending import UnsentError
+from schemas.problem import Problem
+from schemas.settings import Settings
+
+
+def run(settings: Settings, meant: Selection, *, limit: int | None, dry: bool, json: bool) -> int:
+    """Normalise the raw bodies of dead letters again; returns 1 if some are not there any more."""
+    # All are read whatever is meant: a body's other dead letters must not be written again.
+    known = chosen(finished(standing(settings, Selection())))
+    bodies: dict[Coordinates, set[Identity]] = {
+        kept.entry.letter.raw: set()
+        for kept in chosen((one for one in known if meant.holds(one.entry)), limit)
+    }
+    for kept in known:
+        if kept.entry.letter.raw in bodies:
+            bodies[kept.entry.letter.raw].add(kept.entry.letter)
+    replay = None if dry else _fresh_id()
+    done = _retried(settings, bodies, replay)
+    remaining = sum(kept.resolved is None for kept in finished(standing(settings, meant)))
+    if json:
+        print_json(_outcome(done, replay, remaining))
+    else:
+        _say(done, replay, remaining)
+    for raw in done.gone:
+        sys.stderr.write(
+            f"{place(raw)} is gone: retention deleted the body, or it is another namespace's; its "
+            "dead letter keeps what could not be normalised (bluetick dead-letters export)\n"
+        )
+    return 1 if done.gone else 0
+
+
+def _fresh_id() -> str:
+    began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return f"retry-{began}-{secrets.token_hex(2)}"
+
+
+def _retried(
+    settings: Settings, bodies: Mapping[Coordinates, set[Identity]], replay: str | None
+) -> redrive.Report:
+    try:
+        with progress("bodies") as (expect, advance):
+            expect(len(bodies))
+            return finished(redrive.retry(settings, bodies, replay, advance))
+    except UnsentError as error:
+        raise Problem(f"{error}; what was retried before is kept: retry the rest again") from None
+
+
+def _outcome(done: redrive.Report, replay: str | None, remaining: int) -> dict[str, object]:
+    return {
+        "replay": replay,
+        "bodies": done.bodies,
+        "observations": done.observations,
+        "resolved": done.resolved,
+        "failing": dict(done.failing),
+        "gone": [place(raw) for raw in done.gone],
+        "open": remaining,
+    }
+
+
+def _say(done: redrive.Report, replay: str | None, remaining: int) -> None:
+    would = "" if replay else "would be "
+    console = Console()
+    line = Text(f"{done.bodies} bodies read; {done.observations} observations {would}published")
+    console.print(line.append(f" as {replay}" if replay else ""), soft_wrap=True)
+    console.print(Text(f"{done.resolved} dead letters {would}resolved", GOOD))
+    for code, count in sorted(done.failing.items()):
+        console.print(Text(f"{count} still fail: {code}"))
+    console.print(Text(f"{remaining} open"))

@@ -1,0 +1,371 @@
+"""Dead letters on a real Kafka: a flood of them, a topic that takes none, a log that was cut."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+import time
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from console import client
+from console.causes import Selection, grouped
+from console.letters import standing
+from console.services import Running, Service, running
+from deploy import topics
+from processors.providers.base import Coordinates, DeadLetter
+from processors.runtime import deadletters as letters
+from schemas.settings import Settings
+from tests.broker.hooks import until
+from tests.broker.reading import caught_up_with, committed, read
+from tests.broker.writing import Record, write
+from tests.e2e.commands import run
+
+BAD = b"not JSON"
+SECONDS = 60
+
+
+def good(number: int) -> bytes:
+    entry = {"message_id": f"m-{number}", "gateway": "sms", "timestamp": 1_700_000_000 + number}
+    return json.dumps([{**entry, "result": "delivered", "type": "outgoing"}]).encode()
+
+
+async def arrive(
+    settings: Settings, *bodies: bytes, provider: str = "smsmanager", partition: int = 0
+) -> None:
+    topic = settings.topics.raw(provider)
+    await write(settings, [Record(topic, partition, None, body) for body in bodies])
+
+
+class Log:
+    """What a service said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, _: str, line: str) -> None:
+        self.lines.append(line)
+
+    def count(self, words: str) -> int:
+        return sum(words in line for line in self.lines)
+
+
+@asynccontextmanager
+async def normaliser(settings: Settings, log: Log | None = None) -> AsyncIterator[Running]:
+    service = Service("normalise", settings.normalise_health_port)
+    async with running(settings, [service], log or Log()) as [one]:
+        yield one
+
+
+async def health(settings: Settings) -> list[str]:
+    """What the normaliser says is wrong; nothing if it is ready."""
+    url = f"http://127.0.0.1:{settings.normalise_health_port}"
+    told = json.loads((await client.get(url, "/health/ready")).body)
+    assert told["ready"] == (not told["problems"])
+    return [str(problem) for problem in told["problems"]]
+
+
+async def until_told(settings: Settings, words: str) -> str:
+    """Wait until health says so; the sentence."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            for problem in await health(settings):
+                if words in problem:
+                    return problem
+            await asyncio.sleep(0.05)
+
+
+async def configure(settings: Settings, **config: str) -> None:
+    """Give the topic of dead letters these settings, and no others."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    named = {name.replace("_", "."): value for name, value in config.items()}
+    resource = ConfigResource(ConfigResourceType.TOPIC, settings.topics.dead_letters, named)
+    await admin.alter_configs([resource])
+    await admin.close()
+
+
+async def delete(settings: Settings) -> None:
+    """Delete the topic of dead letters."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    await admin.delete_topics([settings.topics.dead_letters])
+    await admin.close()
+
+
+async def cut(settings: Settings, topic: str, partition: int, offset: int) -> None:
+    """Delete a partition's records before an offset, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(offset)})
+    await admin.close()
+
+
+async def position(settings: Settings, provider: str) -> int:
+    """How far the normaliser is on the first partition."""
+    group, topic = settings.topics.group("normalise"), settings.topics.raw(provider)
+    return max(0, (await committed(settings.kafka, group, topic))[0])
+
+
+async def test_a_flood_stops_its_provider_and_no_other(settings: Settings) -> None:
+    """Nothing of the round is published or committed; the others go on; health says all of it."""
+    limited = settings.model_copy(update={"dead_letter_run": 20})
+    raw = settings.topics.raw("whapi")
+    log = Log()
+    async with normaliser(limited, log) as started:
+        await arrive(settings, *[BAD] * 20, good(1))
+        await arrive(settings, *[BAD] * 21, provider="whapi")
+        told = await until_told(settings, "whapi is stopped")
+        await arrive(settings, *[BAD] * 20, good(2))
+
+        async def other() -> bool:
+            return await position(settings, "smsmanager") == 42
+
+        await until(other)
+        metrics = await client.get(started.service.url, "/metrics")
+        live = await client.get(started.service.url, "/health/live")
+    assert (
+        f"21 bodies in a row would be dead letters, most of them not_json, the first {raw}/0/0"
+        in told
+    )
+    assert "BLUETICK_DEAD_LETTER_RUN" in told
+    assert b'bluetick_dead_letter_stopped{provider="whapi"} 1.0' in metrics.body
+    assert b'bluetick_dead_letter_stopped{provider="smsmanager"} 0.0' in metrics.body
+    assert live.status == 200
+    assert started.exit_code == 0
+    assert sum("ERROR" in line and told in line for line in log.lines) == 1
+    assert await position(settings, "whapi") == 0
+    letters = await read(settings.kafka, settings.topics.dead_letters)
+    origins = {letter.headers["__streams.errors.topic"].decode() for letter in letters}
+    assert (len(letters), origins) == (40, {settings.topics.raw("smsmanager")})
+    assert len(await read(settings.kafka, settings.topics.observations)) == 2
+
+    raised = settings.model_copy(update={"dead_letter_run": 21})
+    async with normaliser(raised):
+        await caught_up_with(settings.kafka, settings.topics, "normalise")
+    assert len(await read(settings.kafka, settings.topics.dead_letters)) == 61
+
+
+async def test_dead_letters_that_cannot_be_kept_stop_the_round(settings: Settings) -> None:
+    """Nothing is committed and health is red until the topic takes them; then nothing is lost."""
+    topic = settings.topics.dead_letters
+    large = b"no JSON " + secrets.token_hex(20_000).encode()
+    takes = f"Kafka does not take what goes to {topic}"
+    log = Log()
+    async with normaliser(settings, log):
+        await arrive(settings, good(0))
+        await caught_up_with(settings.kafka, settings.topics, "normalise")
+        troubles = (
+            ({"max_message_bytes": "1000"}, f"{takes} (MessageSizeTooLargeError): raise its max"),
+            ({"cleanup_policy": "compact"}, takes),  # where records without a key are refused
+        )
+        for done, (config, words) in enumerate(troubles):
+            await configure(settings, **config)
+            await _stands_still(settings, log, words, [large, good(1 + done)])
+            await configure(settings, cleanup_policy="delete")
+            await _goes_on(settings)
+        kept = await read(settings.kafka, topic)
+        await delete(settings)
+        await _stands_still(settings, log, f"topic {topic} is missing", [large, good(3)])
+        await topics.apply(settings)
+        await _goes_on(settings)
+    kept += await read(settings.kafka, topic)
+    assert {letter.headers["__streams.errors.offset"] for letter in kept} == {b"1", b"3", b"5"}
+    assert {letter.value for letter in kept} == {large}
+    observed = await read(settings.kafka, settings.topics.observations)
+    assert {record.key for record in observed} == {f"smsmanager/-/m-{n}" for n in range(4)}
+
+
+async def _stands_still(settings: Settings, log: Log, words: str, bodies: list[bytes]) -> None:
+    """Bodies arrive, and health says why they are not taken, through the rounds tried meanwhile."""
+    before, tries = await position(settings, "smsmanager"), log.count("repeating the round")
+    await arrive(settings, *bodies)
+    await until_told(settings, words)
+    while log.count("repeating the round") < tries + 2:
+        assert await health(settings)
+    assert await position(settings, "smsmanager") == before
+
+
+async def _goes_on(settings: Settings) -> None:
+    """All is taken, and health is well again."""
+    await caught_up_with(settings.kafka, settings.topics, "normalise")
+
+    async def well() -> bool:
+        return not await health(settings)
+
+    await until(well)
+
+
+async def test_a_raw_log_cut_before_it_was_read_is_told(settings: Settings) -> None:
+    """The normaliser ends and names the gap: how many, which, until when, and what to do."""
+    topic = settings.topics.raw("smsmanager")
+    async with normaliser(settings):
+        await arrive(settings, *map(good, range(3)))
+        await caught_up_with(settings.kafka, settings.topics, "normalise")
+    await arrive(settings, *map(good, range(3, 9)))
+    await cut(settings, topic, 0, 7)
+
+    code, output = await run("normalise", **environment(settings))
+
+    assert code == 1
+    assert "Traceback" not in output
+    last = output.rstrip().splitlines()[-1]
+    assert f"{topic}[0] was to be read from offset 3, but now starts at 7: " in last
+    assert "retention deleted 4 records, 3 to 6, received before 20" in last
+    assert "--offsets 0:3-7" in last
+    assert await position(settings, "smsmanager") == 3
+
+
+async def dead_letters(settings: Settings, *arguments: str, code: int = 0, **more: str) -> str:
+    """Run one of the commands; what it printed."""
+    found, output = await run("dead-letters", *arguments, **environment(settings), **more)
+    assert found == code, output
+    assert "Traceback" not in output
+    return output
+
+
+async def causes(settings: Settings, meant: Selection | None = None) -> list[tuple[str, int, int]]:
+    """How dead letters stand: code, open, resolved of each cause."""
+    groups = grouped(await standing(settings, meant or Selection()))
+    return sorted((group.cause.code, group.open, group.resolved) for group in groups)
+
+
+async def normalised_by_an_older_code(settings: Settings, *bodies: bytes) -> None:
+    """The first bodies of all; they ended as dead letters, though today's code understands them.
+
+    They were written by hand as an earlier normaliser would: only the code's age is pretended.
+    """
+    topic = settings.topics.raw("smsmanager")
+    await arrive(settings, *bodies)
+    for offset, body in enumerate(bodies):
+        raw = Coordinates(topic, 0, offset)
+        letter = DeadLetter(code="bad_value", reason=f"`x` is over {offset}", value=body)
+        record = Record(
+            settings.topics.dead_letters, 0, None, body, letters.headers(letter, raw, 1, ())
+        )
+        await write(settings, [record])
+
+
+async def test_a_retry_publishes_and_settles(settings: Settings) -> None:
+    """What today's code understands is published once and hidden; what it does not stays open."""
+    mixed = json.dumps([json.loads(good(7))[0], {"message_id": 5}]).encode()
+    await normalised_by_an_older_code(settings, good(1), good(2), mixed, BAD)
+    assert await causes(settings) == [("bad_value", 4, 0)]
+
+    would = json.loads(await dead_letters(settings, "retry", "--dry-run", "--json"))
+    assert await read(settings.kafka, settings.topics.observations) == []
+    assert await causes(settings) == [("bad_value", 4, 0)]
+    done = json.loads(await dead_letters(settings, "retry", "--json"))
+    again = json.loads(await dead_letters(settings, "retry", "--json"))
+
+    expected = {"bodies": 4, "observations": 3, "resolved": 3, "gone": []}
+    failing = {"missing_field": 1, "not_json": 1}
+    assert done == {**done, **expected, "failing": failing, "open": 2}
+    assert would == {**done, "replay": None, "open": 4}
+    assert again == {
+        **again,
+        "bodies": 2,
+        "observations": 0,
+        "resolved": 0,
+        "failing": failing,
+        "open": 2,
+    }
+    observed = await read(settings.kafka, settings.topics.observations)
+    first = [
+        json.loads(o.value) for o in observed if json.loads(o.value)["replay"] == done["replay"]
+    ]
+    assert sorted(o["message_key"] for o in first) == [f"smsmanager/-/m-{n}" for n in (1, 2, 7)]
+    shown = await dead_letters(settings, "list")
+    assert "2 open, 4 resolved (not shown; --all shows them)" in shown
+    [line, _] = (await dead_letters(settings, "list", "--json")).splitlines()
+    assert json.loads(line)["reason"] == "`gateway`: field required"
+    assert await causes(settings) == [
+        ("bad_value", 0, 4),
+        ("missing_field", 1, 0),
+        ("not_json", 1, 0),
+    ]
+    assert (
+        "resolved by retry-"
+        in (await run("tail", "dead-letters", "--until-end", **environment(settings)))[1]
+    )
+
+
+async def test_a_killed_retry_is_done_again(settings: Settings) -> None:
+    """SIGKILL after the observations and before the markers: all is open, and settled next time."""
+    await normalised_by_an_older_code(settings, good(1), good(2))
+    killed = {"BLUETICK_FAILPOINT": "retry.before_markers=kill"}
+    await dead_letters(settings, "retry", code=-9, **killed)
+    assert len(await read(settings.kafka, settings.topics.observations)) == 2
+    assert await causes(settings) == [("bad_value", 2, 0)]
+
+    done = json.loads(await dead_letters(settings, "retry", "--json"))
+
+    assert (done["resolved"], done["open"]) == (2, 0)
+    assert await causes(settings) == [("bad_value", 0, 2)]
+
+
+async def test_a_body_that_is_gone_is_told_and_the_others_go_on(settings: Settings) -> None:
+    """Exit code 1, a sentence for each, and the rest is retried."""
+    await normalised_by_an_older_code(settings, *map(good, range(5)))
+    topic = settings.topics.raw("smsmanager")
+    await cut(settings, topic, 0, 2)
+
+    output = await dead_letters(settings, "retry", code=1)
+
+    for offset in range(2):
+        assert f"{topic}/0/{offset} is gone: retention deleted the body" in output
+    assert "3 dead letters resolved" in output
+    assert await causes(settings) == [("bad_value", 2, 3)]
+
+
+async def test_filters_choose_what_is_retried(settings: Settings) -> None:
+    """By provider, code, time and number; other bodies are not touched."""
+    await normalised_by_an_older_code(settings, *map(good, range(4)))
+    hour = round(time.time() * 1000) - 3_600_000
+    for nothing in (Selection("whapi"), Selection(code="not_json"), Selection(until=hour)):
+        assert await causes(settings, nothing) == []
+    done = json.loads(await dead_letters(settings, "retry", "--json", "--to", "-1h"))
+    assert done["bodies"] == 0
+    chosen = ["--provider", "smsmanager", "--code", "bad_value", "--from", "-1h", "--limit", "3"]
+    done = json.loads(await dead_letters(settings, "retry", "--json", *chosen))
+    assert (done["bodies"], done["resolved"], done["open"]) == (3, 3, 1)
+
+
+async def test_a_dead_letter_is_shown_and_taken_along(settings: Settings, tmp_path: Path) -> None:
+    """Masked for a person, whole with --json and in an export."""
+    secret = b'{"message_id": "m-1", "to": "420777123456", "text": "Dear Ann", "result": 5} {'
+    await arrive(settings, secret, good(1))
+    async with normaliser(settings):
+        await caught_up_with(settings.kafka, settings.topics, "normalise")
+
+    shown = await dead_letters(settings, "show", "raw.smsmanager/0/0")
+    assert await dead_letters(settings, "show", "dead-letters[0]@0") == shown
+    for word in ("not_json", f"{settings.topics.raw('smsmanager')}/0/0", "open", "the whole body"):
+        assert word in shown
+    assert "Ann" not in shown
+    assert "777123" not in shown
+    whole = json.loads(await dead_letters(settings, "show", "--json", "raw.smsmanager/0/0"))
+    assert b64decode(whole["value_base64"]) == secret
+    other = await dead_letters(settings, "show", "raw.smsmanager/0/1")
+    assert "today's code makes of it 1 observations, 0 dead letters" in other
+
+    said = await dead_letters(settings, "export", str(tmp_path))
+    file = tmp_path / f"{settings.topics.dead_letters}.jsonl"
+    assert said == f"1 dead letters written to {file}\n"
+    [line] = map(json.loads, file.read_text().splitlines())
+    assert b64decode(line["value_base64"]) == secret
+    assert line["sha256"] == hashlib.sha256(secret).hexdigest()
+    assert ["dead-letter-code", "not_json"] in line["headers"]
+    assert file.stat().st_mode & 0o077 == 0
+    assert "is there already" in await dead_letters(settings, "export", str(file), code=1)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    names = ("kafka", "namespace", "partitions", "data", "normalise_health_port")
+    return {f"BLUETICK_{name.upper()}": str(getattr(settings, name)) for name in names}
