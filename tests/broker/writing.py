@@ -10,13 +10,14 @@ from schemas.settings import Settings
 
 
 class Record(NamedTuple):
-    """One record to write."""
+    """One record to write; without a timestamp (Unix ms) it is of now."""
 
     topic: str
     partition: int
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
+    timestamp: int | None = None
 
 
 async def write(settings: Settings, records: Iterable[Record]) -> None:
@@ -30,7 +31,7 @@ async def write(settings: Settings, records: Iterable[Record]) -> None:
             record.partition,
             key=record.key,
             value=record.value,
-            timestamp=round(time.time() * 1000),
+            timestamp=record.timestamp or round(time.time() * 1000),
             headers=list(record.headers),
         )
     await outbox.send()
