@@ -15,7 +15,6 @@ from rich.progress import TaskID
 
 from console import client, report, samples
 from console.account import CameOut, SentIn, sent_in, settle
-from console.lag import lag
 from console.posts import Post
 from console.render import Record
 from console.send import Unwatched, deliver
@@ -23,6 +22,7 @@ from console.simulate import simulate
 from console.tail import follow
 from console.up import Line, Progress, line, shown, until_told
 from deploy import topics
+from processors.runtime.groups import lag
 from schemas import codec
 from schemas.problem import Problem
 from schemas.settings import Settings

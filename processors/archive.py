@@ -21,9 +21,7 @@ Place = tuple[str, int]
 """A topic's partition."""
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-_Path = Annotated[
-    str, msgspec.Meta(pattern=r"^provider=[^/]+/day=\d{4}-\d\d-\d\d/[^/]+\.parquet$")
-]
+_Path = Annotated[str, msgspec.Meta(pattern=r"^provider=[^/]+/day=\d{4}-\d\d-\d\d/[^/]+\.parquet$")]
 
 
 class Range(NamedTuple):
@@ -165,7 +163,9 @@ class Catalogue:
         every = manifests.values()
         # Two runs at a time write the same file under the same name: it is there once.
         files = {(file.path, file.sha256): file for manifest in every for file in manifest.files}
-        self.files = sorted(files.values(), key=lambda file: (file.topic, file.partition, file.first))
+        self.files = sorted(
+            files.values(), key=lambda file: (file.topic, file.partition, file.first)
+        )
         self.coverage = [one for manifest in every for one in manifest.coverage]
         self.lost = [one for manifest in every for one in manifest.lost]
 
@@ -277,9 +277,7 @@ class Plan(NamedTuple):
     lost: list[Range]
 
 
-def plan(
-    known: Catalogue, place: Place, log: Range, wanted: Range | None = None
-) -> Plan:
+def plan(known: Catalogue, place: Place, log: Range, wanted: Range | None = None) -> Plan:
     """What to read of a log that now has the offsets `log`; by default all that is not archived.
 
     Raises `Problem` if the log ends before what was archived of it.

@@ -24,6 +24,7 @@ from schemas.records import (
     InboundObservation,
     Ladder,
     MessageState,
+    RawOrigin,
     Reply,
     Status,
     StatusObservation,
@@ -54,20 +55,54 @@ class Judged(NamedTuple):
     stood: Status | None
 
 
+class Precedence(NamedTuple):
+    """How one telling of a fact stands to another; see `earlier`."""
+
+    time_unknown: bool
+    occurred_at: int
+    received_at: int
+    catch_up: bool
+    raw: RawOrigin
+
+
+class FactId(NamedTuple):
+    """What tells one fact from the others of its message; an inbound message's is its own key."""
+
+    gateway: str
+    viewer: str
+    name: str
+
+
+def fact_id(observation: StatusObservation | InboundObservation) -> FactId:
+    if isinstance(observation, InboundObservation):
+        return FactId("", "", observation.message_key)
+    name = fact_key(observation.status, observation.provider_status)
+    return FactId(observation.gateway, observation.viewer or "", name)
+
+
+def known(state: MessageState, fact: FactId) -> Fact | Reply | None:
+    """What the state knows of a fact."""
+    gateway, viewer, name = fact
+    if not gateway:
+        return state.inbound.get(name)
+    ladder = _ladder(state, gateway, viewer)
+    return ladder.facts.get(name) if ladder else None
+
+
 def observe(state: MessageState, observation: StatusObservation) -> Judged:
     """Add one observed status to a message's state; the state given is left as it was."""
     fact = fact_of(observation)
     key = fact_key(observation.status, observation.provider_status)
-    ladder = _ladder(state, observation)
-    known = ladder.facts.get(key) if ladder else None
-    kept = fact if known is None else earlier(known, fact)
-    after = state if kept is known else _put(state, observation, key, kept, ladder)
+    ladder = _ladder(state, observation.gateway, observation.viewer)
+    before = ladder.facts.get(key) if ladder else None
+    kept = fact if before is None else earlier(before, fact)
+    after = state if kept is before else _put(state, observation, key, kept, ladder)
     after = _summarise(_describe(_channelled(after, observation), observation), state, observation)
     stood = ladder.status if ladder else None
-    if known is None:
+    if before is None:
         after = _span(after, kept)
         return Judged(after, _verdict(state, after, observation, stood), stood)
-    if kept is known:
+    if kept is before:
         return Judged(after, "duplicate", stood)
     return Judged(_respan(after), "refined", stood)
 
@@ -79,18 +114,19 @@ def answer(state: MessageState, reply: InboundObservation) -> tuple[MessageState
         occurred_at=reply.occurred_at,
         raw=reply.raw,
         replay=reply.replay,
+        catch_up=reply.catch_up,
     )
     key = reply.message_key
-    known = state.inbound.get(key)
-    kept = told if known is None else earlier(known, told)
+    before = state.inbound.get(key)
+    kept = told if before is None else earlier(before, told)
     if key == state.message_key:
         state = _describe(state, reply)
-    if kept is known:
+    if kept is before:
         return state, False
     state = replace(state, inbound={**state.inbound, key: kept})
     replies = [when(r) for k, r in state.inbound.items() if k != state.message_key]
     state = replace(state, replied_at=min(replies, default=None))
-    return (_span(state, kept), True) if known is None else (_respan(state), False)
+    return (_span(state, kept), True) if before is None else (_respan(state), False)
 
 
 def fact_of(observation: StatusObservation) -> Fact:
@@ -102,6 +138,7 @@ def fact_of(observation: StatusObservation) -> Fact:
         reason=observation.reason,
         raw=observation.raw,
         replay=observation.replay,
+        catch_up=observation.catch_up,
     )
 
 
@@ -124,7 +161,8 @@ def began(state: MessageState) -> int | None:
 def earlier(one: Told, other: Told) -> Told:
     """Of two tellings of the same fact the one that counts: a total order, whoever comes first.
 
-    A time told by the provider beats one we had to assume; live traffic beats a replay of it.
+    A time told by the provider beats one we had to assume; live traffic beats what the provider
+    told to catch up, and a replay of itself.
     """
     ages = _age(one), _age(other)
     if ages[0] == ages[1]:
@@ -132,9 +170,14 @@ def earlier(one: Told, other: Told) -> Told:
     return one if ages[0] < ages[1] else other
 
 
-def _age(told: Fact | Reply) -> tuple[Any, ...]:
+def precedence(told: Fact | Reply | StatusObservation | InboundObservation) -> Precedence:
+    """Of two tellings of a fact the one with the smaller counts, whoever brought it."""
     unknown = told.occurred_at is None
-    return (unknown, told.occurred_at or 0, told.received_at, told.raw, told.replay or "")
+    return Precedence(unknown, told.occurred_at or 0, told.received_at, told.catch_up, told.raw)
+
+
+def _age(told: Fact | Reply) -> tuple[Precedence, str]:
+    return precedence(told), told.replay or ""
 
 
 def _verdict(
@@ -154,10 +197,10 @@ def _verdict(
     return "recovered" if new.status in REACHED and stood in FAILURES else "advanced"
 
 
-def _ladder(state: MessageState, observation: StatusObservation) -> Ladder | None:
-    if observation.viewer is None:
-        return state.attempts.get(observation.gateway)
-    return state.viewers.get(observation.viewer, {}).get(observation.gateway)
+def _ladder(state: MessageState, gateway: str, viewer: str | None) -> Ladder | None:
+    if not viewer:
+        return state.attempts.get(gateway)
+    return state.viewers.get(viewer, {}).get(gateway)
 
 
 def _put(

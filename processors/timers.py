@@ -102,15 +102,16 @@ def resume(
 def _stalls(state: MessageState, patience: Patience) -> int | None:
     """When a message under way counts as stalled; None if it does already, or never will.
 
-    A group or story has receipts by viewer only, which never move it. What a replay brought to
-    light is old: nobody is to be woken for it.
+    A group or story has receipts by viewer only, which never move it. What a replay, or
+    a provider catching up, brought to light is old: nobody is to be woken for it.
     """
     if state.status not in lifecycle.UNDERWAY or state.stalled_since is not None:
         return None
     if state.viewers or state.direction == "inbound":
         return None
     _, attempt = _best(state)
-    if attempt.facts[state.status].replay is not None:
+    standing = attempt.facts[state.status]
+    if standing.replay is not None or standing.catch_up:
         return None
     heard = max([fact.received_at for _, fact in _own(state)])
     return heard + patience.with_(state.status, attempt.channel)
@@ -218,8 +219,16 @@ def _cause(gateway: str, fact: Fact) -> Cause:
         provider_status=fact.provider_status,
         gateway=gateway,
         reason=fact.reason,
+        replay=fact.replay,
+        catch_up=fact.catch_up,
     )
 
 
 def _answer(key: str, reply: Reply) -> Cause:
-    return Cause(received_at=reply.received_at, occurred_at=reply.occurred_at, reply=key)
+    return Cause(
+        received_at=reply.received_at,
+        occurred_at=reply.occurred_at,
+        reply=key,
+        replay=reply.replay,
+        catch_up=reply.catch_up,
+    )

@@ -121,6 +121,8 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
             occurred_at=reply.occurred_at,
             gateway=reply.gateway,
             reply=reply.message_key,
+            replay=reply.replay,
+            catch_up=reply.catch_up,
         ),
         raw=reply.raw,
         replay=reply.replay,
@@ -133,7 +135,7 @@ def _status(judged: Judged, observation: StatusObservation) -> Output:
     record = StatusRecord(
         **asdict(observation), verdict=judged.verdict, message_status=judged.state.status
     )
-    id_ = identify("status", observation.message_key, *_fact_id(observation))
+    id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
     return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
 
 
@@ -153,7 +155,7 @@ def _events(
         fell_back = FellBack(**common, gateway=new.gateway, earlier=sorted(before.attempts)[:_MOST])
         events.append(event(fell_back, at, new.gateway))
     moved = _moved(before.status, judged, at, common)
-    return [*events, event(moved, at, *_fact_id(new))] if moved else events
+    return [*events, event(moved, at, *lifecycle.fact_id(new))] if moved else events
 
 
 def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any]) -> Event | None:
@@ -180,12 +182,6 @@ def _cause(fact: StatusObservation) -> Cause:
         provider_status=fact.provider_status,
         gateway=fact.gateway,
         reason=fact.reason,
-    )
-
-
-def _fact_id(fact: StatusObservation) -> tuple[str, str, str]:
-    return (
-        fact.gateway,
-        fact.viewer or "",
-        lifecycle.fact_key(fact.status, fact.provider_status),
+        replay=fact.replay,
+        catch_up=fact.catch_up,
     )

@@ -57,7 +57,11 @@ class Billing(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind", gc=False):
-    """What every observation carries, whatever it observed."""
+    """What every observation carries, whatever it observed.
+
+    `replay` is the id of the replay that published it; `catch_up` says that the provider told it
+    late on purpose, after having been offline. Both are absent in live traffic.
+    """
 
     message_key: str
     provider: str
@@ -72,6 +76,7 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
     payload: Any = None
     content: dict[str, Any] | None = None
     replay: str | None = None
+    catch_up: bool = False
 
 
 class StatusObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
@@ -118,6 +123,7 @@ class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     occurred_at: int | None = None
     reason: Reason | None = None
     replay: str | None = None
+    catch_up: bool = False
 
 
 class Ladder(Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -141,6 +147,7 @@ class Reply(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     raw: RawOrigin
     occurred_at: int | None = None
     replay: str | None = None
+    catch_up: bool = False
 
 
 class Contradiction(Struct, frozen=True, order=True, gc=False):
@@ -197,6 +204,8 @@ class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     gateway: str | None = None
     reason: Reason | None = None
     reply: str | None = None
+    replay: str | None = None
+    catch_up: bool = False
 
 
 class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event", gc=False):

@@ -13,17 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
 
-from processors.normalise import normalise
-from processors.providers.base import Coordinates, Normalised
-from processors.runtime import clients, failpoints, metrics
+from processors.providers.base import Normalised
+from processors.runtime import clients, failpoints, metrics, publishing
 from processors.runtime.deadletters import headers as dead_letter_headers
 from processors.runtime.outbox import Outbox
-from schemas.codec import encode
+from processors.runtime.spans import raw_record
 from schemas.problem import Problem
-from schemas.records import StatusObservation, record_keys
+from schemas.records import StatusObservation
 from schemas.settings import Settings
-from schemas.topics import partition_of
-from schemas.webhook import from_record
 
 log = logging.getLogger(__name__)
 
@@ -166,17 +163,9 @@ class Normaliser(ConsumerRebalanceListener):
         self, record: ConsumerRecord[bytes, bytes], outbox: Outbox, tallies: "Tallies"
     ) -> None:
         topics = self._settings.topics
-        provider = topics.provider_of(record.topic)
-        webhook = from_record(provider, record.value, record.headers, record.timestamp)
-        result = normalise(webhook, Coordinates(record.topic, record.partition, record.offset))
+        result = publishing.normalised(topics, raw_record(record))
         now = round(time.time() * 1000)
-        for observation in result.observations:
-            value = encode(observation)
-            for key in record_keys(observation):
-                partition = partition_of(key, self._settings.partitions)
-                outbox.add(
-                    topics.observations, partition, key=key.encode(), value=value, timestamp=now
-                )
+        publishing.add(outbox, self._settings, result.observations, now)
         for letter in result.dead_letters:
             outbox.add(
                 topics.dead_letters,
@@ -186,7 +175,7 @@ class Normaliser(ConsumerRebalanceListener):
                 timestamp=now,
                 headers=dead_letter_headers(letter, record),
             )
-        tallies.count(provider, result)
+        tallies.count(topics.provider_of(record.topic), result)
 
     async def _start_producer(self) -> AIOKafkaProducer:
         self._producer = clients.producer(self._settings)

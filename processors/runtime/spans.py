@@ -7,11 +7,12 @@ spool's greatest age further than its end, and each record's timestamp is looked
 
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from processors.runtime import clients
+from processors.runtime.groups import Committed
 from schemas.problem import Problem, unreachable
 from schemas.settings import Settings
 from schemas.webhook import to_iso
@@ -62,18 +63,23 @@ class RawRecord(NamedTuple):
     body: bytes | None
 
 
-class Batch(NamedTuple):
+R = TypeVar("R")
+
+
+class Batch(NamedTuple, Generic[R]):
     """Some records, each partition's in order, and what is read with them.
 
     `reached` is, for the partitions that moved, the offset of the next record to come.
     """
 
-    records: list[RawRecord]
+    records: list[R]
     reached: dict[Place, int]
 
 
-Source = AsyncIterator[Batch]
+Source = AsyncIterator[Batch[RawRecord]]
 """Where bodies come from: the broker (`read`), or whoever gives the same batches."""
+
+Consumed = ConsumerRecord[bytes, bytes]
 
 
 def remaining(spans: Iterable[Span], reached: Mapping[Place, int]) -> list[Span]:
@@ -132,8 +138,41 @@ async def by_offsets(
         return spans
 
 
+async def everything(
+    settings: Settings, topics: Sequence[str], since: int | None = None
+) -> list[Span]:
+    """All the topics hold now, from the first record as young as `since` (Unix ms) on."""
+    async with clients.reading(settings) as client:
+        log = await _log(client, settings, topics)
+        starts = await _first_since(client, log, since)
+        whole = [
+            span if since is None else span._replace(start=starts.get(place, span.end))
+            for place, span in log.items()
+        ]
+        return remaining(whole, {})
+
+
+async def held(settings: Settings, topics: Sequence[str]) -> dict[Place, Span]:
+    """The offsets of every partition of the topics, also where there is nothing now."""
+    async with clients.reading(settings) as client:
+        return await _log(client, settings, topics)
+
+
+def normalised(spans: Iterable[Span], committed: Committed) -> list[Span]:
+    """The spans up to what a normaliser's group has committed: the rest it will do itself."""
+    done = {(p.topic, p.partition): known.offset for p, known in committed.items()}
+    cut = [span._replace(end=min(span.end, done.get(span.place, 0))) for span in spans]
+    return [span for span in cut if span.start < span.end]
+
+
 async def read(settings: Settings, spans: Iterable[Span]) -> Source:
-    """All records of the spans, batch by batch; memory is that of one fetch.
+    """All bodies of the spans, batch by batch; memory is that of one fetch."""
+    async for batch in consumed(settings, spans):
+        yield Batch([raw_record(record) for record in batch.records], batch.reached)
+
+
+async def consumed(settings: Settings, spans: Iterable[Span]) -> AsyncIterator[Batch[Consumed]]:
+    """All committed records of the spans, batch by batch.
 
     Raises `Problem` if Kafka falls silent, or if retention takes what was still to be read.
     """
@@ -153,14 +192,14 @@ async def read(settings: Settings, spans: Iterable[Span]) -> Source:
                 raise unreachable(settings.kafka)
 
 
-async def _poll(client: AIOKafkaConsumer, left: dict[TopicPartition, int]) -> Batch:
+async def _poll(client: AIOKafkaConsumer, left: dict[TopicPartition, int]) -> Batch[Consumed]:
     """Read on; a partition that is read to its end leaves `left`."""
     before = {place: await client.position(place) for place in left}
     polled = await client.getmany(*left, timeout_ms=_POLL_MS, max_records=_BATCH)
-    batch = Batch([], {})
+    batch: Batch[Consumed] = Batch([], {})
     for place, records in polled.items():
         end = left[place]
-        batch.records.extend(_raw(record) for record in records if record.offset < end)
+        batch.records.extend(record for record in records if record.offset < end)
     for place, end in list(left.items()):
         # It passes offsets without a record, too: records alone would never come to the end.
         position = await client.position(place)
@@ -172,7 +211,8 @@ async def _poll(client: AIOKafkaConsumer, left: dict[TopicPartition, int]) -> Ba
     return batch
 
 
-def _raw(record: ConsumerRecord[bytes, bytes]) -> RawRecord:
+def raw_record(record: Consumed) -> RawRecord:
+    """A record of a raw topic as it came from the broker."""
     return RawRecord(
         record.topic,
         record.partition,
@@ -240,4 +280,4 @@ async def _one(client: AIOKafkaConsumer, span: Span) -> list[RawRecord]:
     client.assign([place])
     client.seek(place, span.start)
     polled = await client.getmany(place, timeout_ms=10 * _POLL_MS, max_records=1)
-    return [_raw(record) for record in polled.get(place, ())]
+    return [raw_record(record) for record in polled.get(place, ())]

@@ -25,6 +25,8 @@ _MINUTE = 60_000
 _DAY = 24 * 60 * _MINUTE
 _PATIENCE = {"queued": 10 * _MINUTE, "sending": 10 * _MINUTE, "sent": _DAY}
 _TIME_TO_LIVE = 45 * _DAY
+# What says that something is no news: a replay's id, or that the provider was catching up.
+_ORIGIN = ("replay", "catch_up")
 
 
 def when(told: Json) -> int:
@@ -135,7 +137,7 @@ class Life:
             return None
         if self.viewers or self.direction == "inbound" or self.best is None:
             return None
-        if "replay" in self.own[self.best][self.status]:
+        if set(_ORIGIN) & self.own[self.best][self.status].keys():
             return None
         return int(self.heard[1]["received_at"]) + _PATIENCE[self.status]
 
@@ -274,9 +276,11 @@ def cause(gateway: str, fact: Json) -> Json:
                 "received_at": fact["received_at"],
                 "occurred_at": fact.get("occurred_at"),
                 "reply": fact["message_key"],
+                "replay": fact.get("replay"),
+                "catch_up": fact.get("catch_up"),
             }
         )
-    names = ("received_at", "occurred_at", "status", "provider_status", "reason")
+    names = ("received_at", "occurred_at", "status", "provider_status", "reason", *_ORIGIN)
     return {**{name: fact[name] for name in names if name in fact}, "gateway": gateway}
 
 
@@ -310,19 +314,20 @@ def _ladder(facts: dict[str, Json]) -> Json:
 
 
 def _fact(told: Json) -> Json:
-    names = ("status", "provider_status", "received_at", "raw", "occurred_at", "reason", "replay")
+    names = ("status", "provider_status", "received_at", "raw", "occurred_at", "reason", *_ORIGIN)
     return {name: told[name] for name in names if name in told}
 
 
 def _reply(told: Json) -> Json:
-    names = ("received_at", "raw", "occurred_at", "replay")
+    names = ("received_at", "raw", "occurred_at", *_ORIGIN)
     return {name: told[name] for name in names if name in told}
 
 
 def _age(told: Json) -> tuple[Any, ...]:
     """Of two tellings the earlier counts; one with a time of its own goes before."""
     at = told.get("occurred_at")
-    return (at is None, at or 0, told["received_at"], _place(told), told.get("replay", ""))
+    live = told["received_at"], told.get("catch_up", False)
+    return (at is None, at or 0, *live, _place(told), told.get("replay", ""))
 
 
 def _newness(told: tuple[str, Json]) -> tuple[Any, ...]:

@@ -192,7 +192,8 @@ class _Tracker:
             elapsed = -1 if after.began is None else when(told) - after.began
             more = {"elapsed_ms": elapsed} if elapsed >= 0 else {}
             why = cause("", told) | {"gateway": told["gateway"]}
-            self._event(after.key, "replied", ("", told), {"cause": why, **more})
+            replay = {"replay": told["replay"]} if "replay" in told else {}
+            self._event(after.key, "replied", ("", told), {"cause": why, **more, **replay})
 
     def _event(self, key: str, name: str, why: tuple[str, Json], more: Json) -> None:
         common = {"event": name, "message_key": key, "cause": cause(*why), "raw": why[1]["raw"]}

@@ -68,6 +68,7 @@ class Lives:
             raw=self._raw(),
             viewer="v" if rng.random() < 0.06 else None,
             replay="r" if rng.random() < 0.03 else None,
+            catch_up=rng.random() < 0.03,
         )
 
     def _raw(self) -> RawOrigin:

@@ -1,11 +1,12 @@
 """The lifecycle as a table: what a sequence of statuses comes to, in verdicts, events and state."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from processors import lifecycle
-from schemas.records import Billing, Contradiction, Observation, Reason, Status
+from schemas.codec import encode
+from schemas.records import Advanced, Billing, Contradiction, Observation, Reason, Replied, Status
 from tests.unit.messages import KEY, Folded, reply, seen
 
 
@@ -228,6 +229,26 @@ def test_replaying_a_known_fact_changes_nothing() -> None:
     after = Folded(seen("sent", 1), seen("sent", 1, replay="r-1")).state
 
     assert after == before
+
+
+def test_what_is_published_says_that_it_comes_from_a_replay() -> None:
+    """Fact, event and its cause carry the replay's id, and that the provider was catching up."""
+    old: dict[str, Any] = {"replay": "r-1", "catch_up": True}
+    folded = Folded(seen("sent", 1), seen("delivered", 2, **old), reply(3, **old))
+
+    told = [output.record for output in folded.outputs[2:]]
+
+    assert [(output.topic, output.type.rpartition(".")[2]) for output in folded.outputs[2:]] == [
+        ("statuses", "status"),
+        ("events", "advanced"),
+        ("inbound", "inbound"),
+        ("events", "replied"),
+    ]
+    assert [record.replay for record in told] == ["r-1"] * 4
+    causes = [record.cause for record in told if isinstance(record, Advanced | Replied)]
+    assert [(cause.replay, cause.catch_up) for cause in causes] == [("r-1", True)] * 2
+    assert b'"catch_up":true' in encode(told[0])
+    assert b"catch_up" not in encode(folded.outputs[0].record)
 
 
 def test_events_tell_how_long_it_took() -> None:

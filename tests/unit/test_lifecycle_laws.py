@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from processors import lifecycle
 from processors.track import track
@@ -51,6 +52,7 @@ def status_observations(draw: st.DrawFn, *, gateways: Any = GATEWAYS) -> StatusO
         direction=draw(st.sampled_from(["outbound", "unknown"])),
         billing=draw(optional(st.builds(Billing, parts=st.integers(1, 2)))),
         replay=draw(st.sampled_from([None, None, "r-1"])),
+        catch_up=draw(st.sampled_from([False, False, True])),
     )
 
 
@@ -90,6 +92,23 @@ def test_each_fact_is_published_once(history: list[Observation], data: st.DataOb
 
     assert len(ids) == len(set(ids))
     assert ids == published(history)
+
+
+@settings(max_examples=200)
+@given(HISTORIES, st.data())
+def test_a_replay_of_what_is_known_is_nothing(
+    history: list[Observation], data: st.DataObject
+) -> None:
+    """Replayed in part or whole, later or in between: the same states, and nothing published."""
+    live = [replace(observation, replay=None) for observation in history]
+    replayed = [replace(one, replay="r-2") for one in data.draw(st.lists(st.sampled_from(live)))]
+    states = encode(Folded(*live).states)
+
+    after = Folded(*live, *replayed)
+
+    assert encode(after.states) == states
+    assert after.outputs == Folded(*live).outputs
+    assert encode(Folded(*data.draw(st.permutations(live + replayed))).states) == states
 
 
 @given(HISTORIES)

@@ -44,6 +44,10 @@ def folded(*observations: Any) -> MessageState:
         ([seen("sent", 5, direction="inbound")], 5 + TTL),
         # What a replay brings to light is old.
         ([seen("sent", 5, replay="r")], 5 + TTL),
+        ([seen("queued", 5, catch_up=True)], 5 + TTL),
+        # Live traffic says the same: it counts, and whoever waits is told.
+        ([seen("sent", 5, replay="r"), seen("sent", 5)], 5 + 24 * HOUR),
+        ([seen("sent", 5, catch_up=True), seen("sent", 5)], 5 + 24 * HOUR),
     ],
 )
 def test_when_the_next_timer_is_due(observations: list[Any], expected: int) -> None:

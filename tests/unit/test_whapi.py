@@ -174,6 +174,25 @@ def test_events_without_data(event: Any, path: str, method: str, ignored: str) -
     assert outcome(result) == (0, [], {ignored: 1})
 
 
+@pytest.mark.parametrize(
+    ("event", "path", "method", "catch_up"),
+    [
+        ({"type": "statuses", "event": "put"}, "", "POST", True),
+        ({"type": "statuses", "event": "post"}, "", "POST", False),
+        ({"type": "statuses", "event": "post"}, "/statuses/put", "PUT", False),
+        (..., "/statuses", "PUT", True),
+        (..., "/statuses/put", "POST", True),
+        (..., "", "POST", False),
+    ],
+)
+def test_catching_up_is_marked(event: Any, path: str, method: str, catch_up: bool) -> None:  # noqa: FBT001
+    """What was told after being offline says so, whichever way the verb was told."""
+    text: dict[str, Any] = statuses()
+    text |= {} if event is ... else {"event": event}
+
+    assert one_status("whapi", text, path=path, method=method).catch_up is catch_up
+
+
 @pytest.mark.parametrize("path", ["", "/", "/hook", "/post", "?messages/post"])
 @pytest.mark.parametrize("text", [{}, {"strange": 1}, {"event": {}}, {"statuses": None}])
 def test_a_body_about_nothing(text: Any, path: str) -> None:

@@ -2,7 +2,7 @@
 
 A body is one object: data keys such as `statuses` or `messages`, beside `event` and `channel_id`.
 Every data key is read whatever the event is called; what says nothing of a message is counted.
-The verb `put` (catching up after being offline) tells the same facts as `post`.
+The verb `put` (catching up after being offline) tells the same facts as `post`, marked `catch_up`.
 Sources: the vendor's OpenAPI document 1.8.7 (WebhookPayload) and its help desk, receiving/webhooks.
 """
 
@@ -95,7 +95,8 @@ def split(webhook: RawWebhook, text: bytes) -> list[Part]:
     members = body.members(text)
     event = members.pop("event", _NULL)
     _once_in_body(text, deeper=[name for name, quoted in _QUOTED if quoted in event])
-    channel = _Channel(models.read_channel_id(members.pop("channel_id", _NULL)) or None)
+    channel_id = models.read_channel_id(members.pop("channel_id", _NULL)) or None
+    channel = _Channel(channel_id, catch_up=_event(webhook, event)[1] == "put")
     data = {name: value for name, value in members.items() if value != _NULL}
     if not data.keys() & (READ | ASIDE):
         return [Part("", text, ignore(_event_name(webhook, event)))]
@@ -115,17 +116,22 @@ def _parts(name: str, value: bytes, reader: Read) -> list[Part]:
 
 
 def _event_name(webhook: RawWebhook, event: bytes) -> str:
-    """`<type>.<verb>` from the body; else from the URL and HTTP verb (modes path and method)."""
+    """`<type>.<verb>`."""
+    kind, verb = _event(webhook, event)
+    if not kind:
+        raise Refused("wrong_root", "the body has neither an event nor a data key we know")
+    return f"{LEGACY_EVENTS.get(kind, kind)}.{verb}"
+
+
+def _event(webhook: RawWebhook, event: bytes) -> tuple[str | None, str]:
+    """An event's type and verb: the body's, else the URL's and HTTP's (modes path and method)."""
     try:
         told = models.read_event(event)
     except Refused:
         told = {}
     kind, verb = _from_url(webhook.path)
-    kind = told.get("type") or kind
-    if not kind:
-        raise Refused("wrong_root", "the body has neither an event nor a data key we know")
     verb = told.get("event") or told.get("method") or verb or webhook.method.lower()
-    return f"{LEGACY_EVENTS.get(kind, kind)}.{verb}"
+    return told.get("type") or kind, verb
 
 
 def _from_url(path: str) -> tuple[str | None, str | None]:
@@ -169,8 +175,9 @@ def _reason(errors: list[models.Error] | None) -> Reason | None:
 class _Channel:
     """The readers of one channel's items, named after the data keys they read."""
 
-    def __init__(self, channel_id: str | None) -> None:
+    def __init__(self, channel_id: str | None, *, catch_up: bool) -> None:
         self.channel_id = channel_id
+        self.catch_up = catch_up
 
     def statuses(self, item: Item) -> Outcomes:
         """One entry of `statuses`. It does not tell whose message it is about."""
@@ -248,6 +255,7 @@ class _Channel:
             occurred_at=milliseconds(told.get("timestamp"), "timestamp"),
             received_at=item.webhook.received_at,
             raw=item.raw,
+            catch_up=self.catch_up,
         )
 
     def _answered(self, context: models.Context | None, sender: str | None) -> str | None:
@@ -314,5 +322,6 @@ class _Channel:
             provider_status=status,
             received_at=item.webhook.received_at,
             raw=item.raw,
+            catch_up=self.catch_up,
             **told,
         )

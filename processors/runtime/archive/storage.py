@@ -38,9 +38,7 @@ class Storage:
         """All whole files below, in order."""
         with self._explained("listed"):
             self._files.invalidate_cache()
-            return sorted(
-                name for name in self._below(self._root) if not name.endswith(_PART)
-            )
+            return sorted(name for name in self._below(self._root) if not name.endswith(_PART))
 
     def parts(self) -> list[str]:
         """Files that were never finished."""

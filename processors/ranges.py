@@ -1,0 +1,76 @@
+"""What a person asks a replay for: times, offsets, and only some of what is found. Pure."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple, get_args
+
+from processors.refusal import Code
+from schemas.problem import Problem
+from schemas.records import Status
+
+_UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_AGO = re.compile(r"-(\d{1,6})([smhdw])")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_OFFSETS = re.compile(r"(\d{1,4}):(\d{1,18})-(\d{1,18})")
+
+
+class Only(NamedTuple):
+    """What alone is wanted: a canonical status, a message, or bodies with such a dead letter."""
+
+    kind: Literal["status", "key", "code"]
+    value: str
+
+
+def time_of(text: str, now: int) -> int:
+    """Unix milliseconds of what a person typed; `now` is meant by `now` and by `-2h`."""
+    if text == "now":
+        return now
+    if ago := _AGO.fullmatch(text):
+        return max(0, now - int(ago[1]) * _UNITS_MS[ago[2]])
+    try:
+        moment = datetime.fromisoformat(text)
+        if _DATE.fullmatch(text):
+            moment = moment.replace(tzinfo=UTC)
+        time = round(moment.timestamp() * 1000) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        time = -1
+    if time is None:
+        raise Problem(f"the time {text!r} has no zone; add one, such as Z for UTC")
+    if time < 0:
+        raise Problem(
+            f"{text!r} is no time; it is a date or time in ISO 8601 with its zone "
+            "(2026-05-01, 2026-05-01T12:00Z), an age (-30m, -2h, -7d) or now"
+        )
+    return time
+
+
+def offsets_of(texts: Iterable[str]) -> dict[int, tuple[int, int]]:
+    """Ranges of offsets by partition, of texts such as `0:100-200` (200 is not included)."""
+    offsets: dict[int, tuple[int, int]] = {}
+    for text in texts:
+        match = _OFFSETS.fullmatch(text)
+        if not match:
+            raise Problem(
+                f"{text!r} is no range of offsets; it is PARTITION:FIRST-END, such as 0:100-200, "
+                "and END itself is not part of it"
+            )
+        partition, first, end = map(int, match.groups())
+        if partition in offsets:
+            raise Problem(f"partition {partition} is named twice; give one range for each")
+        offsets[partition] = first, end
+    return offsets
+
+
+def only_of(text: str) -> Only:
+    """A status, a code or a message key: which one is told by its looks."""
+    if text in get_args(Status):
+        return Only("status", text)
+    if text in get_args(Code):
+        return Only("code", text)
+    if text.count("/") >= 2:  # noqa: PLR2004 - provider/account/message_id
+        return Only("key", text)
+    raise Problem(
+        f"{text!r} is neither a status ({', '.join(get_args(Status))}), nor a message key "
+        f"(provider/account/message_id), nor a dead letter's code ({', '.join(get_args(Code))})"
+    )

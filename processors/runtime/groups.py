@@ -1,0 +1,94 @@
+"""Consumer groups, looked at from outside: their names, what they committed, how far behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from processors.runtime import clients
+from schemas.problem import unreachable
+from schemas.settings import Settings
+
+_ASK_SECONDS = 0.2
+
+Committed = Mapping[TopicPartition, OffsetAndMetadata]
+
+
+async def committed(settings: Settings, group: str) -> Committed:
+    """What a group has committed; nothing if there is no such group."""
+    async with _admin(settings) as admin:
+        return await _committed(admin, group)
+
+
+async def begun_with(settings: Settings, prefix: str) -> dict[str, Committed]:
+    """The groups whose names begin so, with what they have committed."""
+    async with _admin(settings) as admin:
+        names = sorted({name for name, *_ in await admin.list_consumer_groups()})
+        found = [name for name in names if name.startswith(prefix)]
+        return {name: await _committed(admin, name) for name in found}
+
+
+async def lag(settings: Settings, group: str, topics: Iterable[str]) -> int:
+    """How many offsets a group has still to commit on the topics."""
+    async with watching(settings, group, topics) as behind:
+        return await behind()
+
+
+async def passed(settings: Settings, group: str, topic: str, seconds: float) -> int:
+    """Wait until a group has committed what is the topic's end now; how much it still lacks."""
+    places = _places(settings, [topic])
+    async with clients.reading(settings) as client, _admin(settings) as admin:
+        ends = await client.end_offsets(places)
+        left = _left(ends, await _committed(admin, group))
+        deadline = asyncio.get_running_loop().time() + seconds
+        while left and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_ASK_SECONDS)
+            left = _left(ends, await _committed(admin, group))
+        return left
+
+
+@asynccontextmanager
+async def watching(
+    settings: Settings, group: str, topics: Iterable[str]
+) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """Ask for a group's lag again and again, over the same connections."""
+    places = _places(settings, topics)
+    async with clients.reading(settings) as client, _admin(settings) as admin:
+
+        async def behind() -> int:
+            return _left(await client.end_offsets(places), await _committed(admin, group))
+
+        yield behind
+
+
+def _places(settings: Settings, topics: Iterable[str]) -> list[TopicPartition]:
+    return [TopicPartition(t, number) for t in topics for number in range(settings.partitions)]
+
+
+def _left(ends: Mapping[TopicPartition, int], done: Committed) -> int:
+    left = 0
+    for place, end in ends.items():
+        known = max(0, done[place].offset) if place in done else 0
+        left += max(0, end - known)
+    return left
+
+
+async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
+    found: Committed = await admin.list_consumer_group_offsets(group)
+    return found
+
+
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, TimeoutError) as error:
+        raise unreachable(settings.kafka, error) from error
+    finally:
+        await admin.close()
