@@ -252,6 +252,39 @@ def tail(
     )
 
 
+@app.command()
+def archive(
+    url: Annotated[str, typer.Argument(help="A directory, or a URL that fsspec knows.")],
+    *,
+    provider: Annotated[
+        str | None, typer.Option(help="smsmanager or whapi; default: each.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", help="Received since: 2026-05-01, -7d, …", show_default=False),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", help="Received before.", show_default=False)
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every byte of the archive instead.")
+    ] = False,
+) -> None:
+    """Keep raw bodies as Parquet files: all that is not archived yet, or a range of time.
+
+    `bluetick replay … --archive URL` reads them back once Kafka has let them go.
+    """
+    from console import archive as archiving
+
+    if verify and (provider or since or until):
+        raise Problem("--verify is about all of an archive: leave out --provider, --from and --to")
+    if verify:
+        sys.exit(archiving.verify(url))
+    settings = load()
+    _require_topics(settings)
+    sys.exit(archiving.run(settings, url, provider=provider, since=since, until=until))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
     """Run the tests of this checkout; further options go to pytest."""

@@ -7,6 +7,7 @@ not pass for a longer coverage.
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from itertools import pairwise
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -32,7 +33,7 @@ class Range(NamedTuple):
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """One Parquet file; `path` is below the archive's URL, `since` and `until` its extreme times."""
+    """One Parquet file: `path` is below the archive's URL; `since`, `until` are extreme times."""
 
     path: _Path
     size: int
@@ -172,7 +173,10 @@ class Catalogue:
     @property
     def places(self) -> list[Place]:
         """The partitions of which anything is known, in order."""
-        return sorted({(one.topic, one.partition) for one in (*self.coverage, *self.lost)})
+        return sorted(
+            {(one.topic, one.partition) for one in self.coverage}
+            | {(one.topic, one.partition) for one in self.lost}
+        )
 
     def covered(self, place: Place) -> list[Range]:
         """The offsets that are archived."""
@@ -185,7 +189,7 @@ class Catalogue:
     def gaps(self, place: Place) -> list[Range]:
         """What is missing between the first and the last archived offset."""
         covered = self.covered(place)
-        return [Range(a.end, b.start) for a, b in zip(covered, covered[1:], strict=False)]
+        return [Range(a.end, b.start) for a, b in pairwise(covered)]
 
     def witness(self, place: Place) -> Witness | None:
         """The last record archived of a partition."""

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from schemas.problem import Problem
 # Where a group of rows and a file end depends on their records alone: the same records are the
 # same bytes, whoever writes them, however they were polled.
 GROUP_ROWS = 10_000
-GROUP_BYTES = 8 * 1024 * 1024
+GROUP_BYTES = 4 * 1024 * 1024
 FILE_ROWS = 200_000
 FILE_BYTES = 64 * 1024 * 1024
 
@@ -39,6 +40,7 @@ SCHEMA = pa.schema(
 _REPEATING = ["headers.list.element.name", "headers.list.element.value", "topic", "partition"]
 _OFFSET = SCHEMA.get_field_index("offset") + 1  # headers are two columns below one name
 _READ_BYTES = 4 * 1024 * 1024
+_SLICE = 1000
 
 
 class Writer:
@@ -232,17 +234,17 @@ def _table(group: Sequence[RawRecord]) -> Any:
 
 
 def _rows(table: Any) -> Iterator[tuple[RawRecord, bytes | None]]:
-    for batch in table.to_batches():
+    for batch in table.to_batches(max_chunksize=_SLICE):
         headers = batch.column("headers")
         counts = headers.offsets.to_pylist()
-        flat = headers.values
+        flat = headers.values[counts[0] : counts[-1]]
         pairs = list(zip(flat.field(0).to_pylist(), flat.field(1).to_pylist(), strict=True))
         rows = zip(
             batch.column("topic").to_pylist(),
             batch.column("partition").to_pylist(),
             batch.column("offset").to_pylist(),
             batch.column("timestamp").cast(pa.int64()).to_pylist(),
-            [pairs[a:b] for a, b in zip(counts, counts[1:], strict=False)],
+            [pairs[start - counts[0] : end - counts[0]] for start, end in pairwise(counts)],
             batch.column("body").to_pylist(),
             batch.column("sha256").to_pylist(),
             strict=True,

@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
@@ -19,6 +19,11 @@ from schemas.problem import Problem
 
 _PART = ".part"
 _USER_INFO = re.compile(r"://[^/]*@")
+
+
+def unfinished(name: str) -> bool:
+    """Whether a file was still being written, or its writer was killed."""
+    return name.endswith(_PART)
 
 
 class Storage:
@@ -34,16 +39,12 @@ class Storage:
         self._local = isinstance(self._files, LocalFileSystem)
         self.url = str(self._files.unstrip_protocol(self._root))
 
-    def names(self) -> list[str]:
-        """All whole files below, in order."""
-        with self._explained("listed"):
+    def names(self, under: str = "") -> list[str]:
+        """All files below, in order, and what was never finished (see `unfinished`)."""
+        with self._explained("listed", under):
             self._files.invalidate_cache()
-            return sorted(name for name in self._below(self._root) if not name.endswith(_PART))
-
-    def parts(self) -> list[str]:
-        """Files that were never finished."""
-        with self._explained("listed"):
-            return sorted(name for name in self._below(self._root) if name.endswith(_PART))
+            found = self._files.find(self._at(under).rstrip("/"))
+            return sorted(str(path).removeprefix(self._root).lstrip("/") for path in found)
 
     def read(self, name: str) -> bytes:
         with self._explained("read", name):
@@ -87,10 +88,6 @@ class Storage:
     def _at(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
 
-    def _below(self, root: str) -> Iterator[str]:
-        for path in self._files.find(root):
-            yield str(path).removeprefix(root).lstrip("/")
-
     @contextmanager
     def _explained(self, done: str, name: str = "") -> Iterator[None]:
         try:
@@ -111,7 +108,7 @@ class Part:
         self._kept = False
         self.size = 0
 
-    def __enter__(self) -> "Part":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
