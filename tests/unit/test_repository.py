@@ -29,6 +29,7 @@ PURE = (
     "console/render.py",
     "console/simulate.py",
     "ingest/accept.py",
+    "processors/archive.py",
     "processors/body.py",
     "processors/lifecycle.py",
     "processors/normalise.py",

@@ -97,21 +97,21 @@ async def archive(
 async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Place, Range]) -> None:
     """Raise `Problem` unless the last archived record is still what it was, where it is kept."""
     witnesses = {
-        place: witness
+        place: last
         for place, kept in log.items()
-        if (witness := known.witness(place)) and kept.start <= witness.offset < kept.end
+        if (last := known.witness(place)) and kept.start <= last.offset < kept.end
     }
     wanted = [Span(*place, w.offset, w.offset + 1) for place, w in witnesses.items()]
     found = {
-        (record.topic, record.partition): _witness(record)
+        (record.topic, record.partition): witness(record)
         async for batch in spans.read(settings, wanted)
         for record in batch.records
     }
-    for place, witness in witnesses.items():
-        if found.get(place) != witness:
-            when = to_iso(witness.timestamp)
+    for place, last in witnesses.items():
+        if found.get(place) != last:
+            when = to_iso(last.timestamp)
             raise Problem(
-                made_anew(place, f"offset {witness.offset}, received at {when}, is another body")
+                made_anew(place, f"offset {last.offset}, received at {when}, is another body")
             )
 
 
@@ -149,12 +149,13 @@ async def _copy(settings: Settings, span: Span, writer: files.Writer, watcher: W
         start=span.start,
         end=span.end,
         records=copied.records,
-        first=copied.first and _witness(copied.first),
-        last=copied.last and _witness(copied.last),
+        first=copied.first and witness(copied.first),
+        last=copied.last and witness(copied.last),
     )
 
 
-def _witness(record: RawRecord) -> Witness:
+def witness(record: RawRecord) -> Witness:
+    """What tells the record from any other at its offset."""
     digest = files.body_hash(record.body)
     return Witness(
         offset=record.offset,
