@@ -187,6 +187,8 @@ async def consumed(settings: Settings, spans: Iterable[Span]) -> AsyncIterator[B
     Raises `Problem` if Kafka falls silent, or if retention takes what was still to be read.
     """
     spans = remaining(spans, {})
+    if not spans:
+        return
     left = {TopicPartition(*span.place): span.end for span in spans}
     async with clients.reading(settings) as client:
         client.assign(list(left))
