@@ -22,8 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+replay_app = typer.Typer(
+    help="Normalise a range of the raw topics again, and publish what was missing.",
+    epilog="How to: docs/replays.md.",
+    no_args_is_help=True,
+)
 topics_app = typer.Typer(help="Look after the topics of a namespace.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
+app.add_typer(replay_app, name="replay")
 
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
@@ -31,6 +37,23 @@ Port = Annotated[
 Path_ = Annotated[str, typer.Option("--path", help="What follows the source in the URL.")]
 Method = Annotated[str, typer.Option(help="The HTTP verb.")]
 Header = Annotated[list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")]
+Provider = Annotated[str | None, typer.Option(help="Only this provider.", show_default=False)]
+From = Annotated[
+    str | None,
+    typer.Option("--from", help="Received since: 2026-05-01T12:00Z, -2h, oldest.", metavar="TIME"),
+]
+To = Annotated[
+    str | None, typer.Option("--to", help="Received before; default: now.", metavar="TIME")
+]
+Offsets = Annotated[
+    list[str] | None,
+    typer.Option(help="Instead, PARTITION:FIRST-END; repeatable, needs --provider."),
+]
+Only = Annotated[
+    str | None, typer.Option(help="Only a status, a message key, or a dead letter's code.")
+]
+Id = Annotated[str, typer.Argument(help="The replay's id.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Data = Annotated[Path | None, typer.Option(help="Directory for data.", show_default=False)]
 
 
@@ -143,6 +166,79 @@ def topics_apply() -> None:
     done = asyncio.run(topics.apply(load()))
     for line in done or ["nothing to do: every topic is as it should be"]:
         typer.echo(line)
+
+
+@replay_app.command("plan")
+def replay_plan(
+    *,
+    provider: Provider = None,
+    since: From = None,
+    until: To = None,
+    offsets: Offsets = None,
+    only: Only = None,
+    json: Json = False,
+) -> None:
+    """Count what a replay would bring: facts that are new, changed or known. Writes nothing."""
+    from console import replay
+
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only)
+    sys.exit(replay.plan(_ready(), asked, json=json))
+
+
+@replay_app.command("run")
+def replay_run(
+    *,
+    provider: Provider = None,
+    since: From = None,
+    until: To = None,
+    offsets: Offsets = None,
+    only: Only = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="The replay to go on with, or a new one's name.")
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(min=0, help="Observations a second; 0: no limit.")
+    ] = 2000.0,
+    backlog: Annotated[
+        int, typer.Option(min=0, help="Wait while the tracker is further behind; 0: do not look.")
+    ] = 20_000,
+    yes: Annotated[bool, typer.Option("--yes", help="Without a plan, and unasked.")] = False,
+) -> None:
+    """Publish a range's observations again; killed or stopped, `--id` goes on where it was.
+
+    Facts that are known already change nothing and are not published again.
+    """
+    from console import replay
+    from processors.runtime import failpoints
+    from processors.runtime.replaying import Limits
+
+    settings = _ready()
+    failpoints.arm(settings.failpoint)
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only)
+    sys.exit(replay.run(settings, asked, id_, Limits(rate, backlog), yes=yes))
+
+
+@replay_app.command("report")
+def replay_report(
+    id_: Id,
+    *,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds the tracker may take to catch up.")
+    ] = 0.0,
+    json: Json = False,
+) -> None:
+    """Count what came of a replay: new facts by verdict, and the events they caused."""
+    from console import replay
+
+    sys.exit(replay.report(_ready(), id_, wait, json=json))
+
+
+@replay_app.command("list")
+def replay_list(*, json: Json = False) -> None:
+    """Show the replays Kafka knows of, and how far each is."""
+    from console import replay
+
+    sys.exit(replay.list_(_ready(), json=json))
 
 
 @app.command()
@@ -295,6 +391,13 @@ def test(context: typer.Context) -> None:
 
     os.chdir(home)
     sys.exit(pytest.main(context.args))
+
+
+def _ready() -> Settings:
+    """The settings, once the topics are known to be as they should be."""
+    settings = load()
+    _require_topics(settings)
+    return settings
 
 
 def _require_topics(settings: Settings) -> None:

@@ -23,7 +23,7 @@ from schemas.records import (
 )
 
 Standing = Literal["new", "changed", "known"]
-_STANDINGS: tuple[Standing, ...] = ("new", "changed", "known")
+STANDINGS: tuple[Standing, ...] = ("new", "changed", "known")
 
 _WHEN = Struct(">?QQ?")
 _WHERE = Struct(">IQI")
@@ -118,16 +118,16 @@ class Facts:
             standings = self._standings.get(key) or bytes(len(facts))
             for fact, standing in zip(facts, standings, strict=True):
                 kind = Kind(provider, _status(fact))
-                counts.setdefault(kind, Counter())[_STANDINGS[standing]] += 1
+                counts.setdefault(kind, Counter())[STANDINGS[standing]] += 1
         return dict(sorted(counts.items()))
 
 
 def _standing(state: MessageState, fact: FactId, told: bytes) -> int:
     known = lifecycle.known(state, fact)
     if known is None:
-        return _STANDINGS.index("new")
+        return STANDINGS.index("new")
     changed = told < _packed(lifecycle.precedence(known))
-    return _STANDINGS.index("changed" if changed else "known")
+    return STANDINGS.index("changed" if changed else "known")
 
 
 def _status(fact: FactId) -> str:

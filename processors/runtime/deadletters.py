@@ -3,6 +3,8 @@
 Kafka Streams' names are used where it has one (KIP-1034, `__streams.errors.*`).
 """
 
+from typing import NamedTuple
+
 from aiokafka import ConsumerRecord
 
 from processors.providers.base import DeadLetter
@@ -28,3 +30,25 @@ def headers(letter: DeadLetter, record: ConsumerRecord[bytes, bytes]) -> list[tu
         (TIMESTAMP, str(record.timestamp)),
     ]
     return [*((name, text.encode()) for name, text in texts), *record.headers]
+
+
+class Origin(NamedTuple):
+    """Which raw record a dead letter comes from, and its code."""
+
+    topic: str
+    partition: int
+    offset: int
+    code: str
+
+
+def origin(record: ConsumerRecord[bytes, bytes]) -> Origin | None:
+    """Where a dead letter came from; None if it does not say."""
+    # Our own headers are the first; the raw record's follow, whatever they are called.
+    headers = dict(reversed(record.headers))
+    try:
+        topic, partition, offset, code = (
+            headers[name].decode() for name in (TOPIC, PARTITION, OFFSET, CODE)
+        )
+        return Origin(topic, int(partition), int(offset), code)
+    except (KeyError, ValueError):
+        return None

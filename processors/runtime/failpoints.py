@@ -26,6 +26,8 @@ POINTS = (
     "normalise.after_first_send",
     "normalise.before_commit",  # all is acknowledged, the offsets are not committed
     "normalise.after_commit",
+    "replay.after_send",  # of several batches one is acknowledged
+    "replay.before_commit",  # all is acknowledged, the progress is not recorded
 )
 
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}

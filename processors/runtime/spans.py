@@ -6,7 +6,7 @@ spool's greatest age further than its end, and each record's timestamp is looked
 """
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -76,7 +76,7 @@ class Batch(NamedTuple, Generic[R]):
     reached: dict[Place, int]
 
 
-Source = AsyncIterator[Batch[RawRecord]]
+Source = AsyncGenerator[Batch[RawRecord], None]
 """Where bodies come from: the broker (`read`), or whoever gives the same batches."""
 
 Consumed = ConsumerRecord[bytes, bytes]
@@ -181,7 +181,9 @@ async def read(settings: Settings, spans: Iterable[Span]) -> Source:
         yield Batch([raw_record(record) for record in batch.records], batch.reached)
 
 
-async def consumed(settings: Settings, spans: Iterable[Span]) -> AsyncIterator[Batch[Consumed]]:
+async def consumed(
+    settings: Settings, spans: Iterable[Span]
+) -> AsyncGenerator[Batch[Consumed], None]:
     """All committed records of the spans, batch by batch.
 
     Raises `Problem` if Kafka falls silent, or if retention takes what was still to be read.

@@ -1,0 +1,170 @@
+"""What a replay would bring, found out by reading alone.
+
+The range is read and normalised once, then `messages` is read to its present end. States come and
+go: what is kept is the distinct facts of the range.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from processors.ranges import Only
+from processors.replay import Counts, Facts, Kind, Standing, wanted
+from processors.runtime import deadletters, groups, publishing, spans
+from processors.runtime.ledger import Spec
+from processors.runtime.spans import Consumed, Place, RawRecord, Window
+from schemas.codec import UndecodableError, decode_state
+from schemas.problem import Problem
+from schemas.records import Observation
+from schemas.settings import Settings
+
+# After so many observations the event loop's other work is let in, fetching above all.
+SLICE = 200
+
+Tell = Callable[[str, int, int], None]
+"""Takes what is being read, how many records were, and of how many."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What there is in a range, and how its facts stand to what is known.
+
+    `behind` is how many observations the tracker had still to take: their facts count as new.
+    """
+
+    spec: Spec
+    counts: Counts = field(default_factory=Counts)
+    facts: dict[Kind, Counter[Standing]] = field(default_factory=dict)
+    behind: int = 0
+    seconds: float = 0.0
+    states: int = 0
+
+
+async def resolve(
+    settings: Settings,
+    topics: Sequence[str],
+    window: Window,
+    offsets: Mapping[int, tuple[int, int]],
+    only: Only | None,
+) -> tuple[Spec, int]:
+    """What a replay of a range is to do, and how many records are left to the normaliser.
+
+    Those are past what the live normaliser has committed: it will take them itself.
+    """
+    if offsets:
+        found = await spans.by_offsets(settings, topics[0], offsets)
+    else:
+        found = await spans.by_time(settings, topics, window)
+    done = await groups.committed(settings, settings.topics.group("normalise"))
+    cut = spans.normalised(found, done)
+    if not cut:
+        raise Problem(
+            "the normaliser has not come to that range yet, and will take it by itself: there is "
+            "nothing to replay; start `bluetick normalise` if it does not run"
+        )
+    return Spec(tuple(sorted(cut)), window, only), size(found) - size(cut)
+
+
+class Selection:
+    """Which records and observations of a range are meant."""
+
+    def __init__(self, spec: Spec, bodies: frozenset[tuple[Place, int]] | None) -> None:
+        self._window = spec.window
+        self._only = spec.only
+        self._bodies = bodies
+
+    def observations(
+        self, settings: Settings, record: RawRecord, counts: Counts
+    ) -> list[Observation]:
+        """What is meant of one record, counted; nothing of one outside of the range."""
+        if not self._window.holds(record.timestamp):
+            return []
+        place = record.topic, record.partition
+        if self._bodies is not None and (place, record.offset) not in self._bodies:
+            return []
+        result = publishing.normalised(settings.topics, record)
+        found = wanted(self._only, result.observations)
+        counts.add(settings.topics.provider_of(record.topic), result, len(found))
+        return found
+
+
+async def selection(settings: Settings, spec: Spec) -> Selection:
+    """Look up what the range's selection needs to know: which bodies have such a dead letter."""
+    only = spec.only
+    if only is None or only.kind != "code":
+        return Selection(spec, None)
+    return Selection(spec, await _bodies_with(settings, only.value))
+
+
+async def plan(settings: Settings, spec: Spec, wait: float, tell: Tell) -> Plan:
+    """Read the range, then the states; `wait` is the seconds the tracker may take to catch up."""
+    began = time.monotonic()
+    made, facts = Plan(spec), Facts()
+    await _read_range(settings, made, facts, tell)
+    # The range's own observations were there before its offsets were committed.
+    topics = settings.topics
+    made.behind = await groups.passed(settings, topics.group("track"), topics.observations, wait)
+    made.states = await _read_states(settings, facts, tell)
+    made.facts = facts.count()
+    made.seconds = time.monotonic() - began
+    return made
+
+
+async def _read_range(settings: Settings, made: Plan, facts: Facts, tell: Tell) -> None:
+    chosen = await selection(settings, made.spec)
+    total, done, since_pause = size(made.spec.spans), 0, 0
+    async for batch in spans.read(settings, made.spec.spans):
+        for record in batch.records:
+            found = chosen.observations(settings, record, made.counts)
+            for observation in found:
+                facts.add(observation)
+            since_pause += 1 + len(found)
+            if since_pause > SLICE:
+                since_pause = 0
+                await asyncio.sleep(0)
+        done += len(batch.records)
+        tell("the range", done, total)
+
+
+async def _read_states(settings: Settings, facts: Facts, tell: Tell) -> int:
+    """Compare with all states there are; how many records were read."""
+    log = await spans.everything(settings, [settings.topics.messages])
+    total, done = size(log), 0
+    async for batch in spans.consumed(settings, log):
+        for record in batch.records:
+            _settle(facts, record)
+        done += len(batch.records)
+        tell("the states", done, total)
+    return done
+
+
+def _settle(facts: Facts, record: Consumed) -> None:
+    key = (record.key or b"").decode("utf-8", "replace")
+    if key not in facts:
+        return
+    try:
+        facts.settle(key, None if record.value is None else decode_state(record.value))
+    except UndecodableError as error:
+        raise Problem(
+            f"the state at {record.topic}[{record.partition}] offset {record.offset} cannot be "
+            f"read ({error}); look at the record, and whether it is of a newer Bluetick"
+        ) from None
+
+
+async def _bodies_with(settings: Settings, code: str) -> frozenset[tuple[Place, int]]:
+    """The raw records that have a dead letter with this code."""
+    found: set[tuple[Place, int]] = set()
+    log = await spans.everything(settings, [settings.topics.dead_letters])
+    async for batch in spans.consumed(settings, log):
+        for record in batch.records:
+            origin = deadletters.origin(record)
+            if origin and origin.code == code:
+                found.add(((origin.topic, origin.partition), origin.offset))
+    return frozenset(found)
+
+
+def size(wanted_: Iterable[spans.Span]) -> int:
+    """How many records spans hold, at most."""
+    return sum(span.end - span.start for span in wanted_)

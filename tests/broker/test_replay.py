@@ -1,0 +1,356 @@
+"""Replays on a real broker, by the real command line: planned, run, killed, resumed, reported."""
+
+import asyncio
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from console.services import Service, running
+from console.simulate import simulate
+from processors.providers import smsmanager, whapi
+from processors.runtime import deadletters, publishing, spans
+from processors.runtime.groups import lag
+from processors.runtime.normaliser import Normaliser
+from schemas.settings import Settings
+from schemas.webhook import RawWebhook, to_headers
+from tests.broker.reading import Read, caught_up, read
+from tests.broker.recomputed import recompute
+from tests.broker.writing import Record, write
+from tests.e2e.commands import command, run
+from tests.faults.judge import OUTPUTS, Found, judge
+from tests.faults.oracle import expect_tracked
+
+NOW = round(time.time() * 1000)
+MESSAGES = 400
+CHUNK = 40
+
+
+async def bluetick(settings: Settings, *arguments: str, **environment: str) -> tuple[int, str]:
+    return await run(*arguments, **_environment(settings), **environment)
+
+
+async def told(settings: Settings, *arguments: str) -> dict[str, Any]:
+    """What `bluetick replay … --json` says."""
+    code, output = await bluetick(settings, "replay", *arguments, "--json")
+    assert code == 0, output
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def bodies(settings: Settings, seed: int, messages: int = MESSAGES) -> list[Record]:
+    """Raw records of the lives of simulated messages, those of a provider in order."""
+    simulation = simulate(
+        messages=messages, base_time_ms=NOW, seed=seed, duplicates=0.1, shuffle=True, malformed=0.03
+    )
+    hooks = [
+        RawWebhook(
+            id=f"{seed}-{number}",
+            source=post.source,
+            provider=post.source,
+            body=post.body,
+            received_at=NOW + number,
+            method=post.method,
+            path=post.path,
+        )
+        for number, post in enumerate(simulation.posts)
+    ]
+    return [
+        Record(settings.topics.raw(h.provider), n % 3, None, h.body, to_headers(h), h.received_at)
+        for n, h in enumerate(hooks)
+    ]
+
+
+async def raw(settings: Settings) -> list[Read]:
+    """All bodies, in the order in which they came."""
+    found = [r for topic in settings.topics.raw_topics for r in await read(settings.kafka, topic)]
+    return sorted(found, key=lambda record: record.timestamp)
+
+
+async def lacking(settings: Settings) -> Counter[tuple[str, str, str]]:
+    """The facts the bodies hold that are not on their topics, by provider, status and key."""
+    expected = recompute(settings.topics, await raw(settings)).outputs
+    found: Counter[tuple[str, str, str]] = Counter()
+    for topic in ("statuses", "inbound"):
+        there = {_id(r) for r in await read(settings.kafka, f"{settings.namespace}.{topic}")}
+        for (key, id_, value), count in expected[topic].items():
+            if (key, id_) not in there:
+                record = json.loads(value)
+                found[record["provider"], record.get("status", "inbound"), key] += count
+    return found
+
+
+def new_facts(plan: dict[str, Any]) -> dict[tuple[str, str], int]:
+    return {(f["provider"], f["status"]): f["new"] for f in plan["facts"] if f["new"]}
+
+
+def reported(report: dict[str, Any]) -> dict[tuple[str, str], int]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for fact in report["facts"]:
+        counts[fact["provider"], fact["status"]] += fact["count"]
+    return dict(counts)
+
+
+async def everything_is_right(settings: Settings) -> None:
+    """The oracle, which shares nothing with the tracker, finds the same on every topic."""
+    names = [f"{settings.namespace}.{name}" for name in OUTPUTS] + [settings.topics.messages]
+    found = {name: await read(settings.kafka, name) for name in names}
+    expected = expect_tracked(await read(settings.kafka, settings.topics.observations), NOW)
+    assert judge(settings.topics, settings.partitions, Found(found, found), expected) == []
+
+
+@pytest.fixture
+async def raw_only(settings: Settings) -> Settings:
+    """A few hundred bodies that nobody has normalised."""
+    await write(settings, bodies(settings, 7, 60))
+    return settings
+
+
+@pytest.fixture
+async def tracked(raw_only: Settings) -> Settings:
+    """The same, normalised."""
+    await _normalise(raw_only)
+    return raw_only
+
+
+async def test_a_mended_mapping_is_replayed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word that was unknown gets its status: exactly the facts announced are published, once.
+
+    All the while live traffic flows, and the tracker is killed in the middle of it.
+    """
+    await write(settings, bodies(settings, 7))
+    async with running(settings, [_service("track", settings)], _silent):
+        with monkeypatch.context() as patch:
+            patch.delitem(smsmanager.STATUSES, "delivered")
+            patch.delitem(whapi.STATUSES, "read")
+            await _normalise(settings)
+        await caught_up(settings.kafka, settings.topics)
+    expected = await lacking(settings)
+    assert len(expected) > MESSAGES / 4
+
+    async with running(settings, [_service("normalise", settings)], _silent):
+        live = asyncio.create_task(_flow(settings, bodies(settings, 8)))
+        async with running(settings, [_service("track", settings)], _silent) as [tracker]:
+            plan = await told(settings, "plan", "--from", "oldest")
+            assert new_facts(plan) == dict(_by_status(expected))
+            running_ = asyncio.create_task(
+                bluetick(
+                    settings,
+                    *("replay", "run", "--from", "oldest", "--yes", "--id", "mended"),
+                    *("--rate", "2000"),
+                )
+            )
+            while not await _of(settings, settings.topics.statuses, "mended"):
+                pass  # asking Kafka is the waiting
+            tracker.kill()
+        async with running(settings, [_service("track", settings)], _silent):
+            code, output = await running_
+            assert code == 0, output
+            await live
+            await caught_up(settings.kafka, settings.topics)
+            report = await told(settings, "report", "mended", "--wait", "30")
+            assert reported(report) == dict(_by_status(expected))
+            assert (report["records_left"], report["tracker_behind"]) == (0, 0)
+
+            again = await bluetick(
+                settings,
+                *("replay", "run", "--from", "oldest", "--yes", "--id", "again", "--rate", "0"),
+            )
+            assert again[0] == 0, again[1]
+            report = await told(settings, "report", "again", "--wait", "30")
+            assert (report["facts"], report["events"]) == ([], {})
+
+    assert await lacking(settings) == Counter()
+    await everything_is_right(settings)
+
+
+@pytest.mark.parametrize("point", ["replay.after_send", "replay.before_commit"])
+async def test_a_killed_replay_goes_on_where_it_was(tracked: Settings, point: str) -> None:
+    """After a SIGKILL `--id` alone does the rest, of the same range, and tells when it is done."""
+    begin = ("replay", "run", "--from", "oldest", "--yes", "--id", "k", "--rate", "500")
+    code, output = await bluetick(tracked, *begin, BLUETICK_FAILPOINT=f"{point}=kill@3")
+    assert code == -signal.SIGKILL, output
+    [half] = await told_list(tracked)
+    assert 0 < half["records_left"] < half["records"]
+    await write(tracked, bodies(tracked, 9, 10))  # later than the range
+
+    again = await bluetick(tracked, "replay", "run", "--yes", "--id", "k", "--rate", "0")
+    finished = await bluetick(tracked, "replay", "run", "--yes", "--id", "k")
+
+    assert again[0] == 0, again[1]
+    assert finished[0] == 0
+    assert "finished already" in finished[1]
+    [done] = await told_list(tracked)
+    assert (done["records_left"], done["records"]) == (0, half["records"])
+    topic = tracked.topics.observations
+    replayed = {(r.key, r.value) for r in await _of(tracked, topic, "k")}
+    live = {(r.key, r.value) for r in await read(tracked.kafka, topic)} - replayed
+    assert {(key, value.replace(b',"replay":"k"', b"")) for key, value in replayed} == live
+
+
+async def told_list(settings: Settings) -> list[dict[str, Any]]:
+    found: Any = await told(settings, "list")
+    return list(found)
+
+
+async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
+    """It ends at once with the words that go on, and those do."""
+    begin = ("replay", "run", "--from", "oldest", "--yes", "--id", "c", "--rate", "100")
+    async with command(*begin, **_environment(tracked)) as replaying:
+        await replaying.until("replay c:")
+        while not await _of(tracked, tracked.topics.observations, "c"):
+            pass  # asking Kafka is the waiting
+        replaying.interrupt()
+        assert await replaying.ended() == 130
+        assert "go on with: bluetick replay run --yes --id c" in replaying.output
+    [half] = await told_list(tracked)
+    assert 0 < half["records_left"] < half["records"]
+
+    code, output = await bluetick(tracked, "replay", "run", "--yes", "--id", "c", "--rate", "0")
+
+    assert code == 0, output
+    assert (await told_list(tracked))[0]["records_left"] == 0
+
+
+async def test_replays_at_the_same_time(
+    raw_only: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Overlapping replays of what is missing publish each fact once between them."""
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "add", lambda *_: None)  # observations are lost on their way
+        await _normalise(raw_only)
+    expected = await lacking(raw_only)
+    replay = ("replay", "run", "--yes", "--rate", "0", "--from", "oldest", "--id")
+    async with running(raw_only, [_service("track", raw_only)], _silent):
+        runs = [bluetick(raw_only, *replay, id_) for id_ in ("one", "two")]
+        for code, output in await asyncio.gather(*runs):
+            assert code == 0, output
+        reports = [await told(raw_only, "report", id_, "--wait", "30") for id_ in ("one", "two")]
+
+    found = Counter(reported(reports[0])) + Counter(reported(reports[1]))
+    assert found == _by_status(expected)
+    assert await lacking(raw_only) == Counter()
+    await everything_is_right(raw_only)
+
+
+async def test_only_what_had_a_dead_letter(
+    raw_only: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bodies that were refused are found again by the code they were refused with."""
+    with monkeypatch.context() as patch:
+        patch.setattr(smsmanager, "STATUSES", None)  # whatever needs it fails
+        await _normalise(raw_only)
+
+    plan = await told(raw_only, "plan", "--from", "oldest", "--only", "internal_error")
+
+    origins = map(deadletters.origin, await _consumed(raw_only, raw_only.topics.dead_letters))
+    failed = {one[:3] for one in origins if one and one.code == "internal_error"}
+    assert plan["bodies"] == len(failed) > 0
+    assert {fact["provider"] for fact in plan["facts"]} == {"smsmanager"}
+    assert sum(fact["new"] for fact in plan["facts"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "--from", "-1h", "--to", "-2h"], "swap --from and --to"),
+        (["plan", "--from", "yesterday"], "'yesterday' is no time"),
+        (["plan", "--from", "oldest", "--provider", "nobody"], "there is no provider 'nobody'"),
+        (["plan", "--provider", "whapi", "--offsets", "0:5-99999"], "does not hold all of 5-99999"),
+        (["plan", "--offsets", "0:1-2"], "say which with --provider"),
+        (["plan"], "say where the range begins"),
+        (["run", "--from", "oldest"], "say --yes"),
+        (["run", "--yes", "--id", "x"], "there is no replay x"),
+        (["run", "--yes", "--id", "a/b", "--from", "-1h"], "cannot be a replay's id"),
+        (["report", "x"], "there is no replay x"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_replayed_is_told(
+    raw_only: Settings, arguments: list[str], said: str
+) -> None:
+    """One sentence, exit code 1, no traceback, and nothing is written."""
+    code, output = await bluetick(raw_only, "replay", *arguments)
+
+    assert (code, output.count("bluetick:")) == (1, 1), output
+    assert said in output
+    assert "Traceback" not in output
+
+
+async def test_what_the_normaliser_has_not_come_to_is_left_to_it(raw_only: Settings) -> None:
+    """It will take it anyway: a replay of that alone is refused."""
+    code, output = await bluetick(raw_only, "replay", "plan", "--from", "oldest")
+
+    assert code == 1
+    assert "the normaliser has not come to that range yet" in output
+
+
+async def test_an_id_in_use_means_the_same_range(tracked: Settings) -> None:
+    """A replay's id with another range is refused, and says which range it is of."""
+    part = ("replay", "run", "--yes", "--id", "u", "--provider", "whapi", "--offsets")
+    assert (await bluetick(tracked, *part, "0:0-5"))[0] == 0
+
+    code, output = await bluetick(tracked, *part, "0:0-6")
+
+    assert code == 1
+    assert "the replay u has begun with another range" in output
+    assert "0:0-5" in output
+    assert (await bluetick(tracked, *part, "0:0-5"))[0] == 0
+
+
+async def _normalise(settings: Settings) -> None:
+    """Normalise all there is in this process, where it can be patched."""
+    stop = asyncio.Event()
+    work = asyncio.create_task(Normaliser(settings).run(stop))
+    group = settings.topics.group("normalise")
+    async with asyncio.timeout(60):
+        while await lag(settings, group, settings.topics.raw_topics):
+            pass  # asking Kafka is the waiting
+    stop.set()
+    await work
+
+
+async def _flow(settings: Settings, records: Sequence[Record]) -> None:
+    """Live traffic: a chunk once Kafka has the one before."""
+    for begin in range(0, len(records), CHUNK):
+        await write(settings, records[begin : begin + CHUNK])
+
+
+async def _consumed(settings: Settings, topic: str) -> list[spans.Consumed]:
+    log = await spans.everything(settings, [topic])
+    return [one async for batch in spans.consumed(settings, log) for one in batch.records]
+
+
+async def _of(settings: Settings, topic: str, replay: str) -> list[Read]:
+    """A topic's records that name the replay."""
+    mark = f'"replay":"{replay}"'.encode()
+    return [record for record in await read(settings.kafka, topic) if mark in record.value]
+
+
+def _by_status(facts: Counter[tuple[str, str, str]]) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for (provider, status, _), count in facts.items():
+        counts[provider, status] += count
+    return counts
+
+
+def _id(record: Read) -> tuple[str, str]:
+    return record.key, record.headers["ce_id"].decode()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    ours = {"kafka": settings.kafka, "namespace": settings.namespace, "partitions": "3"}
+    return {f"BLUETICK_{n.upper()}": v for n, v in ours.items()} | {"BLUETICK_LOG_LEVEL": "ERROR"}
+
+
+def _service(name: str, settings: Settings) -> Service:
+    return Service(name, getattr(settings, f"{name}_health_port"))
+
+
+def _silent(_: str, __: str) -> None:
+    pass
