@@ -52,6 +52,9 @@ Offsets = Annotated[
 Only = Annotated[
     str | None, typer.Option(help="Only a status, a message key, or a dead letter's code.")
 ]
+FromArchive = Annotated[
+    str | None, typer.Option("--archive", help="Read from this archive, not from Kafka's log.")
+]
 Id = Annotated[str, typer.Argument(help="The replay's id.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Data = Annotated[Path | None, typer.Option(help="Directory for data.", show_default=False)]
@@ -176,12 +179,13 @@ def replay_plan(
     until: To = None,
     offsets: Offsets = None,
     only: Only = None,
+    archive: FromArchive = None,
     json: Json = False,
 ) -> None:
     """Count what a replay would bring: facts that are new, changed or known. Writes nothing."""
     from console import replay
 
-    asked = replay.Range(provider, since, until, tuple(offsets or ()), only)
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only, archive)
     sys.exit(replay.plan(_ready(), asked, json=json))
 
 
@@ -193,6 +197,7 @@ def replay_run(
     until: To = None,
     offsets: Offsets = None,
     only: Only = None,
+    archive: FromArchive = None,
     id_: Annotated[
         str | None, typer.Option("--id", help="The replay to go on with, or a new one's name.")
     ] = None,
@@ -214,7 +219,7 @@ def replay_run(
 
     settings = _ready()
     failpoints.arm(settings.failpoint)
-    asked = replay.Range(provider, since, until, tuple(offsets or ()), only)
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only, archive)
     sys.exit(replay.run(settings, asked, id_, Limits(rate, backlog), yes=yes))
 
 
@@ -352,16 +357,9 @@ def tail(
 def archive(
     url: Annotated[str, typer.Argument(help="A directory, or a URL that fsspec knows.")],
     *,
-    provider: Annotated[
-        str | None, typer.Option(help="smsmanager or whapi; default: each.", show_default=False)
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--from", help="Received since: 2026-05-01, -7d, …", show_default=False),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", help="Received before.", show_default=False)
-    ] = None,
+    provider: Provider = None,
+    since: From = None,
+    until: To = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check every byte of the archive instead.")
     ] = False,
@@ -376,9 +374,7 @@ def archive(
         raise Problem("--verify is about all of an archive: leave out --provider, --from and --to")
     if verify:
         sys.exit(archiving.verify(url))
-    settings = load()
-    _require_topics(settings)
-    sys.exit(archiving.run(settings, url, provider=provider, since=since, until=until))
+    sys.exit(archiving.run(_ready(), url, provider=provider, since=since, until=until))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -34,14 +34,14 @@ def run(
     providers = _providers(provider)
     now = round(time.time() * 1000)
     window = Window(
-        None if since is None else time_of(since, now),
+        None if since in (None, "oldest") else time_of(since, now),
         None if until is None else time_of(until, now),
     )
     storage = Storage(url)
     console = Console(highlight=False)
     with _Bar("archiving") as bar:
         try:
-            given = None if window == Window() else window
+            given = window if since or until else None
             done, plans = asyncio.run(_archive(settings, storage, providers, given, bar))
         except KeyboardInterrupt:
             bar.console.print("stopped; what this run had written does not count, the next begins")

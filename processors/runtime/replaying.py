@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from processors.replay import Counts
-from processors.runtime import clients, failpoints, groups, ledger, planning, publishing, spans
+from processors.runtime import clients, failpoints, groups, ledger, planning, publishing, sources
 from processors.runtime.ledger import Ledger, Replay
 from processors.runtime.outbox import Outbox
 from processors.runtime.planning import SLICE, Selection
@@ -125,7 +125,7 @@ class _Run:
         chosen: Selection,
         behind: Behind | None,
     ) -> Progress:
-        source = spans.read(self._settings, self._replay.left)
+        source = sources.bodies(self._settings, self._replay.spec, self._replay.left)
         made = _Round(Outbox(producer, "replay.after_send"))
         try:
             async with aclosing(source):
