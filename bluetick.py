@@ -369,12 +369,15 @@ def archive(
     `bluetick replay … --archive URL` reads them back once Kafka has let them go.
     """
     from console import archive as archiving
+    from processors.runtime import failpoints
 
     if verify and (provider or since or until):
         raise Problem("--verify is about all of an archive: leave out --provider, --from and --to")
     if verify:
         sys.exit(archiving.verify(url))
-    sys.exit(archiving.run(_ready(), url, provider=provider, since=since, until=until))
+    settings = _ready()
+    failpoints.arm(settings.failpoint)
+    sys.exit(archiving.run(settings, url, provider=provider, since=since, until=until))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

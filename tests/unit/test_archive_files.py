@@ -63,7 +63,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(partitions())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 async def test_what_is_read_is_what_was_written(records: list[RawRecord]) -> None:
     """Nulls, empty bodies, any bytes, repeated names, 900 KiB, times beyond the calendar."""
     storage = Storage(f"memory://{token_hex(8)}")
@@ -227,7 +227,7 @@ async def test_damage_is_told_before_anything_is_read(made: Made, kind: str) -> 
 
 def test_a_byte_that_flips_after_the_check_gives_no_other_record(made: Made) -> None:
     """Pages and bodies have checksums of their own; what is no data may differ and do no harm."""
-    places = range(4, made.file.size - 8, max(1, made.file.size // 150))
+    places = range(4, made.file.size - 8, max(1, made.file.size // 60))
     told = 0
     for at in places:
         _flip(made.parquet, at)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from processors.runtime import failpoints
 from schemas.problem import Problem
 
 _PART = ".part"
@@ -71,6 +72,7 @@ class Storage:
     def finish(self, part: str, name: str) -> None:
         """Give a file that is whole and closed its name; a file of that name is replaced."""
         with self._explained("written", name):
+            failpoints.reach("archive.before_rename")
             self._files.mv(self._at(part), self._at(name))
             if self._local:
                 _sync_directory(self._at(name).rpartition("/")[0])

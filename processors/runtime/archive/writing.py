@@ -22,7 +22,7 @@ from processors.archive import (
     made_anew,
     plan,
 )
-from processors.runtime import spans
+from processors.runtime import failpoints, spans
 from processors.runtime.archive import files
 from processors.runtime.archive.storage import Storage
 from processors.runtime.spans import RawRecord, Span, Window
@@ -89,6 +89,7 @@ async def archive(
         ],
     )
     stamp = to_iso(now).replace("-", "").replace(":", "")
+    failpoints.reach("archive.before_manifest")
     name = f"{MANIFESTS}/{provider}-{stamp}-{secrets.token_hex(4)}.json"
     await asyncio.to_thread(storage.write, name, encode_manifest(manifest))
     return manifest
