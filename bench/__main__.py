@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench import archiving, figures
 from bench import failover as failing
-from bench import figures
 from bench import memory as remembering
 from bench import restore as restoring
 from bench import timers as storming
@@ -20,7 +20,7 @@ from schemas.problem import Problem
 
 app = typer.Typer(
     name="bench",
-    help="Benchmarks of the tracker, on the Kafka in BLUETICK_KAFKA or one started for them.",
+    help="Benchmarks, on the Kafka in BLUETICK_KAFKA or one started for them.",
     epilog="Figures are of this machine as busy as it is: compare those of one run.",
     no_args_is_help=True,
     add_completion=False,
@@ -86,6 +86,17 @@ def failover(
     _run(lambda on: failing.failover(on, session, trials), json, verbose=verbose)
 
 
+@app.command()
+def archive(
+    count: Annotated[int, typer.Option(min=1, help="Bodies archived.")] = archiving.COUNT,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Archive bodies, verify them, read them back: bodies a second, bytes a body, memory."""
+    _run(lambda on: archiving.archive(on, count), json, verbose=verbose)
+
+
 @app.command(name="all")
 def everything(*, json: Json = None, verbose: Verbose = False) -> None:
     """Every benchmark, one after the other, as it is by default."""
@@ -98,6 +109,7 @@ async def _everything(on: Ground) -> list[Report]:
         *await storming.timers(on),
         *await remembering.memory(on, remembering.COUNTS),
         *await failing.failover(on),
+        *await archiving.archive(on),
     ]
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors.archive import MANIFESTS, File
+from processors.archive import MANIFESTS, File, decode_manifest, encode_manifest
 from processors.runtime.archive import files, reading, verifying
 from processors.runtime.archive.storage import Storage
 from processors.runtime.spans import RawRecord, Span, Window
@@ -57,7 +57,8 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Groups of 10 rows and files of 40, for tests that need many."""
+    """Groups of 10 rows, read 7 at a time, and files of 40, for tests that need many."""
+    monkeypatch.setattr(files, "_SLICE", 7)
     monkeypatch.setattr(files, "GROUP_ROWS", 10)
     monkeypatch.setattr(files, "FILE_ROWS", 40)
 
@@ -272,14 +273,35 @@ def test_other_columns_are_refused(made: Made) -> None:
         list(files.records(made.storage, made.file))
 
 
-def test_a_manifest_that_promises_more_is_told(made: Made) -> None:
-    """Rows that were read and are in no file are found by `verify`."""
-    known = reading.catalogue(made.storage)
-    wrong = replace(made.file, rows=301)
-    found = list(verifying._wrong(made.storage, wrong))
-    assert found
-    assert "does not hold the records its manifest names" in found[0]
-    assert known.files == [made.file]
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": 301}, ["bluetick.raw.whapi[0]: 300 records were read, and its files have 301"]),
+        ({"until": BEGAN + 1}, []),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_told(
+    made: Made, change: dict[str, Any], said: list[str]
+) -> None:
+    """What was read and is in no file, and files that hold something else, are found."""
+    manifest = decode_manifest("m", made.manifest.read_bytes())
+    altered = replace(manifest, files=[replace(made.file, **change)])
+    made.manifest.write_bytes(encode_manifest(altered))
+
+    found = verifying.verify(made.storage, lambda *_: None)
+    [troubles] = [one.troubles for one in found.held]
+    assert [one for one in troubles if "does not hold the records its manifest names" in one]
+    assert [one.partition(": ")[2] for one in found.troubles] == said
+
+
+def test_verify_tells_of_a_gap(made: Made) -> None:
+    """Files that are whole are not all of an archive."""
+    archive(made.storage, [record(n) for n in range(305, 310)])
+    [held] = verifying.verify(made.storage, lambda *_: None).held
+    assert held.troubles == [
+        "bluetick.raw.whapi[0] lacks the offsets 300-305: they were never archived"
+    ]
+    assert (held.first, held.last, held.records, held.files) == (0, 309, 305, 2)
 
 
 def test_a_run_that_was_cut_off_leaves_nothing_to_be_read(made: Made) -> None:
