@@ -69,7 +69,7 @@ def verify(url: str) -> int:
         )
     if not found.sound:
         raise Problem(f"the archive at {storage.url} is not whole; what is wrong is said above")
-    console.print("every checksum is right, and no offset lacks")
+    console.print("every checksum is right, and no offset is missing")
     return 0
 
 
@@ -109,7 +109,7 @@ class _Bar(Progress):
         self._records = self._bytes = 0
 
     def expect(self, offsets: int) -> None:
-        self.update(self._task, total=offsets)
+        self.update(self._task, total=offsets, visible=offsets > 0)
 
     def moved(self, offsets: int, records: int, size: int) -> None:
         self._records += records

@@ -7,7 +7,6 @@ not pass for a longer coverage.
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from itertools import pairwise
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -187,9 +186,10 @@ class Catalogue:
         return joined(_ranges(self.lost, place))
 
     def gaps(self, place: Place) -> list[Range]:
-        """What is missing between the first and the last archived offset."""
+        """What is missing from the first offset to the last that is archived, or told as lost."""
         covered = self.covered(place)
-        return [Range(a.end, b.start) for a, b in pairwise(covered)]
+        known = joined([*covered, *self.told(place)])
+        return without([(known[0].start, known[-1].end)], covered) if known else []
 
     def witness(self, place: Place) -> Witness | None:
         """The last record archived of a partition."""

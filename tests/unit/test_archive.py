@@ -206,6 +206,21 @@ def test_what_an_archive_cannot_give_is_told(
         known.by_time([topic], since, None)
 
 
+@pytest.mark.parametrize(
+    ("known", "gaps"),
+    [
+        (covered(), []),
+        (covered((2, 9)), []),
+        (covered((2, 4), (3, 9)), []),
+        (covered((2, 4), (6, 9), (20, 21)), [(4, 6), (9, 20)]),
+        (covered((6, 9), lost=((4, 6), (9, 12))), [(4, 6), (9, 12)]),
+    ],
+)
+def test_gaps_are_what_lacks_on_the_way(known: Catalogue, gaps: list[Any]) -> None:
+    """Also at either end, where it is known that retention was faster."""
+    assert known.gaps(PLACE) == [Range(*gap) for gap in gaps]
+
+
 def test_offsets_that_are_not_there_are_named() -> None:
     with pytest.raises(Problem, match=r"lacks the offsets 4-6, 9-12; archive them"):
         covered((0, 4), (6, 9)).require(PLACE, Range(2, 12))
