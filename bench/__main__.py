@@ -11,6 +11,7 @@ from rich.console import Console
 from bench import archiving, figures
 from bench import failover as failing
 from bench import memory as remembering
+from bench import replay as replaying
 from bench import restore as restoring
 from bench import timers as storming
 from bench.figures import Report
@@ -87,6 +88,17 @@ def failover(
 
 
 @app.command()
+def replay(
+    count: Annotated[int, typer.Option(min=1, help="Messages replayed.")] = replaying.COUNT,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Plan and run a replay without a limit: observations a second of one process."""
+    _run(lambda on: replaying.replay(on, count), json, verbose=verbose)
+
+
+@app.command()
 def archive(
     count: Annotated[int, typer.Option(min=1, help="Bodies archived.")] = archiving.COUNT,
     *,
@@ -109,6 +121,7 @@ async def _everything(on: Ground) -> list[Report]:
         *await storming.timers(on),
         *await remembering.memory(on, remembering.COUNTS),
         *await failing.failover(on),
+        *await replaying.replay(on),
         *await archiving.archive(on),
     ]
 

@@ -38,7 +38,8 @@ from schemas.settings import Settings
 from schemas.topics import PROVIDERS
 from schemas.webhook import to_iso
 
-_CATCH_UP_SECONDS = 30.0
+# A tracker at work is there in a moment; for one that is not, a plan need not wait.
+_CATCH_UP_SECONDS = 5.0
 _SAY_SECONDS = 10.0
 _INTERRUPTED = 130
 
@@ -63,7 +64,7 @@ def plan(settings: Settings, asked: Range, *, json: bool) -> int:
     """Show what a replay of a range would bring; nothing is written."""
 
     async def work() -> int:
-        spec, left = await _resolve(settings, asked)
+        spec, left = await resolve(settings, asked)
         made = await _plan(settings, spec)
         if json:
             _print_json(_plan_fields(made, left))
@@ -122,7 +123,7 @@ def list_(settings: Settings, *, json: bool) -> int:
     return _run(work())
 
 
-async def _resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
+async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
     """What was typed, on this broker; how many records are the normaliser's."""
     if asked.provider is not None and asked.provider not in PROVIDERS:
         raise Problem(f"there is no provider {asked.provider!r}; there is: {', '.join(PROVIDERS)}")
@@ -159,7 +160,7 @@ async def _begun(settings: Settings, asked: Range, id_: str) -> Replay | None:
                 "are); to begin it, say its range with --from or --offsets"
             )
         return None
-    if asked.given and (await _resolve(settings, asked))[0] != replay.spec:
+    if asked.given and (await resolve(settings, asked))[0] != replay.spec:
         raise Problem(
             f"the replay {id_} has begun with another range, {_described(replay.spec)}; to go on "
             "with it leave the range out, or choose another --id"
@@ -169,7 +170,7 @@ async def _begun(settings: Settings, asked: Range, id_: str) -> Replay | None:
 
 async def _new(settings: Settings, asked: Range, id_: str | None, *, ask: bool) -> Replay | None:
     """A replay of what is asked for; None if a person does not want it after all."""
-    spec, left = await _resolve(settings, asked)
+    spec, left = await resolve(settings, asked)
     if ask:
         _show_plan(await _plan(settings, spec), left)
         if not typer.confirm("Publish these observations again?"):
@@ -184,15 +185,22 @@ async def _new(settings: Settings, asked: Range, id_: str | None, *, ask: bool) 
 async def _publish(settings: Settings, replay: Replay, limits: Limits) -> int:
     _say(f"replay {replay.id}: {_described(replay.spec)}")
     stop = asyncio.Event()
-    with _bar() as bar, _until_told(stop):
-        done = await replaying.run(settings, replay, limits, bar.show, stop)
+    resume = f"go on with: bluetick replay run --yes --id {replay.id}"
+    try:
+        with _bar() as bar, _until_told(stop):
+            done = await replaying.run(settings, replay, limits, bar.show, stop)
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        _say(f"given up at once; what was recorded is done; {resume}")
+        return _INTERRUPTED
     counts = done.counts
     _say(
         f"{counts.bodies:,} bodies normalised, {counts.observations:,} observations published, "
         f"{counts.dead_letters.total():,} dead letters met again and left as they are"
     )
     if stop.is_set():
-        _say(f"stopped; go on with: bluetick replay run --yes --id {replay.id}")
+        _say(f"stopped; {resume}")
         return _INTERRUPTED
     _say(f"finished; what came of it: {_report_command(replay)}")
     return 0
@@ -260,13 +268,17 @@ def _bar() -> Iterator[_Bar]:
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
-    """Run to the end; the garbage collector is kept from looking at everything all the time."""
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    spare_collector()
     try:
         return asyncio.run(work)
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+def spare_collector() -> None:
+    """Keep the garbage collector from looking at everything all the time: it halves the speed."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _show_plan(made: Plan, left: int) -> None:

@@ -1,6 +1,7 @@
 """Consumer groups, looked at from outside: their names, what they committed, how far behind."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from schemas.problem import unreachable
 from schemas.settings import Settings
 
 _ASK_SECONDS = 0.2
+_SETTLE_SECONDS = 20
 
 Committed = Mapping[TopicPartition, OffsetAndMetadata]
 
@@ -78,8 +80,17 @@ def _left(ends: Mapping[TopicPartition, int], done: Committed) -> int:
 
 
 async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
-    found: Committed = await admin.list_consumer_group_offsets(group)
-    return found
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        try:
+            found: Committed = await admin.list_consumer_group_offsets(group)
+        except KafkaError as error:
+            # A coordinator is being found, or reads its groups: Kafka calls that an error.
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_ASK_SECONDS)
+        else:
+            return found
 
 
 @asynccontextmanager

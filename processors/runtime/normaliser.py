@@ -14,9 +14,10 @@ from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
 
 from processors.providers.base import Normalised
-from processors.runtime import clients, failpoints, metrics, publishing
+from processors.runtime import clients, failpoints, metrics
 from processors.runtime.deadletters import headers as dead_letter_headers
 from processors.runtime.outbox import Outbox
+from processors.runtime.publishing import Bodies
 from processors.runtime.spans import raw_record
 from schemas.problem import Problem
 from schemas.records import StatusObservation
@@ -38,6 +39,7 @@ class Normaliser(ConsumerRebalanceListener):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._bodies = Bodies(settings)
         self._consumer = clients.consumer(settings, settings.topics.group("normalise"))
         self._producer: AIOKafkaProducer | None = None
         self._joined = False
@@ -162,20 +164,20 @@ class Normaliser(ConsumerRebalanceListener):
     def _normalise(
         self, record: ConsumerRecord[bytes, bytes], outbox: Outbox, tallies: "Tallies"
     ) -> None:
-        topics = self._settings.topics
-        result = publishing.normalised(topics, raw_record(record))
+        raw = raw_record(record)
+        result = self._bodies.normalised(raw)
         now = round(time.time() * 1000)
-        publishing.add(outbox, self._settings, result.observations, now)
+        self._bodies.publish(outbox, result.observations, now)
         for letter in result.dead_letters:
             outbox.add(
-                topics.dead_letters,
+                self._settings.topics.dead_letters,
                 record.partition,
                 key=None,
                 value=letter.value,
                 timestamp=now,
                 headers=dead_letter_headers(letter, record),
             )
-        tallies.count(topics.provider_of(record.topic), result)
+        tallies.count(self._bodies.provider(raw), result)
 
     async def _start_producer(self) -> AIOKafkaProducer:
         self._producer = clients.producer(self._settings)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from processors.ranges import Only
 from processors.replay import Counts, Facts, Kind, Standing, wanted
-from processors.runtime import deadletters, groups, publishing, sources, spans
+from processors.runtime import deadletters, groups, sources, spans
 from processors.runtime.ledger import Spec
+from processors.runtime.publishing import Bodies
 from processors.runtime.spans import Consumed, Place, RawRecord, Window
 from schemas.codec import UndecodableError, decode_state
 from schemas.problem import Problem
@@ -49,7 +50,7 @@ async def resolve(
     offsets: Mapping[int, tuple[int, int]],
     only: Only | None,
     *,
-    archive: str | None,
+    archive: str | None = None,
 ) -> tuple[Spec, int]:
     """What a replay of a range is to do, and how many records are left to the normaliser.
 
@@ -65,32 +66,34 @@ async def resolve(
 class Selection:
     """Which records and observations of a range are meant."""
 
-    def __init__(self, spec: Spec, bodies: frozenset[tuple[Place, int]] | None) -> None:
+    def __init__(
+        self, bodies: Bodies, spec: Spec, which: frozenset[tuple[Place, int]] | None
+    ) -> None:
+        """`which` raw records alone are meant, if it is not None."""
+        self._bodies = bodies
         self._window = spec.window
         self._only = spec.only
-        self._bodies = bodies
+        self._which = which
 
-    def observations(
-        self, settings: Settings, record: RawRecord, counts: Counts
-    ) -> list[Observation]:
+    def observations(self, record: RawRecord, counts: Counts) -> list[Observation]:
         """What is meant of one record, counted; nothing of one outside of the range."""
         if not self._window.holds(record.timestamp):
             return []
         place = record.topic, record.partition
-        if self._bodies is not None and (place, record.offset) not in self._bodies:
+        if self._which is not None and (place, record.offset) not in self._which:
             return []
-        result = publishing.normalised(settings.topics, record)
+        result = self._bodies.normalised(record)
         found = wanted(self._only, result.observations)
-        counts.add(settings.topics.provider_of(record.topic), result, len(found))
+        counts.add(self._bodies.provider(record), result, len(found))
         return found
 
 
-async def selection(settings: Settings, spec: Spec) -> Selection:
+async def selection(settings: Settings, bodies: Bodies, spec: Spec) -> Selection:
     """Look up what the range's selection needs to know: which bodies have such a dead letter."""
     only = spec.only
     if only is None or only.kind != "code":
-        return Selection(spec, None)
-    return Selection(spec, await _bodies_with(settings, only.value))
+        return Selection(bodies, spec, None)
+    return Selection(bodies, spec, await _with_dead_letter(settings, only.value))
 
 
 async def plan(settings: Settings, spec: Spec, wait: float, tell: Tell) -> Plan:
@@ -108,11 +111,11 @@ async def plan(settings: Settings, spec: Spec, wait: float, tell: Tell) -> Plan:
 
 
 async def _read_range(settings: Settings, made: Plan, facts: Facts, tell: Tell) -> None:
-    chosen = await selection(settings, made.spec)
+    chosen = await selection(settings, Bodies(settings), made.spec)
     total, done, since_pause = size(made.spec.spans), 0, 0
     async for batch in sources.bodies(settings, made.spec, made.spec.spans):
         for record in batch.records:
-            found = chosen.observations(settings, record, made.counts)
+            found = chosen.observations(record, made.counts)
             for observation in found:
                 facts.add(observation)
             since_pause += 1 + len(found)
@@ -148,7 +151,7 @@ def _settle(facts: Facts, record: Consumed) -> None:
         ) from None
 
 
-async def _bodies_with(settings: Settings, code: str) -> frozenset[tuple[Place, int]]:
+async def _with_dead_letter(settings: Settings, code: str) -> frozenset[tuple[Place, int]]:
     """The raw records that have a dead letter with this code."""
     found: set[tuple[Place, int]] = set()
     log = await spans.everything(settings, [settings.topics.dead_letters])

@@ -16,10 +16,11 @@ from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from processors.replay import Counts
-from processors.runtime import clients, failpoints, groups, ledger, planning, publishing, sources
+from processors.runtime import clients, failpoints, groups, ledger, planning, sources
 from processors.runtime.ledger import Ledger, Replay
 from processors.runtime.outbox import Outbox
 from processors.runtime.planning import SLICE, Selection
+from processors.runtime.publishing import Bodies
 from processors.runtime.spans import Place, RawRecord
 from schemas.problem import Problem
 from schemas.settings import Settings
@@ -79,9 +80,8 @@ async def run(
     try:
         await producer.start()
         async with ledger.writing(settings, replay) as book, _behind(settings, limits) as behind:
-            chosen = await planning.selection(settings, replay.spec)
             running = _Run(settings, replay, limits, tell, stop)
-            return await running.run(producer, book, chosen, behind)
+            return await running.run(producer, book, behind)
     except (KafkaError, TimeoutError, OSError) as error:
         raise Problem(
             f"Kafka did not take what was replayed ({type(error).__name__}); what is done is "
@@ -113,18 +113,17 @@ class _Run:
         self._limits = limits
         self._tell = tell
         self._stop = stop
+        self._bodies = Bodies(settings)
         self._progress = Progress(planning.size(replay.left))
         self._sending: asyncio.Task[None] | None = None
         self._since_pause = 0
         self._free_at = self._looked_at = time.monotonic()
 
     async def run(
-        self,
-        producer: AIOKafkaProducer,
-        book: Ledger,
-        chosen: Selection,
-        behind: Behind | None,
+        self, producer: AIOKafkaProducer, book: Ledger, behind: Behind | None
     ) -> Progress:
+        """Do what is left; what came of it."""
+        chosen = await planning.selection(self._settings, self._bodies, self._replay.spec)
         source = sources.bodies(self._settings, self._replay.spec, self._replay.left)
         made = _Round(Outbox(producer, "replay.after_send"))
         try:
@@ -147,9 +146,9 @@ class _Run:
     async def _take(self, record: RawRecord, chosen: Selection, made: _Round) -> None:
         """Normalise one record into the round under way."""
         progress = self._progress
-        found = chosen.observations(self._settings, record, progress.counts)
+        found = chosen.observations(record, progress.counts)
         told = [replace(observation, replay=self._replay.id) for observation in found]
-        publishing.add(made.outbox, self._settings, told, round(time.time() * 1000))
+        self._bodies.publish(made.outbox, told, round(time.time() * 1000))
         made.observations += len(found)
         made.reached[record.topic, record.partition] = record.offset + 1
         progress.records += 1

@@ -192,6 +192,8 @@ async def consumed(
     if not spans:
         return
     left = {TopicPartition(*span.place): span.end for span in spans}
+    if not left:
+        return
     async with clients.reading(settings) as client:
         client.assign(list(left))
         for span in spans:

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from console.replay import Range, resolve
 from console.services import Service, running
 from console.simulate import simulate
 from processors.providers import smsmanager, whapi
-from processors.runtime import deadletters, publishing, spans
+from processors.runtime import deadletters, spans
 from processors.runtime.groups import lag
 from processors.runtime.normaliser import Normaliser
+from processors.runtime.publishing import Bodies
+from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook, to_headers
 from tests.broker.reading import Read, caught_up, read
@@ -125,46 +128,37 @@ async def test_a_mended_mapping_is_replayed(
     All the while live traffic flows, and the tracker is killed in the middle of it.
     """
     await write(settings, bodies(settings, 7))
-    async with running(settings, [_service("track", settings)], _silent):
+    async with running(settings, [_service("track", settings)], _silent) as [tracker]:
         with monkeypatch.context() as patch:
             patch.delitem(smsmanager.STATUSES, "delivered")
             patch.delitem(whapi.STATUSES, "read")
             await _normalise(settings)
         await caught_up(settings.kafka, settings.topics)
-    expected = await lacking(settings)
-    assert len(expected) > MESSAGES / 4
-
-    async with running(settings, [_service("normalise", settings)], _silent):
-        live = asyncio.create_task(_flow(settings, bodies(settings, 8)))
-        async with running(settings, [_service("track", settings)], _silent) as [tracker]:
+        expected = await lacking(settings)
+        assert expected.total() > MESSAGES / 4
+        async with running(settings, [_service("normalise", settings)], _silent):
+            live = asyncio.create_task(_flow(settings, bodies(settings, 8)))
             plan = await told(settings, "plan", "--from", "oldest")
-            assert new_facts(plan) == dict(_by_status(expected))
-            running_ = asyncio.create_task(
-                bluetick(
-                    settings,
-                    *("replay", "run", "--from", "oldest", "--yes", "--id", "mended"),
-                    *("--rate", "2000"),
-                )
-            )
+            assert new_facts(plan) == _by_status(expected)
+            run_ = ("replay", "run", "--from", "oldest", "--yes", "--id", "mended")
+            replaying = asyncio.create_task(bluetick(settings, *run_))
             while not await _of(settings, settings.topics.statuses, "mended"):
                 pass  # asking Kafka is the waiting
             tracker.kill()
-        async with running(settings, [_service("track", settings)], _silent):
-            code, output = await running_
-            assert code == 0, output
-            await live
-            await caught_up(settings.kafka, settings.topics)
-            report = await told(settings, "report", "mended", "--wait", "30")
-            assert reported(report) == dict(_by_status(expected))
-            assert (report["records_left"], report["tracker_behind"]) == (0, 0)
+            async with running(settings, [_service("track", settings)], _silent):
+                code, output = await replaying
+                assert code == 0, output
+                await live
+                await caught_up(settings.kafka, settings.topics)
+                report = await told(settings, "report", "mended")
+                assert reported(report) == _by_status(expected)
+                assert (report["records_left"], report["tracker_behind"]) == (0, 0)
 
-            again = await bluetick(
-                settings,
-                *("replay", "run", "--from", "oldest", "--yes", "--id", "again", "--rate", "0"),
-            )
-            assert again[0] == 0, again[1]
-            report = await told(settings, "report", "again", "--wait", "30")
-            assert (report["facts"], report["events"]) == ([], {})
+                again = ("replay", "run", "--from", "oldest", "--yes", "--id", "again")
+                code, output = await bluetick(settings, *again, "--rate", "0")
+                assert code == 0, output
+                report = await told(settings, "report", "again", "--wait", "30")
+                assert (report["facts"], report["events"]) == ([], {})
 
     assert await lacking(settings) == Counter()
     await everything_is_right(settings)
@@ -201,7 +195,7 @@ async def told_list(settings: Settings) -> list[dict[str, Any]]:
 
 async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
     """It ends at once with the words that go on, and those do."""
-    begin = ("replay", "run", "--from", "oldest", "--yes", "--id", "c", "--rate", "100")
+    begin = ("replay", "run", "--from", "oldest", "--yes", "--id", "c", "--rate", "20")
     async with command(*begin, **_environment(tracked)) as replaying:
         await replaying.until("replay c:")
         while not await _of(tracked, tracked.topics.observations, "c"):
@@ -223,7 +217,7 @@ async def test_replays_at_the_same_time(
 ) -> None:
     """Overlapping replays of what is missing publish each fact once between them."""
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "add", lambda *_: None)  # observations are lost on their way
+        patch.setattr(Bodies, "publish", lambda *_: None)  # observations are lost on their way
         await _normalise(raw_only)
     expected = await lacking(raw_only)
     replay = ("replay", "run", "--yes", "--rate", "0", "--from", "oldest", "--id")
@@ -256,38 +250,36 @@ async def test_only_what_had_a_dead_letter(
     assert sum(fact["new"] for fact in plan["facts"]) > 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["plan", "--from", "-1h", "--to", "-2h"], "swap --from and --to"),
-        (["plan", "--from", "yesterday"], "'yesterday' is no time"),
-        (["plan", "--from", "oldest", "--provider", "nobody"], "there is no provider 'nobody'"),
-        (["plan", "--provider", "whapi", "--offsets", "0:5-99999"], "does not hold all of 5-99999"),
-        (["plan", "--offsets", "0:1-2"], "say which with --provider"),
-        (["plan"], "say where the range begins"),
+async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
+    """One sentence says what is wrong with a range, and what to type."""
+    for asked, said in (
+        (Range(since="-1h", until="-2h"), "swap --from and --to"),
+        (Range(since="yesterday"), "'yesterday' is no time"),
+        (Range(since="oldest", provider="nobody"), "there is no provider 'nobody'"),
+        (Range("whapi", offsets=["0:5-99999"]), "does not hold all of 5-99999"),
+        (Range(offsets=["0:1-2"]), "say which with --provider"),
+        (Range("whapi", since="-1h", offsets=["0:1-2"]), "by time or by offsets"),
+        (Range(), "say where the range begins"),
+        (Range(since="oldest", only="nonsense"), "is neither a status"),
+        # Whatever the normaliser has not come to it will take anyway.
+        (Range(since="oldest"), "the normaliser has not come to that range yet"),
+    ):
+        with pytest.raises(Problem, match=said):
+            await resolve(raw_only, asked)
+
+
+async def test_commands_that_cannot_be_done(raw_only: Settings) -> None:
+    """They end with one sentence, exit code 1, no traceback."""
+    for arguments, said in (
         (["run", "--from", "oldest"], "say --yes"),
         (["run", "--yes", "--id", "x"], "there is no replay x"),
         (["run", "--yes", "--id", "a/b", "--from", "-1h"], "cannot be a replay's id"),
         (["report", "x"], "there is no replay x"),
-    ],
-)  # fmt: skip
-async def test_what_cannot_be_replayed_is_told(
-    raw_only: Settings, arguments: list[str], said: str
-) -> None:
-    """One sentence, exit code 1, no traceback, and nothing is written."""
-    code, output = await bluetick(raw_only, "replay", *arguments)
-
-    assert (code, output.count("bluetick:")) == (1, 1), output
-    assert said in output
-    assert "Traceback" not in output
-
-
-async def test_what_the_normaliser_has_not_come_to_is_left_to_it(raw_only: Settings) -> None:
-    """It will take it anyway: a replay of that alone is refused."""
-    code, output = await bluetick(raw_only, "replay", "plan", "--from", "oldest")
-
-    assert code == 1
-    assert "the normaliser has not come to that range yet" in output
+    ):
+        code, output = await bluetick(raw_only, "replay", *arguments)
+        assert (code, output.count("bluetick:")) == (1, 1), output
+        assert said in output
+        assert "Traceback" not in output
 
 
 async def test_an_id_in_use_means_the_same_range(tracked: Settings) -> None:

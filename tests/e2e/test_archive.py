@@ -14,8 +14,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from console.services import Service, running
-from processors.runtime import publishing, spans
+from processors.runtime import spans
 from processors.runtime.archive.reading import opened
+from processors.runtime.publishing import Bodies
 from processors.runtime.spans import RawRecord, Window
 from schemas.codec import encode
 from schemas.records import record_keys
@@ -57,7 +58,7 @@ def observations_of(settings: Settings, records: list[RawRecord]) -> Counter[tup
     return Counter(
         (key, encode(observation))
         for record in records
-        for observation in publishing.normalised(settings.topics, record).observations
+        for observation in Bodies(settings).normalised(record).observations
         for key in record_keys(observation)
     )
 

@@ -1,0 +1,124 @@
+"""Replaying: how many observations a second one process plans and publishes, without a limit."""
+
+import asyncio
+import time
+from itertools import islice
+
+from aiokafka import TopicPartition
+
+from bench.figures import Report
+from bench.ground import Ground
+from console.replay import spare_collector
+from console.simulate import simulate
+from processors.normalise import normalise
+from processors.providers.base import Coordinates
+from processors.runtime import clients, planning, replaying
+from processors.runtime.ledger import Replay, Spec
+from processors.runtime.outbox import Outbox
+from processors.runtime.replaying import Limits
+from processors.runtime.spans import Window
+from processors.track import track
+from schemas.codec import encode
+from schemas.records import MessageState, record_keys
+from schemas.settings import Settings
+from schemas.topics import partition_of
+from schemas.webhook import RawWebhook, to_headers
+
+COUNT = 100_000
+_LEAST_RATE = 40_000
+_ROUND = 5_000
+
+
+async def replay(ground: Ground, count: int = COUNT) -> list[Report]:
+    """Plan and run a range of the lives of so many messages, all of which are known."""
+    report = Report("replay", f"{count:,} messages")
+    async with ground.settings(partitions=4) as settings:
+        ground.tell("writing bodies and states")
+        states = await _fill(settings, count)
+        spec, _ = await planning.resolve(
+            settings, settings.topics.raw_topics, Window(), {}, only=None
+        )
+        spare_collector()
+        plan = await planning.plan(settings, spec, 0, lambda *_: None)
+        observations = plan.counts.observations
+        planned = observations / plan.seconds
+        report.add("bodies", plan.counts.bodies)
+        report.add("observations", observations)
+        report.add("states", states)
+        report.add("known facts", sum(facts["known"] for facts in plan.facts.values()))
+        report.add("plan", planned, "observations/s", least=_LEAST_RATE)
+        ran = observations / await _run(settings, spec)
+        report.add("run", ran, "observations/s", least=_LEAST_RATE)
+        report.add("plan / run", planned / ran)
+    return [report]
+
+
+async def _run(settings: Settings, spec: Spec) -> float:
+    """Publish all of it; seconds."""
+    one = Replay("bench", round(time.time() * 1000), spec, {})
+    began = time.monotonic()
+    await replaying.run(settings, one, Limits(0, 0), lambda _: None, asyncio.Event())
+    return time.monotonic() - began
+
+
+async def _fill(settings: Settings, count: int) -> int:
+    """Write bodies and the states they amount to, as if all had been processed; how many states."""
+    now = round(time.time() * 1000)
+    posts = iter(simulate(messages=count, base_time_ms=now, seed=1).posts)
+    producer = clients.producer(settings)
+    await producer.start()
+    states: dict[str, MessageState] = {}
+    offsets: dict[TopicPartition, int] = {}
+    try:
+        while some := list(islice(posts, _ROUND)):
+            outbox = Outbox(producer)
+            for number, post in enumerate(some):
+                hook = RawWebhook(
+                    id=f"{number}",
+                    source=post.source,
+                    provider=post.source,
+                    body=post.body,
+                    received_at=now,
+                    method=post.method,
+                    path=post.path,
+                )
+                place = TopicPartition(settings.topics.raw(hook.provider), number % 4)
+                outbox.add(
+                    *place, key=None, value=hook.body, timestamp=now, headers=to_headers(hook)
+                )
+                offset = offsets.get(place, 0)
+                offsets[place] = offset + 1
+                _track(states, hook, Coordinates(*place, offset))
+            await outbox.send()
+        await _write_states(settings, Outbox(producer), states, now)
+    finally:
+        await producer.stop()
+    await _commit(settings, offsets)
+    return len(states)
+
+
+def _track(states: dict[str, MessageState], hook: RawWebhook, at: Coordinates) -> None:
+    for observation in normalise(hook, at).observations:
+        for key in record_keys(observation):
+            states[key] = track(states.get(key), key, observation).state
+
+
+async def _write_states(
+    settings: Settings, outbox: Outbox, states: dict[str, MessageState], now: int
+) -> None:
+    for key, state in states.items():
+        partition = partition_of(key, settings.partitions)
+        value = encode(state)
+        outbox.add(
+            settings.topics.messages, partition, key=key.encode(), value=value, timestamp=now
+        )
+    await outbox.send()
+
+
+async def _commit(settings: Settings, offsets: dict[TopicPartition, int]) -> None:
+    """Have the normaliser's group be at the end."""
+    consumer = clients.consumer(settings, settings.topics.group("normalise"))
+    await clients.join(consumer)
+    consumer.assign(list(offsets))
+    await consumer.commit(offsets)
+    await clients.leave(consumer)
