@@ -67,6 +67,9 @@ Offsets = Annotated[
 Only = Annotated[
     str | None, typer.Option(help="Only a status, a message key, or a dead letter's code.")
 ]
+FromArchive = Annotated[
+    str | None, typer.Option("--archive", help="Read from this archive, not from Kafka's log.")
+]
 Id = Annotated[str, typer.Argument(help="The replay's id.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Data = Annotated[Path | None, typer.Option(help="Directory for data.", show_default=False)]
@@ -334,12 +337,13 @@ def replay_plan(
     until: To = None,
     offsets: Offsets = None,
     only: Only = None,
+    archive: FromArchive = None,
     json: Json = False,
 ) -> None:
     """Count what a replay would bring: facts that are new, changed or known. Writes nothing."""
     from console import replay
 
-    asked = replay.Range(provider, since, until, tuple(offsets or ()), only)
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only, archive)
     sys.exit(replay.plan(_ready(), asked, json=json))
 
 
@@ -351,6 +355,7 @@ def replay_run(
     until: To = None,
     offsets: Offsets = None,
     only: Only = None,
+    archive: FromArchive = None,
     id_: Annotated[
         str | None, typer.Option("--id", help="The replay to go on with, or a new one's name.")
     ] = None,
@@ -372,7 +377,7 @@ def replay_run(
 
     settings = _ready()
     failpoints.arm(settings.failpoint)
-    asked = replay.Range(provider, since, until, tuple(offsets or ()), only)
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only, archive)
     sys.exit(replay.run(settings, asked, id_, Limits(rate, backlog), yes=yes))
 
 
@@ -506,6 +511,33 @@ def tail(
             limit=limit,
         )
     )
+
+
+@app.command()
+def archive(
+    url: Annotated[str, typer.Argument(help="A directory, or a URL that fsspec knows.")],
+    *,
+    provider: Provider = None,
+    since: From = None,
+    until: To = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every byte of the archive instead.")
+    ] = False,
+) -> None:
+    """Keep raw bodies as Parquet files: all that is not archived yet, or a range of time.
+
+    `bluetick replay … --archive URL` reads them back once Kafka has let them go.
+    """
+    from console import archive as archiving
+    from processors.runtime import failpoints
+
+    if verify and (provider or since or until):
+        raise Problem("--verify is about all of an archive: leave out --provider, --from and --to")
+    if verify:
+        sys.exit(archiving.verify(url))
+    settings = _ready()
+    failpoints.arm(settings.failpoint)
+    sys.exit(archiving.run(settings, url, provider=provider, since=since, until=until))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

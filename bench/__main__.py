@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench import archiving, figures
 from bench import failover as failing
-from bench import figures
 from bench import memory as remembering
 from bench import replay as replaying
 from bench import restore as restoring
@@ -21,7 +21,7 @@ from schemas.problem import Problem
 
 app = typer.Typer(
     name="bench",
-    help="Benchmarks of the tracker, on the Kafka in BLUETICK_KAFKA or one started for them.",
+    help="Benchmarks, on the Kafka in BLUETICK_KAFKA or one started for them.",
     epilog="Figures are of this machine as busy as it is: compare those of one run.",
     no_args_is_help=True,
     add_completion=False,
@@ -98,6 +98,17 @@ def replay(
     _run(lambda on: replaying.replay(on, count), json, verbose=verbose)
 
 
+@app.command()
+def archive(
+    count: Annotated[int, typer.Option(min=1, help="Bodies archived.")] = archiving.COUNT,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Archive bodies, verify them, read them back: bodies a second, bytes a body, memory."""
+    _run(lambda on: archiving.archive(on, count), json, verbose=verbose)
+
+
 @app.command(name="all")
 def everything(*, json: Json = None, verbose: Verbose = False) -> None:
     """Every benchmark, one after the other, as it is by default."""
@@ -111,6 +122,7 @@ async def _everything(on: Ground) -> list[Report]:
         *await remembering.memory(on, remembering.COUNTS),
         *await failing.failover(on),
         *await replaying.replay(on),
+        *await archiving.archive(on),
     ]
 
 

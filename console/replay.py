@@ -53,6 +53,7 @@ class Range:
     until: str | None = None
     offsets: Sequence[str] = ()
     only: str | None = None
+    archive: str | None = None
 
     @property
     def given(self) -> bool:
@@ -141,7 +142,7 @@ async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
     )
     only = ranges.only_of(asked.only) if asked.only else None
     offsets = ranges.offsets_of(asked.offsets)
-    return await planning.resolve(settings, names, window, offsets, only)
+    return await planning.resolve(settings, names, window, offsets, only, archive=asked.archive)
 
 
 async def _plan(settings: Settings, spec: Spec) -> Plan:
@@ -379,7 +380,12 @@ def _replay_fields(one: Replay) -> dict[str, Any]:
 
 def _spec_fields(spec: Spec) -> dict[str, Any]:
     since, until = spec.window
-    bounds = {"from_at": since, "to_at": until, "only": spec.only and spec.only.value}
+    bounds = {
+        "archive": spec.archive,
+        "from_at": since,
+        "to_at": until,
+        "only": spec.only and spec.only.value,
+    }
     return {
         "spans": [span._asdict() for span in spec.spans],
         **{name: value for name, value in bounds.items() if value is not None},
@@ -393,6 +399,8 @@ def _described(spec: Spec) -> str:
     for span in spec.spans:
         by_topic.setdefault(span.topic, []).append(f"{span.partition}:{span.start}-{span.end}")
     told = [f"{topic} {' '.join(ranges_)}" for topic, ranges_ in by_topic.items()]
+    if spec.archive is not None:
+        told.append(f"from the archive {spec.archive}")
     since, until = spec.window
     if since is not None:
         told.append(f"received from {to_iso(since)}")

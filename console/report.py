@@ -44,7 +44,7 @@ def funnel(states: Iterable[MessageState]) -> Table:
     for state in states:
         for gateway, attempt in state.attempts.items():
             attempts[state.provider, gateway].append(attempt.status)
-    table = _table("How far the messages came", "provider", "gateway")
+    table = plain_table("How far the messages came", "provider", "gateway")
     for heading in ("tries", *_RUNGS, "failed", "other", "rate"):
         table.add_column(heading, justify="right")
     for (provider, gateway), stood in sorted(attempts.items()):
@@ -61,7 +61,7 @@ def oddities(out: CameOut) -> Table:
     verdicts = Counter(record.verdict for record in out.statuses)
     kinds = Counter(type(event) for event in out.events)
     published = len(out.statuses) + len(out.inbound)
-    table = _table("What was put right", "what")
+    table = plain_table("What was put right", "what")
     table.add_column("count", justify="right")
     table.add_column("meaning")
     rows = [
@@ -85,7 +85,7 @@ def inbound(out: CameOut) -> Table:
         (message.provider, message.gateway, "reply" if message.in_reply_to else "message")
         for message in out.inbound
     )
-    table = _table("Inbound", "provider", "gateway", "kind")
+    table = plain_table("Inbound", "provider", "gateway", "kind")
     table.add_column("count", justify="right")
     for row, count in sorted(counts.items()):
         table.add_row(*row, str(count))
@@ -97,7 +97,7 @@ def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
     groups: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for letter in letters:
         groups[letter[0]].append(letter)
-    table = _table("Dead letters", "code")
+    table = plain_table("Dead letters", "code")
     table.add_column("count", justify="right")
     table.add_column("for example")
     table.add_column("from", overflow="fold")
@@ -108,7 +108,7 @@ def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
 
 def causes(groups: Iterable[Group], *, resolved: bool) -> Table:
     """Dead letters by cause; how many are resolved only if asked for."""
-    table = _table("Dead letters", "provider, code")
+    table = plain_table("Dead letters", "provider, code")
     table.add_column("reason, for example", overflow="fold")
     for heading in ("open", "resolved") if resolved else ("open",):
         table.add_column(heading, justify="right")
@@ -125,7 +125,7 @@ def causes(groups: Iterable[Group], *, resolved: bool) -> Table:
 def timeline(key: str, statuses: Iterable[StatusRecord]) -> Table:
     """One message's facts as they were learned, with their verdicts."""
     columns = ("learned", "happened", "gateway", "fact", "verdict", "message is")
-    table = _table(f"One message: {key}", *columns)
+    table = plain_table(f"One message: {key}", *columns)
     for record in statuses:
         if record.message_key == key:
             happened = to_iso(record.occurred_at) if record.occurred_at is not None else ""
@@ -142,7 +142,7 @@ def timeline(key: str, statuses: Iterable[StatusRecord]) -> Table:
 
 def account(lines: Iterable[Line]) -> Table:
     """Sent in against came out."""
-    table = _table("Is what came out what was sent in?", "what")
+    table = plain_table("Is what came out what was sent in?", "what")
     for heading in ("sent in", "came out", ""):
         table.add_column(heading, justify="right")
     for line in lines:
@@ -166,7 +166,8 @@ def _unknown(statuses: Iterable[StatusRecord]) -> int:
     return sum(record.status == "unknown" for record in statuses)
 
 
-def _table(title: str, *columns: str) -> Table:
+def plain_table(title: str, *columns: str) -> Table:
+    """A table without a frame; the columns named are of text that is never cut."""
     table = Table(
         title=title,
         title_justify="left",

@@ -29,6 +29,8 @@ POINTS = (
     "retry.before_markers",  # observations are acknowledged, their dead letters still open
     "replay.after_send",  # of several batches one is acknowledged
     "replay.before_commit",  # all is acknowledged, the progress is not recorded
+    "archive.before_rename",  # a file is whole, and does not have its name yet
+    "archive.before_manifest",  # all files are, nothing says so
 )
 
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}

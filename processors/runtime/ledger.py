@@ -26,11 +26,12 @@ _LARGEST = 4000
 
 
 class Spec(NamedTuple):
-    """What a replay is to do."""
+    """What a replay is to do; `archive` is where its bodies are, if not in the log."""
 
     spans: tuple[Span, ...]
     window: Window = Window()
     only: Only | None = None
+    archive: str | None = None
 
 
 class Replay(NamedTuple):
@@ -54,6 +55,7 @@ class _Note(msgspec.Struct, omit_defaults=True):
     end: int
     window: Window = Window()
     only: Only | None = None
+    archive: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Note)
@@ -115,10 +117,12 @@ async def writing(settings: Settings, replay: Replay) -> AsyncIterator[Ledger]:
 
 def _note(replay: Replay, span: Span) -> str:
     spec = replay.spec
-    note = _Note(replay.started_at, span.start, span.end, spec.window, spec.only)
+    note = _Note(replay.started_at, span.start, span.end, spec.window, spec.only, spec.archive)
     text = msgspec.json.encode(note).decode()
     if len(text) > _LARGEST:
-        raise Problem("what --only asks for is too long to be kept with the replay's progress")
+        raise Problem(
+            "what --only and --archive say is too long to be kept with the replay's progress"
+        )
     return text
 
 
@@ -137,4 +141,5 @@ def _replay(id_: str, committed: Committed) -> Replay | None:
     spans = sorted(Span(*place, note.start, note.end) for place, _, note in notes)
     note = notes[0][2]
     reached = {(place.topic, place.partition): offset for place, offset, _ in notes}
-    return Replay(id_, note.started_at, Spec(tuple(spans), note.window, note.only), reached)
+    spec = Spec(tuple(spans), note.window, note.only, note.archive)
+    return Replay(id_, note.started_at, spec, reached)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from processors.ranges import Only
 from processors.replay import Counts, Facts, Kind, Standing, wanted
-from processors.runtime import deadletters, groups, spans
+from processors.runtime import deadletters, groups, sources, spans
 from processors.runtime.ledger import Spec
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import Consumed, Place, RawRecord, Window
@@ -49,22 +49,17 @@ async def resolve(
     window: Window,
     offsets: Mapping[int, tuple[int, int]],
     only: Only | None,
+    *,
+    archive: str | None = None,
 ) -> tuple[Spec, int]:
     """What a replay of a range is to do, and how many records are left to the normaliser.
 
     Those are past what the live normaliser has committed: it will take them itself.
     """
-    if offsets:
-        found = await spans.by_offsets(settings, topics[0], offsets)
-    else:
-        found = await spans.by_time(settings, topics, window)
-    done = await groups.committed(settings, settings.topics.group("normalise"))
-    cut = spans.normalised(found, done)
-    if not cut:
-        raise Problem(
-            "the normaliser has not come to that range yet, and will take it by itself: there is "
-            "nothing to replay; start `bluetick normalise` if it does not run"
-        )
+    if archive is not None:
+        url, found = await sources.archived(settings, topics, window, offsets, archive)
+        return Spec(tuple(sorted(found)), window, only, url), 0
+    found, cut = await sources.logged(settings, topics, window, offsets)
     return Spec(tuple(sorted(cut)), window, only), size(found) - size(cut)
 
 
@@ -118,7 +113,7 @@ async def plan(settings: Settings, spec: Spec, wait: float, tell: Tell) -> Plan:
 async def _read_range(settings: Settings, made: Plan, facts: Facts, tell: Tell) -> None:
     chosen = await selection(settings, Bodies(settings), made.spec)
     total, done, since_pause = size(made.spec.spans), 0, 0
-    async for batch in spans.read(settings, made.spec.spans):
+    async for batch in sources.bodies(settings, made.spec, made.spec.spans):
         for record in batch.records:
             found = chosen.observations(record, made.counts)
             for observation in found:

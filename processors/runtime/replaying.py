@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from processors.replay import Counts
-from processors.runtime import clients, failpoints, groups, ledger, planning, spans
+from processors.runtime import clients, failpoints, groups, ledger, planning, sources
 from processors.runtime.ledger import Ledger, Replay
 from processors.runtime.outbox import Outbox
 from processors.runtime.planning import SLICE, Selection
@@ -124,7 +124,7 @@ class _Run:
     ) -> Progress:
         """Do what is left; what came of it."""
         chosen = await planning.selection(self._settings, self._bodies, self._replay.spec)
-        source = spans.read(self._settings, self._replay.left)
+        source = sources.bodies(self._settings, self._replay.spec, self._replay.left)
         made = _Round(Outbox(producer, "replay.after_send"))
         try:
             async with aclosing(source):

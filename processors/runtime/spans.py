@@ -90,13 +90,27 @@ def remaining(spans: Iterable[Span], reached: Mapping[Place, int]) -> list[Span]
     return [span for span in left if span.start < span.end]
 
 
-async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> list[Span]:
-    """The spans that hold every record of the window; raises `Problem` if the log does not."""
+def refuse_backwards(window: Window) -> None:
+    """Raise `Problem` for a window that ends before it begins."""
     if window.since is not None and window.until is not None and window.since >= window.until:
         raise Problem(
             f"the range begins at {to_iso(window.since)}, which is not before its end, "
             f"{to_iso(window.until)}; swap --from and --to"
         )
+
+
+def refuse_empty(span: Span) -> None:
+    """Raise `Problem` for a span without offsets."""
+    if span.start >= span.end:
+        raise Problem(
+            f"the range {span.start}-{span.end} of {span.topic}[{span.partition}] is empty; it is "
+            "FIRST-END, and END, the offset after the last, is greater than FIRST"
+        )
+
+
+async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> list[Span]:
+    """The spans that hold every record of the window; raises `Problem` if the log does not."""
+    refuse_backwards(window)
     async with clients.reading(settings) as client:
         log = await _log(client, settings, topics)
         if window.since is not None:
@@ -125,11 +139,7 @@ async def by_offsets(
             there = log.get(span.place)
             if there is None:
                 raise Problem(f"there is no {place}: the topic's last partition is {len(log) - 1}")
-            if span.start >= span.end:
-                raise Problem(
-                    f"the range {span.start}-{span.end} of {place} is empty; it is FIRST-END, and "
-                    "END, the offset after the last, is greater than FIRST"
-                )
+            refuse_empty(span)
             if span.start < there.start or span.end > there.end:
                 raise Problem(
                     f"{place} does not hold all of {span.start}-{span.end}; "
@@ -150,6 +160,12 @@ async def everything(
             for place, span in log.items()
         ]
         return remaining(whole, {})
+
+
+async def held(settings: Settings, topics: Sequence[str]) -> dict[Place, Span]:
+    """The offsets of every partition of the topics, also where there is nothing now."""
+    async with clients.reading(settings) as client:
+        return await _log(client, settings, topics)
 
 
 def normalised(spans: Iterable[Span], committed: Committed) -> list[Span]:
@@ -173,6 +189,8 @@ async def consumed(
     Raises `Problem` if Kafka falls silent, or if retention takes what was still to be read.
     """
     spans = remaining(spans, {})
+    if not spans:
+        return
     left = {TopicPartition(*span.place): span.end for span in spans}
     if not left:
         return

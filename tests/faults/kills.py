@@ -15,6 +15,8 @@ POINTS = [point for point in failpoints.POINTS if point.startswith(("track.", "n
 # A point that is not reached in so many seconds will not be: the worker is killed where it is.
 _REACHED_SECONDS = 25
 _RESTORE = "track.during_restore"
+# Those of the services; a replay is killed by tests/broker/test_replay.py.
+_POINTS = [point for point in POINTS if not point.startswith("replay.")]
 _ONCE = ("track.after_fencing", _RESTORE, "track.during_revoke")
 _NORMALISE_ROUNDS = 2
 _BURST = 30
@@ -34,7 +36,7 @@ async def undisturbed(trial: Trial) -> None:
     await trial.traffic(3000)
 
 
-@scenario("kills", {"kills": len(POINTS)})
+@scenario("kills", {"kills": len(_POINTS)})
 async def kills(trial: Trial) -> None:
     """SIGKILL at every failpoint, with two workers of each service; each is restarted at once.
 
@@ -42,7 +44,7 @@ async def kills(trial: Trial) -> None:
     time to live arrive while trackers still die.
     """
     await trial.start("normalise")
-    points = {s: [p for p in POINTS if p.startswith(s)] for s in ("track", "normalise")}
+    points = {s: [p for p in _POINTS if p.startswith(s)] for s in ("track", "normalise")}
     normalise = points["normalise"] * _NORMALISE_ROUNDS
     track = points["track"]
     trial.random.shuffle(normalise)
@@ -145,7 +147,7 @@ async def sigterm(trial: Trial) -> None:
     It stands still at a failpoint while the signal arrives.
     """
     await trial.start("normalise")
-    points = [p for p in POINTS if p not in _ONCE and p != "track.during_commit"]
+    points = [p for p in _POINTS if p not in _ONCE and p != "track.during_commit"]
     for point in trial.random.sample(points, 6):
         service: Service = "track" if point.startswith("track") else "normalise"
         nth = trial.random.randrange(1, 20)

@@ -31,6 +31,7 @@ PURE = (
     "ingest/accept.py",
     "ingest/head.py",
     "ingest/sources.py",
+    "processors/archive.py",
     "processors/body.py",
     "processors/lifecycle.py",
     "processors/normalise.py",

@@ -1,0 +1,316 @@
+"""What an archive of raw topics holds, pure: manifests, coverage, what is missing, what a range is.
+
+A manifest is written last by each run and says which files the run made and which offsets it read.
+What no manifest names is not there. A manifest carries its own checksum: a digit that flips must
+not pass for a longer coverage.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from schemas.problem import Problem
+from schemas.webhook import to_iso
+
+FORMAT = 1
+MANIFESTS = "_manifests"
+
+Place = tuple[str, int]
+"""A topic's partition."""
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Path = Annotated[str, msgspec.Meta(pattern=r"^provider=[^/]+/day=\d{4}-\d\d-\d\d/[^/]+\.parquet$")]
+
+
+class Range(NamedTuple):
+    """Offsets `start` to before `end`."""
+
+    start: int
+    end: int
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """One Parquet file: `path` is below the archive's URL; `since`, `until` are extreme times."""
+
+    path: _Path
+    size: int
+    sha256: Sha256
+    topic: str
+    partition: int
+    rows: int
+    first: int
+    last: int
+    since: int
+    until: int
+
+
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """One record by which the topic is known again."""
+
+    offset: int
+    timestamp: int
+    sha256: Sha256 | None
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Offsets `start` to before `end` were read, and gave so many records."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+    records: int
+    first: Witness | None
+    last: Witness | None
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """Offsets that retention deleted before they were archived, and that this has been told."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run archived of one provider."""
+
+    format: int
+    provider: str
+    written_at: int
+    files: list[File]
+    coverage: list[Coverage]
+    lost: list[Lost]
+
+
+class _Sealed(msgspec.Struct):
+    """A manifest as written, with the checksum of its very bytes."""
+
+    sha256: str
+    manifest: msgspec.Raw
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """A manifest as it is written."""
+    body = msgspec.json.encode(manifest)
+    sealed = _Sealed(sha256(body).hexdigest(), msgspec.Raw(body))
+    return msgspec.json.encode(sealed) + b"\n"
+
+
+def decode_manifest(name: str, data: bytes) -> Manifest:
+    """A manifest read back; raises `Problem` that names the file."""
+    try:
+        sealed = msgspec.json.decode(data, type=_Sealed)
+        body = bytes(sealed.manifest)
+        if sha256(body).hexdigest() != sealed.sha256:
+            raise Problem(f"{name} is damaged: its checksum is not the one it names; {_RESTORE}")
+        manifest = msgspec.json.decode(body, type=Manifest)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(f"{name} is no manifest of an archive: {error}; {_RESTORE}") from None
+    if manifest.format != FORMAT:
+        raise Problem(
+            f"{name} has the format {manifest.format}, and this Bluetick knows {FORMAT}; "
+            "use the Bluetick that wrote it, or a later one"
+        )
+    return manifest
+
+
+def file_name(provider: str, place: Place, day: str, first: int, last: int) -> str:
+    """Where a file lies below the archive's URL."""
+    topic, partition = place
+    return f"provider={provider}/day={day}/{topic}-{partition}-{first}-{last}.parquet"
+
+
+def day_of(timestamp: int) -> str:
+    """The day of reception, UTC."""
+    return to_iso(timestamp)[:10]
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> list[Range]:
+    """The same offsets in as few ranges as can be, in order."""
+    whole: list[Range] = []
+    for start, end in sorted(ranges):
+        if start >= end:
+            continue
+        if whole and start <= whole[-1].end:
+            whole[-1] = Range(whole[-1].start, max(whole[-1].end, end))
+        else:
+            whole.append(Range(start, end))
+    return whole
+
+
+def without(ranges: Iterable[tuple[int, int]], taken: Iterable[tuple[int, int]]) -> list[Range]:
+    """The offsets of the first that are not among the second."""
+    holes = joined(taken)
+    left = []
+    for start, end in joined(ranges):
+        at = start
+        for hole in holes:
+            left.append(Range(at, min(end, hole.start)))
+            at = max(at, hole.end)
+        left.append(Range(at, end))
+    return joined(left)
+
+
+class Catalogue:
+    """What all manifests of an archive say together; overlapping runs are one."""
+
+    def __init__(self, manifests: Mapping[str, Manifest]) -> None:
+        """`manifests` by their file's name."""
+        every = manifests.values()
+        # Two runs at a time write the same file under the same name: it is there once.
+        files = {(file.path, file.sha256): file for manifest in every for file in manifest.files}
+        self.files = sorted(
+            files.values(), key=lambda file: (file.topic, file.partition, file.first)
+        )
+        self.coverage = [one for manifest in every for one in manifest.coverage]
+        self.lost = [one for manifest in every for one in manifest.lost]
+
+    @property
+    def places(self) -> list[Place]:
+        """The partitions of which anything is known, in order."""
+        return sorted(
+            {(one.topic, one.partition) for one in self.coverage}
+            | {(one.topic, one.partition) for one in self.lost}
+        )
+
+    def covered(self, place: Place) -> list[Range]:
+        """The offsets that are archived."""
+        return joined(_ranges(self.coverage, place))
+
+    def told(self, place: Place) -> list[Range]:
+        """The offsets that are lost, of which it has been said."""
+        return joined(_ranges(self.lost, place))
+
+    def gaps(self, place: Place) -> list[Range]:
+        """What is missing from the first offset to the last that is archived, or told as lost."""
+        covered = self.covered(place)
+        known = joined([*covered, *self.told(place)])
+        return without([(known[0].start, known[-1].end)], covered) if known else []
+
+    def witness(self, place: Place) -> Witness | None:
+        """The last record archived of a partition."""
+        known = [
+            one.last for one in self.coverage if (one.topic, one.partition) == place and one.last
+        ]
+        return max(known, key=lambda one: one.offset, default=None)
+
+    def overlapping(self, place: Place, wanted: tuple[int, int]) -> list[File]:
+        """The files that may have records of the range, by first offset."""
+        start, end = wanted
+        return [
+            file
+            for file in self.files
+            if (file.topic, file.partition) == place and file.first < end and start <= file.last
+        ]
+
+    def by_time(
+        self, topics: Sequence[str], since: int | None, until: int | None
+    ) -> dict[Place, Range]:
+        """The offsets that hold every record received from `since` to before `until`.
+
+        Raises `Problem` where the archive does not hold them all.
+        """
+        found = {}
+        for place in self.places:
+            files = [
+                file
+                for file in self.files
+                if (file.topic, file.partition) == place
+                and (since is None or since <= file.until)
+                and (until is None or file.since < until)
+            ]
+            if files and place[0] in topics:
+                wanted = Range(files[0].first, max(file.last for file in files) + 1)
+                self._refuse_before(place, since)
+                self.require(place, wanted)
+                found[place] = wanted
+        if not found:
+            raise Problem(f"the archive has no body received in that range; {self.held(topics)}")
+        return found
+
+    def require(self, place: Place, wanted: Range) -> None:
+        """Raise `Problem` unless all of the range is archived."""
+        if missing := without([wanted], self.covered(place)):
+            said = ", ".join(f"{start}-{end}" for start, end in missing)
+            raise Problem(
+                f"the archive has a hole: {called(place)} lacks the offsets {said}; archive them "
+                f"while Kafka has them, or leave them out with --offsets; {self.held([place[0]])}"
+            )
+
+    def held(self, topics: Iterable[str]) -> str:
+        """Say what there is of the topics or, if there is nothing, of others."""
+        there = {place[0] for place in self.places}
+        known = [topic for topic in topics if topic in there]
+        if not known:
+            others = ", ".join(sorted(there)) or "nothing at all"
+            return f"there is: {others} (BLUETICK_NAMESPACE says whose topics are looked for)"
+        return "there is: " + "; ".join(self._extent(topic) for topic in known)
+
+    def _extent(self, topic: str) -> str:
+        files = [file for file in self.files if file.topic == topic]
+        if not files:
+            return f"{topic} has no record"
+        first, last = min(file.first for file in files), max(file.last for file in files)
+        since, until = min(file.since for file in files), max(file.until for file in files)
+        return f"{topic} has offsets {first} to {last}, {to_iso(since)} to {to_iso(until)}"
+
+    def _refuse_before(self, place: Place, since: int | None) -> None:
+        """Raise `Problem` if what was received at `since` may lie before what was archived."""
+        begin = min(
+            (one for one in self.coverage if (one.topic, one.partition) == place),
+            key=lambda one: one.start,
+        )
+        if since is None or begin.start == 0 or begin.first is None:
+            return
+        if since < begin.first.timestamp:
+            raise Problem(
+                f"the archive does not go back to {to_iso(since)}: {called(place)} begins with "
+                f"offset {begin.start}; begin at {to_iso(begin.first.timestamp)} or later, or name "
+                "--offsets"
+            )
+
+
+class Plan(NamedTuple):
+    """What a run has to read of a partition, and what it comes too late for."""
+
+    read: list[Range]
+    lost: list[Range]
+
+
+def plan(known: Catalogue, place: Place, log: Range, wanted: Range | None = None) -> Plan:
+    """What to read of a log that now has the offsets `log`; by default all that is not archived.
+
+    Raises `Problem` if the log ends before what was archived of it.
+    """
+    covered = known.covered(place)
+    if covered and covered[-1].end > log.end:
+        raise Problem(made_anew(place, f"it ends at offset {log.end}, before {covered[-1].end}"))
+    if wanted is None:
+        wanted = Range(covered[0].start, log.end) if covered else log
+    missing = without([wanted], covered)
+    gone = [Range(0, log.start)]
+    return Plan(without(missing, gone), without(without(missing, [log]), known.told(place)))
+
+
+def made_anew(place: Place, why: str) -> str:
+    """Say that a topic is not the one the archive began with."""
+    return (
+        f"{called(place)} is not the topic that was archived here: {why}; it was made anew, so "
+        "archive it under another URL"
+    )
+
+
+def called(place: Place) -> str:
+    """A partition's name."""
+    return f"{place[0]}[{place[1]}]"
+
+
+def _ranges(of: Iterable[Coverage | Lost], place: Place) -> list[Range]:
+    return [Range(one.start, one.end) for one in of if (one.topic, one.partition) == place]
+
+
+_RESTORE = "restore it from a copy"

@@ -1,0 +1,76 @@
+"""Where the bodies of a replay come from: Kafka's log, or an archive of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
+
+from processors.runtime import groups, spans
+from processors.runtime.ledger import Spec
+from processors.runtime.spans import Source, Span, Window
+from schemas.problem import Problem
+from schemas.settings import Settings
+
+
+async def logged(
+    settings: Settings,
+    topics: Sequence[str],
+    window: Window,
+    offsets: Mapping[int, tuple[int, int]],
+) -> tuple[list[Span], list[Span]]:
+    """A range's spans in Kafka's log, and what of them is not left to the live normaliser."""
+    if offsets:
+        found = await spans.by_offsets(settings, topics[0], offsets)
+    else:
+        found = await spans.by_time(settings, topics, window)
+    done = await groups.committed(settings, settings.topics.group("normalise"))
+    cut = spans.normalised(found, done)
+    if not cut:
+        raise Problem(
+            "the normaliser has not come to that range yet, and will take it by itself: there is "
+            "nothing to replay; start `bluetick normalise` if it does not run"
+        )
+    return found, cut
+
+
+async def archived(
+    settings: Settings,
+    topics: Sequence[str],
+    window: Window,
+    offsets: Mapping[int, tuple[int, int]],
+    url: str,
+) -> tuple[str, list[Span]]:
+    """The archive's URL in full, and a range's spans in it.
+
+    All of them are meant, also what the normaliser has not come to: the log may be another by now,
+    or have nothing left, and a body that is normalised twice does no harm.
+    """
+    from processors.runtime.archive import reading  # noqa: PLC0415 (the extra "archive")
+
+    archive = await reading.opened(url)
+    found = archive.by_offsets(topics[0], offsets) if offsets else archive.by_time(topics, window)
+    if beyond := [span.partition for span in found if span.partition >= settings.partitions]:
+        raise Problem(
+            f"the archive has bodies of partition {max(beyond)}, and the topics have no such "
+            f"partition: BLUETICK_PARTITIONS is {settings.partitions}; replay them into a "
+            "namespace that has as many"
+        )
+    return archive.url, found
+
+
+async def bodies(settings: Settings, spec: Spec, wanted: Iterable[Span]) -> Source:
+    """The bodies of some of a replay's spans; an archive's files are all verified first."""
+    source = (
+        spans.read(settings, wanted) if spec.archive is None else _archived(spec.archive, wanted)
+    )
+    async with aclosing(source):
+        async for batch in source:
+            yield batch
+
+
+async def _archived(url: str, wanted: Iterable[Span]) -> Source:
+    from processors.runtime.archive import reading  # noqa: PLC0415 (the extra "archive")
+
+    archive, left = await reading.opened(url), list(wanted)
+    await archive.verify(left)
+    async with aclosing(archive.read(left)) as source:
+        async for batch in source:
+            yield batch

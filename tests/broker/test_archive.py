@@ -1,0 +1,198 @@
+"""Archiving from the real broker: what a run takes, what it finds gone, what it will not touch."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+
+from processors.archive import Manifest, Range
+from processors.runtime import spans
+from processors.runtime.archive import reading, verifying, writing
+from processors.runtime.archive.storage import Storage
+from processors.runtime.spans import RawRecord, Window
+from schemas.problem import Problem
+from schemas.settings import Settings
+from tests.broker.writing import Record, write
+
+DAY = 24 * 3_600_000
+BEGAN = round(time.time() * 1000) // DAY * DAY - 3 * DAY  # midnight, not yet retention's
+
+
+class Unwatched:
+    """Nobody wants to know how it goes."""
+
+    def moved(self, offsets: int, records: int, size: int) -> None:
+        """Take no notice."""
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(f"{tmp_path}/archive")
+
+
+def topic_of(settings: Settings) -> str:
+    return settings.topics.raw("whapi")
+
+
+async def receive(settings: Settings, partition: int, times: Sequence[int]) -> None:
+    """Bodies received at those times, each another."""
+    topic = topic_of(settings)
+    await write(
+        settings,
+        [
+            Record(topic, partition, None, b"%d" % at, [("x", b"\xff"), ("x", b"")], timestamp=at)
+            for at in times
+        ],
+    )
+
+
+async def run(
+    settings: Settings, storage: Storage, window: Window | None = None
+) -> tuple[Manifest | None, list[Range]]:
+    """One run over one provider: its manifest, and what it came too late for."""
+    known = reading.catalogue(storage)
+    plans = await writing.prepare(settings, known, [topic_of(settings)], window)
+    made = await writing.archive(settings, storage, "whapi", plans, Unwatched())
+    return made, [gone for one in plans.values() for gone in one.lost]
+
+
+async def held(settings: Settings, storage: Storage) -> list[RawRecord]:
+    """All the archive gives back, in order."""
+    archived = await reading.opened(storage.url)
+    wanted = archived.by_time([topic_of(settings)], Window())
+    await archived.verify(wanted)
+    records = [record async for batch in archived.read(wanted) for record in batch.records]
+    return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+async def there(settings: Settings) -> list[RawRecord]:
+    """All the topic has now."""
+    wanted = await spans.by_time(settings, [topic_of(settings)], Window())
+    records = [
+        record._replace(headers=list(record.headers))
+        async for batch in spans.read(settings, wanted)
+        for record in batch.records
+    ]
+    return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+async def delete(settings: Settings, partition: int, before: int) -> None:
+    """What retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    place = TopicPartition(topic_of(settings), partition)
+    await admin.delete_records({place: RecordsToDelete(before)})
+    await admin.close()
+
+
+async def test_each_run_takes_what_is_new(settings: Settings, storage: Storage) -> None:
+    """What is read back is what the broker had: bodies, headers, coordinates, times."""
+    await receive(settings, 0, [BEGAN + n for n in range(30)])
+    await receive(settings, 2, [BEGAN + DAY])
+    await run(settings, storage)
+    await receive(settings, 0, [BEGAN + DAY, BEGAN + 5])
+    second, _ = await run(settings, storage)
+    third, _ = await run(settings, storage)
+
+    assert second
+    assert [(file.partition, file.first, file.last) for file in second.files] == [
+        (0, 30, 30),
+        (0, 31, 31),
+    ]
+    assert third is None
+    assert await held(settings, storage) == await there(settings)
+    assert verifying.verify(storage, lambda *_: None).sound
+
+
+async def test_an_archive_outlives_the_log(settings: Settings, storage: Storage) -> None:
+    """The log's records are deleted, the archive's are as they were, and the next run goes on."""
+    await receive(settings, 0, [BEGAN + n for n in range(30)])
+    before = await there(settings)
+    await run(settings, storage)
+    await delete(settings, 0, 30)
+    await receive(settings, 0, [BEGAN + 30])
+    _, lost = await run(settings, storage)
+
+    assert lost == []
+    assert (await held(settings, storage))[:-1] == before
+
+
+async def test_a_range_and_then_the_rest(settings: Settings, storage: Storage) -> None:
+    """A range of time is archived by itself; gaps are filled while the log has them."""
+    await receive(settings, 0, [BEGAN + n * DAY // 4 for n in range(12)])
+    await run(settings, storage, Window(BEGAN, BEGAN + 1))
+    await run(settings, storage, Window(BEGAN + 9 * DAY // 4, None))
+    gaps = reading.catalogue(storage).gaps((topic_of(settings), 0))
+    assert gaps == [Range(5, 9)]
+    assert not verifying.verify(storage, lambda *_: None).sound
+
+    filled, _ = await run(settings, storage)
+    assert filled
+    assert [(one.start, one.end) for one in filled.coverage] == [(5, 9)]
+    assert await held(settings, storage) == await there(settings)
+
+
+async def test_what_retention_took_first_is_told_once(settings: Settings, storage: Storage) -> None:
+    """A hole is never silent: the run says it, `verify` keeps on saying it, a replay refuses it."""
+    await receive(settings, 0, [BEGAN + n for n in range(9)])
+    await run(settings, storage)
+    await receive(settings, 0, [BEGAN + n for n in range(9, 20)])
+    await delete(settings, 0, 15)
+
+    made, lost = await run(settings, storage)
+    assert lost == [Range(9, 15)]
+    assert made
+    assert [(one.start, one.end) for one in made.coverage] == [(15, 20)]
+    assert (await run(settings, storage)) == (None, [])
+    with pytest.raises(Problem, match=r"has a hole: .*\[0\] lacks the offsets 9-15"):
+        await held(settings, storage)
+
+
+@pytest.mark.parametrize("bodies", [3, 30])
+async def test_a_topic_made_anew_is_noticed(
+    settings: Settings, storage: Storage, bodies: int
+) -> None:
+    """Offsets that start over, fewer or more than before, are not taken for the old ones."""
+    await receive(settings, 0, [BEGAN + n for n in range(9)])
+    await run(settings, storage)
+    before = storage.names()
+    await remake(settings)
+    await receive(settings, 0, [BEGAN + DAY + n for n in range(bodies)])
+
+    with pytest.raises(Problem, match=r"\[0\] is not the topic that was archived here: "):
+        await run(settings, storage)
+    assert storage.names() == before
+
+
+async def remake(settings: Settings) -> None:
+    """Delete the topic and make it again."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    name = topic_of(settings)
+    await admin.delete_topics([name])
+    while name in await admin.list_topics():
+        pass  # asking Kafka is the waiting
+    await admin.create_topics([NewTopic(name, settings.partitions, 1)])
+    await admin.close()
+
+
+async def test_a_run_that_fails_leaves_the_archive_as_it_was(
+    settings: Settings, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before its manifest, a run counts for nothing, and the next does it all."""
+    await receive(settings, 0, [BEGAN + n for n in range(30)])
+
+    def full(*_: object) -> None:
+        raise Problem("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Storage, "write", full)
+        with pytest.raises(Problem, match="the disk is full"):
+            await run(settings, storage)
+    assert reading.catalogue(storage).files == []
+
+    await run(settings, storage)
+    assert await held(settings, storage) == await there(settings)

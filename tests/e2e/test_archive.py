@@ -1,0 +1,219 @@
+"""Archives by the real command line: kept, lost by Kafka, replayed; and whatever is wrong told."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from console.services import Service, running
+from processors.runtime import spans
+from processors.runtime.archive.reading import opened
+from processors.runtime.publishing import Bodies
+from processors.runtime.spans import RawRecord, Window
+from schemas.codec import encode
+from schemas.records import record_keys
+from schemas.settings import Settings
+from tests.broker.reading import read
+from tests.broker.recomputed import recompute
+from tests.broker.test_replay import bluetick, bodies, everything_is_right, raw
+from tests.broker.writing import write
+
+
+@pytest.fixture
+async def received(settings: Settings) -> Settings:
+    """A few hundred bodies on the raw topics."""
+    await write(settings, bodies(settings, 7, 60))
+    return settings
+
+
+async def raw_records(settings: Settings) -> list[RawRecord]:
+    wanted = await spans.by_time(settings, settings.topics.raw_topics, Window())
+    return [
+        record._replace(headers=list(record.headers))
+        async for batch in spans.read(settings, wanted)
+        for record in batch.records
+    ]
+
+
+async def forget(settings: Settings) -> None:
+    """Kafka deletes all bodies, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    topics = settings.topics.raw_topics
+    places = [TopicPartition(t, number) for t in topics for number in range(settings.partitions)]
+    await admin.delete_records(dict.fromkeys(places, RecordsToDelete(-1)))
+    await admin.close()
+
+
+def observations_of(settings: Settings, records: list[RawRecord]) -> Counter[tuple[str, bytes]]:
+    """What a live normaliser would publish of them."""
+    return Counter(
+        (key, encode(observation))
+        for record in records
+        for observation in Bodies(settings).normalised(record).observations
+        for key in record_keys(observation)
+    )
+
+
+async def test_what_kafka_forgot_is_replayed(received: Settings, tmp_path: Path) -> None:
+    """Archived, deleted from Kafka, replayed: the same observations and then the same statuses.
+
+    The replay is killed on its way, and goes on by its id alone: the URL is kept with it.
+    """
+    url = f"file://{tmp_path}/kept"
+    records, expected = await raw_records(received), await raw(received)
+    code, output = await bluetick(received, "archive", url)
+    assert code == 0, output
+    await forget(received)
+
+    begin = ("replay", "run", "--yes", "--id", "r", "--archive", url, "--from", "oldest")
+    killed = await bluetick(
+        received, *begin, "--rate", "500", BLUETICK_FAILPOINT="replay.before_commit=kill@3"
+    )
+    assert killed[0] == -signal.SIGKILL, killed[1]
+    code, output = await bluetick(received, "replay", "run", "--yes", "--id", "r", "--rate", "0")
+    assert code == 0, output
+
+    published = await read(received.kafka, received.topics.observations)
+    found = {(one.key, one.value.replace(b',"replay":"r"', b"")) for one in published}
+    assert found == set(observations_of(received, records))
+    async with running(received, [Service("track", received.track_health_port)], lambda *_: None):
+        code, output = await bluetick(received, "replay", "report", "r", "--wait", "30", "--json")
+    assert (code, json.loads(output)["tracker_behind"]) == (0, 0), output
+    facts = recompute(received.topics, expected).outputs["statuses"]
+    statuses = await read(received.kafka, received.topics.statuses)
+    assert {(one.key, one.headers["ce_id"].decode()) for one in statuses} == {
+        (key, id_) for key, id_, _ in facts
+    }
+    await everything_is_right(received)
+
+
+@pytest.mark.parametrize("failpoint", ["before_rename=kill@2", "before_manifest=kill"])
+async def test_a_killed_run_is_done_again(
+    received: Settings, tmp_path: Path, failpoint: str
+) -> None:
+    """Nothing half written is taken for whole, and the next run has everything."""
+    url = str(tmp_path / "kept")
+    code, output = await bluetick(
+        received, "archive", url, BLUETICK_FAILPOINT=f"archive.{failpoint}"
+    )
+    assert code == -signal.SIGKILL, output
+    code, output = await bluetick(received, "archive", url)
+    assert code == 0, output
+    code, output = await bluetick(received, "archive", url, "--verify")
+
+    assert code == 0, output
+    assert "every checksum is right" in output
+    archive = await opened(url)
+    wanted = archive.by_time(received.topics.raw_topics, Window())
+    found = [record async for batch in archive.read(wanted) for record in batch.records]
+    assert sorted(found, key=_place) == sorted(await raw_records(received), key=_place)
+
+
+def _place(record: RawRecord) -> tuple[str, int, int]:
+    return record[:3]
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _below(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
+def _first(directory: Path, pattern: str) -> Path:
+    return min(directory.glob(pattern))
+
+
+DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
+    ("**/*.parquet", _flip, ".parquet is damaged: its checksum is not"),
+    ("_manifests/*", lambda path: path.write_text("{"), ".json is no manifest"),
+]
+
+
+async def test_damage_stops_everything(received: Settings, tmp_path: Path) -> None:
+    """One sentence that names the file, exit code 1, nothing published, `--verify` says it too."""
+    code, output = await bluetick(received, "archive", str(tmp_path))
+    assert code == 0, output
+    replay = ("replay", "run", "--yes", "--from", "oldest", "--archive", str(tmp_path))
+    for pattern, spoil, said in DAMAGE:
+        path = _first(tmp_path, pattern)
+        whole = path.read_bytes()
+        spoil(path)
+        for command in (replay, ("archive", str(tmp_path), "--verify")):
+            code, output = await bluetick(received, *command)
+            assert code == 1, output
+            assert path.name in output
+            assert said in output
+            assert "Traceback" not in output
+        path.write_bytes(whole)
+    assert await read(received.kafka, received.topics.observations) == []
+
+
+async def test_lost_bodies_end_a_run_with_exit_code_1(received: Settings, tmp_path: Path) -> None:
+    """What retention deleted first is named, once the rest is archived."""
+    assert (await bluetick(received, "archive", str(tmp_path)))[0] == 0
+    await write(received, bodies(received, 8, 20))
+    await forget(received)
+    await write(received, bodies(received, 9, 20))
+
+    code, output = await bluetick(received, "archive", str(tmp_path))
+
+    assert code == 1
+    assert "retention deleted bodies before they were archived: the offsets" in output
+    assert (await bluetick(received, "archive", str(tmp_path), "--verify"))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("archive {here} --verify", "there is no archive at file://"),
+        ("archive s3://me:hidden@bucket", "holds a user, a password or a query"),
+        ("archive {here} --from -1h --to -2h", "swap --from and --to"),
+        ("archive {here} --verify --from -1h", "--verify is about all of an archive"),
+        ("replay plan --from oldest --archive {here}", "there is no archive at file://"),
+        ("replay run --yes --from oldest --archive ftp://me:hidden@host/x", "holds a user"),
+    ],
+)
+async def test_one_sentence(settings: Settings, tmp_path: Path, arguments: str, said: str) -> None:
+    """What cannot be done is told, without the secret, and without a trace."""
+    code, output = await bluetick(settings, *arguments.format(here=tmp_path).split())
+
+    assert (code, output.count("bluetick: ")) == (1, 1), output
+    assert said in output
+    assert "hidden" not in output
+    assert "Traceback" not in output
+    assert _below(tmp_path) == []
+
+
+def test_only_archives_need_the_extra(tmp_path: Path) -> None:
+    """Without pyarrow and fsspec all else works, and nothing loads them before they are needed."""
+    program = """if True:
+        import sys
+        sys.modules |= {"pyarrow": None, "fsspec": None}  # importing them fails
+        import bluetick, ingest.serve, console.replay, console.up, processors.runtime.tracker
+        sys.argv = ["bluetick", "archive", sys.argv[1], "--verify"]
+        bluetick.main()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.splitlines() == [
+        'bluetick: an archive needs pyarrow and fsspec: pip install "bluetick[archive]"'
+    ]

@@ -1,0 +1,226 @@
+"""What an archive holds and lacks, from its manifests alone."""
+
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors import archive
+from processors.archive import (
+    Catalogue,
+    Coverage,
+    File,
+    Lost,
+    Manifest,
+    Plan,
+    Range,
+    Witness,
+    decode_manifest,
+    encode_manifest,
+)
+from schemas.problem import Problem
+
+TOPIC = "bluetick.raw.whapi"
+PLACE = (TOPIC, 0)
+DAY = 24 * 3_600_000
+RANGES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6)
+
+
+def covered(*ranges: tuple[int, int], lost: tuple[tuple[int, int], ...] = ()) -> Catalogue:
+    """An archive made by a run for each range; offset n was received at n days."""
+    return Catalogue(
+        {str(n): manifest(one, lost if n == 0 else ()) for n, one in enumerate(ranges)}
+    )
+
+
+def manifest(one: tuple[int, int], lost: tuple[tuple[int, int], ...] = ()) -> Manifest:
+    start, end = one
+    file = File(
+        path=archive.file_name("whapi", PLACE, archive.day_of(start * DAY), start, end - 1),
+        size=1,
+        sha256="a" * 64,
+        topic=TOPIC,
+        partition=0,
+        rows=end - start,
+        first=start,
+        last=end - 1,
+        since=start * DAY,
+        until=(end - 1) * DAY,
+    )
+    coverage = Coverage(
+        topic=TOPIC,
+        partition=0,
+        start=start,
+        end=end,
+        records=end - start,
+        first=witness(start),
+        last=witness(end - 1),
+    )
+    gone = [Lost(topic=TOPIC, partition=0, start=a, end=b) for a, b in lost]
+    return Manifest(
+        format=1, provider="whapi", written_at=7, files=[file], coverage=[coverage], lost=gone
+    )
+
+
+def witness(offset: int) -> Witness:
+    return Witness(offset=offset, timestamp=offset * DAY, sha256=None)
+
+
+def offsets(ranges: list[Any]) -> set[int]:
+    return {offset for start, end in ranges for offset in range(start, end)}
+
+
+@given(RANGES, RANGES)
+def test_ranges_are_sets_of_offsets(some: list[Any], others: list[Any]) -> None:
+    """Union and difference are those of the offsets, in order and in as few ranges as can be."""
+    for found, expected in (
+        (archive.joined(some), offsets(some)),
+        (archive.without(some, others), offsets(some) - offsets(others)),
+    ):
+        assert offsets(found) == expected
+        assert all(a.end < b.start for a, b in pairwise(found))
+        assert all(start < end for start, end in found)
+
+
+@pytest.mark.parametrize(
+    ("known", "log", "wanted", "read", "lost"),
+    [
+        # Nothing archived yet: all there is, and what came before is nobody's loss.
+        (covered(), (5, 9), None, [(5, 9)], []),
+        (covered((0, 4)), (0, 9), None, [(4, 9)], []),
+        (covered((0, 4)), (4, 4), None, [], []),
+        (covered((0, 4)), (2, 4), None, [], []),
+        # Runs that overlap are one.
+        (covered((0, 4), (2, 6)), (0, 9), None, [(6, 9)], []),
+        # A gap is filled while the log has it.
+        (covered((0, 2), (5, 6)), (0, 9), None, [(2, 5), (6, 9)], []),
+        (covered((0, 2), (5, 6)), (4, 9), None, [(4, 5), (6, 9)], [(2, 4)]),
+        # Retention was faster.
+        (covered((0, 4)), (6, 9), None, [(6, 9)], [(4, 6)]),
+        (covered((0, 4)), (9, 9), None, [], [(4, 9)]),
+        # It is said once.
+        (covered((0, 4), (6, 9), lost=((4, 6),)), (7, 10), None, [(9, 10)], []),
+        # A range that was asked for, less what is there.
+        (covered((3, 5)), (0, 9), (1, 8), [(1, 3), (5, 8)], []),
+        (covered((0, 9)), (0, 9), (1, 8), [], []),
+    ],
+)
+def test_a_run_reads_what_is_missing(
+    known: Catalogue, log: Any, wanted: Any, read: list[Any], lost: list[Any]
+) -> None:
+    """Offsets that are archived are not read again; those that are gone are told."""
+    plan = archive.plan(known, PLACE, Range(*log), Range(*wanted) if wanted else None)
+    assert plan == Plan([Range(*one) for one in read], [Range(*one) for one in lost])
+
+
+def test_a_log_that_ends_before_the_archive_is_another_topic() -> None:
+    """Offsets that start over would overwrite what is archived."""
+    with pytest.raises(Problem, match=r"\[0\] is not the topic that was archived here: it ends at"):
+        archive.plan(covered((0, 4)), PLACE, Range(0, 3))
+
+
+def test_a_manifest_is_what_was_written() -> None:
+    one = manifest((3, 9), lost=((0, 3),))
+    assert decode_manifest("m", encode_manifest(one)) == one
+
+
+def test_every_byte_of_a_manifest_counts() -> None:
+    """Whichever byte is changed, the manifest is refused by name and never half understood."""
+    data = encode_manifest(manifest((3, 9)))
+    for at in range(len(data) - 1):  # the last is a line's end
+        spoiled = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        with pytest.raises(Problem, match=r"^the-name "):
+            decode_manifest("the-name", spoiled)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is no manifest"),
+        (b"{", "is no manifest"),
+        (b"[]", "is no manifest"),
+        (b"\xff\xfe", "is no manifest"),
+        (b"[" * 100_000, "is no manifest"),
+        (b'{"sha256": "", "manifest": {}}', "is damaged"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(data: bytes, said: str) -> None:
+    with pytest.raises(Problem, match=f"^the-name {said}"):
+        decode_manifest("the-name", data)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 2}, "has the format 2"),
+        ({"files": [{"path": "../../elsewhere.parquet"}]}, "is no manifest"),
+    ],
+)
+def test_a_manifest_we_do_not_know_is_refused(change: dict[str, Any], said: str) -> None:
+    """A later format, or a file that lies outside of the archive."""
+    body = msgspec.to_builtins(manifest((3, 9)))
+    files = [body["files"][0] | one for one in change.pop("files", [{}])]
+    altered = msgspec.json.encode(body | change | {"files": files})
+    sealed = {
+        "sha256": sha256(altered).hexdigest(),
+        "manifest": msgspec.Raw(altered),
+    }
+    with pytest.raises(Problem, match=said):
+        decode_manifest("m", msgspec.json.encode(sealed))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "wanted"),
+    [
+        (None, None, (0, 20)),
+        (3 * DAY, 4 * DAY, (0, 10)),
+        (9 * DAY, 10 * DAY, (0, 10)),
+        (10 * DAY, 11 * DAY, (10, 20)),
+        (9 * DAY, 11 * DAY, (0, 20)),
+    ],
+)
+def test_a_range_of_time_is_that_of_its_files(since: Any, until: Any, wanted: Any) -> None:
+    """Whole files: each record's own time is looked at later."""
+    known = covered((0, 10), (10, 20))
+    assert known.by_time([TOPIC], since, until) == {PLACE: Range(*wanted)}
+
+
+@pytest.mark.parametrize(
+    ("known", "topic", "since", "said"),
+    [
+        (covered((0, 10)), TOPIC, 10 * DAY, "no body received in that range; there is: .* 0 to 9"),
+        (covered((0, 10)), "other.raw.whapi", None, f"there is: {TOPIC} .BLUETICK_NAMESPACE"),
+        (covered((0, 4), (6, 9)), TOPIC, None, r"has a hole: .*\[0\] lacks the offsets 4-6"),
+        (covered((5, 9)), TOPIC, 4 * DAY, "does not go back to 1970-01-05.* begins with offset 5"),
+    ],
+)
+def test_what_an_archive_cannot_give_is_told(
+    known: Catalogue, topic: str, since: int | None, said: str
+) -> None:
+    """A hole, and times before its beginning, are never taken for silence."""
+    with pytest.raises(Problem, match=said):
+        known.by_time([topic], since, None)
+
+
+@pytest.mark.parametrize(
+    ("known", "gaps"),
+    [
+        (covered(), []),
+        (covered((2, 9)), []),
+        (covered((2, 4), (3, 9)), []),
+        (covered((2, 4), (6, 9), (20, 21)), [(4, 6), (9, 20)]),
+        (covered((6, 9), lost=((4, 6), (9, 12))), [(4, 6), (9, 12)]),
+    ],
+)
+def test_gaps_are_what_lacks_on_the_way(known: Catalogue, gaps: list[Any]) -> None:
+    """Also at either end, where it is known that retention was faster."""
+    assert known.gaps(PLACE) == [Range(*gap) for gap in gaps]
+
+
+def test_offsets_that_are_not_there_are_named() -> None:
+    with pytest.raises(Problem, match=r"lacks the offsets 4-6, 9-12; archive them"):
+        covered((0, 4), (6, 9)).require(PLACE, Range(2, 12))
