@@ -118,15 +118,21 @@ async def consuming(
             await process.wait()
 
 
-async def complaint(program: Program, *arguments: str) -> str:
-    """Run an example that must fail; returns the last line it printed."""
+async def run(*command: str) -> tuple[int | None, str, str]:
+    """Run a program to its end; returns its exit code, its output and its last complaint."""
     process = await asyncio.create_subprocess_exec(
-        *program.command, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
     out, err = await asyncio.wait_for(process.communicate(), SECONDS)
-    assert (process.returncode, out) == (1, b"")
     assert b"Traceback" not in err
-    return err.decode().splitlines()[-1]
+    return process.returncode, out.decode(), err.decode().rpartition("\n")[0].rpartition("\n")[2]
+
+
+async def complaint(program: Program, *arguments: str) -> str:
+    """Run an example that must fail; returns what it said last."""
+    code, output, told = await run(*program.command, *arguments)
+    assert (code, output) == (1, "")
+    return told
 
 
 def keyed(number: int) -> str:
@@ -235,10 +241,8 @@ async def test_a_kill_loses_nothing(program: Program, settings: Settings) -> Non
 
     left = set(lines(range(MANY))) - set(first)
     async with consuming(program, settings) as consumer:
-        while not left <= set(consumer.lines):
-            await consumer.until(len(consumer.lines) + 1)
-            if len(consumer.lines) < len(left):
-                await consumer.until(len(left))
+        while left:
+            left.discard((await consumer.until(len(consumer.lines) + 1))[-1])
         second = await consumer.end()
 
     assert set(first) | set(second) == set(lines(range(MANY)))
@@ -351,3 +355,39 @@ async def test_trouble_is_one_sentence(program: Program, settings: Settings) -> 
     await write(settings, [Record(settings.topics.statuses, 1, b"k", b"no status")])
     told = await complaint(program, *given, settings.kafka, settings.namespace)
     assert f"{settings.topics.statuses}[1] offset 0 is not a status" in told
+
+
+async def test_the_table_has_the_last_state_of_each(settings: Settings) -> None:
+    """Later states replace earlier ones, and one that was dropped is not known."""
+    states: list[dict[str, object] | None] = [
+        {"version": 1, "status": "sent", "attempts": {"viber": {}}},
+        {"version": 1, "status": "delivered", "attempts": {"viber": {}, "sms": {}}},
+        None,
+    ]
+    told = {keyed(1): states[:1], keyed(2): states[:2], keyed(3): states, keyed(4): []}
+    await write(
+        settings,
+        [
+            Record(
+                settings.topics.messages,
+                partition_of(key, settings.partitions),
+                key.encode(),
+                encode(state) if state else None,
+            )
+            for key, given in told.items()
+            for state in given
+        ],
+    )
+
+    table = (sys.executable, str(HOME / "table.py"))
+    code, output, _ = await run(*table, settings.kafka, settings.namespace, *told)
+
+    ends = ("sent by viber", "delivered by sms, viber", "not known", "not known")
+    assert (code, output.splitlines()) == (
+        0,
+        [f"{k}\t{e}" for k, e in zip(told, ends, strict=True)],
+    )
+
+    code, _, said = await run(*table, settings.kafka, "nowhere", keyed(1))
+    assert code == 1
+    assert "topic nowhere.messages" in said
