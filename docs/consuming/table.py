@@ -10,24 +10,32 @@ import json
 import sys
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 KNOWN_VERSION = 1
 POLL_MS = 500
 
 
-async def load(consumer: AIOKafkaConsumer) -> dict[str, Any]:
+async def load(consumer: AIOKafkaConsumer, topic: str) -> dict[str, Any]:
     """The last state of each message; a null value is a state dropped, its time to live over."""
+    if topic not in await consumer.topics():
+        sys.exit(f"table: the topic {topic} does not exist; is the namespace right?")
+    consumer.assign([TopicPartition(topic, 0)])
+    await consumer.end_offsets(consumer.assignment())  # learns of the topic's partitions
+    consumer.assign([TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()])
     table: dict[str, Any] = {}
-    await consumer.seek_to_beginning()
     for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
         # The position also passes what holds no records: the marks that transactions leave.
         while await consumer.position(partition) < end:
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
-                    table[(record.key or b"").decode()] = json.loads(record.value or b"null")
-    return {key: state for key, state in table.items() if state is not None}
+                    key = (record.key or b"").decode()
+                    if record.value is None:
+                        table.pop(key, None)
+                    else:
+                        table[key] = json.loads(record.value)
+    return table
 
 
 def describe(state: dict[str, Any] | None) -> str:
@@ -41,7 +49,6 @@ def describe(state: dict[str, Any] | None) -> str:
 
 async def run(bootstrap: str, namespace: str, keys: list[str]) -> None:
     consumer = AIOKafkaConsumer(
-        f"{namespace}.messages",
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -49,7 +56,7 @@ async def run(bootstrap: str, namespace: str, keys: list[str]) -> None:
     )
     try:
         await consumer.start()
-        table = await load(consumer)
+        table = await load(consumer, f"{namespace}.messages")
     except KafkaError as error:
         sys.exit(
             f"table: Kafka at {bootstrap}, topic {namespace}.messages: {error!r}; is it there?"

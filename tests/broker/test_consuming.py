@@ -106,6 +106,8 @@ async def consuming(
     process = await asyncio.create_subprocess_exec(
         *program.command,
         *("--group", group, *options, settings.kafka, settings.namespace),
+        # Otherwise nobody would notice that it does not flush what it commits.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdin=DEVNULL,
         stdout=PIPE,
         limit=ahead,
@@ -343,7 +345,7 @@ async def test_a_gap_is_told(program: Program, settings: Settings) -> None:
 
 
 async def test_trouble_is_one_sentence(program: Program, settings: Settings) -> None:
-    """No broker, no topic, no status: what is wrong and where."""
+    """No broker, no topic: what is wrong and where."""
     given = ("--group", f"{settings.namespace}.g")
     nobody = f"127.0.0.1:{free_port(0)}"
     assert nobody in await complaint(program, *given, nobody, settings.namespace)
@@ -352,9 +354,20 @@ async def test_trouble_is_one_sentence(program: Program, settings: Settings) -> 
     assert told.startswith("statuses: ")
     assert "topic nowhere.statuses" in told
 
-    await write(settings, [Record(settings.topics.statuses, 1, b"k", b"no status")])
-    told = await complaint(program, *given, settings.kafka, settings.namespace)
-    assert f"{settings.topics.statuses}[1] offset 0 is not a status" in told
+
+@pytest.mark.parametrize("value", [b"no JSON", b"[]", b"{}", None, b"no id"])
+async def test_what_is_no_status_is_told(
+    program: Program, settings: Settings, value: bytes | None
+) -> None:
+    """The consumer ends with the record's coordinates, and comes back to it."""
+    good = status(settings, 0)._replace(partition=1)
+    bad = good._replace(headers=()) if value == b"no id" else good._replace(value=value)
+    await write(settings, [good, bad])
+    given = ("--group", f"{settings.namespace}.g", settings.kafka, settings.namespace)
+    for _ in range(2):
+        code, _, told = await run(*program.command, *given)
+        assert code == 1
+        assert f"{settings.topics.statuses}[1] offset 1 is not a status" in told
 
 
 async def test_the_table_has_the_last_state_of_each(settings: Settings) -> None:
