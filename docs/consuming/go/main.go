@@ -163,7 +163,8 @@ func read(record *kgo.Record) (id, line string, err error) {
 		}
 	}
 	var one status
-	if err := json.Unmarshal(record.Value, &one); err != nil || id == "" {
+	err = json.Unmarshal(record.Value, &one)
+	if err != nil || id == "" || one.MessageKey == "" || one.Status == "" || one.Verdict == "" {
 		return "", "", fmt.Errorf("%s[%d] offset %d is not a status; find out who wrote it",
 			record.Topic, record.Partition, record.Offset)
 	}
