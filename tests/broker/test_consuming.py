@@ -4,6 +4,7 @@ The Python one is always tried; those in Java and Go where docs/consuming/check 
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -35,7 +37,7 @@ from tests.unit.messages import seen
 HOME = Path(__file__).parents[2] / "docs/consuming"
 SECONDS = 60
 BATCH = 500  # what each of them takes at a time, at most
-MANY = 8000  # lines of so many do not fit into the pipe, so whoever writes them must wait
+PAGE = 4096  # the smallest pipe: whoever writes a batch into it must wait for its reader
 NOW = round(time.time() * 1000)
 
 
@@ -91,7 +93,14 @@ class Consumer:
             assert await self._process.wait() == self._program.ended
         return self.lines
 
+    def hold(self) -> None:
+        """Let it print little more than what is read here, far less than a batch."""
+        stdout: Any = self._stdout
+        pipe = stdout._transport.get_extra_info("pipe")
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PAGE)
+
     async def kill(self) -> list[str]:
+        """SIGKILL; returns all its lines."""
         self._process.kill()
         await self.follow()
         return self.lines
@@ -234,20 +243,22 @@ async def test_a_time_is_for_a_new_group_only(program: Program, settings: Settin
 
 
 async def test_a_kill_loses_nothing(program: Program, settings: Settings) -> None:
-    """What was not committed is read again, at most the batch in hand; the rest goes on."""
-    await write(settings, [status(settings, number) for number in range(MANY)])
-    async with consuming(program, settings) as consumer:
-        await consumer.until(3 * BATCH)
+    """In the middle of a batch: that one is read again, at most; those before are not."""
+    count = 6 * BATCH
+    await write(settings, [status(settings, number) for number in range(count)])
+    async with consuming(program, settings, ahead=PAGE // 4) as consumer:
+        consumer.hold()
+        await consumer.until(3 * BATCH + BATCH // 4)
         first = await consumer.kill()
-    assert len(first) < MANY, "it was not killed under way"
+    assert len(first) < 4 * BATCH, "it was not killed within a batch"
 
-    left = set(lines(range(MANY))) - set(first)
+    left = set(lines(range(count))) - set(first)
     async with consuming(program, settings) as consumer:
         while left:
             left.discard((await consumer.until(len(consumer.lines) + 1))[-1])
         second = await consumer.end()
 
-    assert set(first) | set(second) == set(lines(range(MANY)))
+    assert set(first) | set(second) == set(lines(range(count)))
     assert set(first[:-BATCH]).isdisjoint(second)
     assert max(Counter(first).values()) == max(Counter(second).values()) == 1
 
