@@ -3,12 +3,14 @@
 import re
 from pathlib import Path
 from typing import get_args
+from zlib import crc32
 
 from processors.providers.base import Coordinates, DeadLetter
 from processors.refusal import Code
 from processors.runtime.deadletters import Identity, headers, marker
+from schemas.records import Event, Verdict
 from schemas.settings import Settings
-from schemas.topics import Topics
+from schemas.topics import Topics, partition_of
 
 HOME = Path(__file__).parents[2]
 
@@ -50,6 +52,28 @@ def test_every_header_of_a_dead_letter_is_documented() -> None:
     for name, _ in written:
         short = name.replace("__streams.errors.", ".")
         assert f"`{name}`" in text or f"`{short}`" in text or f"`{name}: " in text, name
+
+
+def test_the_partitions_told_to_consumers_are_those_of_the_keys() -> None:
+    """docs/consuming.md tells consumers in any language what their own crc32 must come to."""
+    text = (HOME / "docs/consuming.md").read_text()
+    rows = re.findall(r"^\| `(.+)` \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+
+    keys = [key for key, _, _ in rows]
+    assert len(set(keys)) == 6
+    assert rows == [(k, str(crc32(k.encode())), str(partition_of(k, 6))) for k in keys]
+
+
+def test_consumers_are_told_of_every_verdict_and_event() -> None:
+    """docs/consuming.md names each verdict that is published, and each event."""
+    text = (HOME / "docs/consuming.md").read_text()
+    published = set(get_args(Verdict)) - {"duplicate", "refined"}
+
+    assert set(re.findall(r"^\| `(\w+)` \| (?:moved|is) ", text, re.MULTILINE)) == published
+    events = re.search(r"and the event: (.+) \|$", text, re.MULTILINE)
+    assert events
+    named = {str(kind.__struct_config__.tag) for kind in get_args(Event)}
+    assert set(re.findall(r"`(\w+)`", events[1])) == named
 
 
 def test_links_lead_somewhere() -> None:
