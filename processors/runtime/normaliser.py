@@ -17,6 +17,7 @@ from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
 from processors.runtime import clients, failpoints, metrics
 from processors.runtime.deadletters import headers as dead_letter_headers
+from processors.runtime.intime import InTime, in_time
 from processors.runtime.outbox import Outbox
 from schemas.codec import encode
 from schemas.problem import Problem
@@ -34,6 +35,7 @@ _ROUND = 1000
 _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _FINISH_SECONDS = 5.0
+_PATIENCE_SECONDS = 5.0
 
 
 class Normaliser(ConsumerRebalanceListener):
@@ -48,6 +50,8 @@ class Normaliser(ConsumerRebalanceListener):
         self._stopping = False
         self._unplaced: set[TopicPartition] = set()
         self._placed: set[TopicPartition] = set()
+        self._order: InTime[ConsumerRecord[bytes, bytes]] = InTime(_PATIENCE_SECONDS)
+        self._idle = True
 
     async def run(self, stop: asyncio.Event) -> None:
         """Normalise until `stop` is set; raises what made going on impossible."""
@@ -68,7 +72,7 @@ class Normaliser(ConsumerRebalanceListener):
             work.result()
 
     async def _work(self) -> None:
-        self._consumer.subscribe(list(self._settings.topics.raw_topics), listener=self)
+        self._consumer.subscribe(list(self._settings.topics.inputs("normalise")), listener=self)
         await clients.join(self._consumer)
         while not self._stopping:
             await self._round()
@@ -94,6 +98,7 @@ class Normaliser(ConsumerRebalanceListener):
         metrics.partitions.set(0)
         self._placed.clear()
         self._unplaced.clear()
+        self._order.clear()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Note them; they are placed outside the callback, where heartbeats go on."""
@@ -104,7 +109,7 @@ class Normaliser(ConsumerRebalanceListener):
         log.info("assigned %d partitions", len(self._unplaced))
 
     async def _round(self) -> None:
-        inputs = self._settings.topics.raw_topics
+        inputs = self._settings.topics.inputs("normalise")
         clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
         try:
             await self._place()
@@ -112,11 +117,9 @@ class Normaliser(ConsumerRebalanceListener):
                 clients.check(self._consumer)
                 await asyncio.sleep(_POLL_MS / 1000)
                 return
-            polled = await self._consumer.getmany(
-                *self._placed, timeout_ms=_POLL_MS, max_records=_ROUND
-            )
-            if polled:
-                await self._process(polled)
+            taken = await self._take()
+            if taken:
+                await self._process(taken)
             self._trouble = ""
         except OffsetOutOfRangeError as error:
             partition, offset = next(iter(error.args[0].items()))
@@ -125,6 +128,18 @@ class Normaliser(ConsumerRebalanceListener):
             self._trouble = str(error) or type(error).__name__
             log.warning("%s; repeating the round", self._trouble)
             await self._start_over()
+
+    async def _take(self) -> Polled:
+        """Read on, and take what is next by its time."""
+        if wanted := self._order.wanted():
+            # What is in hand is worked on without a wait for more.
+            wait = _POLL_MS if self._idle else 0
+            self._order.add(
+                await self._consumer.getmany(*wanted, timeout_ms=wait, max_records=_ROUND)
+            )
+        taken = self._order.take(self._consumer.highwater, time.monotonic())
+        self._idle = not taken
+        return taken
 
     async def _place(self) -> None:
         """Set newly assigned partitions to where the group stopped."""
@@ -139,16 +154,16 @@ class Normaliser(ConsumerRebalanceListener):
             self._consumer.resume(partition)
             self._unplaced.discard(partition)
             self._placed.add(partition)
+            self._order.place(partition, offsets[partition])
 
     async def _process(self, polled: Polled) -> None:
         producer = self._producer or await self._start_producer()
         outbox = Outbox(producer, "normalise.after_first_send")
         tallies = Tallies()
-        for records in polled.values():
-            for record in records:
-                self._normalise(record, outbox, tallies)
-                if tallies.due():
-                    await asyncio.sleep(0)
+        for record in in_time(polled):
+            self._normalise(record, outbox, tallies)
+            if tallies.due():
+                await asyncio.sleep(0)
         async with asyncio.timeout(self._settings.transaction_timeout):
             await outbox.send()
         failpoints.reach("normalise.before_commit")
@@ -203,6 +218,7 @@ class Normaliser(ConsumerRebalanceListener):
         await self._drop_producer()
         self._unplaced |= self._placed
         self._placed.clear()
+        self._order.clear()
         await asyncio.sleep(_RETRY_SECONDS)
 
 

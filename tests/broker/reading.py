@@ -43,9 +43,9 @@ async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
 
 async def caught_up(bootstrap: str, topics: Topics) -> None:
     """Wait until normalise and then track have committed the end of their input."""
-    for service, inputs in (("normalise", topics.raw_topics), ("track", [topics.observations])):
+    for service in ("normalise", "track"):
         async with asyncio.timeout(_SECONDS):
-            for topic in inputs:
+            for topic in topics.inputs(service):
                 while not await _at_end(bootstrap, topics.group(service), topic):
                     pass  # asking Kafka is the waiting
 
