@@ -42,7 +42,7 @@ class _Topic:
 
 async def check(settings: Settings) -> list[str]:
     """What is not as it should be, one sentence each; raises `Problem` if Kafka is silent."""
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         found = await _describe(admin, settings)
     counts = {name: topic.partitions for name, topic in found.items()}
     return _foreign_findings(settings, counts) + [
@@ -52,7 +52,7 @@ async def check(settings: Settings) -> list[str]:
 
 async def require(settings: Settings) -> None:
     """Raise `Problem` unless every topic exists and has the expected number of partitions."""
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         found = await _list(admin)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
     for spec in _specs(settings):
@@ -62,13 +62,20 @@ async def require(settings: Settings) -> None:
             raise Problem(cut_differently(spec.name, len(found[spec.name]), spec.partitions))
 
 
+async def require_foreign(settings: Settings) -> None:
+    """Raise `Problem` unless the topics used of other namespaces are there, and cut alike."""
+    async with administering(settings) as admin:
+        found = await _list(admin)
+    _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
+
+
 async def apply(settings: Settings) -> list[str]:
     """Create missing topics, add missing settings; returns what was done, one sentence each.
 
     A value that someone gave a topic on purpose is left alone: `check` reports it. A wrong number
     of partitions is a `Problem`, found before anything is changed.
     """
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         found = await _describe(admin, settings)
         wrong = [
             cut_differently(spec.name, found[spec.name].partitions, spec.partitions)
@@ -83,12 +90,18 @@ async def apply(settings: Settings) -> list[str]:
         return created + await _adjust(admin, settings, found)
 
 
+async def partitions(settings: Settings) -> dict[str, int]:
+    """Every topic on the broker, and how many partitions it has."""
+    async with administering(settings) as admin:
+        return {name: len(there) for name, there in (await _list(admin)).items()}
+
+
 async def drop(settings: Settings, keep: Collection[str] = ()) -> list[str]:
     """Delete the topics of the namespace, with all their records; returns one sentence each.
 
     Foreign topics stay, and those to `keep`.
     """
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         there = await _list(admin)
         own = (spec.name for spec in _specs(settings))
         names = [name for name in own if name in there and name not in keep]
@@ -106,7 +119,7 @@ async def drop(settings: Settings, keep: Collection[str] = ()) -> list[str]:
 
 
 @asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """A connection for administration; whatever fails on it becomes a `Problem`."""
     try:
         admin = AIOKafkaAdminClient(

@@ -1,5 +1,6 @@
 """The topics: their names, partitioning and broker settings, as data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -19,6 +20,11 @@ MAX_BODY = 900 * 1024
 
 # The largest observation: what is larger once it is written out becomes a dead letter.
 MAX_OBSERVATION = 2 * _MiB - 64 * 1024
+
+
+# The topics and groups by which a namespace is known; the other names are anybody's.
+_MARKS = (*(f".raw.{provider}" for provider in PROVIDERS), ".observations", ".dead-letters")
+_GROUP_MARKS = (".normalise", ".track")
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,11 @@ class Topics:
         tracked = (self.observations,) if self.observed != self.namespace else ()
         return (*raw, *tracked)
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The consumer groups of the services."""
+        return self.group("normalise"), self.group("track")
+
     def inputs(self, service: str) -> tuple[str, ...]:
         """The topics a service, `normalise` or `track`, reads."""
         return self.raw_topics if service == "normalise" else (self.observations,)
@@ -161,3 +172,16 @@ def _state() -> dict[str, str]:
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a keyed record: `crc32(key) % partitions`, the same on every topic."""
     return crc32(key.encode()) % partitions
+
+
+def namespaces(topics: Iterable[str], groups: Iterable[str]) -> list[str]:
+    """The namespaces that topics and groups of these names belong to, in order."""
+    marked = [(name, _MARKS) for name in topics] + [(name, _GROUP_MARKS) for name in groups]
+    return sorted(
+        {
+            name.removesuffix(mark)
+            for name, marks in marked
+            for mark in marks
+            if name.endswith(mark) and name != mark
+        }
+    )

@@ -89,6 +89,17 @@ async def watching(settings: Settings) -> AsyncIterator[Watch]:
         await watch.stop()
 
 
+async def commit(settings: Settings, group: str, offsets: Offsets) -> None:
+    """Say where a group that has no members yet is to begin."""
+    client = clients.consumer(settings, group)
+    client.assign(list(offsets))
+    await client.start()
+    try:
+        await client.commit(dict(offsets))
+    finally:
+        await clients.leave(client)
+
+
 class Settled:
     """Until when all bodies received are known to be among the observations.
 
