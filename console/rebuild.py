@@ -112,7 +112,7 @@ async def _begin(console: Console, plan: Plan, wish: Wish, found: Found, watch: 
     else:
         beginnings = await watch.beginnings(plan.inputs)
         _tell_reach(console, plan, beginnings, await watch.oldest(plan.inputs))
-        _refuse_gap(plan, wish, beginnings)
+        _refuse_gap(wish, beginnings)
         # Before any topic: whatever there is of it is known from now on for what it is.
         await commit(plan.target, plan.group, beginnings)
     await topics.apply(plan.target)
@@ -132,7 +132,7 @@ def _tell_reach(
         console.print(f"{topic} {since}" + (f"; {gone} older records are gone" if gone else ""))
 
 
-def _refuse_gap(plan: Plan, wish: Wish, beginnings: Mapping[TopicPartition, int]) -> None:
+def _refuse_gap(wish: Wish, beginnings: Mapping[TopicPartition, int]) -> None:
     """A rebuild that lacks the beginning is not what it looks like: say so, and ask."""
     gone = {place: offset for place, offset in beginnings.items() if offset}
     if not gone or wish.accept_gap:

@@ -82,12 +82,12 @@ def as_line(kind: str, record: Record) -> Text:
     line = Text(to_iso(record.timestamp), style=DIM)
     line.append("  ")
     if record.key is not None:
-        line.append(_printable(record.key.decode("utf-8", "replace")), style="default")
+        line.append(printable(record.key.decode("utf-8", "replace")), style="default")
         line.append("  ")
     try:
         what = _KINDS[kind](record)
     except codec.UndecodableError as error:
-        what = _line(("not readable: " + _printable(str(error)), BAD))
+        what = _line(("not readable: " + printable(str(error)), BAD))
     return line.append_text(what)
 
 
@@ -114,8 +114,8 @@ def masked(text: str) -> str:
     """A phone number, or whatever holds one, with only its last three digits to be seen."""
     places = [place for place, char in enumerate(text) if char.isdigit()]
     if len(places) <= _SHORT_CODE:
-        return _printable(text)
-    return _printable(text[: places[0]] + "…" + text[places[-3] :])
+        return printable(text)
+    return printable(text[: places[0]] + "…" + text[places[-3] :])
 
 
 def elapsed(milliseconds: int) -> str:
@@ -147,7 +147,7 @@ def _line(*parts: Part | None) -> Text:
 
 def _status_part(status: str | None, word: str | None = None) -> Part:
     shown = status or "-"
-    other = f" ({_printable(word)})" if word not in (None, status) else ""
+    other = f" ({printable(word)})" if word not in (None, status) else ""
     return shown + other, _COLOURS.get(shown, "default")
 
 
@@ -168,10 +168,10 @@ def _told(told: StatusObservation | StatusRecord) -> list[Part | None]:
     reason = told.reason
     return [
         _status_part(told.status, told.provider_status),
-        _printable(told.gateway),
+        printable(told.gateway),
         f"to {masked(told.recipient)}" if told.recipient else None,
         f"viewer {masked(told.viewer)}" if told.viewer else None,
-        f"[{_printable(reason.code)}]" if reason and reason.code else None,
+        f"[{printable(reason.code)}]" if reason and reason.code else None,
         (f"replay {told.replay}", DIM) if told.replay else None,
     ]
 
@@ -183,11 +183,11 @@ def _inbound(record: Record) -> Text:
     kind = str((told.content or {}).get("type", "message"))
     return _line(
         ("reply" if told.in_reply_to else "inbound", MOVING),
-        _printable(kind),
-        _printable(told.gateway),
+        printable(kind),
+        printable(told.gateway),
         f"from {masked(told.sender)}" if told.sender else None,
         f"to {masked(told.recipient)}" if told.recipient else None,
-        f"answers {_printable(told.in_reply_to)}" if told.in_reply_to else None,
+        f"answers {printable(told.in_reply_to)}" if told.in_reply_to else None,
     )
 
 
@@ -200,7 +200,7 @@ def _events(record: Record) -> Text:
     return _line(
         (name.replace("_", " "), _event_colour(event)),
         *parts,
-        _printable(gateway) if gateway else None,
+        printable(gateway) if gateway else None,
         None if took is None else f"after {elapsed(took)}",
     )
 
@@ -221,8 +221,8 @@ def _happened(event: Event) -> list[Part | None]:
         case Contradicted():
             return [_status_part(event.cause.status), f"after {event.evidence}"]
         case FellBack():
-            earlier = ", ".join(_printable(gateway) for gateway in event.earlier)
-            return [f"{earlier} → {_printable(event.gateway)}"]
+            earlier = ", ".join(printable(gateway) for gateway in event.earlier)
+            return [f"{earlier} → {printable(event.gateway)}"]
         case Replied():
             return []
         case Stalled() | Resumed() | Expired():
@@ -248,7 +248,7 @@ def _messages(record: Record) -> Text:
         "inbound" if state.direction == "inbound" else None,
         f"to {masked(state.recipient)}" if state.recipient else None,
         *(
-            f"{_printable(gateway)}: {attempt.status}"
+            f"{printable(gateway)}: {attempt.status}"
             for gateway, attempt in state.attempts.items()
             if len(state.attempts) > 1
         ),
@@ -259,7 +259,7 @@ def _messages(record: Record) -> Text:
 
 
 def _dead_letters(record: Record) -> Text:
-    headers = {name: _printable(value.decode("utf-8", "replace")) for name, value in record.headers}
+    headers = {name: printable(value.decode("utf-8", "replace")) for name, value in record.headers}
     origin = "{}[{}]@{}".format(
         *(headers.get(f"__streams.errors.{part}", "?") for part in ("topic", "partition", "offset"))
     )
@@ -277,8 +277,8 @@ def _raw(record: Record) -> Text:
     target = headers.get("ce_source", "") + ("…" if headers.get("http-path") else "")
     return _line(
         f"{len(record.value or b'')} bytes",
-        _printable(headers.get("http-method", "POST")),
-        _printable(target) or None,
+        printable(headers.get("http-method", "POST")),
+        printable(target) or None,
     )
 
 
@@ -293,7 +293,7 @@ _KINDS: dict[str, Callable[[Record], Text]] = {
 }
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A stranger's words without what could command a terminal."""
     return "".join(char if char.isprintable() else "?" for char in text)
 

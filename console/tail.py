@@ -4,16 +4,15 @@ import asyncio
 import heapq
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from rich.console import Console
 
 from console.render import Record, as_json, as_line
-from processors.runtime.clients import reader
-from schemas.problem import Problem, missing, unreachable
+from processors.runtime.clients import reading
+from schemas.problem import Problem, missing
 from schemas.settings import Settings
 from schemas.topics import Topics, partition_of
 
@@ -84,7 +83,7 @@ async def follow(
 
     With a key only its partition is read. Raises `Problem`.
     """
-    async with _connected(settings) as client:
+    async with reading(settings) as client:
         partitions = await _partitions(client, settings, topic, key)
         client.assign(partitions)
         ends = await client.end_offsets(partitions)
@@ -97,23 +96,6 @@ async def follow(
                     continue
                 if key is None or record.key == key.encode():
                     yield _record(record)
-
-
-@asynccontextmanager
-async def _connected(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group; whatever fails on it becomes a `Problem`."""
-    client = reader(settings)
-    try:
-        await client.start()
-        yield client
-    except OffsetOutOfRangeError:
-        raise Problem(
-            "the topic's retention deleted records before they could be shown; start again"
-        ) from None
-    except (KafkaError, TimeoutError) as error:
-        raise unreachable(settings.kafka, error) from error
-    finally:
-        await client.stop()
 
 
 async def _partitions(

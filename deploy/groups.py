@@ -1,4 +1,4 @@
-"""Consumer groups on the broker: which there are, who is in them and what they read; delete them."""
+"""Consumer groups on the broker: which there are, who is in them, what they read."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -6,14 +6,19 @@ The evidence is in docs/decisions/0003-aiokafka.md.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import IllegalOperation, KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+)
 
-from schemas.problem import Problem, cut_differently
+from schemas.problem import Problem, cut_differently, unreachable
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -65,6 +70,23 @@ def reader(settings: Settings) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         max_partition_fetch_bytes=2 * FETCH_BYTES,
     )
+
+
+@contextlib.asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    """A reader under way; whatever fails on it becomes a `Problem`."""
+    client = reader(settings)
+    try:
+        await client.start()
+        yield client
+    except OffsetOutOfRangeError:
+        raise Problem(
+            "the topic's retention deleted records before they could be read; start again"
+        ) from None
+    except (KafkaError, TimeoutError) as error:
+        raise unreachable(settings.kafka, error) from error
+    finally:
+        await client.stop()
 
 
 def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
