@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from deploy import topics
 from deploy.kafka import free_port
 from processors.runtime.progress import Watch, commit, watching
 from schemas.problem import Problem
-from schemas.settings import Settings, load
+from schemas.settings import NAMESPACE, Settings
 from schemas.webhook import to_iso
 
 _LOOK_SECONDS = 0.5
@@ -67,7 +68,11 @@ def _plan(source: Settings, wish: Wish) -> Plan:
         raise Problem(
             f"--into {wish.into} is the namespace in use (BLUETICK_NAMESPACE); name a new one"
         )
-    load(namespace=wish.into)  # says what is wrong with the name
+    if not re.fullmatch(NAMESPACE, wish.into) or not wish.into.strip("."):
+        raise Problem(
+            f"--into {wish.into!r} is no namespace: it has letters, digits, '.', '_' and '-', at "
+            "most 100 of them"
+        )
     inputs = {"raw_namespace": source.topics.raw_from}
     if wish.from_observations:
         inputs["observations_namespace"] = source.topics.observed
@@ -255,9 +260,11 @@ class _Shown:
 
 def _tell_next(console: Console, plan: Plan, wish: Wish) -> None:
     source, into, inputs = plan.source.namespace, wish.into, plan.target.topics
-    setting = f"BLUETICK_RAW_NAMESPACE={inputs.raw_from}"
+    read = {"RAW": inputs.raw_from}
     if wish.from_observations:
-        setting = f"BLUETICK_OBSERVATIONS_NAMESPACE={inputs.observed} {setting}"
+        read = {"OBSERVATIONS": inputs.observed}
+        read |= {} if inputs.raw_from == inputs.observed else {"RAW": inputs.raw_from}
+    setting = " ".join(f"BLUETICK_{what}_NAMESPACE={whose}" for what, whose in read.items())
     goes_on = "ends here" if wish.until_present else "follows, until Ctrl-C"
     console.print(
         f"caught up: {into} is where {source} is, and this command {goes_on}. What comes next:\n"

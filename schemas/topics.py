@@ -182,6 +182,7 @@ def namespaces(topics: Iterable[str], groups: Iterable[str]) -> list[str]:
             name.removesuffix(mark)
             for name, marks in marked
             for mark in marks
-            if name.endswith(mark) and name != mark
+            # "." and ".." are no names, and would be directories.
+            if name.endswith(mark) and name.removesuffix(mark).strip(".")
         }
     )

@@ -20,9 +20,12 @@ _MOST_BYTES = 8 * 1024 * 1024
 class Timed(Protocol):
     """What is read of a consumed record."""
 
-    offset: int
-    timestamp: int
-    value: bytes | None
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 End = Callable[[TopicPartition], int | None]
