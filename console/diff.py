@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -27,9 +28,11 @@ Kind = Literal["same", "only_a", "only_b", "different"]
 
 _KINDS: tuple[Kind, ...] = ("same", "only_a", "only_b", "different")
 _POLL_MS = 500
-# What changed while being read is looked at again until it does not, so often at most.
-_LOOKS = 10
+# What changed so shortly before it was read may not have come to both: it is looked at again, so
+# often at most.
+_LOOKS = 5
 _SETTLE_SECONDS = 1.0
+_RECENT_MS = 30_000
 _REASONS = 6
 _LONGEST = 60
 
@@ -111,7 +114,9 @@ class _Pair:
     def __init__(self, client: AIOKafkaConsumer, a: TopicPartition, b: TopicPartition) -> None:
         self._client = client
         self._places = (a, b)
+        self._began = 0
         self._held: dict[TopicPartition, dict[bytes, bytes]] = {a: {}, b: {}}
+        self._recent: set[bytes] = set()
 
     def keys(self) -> set[bytes]:
         a, b = (self._held[place] for place in self._places)
@@ -122,17 +127,17 @@ class _Pair:
         return a, b
 
     async def read(self) -> None:
-        """Read both to their present ends; what differs then is looked at again if it moves."""
+        """Read both to their present ends; what differs and is recent is looked at again."""
+        self._began = round(time.time() * 1000)
         self._client.assign(list(self._places))
         for place, start in (await self._client.beginning_offsets(list(self._places))).items():
             self._client.seek(place, start)
         await self._read_on()
         for _ in range(_LOOKS):
-            if not (suspects := {key for key in self.keys() if self._differs(key)}):
+            if not (suspects := {key for key in self._recent if self._differs(key)}):
                 return
             await asyncio.sleep(_SETTLE_SECONDS)
-            if not suspects & await self._read_on(suspects):
-                return
+            await self._read_on(suspects)
 
     def _differs(self, key: bytes) -> bool:
         a, b = self.states(key)
@@ -140,24 +145,22 @@ class _Pair:
             return a is not b
         return not _readable(self._places[0].topic, key, a, b)
 
-    async def _read_on(self, only: Iterable[bytes] | None = None) -> set[bytes]:
-        """Read to the present ends; of some messages only, if so wanted. Returns what moved."""
+    async def _read_on(self, only: Collection[bytes] | None = None) -> None:
+        """Read to the present ends; of some messages only, if so wanted."""
         ends = await self._client.end_offsets(list(self._places))
-        moved: set[bytes] = set()
-        wanted = None if only is None else set(only)
         while not await self._reached(ends):
             polled = await self._client.getmany(timeout_ms=_POLL_MS)
             for place, records in polled.items():
                 held = self._held[place]
                 for record in records:
-                    if record.key is None or not (wanted is None or record.key in wanted):
+                    if record.key is None or not (only is None or record.key in only):
                         continue
-                    moved.add(record.key)
+                    if record.timestamp > self._began - _RECENT_MS:
+                        self._recent.add(record.key)
                     if record.value is None:
                         held.pop(record.key, None)
                     else:
                         held[record.key] = record.value
-        return moved
 
     async def _reached(self, ends: dict[TopicPartition, int]) -> bool:
         for place, end in ends.items():

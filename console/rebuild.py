@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -18,14 +19,18 @@ from console.up import until_told, worries
 from deploy import topics
 from deploy.kafka import free_port
 from processors.runtime.progress import Watch, commit, watching
-from schemas.problem import Problem
+from schemas.problem import Problem, unreachable
 from schemas.settings import NAMESPACE, Settings
 from schemas.webhook import to_iso
 
 _LOOK_SECONDS = 0.5
 _TELL_SECONDS = 5.0
 _PRESENT_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 _INTERRUPTED = 130
+
+Begun = dict[str, dict[TopicPartition, int]]
+"""By service, where its inputs began."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,18 @@ async def _rebuild(plan: Plan, wish: Wish) -> int:
             await _begin(console, plan, wish, found, watch)
             return await _work(console, plan, wish, watch)
     except asyncio.CancelledError:
-        again = " --from-observations" if wish.from_observations else ""
-        console.print(f"stopped; go on with: bluetick rebuild --into {wish.into}{again} --resume")
+        _tell_resume(console, wish)
         raise
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise unreachable(plan.source.kafka, error) from error
+
+
+def _tell_resume(console: Console, wish: Wish) -> None:
+    again = " --from-observations" if wish.from_observations else ""
+    console.print(
+        f"stopped; to go on with it: bluetick rebuild --into {wish.into}{again} --resume",
+        soft_wrap=True,
+    )
 
 
 async def _begin(console: Console, plan: Plan, wish: Wish, found: Found, watch: Watch) -> None:
@@ -156,61 +170,76 @@ async def _work(console: Console, plan: Plan, wish: Wish, watch: Watch) -> int:
     settings = plan.target.model_copy(update={f"{n}_health_port": p for n, p in ports.items()})
     services = [Service(name, port) for name, port in ports.items()]
     console.print(f"rebuilding {plan.source.namespace} into {wish.into}")
+    began = time.monotonic()
     async with running(settings, services, worries(console)) as started:
         catching_up = asyncio.create_task(_until_present(console, plan, watch))
         ended = asyncio.create_task(first_to_end(started))
         try:
             await asyncio.wait([catching_up, ended], return_when=asyncio.FIRST_COMPLETED)
-            if catching_up.done():
-                catching_up.result()
-                _tell_next(console, plan, wish)
-                if wish.until_present:
-                    return 0
-            return await _follow(ended)
+            if not catching_up.done():
+                raise ended.result().why()
+            console.print(f"{catching_up.result()}; it took {time.monotonic() - began:.0f} s")
+            _tell_next(console, plan, wish)
+            return 0 if wish.until_present else await _follow(console, wish, ended)
         finally:
             for task in (catching_up, ended):
                 task.cancel()
             await asyncio.wait([catching_up, ended])
 
 
-async def _follow(ended: asyncio.Task[Running]) -> int:
-    raise (await ended).why()
+async def _follow(console: Console, wish: Wish, ended: asyncio.Task[Running]) -> int:
+    """Leave the services at work; Ctrl-C is how that ends well."""
+    try:
+        raise (await ended).why()
+    except asyncio.CancelledError:
+        _tell_resume(console, wish)
+        return 0
 
 
-async def _until_present(console: Console, plan: Plan, watch: Watch) -> None:
-    """Show how it goes, until all is through that was there a moment ago."""
-    topics_ = plan.target.topics
-    begun = {name: await watch.beginnings(topics_.inputs(name)) for name in plan.services}
-    shown = _Shown(console, plan)
-    began = time.monotonic()
+async def _until_present(console: Console, plan: Plan, watch: Watch) -> str:
+    """Show how it goes, until all is through that was there a moment ago; returns what was done.
 
-    async def mark() -> Mark:
-        counts = {name: await _count(plan, watch, name, begun[name]) for name in plan.services}
-        return Mark(time.monotonic(), counts.get("normalise"), counts["track"])
+    The services wait for a Kafka that is away, and so does this.
+    """
+    begun: Begun = {}
+    with _Shown(console, plan) as shown:
+        while True:
+            try:
+                begun = begun or await _beginnings(plan, watch)
+                return await _catch_up(plan, watch, begun, shown)
+            except (KafkaError, OSError, TimeoutError) as error:
+                console.print(f"{unreachable(plan.source.kafka, error)}; waiting for it")
+                await asyncio.sleep(_RETRY_SECONDS)
 
-    with shown:
-        since = -math.inf
-        while time.monotonic() - since > _PRESENT_SECONDS:
-            since = time.monotonic()
-            for name in plan.services:
-                ends = await watch.ends(topics_.inputs(name))
-                while not await watch.reached(topics_.group(name), ends):
-                    shown.tell(await mark())
-                    await asyncio.sleep(_LOOK_SECONDS)
-    last = await mark()
+
+async def _beginnings(plan: Plan, watch: Watch) -> Begun:
+    inputs = {name: plan.target.topics.inputs(name) for name in plan.services}
+    return {name: await watch.beginnings(topics_) for name, topics_ in inputs.items()}
+
+
+async def _catch_up(plan: Plan, watch: Watch, begun: Begun, shown: "_Shown") -> str:
+    names = plan.target.topics
+    since = -math.inf
+    while time.monotonic() - since > _PRESENT_SECONDS:
+        since = time.monotonic()
+        for service in plan.services:
+            ends = await watch.ends(names.inputs(service))
+            while not await watch.reached(names.group(service), ends):
+                shown.tell(await _mark(plan, watch, begun))
+                await asyncio.sleep(_LOOK_SECONDS)
+    last = await _mark(plan, watch, begun)
     bodies = f"{last.bodies[0]:,} bodies normalised, " if last.bodies else ""
-    told = f"{bodies}{last.observations[0]:,} observations tracked"
-    console.print(f"{told}; this run took {last.at - began:.0f} s")
+    return f"{bodies}{last.observations[0]:,} observations tracked"
 
 
-async def _count(
-    plan: Plan, watch: Watch, service: str, begun: Mapping[TopicPartition, int]
-) -> tuple[int, int]:
-    """How many records a service has behind it, and how many there are."""
-    committed = await watch.committed(plan.target.topics.group(service))
-    ends = await watch.ends(plan.target.topics.inputs(service))
-    done = sum(max(0, committed.get(place, 0) - offset) for place, offset in begun.items())
-    return done, sum(end - begun[place] for place, end in ends.items())
+async def _mark(plan: Plan, watch: Watch, begun: Begun) -> Mark:
+    counts = {}
+    for service, places in begun.items():
+        committed = await watch.committed(plan.target.topics.group(service))
+        ends = await watch.ends(plan.target.topics.inputs(service))
+        done = sum(max(0, committed.get(place, 0) - offset) for place, offset in places.items())
+        counts[service] = done, sum(end - places[place] for place, end in ends.items())
+    return Mark(time.monotonic(), counts.get("normalise"), counts["track"])
 
 
 class _Shown:
@@ -232,9 +261,10 @@ class _Shown:
             for name in plan.services:
                 self._tasks[name] = self._bars.add_task(name, total=None, words="")
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "_Shown":
         if self._tasks:
             self._bars.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
