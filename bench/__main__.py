@@ -11,6 +11,7 @@ from rich.console import Console
 from bench import failover as failing
 from bench import figures
 from bench import memory as remembering
+from bench import rebuild as rebuilding
 from bench import restore as restoring
 from bench import timers as storming
 from bench.figures import Report
@@ -86,6 +87,17 @@ def failover(
     _run(lambda on: failing.failover(on, session, trials), json, verbose=verbose)
 
 
+@app.command()
+def rebuild(
+    count: Annotated[int, typer.Option(min=1, help="Raw bodies.")] = rebuilding.COUNT,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Rebuild a namespace from so many raw bodies, with the real command."""
+    _run(lambda on: rebuilding.rebuild(on, count), json, verbose=verbose)
+
+
 @app.command(name="all")
 def everything(*, json: Json = None, verbose: Verbose = False) -> None:
     """Every benchmark, one after the other, as it is by default."""
@@ -98,6 +110,7 @@ async def _everything(on: Ground) -> list[Report]:
         *await storming.timers(on),
         *await remembering.memory(on, remembering.COUNTS),
         *await failing.failover(on),
+        *await rebuilding.rebuild(on),
     ]
 
 

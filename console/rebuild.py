@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -261,7 +262,7 @@ class _Shown:
             for name in plan.services:
                 self._tasks[name] = self._bars.add_task(name, total=None, words="")
 
-    def __enter__(self) -> "_Shown":
+    def __enter__(self) -> Self:
         if self._tasks:
             self._bars.start()
         return self

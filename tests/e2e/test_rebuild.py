@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from console.services import Service, running
 from console.simulate import simulate
@@ -185,8 +187,18 @@ async def test_refusals(settings: Settings, target: Settings) -> None:
         last = output.rstrip().splitlines()[-1]
         assert (code, last.startswith("bluetick: "), sentence in last) == (1, True, True), output
     assert not [name for name in await topics.partitions(settings) if name.startswith(into)]
-    await topics.apply(settings.of(into))
-    for option, sentence in [([], "exists (topics: 8"), (["--resume"], "was not begun as")]:
+    await receive(settings, 5, days_ago=1)
+    await _cut(settings)
+    code, output = await rebuild(settings, target)
+    place = f"{settings.topics.raw('whapi')}[0] 0 to 0"
+    assert (code, f"deleted the first bodies ({place})" in output) == (1, True), output
+    assert not [name for name in await topics.partitions(settings) if name.startswith(into)]
+    code, output = await rebuild(settings, target, "--accept-gap", "--until-present")
+    assert (code, "; 1 older records are gone" in output) == (0, True), output
+    await topics.drop(target)
+    await groups.delete(target, target.topics.groups)
+    await topics.apply(target)
+    for option, sentence in [([], "exists (topics: 6"), (["--resume"], "was not begun as")]:
         code, output = await run("rebuild", "--into", into, *option, **named(settings))
         assert (code, sentence in output) == (1, True), output
 
@@ -252,6 +264,15 @@ async def ids(settings: Settings, name: str) -> Counter[tuple[bytes, bytes]]:
     records = await read(settings.kafka, f"{settings.namespace}.{name}")
     told = ((r.headers["ce_id"], r.headers["ce_type"]) for r in records)
     return Counter(one for one in told if not one[1].endswith(TIMERS))
+
+
+async def _cut(settings: Settings) -> None:
+    """Delete the first body of a partition, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    place = TopicPartition(settings.topics.raw("whapi"), 0)
+    await admin.delete_records({place: RecordsToDelete(1)})
+    await admin.close()
 
 
 async def _hold(settings: Settings, folded: Folded) -> None:
