@@ -26,6 +26,7 @@ _PARTITIONS = 6
 _MOST_SECONDS = 90
 _MESSAGES = 10_000  # simulated at a time
 _ROUND = 10_000
+_COMMAND = str(Path(bluetick.__file__).resolve())
 _DAY_MS = 24 * 3_600_000
 
 
@@ -62,7 +63,7 @@ async def _run(ground: Ground, settings: Settings, into: str) -> None:
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(Path(bluetick.__file__).resolve()),
+        _COMMAND,
         "rebuild",
         "--into",
         into,
