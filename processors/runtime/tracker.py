@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 100
 _RETRY_SECONDS = 1.0
+# One fetch of a compressed backlog may hold 50 000: a transaction too long for its deadline.
+_MOST_RECORDS = 4000
 
 
 class Tracker(ConsumerRebalanceListener):
@@ -113,7 +115,9 @@ class Tracker(ConsumerRebalanceListener):
             await asyncio.sleep(_POLL_MS / 1000)
             return
         # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
-        polled = await self._consumer.getmany(*hungry, timeout_ms=_POLL_MS)
+        polled = await self._consumer.getmany(
+            *hungry, timeout_ms=_POLL_MS, max_records=_MOST_RECORDS
+        )
         for partition, records in polled.items():
             # The poll may have begun for a task that is gone, and taken what is its successor's.
             if task := self._tasks.get(partition):
