@@ -116,6 +116,10 @@ class Settled:
         """Up to when a reader who was at the end of the observations at `at` has heard of all."""
         return max((until for until, since in self._known if since <= at), default=0)
 
+    def note(self, *, until: int, since: int) -> None:
+        """Note what is known since a time, both Unix ms."""
+        self._known.append((until, since))
+
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
         while True:
@@ -134,7 +138,7 @@ class Settled:
                 if ends is None:
                     now, ends = _now(), await watch.ends(source.inputs("normalise"))
                 if await watch.reached(source.group("normalise"), ends):
-                    self._known.append((now, _now()))
+                    self.note(until=now, since=_now())
                     ends = None
             await asyncio.sleep(_LOOK_SECONDS)
 
