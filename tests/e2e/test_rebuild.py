@@ -58,26 +58,53 @@ async def test_a_rebuild_equals_its_source(settings: Settings, target: Settings)
         was, is_ = [await ids(s, name) for s in (settings, target)]
         assert was == is_, name
         assert was, name
+    await _track_anew(settings)
     await _switch(settings, target)
+
+
+async def _track_anew(settings: Settings) -> None:
+    """`--from-observations` leaves normalising to the source, which has to keep its normaliser."""
+    name = settings.namespace
+    again = settings.of(f"{name}-c").model_copy(update={"observations_namespace": name})
+    code, output = await rebuild(settings, again, "--from-observations", "--until-present")
+    assert code == 0, output
+    code, output = await run("diff", name, again.namespace, **named(settings))
+    assert code == 0, output
+    assert f"{again.namespace}.observations" not in await topics.partitions(settings)
+    code, output = await run(
+        "normalise",
+        **(named(settings) | {"BLUETICK_NAMESPACE": again.namespace}),
+        BLUETICK_OBSERVATIONS_NAMESPACE=name,
+    )
+    assert (code, "whose own normalise makes them" in output) == (1, True)
+    code, output = await drop(settings, name, "--keep-inputs", "--confirm", name)
+    assert code == 0, output
+    left = await topics.partitions(settings)
+    assert {*settings.topics.raw_topics, settings.topics.observations} <= left.keys()
+    assert settings.topics.statuses not in left
+    assert settings.topics.group("normalise") in await groups.names(settings)
+    code, output = await drop(settings, again.namespace, "--confirm", again.namespace)
+    assert code == 0, output
 
 
 async def _switch(settings: Settings, target: Settings) -> None:
     """The plain services go on where the rebuild ended, and the rest of the source can go."""
+    known = len(await ids(target, "statuses"))
     await receive(settings, 20, days_ago=0)
     async with services(target):
         await caught_up(target.kafka, target.topics)
-    assert len(await read(target.kafka, target.topics.messages)) > 0
+        name = target.namespace
+        code, output = await drop(settings, name, "--confirm", name)
+        assert (code, "is at work" in output) == (1, True), output
+    assert len(await ids(target, "statuses")) > known
     name = settings.namespace
-    code, output = await run("namespace", "drop", name, "--confirm", name, **named(settings))
+    code, output = await drop(settings, name, "--confirm", name)
     assert (code, f"is read by others ({settings.topics.raw('smsmanager')}" in output) == (1, True)
-    arguments = ("namespace", "drop", name, "--keep-inputs", "--confirm")
-    code, output = await run(*arguments, "other", **named(settings))
+    code, output = await drop(settings, name, "--keep-inputs", "--confirm", "other")
     assert (code, "nothing was deleted" in output) == (1, True)
-    store = settings.data / name
-    assert store.is_dir()
-    code, output = await run(*arguments, name, **named(settings))
+    code, output = await drop(settings, name, "--keep-inputs", "--confirm", name)
     assert code == 0, output
-    assert not store.exists()
+    assert not (settings.data / name).exists()
     left = await topics.partitions(settings)
     assert {topic for topic in settings.topics.all if topic in left} == {
         *settings.topics.raw_topics
@@ -116,36 +143,6 @@ async def test_killed_in_the_middle_it_goes_on(settings: Settings, target: Setti
     assert was == is_
     assert max(is_.values()) == 1
     assert left_behind(target.namespace) == {}
-
-
-async def test_observations_are_tracked_anew(settings: Settings, target: Settings) -> None:
-    """`--from-observations` leaves normalising to the source, which cannot lose its normaliser."""
-    await receive(settings, 40, days_ago=1)
-    async with services(settings):
-        await caught_up(settings.kafka, settings.topics)
-
-    code, output = await rebuild(settings, target, "--from-observations", "--until-present")
-
-    assert code == 0, output
-    code, output = await run("diff", settings.namespace, target.namespace, **named(settings))
-    assert code == 0, output
-    there = await topics.partitions(settings)
-    assert target.topics.statuses in there
-    assert f"{target.namespace}.observations" not in there
-    name = settings.namespace
-    arguments = ("namespace", "drop", name, "--keep-inputs", "--confirm", name)
-    code, output = await run(*arguments, **named(settings))
-    assert code == 0, output
-    left = await topics.partitions(settings)
-    assert {*settings.topics.raw_topics, settings.topics.observations} <= left.keys()
-    assert settings.topics.statuses not in left
-    assert settings.topics.group("normalise") in await groups.names(settings)
-    code, output = await run(
-        "normalise",
-        **(named(settings) | {"BLUETICK_NAMESPACE": target.namespace}),
-        BLUETICK_OBSERVATIONS_NAMESPACE=name,
-    )
-    assert (code, "whose own normalise makes them" in output) == (1, True)
 
 
 async def test_diff_tells_the_reason(settings: Settings, target: Settings) -> None:
@@ -211,6 +208,10 @@ def named(settings: Settings) -> dict[str, str]:
 
 async def rebuild(settings: Settings, target: Settings, *options: str) -> tuple[int, str]:
     return await run("rebuild", "--into", target.namespace, *options, **named(settings))
+
+
+async def drop(settings: Settings, *arguments: str) -> tuple[int, str]:
+    return await run("namespace", "drop", *arguments, **named(settings))
 
 
 async def receive(settings: Settings, messages: int, *, days_ago: int) -> None:
