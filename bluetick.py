@@ -45,6 +45,8 @@ letters_app = typer.Typer(
 )
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(replay_app, name="replay")
+namespace_app = typer.Typer(help="List and drop whole namespaces.", no_args_is_help=True)
+app.add_typer(namespace_app, name="namespace")
 
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
@@ -171,6 +173,13 @@ def normalise(health_port: Port = None) -> None:
     from processors.runtime.service import run
 
     settings = load(normalise_health_port=health_port)
+    if settings.topics.observations in settings.topics.foreign:
+        raise Problem(
+            f"the namespace {settings.namespace} tracks the observations of "
+            f"{settings.topics.observed} (BLUETICK_OBSERVATIONS_NAMESPACE), whose own normalise "
+            "makes them; run it there, with BLUETICK_NAMESPACE="
+            f"{settings.topics.observed}"
+        )
     _require_topics(settings)
     run("normalise", settings, Normaliser, settings.normalise_health_port)
 
@@ -538,6 +547,79 @@ def archive(
     settings = _ready()
     failpoints.arm(settings.failpoint)
     sys.exit(archiving.run(settings, url, provider=provider, since=since, until=until))
+
+
+@app.command()
+def rebuild(
+    *,
+    into: Annotated[str, typer.Option(help="The new namespace.", show_default=False)],
+    from_observations: Annotated[
+        bool, typer.Option("--from-observations", help="Track anew only; the normaliser stays.")
+    ] = False,
+    until_present: Annotated[
+        bool, typer.Option("--until-present", help="End at the present instead of following.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a rebuild.")] = False,
+    accept_gap: Annotated[
+        bool, typer.Option("--accept-gap", help="Begin where retention has left off.")
+    ] = False,
+) -> None:
+    """Derive a namespace anew from the raw bodies of this one, beside it; see docs/rebuild.md."""
+    from console import rebuild as rebuilding
+
+    settings = load()
+    _log(settings.model_copy(update={"log_level": "WARNING"}))
+    wish = rebuilding.Wish(
+        into=into,
+        from_observations=from_observations,
+        until_present=until_present,
+        resume=resume,
+        accept_gap=accept_gap,
+    )
+    sys.exit(rebuilding.run(settings, wish))
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A namespace.")],
+    b: Annotated[str, typer.Argument(help="Another.")],
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only messages first heard of since, such as 2026-11-20T00:00:00Z."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Examples of each kind.")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Compare the states of the messages in two namespaces; exit code 1 if they differ."""
+    from console import diff as comparing
+
+    sys.exit(comparing.run(load(), a, b, since=since, examples=examples, json=json))
+
+
+@namespace_app.command("list")
+def namespace_list() -> None:
+    """Show the namespaces on this Kafka: their topics, and who is in their groups."""
+    from console import namespaces
+
+    asyncio.run(namespaces.show(load()))
+
+
+@namespace_app.command("drop")
+def namespace_drop(
+    name: Annotated[str, typer.Argument(help="The namespace.")],
+    *,
+    confirm: Annotated[
+        str | None, typer.Option(help="The name once more, where nobody can be asked.")
+    ] = None,
+    keep_inputs: Annotated[
+        bool, typer.Option("--keep-inputs", help="Keep what other namespaces read.")
+    ] = False,
+) -> None:
+    """Delete the topics, groups and local stores of a namespace, with all that is in them."""
+    from console import namespaces
+
+    namespaces.drop(load(), name, confirm=confirm, keep_inputs=keep_inputs)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

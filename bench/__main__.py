@@ -11,6 +11,7 @@ from rich.console import Console
 from bench import archiving, figures
 from bench import failover as failing
 from bench import memory as remembering
+from bench import rebuild as rebuilding
 from bench import replay as replaying
 from bench import restore as restoring
 from bench import timers as storming
@@ -88,6 +89,17 @@ def failover(
 
 
 @app.command()
+def rebuild(
+    count: Annotated[int, typer.Option(min=1, help="Raw bodies.")] = rebuilding.COUNT,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Rebuild a namespace from so many raw bodies, with the real command."""
+    _run(lambda on: rebuilding.rebuild(on, count), json, verbose=verbose)
+
+
+@app.command()
 def replay(
     count: Annotated[int, typer.Option(min=1, help="Messages replayed.")] = replaying.COUNT,
     *,
@@ -123,6 +135,7 @@ async def _everything(on: Ground) -> list[Report]:
         *await failing.failover(on),
         *await replaying.replay(on),
         *await archiving.archive(on),
+        *await rebuilding.rebuild(on),
     ]
 
 

@@ -20,7 +20,7 @@ from console.render import Record
 from console.send import Unwatched, deliver
 from console.simulate import simulate
 from console.tail import follow
-from console.up import Line, Progress, line, shown, until_told
+from console.up import Line, Progress, line, until_told, worries
 from deploy import topics
 from processors.runtime.groups import lag
 from schemas import codec
@@ -48,7 +48,7 @@ async def _demo(settings: Settings, kafka_port: int) -> int:
     with tempfile.TemporaryDirectory(prefix="bluetick-demo-") as data:
         progress = Progress(console)
         try:
-            async with line(settings, kafka_port, Path(data), progress, _worries(console)) as up_:
+            async with line(settings, kafka_port, Path(data), progress, worries(console)) as up_:
                 progress.stop()
                 agrees = await _through(console, up_)
         finally:
@@ -65,18 +65,6 @@ def _own(settings: Settings) -> dict[str, object]:
     if "kafka" in settings.model_fields_set:
         changes["namespace"] = f"{settings.namespace}-demo-{secrets.token_hex(3)}"
     return changes
-
-
-def _worries(console: Console) -> Callable[[str, str], None]:
-    """Show of the services' logs only what is wrong."""
-    show = shown(console)
-
-    def worry(name: str, text: str) -> None:
-        # aiokafka warns of what it then waits out, such as a group's first use of a fresh cluster.
-        if " ERROR " in text or (" WARNING " in text and " aiokafka." not in text):
-            show(name, text)
-
-    return worry
 
 
 async def _through(console: Console, up_: Line) -> bool:

@@ -60,12 +60,12 @@ def run(
 
 def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str]:
     """A topic's kind (`raw`, `events`, …) and full name; raises `Problem`."""
-    prefix = f"{topics.namespace}."
-    full = name if name in topics.all else prefix + name
-    if full not in topics.all:
-        known = ", ".join(topic.removeprefix(prefix) for topic in topics.all)
-        raise Problem(f"there is no topic {name!r}; there is: {known}")
-    kind = full.removeprefix(prefix).partition(".")[0]
+    short = dict(zip(topics.all, Topics("").all, strict=True))
+    short = {full: dotted.removeprefix(".") for full, dotted in short.items()}
+    full = next((f for f, s in short.items() if name in (f, s)), None)
+    if full is None:
+        raise Problem(f"there is no topic {name!r}; there is: {', '.join(short.values())}")
+    kind = short[full].partition(".")[0]
     if key is not None and kind in _UNKEYED:
         raise Problem(f"the records of {full} have no keys: leave out --key")
     return kind, full

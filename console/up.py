@@ -166,6 +166,18 @@ def shown(console: Console) -> Show:
     return show
 
 
+def worries(console: Console) -> Show:
+    """Show of the services' logs only what is wrong."""
+    show = shown(console)
+
+    def worry(name: str, text: str) -> None:
+        # aiokafka warns of what it then waits out, such as a group's first use of a fresh cluster.
+        if " ERROR " in text or (" WARNING " in text and " aiokafka." not in text):
+            show(name, text)
+
+    return worry
+
+
 def _tell(console: Console, up_: Line) -> None:
     settings, ingest = up_.settings, up_.url("ingest")
     sources = "|".join(load(settings.sources).sources)

@@ -1,7 +1,7 @@
 """The topics on the broker: compare them with what Bluetick expects, create, adjust, drop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,22 +42,31 @@ class _Topic:
 
 async def check(settings: Settings) -> list[str]:
     """What is not as it should be, one sentence each; raises `Problem` if Kafka is silent."""
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         found = await _describe(admin, settings)
-    return [
+    counts = {name: topic.partitions for name, topic in found.items()}
+    return _foreign_findings(settings, counts) + [
         finding for spec in _specs(settings) for finding in _findings(spec, found.get(spec.name))
     ]
 
 
 async def require(settings: Settings) -> None:
     """Raise `Problem` unless every topic exists and has the expected number of partitions."""
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         found = await _list(admin)
+    _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
     for spec in _specs(settings):
         if spec.name not in found:
             raise Problem(missing(spec.name))
         if len(found[spec.name]) != spec.partitions:
             raise Problem(cut_differently(spec.name, len(found[spec.name]), spec.partitions))
+
+
+async def require_foreign(settings: Settings) -> None:
+    """Raise `Problem` unless the topics used of other namespaces are there, and cut alike."""
+    async with administering(settings) as admin:
+        found = await _list(admin)
+    _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
 
 
 async def apply(settings: Settings) -> list[str]:
@@ -66,7 +75,7 @@ async def apply(settings: Settings) -> list[str]:
     A value that someone gave a topic on purpose is left alone: `check` reports it. A wrong number
     of partitions is a `Problem`, found before anything is changed.
     """
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         found = await _describe(admin, settings)
         wrong = [
             cut_differently(spec.name, found[spec.name].partitions, spec.partitions)
@@ -75,15 +84,27 @@ async def apply(settings: Settings) -> list[str]:
         ]
         if wrong:
             raise Problem("; ".join(wrong))
+        _refuse_foreign(settings, {name: topic.partitions for name, topic in found.items()})
         lacking = [spec for spec in _specs(settings) if spec.name not in found]
         created = await _create(admin, settings, lacking)
         return created + await _adjust(admin, settings, found)
 
 
-async def drop(settings: Settings) -> list[str]:
-    """Delete every topic of the namespace, with all its records; returns one sentence each."""
-    async with _admin(settings) as admin:
-        names = [name for name in settings.topics.all if name in await _list(admin)]
+async def partitions(settings: Settings) -> dict[str, int]:
+    """Every topic on the broker, and how many partitions it has."""
+    async with administering(settings) as admin:
+        return {name: len(there) for name, there in (await _list(admin)).items()}
+
+
+async def drop(settings: Settings, keep: Collection[str] = ()) -> list[str]:
+    """Delete the topics of the namespace, with all their records; returns one sentence each.
+
+    Foreign topics stay, and those to `keep`.
+    """
+    async with administering(settings) as admin:
+        there = await _list(admin)
+        own = (spec.name for spec in _specs(settings))
+        names = [name for name in own if name in there and name not in keep]
         if names:
             answer: Any = await admin.delete_topics(names)
             for name, code, *_ in answer.topic_error_codes:
@@ -98,7 +119,7 @@ async def drop(settings: Settings) -> list[str]:
 
 
 @asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """A connection for administration; whatever fails on it becomes a `Problem`."""
     try:
         admin = AIOKafkaAdminClient(
@@ -122,6 +143,25 @@ def _specs(settings: Settings) -> list[TopicSpec]:
 def _expected(spec: TopicSpec, replication: int) -> dict[str, str]:
     safe = {"min.insync.replicas": "2"} if replication >= _SAFE_REPLICATION else {}
     return spec.config | safe
+
+
+def _foreign_findings(settings: Settings, found: Mapping[str, int]) -> list[str]:
+    """What is wrong with topics that are another namespace's: partition p of one is read by p."""
+    findings = []
+    for name in settings.topics.foreign:
+        if name not in found:
+            findings.append(
+                f"the topic {name} does not exist; correct BLUETICK_RAW_NAMESPACE or "
+                "BLUETICK_OBSERVATIONS_NAMESPACE: the topics of another namespace are only used"
+            )
+        elif found[name] != settings.partitions:
+            findings.append(cut_differently(name, found[name], settings.partitions))
+    return findings
+
+
+def _refuse_foreign(settings: Settings, found: Mapping[str, int]) -> None:
+    for finding in _foreign_findings(settings, found):
+        raise Problem(finding)
 
 
 def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from schemas.problem import Problem
 from schemas.topics import MAX_BODY, Topics
 
+NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
+
 
 class Settings(BaseSettings):
     """Every setting of every service; the description of each is what the documentation shows."""
@@ -23,8 +25,14 @@ class Settings(BaseSettings):
         pattern=r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$",
         description="Kafka's bootstrap addresses, host:port,…",
     )
-    namespace: str = Field(
-        "bluetick", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="prefix of topics and groups"
+    namespace: str = Field("bluetick", pattern=NAMESPACE, description="prefix of topics and groups")
+    raw_namespace: str | None = Field(
+        None,
+        pattern=NAMESPACE,
+        description="whose raw topics are written and read; default: where the observations are",
+    )
+    observations_namespace: str | None = Field(
+        None, pattern=NAMESPACE, description="whose observations are tracked; default: the own"
     )
     partitions: int = Field(6, ge=1, le=1000, description="partitions of every topic")
     replication: int | None = Field(
@@ -139,7 +147,12 @@ class Settings(BaseSettings):
 
     @property
     def topics(self) -> Topics:
-        return Topics(self.namespace)
+        return Topics(self.namespace, self.raw_namespace, self.observations_namespace)
+
+    def of(self, namespace: str) -> "Settings":
+        """The same for another namespace, with raw topics and observations of its own."""
+        own = {"raw_namespace": None, "observations_namespace": None}
+        return self.model_copy(update={"namespace": namespace, **own})
 
     def kafka_options(self) -> dict[str, Any]:
         """What every aiokafka client is told: where Kafka is and how to prove oneself."""

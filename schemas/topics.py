@@ -1,5 +1,6 @@
 """The topics: their names, partitioning and broker settings, as data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -21,6 +22,11 @@ MAX_BODY = 900 * 1024
 MAX_OBSERVATION = 2 * _MiB - 64 * 1024
 
 
+# The topics and groups by which a namespace is known; the other names are anybody's.
+_MARKS = (*(f".raw.{provider}" for provider in PROVIDERS), ".observations", ".dead-letters")
+_GROUP_MARKS = (".normalise", ".track")
+
+
 @dataclass(frozen=True)
 class TopicSpec:
     """One topic as it should be on the broker; `config` holds broker settings as strings."""
@@ -32,12 +38,33 @@ class TopicSpec:
 
 @dataclass(frozen=True)
 class Topics:
-    """The topic names of one namespace."""
+    """The topic names of one namespace.
+
+    A namespace that was rebuilt may use raw topics, or observations, of another one: those are
+    foreign. Groups, transactional ids and all else are always its own.
+    """
 
     namespace: str = "bluetick"
+    raw_namespace: str | None = None
+    observations_namespace: str | None = None
+
+    @property
+    def source(self) -> "Topics":
+        """The topics of the namespace whose observations are tracked: it normalises them."""
+        return Topics(self.observed, self.raw_from)
+
+    @property
+    def observed(self) -> str:
+        """The namespace of the observations."""
+        return self.observations_namespace or self.namespace
+
+    @property
+    def raw_from(self) -> str:
+        """The namespace of the raw topics."""
+        return self.raw_namespace or self.observed
 
     def raw(self, provider: str) -> str:
-        return f"{self.namespace}.raw.{provider}"
+        return f"{self.raw_from}.raw.{provider}"
 
     @property
     def raw_topics(self) -> tuple[str, ...]:
@@ -45,11 +72,11 @@ class Topics:
 
     def provider_of(self, raw_topic: str) -> str:
         """The provider whose bodies a raw topic holds."""
-        return raw_topic.removeprefix(f"{self.namespace}.raw.")
+        return raw_topic.removeprefix(f"{self.raw_from}.raw.")
 
     @property
     def observations(self) -> str:
-        return f"{self.namespace}.observations"
+        return f"{self.observed}.observations"
 
     @property
     def statuses(self) -> str:
@@ -73,6 +100,7 @@ class Topics:
 
     @property
     def all(self) -> tuple[str, ...]:
+        """Every topic the services use."""
         return (
             *self.raw_topics,
             self.observations,
@@ -83,6 +111,22 @@ class Topics:
             self.dead_letters,
         )
 
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Those of them that are another namespace's: never created, changed or deleted here."""
+        raw = self.raw_topics if self.raw_from != self.namespace else ()
+        tracked = (self.observations,) if self.observed != self.namespace else ()
+        return (*raw, *tracked)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The consumer groups of the services."""
+        return self.group("normalise"), self.group("track")
+
+    def inputs(self, service: str) -> tuple[str, ...]:
+        """The topics a service, `normalise` or `track`, reads."""
+        return self.raw_topics if service == "normalise" else (self.observations,)
+
     def group(self, service: str) -> str:
         """The consumer group of a service, `normalise` or `track`."""
         return f"{self.namespace}.{service}"
@@ -92,7 +136,10 @@ class Topics:
         return f"{self.namespace}.track.{partition}"
 
     def specs(self, partitions: int) -> list[TopicSpec]:
-        """Every topic of the namespace, with `partitions` partitions each."""
+        """Every topic of the namespace's own, with `partitions` partitions each."""
+        return [spec for spec in self._specs(partitions) if spec.name not in self.foreign]
+
+    def _specs(self, partitions: int) -> list[TopicSpec]:
         return [
             *(TopicSpec(name, partitions, _kept(days=30)) for name in self.raw_topics),
             # An observation wraps part of a body in a record of ours, so it may be larger than it.
@@ -125,3 +172,17 @@ def _state() -> dict[str, str]:
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a keyed record: `crc32(key) % partitions`, the same on every topic."""
     return crc32(key.encode()) % partitions
+
+
+def namespaces(topics: Iterable[str], groups: Iterable[str]) -> list[str]:
+    """The namespaces that topics and groups of these names belong to, in order."""
+    marked = [(name, _MARKS) for name in topics] + [(name, _GROUP_MARKS) for name in groups]
+    return sorted(
+        {
+            name.removesuffix(mark)
+            for name, marks in marked
+            for mark in marks
+            # "." and ".." are no names, and would be directories.
+            if name.endswith(mark) and name.removesuffix(mark).strip(".")
+        }
+    )

@@ -20,6 +20,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, Of
 from processors.deadletterlimit import Body, Flood, Limits, Window, judge
 from processors.providers.base import Coordinates, Normalised
 from processors.runtime import clients, failpoints, metrics
+from processors.runtime.intime import InTime, in_time
 from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies
 from processors.runtime.sending import UnsentError, send
@@ -37,6 +38,7 @@ _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _FINISH_SECONDS = 5.0
 _REMIND_SECONDS = 60.0
+_PATIENCE_SECONDS = 5.0
 
 
 class Normaliser(ConsumerRebalanceListener):
@@ -52,6 +54,8 @@ class Normaliser(ConsumerRebalanceListener):
         self._stopping = False
         self._unplaced: set[TopicPartition] = set()
         self._placed: set[TopicPartition] = set()
+        self._order: InTime[ConsumerRecord[bytes, bytes]] = InTime(_PATIENCE_SECONDS)
+        self._idle = True
         self._windows: dict[str, Window] = {}
         self._floods: dict[str, Flood] = {}
         self._reminded_at = -math.inf
@@ -75,7 +79,7 @@ class Normaliser(ConsumerRebalanceListener):
             work.result()
 
     async def _work(self) -> None:
-        self._consumer.subscribe(list(self._settings.topics.raw_topics), listener=self)
+        self._consumer.subscribe(list(self._settings.topics.inputs("normalise")), listener=self)
         await clients.join(self._consumer)
         while not self._stopping:
             await self._round()
@@ -103,6 +107,7 @@ class Normaliser(ConsumerRebalanceListener):
         metrics.partitions.set(0)
         self._placed.clear()
         self._unplaced.clear()
+        self._order.clear()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Note them; they are placed outside the callback, where heartbeats go on."""
@@ -113,7 +118,7 @@ class Normaliser(ConsumerRebalanceListener):
         log.info("assigned %d partitions", len(self._unplaced))
 
     async def _round(self) -> None:
-        inputs = self._settings.topics.raw_topics
+        inputs = self._settings.topics.inputs("normalise")
         clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
         self._remind()
         try:
@@ -122,13 +127,11 @@ class Normaliser(ConsumerRebalanceListener):
                 clients.check(self._consumer)
                 await asyncio.sleep(_POLL_MS / 1000)
                 return
-            polled = await self._consumer.getmany(
-                *self._placed, timeout_ms=_POLL_MS, max_records=_ROUND
-            )
-            if polled:
-                await self._process(polled)
+            taken = await self._take()
+            if taken:
+                await self._process(taken)
             # Nothing may have been polled only because it is still being fetched again.
-            if polled or await self._caught_up():
+            if taken or await self._caught_up():
                 self._trouble = ""
         except OffsetOutOfRangeError as error:
             partition, offset = next(iter(error.args[0].items()))
@@ -146,6 +149,18 @@ class Normaliser(ConsumerRebalanceListener):
                 return False
         return True
 
+    async def _take(self) -> Polled:
+        """Read on, and take what is next by its time."""
+        if wanted := self._order.wanted():
+            # What is in hand is worked on without a wait for more.
+            wait = _POLL_MS if self._idle else 0
+            self._order.add(
+                await self._consumer.getmany(*wanted, timeout_ms=wait, max_records=_ROUND)
+            )
+        taken = self._order.take(self._consumer.highwater, time.monotonic())
+        self._idle = not taken
+        return taken
+
     async def _place(self) -> None:
         """Set newly assigned partitions to where the group stopped; those left alone stay so."""
         self._unplaced = {tp for tp in self._unplaced if self._provider(tp) not in self._floods}
@@ -160,6 +175,7 @@ class Normaliser(ConsumerRebalanceListener):
             self._consumer.resume(partition)
             self._unplaced.discard(partition)
             self._placed.add(partition)
+            self._order.place(partition, offsets[partition])
 
     async def _process(self, polled: Polled) -> None:
         producer = self._producer or await self._start_producer()
@@ -191,14 +207,12 @@ class Normaliser(ConsumerRebalanceListener):
         """What a provider's bodies of a round amount to; None if they are to be left alone."""
         share = _Share(provider, outbox)
         bodies: list[Body] = []
-        for partition, records in polled.items():
-            if self._provider(partition) != provider:
-                continue
-            for record in records:
-                bodies.append(self._normalise(record, share))
-                if share.tallies.due():
-                    await asyncio.sleep(0)
-            share.ends[partition] = records[-1].offset + 1
+        own = {tp: records for tp, records in polled.items() if self._provider(tp) == provider}
+        for record in in_time(own):
+            bodies.append(self._normalise(record, share))
+            if share.tallies.due():
+                await asyncio.sleep(0)
+        share.ends = {partition: records[-1].offset + 1 for partition, records in own.items()}
         limits = Limits(self._settings.dead_letter_ratio, self._settings.dead_letter_run)
         window = self._windows.get(provider, Window())
         share.window, flood = judge(provider, window, bodies, limits)
@@ -224,6 +238,7 @@ class Normaliser(ConsumerRebalanceListener):
         metrics.stopped.labels(flood.provider).set(1)
         held = {tp for tp in self._placed if self._provider(tp) == flood.provider}
         self._placed -= held
+        self._order.forget(held)
         self._consumer.pause(*held)
 
     def _remind(self) -> None:
@@ -251,6 +266,7 @@ class Normaliser(ConsumerRebalanceListener):
         await self._drop_producer()
         self._unplaced |= self._placed
         self._placed.clear()
+        self._order.clear()
         await asyncio.sleep(_RETRY_SECONDS)
 
 

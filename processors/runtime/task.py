@@ -57,7 +57,9 @@ class Task:
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
         failed: Callable[[BaseException], None],
+        settled: Callable[[int], int],
     ) -> None:
+        """`settled` tells up to when one who was at the end of the log then has heard of all."""
         self.partition = partition
         self.ready = False
         # Records polled in another epoch, or for another task, were made void by a seek.
@@ -65,6 +67,7 @@ class Task:
         self._settings = settings
         self._consumer = consumer
         self._failed = failed
+        self._settled = settled
         self._queue: deque[Sequence[Record]] = deque()
         self._fed = 0
         self._arrived = asyncio.Event()
@@ -182,8 +185,9 @@ class Task:
     async def _horizon(self, now: int) -> int:
         """Up to when timers may fire: as far as the log's time has come, less some grace.
 
-        The wall clock counts only where the log had nothing more to say: after an outage receipts
-        that came in time are still to be read, and nobody is to be alarmed before.
+        The wall clock counts only where neither the log nor the raw topics before it had more to
+        say: after an outage, or while a namespace is rebuilt, receipts that came in time are still
+        to be read, and nobody is to be alarmed before.
         """
         quiet = await self._quiet_until()
         clock = max(self._latest, min(quiet or 0, now))
@@ -203,7 +207,7 @@ class Task:
         end = self._consumer.last_stable_offset(self.partition)
         if self._queue or end is None or await self._consumer.position(self.partition) < end:
             return None
-        return self._answers[0]
+        return self._settled(self._answers[0])
 
     async def _batch(self, work: Work) -> None:
         assert self._producer is not None  # noqa: S101 - recovered before

@@ -9,6 +9,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from processors.runtime import clients, failpoints, metrics
+from processors.runtime.progress import Settled
 from processors.runtime.task import Task
 from schemas.settings import Settings
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 100
 _RETRY_SECONDS = 1.0
+# One fetch of a compressed backlog may hold 50 000: a transaction too long for its deadline.
+_MOST_RECORDS = 4000
 
 
 class Tracker(ConsumerRebalanceListener):
@@ -27,6 +30,7 @@ class Tracker(ConsumerRebalanceListener):
         self._joined = False
         self._stopping = False
         self._trouble = ""
+        self._settled = Settled(settings)
         self._consumer = clients.consumer(settings, settings.topics.group("track"))
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -34,6 +38,7 @@ class Tracker(ConsumerRebalanceListener):
         """Track until `stop` is set; raises what made going on impossible."""
         poll = asyncio.create_task(self._poll())
         halt = asyncio.create_task(stop.wait())
+        settling = asyncio.create_task(self._settled.watch())
         try:
             ends: list[asyncio.Future[Any]] = [poll, halt, self._failure]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -42,7 +47,8 @@ class Tracker(ConsumerRebalanceListener):
             await self._close_tasks()
             halt.cancel()
             poll.cancel()
-            await asyncio.wait([poll])
+            settling.cancel()
+            await asyncio.wait([poll, settling])
             await clients.leave(self._consumer)
         for ended in (self._failure, poll):
             if ended.done() and not ended.cancelled():
@@ -76,13 +82,15 @@ class Tracker(ConsumerRebalanceListener):
         partitions = sorted(assigned)
         self._consumer.pause(*partitions)
         for partition in partitions:
-            self._tasks[partition] = Task(self._settings, self._consumer, partition, self._fail)
+            self._tasks[partition] = Task(
+                self._settings, self._consumer, partition, self._fail, self._settled.until
+            )
         self._joined = True
         metrics.partitions.set(len(partitions))
         log.info("assigned partitions %s", [tp.partition for tp in partitions])
 
     async def _poll(self) -> None:
-        self._consumer.subscribe([self._settings.topics.observations], listener=self)
+        self._consumer.subscribe(list(self._settings.topics.inputs("track")), listener=self)
         await clients.join(self._consumer)
         while True:
             try:
@@ -98,7 +106,7 @@ class Tracker(ConsumerRebalanceListener):
 
     async def _feed(self) -> None:
         """Poll once for the tasks that can take more."""
-        inputs = [self._settings.topics.observations]
+        inputs = self._settings.topics.inputs("track")
         clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
         hungry = {tp: task.epoch for tp, task in self._tasks.items() if task.hungry}
         if not hungry:
@@ -106,7 +114,9 @@ class Tracker(ConsumerRebalanceListener):
             await asyncio.sleep(_POLL_MS / 1000)
             return
         # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
-        polled = await self._consumer.getmany(*hungry, timeout_ms=_POLL_MS)
+        polled = await self._consumer.getmany(
+            *hungry, timeout_ms=_POLL_MS, max_records=_MOST_RECORDS
+        )
         for partition, records in polled.items():
             # The poll may have begun for a task that is gone, and taken what is its successor's.
             if task := self._tasks.get(partition):

@@ -49,9 +49,8 @@ async def caught_up(bootstrap: str, topics: Topics) -> None:
 
 async def caught_up_with(bootstrap: str, topics: Topics, service: str) -> None:
     """Wait until one of them has."""
-    inputs = topics.raw_topics if service == "normalise" else [topics.observations]
     async with asyncio.timeout(_SECONDS):
-        for topic in inputs:
+        for topic in topics.inputs(service):
             while not await _at_end(bootstrap, topics.group(service), topic):
                 pass  # asking Kafka is the waiting
 

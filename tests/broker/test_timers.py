@@ -11,6 +11,7 @@ from schemas.codec import decode_event, encode
 from schemas.records import Event, Expired, Observation, Resumed, Stalled
 from schemas.settings import Settings
 from schemas.topics import partition_of
+from schemas.webhook import RawWebhook, to_headers
 from tests.broker.hooks import until
 from tests.broker.reading import read
 from tests.broker.writing import Record, write
@@ -69,6 +70,32 @@ async def test_an_alarm_is_given_and_withdrawn(settings: Settings) -> None:
     assert kinds == ["advanced", "stalled", "advanced", "resumed"]
     [*_, state] = await read(settings.kafka, settings.topics.messages)
     assert b"stalled_since" not in state.value
+
+
+async def test_nobody_is_alarmed_for_what_is_not_normalised_yet(settings: Settings) -> None:
+    """A receipt that came in time counts, however late normalise gets to it."""
+    heard = NOW - 11 * MINUTE
+    await observe(settings, seen("queued", heard))
+    await write(settings, [_receipt(settings, heard + MINUTE)])
+    async with tracking(settings):
+        await until(lambda: _are_there(settings, lambda _: True, 1))
+        both = [Service("normalise", settings.normalise_health_port)]
+        async with running(settings, both, _silent):
+            await until(lambda: _are_there(settings, lambda _: True, 2))
+    kinds = [one.__struct_config__.tag for one in await events(settings)]
+    assert kinds == ["advanced", "advanced"]
+
+
+def _receipt(settings: Settings, at: int) -> Record:
+    """A body that says that the message was delivered, received then."""
+    body = (
+        b'{"message_id": "m1", "gateway": "sms", "timestamp": %d, "type": "outgoing", '
+        b'"to": {"phone_number": "420777123456"}, "result": "delivered"}' % (at // 1000)
+    )
+    hook = RawWebhook(
+        id="1", source="smsmanager", provider="smsmanager", body=b"[%b]" % body, received_at=at
+    )
+    return Record(settings.topics.raw("smsmanager"), 0, None, hook.body, to_headers(hook))
 
 
 async def test_timers_are_rebuilt_with_the_store(settings: Settings) -> None:

@@ -1,0 +1,143 @@
+"""Rebuilding: how long until a namespace is derived anew from its raw bodies."""
+
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import bluetick
+from bench.figures import Report
+from bench.ground import Ground
+from console.posts import Post
+from console.simulate import duration_ms, simulate
+from deploy import groups, topics
+from processors.runtime import clients
+from processors.runtime.outbox import Outbox
+from processors.runtime.progress import watching
+from schemas.problem import Problem
+from schemas.settings import Settings
+from schemas.webhook import RawWebhook, to_headers
+
+COUNT = 1_000_000
+_PARTITIONS = 6
+_MOST_SECONDS = 90
+_MESSAGES = 10_000  # simulated at a time
+_ROUND = 10_000
+_COMMAND = str(Path(bluetick.__file__).resolve())
+_DAY_MS = 24 * 3_600_000
+
+
+async def rebuild(ground: Ground, count: int = COUNT) -> list[Report]:
+    """Fill the raw topics with so many bodies of both providers, and rebuild."""
+    report = Report("rebuild", f"{count:,} raw bodies, partitions: {_PARTITIONS}")
+    async with ground.settings(partitions=_PARTITIONS) as settings:
+        await _fill(ground, settings, count)
+        into = settings.of(f"{settings.namespace}-b").model_copy(
+            update={"raw_namespace": settings.namespace}
+        )
+        before = _cpu()
+        began = time.monotonic()
+        try:
+            await _run(ground, settings, into.namespace)
+            seconds = time.monotonic() - began
+            observations = await _observations(into)
+        finally:
+            await topics.drop(into)
+            await groups.delete(into, into.topics.groups)
+        most = _MOST_SECONDS if count == COUNT else None
+        report.add("until the present, with starting and stopping", seconds, "s", most=most)
+        report.add("bodies", count / seconds, "/s")
+        report.add("observations", observations)
+        report.add("observations", observations / seconds, "/s")
+        report.add("CPU of normalise, track and the command", _cpu() - before, "s")
+    return [report]
+
+
+async def _run(ground: Ground, settings: Settings, into: str) -> None:
+    given = {
+        f"BLUETICK_{name.upper()}": str(getattr(settings, name))
+        for name in ("kafka", "namespace", "partitions", "data")
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        _COMMAND,
+        "rebuild",
+        "--into",
+        into,
+        "--until-present",
+        env=given,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    said = ""
+    while line := (await process.stdout.readline()).decode():
+        said = line.strip() or said
+        ground.tell(said)
+    if await process.wait():
+        raise Problem(f"the rebuild failed: {said}")
+
+
+async def _observations(settings: Settings) -> int:
+    async with watching(settings) as watch:
+        return sum((await watch.ends(settings.topics.inputs("track"))).values())
+
+
+async def _fill(ground: Ground, settings: Settings, count: int) -> None:
+    """Write bodies as if received one after the other, the last of them a day ago."""
+    producer = clients.producer(settings)
+    await producer.start()
+    try:
+        posts = enumerate(islice(_posts(count), count))
+        while some := list(islice(posts, _ROUND)):
+            outbox = Outbox(producer)
+            for number, (at, post) in some:
+                _add(outbox, settings, number, at, post)
+            await outbox.send()
+            if some[-1][0] % (10 * _ROUND) == 10 * _ROUND - 1:
+                ground.tell(f"{some[-1][0] + 1:,} of {count:,} bodies written")
+    finally:
+        await producer.stop()
+
+
+def _posts(count: int) -> Iterator[tuple[int, Post]]:
+    """Simulated posts without end, each with the time it was received, Unix ms."""
+    at = round(time.time() * 1000) - _DAY_MS - 2 * count // _MESSAGES * duration_ms(_MESSAGES)
+    seed = 0
+    while True:
+        simulation = simulate(messages=_MESSAGES, base_time_ms=at, seed=seed, duplicates=0.1)
+        gap = duration_ms(_MESSAGES) // len(simulation.posts)
+        for number, post in enumerate(simulation.posts):
+            yield at + number * gap, post
+        at += duration_ms(_MESSAGES)
+        seed += 1
+
+
+def _add(outbox: Outbox, settings: Settings, number: int, at: int, post: Post) -> None:
+    webhook = RawWebhook(
+        id=f"{number}",
+        source=post.source,
+        provider=post.source,
+        body=post.body,
+        received_at=at,
+        method=post.method,
+        path=post.path,
+    )
+    # Ingest changes the partition with every batch.
+    outbox.add(
+        settings.topics.raw(post.source),
+        number // 50 % settings.partitions,
+        key=None,
+        value=post.body,
+        timestamp=at,
+        headers=to_headers(webhook),
+    )
+
+
+def _cpu() -> float:
+    """Seconds of CPU of all processes that ended below this one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,281 @@
+"""`bluetick diff`: compare the states of the messages in two namespaces."""
+
+import asyncio
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from rich.console import Console
+from rich.table import Table
+
+from console.namespaces import look
+from console.render import masked, printable
+from processors.diff import PERSONAL, Difference, differences, same
+from processors.runtime.clients import reading
+from schemas.codec import UndecodableError, decode_state
+from schemas.problem import Problem
+from schemas.records import MessageState
+from schemas.settings import Settings
+from schemas.topics import Topics
+
+Kind = Literal["same", "only_a", "only_b", "different"]
+
+_KINDS: tuple[Kind, ...] = ("same", "only_a", "only_b", "different")
+_POLL_MS = 500
+# What changed so shortly before it was read may not have come to both: it is looked at again, so
+# often at most.
+_LOOKS = 5
+_SETTLE_SECONDS = 1.0
+_RECENT_MS = 30_000
+_REASONS = 6
+_LONGEST = 60
+
+
+def run(settings: Settings, a: str, b: str, *, since: str | None, examples: int, json: bool) -> int:
+    """Print how two namespaces differ; returns 0 if they do not, else 1."""
+    comparison = asyncio.run(_compare(settings, a, b, _time(since), examples))
+    if json:
+        sys.stdout.write(msgspec.json.encode(comparison.as_json()).decode() + "\n")
+    else:
+        _show(comparison)
+    return 0 if comparison.agrees else 1
+
+
+@dataclass
+class Comparison:
+    """What was found: messages by provider, status and kind; fields that differ; examples."""
+
+    a: str
+    b: str
+    counts: Counter[tuple[str, str, Kind]] = field(default_factory=Counter)
+    fields: Counter[str] = field(default_factory=Counter)
+    examples: dict[Kind, list[tuple[str, list[str]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    @property
+    def agrees(self) -> bool:
+        return all(kind == "same" for _, _, kind in self.counts)
+
+    def total(self, kind: Kind) -> int:
+        return sum(count for (_, _, one), count in self.counts.items() if one == kind)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "agrees": self.agrees,
+            **{kind: self.total(kind) for kind in _KINDS},
+            "counts": [
+                {"provider": provider, "status": status, "kind": kind, "messages": count}
+                for (provider, status, kind), count in sorted(self.counts.items())
+            ],
+            "fields": dict(self.fields.most_common()),
+            "examples": [
+                {"kind": kind, "message_key": key, "reasons": reasons}
+                for kind in _KINDS
+                for key, reasons in self.examples.get(kind, ())
+            ],
+        }
+
+
+async def _compare(settings: Settings, a: str, b: str, since: int, examples: int) -> Comparison:
+    found = await look(settings)
+    topics = [Topics(name).messages for name in (a, b)]
+    for name, topic in zip((a, b), topics, strict=True):
+        if topic not in found.topics:
+            raise found.unknown(name, "to compare")
+    partitions, others = (found.topics[topic] for topic in topics)
+    if partitions != others:
+        raise Problem(
+            f"{a} has {partitions} partitions and {b} has {others}: only namespaces cut alike can "
+            "be compared"
+        )
+    comparison = Comparison(a, b)
+    async with reading(settings) as client:
+        for number in range(partitions):
+            pair = _Pair(client, *(TopicPartition(topic, number) for topic in topics))
+            await pair.read()
+            for key in sorted(pair.keys()):
+                _note(comparison, key, pair.states(key), since, examples)
+    return comparison
+
+
+class _Pair:
+    """One partition of both namespaces: the last state of every message."""
+
+    def __init__(self, client: AIOKafkaConsumer, a: TopicPartition, b: TopicPartition) -> None:
+        self._client = client
+        self._places = (a, b)
+        self._began = 0
+        self._held: dict[TopicPartition, dict[bytes, bytes]] = {a: {}, b: {}}
+        self._recent: set[bytes] = set()
+
+    def keys(self) -> set[bytes]:
+        a, b = (self._held[place] for place in self._places)
+        return a.keys() | b.keys()
+
+    def states(self, key: bytes) -> tuple[bytes | None, bytes | None]:
+        a, b = (self._held[place].get(key) for place in self._places)
+        return a, b
+
+    async def read(self) -> None:
+        """Read both to their present ends; what differs and is recent is looked at again."""
+        self._began = round(time.time() * 1000)
+        self._client.assign(list(self._places))
+        for place, start in (await self._client.beginning_offsets(list(self._places))).items():
+            self._client.seek(place, start)
+        await self._read_on()
+        for _ in range(_LOOKS):
+            if not (suspects := {key for key in self._recent if self._differs(key)}):
+                return
+            await asyncio.sleep(_SETTLE_SECONDS)
+            await self._read_on(suspects)
+
+    def _differs(self, key: bytes) -> bool:
+        a, b = self.states(key)
+        if a is None or b is None:
+            return a is not b
+        return not _readable(self._places[0].topic, key, a, b)
+
+    async def _read_on(self, only: Collection[bytes] | None = None) -> None:
+        """Read to the present ends; of some messages only, if so wanted."""
+        ends = await self._client.end_offsets(list(self._places))
+        while not await self._reached(ends):
+            polled = await self._client.getmany(timeout_ms=_POLL_MS)
+            for place, records in polled.items():
+                held = self._held[place]
+                for record in records:
+                    if record.key is None or not (only is None or record.key in only):
+                        continue
+                    if record.timestamp > self._began - _RECENT_MS:
+                        self._recent.add(record.key)
+                    if record.value is None:
+                        held.pop(record.key, None)
+                    else:
+                        held[record.key] = record.value
+
+    async def _reached(self, ends: dict[TopicPartition, int]) -> bool:
+        for place, end in ends.items():
+            if await self._client.position(place) < end:
+                return False
+        return True
+
+
+def _readable(topic: str, key: bytes, a: bytes, b: bytes) -> bool:
+    try:
+        return same(a, b)
+    except UndecodableError as error:
+        raise _unreadable(topic, key, error) from None
+
+
+def _unreadable(topic: str, key: bytes, error: UndecodableError) -> Problem:
+    return Problem(
+        f"the state of {key.decode(errors='replace')} on {topic} or its counterpart cannot be read "
+        f"({error}); is there a newer Bluetick about?"
+    )
+
+
+def _note(
+    comparison: Comparison,
+    key: bytes,
+    states: tuple[bytes | None, bytes | None],
+    since: int,
+    examples: int,
+) -> None:
+    """Count one message."""
+    try:
+        a = _decoded(states[0])
+        b = a if states[0] == states[1] else _decoded(states[1])
+    except UndecodableError as error:
+        raise _unreadable(comparison.a, key, error) from None
+    one = a or b
+    if one is None or any(state.first_seen_at < since for state in (a, b) if state):
+        return
+    found = differences(a, b) if a and b and a is not b else []
+    kind = _kind(a, b, found)
+    comparison.counts[one.provider, one.status or "-", kind] += 1
+    comparison.fields.update({difference.field for difference in found})
+    if kind != "same" and len(comparison.examples[kind]) < examples:
+        comparison.examples[kind].append((key.decode(errors="replace"), _reasons(found)))
+
+
+def _decoded(state: bytes | None) -> MessageState | None:
+    return None if state is None else decode_state(state)
+
+
+def _kind(a: MessageState | None, b: MessageState | None, found: list[Difference]) -> Kind:
+    if a is None or b is None:
+        return "only_b" if a is None else "only_a"
+    return "different" if found else "same"
+
+
+def _reasons(found: list[Difference]) -> list[str]:
+    more = len(found) - _REASONS
+    told = [reason(one) for one in found[:_REASONS]]
+    return [*told, f"and {more} more"] if more > 0 else told
+
+
+def reason(difference: Difference) -> str:
+    """A difference in words, personal data masked."""
+    path = list(difference.path)
+    for place, name in enumerate(path[:-1]):
+        if name in PERSONAL:
+            path[place + 1] = masked(path[place + 1]) if name == "viewers" else path[place + 1]
+    if difference.keyed:
+        sign = "+" if difference.a is None else "-"
+        return printable(f"{'.'.join(path[:-1])}: {sign} {path[-1]}")
+    if path[0] in ("payload", "content"):
+        return f"{path[0]}: not the same"
+    shown = (_shown(path[-1], value) for value in (difference.a, difference.b))
+    return printable(f"{'.'.join(path)}: {' → '.join(shown)}")
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if name in ("recipient", "text", "sender"):
+        text = masked(text)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def _show(comparison: Comparison) -> None:
+    console = Console(highlight=False)
+    headings = ("same", f"only in {comparison.a}", f"only in {comparison.b}", "different")
+    table = Table("provider", "status")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for provider, status in sorted({one[:2] for one in comparison.counts}):
+        counts = (comparison.counts[provider, status, kind] for kind in _KINDS)
+        table.add_row(provider, status, *map(str, counts))
+    table.add_section()
+    table.add_row("all", "", *(str(comparison.total(kind)) for kind in _KINDS))
+    console.print(table)
+    for kind, heading in zip(_KINDS, headings, strict=True):
+        for key, reasons in comparison.examples.get(kind, ()):
+            why = f": {'; '.join(reasons)}" if reasons else ""
+            console.print(f"{heading}  {printable(key)}{why}", soft_wrap=True, markup=False)
+    if comparison.fields:
+        told = ", ".join(f"{name} {count}" for name, count in comparison.fields.most_common())
+        console.print(f"fields that differ: {told}", soft_wrap=True, markup=False)
+
+
+def _time(text: str | None) -> int:
+    """Unix milliseconds; 0 for none. Raises `Problem`."""
+    if text is None:
+        return 0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise Problem(f"--since {text!r} is no time; it looks like 2026-11-20T00:00:00Z")
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,153 @@
+"""`bluetick namespace`: which namespaces there are on a Kafka, and deleting one for good."""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy import groups, topics
+from deploy.groups import Group
+from schemas.problem import Problem
+from schemas.settings import Settings
+from schemas.topics import Topics, namespaces
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is on the broker: topics with their partitions, and groups, by name."""
+
+    topics: Mapping[str, int]
+    groups: frozenset[str]
+
+    @property
+    def namespaces(self) -> list[str]:
+        return namespaces(self.topics, self.groups)
+
+    def holds(self, names: Topics) -> str:
+        """What there is of a namespace's own, in words; nothing if there is nothing."""
+        own = sum(spec.name in self.topics for spec in names.specs(1))
+        joined = sum(group in self.groups for group in names.groups)
+        return f"topics: {own}, groups: {joined}" if own or joined else ""
+
+    def unknown(self, name: str, purpose: str) -> Problem:
+        """Say that there is no such namespace, and which there are."""
+        there = ", ".join(self.namespaces) or "none"
+        return Problem(f"there is no namespace {name} {purpose}; there is: {there}")
+
+
+async def look(settings: Settings) -> Found:
+    """See what is on the broker."""
+    return Found(await topics.partitions(settings), frozenset(await groups.names(settings)))
+
+
+async def show(settings: Settings) -> None:
+    """Print a table of the namespaces."""
+    found = await look(settings)
+    members = {group.name: group for group in await groups.groups(settings)}
+    table = Table("namespace", "topics", "partitions", "normalise", "track", "reads")
+    for name in found.namespaces:
+        names = Topics(name)
+        own = [found.topics[one] for one in names.all if one in found.topics]
+        services = [members.get(group) for group in names.groups]
+        reads = {topic for one in services if one for topic in one.offsets} - {*names.all}
+        table.add_row(
+            name,
+            str(len(own)),
+            "/".join(str(count) for count in sorted(set(own))),
+            *("-" if one is None else f"{one.members} running" for one in services),
+            ", ".join(sorted(reads)),
+        )
+    Console(highlight=False).print(table)
+
+
+def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: bool) -> None:
+    """Delete a namespace once that is confirmed; raises `Problem` if it is in use."""
+    found = asyncio.run(look(settings))
+    if name not in found.namespaces:
+        raise found.unknown(name, "to drop")
+    everybody = asyncio.run(groups.groups(settings))
+    kept = _kept(Topics(name), everybody, keep_inputs=keep_inputs)
+    names = [one for one in Topics(name).all if one in found.topics and one not in kept.topics]
+    _refuse_in_use(Topics(name), names, kept, everybody)
+    store = settings.data / name
+    here = f", and {store}" if store.is_dir() else ""
+    console = Console(highlight=False)
+    console.print(f"to be deleted, with all that is in them: {', '.join(names)}{here}")
+    if kept.topics:
+        console.print(f"kept, as others read them: {', '.join(sorted(kept.topics))}")
+    _confirm(name, confirm)
+    gone = [group for group in Topics(name).groups if group not in kept.groups]
+    for line in asyncio.run(_delete(settings.of(name), kept, gone)):
+        console.print(line)
+    if here:
+        shutil.rmtree(store)
+        console.print(f"deleted {store}")
+    else:
+        console.print(f"{store} is not on this machine: delete it where `track` ran")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is not to be deleted of a namespace."""
+
+    topics: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Kept:
+    """What other namespaces read of this one, and what keeps that going; `Problem` if unwanted.
+
+    A group that has not been seen for a week is forgotten by Kafka, and by this.
+    """
+    inputs = {*names.raw_topics, names.observations}
+    readers = {
+        group.name: group.offsets & inputs
+        for group in everybody
+        if group.offsets & inputs and group.name not in names.groups
+    }
+    if not readers:
+        return Kept()
+    if not keep_inputs:
+        told = ", ".join(f"{', '.join(sorted(of))} by {name}" for name, of in readers.items())
+        raise Problem(
+            f"the namespace {names.namespace} is read by others ({told}); delete all else with "
+            "--keep-inputs, or drop those first"
+        )
+    if names.observations in set().union(*readers.values()):
+        # Its normaliser has to go on.
+        return Kept(frozenset({*inputs, names.dead_letters}), frozenset({names.group("normalise")}))
+    return Kept(frozenset(names.raw_topics))
+
+
+def _refuse_in_use(
+    names: Topics, doomed: Iterable[str], kept: Kept, everybody: Iterable[Group]
+) -> None:
+    """Raise `Problem` if anybody is at work on what is to be deleted."""
+    own = {*names.groups} - kept.groups
+    for group in everybody:
+        read = sorted(group.reads & {*doomed})
+        if group.members and (group.name in own or read):
+            where = f"on {', '.join(read)}" if read else "in it"
+            raise Problem(
+                f"the group {group.name} is at work {where} (members: {group.members}); stop it, "
+                "and if it was killed wait until its session is over"
+            )
+
+
+def _confirm(name: str, confirm: str | None) -> None:
+    """Raise `Problem` unless the name is given once more."""
+    if confirm is None and sys.stdin.isatty():
+        confirm = input(f"type {name} to delete it for good: ").strip()
+    if confirm is None:
+        raise Problem(f"nothing was deleted: confirm it with --confirm {name}")
+    if confirm != name:
+        raise Problem(f"nothing was deleted: {confirm!r} is not {name}")
+
+
+async def _delete(settings: Settings, kept: Kept, gone: Iterable[str]) -> list[str]:
+    done = await topics.drop(settings, kept.topics)
+    return done + await groups.delete(settings, gone)

@@ -1,0 +1,66 @@
+"""How fast a rebuild goes, and how long it will take. Pure."""
+
+from collections import deque
+from typing import NamedTuple
+
+_KEPT_SECONDS = 10.0
+
+
+class Mark(NamedTuple):
+    """Where a rebuild is at a time in seconds; `bodies` are None for one from observations.
+
+    Each count is (done, there are).
+    """
+
+    at: float
+    bodies: tuple[int, int] | None
+    observations: tuple[int, int]
+
+
+class Pace:
+    """Rates over the last seconds, and what they promise."""
+
+    def __init__(self) -> None:
+        self._marks: deque[Mark] = deque()
+
+    def add(self, mark: Mark) -> None:
+        self._marks.append(mark)
+        while self._marks[-1].at - self._marks[0].at > _KEPT_SECONDS and len(self._marks) > 2:  # noqa: PLR2004
+            self._marks.popleft()
+
+    @property
+    def bodies(self) -> float:
+        """Bodies normalised a second."""
+        first, last = self._marks[0], self._marks[-1]
+        if first.bodies is None or last.bodies is None:
+            return 0.0
+        return _rate(last.bodies[0] - first.bodies[0], last.at - first.at)
+
+    @property
+    def observations(self) -> float:
+        """Observations tracked a second."""
+        first, last = self._marks[0], self._marks[-1]
+        return _rate(last.observations[0] - first.observations[0], last.at - first.at)
+
+    @property
+    def expected(self) -> int:
+        """How many observations there will be, if the bodies to come are like those so far."""
+        last = self._marks[-1]
+        if not last.bodies or not last.bodies[0]:
+            return last.observations[1]
+        return round(last.observations[1] * max(1.0, last.bodies[1] / last.bodies[0]))
+
+    @property
+    def left_seconds(self) -> float | None:
+        """Seconds to go; None if that cannot be told."""
+        last = self._marks[-1]
+        left = [(self.expected - last.observations[0], self.observations)]
+        if last.bodies is not None:
+            left.append((last.bodies[1] - last.bodies[0], self.bodies))
+        if any(count > 0 and not rate for count, rate in left):
+            return None
+        return max(count / rate if count > 0 else 0.0 for count, rate in left)
+
+
+def _rate(count: int, seconds: float) -> float:
+    return count / seconds if seconds > 0 else 0.0

@@ -1,0 +1,88 @@
+"""Where two states of one message differ, and why. Pure.
+
+What depends on the order of arrival, or on how an observation came, is left out: `stalled_since`,
+and whether a fact was told by a replay.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas.codec import decode_state
+from schemas.records import MessageState
+
+# By name of the field: mappings whose keys are data. The keys of the last two are a person's.
+_KEYED = ("attempts", "facts", "audience", "described_at", "contradictions", "viewers", "inbound")
+_FIRST = ("status", "attempts", "viewers", "contradictions", "inbound", "replied_at")
+PERSONAL = ("viewers", "inbound")
+
+
+class Difference(NamedTuple):
+    """A field that is not the same; None where it is not there. `path` leads to it."""
+
+    path: tuple[str, ...]
+    a: Any
+    b: Any
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it is an entry of a mapping that is there on one side only."""
+        return len(self.path) > 1 and self.path[-2] in _KEYED and None in (self.a, self.b)
+
+    @property
+    def field(self) -> str:
+        """The field's name, the same for every message: to count by."""
+        path = self.path[:-1] if self.keyed else self.path
+        shown = list(path)
+        for place, name in enumerate(path[:-1]):
+            if name in PERSONAL:
+                shown[place + 1] = "*"
+        return ".".join(shown)
+
+
+def same(a: bytes, b: bytes) -> bool:
+    """Whether two encoded states say the same of their message."""
+    return a == b or not differences(decode_state(a), decode_state(b))
+
+
+def differences(a: MessageState, b: MessageState) -> list[Difference]:
+    """All fields that differ, the telling ones first."""
+    found = list(_walk((), _comparable(a), _comparable(b)))
+    return sorted(found, key=lambda one: (_rank(one.path[0]), one.path))
+
+
+def _rank(name: str) -> int:
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
+
+
+def _comparable(state: MessageState) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(state)
+    told.pop("stalled_since", None)
+    ladders = [*told.get("attempts", {}).values()]
+    for by_gateway in told.get("viewers", {}).values():
+        ladders += by_gateway.values()
+    for fact in (fact for ladder in ladders for fact in ladder["facts"].values()):
+        fact.pop("replay", None)
+    for reply in told.get("inbound", {}).values():
+        reply.pop("replay", None)
+    disputed = told.get("contradictions", ())
+    told["contradictions"] = {f"{c['gateway']} {c['failure']}": c["evidence"] for c in disputed}
+    return told
+
+
+def _walk(path: tuple[str, ...], a: Any, b: Any) -> Iterator[Difference]:
+    if path and path[-1] in _KEYED and None in (a, b):
+        a, b = a or {}, b or {}  # an empty mapping is left out
+    if not (isinstance(a, dict) and isinstance(b, dict)) or _opaque(path):
+        # By bytes, not by ==: to Python 1, 1.0 and true are one.
+        if msgspec.json.encode(a, order="sorted") != msgspec.json.encode(b, order="sorted"):
+            yield Difference(path, a, b)
+        return
+    for name in sorted(a.keys() | b.keys()):
+        yield from _walk((*path, name), a.get(name), b.get(name))
+
+
+def _opaque(path: tuple[str, ...]) -> bool:
+    """Whether it is the caller's own data, or a message's text: compared as a whole."""
+    return path[:1] in (("payload",), ("content",))
