@@ -265,7 +265,9 @@ async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_pat
         for _, writer in ends:
             writer.write(large[-1:])
         told = [statuses(await reader.read()) for reader, _ in ends]
-        assert sorted(told) == [[200], [502]]
+        # Its 502 is lost if the sender was still sending when HAProxy had closed.
+        told.remove([200])
+        assert told in ([[502]], [[]])
         for _, writer in ends:
             writer.close()
     assert await _stored(given) == {bytes(MAX_BODY): 2}
