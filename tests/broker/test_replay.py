@@ -282,6 +282,17 @@ async def test_commands_that_cannot_be_done(raw_only: Settings) -> None:
         assert "Traceback" not in output
 
 
+async def test_a_range_ends_where_the_normaliser_is(tracked: Settings) -> None:
+    """What it has not come to is left to it, and counted."""
+    before, _ = await resolve(tracked, Range(since="oldest"))
+    more = bodies(tracked, 9, 10)
+    await write(tracked, more)
+
+    spec, left = await resolve(tracked, Range(since="oldest"))
+
+    assert (spec, left) == (before, len(more))
+
+
 async def test_an_id_in_use_means_the_same_range(tracked: Settings) -> None:
     """A replay's id with another range is refused, and says which range it is of."""
     part = ("replay", "run", "--yes", "--id", "u", "--provider", "whapi", "--offsets")
