@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import archiving, figures
+from bench import archiving, door, figures
 from bench import failover as failing
 from bench import memory as remembering
 from bench import rebuild as rebuilding
@@ -121,6 +121,17 @@ def archive(
     _run(lambda on: archiving.archive(on, count), json, verbose=verbose)
 
 
+@app.command()
+def ingest(
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds for each load.")] = door.SECONDS,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Post webhooks as fast as they are answered: one process, two, and with Kafka away."""
+    _run(lambda on: door.door(on, seconds), json, verbose=verbose)
+
+
 @app.command(name="all")
 def everything(*, json: Json = None, verbose: Verbose = False) -> None:
     """Every benchmark, one after the other, as it is by default."""
@@ -135,6 +146,7 @@ async def _everything(on: Ground) -> list[Report]:
         *await failing.failover(on),
         *await replaying.replay(on),
         *await archiving.archive(on),
+        *await door.door(on),
         *await rebuilding.rebuild(on),
     ]
 

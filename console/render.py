@@ -263,6 +263,7 @@ def _dead_letters(record: Record) -> Text:
     headers = {
         name: printable(value.decode("utf-8", "replace"))
         for name, value in reversed(record.headers)
+        if value is not None
     }
     origin = "{}[{}]@{}".format(
         *(headers.get(name, "?") for name in (letters.TOPIC, letters.PARTITION, letters.OFFSET))
@@ -278,7 +279,10 @@ def _dead_letters(record: Record) -> Text:
 
 
 def _raw(record: Record) -> Text:
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    headers = {
+        name: None if value is None else value.decode("utf-8", "replace")
+        for name, value in record.headers
+    }
     # What follows the source may hold a secret.
     target = headers.get("ce_source", "") + ("…" if headers.get("http-path") else "")
     return _line(
@@ -304,11 +308,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def text_or_base64(data: bytes) -> object:
+def text_or_base64(data: bytes | None) -> object:
+    """The text, or what it is in base64 if it is none; None, as a header may have, stays."""
     try:
-        return data.decode()
+        return None if data is None else data.decode()
     except UnicodeDecodeError:
-        return {"base64": b64encode(data).decode()}
+        return {"base64": b64encode(data or b"").decode()}
 
 
 def _value(value: bytes) -> dict[str, object]:

@@ -55,14 +55,18 @@ def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:
 
 
 def from_record(
-    provider: str, body: bytes | None, headers: Iterable[tuple[str, bytes]], timestamp: int
+    provider: str,
+    body: bytes | None,
+    headers: Iterable[tuple[str, bytes | None]],
+    timestamp: int,
 ) -> RawWebhook:
     """Read a raw record back.
 
     What a header does not say is taken from the record: bodies put on a raw topic by hand, with no
-    headers at all, are webhooks too. `timestamp` is the record's own, in Unix milliseconds.
+    headers at all or null ones, are webhooks too. `timestamp` is the record's own, in Unix
+    milliseconds.
     """
-    texts = {name: value.decode("utf-8", "replace") for name, value in headers}
+    texts = {name: value.decode("utf-8", "replace") for name, value in headers if value is not None}
     return RawWebhook(
         id=texts.get("ce_id", ""),
         source=texts.get("ce_source", provider).removeprefix(_SOURCE_PREFIX),

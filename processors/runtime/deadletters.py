@@ -95,7 +95,11 @@ def read(record: Record) -> Entry | None:
 
     Our headers come first: the raw record's own may have the same names.
     """
-    texts = {name: value.decode("utf-8", "replace") for name, value in reversed(record.headers)}
+    texts = {
+        name: value.decode("utf-8", "replace")
+        for name, value in reversed(record.headers)
+        if value is not None
+    }
     partition, offset = texts.get(PARTITION, ""), texts.get(OFFSET, "")
     if TOPIC not in texts or not (_NUMBER.fullmatch(partition) and _NUMBER.fullmatch(offset)):
         return None

@@ -14,7 +14,7 @@ from console.replay import Range, resolve
 from console.services import Service, running
 from console.simulate import simulate
 from processors.providers import smsmanager, whapi
-from processors.runtime import deadletters, spans
+from processors.runtime import deadletters, planning, spans
 from processors.runtime.groups import lag
 from processors.runtime.normaliser import Normaliser
 from processors.runtime.publishing import Bodies
@@ -127,6 +127,8 @@ async def test_a_mended_mapping_is_replayed(
 
     All the while live traffic flows, and the tracker is killed in the middle of it.
     """
+    # Under a lasting name the killed tracker's partitions need not wait for its session to end.
+    settings = settings.model_copy(update={"instance": "one"})
     await write(settings, bodies(settings, 7))
     async with running(settings, [_service("track", settings)], _silent) as [tracker]:
         with monkeypatch.context() as patch:
@@ -220,12 +222,14 @@ async def test_replays_at_the_same_time(
         patch.setattr(Bodies, "publish", lambda *_: None)  # observations are lost on their way
         await _normalise(raw_only)
     expected = await lacking(raw_only)
+    ids = ("one", "two")
     replay = ("replay", "run", "--yes", "--rate", "0", "--from", "oldest", "--id")
+    runs = asyncio.gather(*(bluetick(raw_only, *replay, id_) for id_ in ids))
     async with running(raw_only, [_service("track", raw_only)], _silent):
-        runs = [bluetick(raw_only, *replay, id_) for id_ in ("one", "two")]
-        for code, output in await asyncio.gather(*runs):
+        for code, output in await runs:
             assert code == 0, output
-        reports = [await told(raw_only, "report", id_, "--wait", "30") for id_ in ("one", "two")]
+        report = ("report", "--wait", "30")
+        reports = await asyncio.gather(*(told(raw_only, *report, id_) for id_ in ids))
 
     found = Counter(reported(reports[0])) + Counter(reported(reports[1]))
     assert found == _by_status(expected)
@@ -242,13 +246,14 @@ async def test_only_what_had_a_dead_letter(
         no_limits = {"dead_letter_ratio": 0, "dead_letter_run": 0}
         await _normalise(raw_only.model_copy(update=no_limits))
 
-    plan = await told(raw_only, "plan", "--from", "oldest", "--only", "internal_error")
+    spec, _ = await resolve(raw_only, Range(since="oldest", only="internal_error"))
+    plan = await planning.plan(raw_only, spec, 0, lambda *_: None)
 
     letters = map(deadletters.read, await _consumed(raw_only, raw_only.topics.dead_letters))
     failed = {one.letter.raw for one in letters if one and one.letter.code == "internal_error"}
-    assert plan["bodies"] == len(failed) > 0
-    assert {fact["provider"] for fact in plan["facts"]} == {"smsmanager"}
-    assert sum(fact["new"] for fact in plan["facts"]) > 0
+    assert plan.counts.bodies == len(failed) > 0
+    assert {kind.provider for kind in plan.facts} == {"smsmanager"}
+    assert sum(facts["new"] for facts in plan.facts.values()) > 0
 
 
 async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
@@ -281,6 +286,17 @@ async def test_commands_that_cannot_be_done(raw_only: Settings) -> None:
         assert (code, output.count("bluetick:")) == (1, 1), output
         assert said in output
         assert "Traceback" not in output
+
+
+async def test_a_range_ends_where_the_normaliser_is(tracked: Settings) -> None:
+    """What it has not come to is left to it, and counted."""
+    before, _ = await resolve(tracked, Range(since="oldest"))
+    more = bodies(tracked, 9, 10)
+    await write(tracked, more)
+
+    spec, left = await resolve(tracked, Range(since="oldest"))
+
+    assert (spec, left) == (before, len(more))
 
 
 async def test_an_id_in_use_means_the_same_range(tracked: Settings) -> None:

@@ -186,6 +186,12 @@ def test_whatever_is_taken_survives_kafka(
     assert from_record("whapi", webhook.body, to_headers(webhook), 0) == webhook
 
 
+def test_a_null_header_says_nothing() -> None:
+    """Whoever puts a record on a raw topic by hand may give it headers without a value."""
+    read = from_record("whapi", b"{}", [("ce_id", None), ("x-request-id", None)], 7)
+    assert (read.id, read.headers, read.received_at) == ("", {}, 7)
+
+
 def test_no_webhook_shows_what_is_in_it() -> None:
     """Whatever prints one by accident prints nothing of the sender's."""
     sent = [(b"x-request-id", b"hunter2")]

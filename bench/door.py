@@ -1,0 +1,146 @@
+"""The door: webhooks a second of one process, of several, and with Kafka away; CPU for each."""
+
+import asyncio
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import bluetick
+from bench.figures import Report
+from bench.ground import Ground
+from bench.waiting import until
+from console import client
+from deploy import process
+from deploy.kafka import free_port
+from schemas.problem import Problem
+from schemas.settings import Settings
+
+SECONDS = 10.0
+_CONNECTIONS = (1, 16, 64, 256)
+_READY_SECONDS = 60
+_STOP_SECONDS = 15
+_OK = 200
+_COMMAND = str(Path(bluetick.__file__).resolve())
+_BODY = b'[{"message_id": "%s", "result": "delivered"}]' % (b"x" * 350)
+
+
+class _Case(NamedTuple):
+    name: str
+    workers: int = 1
+    away: bool = False  # Kafka is not there, the spool is
+
+
+_CASES = (_Case("Kafka"), _Case("Kafka, 2 workers", workers=2), _Case("spool", away=True))
+
+
+async def door(ground: Ground, seconds: float = SECONDS) -> list[Report]:
+    """Post as fast as answers come, over so many connections, from another process."""
+    reports = []
+    for case in _CASES:
+        async with ground.settings() as settings:
+            given = settings.model_copy(update={"port": free_port(0)})
+            async with _ingest(given, case) as pid:
+                for connections in _CONNECTIONS:
+                    report = Report("ingest", f"{case.name}, connections: {connections}")
+                    await _measure(report, given, pid, connections, seconds)
+                    reports.append(report)
+    return reports
+
+
+@asynccontextmanager
+async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
+    """Run the real command meanwhile; its process id."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    log = settings.data / "ingest.log"
+    nowhere = f"127.0.0.1:{free_port(0)}"
+    given = {
+        "KAFKA": nowhere if case.away else settings.kafka,
+        "NAMESPACE": settings.namespace,
+        "PARTITIONS": settings.partitions,
+        "PORT": settings.port,
+        "INGEST_METRICS_PORT": 0,
+        "DRAIN": 0,
+        "SPOOL": settings.data / "spool",
+    }
+    environment = [f"BLUETICK_{name}={value}" for name, value in given.items()]
+    command = [sys.executable, _COMMAND, "ingest", "--workers", str(case.workers)]
+    running = process.spawn(["/usr/bin/env", *environment, *command], log)
+
+    def ready() -> bool:
+        if running.poll() is not None:
+            raise Problem(f"ingest ended:\n{log.read_text()}")
+        return asked.done() and asked.result()
+
+    asked = asyncio.create_task(_answers(settings.port))
+    try:
+        await until(ready, _READY_SECONDS)
+        yield running.pid
+    finally:
+        asked.cancel()
+        running.terminate()
+        await process.end(running, _STOP_SECONDS)
+
+
+async def _answers(port: int) -> bool:
+    """Wait until ingest says that it is ready."""
+    while True:
+        with suppress(*client.Broken):
+            if (await client.get(f"http://127.0.0.1:{port}", "/health/ready")).status == _OK:
+                return True
+        await asyncio.sleep(0.1)
+
+
+async def _measure(
+    report: Report, settings: Settings, pid: int, connections: int, seconds: float
+) -> None:
+    before = _cpu(pid)
+    sender = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.door", str(settings.port), str(connections), str(seconds)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await sender.communicate()
+    count, refused, p50, p99, longest = map(float, output.split())
+    used = _cpu(pid) - before
+    report.add("webhooks", count / seconds, "/s")
+    report.add("answered otherwise than 200", refused)
+    report.add("CPU of ingest for each", 1e6 * used / max(1.0, count), "µs")
+    report.add("p50", p50, "ms")
+    report.add("p99", p99, "ms")
+    report.add("longest", longest, "ms", most=2000)
+
+
+def _cpu(pid: int) -> float:
+    """Processor seconds of a process and those it has started, as the kernel counts them."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_cpu(int(child)) for child in children)
+
+
+async def _post(port: int, connections: int, seconds: float) -> None:
+    """Post for so long, and print what came of it."""
+    took: list[float] = []
+    refused = 0
+    end = time.perf_counter() + seconds
+
+    async def one() -> None:
+        nonlocal refused
+        connection = client.Connection(client.Endpoint.of(f"http://127.0.0.1:{port}"))
+        while (began := time.perf_counter()) < end:
+            answer = await connection.request("POST", "/webhooks/smsmanager", {}, _BODY)
+            took.append(1000 * (time.perf_counter() - began))
+            refused += answer.status != _OK
+        connection.close()
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+    shares = statistics.quantiles(took, n=100)
+    sys.stdout.write(f"{len(took)} {refused} {shares[49]} {shares[98]} {max(took)}\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(_post(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
