@@ -5,7 +5,8 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -68,18 +69,27 @@ def bodies(settings: Settings, seed: int, messages: int = MESSAGES) -> list[Reco
     ]
 
 
+async def contents(settings: Settings, topics: Iterable[str]) -> dict[str, list[Read]]:
+    """What is on the topics, read at the same time."""
+    names = list(topics)
+    found = await asyncio.gather(*(read(settings.kafka, name) for name in names))
+    return dict(zip(names, found, strict=True))
+
+
 async def raw(settings: Settings) -> list[Read]:
     """All bodies, in the order in which they came."""
-    found = [r for topic in settings.topics.raw_topics for r in await read(settings.kafka, topic)]
-    return sorted(found, key=lambda record: record.timestamp)
+    found = await contents(settings, settings.topics.raw_topics)
+    return sorted(chain(*found.values()), key=lambda record: record.timestamp)
 
 
 async def lacking(settings: Settings) -> Counter[tuple[str, str, str]]:
     """The facts the bodies hold that are not on their topics, by provider, status and key."""
-    expected = recompute(settings.topics, await raw(settings)).outputs
+    topics = settings.topics
+    expected = recompute(topics, await raw(settings)).outputs
+    published = await contents(settings, [topics.statuses, topics.inbound])
+    there = {_id(record) for record in chain(*published.values())}
     found: Counter[tuple[str, str, str]] = Counter()
     for topic in ("statuses", "inbound"):
-        there = {_id(r) for r in await read(settings.kafka, f"{settings.namespace}.{topic}")}
         for (key, id_, value), count in expected[topic].items():
             if (key, id_) not in there:
                 record = json.loads(value)
@@ -101,8 +111,8 @@ def reported(report: dict[str, Any]) -> dict[tuple[str, str], int]:
 async def everything_is_right(settings: Settings) -> None:
     """The oracle, which shares nothing with the tracker, finds the same on every topic."""
     names = [f"{settings.namespace}.{name}" for name in OUTPUTS] + [settings.topics.messages]
-    found = {name: await read(settings.kafka, name) for name in names}
-    expected = expect_tracked(await read(settings.kafka, settings.topics.observations), NOW)
+    found = await contents(settings, [*names, settings.topics.observations])
+    expected = expect_tracked(found.pop(settings.topics.observations), NOW)
     assert judge(settings.topics, settings.partitions, Found(found, found), expected) == []
 
 
