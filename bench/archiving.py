@@ -100,12 +100,4 @@ def _webhooks() -> Iterator[RawWebhook]:
     while True:
         for post in posts:
             number += 1
-            yield RawWebhook(
-                id=f"{number:032x}",
-                source=post.source,
-                provider=post.source,
-                body=post.body,
-                received_at=now + number,
-                method=post.method,
-                path=post.path,
-            )
+            yield post.received(now + number, f"{number:032x}")

@@ -19,7 +19,7 @@ from processors.runtime.outbox import Outbox
 from processors.runtime.progress import watching
 from schemas.problem import Problem
 from schemas.settings import Settings
-from schemas.webhook import RawWebhook, to_headers
+from schemas.webhook import to_headers
 
 COUNT = 1_000_000
 _PARTITIONS = 6
@@ -117,15 +117,7 @@ def _posts(count: int) -> Iterator[tuple[int, Post]]:
 
 
 def _add(outbox: Outbox, settings: Settings, number: int, at: int, post: Post) -> None:
-    webhook = RawWebhook(
-        id=f"{number}",
-        source=post.source,
-        provider=post.source,
-        body=post.body,
-        received_at=at,
-        method=post.method,
-        path=post.path,
-    )
+    webhook = post.received(at, f"{number}")
     # Ingest changes the partition with every batch.
     outbox.add(
         settings.topics.raw(post.source),

@@ -83,15 +83,7 @@ async def _fill(settings: Settings, count: int) -> int:
         while some := list(islice(posts, _ROUND)):
             outbox = Outbox(producer)
             for number, post in enumerate(some):
-                hook = RawWebhook(
-                    id=f"{number}",
-                    source=post.source,
-                    provider=post.source,
-                    body=post.body,
-                    received_at=now,
-                    method=post.method,
-                    path=post.path,
-                )
+                hook = post.received(now, f"{number}")
                 place = TopicPartition(settings.topics.raw(hook.provider), number % 4)
                 outbox.add(
                     *place, key=None, value=hook.body, timestamp=now, headers=to_headers(hook)

@@ -15,7 +15,6 @@ from processors.timers import PATIENCE
 from processors.track import track
 from schemas.codec import encode
 from schemas.records import MessageState, Observation, record_keys
-from schemas.webhook import RawWebhook
 
 HOUR = 3_600_000
 _SOURCE = "smsmanager"
@@ -80,16 +79,7 @@ def observations(base_time_ms: int, seed: int = _SEED) -> Iterator[Observation]:
         messages=_SIMULATED, base_time_ms=base_time_ms, seed=seed, sources=[_SOURCE]
     )
     for number, post in enumerate(simulation.posts):
-        webhook = RawWebhook(
-            id=f"{number}",
-            source=post.source,
-            provider=post.source,
-            body=post.body,
-            received_at=base_time_ms + number,
-            method=post.method,
-            path=post.path,
-            headers=post.headers,
-        )
+        webhook = post.received(base_time_ms + number, f"{number}")
         yield from normalise(
             webhook, Coordinates("bluetick.raw.smsmanager", 3, number)
         ).observations

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from schemas.problem import Problem
+from schemas.webhook import RawWebhook
 
 JSON: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})
 
@@ -18,6 +19,18 @@ class Post:
     method: str = "POST"
     path: str = ""
     headers: Mapping[str, str] = field(default_factory=lambda: JSON)
+
+    def received(self, at: int, id_: str) -> RawWebhook:
+        """The webhook that ingest makes of it, at a time in Unix milliseconds."""
+        return RawWebhook(
+            id=id_,
+            source=self.source,
+            provider=self.source,
+            body=self.body,
+            received_at=at,
+            method=self.method,
+            path=self.path,
+        )
 
 
 def headers_of(texts: Iterable[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from ingest.durable import open_spool
 from ingest.held import Held
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
-from ingest.spoolfile import FILE, MARKER, Row, look, readable
+from ingest.spoolfile import FILE, MARKER, Row, head_of, look, readable
 from schemas.problem import Problem
 from schemas.settings import Settings
 
@@ -201,18 +201,7 @@ def _to_files(rows: Iterator[Row], to: Path) -> int:
 
 def _described(row: Row) -> dict[str, object]:
     """Everything of a webhook but its body, and the body's sum."""
-    webhook = row.webhook
-    return {
-        "id": webhook.id,
-        "source": webhook.source,
-        "provider": webhook.provider,
-        "received_at": webhook.received_at,
-        "method": webhook.method,
-        "path": webhook.path,
-        "content_type": webhook.content_type,
-        "headers": dict(webhook.headers),
-        "sha256": hashlib.sha256(webhook.body).hexdigest(),
-    }
+    return head_of(row.webhook) | {"sha256": hashlib.sha256(row.webhook.body).hexdigest()}
 
 
 def _new(file: Path) -> BinaryIO:

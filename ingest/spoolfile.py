@@ -267,19 +267,22 @@ def _oldest(db: sqlite3.Connection, provider: str) -> int | None:
     return row[0] if row else None
 
 
+def head_of(webhook: RawWebhook) -> dict[str, object]:
+    """Everything of a webhook but its body."""
+    return {
+        "id": webhook.id,
+        "source": webhook.source,
+        "provider": webhook.provider,
+        "received_at": webhook.received_at,
+        "method": webhook.method,
+        "path": webhook.path,
+        "content_type": webhook.content_type,
+        "headers": dict(webhook.headers),
+    }
+
+
 def _to_row(webhook: RawWebhook) -> tuple[Any, ...]:
-    head = msgspec.json.encode(
-        {
-            "id": webhook.id,
-            "source": webhook.source,
-            "provider": webhook.provider,
-            "received_at": webhook.received_at,
-            "method": webhook.method,
-            "path": webhook.path,
-            "content_type": webhook.content_type,
-            "headers": dict(webhook.headers),
-        }
-    )
+    head = msgspec.json.encode(head_of(webhook))
     sum_ = sha256(head + webhook.body).digest()
     size = size_of(webhook)
     return webhook.provider, webhook.received_at, size, head, webhook.body, sum_

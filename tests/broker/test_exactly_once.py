@@ -67,16 +67,7 @@ def _webhooks() -> list[RawWebhook]:
         malformed=0.03,
     )
     return [
-        RawWebhook(
-            id=f"{number}",
-            source=post.source,
-            provider=post.source,
-            body=post.body,
-            received_at=NOW + number,
-            method=post.method,
-            path=post.path,
-        )
-        for number, post in enumerate(simulation.posts)
+        post.received(NOW + number, f"{number}") for number, post in enumerate(simulation.posts)
     ]
 
 

@@ -21,7 +21,7 @@ from processors.runtime.normaliser import Normaliser
 from processors.runtime.publishing import Bodies
 from schemas.problem import Problem
 from schemas.settings import Settings
-from schemas.webhook import RawWebhook, to_headers
+from schemas.webhook import to_headers
 from tests.broker.reading import Read, caught_up, read
 from tests.broker.recomputed import recompute
 from tests.broker.writing import Record, write
@@ -52,15 +52,7 @@ def bodies(settings: Settings, seed: int, messages: int = MESSAGES) -> list[Reco
         messages=messages, base_time_ms=NOW, seed=seed, duplicates=0.1, shuffle=True, malformed=0.03
     )
     hooks = [
-        RawWebhook(
-            id=f"{seed}-{number}",
-            source=post.source,
-            provider=post.source,
-            body=post.body,
-            received_at=NOW + number,
-            method=post.method,
-            path=post.path,
-        )
+        post.received(NOW + number, f"{seed}-{number}")
         for number, post in enumerate(simulation.posts)
     ]
     return [

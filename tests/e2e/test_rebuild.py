@@ -22,7 +22,7 @@ from processors.runtime.outbox import Outbox
 from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.topics import partition_of
-from schemas.webhook import RawWebhook, to_headers
+from schemas.webhook import to_headers
 from tests.broker.reading import caught_up, read
 from tests.e2e.commands import command, left_behind, run
 from tests.unit.messages import KEY, Folded, seen
@@ -231,15 +231,7 @@ async def receive(settings: Settings, messages: int, *, days_ago: int) -> None:
     outbox = Outbox(producer)
     for number, post in enumerate(simulation.posts):
         at = began + 10 * number
-        webhook = RawWebhook(
-            id=f"{number}",
-            source=post.source,
-            provider=post.source,
-            body=post.body,
-            received_at=at,
-            method=post.method,
-            path=post.path,
-        )
+        webhook = post.received(at, f"{number}")
         outbox.add(
             settings.topics.raw(post.source),
             number % settings.partitions,

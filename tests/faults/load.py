@@ -101,15 +101,7 @@ class Load:
                 malformed=_MALFORMED,
             )
             for post in simulation.posts:
-                yield RawWebhook(
-                    id=f"{next(self._serial)}",
-                    source=post.source,
-                    provider=post.source,
-                    body=post.body,
-                    received_at=_now(),
-                    method=post.method,
-                    path=post.path,
-                )
+                yield post.received(_now(), f"{next(self._serial)}")
 
     def _slow(self, now: float) -> None:
         """Begin a message that has been on its way for an hour; perhaps it goes on in a while."""

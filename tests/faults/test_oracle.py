@@ -13,7 +13,7 @@ from processors.runtime import deadletters
 from processors.runtime.restore import NEXT_TIMER
 from schemas.codec import encode
 from schemas.topics import Topics, partition_of
-from schemas.webhook import RawWebhook, to_headers
+from schemas.webhook import to_headers
 from tests.broker.reading import Read
 from tests.broker.recomputed import recompute
 from tests.faults.judge import OUTPUTS, Found, judge, judge_normalised
@@ -43,15 +43,7 @@ def raw_log() -> list[Read]:
     )
     log = []
     for number, post in enumerate(simulation.posts):
-        hook = RawWebhook(
-            id=f"{number}",
-            source=post.source,
-            provider=post.source,
-            body=post.body,
-            received_at=NOW + number,
-            method=post.method,
-            path=post.path,
-        )
+        hook = post.received(NOW + number, f"{number}")
         topic = TOPICS.raw(post.source)
         log.append(Read(topic, 0, number, "", post.body, dict(to_headers(hook)), NOW))
     return log

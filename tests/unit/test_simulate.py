@@ -15,23 +15,13 @@ from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
 from schemas.problem import Problem
 from schemas.records import InboundObservation, MessageState, StatusObservation
-from schemas.webhook import RawWebhook
 from tests.unit.messages import Folded
 
 BASE = 1_750_000_000_000
 
 
 def parsed(place: int, post: Post) -> Normalised:
-    webhook = RawWebhook(
-        id=str(place),
-        source=post.source,
-        provider=post.source,
-        body=post.body,
-        received_at=BASE + place,
-        method=post.method,
-        path=post.path,
-        headers=post.headers,
-    )
+    webhook = post.received(BASE + place, str(place))
     return normalise(webhook, Coordinates("raw", 0, place))
 
 
