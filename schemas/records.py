@@ -5,6 +5,7 @@ A field that is unknown is absent, never "" or 0: `None` here is a field left ou
 Records are trees, never cycles, so the garbage collector need not look at them (`gc=False`).
 """
 
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -302,7 +303,12 @@ def message_key(provider: str, account: str | None, message_id: str) -> str:
 
     Only the account is quoted: with provider and account free of `/`, the key splits one way.
     """
-    return f"{provider}/{quote(account, safe=' :@+') if account else '-'}/{message_id}"
+    return f"{provider}/{_quoted(account) if account else '-'}/{message_id}"
+
+
+@lru_cache(maxsize=1024)  # there are few, and their keys are written a million times
+def _quoted(account: str) -> str:
+    return quote(account, safe=" :@+")
 
 
 def home_key(observation: Observation) -> str:

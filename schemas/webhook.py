@@ -5,9 +5,10 @@ followed the source, with the query string) and the sender's own headers on an a
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
 
@@ -17,8 +18,7 @@ _LAST = 253_402_300_799_000
 _SOURCE_PREFIX = "/webhooks/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawWebhook:
+class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
     """One webhook as its sender sent it.
 
     `path` is what followed the source in the URL, with the query string; `headers` holds the kept
@@ -29,12 +29,15 @@ class RawWebhook:
     id: str
     source: str
     provider: str
-    body: bytes = field(repr=False)
+    body: bytes
     received_at: int
     method: str = "POST"
-    path: str = field(default="", repr=False)
+    path: str = ""
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"RawWebhook(id={self.id!r}, source={self.source!r}, {len(self.body)} bytes)"
 
 
 def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:
@@ -67,16 +70,17 @@ def from_record(
     milliseconds.
     """
     texts = {name: value.decode("utf-8", "replace") for name, value in headers if value is not None}
+    get = texts.get
     return RawWebhook(
-        id=texts.get("ce_id", ""),
-        source=texts.get("ce_source", provider).removeprefix(_SOURCE_PREFIX),
+        id=get("ce_id", ""),
+        source=get("ce_source", provider).removeprefix(_SOURCE_PREFIX),
         provider=provider,
         body=body or b"",
-        received_at=_from_iso(texts.get("ce_time")) or timestamp,
-        method=texts.get("http-method", "POST"),
-        path=texts.get("http-path", ""),
-        content_type=texts.get("content-type", "application/json"),
-        headers={name: texts[name] for name in KEPT_HEADERS & texts.keys()},
+        received_at=_from_iso(get("ce_time")) or timestamp,
+        method=get("http-method", "POST"),
+        path=get("http-path", ""),
+        content_type=get("content-type", "application/json"),
+        headers={name: texts[name] for name in KEPT_HEADERS if name in texts},
     )
 
 

@@ -7,6 +7,7 @@ Sources: the vendor's OpenAPI document 1.8.7 (WebhookPayload) and its help desk,
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from processors import body
@@ -95,7 +96,7 @@ def split(webhook: RawWebhook, text: bytes) -> list[Part]:
     members = body.members(text)
     event = members.pop("event", _NULL)
     _once_in_body(text, deeper=[name for name, quoted in _QUOTED if quoted in event])
-    channel_id = models.read_channel_id(members.pop("channel_id", _NULL)) or None
+    channel_id = _channel_id(members.pop("channel_id", _NULL))
     channel = _Channel(channel_id, catch_up=_event(webhook, event)[1] == "put")
     data = {name: value for name, value in members.items() if value != _NULL}
     if not data.keys() & (READ | ASIDE):
@@ -125,15 +126,31 @@ def _event_name(webhook: RawWebhook, event: bytes) -> str:
 
 def _event(webhook: RawWebhook, event: bytes) -> tuple[str | None, str]:
     """An event's type and verb: the body's, else the URL's and HTTP's (modes path and method)."""
-    try:
-        told = models.read_event(event)
-    except Refused:
-        told = {}
+    told = _told(event) if len(event) <= _SHORT else _read_event(event)
     kind, verb = _from_url(webhook.path)
     verb = told.get("event") or told.get("method") or verb or webhook.method.lower()
     return told.get("type") or kind, verb
 
 
+def _read_event(event: bytes) -> models.Event:
+    try:
+        return models.read_event(event)
+    except Refused:
+        return {}
+
+
+# There are few events, channels and paths, each in a million webhooks.
+_SHORT = 256
+_told = lru_cache(maxsize=256)(_read_event)
+_short_channel_id = lru_cache(maxsize=1024)(models.read_channel_id)
+
+
+def _channel_id(told: bytes) -> str | None:
+    read = _short_channel_id if len(told) <= _SHORT else models.read_channel_id
+    return read(told) or None
+
+
+@lru_cache(maxsize=256)
 def _from_url(path: str) -> tuple[str | None, str | None]:
     """The event's type and verb in a path such as `/messages/post` or `/statuses`."""
     steps = [step for step in path.partition("?")[0].split("/") if step]
