@@ -1,6 +1,5 @@
 """The spool's file, places and bounds: what is written is on the disk, and damage is noticed."""
 
-import dataclasses
 import os
 import resource
 import sqlite3
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -311,7 +311,7 @@ def test_only_places_with_bodies_that_nobody_has_are_left_behind(tmp_path: Path)
 def test_rows_are_what_they_say(tmp_path: Path) -> None:
     """Not only the body is summed: a changed header is noticed as well."""
     file = SpoolFile(tmp_path)
-    file.add([dataclasses.replace(webhook(1), path="/mark-to-be-found")])
+    file.add([msgspec.structs.replace(webhook(1), path="/mark-to-be-found")])
     file.close()
     _flip(file.path, file.path.read_bytes().index(b"mark-to-be-found"))
     assert list(readable(file.path)) == []
