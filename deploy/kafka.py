@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -58,6 +59,11 @@ _STOP_SECONDS = 15
 _LOOK_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
 _LOG_LINES = 15
+
+# Free ports are taken from below the range that Linux gives to clients: one that keeps trying a
+# port of that range, while its broker is away, is given that very port itself some time.
+_FIRST_PORT, _PORTS = 20_000, 12_000
+_TRIES = 50
 
 
 def _silent(_: str) -> None:
@@ -331,6 +337,15 @@ def _take(lock: int, data: Path) -> None:
 
 def free_port(port: int, who: str = "Kafka") -> int:
     """Return that port if `who` can listen on it, or some free port for 0."""
+    if port:
+        return _bindable(port, who)
+    for _ in range(_TRIES):
+        with contextlib.suppress(Problem):
+            return _bindable(_FIRST_PORT + secrets.randbelow(_PORTS), who)
+    return _bindable(0, who)
+
+
+def _bindable(port: int, who: str) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does
         try:

@@ -28,7 +28,6 @@ from deploy.process import leashed
 from ingest import places
 from ingest.spoolfile import FILE, look
 from schemas.settings import Settings
-from tests.broker.ports import lasting_port
 from tests.broker.reading import Read, read
 
 _BEFORE_SECONDS = 5.0
@@ -64,7 +63,7 @@ def main() -> int:
 
 async def _outage(home: Path, options: argparse.Namespace) -> int:
     away = options.minutes * 60
-    async with LocalKafka(home / "kafka", lasting_port()) as kafka:
+    async with LocalKafka(home / "kafka", free_port(0)) as kafka:
         settings = Settings(
             kafka=kafka.bootstrap,
             namespace="outage",

@@ -23,14 +23,13 @@ from ingest.spoolfile import FILE, SpoolFile, look
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook
 from tests.broker.hooks import Ingest, running, settings, stored, until
-from tests.broker.ports import lasting_port
 from tests.e2e.commands import COMMAND
 
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
     """A broker of this module's own, to be ill-treated."""
-    async with LocalKafka(tmp_path_factory.mktemp("own"), lasting_port()) as kafka:
+    async with LocalKafka(tmp_path_factory.mktemp("own"), free_port(0)) as kafka:
         yield kafka
 
 
