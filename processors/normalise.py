@@ -47,7 +47,7 @@ def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
             continue
         for outcome in outcomes:
             if isinstance(outcome, Ignored):
-                result.ignored[outcome.event] += 1
+                result.ignored[outcome.event] = result.ignored.get(outcome.event, 0) + 1
             else:
                 _keep(outcome, part, webhook, result)
     return result

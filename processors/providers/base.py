@@ -1,6 +1,5 @@
 """What a provider's normaliser is given and what it gives back."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -44,7 +43,7 @@ class Normalised:
 
     observations: list[Observation] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    ignored: Counter[str] = field(default_factory=Counter)
+    ignored: dict[str, int] = field(default_factory=dict)
 
 
 class Ignored(NamedTuple):

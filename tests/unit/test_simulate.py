@@ -68,7 +68,7 @@ def test_bluetick_finds_the_truth(
     observations = [one for result in results for one in result.observations]
     assert len(observations) == truth.observations
     assert Counter(d.code for result in results for d in result.dead_letters) == truth.dead_letters
-    assert sum((result.ignored for result in results), Counter()) == truth.ignored
+    assert sum((Counter(result.ignored) for result in results), Counter()) == truth.ignored
     inbound = {one.message_key for one in observations if isinstance(one, InboundObservation)}
     assert len(inbound) == truth.inbound
 
