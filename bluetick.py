@@ -66,6 +66,9 @@ Offsets = Annotated[
     list[str] | None,
     typer.Option(help="Instead, PARTITION:FIRST-END; repeatable, needs --provider."),
 ]
+Source = Annotated[
+    str | None, typer.Option(help="Only what came in by this source, as it is named in the URL.")
+]
 Only = Annotated[
     str | None, typer.Option(help="Only a status, a message key, or a dead letter's code.")
 ]
@@ -342,6 +345,7 @@ def letters_retry(
 def replay_plan(
     *,
     provider: Provider = None,
+    source: Source = None,
     since: From = None,
     until: To = None,
     offsets: Offsets = None,
@@ -352,7 +356,7 @@ def replay_plan(
     """Count what a replay would bring: facts that are new, changed or known. Writes nothing."""
     from console import replay
 
-    asked = replay.Range(provider, since, until, tuple(offsets or ()), only, archive)
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only, archive, source)
     sys.exit(replay.plan(_ready(), asked, json=json))
 
 
@@ -360,6 +364,7 @@ def replay_plan(
 def replay_run(
     *,
     provider: Provider = None,
+    source: Source = None,
     since: From = None,
     until: To = None,
     offsets: Offsets = None,
@@ -386,7 +391,7 @@ def replay_run(
 
     settings = _ready()
     failpoints.arm(settings.failpoint)
-    asked = replay.Range(provider, since, until, tuple(offsets or ()), only, archive)
+    asked = replay.Range(provider, since, until, tuple(offsets or ()), only, archive, source)
     sys.exit(replay.run(settings, asked, id_, Limits(rate, backlog), yes=yes))
 
 

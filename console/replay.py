@@ -54,6 +54,7 @@ class Range:
     offsets: Sequence[str] = ()
     only: str | None = None
     archive: str | None = None
+    source: str | None = None
 
     @property
     def given(self) -> bool:
@@ -142,7 +143,9 @@ async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
     )
     only = ranges.only_of(asked.only) if asked.only else None
     offsets = ranges.offsets_of(asked.offsets)
-    return await planning.resolve(settings, names, window, offsets, only, archive=asked.archive)
+    return await planning.resolve(
+        settings, names, window, offsets, only, archive=asked.archive, source=asked.source
+    )
 
 
 async def _plan(settings: Settings, spec: Spec) -> Plan:
@@ -383,6 +386,7 @@ def _spec_fields(spec: Spec) -> dict[str, Any]:
     since, until = spec.window
     bounds = {
         "archive": spec.archive,
+        "source": spec.source,
         "from_at": since,
         "to_at": until,
         "only": spec.only and spec.only.value,
@@ -407,6 +411,8 @@ def _described(spec: Spec) -> str:
         told.append(f"received from {to_iso(since)}")
     if until is not None:
         told.append(f"received before {to_iso(until)}")
+    if spec.source is not None:
+        told.append(f"of the source {spec.source}")
     if spec.only:
         told.append(f"only {spec.only.value}")
     return ", ".join(told)

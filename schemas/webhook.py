@@ -84,6 +84,12 @@ def from_record(
     )
 
 
+def source_of(headers: Iterable[tuple[str, bytes | None]], provider: str) -> str:
+    """The source a raw record came in by, told by its headers alone."""
+    told = (value for name, value in headers if name == "ce_source" and value is not None)
+    return next(told, provider.encode()).decode("utf-8", "replace").removeprefix(_SOURCE_PREFIX)
+
+
 def cloud_event(
     *, type_: str, id_: str, source: str, time: int, content_type: str = "application/json"
 ) -> list[tuple[str, bytes]]:

@@ -26,12 +26,16 @@ _LARGEST = 4000
 
 
 class Spec(NamedTuple):
-    """What a replay is to do; `archive` is where its bodies are, if not in the log."""
+    """What a replay is to do; `archive` is where its bodies are, if not in the log.
+
+    With a `source` only bodies that came in under its name are meant.
+    """
 
     spans: tuple[Span, ...]
     window: Window = Window()
     only: Only | None = None
     archive: str | None = None
+    source: str | None = None
 
 
 class Replay(NamedTuple):
@@ -56,6 +60,7 @@ class _Note(msgspec.Struct, omit_defaults=True):
     window: Window = Window()
     only: Only | None = None
     archive: str | None = None
+    source: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Note)
@@ -117,11 +122,12 @@ async def writing(settings: Settings, replay: Replay) -> AsyncIterator[Ledger]:
 
 def _note(replay: Replay, span: Span) -> str:
     spec = replay.spec
-    note = _Note(replay.started_at, span.start, span.end, spec.window, spec.only, spec.archive)
+    of = (spec.window, spec.only, spec.archive, spec.source)
+    note = _Note(replay.started_at, span.start, span.end, *of)
     text = msgspec.json.encode(note).decode()
     if len(text) > _LARGEST:
         raise Problem(
-            "what --only and --archive say is too long to be kept with the replay's progress"
+            "what --only, --archive and --source say is too long to be kept with the progress"
         )
     return text
 
@@ -141,5 +147,5 @@ def _replay(id_: str, committed: Committed) -> Replay | None:
     spans = sorted(Span(*place, note.start, note.end) for place, _, note in notes)
     note = notes[0][2]
     reached = {(place.topic, place.partition): offset for place, offset, _ in notes}
-    spec = Spec(tuple(spans), note.window, note.only, note.archive)
+    spec = Spec(tuple(spans), note.window, note.only, note.archive, note.source)
     return Replay(id_, note.started_at, spec, reached)

@@ -20,6 +20,7 @@ from schemas.codec import UndecodableError, decode_state
 from schemas.problem import Problem
 from schemas.records import Observation
 from schemas.settings import Settings
+from schemas.webhook import source_of
 
 # After so many observations the event loop's other work is let in, fetching above all.
 SLICE = 200
@@ -51,6 +52,7 @@ async def resolve(
     only: Only | None,
     *,
     archive: str | None = None,
+    source: str | None = None,
 ) -> tuple[Spec, int]:
     """What a replay of a range is to do, and how many records are left to the normaliser.
 
@@ -58,9 +60,9 @@ async def resolve(
     """
     if archive is not None:
         url, found = await sources.archived(settings, topics, window, offsets, archive)
-        return Spec(tuple(sorted(found)), window, only, url), 0
+        return Spec(tuple(sorted(found)), window, only, url, source), 0
     found, cut = await sources.logged(settings, topics, window, offsets)
-    return Spec(tuple(sorted(cut)), window, only), size(found) - size(cut)
+    return Spec(tuple(sorted(cut)), window, only, None, source), size(found) - size(cut)
 
 
 class Selection:
@@ -73,6 +75,7 @@ class Selection:
         self._bodies = bodies
         self._window = spec.window
         self._only = spec.only
+        self._source = spec.source
         self._which = which
 
     def observations(self, record: RawRecord, counts: Counts) -> list[Observation]:
@@ -82,9 +85,12 @@ class Selection:
         place = record.topic, record.partition
         if self._which is not None and (place, record.offset) not in self._which:
             return []
+        provider = self._bodies.provider(record)
+        if self._source is not None and source_of(record.headers, provider) != self._source:
+            return []
         result = self._bodies.normalised(record)
         found = wanted(self._only, result.observations)
-        counts.add(self._bodies.provider(record), result, len(found))
+        counts.add(provider, result, len(found))
         return found
 
 

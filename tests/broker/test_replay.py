@@ -200,6 +200,7 @@ async def told_list(settings: Settings) -> list[dict[str, Any]]:
 async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
     """It ends at once with the words that go on, and those do."""
     begin = ("replay", "run", "--from", "oldest", "--yes", "--id", "c", "--rate", "20")
+    begin += ("--source", "whapi")
     async with command(*begin, **_environment(tracked)) as replaying:
         await replaying.until("replay c:")
         while not await _of(tracked, tracked.topics.observations, "c"):
@@ -213,7 +214,12 @@ async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
     code, output = await bluetick(tracked, "replay", "run", "--yes", "--id", "c", "--rate", "0")
 
     assert code == 0, output
-    assert (await told_list(tracked))[0]["records_left"] == 0
+    [whole] = await told_list(tracked)
+    assert (whole["records_left"], whole["source"]) == (0, "whapi")
+    keys = {
+        (record.key or "").partition("/")[0] for record in await _of(tracked, tracked.topics.observations, "c")
+    }
+    assert keys == {"whapi"}
 
 
 async def test_replays_at_the_same_time(

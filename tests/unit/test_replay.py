@@ -1,4 +1,4 @@
-"""What a replay would bring, in pure code: selection, counts, and how facts stand to states."""
+"""What a replay would bring, without a broker: selection, counts, how facts stand to states."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,12 @@ from msgspec.structs import replace
 from processors.providers.base import DeadLetter, Normalised
 from processors.ranges import Only
 from processors.replay import Counts, Facts, Kind, wanted
+from processors.runtime.ledger import Spec
+from processors.runtime.planning import Selection
+from processors.runtime.publishing import Bodies
+from processors.runtime.spans import RawRecord
 from schemas.records import Observation, RawOrigin
+from schemas.settings import Settings
 from tests.unit.messages import KEY, Folded, reply, seen
 from tests.unit.test_lifecycle_laws import HISTORIES
 
@@ -35,6 +40,22 @@ OWN = reply(4, message_key="whapi/C/in", message_id="in", in_reply_to="whapi/C/m
 def test_which_observations_are_meant(only: Only | None, expected: list[Observation]) -> None:
     """Those of a status, or all that touch a message: what answers it as well."""
     assert wanted(only, [SENT, VIEWED, ANSWER, OWN]) == expected
+
+
+@pytest.mark.parametrize(("source", "bodies"), [(None, 3), ("shop", 1), ("whapi", 1), ("x", 0)])
+def test_which_bodies_are_meant(source: str | None, bodies: int) -> None:
+    """Those that came in by a source; whoever wrote a record by hand wrote it for its provider."""
+    records = [
+        RawRecord("bluetick.raw.whapi", 0, number, 1, headers, b"{}")
+        for number, headers in enumerate(
+            ([("ce_source", b"/webhooks/shop")], [("ce_source", b"/webhooks/other")], [])
+        )
+    ]
+    counts = Counts()
+    chosen = Selection(Bodies(Settings()), Spec((), source=source), None)
+    for record in records:
+        chosen.observations(record, counts)
+    assert counts.bodies == bodies
 
 
 def test_bodies_are_counted() -> None:
