@@ -139,7 +139,7 @@ def _judge(sent: list[Sent], there: list[Read]) -> int:
         f"{found.total() - len(found)} repetitions, {len(ids) - len(found)} of them with another "
         f"ce_id; {len(found.keys() - taken)} there though not answered 200"
     )
-    return 1 if missing or invented or len(ids) != len(found) else 0
+    return 1 if not taken or missing or invented or len(ids) != len(found) else 0
 
 
 async def _start_client(
