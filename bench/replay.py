@@ -1,13 +1,18 @@
 """Replaying: how many observations a second one process plans and publishes, without a limit."""
 
 import asyncio
+import sys
 import time
 from itertools import islice
+from pathlib import Path
 
 from aiokafka import TopicPartition
 
-from bench.figures import Report
+import bluetick
+from bench.figures import Report, quantile
 from bench.ground import Ground
+from bench.live import flowing, live
+from bench.worker import worker
 from console.replay import spare_collector
 from console.simulate import simulate
 from processors.normalise import normalise
@@ -19,6 +24,7 @@ from processors.runtime.replaying import Limits
 from processors.runtime.spans import Window
 from processors.track import track
 from schemas.codec import encode
+from schemas.problem import Problem
 from schemas.records import MessageState, record_keys
 from schemas.settings import Settings
 from schemas.topics import partition_of
@@ -26,6 +32,12 @@ from schemas.webhook import RawWebhook, to_headers
 
 COUNT = 100_000
 _LEAST_RATE = 40_000
+_BESIDE = 8_000  # messages: some ten seconds at the usual rate
+_LIVE_RATE = 200
+_ALONE_SECONDS = 10
+_READY_SECONDS = 60
+_MOST_HARM = 2
+_COMMAND = str(Path(bluetick.__file__).resolve())
 _ROUND = 5_000
 
 
@@ -54,7 +66,47 @@ async def replay(ground: Ground, count: int = COUNT) -> list[Report]:
         _busy(report, "run", busy, observations)
         report.add("run", ran, "observations/s", least=_LEAST_RATE)
         report.add("plan / run", planned / ran)
-    return [report]
+    return [report, await _beside(ground)]
+
+
+async def _beside(ground: Ground) -> Report:
+    """Live traffic alone, then beside a replay of new facts at the rate that is usual."""
+    report = Report("replay", "live traffic beside it")
+    async with ground.settings(partitions=4) as settings:
+        await _fill(settings, _BESIDE, tracked=False)
+        async with worker(settings) as one, live(settings) as traffic:
+            await one.ready(_READY_SECONDS)
+            async with flowing(traffic, _LIVE_RATE, range(4)):
+                await asyncio.sleep(_ALONE_SECONDS)
+            alone = traffic.take()
+            report.spread("alone", alone)
+            async with flowing(traffic, _LIVE_RATE, range(4)):
+                seconds = await _command(settings)
+            beside = traffic.take()
+            report.add("the replay took", seconds, "s")
+            report.spread("beside", beside)
+            ratio = quantile(beside, 0.99) / quantile(alone, 0.99)
+            report.add("p99 beside / alone", ratio, most=_MOST_HARM)
+    return report
+
+
+async def _command(settings: Settings) -> float:
+    """Replay all there is with the real command; seconds."""
+    given = {
+        f"BLUETICK_{name.upper()}": str(getattr(settings, name))
+        for name in ("kafka", "namespace", "partitions")
+    }
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, _COMMAND, "replay", "run", "--from", "oldest", "--yes"),
+        env=given,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise Problem(f"the replay failed: {said.decode()}")
+    return time.monotonic() - began
 
 
 def _busy(report: Report, name: str, since: float, observations: int) -> None:
@@ -71,8 +123,11 @@ async def _run(settings: Settings, spec: Spec) -> float:
     return time.monotonic() - began
 
 
-async def _fill(settings: Settings, count: int) -> int:
-    """Write bodies and the states they amount to, as if all had been processed; how many states."""
+async def _fill(settings: Settings, count: int, *, tracked: bool = True) -> int:
+    """Write bodies and the states they amount to, as if all had been processed; how many states.
+
+    Not `tracked`, the states are missing: a replay finds nothing but new facts.
+    """
     now = round(time.time() * 1000)
     posts = iter(simulate(messages=count, base_time_ms=now, seed=1).posts)
     producer = clients.producer(settings)
@@ -92,7 +147,8 @@ async def _fill(settings: Settings, count: int) -> int:
                 offsets[place] = offset + 1
                 _track(states, hook, Coordinates(*place, offset))
             await outbox.send()
-        await _write_states(settings, Outbox(producer), states, now)
+        if tracked:
+            await _write_states(settings, Outbox(producer), states, now)
     finally:
         await producer.stop()
     await _commit(settings, offsets)

@@ -188,7 +188,8 @@ def _tell(console: Console, up_: Line) -> None:
         f"  data       {settings.data.parent}\n"
         f"  metrics    http://127.0.0.1:{settings.ingest_metrics_port}/metrics"
         f"  {up_.url('normalise')}/metrics  {up_.url('track')}/metrics\n\n"
-        "Try it from another terminal:\n"
+        "Try it from another terminal:\n",
+        soft_wrap=True,
     )
     console.print(
         Text(
