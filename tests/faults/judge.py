@@ -91,8 +91,12 @@ def _outputs(
     if not wrong:
         disordered = [key for key in expected if found[key] != expected[key]]
         wrong += _told(what, "out of order", disordered)
-    ids = Counter(record.headers["ce_id"] for record in records)
-    return wrong + _told(what, "of the same ce_id", [one for one, n in ids.items() if n > 1])
+    places: dict[bytes, list[str]] = {}
+    for record in records:
+        at = f"[{record.partition}]@{record.offset} of {record.timestamp}"
+        places.setdefault(record.headers["ce_id"], []).append(at)
+    twice = [" and ".join(at) for at in places.values() if len(at) > 1]
+    return wrong + _told(what, "of the same ce_id", twice)
 
 
 def _states(what: str, records: Iterable[Read], tracked: Tracked) -> list[str]:
