@@ -113,6 +113,8 @@ class SpoolFile:
             else:
                 self._db.executescript(_SCHEMA % (APPLICATION, VERSION))
                 sync(directory)
+            if not self.held().bodies:  # left by a failed commit, or a crash after the last removal
+                self._marker.unlink(missing_ok=True)
             self._holding = self._marker.exists()
             self._keep_room()
         except BaseException:
@@ -122,6 +124,8 @@ class SpoolFile:
     def add(self, webhooks: Iterable[RawWebhook]) -> None:
         """Keep webhooks, all or none; once this returns they are on the disk."""
         rows = [_to_row(webhook) for webhook in webhooks]
+        if not rows:
+            return
         if not self._holding:
             self._marker.touch()
             sync(self._marker)

@@ -200,7 +200,10 @@ def test_a_file_emptied_in_good_order_is_no_damage(tmp_path: Path) -> None:
     file.remove(file.read(0, 1))
     file.close()
     (tmp_path / MARKER).touch()
-    SpoolFile(tmp_path).close()
+    with closing(SpoolFile(tmp_path)) as file:
+        assert not (tmp_path / MARKER).exists(), "or it would be left behind for ever"
+        file.add([])
+        assert not (tmp_path / MARKER).exists()
 
 
 def test_a_body_that_changed_is_noticed_when_read(tmp_path: Path) -> None:
