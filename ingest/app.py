@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -102,7 +102,8 @@ class Hook:
         self._closing = True
         soon = asyncio.get_running_loop().time() + LAST_BODY_SECONDS
         for timeout in self._reading:
-            timeout.reschedule(min(soon, timeout.when() or soon))
+            with suppress(RuntimeError):  # it is over, and its body does not know yet
+                timeout.reschedule(min(soon, timeout.when() or soon))
         self._durable.close(LAST_CALL_SECONDS)
 
     def sample(self) -> None:

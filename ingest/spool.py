@@ -24,7 +24,6 @@ from ingest.places import DAMAGED, Place
 from ingest.spoolfile import (
     FILE,
     MARKER,
-    Damaged,
     Row,
     SpoolFile,
     is_damage,
@@ -237,7 +236,7 @@ class Spool:
                 self._file = SpoolFile(self.directory)
             result = action(self._file)
             self._now_held = self._file.held()
-        except (sqlite3.Error, OSError, Damaged) as error:
+        except Exception as error:
             if is_damage(error):
                 self._reason = self._put_away(error)
             else:

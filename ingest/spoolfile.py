@@ -113,6 +113,8 @@ class SpoolFile:
             else:
                 self._db.executescript(_SCHEMA % (APPLICATION, VERSION))
                 sync(directory)
+            if not self.held().bodies:  # left by a failed commit, or a crash after the last removal
+                self._marker.unlink(missing_ok=True)
             self._holding = self._marker.exists()
             self._keep_room()
         except BaseException:
@@ -122,6 +124,8 @@ class SpoolFile:
     def add(self, webhooks: Iterable[RawWebhook]) -> None:
         """Keep webhooks, all or none; once this returns they are on the disk."""
         rows = [_to_row(webhook) for webhook in webhooks]
+        if not rows:
+            return
         if not self._holding:
             self._marker.touch()
             sync(self._marker)
@@ -190,21 +194,24 @@ class SpoolFile:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error means that the file is not to be trusted any more."""
+    """Whether an error means that the file is not to be trusted any more.
+
+    A flipped bit in the schema or in a row's head may show as any error of Python's.
+    """
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if code == sqlite3.SQLITE_READONLY_DBMOVED:  # the file was removed while in use
             return True
         return code != sqlite3.SQLITE_IOERR_WRITE and code & _PRIMARY not in _UNWRITABLE
-    return isinstance(error, Damaged)
+    return not isinstance(error, OSError | MemoryError)
 
 
 def readable(path: Path) -> Iterator[Row]:
     """Yield what can still be read of a damaged file, in order: up to the damage, and past it."""
-    with suppress(sqlite3.Error), closing(_connect(path, seconds=_PATIENT_SECONDS)) as db:
+    with suppress(Exception), closing(_connect(path, seconds=_PATIENT_SECONDS)) as db:
         last = yield from _up_to_damage(db)
         for seq in _seqs_from_the_end(db, last):
-            with suppress(Damaged, sqlite3.Error):
+            with suppress(Exception):
                 yield _from_row(db.execute(f"{_ROWS} WHERE seq = ?", (seq,)).fetchone())
 
 
@@ -257,6 +264,8 @@ def _check(db: sqlite3.Connection) -> None:
 def _held(db: sqlite3.Connection) -> Held:
     bodies, size = db.execute("SELECT total(bodies), total(bytes) FROM held").fetchone()
     [oldest] = db.execute("SELECT min(received_at) FROM webhooks").fetchone()
+    if not isinstance(oldest, int | None):
+        raise Damaged("the time of a body is no number")
     return Held(int(bodies), int(size), oldest)
 
 
@@ -294,8 +303,10 @@ def size_of(webhook: RawWebhook) -> int:
     return len(webhook.body) + len(webhook.path) + headers + 256
 
 
-def _from_row(row: tuple[int, bytes, bytes, bytes]) -> Row:
-    seq, head, body, sum_ = row
+def _from_row(row: tuple[Any, ...] | None) -> Row:
+    if [type(value) for value in row or ()] != [int, bytes, bytes, bytes]:
+        raise Damaged("a body is not of the types that were written")
+    seq, head, body, sum_ = row or ()
     if sha256(head + body).digest() != sum_:
         raise Damaged(f"body {seq} is not what was written")
     return Row(seq, sum_, RawWebhook(**msgspec.json.decode(head), body=body))
@@ -304,21 +315,24 @@ def _from_row(row: tuple[int, bytes, bytes, bytes]) -> Row:
 def _up_to_damage(db: sqlite3.Connection) -> Generator[Row, None, int]:
     """Yield rows from the first on; returns the last seq met before SQLite could not go on."""
     last = 0
-    with suppress(sqlite3.Error):
+    with suppress(Exception):
         while rows := db.execute(
             f"{_ROWS} WHERE seq > ? ORDER BY seq LIMIT {_LOOKED_AT}", (last,)
         ).fetchall():
+            before = last
             for row in rows:
                 last = row[0]
-                with suppress(Damaged):
+                with suppress(Exception):
                     yield _from_row(row)
+            if last <= before:  # a damaged number would have us read in a circle
+                break
     return last
 
 
 def _seqs_from_the_end(db: sqlite3.Connection, last: int) -> list[int]:
     """What comes after `last`, in order, as far as it can be reached from the end."""
     seqs = []
-    with suppress(sqlite3.Error):
+    with suppress(Exception):
         for [seq] in db.execute(
             "SELECT seq FROM webhooks WHERE seq > ? ORDER BY seq DESC", (last,)
         ):

@@ -9,7 +9,7 @@ import logging
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 from ingest import metrics
@@ -85,23 +85,32 @@ class _Supervisor:
         """One worker after the other; whoever cancels this, ends the last one."""
         failures = 0
         while True:
-            worker = _Worker(await self._start())
-            try:
-                await worker.ended()
-            finally:
-                await worker.end(self._patience)
-                metrics.forget(worker.pid)
-            self._served = self._served or worker.served
-            self._complaint = self._complaint or worker.complaint
+            served, why = await self._one()
             self._untried.discard(number)
             if not self._served and not self._untried:
                 raise Problem(self._complaint or "no worker could start; the log above says why")
             seconds = pause(failures)
-            failures = 0 if worker.served else failures + 1
-            _log.error(
-                "worker %d ended: %s; another one starts in %g s", number, worker.why(), seconds
-            )
+            failures = 0 if served else failures + 1
+            _log.error("worker %d ended: %s; another one starts in %g s", number, why, seconds)
             await asyncio.sleep(seconds)
+
+    async def _one(self) -> tuple[bool, str]:
+        """A worker from its start to its end: whether it served, and why it ended."""
+        try:
+            process = await self._start()
+        except OSError as error:  # no memory, process or file left now: the others go on
+            why = f"it cannot be started ({error})"
+            self._complaint = self._complaint or f"a worker failed: {why}"
+            return False, why
+        worker = _Worker(process)
+        try:
+            await worker.ended()
+        finally:
+            await worker.end(self._patience)
+            metrics.forget(worker.pid)
+        self._served = self._served or worker.served
+        self._complaint = self._complaint or worker.complaint
+        return worker.served, worker.why()
 
     async def _start(self) -> Process:
         return await asyncio.create_subprocess_exec(
@@ -114,6 +123,18 @@ class _Supervisor:
             # Ctrl-C in the terminal reaches us alone, and we stop them.
             start_new_session=True,
         )
+
+
+async def lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield each line of a stream but those that are too long for it."""
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:  # what there is of it has been dropped
+            continue
+        if not line:
+            return
+        yield line
 
 
 class _Worker:
@@ -148,14 +169,15 @@ class _Worker:
 
     async def _read_output(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        async for line in self._process.stdout:
+        async for line in lines(self._process.stdout):
             self.served = self.served or line.strip() == SERVING.encode()
 
     async def _read_log(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - it is a pipe
-        async for line in self._process.stderr:
+        async for line in lines(self._process.stderr):
             text = line.decode(errors="replace")
             if text.startswith(_COMPLAINT):
                 self.complaint = text.removeprefix(_COMPLAINT).strip()
             else:
-                sys.stderr.write(text)
+                with suppress(OSError):  # nobody reads our log; the worker must not wait for that
+                    sys.stderr.write(text)

@@ -1,6 +1,8 @@
 """The spool's file, places and bounds: what is written is on the disk, and damage is noticed."""
 
+import asyncio
 import os
+import random
 import resource
 import sqlite3
 import subprocess
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from ingest import places
 from ingest.held import Bounds, Held, refusal
+from ingest.spool import Spool
 from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, is_damage, look, readable
 from schemas.webhook import RawWebhook
 
@@ -197,7 +200,10 @@ def test_a_file_emptied_in_good_order_is_no_damage(tmp_path: Path) -> None:
     file.remove(file.read(0, 1))
     file.close()
     (tmp_path / MARKER).touch()
-    SpoolFile(tmp_path).close()
+    with closing(SpoolFile(tmp_path)) as file:
+        assert not (tmp_path / MARKER).exists(), "or it would be left behind for ever"
+        file.add([])
+        assert not (tmp_path / MARKER).exists()
 
 
 def test_a_body_that_changed_is_noticed_when_read(tmp_path: Path) -> None:
@@ -315,3 +321,64 @@ def test_rows_are_what_they_say(tmp_path: Path) -> None:
     file.close()
     _flip(file.path, file.path.read_bytes().index(b"mark-to-be-found"))
     assert list(readable(file.path)) == []
+
+
+def test_no_flipped_bit_goes_unnoticed_or_ends_the_reading(tmp_path: Path) -> None:
+    """Whatever error a bit makes, it is damage, and reading past it tells nothing that was not."""
+    whole = SpoolFile(tmp_path)
+    bodies = [webhook(number) for number in range(12)]
+    whole.add(bodies)
+    whole.close()
+    content = whole.path.read_bytes()
+    places_ = [number for number, byte in enumerate(content) if byte]
+    chance = random.Random(12)
+    for place in chance.sample(places_, 100):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << chance.randrange(8)
+        whole.path.write_bytes(flipped)
+        raised = None
+        try:
+            with closing(SpoolFile(tmp_path)) as file:
+                assert {row.webhook.id for row in file.read(0, 10**6)} <= {
+                    each.id for each in bodies
+                }
+        except Exception as error:  # noqa: BLE001 - any is possible
+            raised = error
+        assert raised is None or is_damage(raised), place
+        assert all(row.webhook in bodies for row in readable(whole.path)), place
+
+
+@pytest.mark.parametrize("value", ["NULL", "7", "'text'", "1.5"])
+@pytest.mark.parametrize("column", ["head", "body", "sha256"])
+def test_a_value_of_another_type_is_damage(tmp_path: Path, column: str, value: str) -> None:
+    """A row whose types changed is noticed as one whose bytes did; the others are read."""
+    file = SpoolFile(tmp_path)
+    file.add(webhook(number) for number in range(3))
+    file.close()
+    with closing(sqlite3.connect(file.path, isolation_level=None)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_schema SET sql = replace(sql, 'BLOB NOT NULL', 'BLOB')")
+    _say(file.path, f"UPDATE webhooks SET {column} = {value} WHERE received_at = 1")
+    with closing(SpoolFile(tmp_path)) as found, pytest.raises(Damaged, match="types"):
+        found.read(0, 10**6)
+    assert [row.webhook.received_at for row in readable(file.path)] == [0, 2]
+
+
+def _own(directory: Path) -> Spool:
+    return Spool(
+        places.take(directory), Bounds(10**9, 10**6), max_waiting=10, max_waiting_bytes=10**6
+    )
+
+
+async def test_a_spool_starts_whatever_the_damage(tmp_path: Path) -> None:
+    """A schema that is no text is an error of Python's, not of SQLite's: it is set aside too."""
+    spool = _own(tmp_path)
+    file = SpoolFile(spool.directory)
+    file.add([webhook(1)])
+    file.close()
+    _flip(file.path, file.path.read_bytes().index(b"webhooks_by_age"))
+    async with asyncio.timeout(30):
+        await spool.start()
+        assert spool.set_aside == 1
+        await spool.put(webhook(2))
+    await spool.close(1)
