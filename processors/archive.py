@@ -216,20 +216,25 @@ class Catalogue:
         """
         found = {}
         for place in self.places:
-            files = [
-                file
+            if place[0] not in topics:
+                continue
+            inside = [
+                Range(file.first, file.last + 1)
                 for file in self.files
                 if (file.topic, file.partition) == place
                 and (since is None or since <= file.until)
                 and (until is None or file.since < until)
             ]
-            if files and place[0] in topics:
-                wanted = Range(files[0].first, max(file.last for file in files) + 1)
-                self._refuse_before(place, since)
+            # With the holes beside them: what lacks there may be of the range, too.
+            inside += self._gaps_in(place, since, until)
+            if inside:
+                wanted = Range(min(one.start for one in inside), max(one.end for one in inside))
                 self.require(place, wanted)
+                self._refuse_before(place, since)
                 found[place] = wanted
         if not found:
             raise Problem(f"the archive has no body received in that range; {self.held(topics)}")
+        self._refuse_after(topics, until)
         return found
 
     def require(self, place: Place, wanted: Range) -> None:
@@ -257,6 +262,32 @@ class Catalogue:
         first, last = min(file.first for file in files), max(file.last for file in files)
         since, until = min(file.since for file in files), max(file.until for file in files)
         return f"{topic} has offsets {first} to {last}, {to_iso(since)} to {to_iso(until)}"
+
+    def _gaps_in(self, place: Place, since: int | None, until: int | None) -> list[Range]:
+        """The gaps that may have had bodies of the range, by what was received beside them."""
+        known = [one for one in self.coverage if (one.topic, one.partition) == place]
+        lasts = [one.last for one in known if one.last]
+        firsts = [one.first for one in known if one.first]
+        found = []
+        for gap in self.gaps(place):
+            before = [one for one in lasts if one.offset < gap.start]
+            after = [one for one in firsts if one.offset >= gap.end]
+            begin = max(before, key=_offset).timestamp if before else None
+            end = min(after, key=_offset).timestamp if after else None
+            if (since is None or end is None or since < end) and (
+                until is None or begin is None or begin < until
+            ):
+                found.append(gap)
+        return found
+
+    def _refuse_after(self, topics: Sequence[str], until: int | None) -> None:
+        """Raise `Problem` if the range goes on after the last body there is of all the topics."""
+        last = max(file.until for file in self.files if file.topic in topics)
+        if until is not None and until > last + 1:
+            raise Problem(
+                f"the archive does not go on to {to_iso(until)}: its last body was received at "
+                f"{to_iso(last)}; leave out --to if it is whole to there, or archive on first"
+            )
 
     def _refuse_before(self, place: Place, since: int | None) -> None:
         """Raise `Problem` if what was received at `since` may lie before what was archived."""
@@ -307,6 +338,10 @@ def made_anew(place: Place, why: str) -> str:
 def called(place: Place) -> str:
     """A partition's name."""
     return f"{place[0]}[{place[1]}]"
+
+
+def _offset(one: Witness) -> int:
+    return one.offset
 
 
 def _ranges(of: Iterable[Coverage | Lost], place: Place) -> list[Range]:

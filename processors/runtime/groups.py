@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
@@ -45,12 +45,12 @@ async def passed(settings: Settings, group: str, topic: str, seconds: float) -> 
     places = _places(settings, [topic])
     async with clients.reading(settings) as client, _admin(settings) as admin:
         ends = await client.end_offsets(places)
-        left = _left(ends, await _committed(admin, group))
+        lacks = await _behind(client, admin, group, ends)
         deadline = asyncio.get_running_loop().time() + seconds
-        while left and asyncio.get_running_loop().time() < deadline:
+        while lacks and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(_ASK_SECONDS)
-            left = _left(ends, await _committed(admin, group))
-        return left
+            lacks = await _behind(client, admin, group, ends)
+        return lacks
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def watching(
     async with clients.reading(settings) as client, _admin(settings) as admin:
 
         async def behind() -> int:
-            return _left(await client.end_offsets(places), await _committed(admin, group))
+            return await _behind(client, admin, group, await client.end_offsets(places))
 
         yield behind
 
@@ -71,12 +71,22 @@ def _places(settings: Settings, topics: Iterable[str]) -> list[TopicPartition]:
     return [TopicPartition(t, number) for t in topics for number in range(settings.partitions)]
 
 
-def _left(ends: Mapping[TopicPartition, int], done: Committed) -> int:
-    left = 0
-    for place, end in ends.items():
-        known = max(0, done[place].offset) if place in done else 0
-        left += max(0, end - known)
-    return left
+async def _behind(
+    client: AIOKafkaConsumer,
+    admin: AIOKafkaAdminClient,
+    group: str,
+    ends: Mapping[TopicPartition, int],
+) -> int:
+    done = await _committed(admin, group)
+    return left(await client.beginning_offsets(list(ends)), ends, done)
+
+
+def left(
+    beginnings: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], done: Committed
+) -> int:
+    """How many offsets are still to commit; what retention deleted nobody will."""
+    known = {place: done[place].offset if place in done else 0 for place in ends}
+    return sum(max(0, end - max(known[p], beginnings[p])) for p, end in ends.items())
 
 
 async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:

@@ -52,9 +52,10 @@ class Replay(NamedTuple):
 
 
 class _Note(msgspec.Struct, omit_defaults=True):
-    """The metadata of one partition's commit."""
+    """The metadata of one partition's commit; `partitions` is how many the range has."""
 
     started_at: int
+    partitions: int
     start: int
     end: int
     window: Window = Window()
@@ -92,13 +93,20 @@ class Ledger:
     def __init__(self, consumer: AIOKafkaConsumer, replay: Replay) -> None:
         self._consumer = consumer
         self._notes = {span.place: _note(replay, span) for span in replay.spec.spans}
+        starts = {span.place: span.start for span in replay.spec.spans}
+        self._reached = starts | dict(replay.reached)
 
     async def record(self, reached: Mapping[Place, int]) -> None:
-        """Note that everything before those offsets is done."""
+        """Note that everything before those offsets is done.
+
+        All partitions at once: Kafka forgets each by the time of its own last commit, and one that
+        is done or has yet to begin must not be forgotten while the others go on.
+        """
+        self._reached |= reached
         await self._consumer.commit(
             {
                 TopicPartition(*place): OffsetAndMetadata(offset, self._notes[place])
-                for place, offset in reached.items()
+                for place, offset in self._reached.items()
             }
         )
 
@@ -113,8 +121,7 @@ async def writing(settings: Settings, replay: Replay) -> AsyncIterator[Ledger]:
         consumer.assign([TopicPartition(*span.place) for span in replay.spec.spans])
         ledger = Ledger(consumer, replay)
         if not replay.reached:
-            # All partitions at once: who finds some of a replay's partitions finds all.
-            await ledger.record({span.place: span.start for span in replay.spec.spans})
+            await ledger.record({})
         yield ledger
     finally:
         await clients.leave(consumer)
@@ -123,7 +130,7 @@ async def writing(settings: Settings, replay: Replay) -> AsyncIterator[Ledger]:
 def _note(replay: Replay, span: Span) -> str:
     spec = replay.spec
     of = (spec.window, spec.only, spec.archive, spec.source)
-    note = _Note(replay.started_at, span.start, span.end, *of)
+    note = _Note(replay.started_at, len(spec.spans), span.start, span.end, *of)
     text = msgspec.json.encode(note).decode()
     if len(text) > _LARGEST:
         raise Problem(
@@ -146,6 +153,12 @@ def _replay(id_: str, committed: Committed) -> Replay | None:
         return None
     spans = sorted(Span(*place, note.start, note.end) for place, _, note in notes)
     note = notes[0][2]
+    if len(spans) < note.partitions:
+        raise Problem(
+            f"Kafka has forgotten {note.partitions - len(spans)} of the {note.partitions} "
+            f"partitions of the replay {id_} (offsets.retention.minutes); replay its range anew, "
+            "under another id"
+        )
     reached = {(place.topic, place.partition): offset for place, offset, _ in notes}
     spec = Spec(tuple(spans), note.window, note.only, note.archive, note.source)
     return Replay(id_, note.started_at, spec, reached)

@@ -22,7 +22,7 @@ from processors.runtime.outbox import Outbox
 from processors.runtime.planning import SLICE, Selection
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import Place, RawRecord
-from schemas.problem import Problem
+from schemas.problem import Problem, unreachable
 from schemas.settings import Settings
 
 # A round is as much as the rate allows in this time, so that it flows rather than bursts.
@@ -77,15 +77,19 @@ async def run(
     Whatever it returns or raises, all that was acknowledged and recorded is done for good.
     """
     producer = clients.producer(settings)
+    entered = bool(replay.reached)
     try:
         await producer.start()
         async with ledger.writing(settings, replay) as book, _behind(settings, limits) as behind:
+            entered = True
             running = _Run(settings, replay, limits, tell, stop)
             return await running.run(producer, book, behind)
     except (KafkaError, TimeoutError, OSError) as error:
+        if not entered:
+            raise unreachable(settings.kafka, error) from error
         raise Problem(
             f"Kafka did not take what was replayed ({type(error).__name__}); what is done is "
-            f"recorded: go on with: bluetick replay run --id {replay.id}"
+            f"recorded: go on with: bluetick replay run --yes --id {replay.id}"
         ) from error
     finally:
         await clients.abandon(producer)

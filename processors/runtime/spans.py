@@ -1,8 +1,8 @@
 """Ranges of the raw topics: what a range means on this broker, and reading it batch by batch.
 
 A range by time is one of the record's own timestamp, which is when the body was received. Bodies
-that waited in a spool lie later in the log under an older timestamp, so a span by time reaches a
-spool's greatest age further than its end, and each record's timestamp is looked at.
+that waited in a spool lie later in the log under an older timestamp, so a span by time reaches
+further than its end (`spooled_ms`), and each record's timestamp is looked at.
 """
 
 import time
@@ -17,8 +17,8 @@ from schemas.problem import Problem, unreachable
 from schemas.settings import Settings
 from schemas.webhook import to_iso
 
-# How long a body may have waited in ingest's spool before it came to Kafka.
-SPOOL_MS = 24 * 3_600_000
+# What a spool that may take no more is given to be drained once Kafka is back.
+_DRAIN_MS = 24 * 3_600_000
 
 _POLL_MS = 500
 _SILENCE_SECONDS = 60
@@ -90,6 +90,11 @@ def remaining(spans: Iterable[Span], reached: Mapping[Place, int]) -> list[Span]
     return [span for span in left if span.start < span.end]
 
 
+def spooled_ms(settings: Settings) -> int:
+    """How long a body may have waited in ingest's spool before it came to Kafka."""
+    return round(settings.spool_max_age * 1000) + _DRAIN_MS
+
+
 def refuse_backwards(window: Window) -> None:
     """Raise `Problem` for a window that ends before it begins."""
     if window.since is not None and window.until is not None and window.since >= window.until:
@@ -116,7 +121,7 @@ async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> 
         if window.since is not None:
             await _refuse_forgotten(client, log, window.since)
         starts = await _first_since(client, log, window.since)
-        ends = await _first_since(client, log, window.until and window.until + SPOOL_MS)
+        ends = await _first_since(client, log, window.until and window.until + spooled_ms(settings))
         spans = []
         for place, whole in log.items():
             start = whole.start if window.since is None else starts.get(place, whole.end)

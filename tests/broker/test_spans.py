@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from processors.runtime import spans
-from processors.runtime.spans import SPOOL_MS, RawRecord, Span, Window
+from processors.runtime.spans import RawRecord, Span, Window
 from schemas.problem import Problem
 from schemas.settings import Settings
 from tests.broker.writing import Record, write
@@ -32,7 +32,9 @@ async def records(settings: Settings, wanted: Sequence[Span]) -> list[RawRecord]
 async def test_a_range_by_time_holds_what_was_spooled_too(settings: Settings) -> None:
     """A body that came to Kafka hours after it was received is in the range of its reception."""
     hour = DAY // 24
-    times = [BEGAN, BEGAN + 1, BEGAN + hour, BEGAN + 1, BEGAN + hour + SPOOL_MS, BEGAN + 1]
+    settings = settings.model_copy(update={"spool_max_age": 7200.0})
+    spooled = 2 * hour + DAY
+    times = [BEGAN, BEGAN + 1, BEGAN + hour, BEGAN + 1, BEGAN + hour + spooled, BEGAN + 1]
     topic = await received(settings, 1, times)
     window = Window(BEGAN + 1, BEGAN + hour)
 
@@ -92,7 +94,7 @@ async def test_offsets_outside_of_the_log_are_told(
             Window(BEGAN + 6, None),
             r"no body was received in that range; there is: .* 2 to 5, \d{4}-",
         ),
-        (Window(None, BEGAN - SPOOL_MS), "no body was received in that range"),
+        (Window(None, BEGAN - 5 * DAY), "no body was received in that range"),
         (Window(BEGAN + 3, BEGAN + 3), "which is not before its end"),
     ],
 )

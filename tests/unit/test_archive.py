@@ -70,6 +70,10 @@ def witness(offset: int) -> Witness:
     return Witness(offset=offset, timestamp=offset * DAY, sha256=None)
 
 
+HOLED = covered((0, 4), (6, 9))
+HOLE = r"has a hole: .*\[0\] lacks the offsets 4-6"
+
+
 def offsets(ranges: list[Any]) -> set[int]:
     return {offset for start, end in ranges for offset in range(start, end)}
 
@@ -190,20 +194,48 @@ def test_a_range_of_time_is_that_of_its_files(since: Any, until: Any, wanted: An
 
 
 @pytest.mark.parametrize(
-    ("known", "topic", "since", "said"),
+    ("known", "topic", "since", "until", "said"),
     [
-        (covered((0, 10)), TOPIC, 10 * DAY, "no body received in that range; there is: .* 0 to 9"),
-        (covered((0, 10)), "other.raw.whapi", None, f"there is: {TOPIC} .BLUETICK_NAMESPACE"),
-        (covered((0, 4), (6, 9)), TOPIC, None, r"has a hole: .*\[0\] lacks the offsets 4-6"),
-        (covered((5, 9)), TOPIC, 4 * DAY, "does not go back to 1970-01-05.* begins with offset 5"),
+        (
+            covered((0, 10)),
+            TOPIC,
+            10 * DAY,
+            None,
+            "no body received in that range; there is: .* 0 to 9",
+        ),
+        (covered((0, 10)), "other.raw.whapi", None, None, f"there is: {TOPIC} .BLUETICK_NAMESPACE"),
+        (HOLED, TOPIC, None, None, HOLE),
+        # A hole at the range's beginning, at its end, and all around it.
+        (HOLED, TOPIC, 5 * DAY, None, HOLE),
+        (HOLED, TOPIC, None, 5 * DAY, HOLE),
+        (HOLED, TOPIC, 5 * DAY, 5 * DAY + 1, HOLE),
+        (HOLED, TOPIC, 3 * DAY, 3 * DAY + 1, HOLE),
+        (covered((0, 4), lost=((4, 6),)), TOPIC, 5 * DAY, None, HOLE),
+        (
+            covered((5, 9)),
+            TOPIC,
+            4 * DAY,
+            None,
+            "does not go back to 1970-01-05.* begins with offset 5",
+        ),
+        (covered((0, 10)), TOPIC, 8 * DAY, 9 * DAY + 2, "does not go on to 1970-01-10.*--to"),
     ],
 )
 def test_what_an_archive_cannot_give_is_told(
-    known: Catalogue, topic: str, since: int | None, said: str
+    known: Catalogue, topic: str, since: int | None, until: int | None, said: str
 ) -> None:
-    """A hole, and times before its beginning, are never taken for silence."""
+    """A hole, and times before its beginning or after its end, are never taken for silence."""
     with pytest.raises(Problem, match=said):
-        known.by_time([topic], since, None)
+        known.by_time([topic], since, until)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "wanted"),
+    [(6 * DAY, None, (6, 9)), (None, 3 * DAY, (0, 4)), (7 * DAY, 8 * DAY + 1, (6, 9))],
+)
+def test_a_hole_beyond_the_range_is_no_matter(since: Any, until: Any, wanted: Any) -> None:
+    """What was received beside it tells that it had nothing of the range."""
+    assert HOLED.by_time([TOPIC], since, until) == {PLACE: Range(*wanted)}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Records to files and back, byte for byte, and every kind of damage told before anything is."""
 
 import itertools
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -325,6 +326,23 @@ def test_what_fails_is_not_kept(made: Made) -> None:
     assert len(made.storage.names()) == len(before) + 1
     writer.abandon()
     assert made.storage.names() == before
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """What is buffered cannot be written when the files are closed either; all are deleted."""
+    storage = Storage(str(tmp_path))
+    writer = files.Writer(storage, "whapi", (TOPIC, 0))
+    writer.add([record(1), record(2, BEGAN + 24 * HOUR)])
+    assert len(storage.names()) == 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(Problem, match=r"\.part cannot be written: "):
+            writer.close()
+        writer.abandon()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert storage.names() == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """One partition's records to Parquet files and back, byte for byte; every read is checked."""
 
+import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -70,7 +71,9 @@ class Writer:
     def abandon(self) -> None:
         """Delete what is not finished."""
         while self._open:
-            self._open.popitem()[1].part.drop()
+            # One that cannot be deleted keeps no other, and is not what went wrong first.
+            with contextlib.suppress(Problem):
+                self._open.popitem()[1].part.drop()
 
     def _begin(self, day: str) -> "_Open":
         if len(self._open) == MOST_OPEN:

@@ -4,11 +4,11 @@ A file is written under another name and moved when it is whole, so nothing half
 met under its own name. On a local disk it is also synced first: Kafka may forget what is archived.
 """
 
+import contextlib
 import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -90,7 +90,7 @@ class Storage:
     def _at(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
 
-    @contextmanager
+    @contextlib.contextmanager
     def _explained(self, done: str, name: str = "") -> Iterator[None]:
         try:
             yield
@@ -133,9 +133,11 @@ class Part:
     def drop(self) -> None:
         """Delete it, unless it was kept."""
         if not self._kept:
-            self._file.close()
-            self._storage.discard(self._part)
+            # On a full disk closing fails again; why it is dropped has been said already.
+            with contextlib.suppress(Exception):
+                self._file.close()
             self._kept = True
+            self._storage.discard(self._part)
 
 
 def _refuse_secrets(url: str) -> None:

@@ -1,0 +1,47 @@
+"""What a replay says when Kafka is away, and what of an outbox Kafka did not take."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from processors.runtime import replaying
+from processors.runtime.ledger import Replay, Spec
+from processors.runtime.outbox import Outbox
+from processors.runtime.spans import Place, Span
+from schemas.problem import Problem
+from schemas.settings import Settings
+
+SPAN = Span("bluetick.raw.whapi", 0, 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        ({}, "^Kafka does not answer at .*: KafkaConnectionError; start it"),
+        ({SPAN.place: 3}, "go on with: bluetick replay run --yes --id mended$"),
+    ],
+)
+async def test_what_was_never_entered_cannot_be_gone_on_with(
+    reached: Mapping[Place, int], said: str
+) -> None:
+    """A new replay is simply begun again; one that Kafka knows has a command of its own."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        settings = Settings(kafka=f"127.0.0.1:{nobody.getsockname()[1]}")
+        replay = Replay("mended", 1, Spec((SPAN,)), reached)
+        limits = replaying.Limits(rate=0, backlog=0)
+        with pytest.raises(Problem, match=said):
+            await replaying.run(settings, replay, limits, lambda _: None, asyncio.Event())
+
+
+async def test_an_outbox_always_names_its_topics() -> None:
+    """Also where nothing is open any more: a sentence about topics has some."""
+    producer = AIOKafkaProducer()
+    outbox = Outbox(producer)
+    for topic in ("b", "a", "b"):
+        outbox.add(topic, 0, key=None, value=b"", timestamp=1)
+    assert outbox.unacknowledged() == ["a", "b"]
+    await producer.stop()
