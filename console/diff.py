@@ -19,7 +19,7 @@ from console.render import masked, printable
 from processors.diff import PERSONAL, Difference, differences, same
 from processors.runtime.clients import reading
 from schemas.codec import UndecodableError, decode_state
-from schemas.problem import Problem
+from schemas.problem import Problem, unreachable
 from schemas.records import MessageState
 from schemas.settings import Settings
 from schemas.topics import Topics
@@ -28,6 +28,7 @@ Kind = Literal["same", "only_a", "only_b", "different"]
 
 _KINDS: tuple[Kind, ...] = ("same", "only_a", "only_b", "different")
 _POLL_MS = 500
+_SILENCE_SECONDS = 60
 # What changed so shortly before it was read may not have come to both: it is looked at again, so
 # often at most.
 _LOOKS = 5
@@ -101,7 +102,8 @@ async def _compare(settings: Settings, a: str, b: str, since: int, examples: int
     comparison = Comparison(a, b)
     async with reading(settings) as client:
         for number in range(partitions):
-            pair = _Pair(client, *(TopicPartition(topic, number) for topic in topics))
+            places = (TopicPartition(topic, number) for topic in topics)
+            pair = _Pair(settings.kafka, client, *places)
             await pair.read()
             for key in sorted(pair.keys()):
                 _note(comparison, key, pair.states(key), since, examples)
@@ -111,7 +113,10 @@ async def _compare(settings: Settings, a: str, b: str, since: int, examples: int
 class _Pair:
     """One partition of both namespaces: the last state of every message."""
 
-    def __init__(self, client: AIOKafkaConsumer, a: TopicPartition, b: TopicPartition) -> None:
+    def __init__(
+        self, kafka: str, client: AIOKafkaConsumer, a: TopicPartition, b: TopicPartition
+    ) -> None:
+        self._kafka = kafka
         self._client = client
         self._places = (a, b)
         self._began = 0
@@ -146,9 +151,13 @@ class _Pair:
         return not _readable(self._places[0].topic, key, a, b)
 
     async def _read_on(self, only: Collection[bytes] | None = None) -> None:
-        """Read to the present ends; of some messages only, if so wanted."""
+        """Read to the present ends; of some messages only, if so wanted.
+
+        Raises `Problem` if Kafka falls silent before.
+        """
         ends = await self._client.end_offsets(list(self._places))
-        while not await self._reached(ends):
+        reached, heard = await self._positions(), time.monotonic()
+        while any(reached[place] < end for place, end in ends.items()):
             polled = await self._client.getmany(timeout_ms=_POLL_MS)
             for place, records in polled.items():
                 held = self._held[place]
@@ -161,12 +170,14 @@ class _Pair:
                         held.pop(record.key, None)
                     else:
                         held[record.key] = record.value
+            before, reached = reached, await self._positions()
+            if reached != before:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENCE_SECONDS:
+                raise unreachable(self._kafka)
 
-    async def _reached(self, ends: dict[TopicPartition, int]) -> bool:
-        for place, end in ends.items():
-            if await self._client.position(place) < end:
-                return False
-        return True
+    async def _positions(self) -> dict[TopicPartition, int]:
+        return {place: await self._client.position(place) for place in self._places}
 
 
 def _readable(topic: str, key: bytes, a: bytes, b: bytes) -> bool:

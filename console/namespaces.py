@@ -80,7 +80,8 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     if kept.topics:
         console.print(f"kept, as others read them: {', '.join(sorted(kept.topics))}")
     _confirm(name, confirm)
-    gone = [group for group in Topics(name).groups if group not in kept.groups]
+    own = (*Topics(name).groups, *_replays(Topics(name), everybody))
+    gone = [group for group in own if group not in kept.groups]
     for line in asyncio.run(_delete(settings.of(name), kept, gone)):
         console.print(line)
     if here:
@@ -104,10 +105,12 @@ def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Ke
     A group that has not been seen for a week is forgotten by Kafka, and by this.
     """
     inputs = {*names.raw_topics, names.observations}
+    replays = _replays(names, everybody)
+    own = {*names.groups, *replays}
     readers = {
         group.name: group.offsets & inputs
         for group in everybody
-        if group.offsets & inputs and group.name not in names.groups
+        if group.offsets & inputs and group.name not in own
     }
     if not readers:
         return Kept()
@@ -118,9 +121,17 @@ def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Ke
             "--keep-inputs, or drop those first"
         )
     if names.observations in set().union(*readers.values()):
-        # Its normaliser has to go on.
-        return Kept(frozenset({*inputs, names.dead_letters}), frozenset({names.group("normalise")}))
+        # Its normaliser has to go on, and so may its replays.
+        going_on = frozenset({names.group("normalise"), *replays})
+        return Kept(frozenset({*inputs, names.dead_letters}), going_on)
     return Kept(frozenset(names.raw_topics))
+
+
+def _replays(names: Topics, everybody: Iterable[Group]) -> list[str]:
+    """The groups in which the namespace's own replays note how far they are."""
+    begun = [group.name for group in everybody if group.name.startswith(names.group("replay."))]
+    # A namespace may be named like a replay: its services are others.
+    return [name for name in begun if not namespaces((), [name])]
 
 
 def _refuse_in_use(

@@ -12,7 +12,9 @@ from typing import Generic, Protocol, TypeVar
 
 from aiokafka import TopicPartition
 
-_LOW = 500  # a partition with fewer records in hand is read on
+# A partition with fewer records, and fewer bytes of them, in hand is read on.
+_LOW = 500
+_LOW_BYTES = 1024 * 1024
 _MOST = 4000
 _MOST_BYTES = 8 * 1024 * 1024
 
@@ -35,6 +37,10 @@ R = TypeVar("R", bound=Timed)
 def in_time(polled: Mapping[TopicPartition, Sequence[R]]) -> Iterator[R]:
     """Those records in the order of their time; those of one partition stay in their own."""
     return heapq.merge(*polled.values(), key=lambda record: record.timestamp)
+
+
+def _size(record: Timed) -> int:
+    return len(record.value or b"")
 
 
 class InTime(Generic[R]):
@@ -72,7 +78,11 @@ class InTime(Generic[R]):
 
     def wanted(self) -> list[TopicPartition]:
         """The partitions to read on."""
-        return [partition for partition, held in self._held.items() if len(held) < _LOW]
+        return [
+            partition
+            for partition, held in self._held.items()
+            if len(held) < _LOW and sum(map(_size, held)) < _LOW_BYTES
+        ]
 
     def add(self, polled: Mapping[TopicPartition, Sequence[R]]) -> None:
         """Hold what was read; of partitions that were placed, that is."""
@@ -102,7 +112,7 @@ class InTime(Generic[R]):
             record = held.popleft()
             taken.setdefault(partition, []).append(record)
             count += 1
-            size += len(record.value or b"")
+            size += _size(record)
             if held:
                 heapq.heapreplace(heads, (held[0].timestamp, partition))
             elif self._goes_on(partition, end):
@@ -110,6 +120,12 @@ class InTime(Generic[R]):
             else:
                 heapq.heappop(heads)
         return taken
+
+    def put_back(self, taken: Mapping[TopicPartition, Sequence[R]]) -> None:
+        """Hold the last of what was taken again, each partition's in its order."""
+        for partition, records in taken.items():
+            if partition in self._held:
+                self._held[partition].extendleft(reversed(records))
 
     def _goes_on(self, partition: TopicPartition, end: End) -> bool:
         """Whether more of a partition is to be expected now."""

@@ -34,6 +34,8 @@ Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
 
 _POLL_MS = 200
 _ROUND = 1000
+# What may come of a provider's bodies in a round: a small one that was compressed may hold much.
+_MOST_OUT_BYTES = 16 * 1024 * 1024
 _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _FINISH_SECONDS = 5.0
@@ -204,15 +206,23 @@ class Normaliser(ConsumerRebalanceListener):
                 share.tallies.publish()
 
     async def _share(self, provider: str, polled: Polled, outbox: Outbox) -> "_Share | None":
-        """What a provider's bodies of a round amount to; None if they are to be left alone."""
+        """What a provider's bodies of a round amount to; None if they are to be left alone.
+
+        Those past what a round may send are put back, for the next one.
+        """
         share = _Share(provider, outbox)
         bodies: list[Body] = []
         own = {tp: records for tp, records in polled.items() if self._provider(tp) == provider}
         for record in in_time(own):
+            if share.outbox.size >= _MOST_OUT_BYTES:
+                break
+            share.ends[TopicPartition(record.topic, record.partition)] = record.offset + 1
             bodies.append(self._normalise(record, share))
             if share.tallies.due():
                 await asyncio.sleep(0)
-        share.ends = {partition: records[-1].offset + 1 for partition, records in own.items()}
+        self._order.put_back(
+            {tp: [r for r in own[tp] if r.offset >= share.ends.get(tp, 0)] for tp in own}
+        )
         limits = Limits(self._settings.dead_letter_ratio, self._settings.dead_letter_run)
         window = self._windows.get(provider, Window())
         share.window, flood = judge(provider, window, bodies, limits)

@@ -44,6 +44,7 @@ class Outbox:
         """`failpoint` is passed once the first of several batches is acknowledged."""
         self._producer = producer
         self._failpoint = failpoint
+        self.size = 0  # bytes of the values added, before they are compressed
         self._batches: list[_Batch] = []
         self._open: dict[tuple[str, int], _Batch] = {}
 
@@ -58,6 +59,7 @@ class Outbox:
         headers: Headers | None = None,
     ) -> None:
         """Add a record; `timestamp` is Unix milliseconds."""
+        self.size += len(value or b"")
         place = (topic, partition)
         batch = self._open.get(place) or self._start(place)
         if not batch.append(timestamp, key, value, headers):
@@ -67,6 +69,7 @@ class Outbox:
     def take(self, other: "Outbox") -> None:
         """Send what another outbox of the same producer holds with this one's."""
         self._batches += other._batches  # noqa: SLF001 - of the same class
+        self.size += other.size
 
     def unacknowledged(self) -> list[str]:
         """The topics that Kafka was given something for and has not acknowledged it.

@@ -88,6 +88,36 @@ def test_what_is_in_hand_is_not_read_on() -> None:
     assert one.wanted() == [B]
 
 
+def test_nor_are_few_large_ones() -> None:
+    """Memory is bytes: two large bodies are as much as many small ones."""
+    one = order(a=0, b=0)
+    large = bytes(600_000)
+    one.add({A: [Record(0, 1, large), Record(1, 2, large)], B: [Record(0, 1, large)]})
+    assert one.wanted() == [B]
+
+
+def test_what_is_put_back_comes_again_in_its_order() -> None:
+    """Whoever could not do with all of it gets the rest next, before what was read since."""
+    one = order(a=0, b=0)
+    ends = {A: 4, B: 2}
+    one.add({A: records(1, 3, 5), B: records(2, 6)})
+    taken = one.take(ends.get, 0)
+    assert times(taken) == [1, 2, 3, 5]
+    one.put_back({A: taken[A][1:], B: taken[B]})
+    one.add({A: records(7, begin=3)})
+    assert times(one.take(ends.get, 0)) == [2, 3, 5, 6, 7]
+
+
+def test_what_was_forgotten_is_not_put_back() -> None:
+    """After a rebalance another worker has it."""
+    one = order(a=0)
+    one.add({A: records(1)})
+    taken = one.take({A: 1}.get, 0)
+    one.clear()
+    one.put_back(taken)
+    assert one.take({A: 1}.get, 0) == {}
+
+
 @given(
     st.lists(st.lists(st.integers(0, 50), max_size=8).map(sorted), min_size=1, max_size=4),
     st.randoms(),

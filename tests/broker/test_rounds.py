@@ -1,0 +1,45 @@
+"""The normaliser's rounds on a real Kafka: what a round cannot send comes in the next."""
+
+import asyncio
+import json
+
+import pytest
+
+from processors.deadletterlimit import Body, Flood, Limits, Window, judge
+from processors.runtime import normaliser
+from schemas.settings import Settings
+from tests.broker.reading import caught_up_with, read
+from tests.broker.writing import Record, write
+
+
+def body(number: int) -> bytes:
+    entry = {"message_id": f"m-{number}", "gateway": "sms", "timestamp": 1_700_000_000 + number}
+    return json.dumps([{**entry, "result": "delivered", "type": "outgoing"}]).encode()
+
+
+async def test_a_round_ends_when_much_comes_of_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is put back: all of it comes, and once."""
+    monkeypatch.setattr(normaliser, "_MOST_OUT_BYTES", 1)
+    sizes: list[int] = []
+
+    def judged(
+        provider: str, window: Window, bodies: list[Body], limits: Limits
+    ) -> tuple[Window, Flood | None]:
+        sizes.append(len(bodies))
+        return judge(provider, window, bodies, limits)
+
+    monkeypatch.setattr(normaliser, "judge", judged)
+    topic = settings.topics.raw("smsmanager")
+    await write(settings, [Record(topic, n % 3, None, body(n)) for n in range(12)])
+    stop = asyncio.Event()
+    running = asyncio.create_task(normaliser.Normaliser(settings).run(stop))
+    await caught_up_with(settings.kafka, settings.topics, "normalise")
+    stop.set()
+    await running
+    observed = await read(settings.kafka, settings.topics.observations)
+    assert sorted(one.key or "" for one in observed) == sorted(
+        f"smsmanager/-/m-{n}" for n in range(12)
+    )
+    assert sizes == [1] * 12
