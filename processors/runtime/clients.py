@@ -62,13 +62,13 @@ def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
     )
 
 
-def reader(settings: Settings) -> AIOKafkaConsumer:
+def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
     """Make a consumer without a group, to read a topic back."""
     return AIOKafkaConsumer(
         **settings.kafka_options(),
         enable_auto_commit=False,
         auto_offset_reset="none",
-        isolation_level="read_committed",
+        isolation_level=isolation,
         max_partition_fetch_bytes=2 * FETCH_BYTES,
     )
 

@@ -39,11 +39,34 @@ async def restore(settings: Settings, store: Store, partition: int) -> None:
     async with asyncio.timeout(_SILENCE_SECONDS):
         await reader.start()
     try:
+        async with asyncio.timeout(_SILENCE_SECONDS):
+            end = await _settled_end(settings, reader, changelog)
         beginning = (await reader.beginning_offsets([changelog]))[changelog]
-        end = (await reader.end_offsets([changelog]))[changelog]
         await _Restoring(reader, changelog, store).run(beginning, end)
     finally:
         await clients.leave(reader)
+
+
+async def _settled_end(
+    settings: Settings, reader: AIOKafkaConsumer, changelog: TopicPartition
+) -> int:
+    """The end of the log, once no transaction is open on it.
+
+    Kafka acknowledges a commit before its markers are in the log. When the broker dies between the
+    two, the transaction shows as open for a while after the restart, although its producer has
+    been fenced: whoever ended before it would forget its states, and publish them again.
+    """
+    everything = clients.reader(settings, "read_uncommitted")
+    try:
+        await everything.start()
+        while True:
+            last: int = (await everything.end_offsets([changelog]))[changelog]
+            end: int = (await reader.end_offsets([changelog]))[changelog]
+            if end >= last:
+                return end
+            await asyncio.sleep(_POLL_MS / 1000)
+    finally:
+        await clients.leave(everything)
 
 
 class _Restoring:
