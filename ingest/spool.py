@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -35,6 +35,9 @@ from schemas.webhook import RawWebhook
 
 # Taken over from a damaged file at a time; in between bodies are written.
 _RESCUED_ROWS = 200
+
+# After a try in vain, on a full disk say, the rescue goes on so much later.
+RESCUE_PAUSE_SECONDS = 5.0
 
 _SALVAGED = f"{FILE}.salvaged-"
 _JOURNAL = "-journal"
@@ -70,6 +73,19 @@ class _Call:
         self.answer = answer
 
 
+class _Rescue:
+    """A damaged file being taken over: what was read of it and is not written yet, and the rest."""
+
+    __slots__ = ("count", "over", "path", "read", "rows")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = readable(path)
+        self.read: list[Row] = []
+        self.count = 0
+        self.over = False
+
+
 _Done = list[tuple[asyncio.Future[Any] | None, Any, Exception | None]]
 
 
@@ -91,7 +107,7 @@ class Spool:
         self._unusable: str | None = None
         self._closed = False
         self._filled = asyncio.Event()
-        self._jobs: queue.SimpleQueue[_Put | _Call | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Put | _Call | _Rescue | None] = queue.SimpleQueue()
         self._file: SpoolFile | None = None
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
 
@@ -180,6 +196,9 @@ class Spool:
             else:
                 answer.set_exception(error)
 
+    def _later(self, rescue: _Rescue) -> None:
+        self._loop.call_later(RESCUE_PAUSE_SECONDS, lambda: self._jobs.put(rescue))
+
     # What follows runs in the thread.
 
     def _work(self) -> None:
@@ -192,10 +211,12 @@ class Spool:
             for job in jobs:
                 if isinstance(job, _Call):
                     self._do(job)
+                elif isinstance(job, _Rescue):
+                    self._go_on(job)
         if self._file:
             self._file.close()
 
-    def _next(self) -> list[_Put | _Call | None]:
+    def _next(self) -> list[_Put | _Call | _Rescue | None]:
         """Wait for a job, and take all that came meanwhile."""
         jobs = [self._jobs.get()]
         with suppress(queue.Empty):
@@ -278,17 +299,29 @@ class Spool:
 
     def _rescue(self, path: Path) -> None:
         """From now on, between other work, take over what can be read of a damaged file."""
-        self._take_over_next(path, readable(path), 0)
+        self._jobs.put(_Rescue(path))
 
-    def _take_over_next(self, path: Path, rows: Iterator[Row], count: int) -> None:
-        self._jobs.put(_Call(partial(self._take_over, path, rows, count)))
+    def _go_on(self, rescue: _Rescue) -> None:
+        try:
+            self._with_file(partial(self._take_over, rescue))
+        except Unusable:
+            with suppress(RuntimeError):  # the loop did not wait for us; the next start goes on
+                self._loop.call_soon_threadsafe(self._later, rescue)
+        else:
+            if not rescue.over:
+                self._jobs.put(rescue)
+        self._report([], [])
 
-    def _take_over(self, path: Path, rows: Iterator[Row], count: int, file: SpoolFile) -> None:
-        some = list(islice(rows, _RESCUED_ROWS))
-        if some:
-            file.add(row.webhook for row in some)
-            self._take_over_next(path, rows, count + len(some))
+    def _take_over(self, rescue: _Rescue, file: SpoolFile) -> None:
+        rescue.read = rescue.read or list(islice(rescue.rows, _RESCUED_ROWS))
+        if rescue.read:
+            file.add(row.webhook for row in rescue.read)
+            rescue.count += len(rescue.read)
+            rescue.read = []
             return
+        path, count = rescue.path, rescue.count
         kept = path.with_name(path.name.replace(DAMAGED, _SALVAGED))
-        path.rename(kept)
+        with suppress(FileNotFoundError):  # somebody took it away
+            path.rename(kept)
+        rescue.over = True
         _log.warning("%s: %d bodies could be read and go on; it is kept as %s", path, count, kept)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import places
+from ingest import spool as spool_module
 from ingest.held import Bounds, Held, refusal
 from ingest.spool import Spool
 from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, is_damage, look, readable
@@ -382,3 +383,26 @@ async def test_a_spool_starts_whatever_the_damage(tmp_path: Path) -> None:
         assert spool.set_aside == 1
         await spool.put(webhook(2))
     await spool.close(1)
+
+
+async def test_a_rescue_that_was_cut_off_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a damaged file held is taken over, each body once, when the new file can be written."""
+    monkeypatch.setattr(spool_module, "RESCUE_PAUSE_SECONDS", 0.1)
+    spool = _own(tmp_path)
+    file = SpoolFile(spool.directory)
+    file.add(webhook(number) for number in range(3))
+    file.close()
+    file.path.rename(spool.directory / f"{FILE}.damaged-1")
+    (spool.directory / MARKER).unlink()
+    SpoolFile(spool.directory).close()
+    with closing(sqlite3.connect(file.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await spool.start()
+        assert spool.held.bodies == 0
+        other.execute("ROLLBACK")
+    async with asyncio.timeout(30):
+        await spool.filled()
+    assert spool.held.bodies == 3
+    await spool.close(5)
