@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy import topics
@@ -17,6 +18,10 @@ from deploy.kafka import HOST, SINGLE_NODE, LocalKafka, answered, free_port
 from schemas.settings import Settings
 
 _CONTAINER_SECONDS = 90
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Whoever runs the tests in the background may have Ctrl-C ignored, and what we start would inherit
 # that; a test that presses Ctrl-C would then wait in vain.
