@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -68,7 +69,10 @@ async def _settled(ingest: Ingest) -> None:
 async def _drained(given: Settings) -> None:
     async def empty() -> bool:
         assert given.spool is not None
-        return not any(look(place / FILE) for place in places.known(given.spool))
+        try:
+            return not any(look(place / FILE) for place in places.known(given.spool))
+        except sqlite3.OperationalError:
+            return False  # it is just being set aside: there is no file for a moment
 
     await until(empty)
 
