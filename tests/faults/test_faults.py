@@ -22,7 +22,9 @@ async def there(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield one
 
 
-@pytest.mark.parametrize("name", ["kills", "zombies", "broker-crash", "stores", "overtaken-track"])
+@pytest.mark.parametrize(
+    "name", ["kills", "zombies", "broker-restart", "stores", "overtaken-track"]
+)
 async def test_nothing_is_lost_or_doubled(there: World, name: str) -> None:
     """Whatever is done to the services, the topics are as recomputed from the raw ones."""
     outcome = await run(there, SCENARIOS[name], SEED)
