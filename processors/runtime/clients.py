@@ -146,6 +146,26 @@ def explained(client: AIOKafkaProducer) -> Iterator[None]:
         raise known or KafkaError(str(error)) from None
 
 
+async def end(
+    client: AIOKafkaProducer,
+    places: Iterable[TopicPartition],
+    group: str,
+    offsets: dict[TopicPartition, int],
+    *,
+    commit: bool,
+) -> None:
+    """End whatever the producer's id has open in these places, and in its group's offsets.
+
+    A transaction that adds partitions and writes nothing to them has Kafka write its marker there
+    all the same; aiokafka adds a partition only with a batch.
+    """
+    await client.begin_transaction()
+    for place in places:
+        client._txn_manager.maybe_add_partition_to_txn(place)  # noqa: SLF001
+    await client.send_offsets_to_transaction(offsets, group)
+    await (client.commit_transaction() if commit else client.abort_transaction())
+
+
 async def abandon(client: AIOKafkaProducer) -> None:
     """Close a producer within seconds, whatever it still holds: the outcome is not ours to know.
 

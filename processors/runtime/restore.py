@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 5
 _SILENCE_SECONDS = 60
-_SETTLE_SECONDS = 20
 _POLL_MS = 100
 _BATCH = 1000
 
@@ -31,8 +30,8 @@ NEXT_TIMER = "next-timer-at"
 async def restore(settings: Settings, store: Store, partition: int) -> None:
     """Bring the store up to the end of its partition of `messages`.
 
-    The caller has fenced every earlier owner, so the end does not move meanwhile. Raises
-    `TimeoutError` if Kafka falls silent.
+    The caller has fenced every earlier owner and ended what was open, so the end does not move
+    meanwhile. Raises `TimeoutError` if Kafka falls silent.
     """
     changelog = TopicPartition(settings.topics.messages, partition)
     reader = clients.reader(settings)
@@ -40,39 +39,11 @@ async def restore(settings: Settings, store: Store, partition: int) -> None:
     async with asyncio.timeout(_SILENCE_SECONDS):
         await reader.start()
     try:
-        end = await _settled_end(settings, reader, changelog)
-        beginning = (await reader.beginning_offsets([changelog]))[changelog]
+        [end] = (await reader.end_offsets([changelog])).values()
+        [beginning] = (await reader.beginning_offsets([changelog])).values()
         await _Restoring(reader, changelog, store).run(beginning, end)
     finally:
         await clients.leave(reader)
-
-
-async def _settled_end(
-    settings: Settings, reader: AIOKafkaConsumer, changelog: TopicPartition
-) -> int:
-    """The end of the log, once no transaction is open on it, or after some patience.
-
-    Kafka acknowledges a commit before its markers are in the log. When the broker dies between the
-    two, the transaction shows as open for a while after the restart, although its producer has
-    been fenced: whoever ended before it would forget its states, and publish them again.
-    """
-    everything = clients.reader(settings, "read_uncommitted")
-    patience = time.monotonic() + _SETTLE_SECONDS
-    try:
-        async with asyncio.timeout(_SILENCE_SECONDS):
-            await everything.start()
-        while True:
-            last: int = (await everything.end_offsets([changelog]))[changelog]
-            end: int = (await reader.end_offsets([changelog]))[changelog]
-            if end >= last:
-                return end
-            if time.monotonic() > patience:
-                # Kafka has lost the markers; the next transaction here ends that one, too.
-                log.error("%s[%d] has a transaction that does not end; going on", *changelog)
-                return end
-            await asyncio.sleep(_POLL_MS / 1000)
-    finally:
-        await clients.leave(everything)
 
 
 class _Restoring:

@@ -29,6 +29,7 @@ from processors.runtime import clients, failpoints, metrics
 from processors.runtime.outbox import Outbox
 from processors.runtime.reduce import Reduced, Work, reduce
 from processors.runtime.restore import NEXT_TIMER, restore
+from processors.runtime.settle import TAKEN_TO, settle
 from processors.runtime.store import Anchor, CorruptError, Store
 from processors.timers import Patience
 from schemas.problem import Problem
@@ -76,6 +77,7 @@ class Task:
         self._fenced_at = -math.inf
         self._patience = patience_of(settings)
         self._latest = 0
+        self._stamp = 0  # the time of the last transaction's records, Unix ms
         self._answers = 0, 0  # when the last two answers came to the consumer's polls, Unix ms
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
@@ -146,7 +148,9 @@ class Task:
         failpoints.reach("track.after_fencing")
         async with asyncio.timeout(_ASK_SECONDS):
             offsets = await clients.start_offsets(self._consumer, [self.partition])
-        self._fed = offsets[self.partition]
+        self._fed = await settle(
+            self._settings, self._producer, self.partition, offsets[self.partition]
+        )
         if self._store is None:
             identity = f"{topics.messages}[{self._number}]"
             self._store = Store(self._directory, identity)
@@ -248,12 +252,13 @@ class Task:
         failpoints.reach("track.before_begin")
         await producer.begin_transaction()
         outbox = Outbox(producer, "track.after_first_send")
-        now = _now()
-        self._fill(outbox, result, now)
+        # Its records bear a time of their own, by which its parts are known to belong together.
+        now = self._stamp = max(_now(), self._stamp + 1)
+        offset = work.records[-1].offset + 1 if work.records else None
+        self._fill(outbox, result, now, offset)
         ends = await outbox.send()
         failpoints.reach("track.after_sends")
-        if work.records:
-            offset = work.records[-1].offset + 1
+        if offset is not None:
             await producer.send_offsets_to_transaction(
                 {self.partition: offset}, topics.group("track")
             )
@@ -264,7 +269,7 @@ class Task:
         end = ends.get(topics.messages)
         return None if end is None else Anchor(end - 1, now)
 
-    def _fill(self, outbox: Outbox, result: Reduced, now: int) -> None:
+    def _fill(self, outbox: Outbox, result: Reduced, now: int, offset: int | None) -> None:
         """Put outputs and changelog into batches; `now` is the records' time."""
         topics = self._settings.topics
         for out in result.outputs:
@@ -276,15 +281,19 @@ class Task:
                 timestamp=now,
                 headers=out.headers,
             )
+        headers = [(TAKEN_TO, b"%d" % offset)] if offset is not None else []
         for key, value in result.states.items():
+            if value is not None:
+                headers.append((NEXT_TIMER, b"%d" % result.armed[key]))
             outbox.add(
                 topics.messages,
                 self._number,
                 key=key,
                 value=value,
                 timestamp=now,
-                headers=[(NEXT_TIMER, b"%d" % result.armed[key])] if value is not None else None,
+                headers=headers,
             )
+            headers = []
 
     async def _stand_back(self) -> None:
         """Throw the producer away: what it last did is unknown until a new one has fenced it."""

@@ -37,12 +37,11 @@ class Admin:
         found = {(p.topic, p.partition): p.offset for p in future.result().topic_partitions}
         return [max(0, found[place]) for place in places]
 
-    def configure(self, topic: str, name: str, value: str) -> None:
-        """Set one setting of a topic."""
+    def configure(self, topic: str | None, name: str, value: str) -> None:
+        """Set one setting of a topic; None: of every broker."""
         entry = _kafka.ConfigEntry(name, value, incremental_operation=_kafka.AlterConfigOpType.SET)
-        resource = _kafka.ConfigResource(
-            _kafka.ResourceType.TOPIC, topic, incremental_configs=[entry]
-        )
+        kind = _kafka.ResourceType.TOPIC if topic else _kafka.ResourceType.BROKER
+        resource = _kafka.ConfigResource(kind, topic or "", incremental_configs=[entry])
         for future in self._admin.incremental_alter_configs([resource]).values():
             future.result(_ASK_SECONDS)
 

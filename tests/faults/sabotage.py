@@ -1,18 +1,21 @@
 """A worker that breaks one rule on purpose: `python -m tests.faults.sabotage <rule> <service>`.
 
 The fault suite must notice each (tests.faults.controls). Product code has no switches for this: the
-rule is broken by patching, in this process alone.
+rule is broken by patching, in this process alone. `markers-lost:<topic>,...` is none of its rules:
+it makes of the broker what Kafka is at its worst, and must do no harm.
 """
 
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.transaction_manager import TransactionManager
 
 import bluetick
-from processors.runtime import clients
+from processors.runtime import clients, failpoints
 from processors.runtime.outbox import Outbox
 from processors.runtime.task import Task
 from schemas.settings import Settings
@@ -92,6 +95,31 @@ def losses_unseen() -> None:
     _patch(clients, "losses", none)
 
 
+def markers_lost(*names: str) -> None:
+    """Do not tell Kafka of these topics, or of `offsets`, in the transaction it is to die in.
+
+    So it ends the transaction, and no marker is written there; it must not verify transactions.
+    """
+    add_partition: Any = TransactionManager.maybe_add_partition_to_txn
+    add_offsets: Any = TransactionManager.add_offsets_to_txn
+
+    def last() -> bool:
+        return failpoints._left == 1
+
+    def maybe_add_partition_to_txn(manager: Any, place: Any) -> None:
+        if last() and place.topic.rpartition(".")[2] in names:
+            manager._txn_partitions.add(place)
+        add_partition(manager, place)
+
+    def add_offsets_to_txn(manager: Any, offsets: Any, group: str) -> Any:
+        if last() and "offsets" in names:
+            manager.consumer_group_added(group)
+        return add_offsets(manager, offsets, group)
+
+    _patch(TransactionManager, "maybe_add_partition_to_txn", maybe_add_partition_to_txn)
+    _patch(TransactionManager, "add_offsets_to_txn", add_offsets_to_txn)
+
+
 def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
     """The producer as it is; it begins a transaction when the last one has ended."""
     begin: Any = AIOKafkaProducer.begin_transaction
@@ -114,14 +142,16 @@ def _patch(owner: object, name: str, value: object) -> None:
     setattr(owner, name, value)
 
 
-RULES = {
+RULES: dict[str, Callable[..., None]] = {
     "id-per-worker": id_per_worker,
     "deliveries-unseen": deliveries_unseen,
     "store-first": store_first,
     "producer-reused": producer_reused,
     "losses-unseen": losses_unseen,
+    "markers-lost": markers_lost,
 }
 
 if __name__ == "__main__":
-    RULES[sys.argv.pop(1)]()
+    rule, _, names = sys.argv.pop(1).partition(":")
+    RULES[rule](*filter(None, names.split(",")))
     bluetick.main()

@@ -166,8 +166,8 @@ class Trial:
             count = self.settings.partitions + 1
             await asyncio.to_thread(self.world.admin.grow, topic, count)
 
-    async def configure(self, topic: str, name: str, value: str) -> None:
-        """Give a topic another setting."""
+    async def configure(self, topic: str | None, name: str, value: str) -> None:
+        """Give a topic another setting; None: every broker."""
         await asyncio.to_thread(self.world.admin.configure, topic, name, value)
 
     async def age(self) -> None:
