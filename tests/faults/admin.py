@@ -38,10 +38,10 @@ class Admin:
         return [max(0, found[place]) for place in places]
 
     def configure(self, topic: str | None, name: str, value: str) -> None:
-        """Set one setting of a topic; None: of every broker."""
+        """Set one setting of a topic; None: of the broker."""
         entry = _kafka.ConfigEntry(name, value, incremental_operation=_kafka.AlterConfigOpType.SET)
         kind = _kafka.ResourceType.TOPIC if topic else _kafka.ResourceType.BROKER
-        resource = _kafka.ConfigResource(kind, topic or "", incremental_configs=[entry])
+        resource = _kafka.ConfigResource(kind, topic or "1", incremental_configs=[entry])
         for future in self._admin.incremental_alter_configs([resource]).values():
             future.result(_ASK_SECONDS)
 

@@ -167,7 +167,7 @@ class Trial:
             await asyncio.to_thread(self.world.admin.grow, topic, count)
 
     async def configure(self, topic: str | None, name: str, value: str) -> None:
-        """Give a topic another setting; None: every broker."""
+        """Give a topic another setting; None: the broker."""
         await asyncio.to_thread(self.world.admin.configure, topic, name, value)
 
     async def age(self) -> None:
