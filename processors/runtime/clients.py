@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.conn import CloseReason
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     IllegalOperation,
@@ -33,6 +34,7 @@ FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
 _METADATA_SECONDS = 10
 _REQUEST_SECONDS = 4
+_BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 
 
 def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
@@ -107,29 +109,62 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=_REQUEST_SECONDS * 1000,
     )
-    client.client._conns = _Connections()  # noqa: SLF001
+    _Losses(client)
     return client
 
 
-class _Connections(dict[Any, Any]):
-    """aiokafka's connections; counts those it found broken, and is about to replace."""
+class _Losses:
+    """Counts the connections of a client that broke; one that idled for long was only closed."""
 
-    lost = 0
+    def __init__(self, client: AIOKafkaProducer) -> None:
+        self.count = 0
+        self.deadline: asyncio.Timeout | None = None
+        inner: Any = client.client
+        self._closed = inner._on_connection_closed  # noqa: SLF001
+        inner._on_connection_closed = self  # noqa: SLF001
 
-    def __delitem__(self, key: Any) -> None:
-        self.lost += 1
-        super().__delitem__(key)
+    def __call__(self, connection: object, reason: CloseReason | None) -> None:
+        if reason in _BROKEN:
+            self.count += 1
+            if self.deadline is not None:
+                self.deadline.reschedule(0)
+                self.deadline = None
+        self._closed(connection, reason)
 
 
 def losses(client: AIOKafkaProducer) -> int:
     """How many connections the producer has lost so far.
 
     aiokafka sends a request again on a new connection without a word. What was sent on the old one
-    may still arrive, and end or change a later transaction of the same epoch.
+    may still arrive, and end or change a later transaction of the same epoch. And a broker that
+    went down may have lost the end of a transaction that it had acknowledged.
     """
-    connections: Any = client.client._conns  # noqa: SLF001
-    broken = sum(not one.connected() for one in connections.values())
-    return int(connections.lost) + broken
+    return _counted(client).count
+
+
+@contextlib.asynccontextmanager
+async def unbroken(client: AIOKafkaProducer, seconds: float) -> AsyncIterator[None]:
+    """Do something within a deadline, which is now if the producer loses a connection.
+
+    Raises `TimeoutError`, `KafkaConnectionError` if that is why. aiokafka waits 0.1 s before it
+    asks again on a new connection: until then the producer can be closed.
+    """
+    counted, before = _counted(client), losses(client)
+    try:
+        async with asyncio.timeout(seconds) as counted.deadline:
+            yield
+    except TimeoutError:
+        if losses(client) > before:
+            raise KafkaConnectionError("a connection was lost in a transaction") from None
+        raise
+    finally:
+        counted.deadline = None
+
+
+def _counted(client: AIOKafkaProducer) -> _Losses:
+    inner: Any = client.client
+    counted: _Losses = inner._on_connection_closed  # noqa: SLF001
+    return counted
 
 
 @contextlib.contextmanager

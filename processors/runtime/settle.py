@@ -33,25 +33,25 @@ TAKEN_TO = "taken-to"
 
 
 class Open(NamedTuple):
-    """An open transaction.
+    """A transaction that is open in some places.
 
-    `time` is that of its records, in Unix milliseconds, and `taken_to` the offset it was to commit,
-    None if it was to commit none or its part on `messages` is not open.
+    `time` is that of its records, in Unix milliseconds, `taken_to` the offset it was to commit, None
+    if none, and `seen` whether readers see a part of it in another place.
     """
 
     time: int
     taken_to: int | None
     places: tuple[TopicPartition, ...]
+    seen: bool
 
 
-def was_committed(left: Open, committed: int, *, seen: bool) -> bool:
-    """What had become of a transaction that is open in some places, by what is known of others.
+def was_committed(left: Open, committed: int) -> bool:
+    """What had become of it; `committed` is the group's offset.
 
-    `committed` is the group's offset, and `seen` whether readers see a part of it elsewhere. One
-    part that was committed tells of all. If there is none, nobody has seen anything of it, its
+    One part that was committed tells of all. If there is none, nobody has seen anything of it, its
     offset is not committed either, and to abort it is right in any case: it is done again.
     """
-    return seen or (left.taken_to is not None and committed >= left.taken_to)
+    return left.seen or (left.taken_to is not None and committed >= left.taken_to)
 
 
 async def settle(
@@ -71,7 +71,7 @@ async def settle(
             await asyncio.gather(stable.start(), everything.start())
             looking = _Looking(stable, everything, places)
             while left := await looking.oldest():
-                commit = was_committed(left, start, seen=await looking.sees(left))
+                commit = was_committed(left, start)
                 _tell(left, commit=commit)
                 if commit:
                     start = max(start, left.taken_to or 0)
@@ -109,21 +109,19 @@ class _Looking:
         times = [record.timestamp for record in first.values() if record]
         if not times:
             return None
-        found = {p: r for p, r in first.items() if r and r.timestamp == min(times)}
-        taken_to = next(filter(None, map(_taken_to, found.values())), None)
-        return Open(min(times), taken_to, tuple(found))
+        parts = {p: r for p, r in first.items() if r and r.timestamp == min(times)}
+        seen = await self._seen(min(times), [p for p in self._places if p not in parts])
+        found = [offset for r in (*parts.values(), *seen) if (offset := _taken_to(r)) is not None]
+        return Open(min(times), max(found, default=None), tuple(parts), bool(seen))
 
-    async def sees(self, left: Open) -> bool:
-        """Whether a part of the transaction is committed in any other place."""
-        others = [place for place in self._places if place not in left.places]
-        if not others:
-            return False
-        found = await self._stable.offsets_for_times(dict.fromkeys(others, left.time))
-        for place, at in found.items():
-            record = await _first(self._stable, place, at.offset) if at else None
-            if record and record.timestamp == left.time:
-                return True
-        return False
+    async def _seen(
+        self, time: int, places: Iterable[TopicPartition]
+    ) -> list[ConsumerRecord[bytes, bytes]]:
+        """The first record of that very time in each place, of those that are committed."""
+        wanted = dict.fromkeys(places, time)
+        found = await self._stable.offsets_for_times(wanted) if wanted else {}
+        records = [await _first(self._stable, p, at.offset) for p, at in found.items() if at]
+        return [record for record in records if record and record.timestamp == time]
 
     async def until_ended(self, places: Iterable[TopicPartition]) -> None:
         """Wait for the markers: a commit is acknowledged before they are written."""

@@ -77,6 +77,7 @@ class Task:
         self._fenced_at = -math.inf
         self._patience = patience_of(settings)
         self._latest = 0
+        self._losses = 0
         self._stamp = 0  # the time of the last transaction's records, Unix ms
         self._answers = 0, 0  # when the last two answers came to the consumer's polls, Unix ms
         self._producer: AIOKafkaProducer | None = None
@@ -141,10 +142,12 @@ class Task:
         self.epoch = next(_epochs)
         self._queue.clear()
         self._answers = 0, 0
+        self._latest = 0  # what it was taken from may have to be done again
         topics = self._settings.topics
         self._producer = clients.producer(self._settings, topics.transactional_id(self._number))
         async with asyncio.timeout(4 * self._settings.transaction_timeout):
             await self._producer.start()
+        self._losses = clients.losses(self._producer)
         failpoints.reach("track.after_fencing")
         async with asyncio.timeout(_ASK_SECONDS):
             offsets = await clients.start_offsets(self._consumer, [self.partition])
@@ -166,6 +169,7 @@ class Task:
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._arrived.wait()
             self._arrived.clear()
+            self._refuse_loss()
             while not self._closing and (work := await self._next()):
                 self._working = True
                 try:
@@ -217,23 +221,30 @@ class Task:
         assert self._producer is not None  # noqa: S101 - recovered before
         assert self._store is not None  # noqa: S101
         result = await reduce(work, self._store.get)
-        lost = clients.losses(self._producer)
         anchor = None
         if work.records or result.states:
             anchor = await self._transaction(self._producer, work, result)
         self._store.write(result.states, anchor, result.armed, result.spent)
         failpoints.reach("track.after_store_write")
         self._latest = max(self._latest, result.latest)
-        if clients.losses(self._producer) > lost:
-            # Committed; but what was sent again may arrive twice. A new epoch shuts it out.
-            raise KafkaConnectionError("a connection was lost in a transaction")
+        self._refuse_loss()
+
+    def _refuse_loss(self) -> None:
+        """Go on with a new producer once a connection was lost, even after a commit.
+
+        What was sent again may arrive twice: a new epoch shuts it out. And what Kafka did not end,
+        because it went down, is ended.
+        """
+        assert self._producer is not None  # noqa: S101 - recovered before
+        if clients.losses(self._producer) > self._losses:
+            raise KafkaConnectionError("a connection was lost")
 
     async def _transaction(
         self, producer: AIOKafkaProducer, work: Work, result: Reduced
     ) -> Anchor | None:
         """Publish under a deadline; returns the last changelog record, None if unknown."""
         try:
-            async with asyncio.timeout(self._settings.transaction_timeout * 2 / 3):
+            async with clients.unbroken(producer, self._settings.transaction_timeout * 2 / 3):
                 with clients.explained(producer):
                     anchor = await self._commit(producer, work, result)
         except BaseException:

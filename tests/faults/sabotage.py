@@ -89,10 +89,11 @@ def producer_reused() -> None:
 def losses_unseen() -> None:
     """Let aiokafka ask again on a new connection, and think nothing of it."""
 
-    def none(_: AIOKafkaProducer) -> int:
+    def none(*_: object) -> int:
         return 0
 
     _patch(clients, "losses", none)
+    _patch(clients._Losses, "__call__", none)
 
 
 def markers_lost(*names: str) -> None:

@@ -70,6 +70,10 @@ class Watch:
             )
         self._offset = offset
 
+    def forgets(self, offset: int) -> None:
+        """Markers are lost: what nobody saw of a transaction may be done again, from `offset`."""
+        self._offset = offset
+
     def writes(self, store: Store) -> None:
         """A store holds nothing that is not committed, and its anchor is on the log."""
         for key, value in store.states.items():

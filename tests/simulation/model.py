@@ -24,12 +24,13 @@ class FencedError(RefusedError):
 
 
 class Item(NamedTuple):
-    """What a producer sends; `note` stands for the headers."""
+    """What a producer sends; `note` and `taken_to` stand for the headers."""
 
     key: bytes
     value: bytes | None
     time: int
     note: str = ""
+    taken_to: int | None = None
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Record:
     time: int
     note: str
     outcome: Outcome
+    taken_to: int | None = None
     partition: int = 0
 
 
@@ -73,7 +75,14 @@ class Log:
         outcome: Outcome = "plain" if owner is None else "open"
         new = [
             Record(
-                self._topic, self.end + number, item.key, item.value, item.time, item.note, outcome
+                topic=self._topic,
+                offset=self.end + number,
+                key=item.key,
+                value=item.value,
+                time=item.time,
+                note=item.note,
+                outcome=outcome,
+                taken_to=item.taken_to,
             )
             for number, item in enumerate(items)
         ]
@@ -145,16 +154,22 @@ class Broker:
     """Logs by topic, one group's offset, and the coordinator of transactions.
 
     A transaction that was ended has markers to be written yet, one a place: `settle` writes them,
-    and whoever needs the transaction gone waits for it.
+    and whoever needs the transaction gone waits for it. `forget` loses them, as Kafka does.
     """
 
     def __init__(self, topics: Iterable[str]) -> None:
         self.logs = {topic: Log(topic) for topic in topics}
         self.offset: int | None = None
         self.now = 0
+        self._time = 0
         # Told of the records and the offset of each transaction once it is sure to be committed.
         self.decided: Callable[[list[Record], int | None], None] = lambda _, __: None
         self._ids: dict[str, _Transactional] = {}
+
+    def time(self) -> int:
+        """The time for the records of a transaction; no two take place in one millisecond."""
+        self._time = max(self.now, self._time + 1)
+        return self._time
 
     def init(self, name: str, timeout: int) -> Token:
         """InitProducerId: from now on every earlier producer of this id is refused."""
@@ -216,6 +231,27 @@ class Broker:
                 self.logs[each].mark(name, one.state)
             elif one.state == "committed" and one.offset is not None:
                 self.offset = one.offset
+
+    def forget(self, name: str, is_lost: Callable[[], bool]) -> list[str]:
+        """Write the markers that are due, but never those that are lost; the places of these.
+
+        Kafka forgets those of partitions that have no leader, in a restart. The offset's marker is
+        not lost alone: all that does is that what was taken is taken again, and known.
+        """
+        one = self._ids[name]
+        if one.state not in ("committed", "aborted"):
+            return []
+        forgotten = [place for place in one.places if is_lost()]
+        if forgotten == [GROUP]:
+            forgotten = []
+        one.places = [place for place in one.places if place not in forgotten]
+        self.settle(name)
+        return forgotten
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The transactional ids there are."""
+        return list(self._ids)
 
     def unsettled(self) -> list[tuple[str, int]]:
         """The ids with markers to be written, and how many."""

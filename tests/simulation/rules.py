@@ -16,6 +16,8 @@ class Rules:
     leave_after_loss: bool = True
     one_write: bool = True
     check_anchor: bool = True
+    end_open: bool = True
+    ask_elsewhere: bool = True
     epochs: bool = True
     grace: bool = True
     log_time: bool = True
@@ -35,6 +37,8 @@ CONTROLS = {
     "leave_after_loss": "the producer is kept after a connection was lost in a transaction",
     "one_write": "states and anchor are one write to the store, timers another",
     "check_anchor": "a store is trusted whose anchor's record is not in the log",
+    "end_open": "a restore ends where Kafka left a transaction open",
+    "ask_elsewhere": "what was left open is aborted, though other parts of it were committed",
     "epochs": "records polled before a recovery are taken after it",
     "grace": "timers do not wait for what is still on its way from ingest",
     "log_time": "timers go by the wall clock, though the log has more to say",

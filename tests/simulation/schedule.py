@@ -100,6 +100,7 @@ class Schedule:
             self._compact: 2,
             self._late: 3,
             self._absence: 2,
+            self._restart: 2,
         }
         chosen: dict[Callable[[], None], int] = {
             f: w for f, w in faults.items() if self._rng.random() < 0.6
@@ -247,7 +248,7 @@ class Schedule:
         if log.end:
             self.happened["a store of another log"] += 1
             _, states = checks.fold(self._broker.logs["observations"].records, 0)
-            anchor = Anchor(self._rng.randrange(log.end), self._broker.now + 1)
+            anchor = Anchor(self._rng.randrange(log.end), self._broker.now + SECOND)
             self._stores[name] = Store(Image(states, set(), anchor))
             self._say(name, f"has a store of another log, anchor {anchor}")
 
@@ -263,6 +264,17 @@ class Schedule:
         self.happened[f"a request {fault}"] += 1
         self._alive[name].wire.fault = fault
         self._say(name, f"next request: {fault}")
+
+    def _restart(self) -> None:
+        """The broker restarts: connections break, and markers are lost."""
+        for name in self._broker.ids:
+            share = self._rng.choice((1, 0.5, 0.2))
+            lost = self._broker.forget(name, lambda s=share: self._rng.random() < s)  # type: ignore[misc]
+            self.happened["a marker lost"] += len(lost)
+            self._say("broker", f"restarts, and has lost the markers of {name} for {lost}")
+        self._watch.forgets(self._broker.offset or 0)
+        for worker in self._alive.values():
+            worker.wire.cut()
 
     def _overtime(self) -> None:
         self._tick(TRANSACTION_MS)

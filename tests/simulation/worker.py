@@ -6,9 +6,13 @@ let others go on. The pure pass is the real one.
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+from aiokafka import TopicPartition
 
 from processors.runtime.reduce import Consumed, Reduced, Timer, Work, reduce
+from processors.runtime.settle import Open, was_committed
 from processors.runtime.store import Anchor
 from tests.simulation.model import GROUP, Broker, FencedError, Item, Record, RefusedError, Token
 from tests.simulation.rules import Rules
@@ -19,6 +23,7 @@ T = TypeVar("T")
 
 TRANSACTION_MS = 15_000
 GRACE_MS = 60_000
+PLACES = ("messages", "statuses", "events", "inbound")
 OLDEST_MS = 5 * 24 * 3_600_000
 _BATCH = 4
 _TIMERS = 2
@@ -69,6 +74,7 @@ class Worker:
         self._answers = 0, 0  # when Kafka last answered, and when before that
         self._end: int | None = None  # the end it told
         self._latest = 0
+        self._losses = 0
 
     # What the consumer does, beside the task.
 
@@ -122,20 +128,68 @@ class Worker:
         self._epoch += 1
         if self._rules.epochs:
             self._queue.clear()
-        self._answers, self._end = (0, 0), None
+        self._answers, self._end, self._latest = (0, 0), None, 0
         fed = self._broker.offset
         if self._producer is None or self._rules.new_producer:
             yield "init"
             self._producer = self._call(self._broker.init, self._id, TRANSACTION_MS)
             self._sequences.clear()
+            self._losses = self.wire.losses
         if self._rules.fence_first:
             yield "read offset"
             fed = self._call(lambda: self._broker.offset)
         self._fed = fed or 0
+        yield from self._end_open()
         yield "look at anchor"
         yield from self._restore()
         self.position = self._fed
         self._ready = True
+
+    def _end_open(self) -> Iterator[str]:
+        """End what Kafka left open, as processors/runtime/settle.py does."""
+        while self._rules.end_open and (left := self._left_open()):
+            yield "end what is open"
+            commit = was_committed(left, self._broker.offset or 0)
+            if not self._rules.ask_elsewhere:
+                commit = False
+            if commit:
+                self._fed = max(self._fed, left.taken_to or 0)
+            yield from self._end_it(left, "committed" if commit else "aborted")
+
+    def _end_it(self, left: Open, outcome: Literal["committed", "aborted"]) -> Iterator[str]:
+        """Add the places, send the offset, say how it ends.
+
+        Cut short, it is an abort: right where that was meant. Where a commit was, it would be a
+        loss, and decision 16 says why nothing can be done about it: so it is not cut short here.
+        """
+        assert self._producer is not None
+        token, places = self._producer, [*(place.topic for place in left.places), GROUP]
+        calls = [
+            partial(self._broker.add, token, places),
+            partial(self._broker.commit_offset, token, self._fed),
+            partial(self._broker.end, token, outcome),
+        ]
+        for call in calls:
+            if outcome == "committed":
+                call()
+            else:
+                yield "end it"
+                self._call(call)
+        yield "wait for markers"
+        self._broker.settle(token.name)
+
+    def _left_open(self) -> Open | None:
+        logs = {place: self._broker.logs[place] for place in PLACES}
+        first = {p: log.written(log.stable)[0] for p, log in logs.items() if log.stable < log.end}
+        if not first:
+            return None
+        time = min(record.time for record in first.values())
+        parts = {p: r for p, r in first.items() if r.time == time}
+        others = [log for place, log in logs.items() if place not in parts]
+        seen = [r for log in others for r in log.committed(0) if r.time == time]
+        found = [r.taken_to for r in (*parts.values(), *seen) if r.taken_to is not None]
+        places = tuple(TopicPartition(place, 0) for place in parts)
+        return Open(time, max(found, default=None), places, bool(seen))
 
     def _restore(self) -> Iterator[str]:
         log = self._broker.logs["messages"]
@@ -170,6 +224,7 @@ class Worker:
 
     def _work(self) -> Iterator[str]:
         while True:
+            self._refuse_loss()
             work = self._next()
             if work is None:
                 yield "idle"
@@ -200,7 +255,6 @@ class Worker:
 
     def _batch(self, work: Work) -> Iterator[str]:
         result = _driven(reduce(work, self.store.get))
-        lost = self.wire.losses
         anchor = None
         if work.records or result.states:
             anchor = yield from self._transaction(work, result)
@@ -208,14 +262,17 @@ class Worker:
             yield "write store"
             self._write(result.states, anchor, result.armed, result.spent)
         self._latest = max(self._latest, result.latest)
-        if self.wire.losses > lost and self._rules.leave_after_loss:
+        self._refuse_loss()
+
+    def _refuse_loss(self) -> None:
+        if self.wire.losses > self._losses and self._rules.leave_after_loss:
             raise LostError
 
     def _transaction(self, work: Work, result: Reduced) -> Generator[str, None, Anchor | None]:
         assert self._producer is not None
-        now, token = self._broker.now, self._producer
+        now, token = self._broker.time(), self._producer
         offset = work.records[-1].offset + 1 if work.records else None
-        outgoing = _outgoing(result, now)
+        outgoing = _outgoing(result, now, offset)
         if offset is not None and not self._rules.offset_inside:
             self._broker.offset = offset
         yield "begin"
@@ -272,7 +329,7 @@ class Worker:
         return self.wire.call(ask, *given)
 
 
-def _outgoing(result: Reduced, now: int) -> dict[str, list[Item]]:
+def _outgoing(result: Reduced, now: int, taken_to: int | None) -> dict[str, list[Item]]:
     """The records of a batch by topic: outputs first, then the changelog."""
     outgoing: dict[str, list[Item]] = {}
     for out in result.outputs:
@@ -280,7 +337,8 @@ def _outgoing(result: Reduced, now: int) -> dict[str, list[Item]]:
         outgoing.setdefault(out.topic, []).append(item)
     for key, value in result.states.items():
         note = str(result.armed[key]) if value is not None else ""
-        outgoing.setdefault("messages", []).append(Item(key, value, now, note))
+        outgoing.setdefault("messages", []).append(Item(key, value, now, note, taken_to))
+        taken_to = None
     return outgoing
 
 
