@@ -35,8 +35,8 @@ TAKEN_TO = "taken-to"
 class Open(NamedTuple):
     """A transaction that is open in some places.
 
-    `time` is that of its records, in Unix milliseconds, `taken_to` the offset it was to commit, None
-    if none, and `seen` whether readers see a part of it in another place.
+    `time` is that of its records, in Unix milliseconds, `taken_to` the offset it was to commit if
+    there was one, and `seen` whether readers see a part of it in another place.
     """
 
     time: int

@@ -266,7 +266,8 @@ class Schedule:
         self._say(name, f"next request: {fault}")
 
     def _restart(self) -> None:
-        """The broker restarts: connections break, and markers are lost."""
+        """The broker restarts: connections break, requests under way and markers are lost."""
+        self._requests.clear()
         for name in self._broker.ids:
             share = self._rng.choice((1, 0.5, 0.2))
             lost = self._broker.forget(name, lambda s=share: self._rng.random() < s)  # type: ignore[misc]
