@@ -100,7 +100,7 @@ class Schedule:
             self._compact: 2,
             self._late: 3,
             self._absence: 2,
-            self._restart: 2,
+            self._restart: 1,
         }
         chosen: dict[Callable[[], None], int] = {
             f: w for f, w in faults.items() if self._rng.random() < 0.6
