@@ -23,7 +23,7 @@ async def there(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 
 @pytest.mark.parametrize(
-    "name", ["kills", "zombies", "broker-restart", "stores", "overtaken-track"]
+    "name", ["kills", "zombies", "broker-crash", "markers-lost", "stores", "overtaken-track"]
 )
 async def test_nothing_is_lost_or_doubled(there: World, name: str) -> None:
     """Whatever is done to the services, the topics are as recomputed from the raw ones."""
