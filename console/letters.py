@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from console.causes import Selection
+from console.options import Letters
 from console.render import Record
 from processors.providers.base import Coordinates
 from processors.ranges import time_of
@@ -23,13 +24,11 @@ from schemas.settings import Settings
 T = TypeVar("T")
 
 
-def selection(
-    provider: str | None, code: str | None, since: str | None, until: str | None
-) -> Selection:
-    """What is meant, as typed; raises `Problem`."""
+def selection(typed: Letters) -> Selection:
+    """What is meant; raises `Problem`."""
     now = round(time.time() * 1000)
-    start, end = (None if text is None else time_of(text, now) for text in (since, until))
-    meant = Selection(provider, code, start, end)
+    times = (None if text is None else time_of(text, now) for text in (typed.since, typed.until))
+    meant = Selection(typed.provider, typed.code, *times)
     meant.check()
     return meant
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from console.options import Range
 from processors import ranges
 from processors.replay import STANDINGS
 from processors.runtime import ledger, planning, replaying, reporting
@@ -42,23 +42,6 @@ from schemas.webhook import to_iso
 _CATCH_UP_SECONDS = 5.0
 _SAY_SECONDS = 10.0
 _INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Range:
-    """A range as it was typed: `since`, `until` and `offsets` are texts, `only` too."""
-
-    provider: str | None = None
-    since: str | None = None
-    until: str | None = None
-    offsets: Sequence[str] = ()
-    only: str | None = None
-    archive: str | None = None
-    source: str | None = None
-
-    @property
-    def given(self) -> bool:
-        return self != Range()
 
 
 def plan(settings: Settings, asked: Range, *, json: bool) -> int:
@@ -142,7 +125,7 @@ async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
         ranges.time_of(asked.until, now) if asked.until else None,
     )
     only = ranges.only_of(asked.only) if asked.only else None
-    offsets = ranges.offsets_of(asked.offsets)
+    offsets = ranges.offsets_of(asked.offsets or ())
     return await planning.resolve(
         settings, names, window, offsets, only, archive=asked.archive, source=asked.source
     )

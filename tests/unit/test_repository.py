@@ -15,7 +15,7 @@ HOME = Path(__file__).parents[2]
 MAY_IMPORT = {
     "bench": {"bluetick", "console", "deploy", "ingest", "processors", "schemas"},
     "bluetick": {"console", "deploy", "ingest", "processors", "schemas"},
-    "console": {"bluetick", "deploy", "ingest", "processors", "schemas"},
+    "console": {"deploy", "ingest", "processors", "schemas"},
     "deploy": {"schemas"},
     "ingest": {"schemas"},
     "processors": {"schemas"},
