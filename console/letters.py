@@ -15,7 +15,7 @@ from console.causes import Selection
 from console.options import Letters
 from console.render import Record
 from processors.providers.base import Coordinates
-from processors.ranges import time_of
+from processors.ranges import times_of
 from processors.runtime import deadletters, spans
 from processors.runtime.deadletters import Entry, Kept, Ledger
 from schemas.problem import Problem
@@ -26,8 +26,7 @@ T = TypeVar("T")
 
 def selection(typed: Letters) -> Selection:
     """What is meant; raises `Problem`."""
-    now = round(time.time() * 1000)
-    times = (None if text is None else time_of(text, now) for text in (typed.since, typed.until))
+    times = times_of(typed.since, typed.until, round(time.time() * 1000))
     meant = Selection(typed.provider, typed.code, *times)
     meant.check()
     return meant
@@ -81,15 +80,7 @@ async def entries(
         expect(sum(span.end - span.start for span in parts))
         async for batch in spans.consumed(settings, parts):
             for record in batch.records:
-                shown = Record(
-                    record.topic,
-                    record.partition,
-                    record.offset,
-                    record.timestamp,
-                    record.key,
-                    record.headers,
-                    record.value,
-                )
+                shown = Record.of(record)
                 yield shown, deadletters.read(shown)
             advance(len(batch.records))
 

@@ -35,7 +35,7 @@ from processors.runtime.reporting import Report
 from processors.runtime.spans import Window
 from schemas.problem import Problem
 from schemas.settings import Settings
-from schemas.topics import PROVIDERS
+from schemas.topics import providers
 from schemas.webhook import to_iso
 
 # A tracker at work is there in a moment; for one that is not, a plan need not wait.
@@ -109,21 +109,15 @@ def list_(settings: Settings, *, json: bool) -> int:
 
 async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
     """What was typed, on this broker; how many records are the normaliser's."""
-    if asked.provider is not None and asked.provider not in PROVIDERS:
-        raise Problem(f"there is no provider {asked.provider!r}; there is: {', '.join(PROVIDERS)}")
+    wanted = providers(asked.provider)
     if asked.offsets and (asked.since or asked.until):
         raise Problem("a range is by time or by offsets: give --from and --to, or --offsets")
     if asked.offsets and not asked.provider:
         raise Problem("offsets are those of one topic: say which with --provider")
     if not asked.offsets and not asked.since:
         raise Problem("say where the range begins, with --from (a time, or oldest) or --offsets")
-    topics = settings.topics
-    names = [topics.raw(asked.provider)] if asked.provider else topics.raw_topics
-    now = round(time.time() * 1000)
-    window = Window(
-        ranges.time_of(asked.since, now) if asked.since not in (None, "oldest") else None,
-        ranges.time_of(asked.until, now) if asked.until else None,
-    )
+    names = [settings.topics.raw(provider) for provider in wanted]
+    window = Window(*ranges.times_of(asked.since, asked.until, round(time.time() * 1000)))
     only = ranges.only_of(asked.only) if asked.only else None
     offsets = ranges.offsets_of(asked.offsets or ())
     return await planning.resolve(

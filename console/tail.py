@@ -95,7 +95,7 @@ async def follow(
                 if until_end and record.offset >= ends[TopicPartition(topic, record.partition)]:
                     continue
                 if key is None or record.key == key.encode():
-                    yield _record(record)
+                    yield Record.of(record)
 
 
 async def _partitions(
@@ -125,18 +125,6 @@ def _in_time(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]],
 ) -> list[ConsumerRecord[bytes, bytes]]:
     return list(heapq.merge(*polled.values(), key=lambda record: record.timestamp))
-
-
-def _record(record: ConsumerRecord[bytes, bytes]) -> Record:
-    return Record(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp=record.timestamp,
-        key=record.key,
-        headers=record.headers,
-        value=record.value,
-    )
 
 
 def _show_json(record: Record) -> None:

@@ -43,6 +43,11 @@ def readiness(problems: Sequence[str]) -> Response:
     return Response(body, 503 if problems else 200, media_type="application/json")
 
 
+def metrics(exposition: bytes) -> Response:
+    """Answer with metrics in Prometheus' text format."""
+    return Response(exposition, media_type="text/plain; version=0.0.4")
+
+
 class Server(uvicorn.Server):
     """uvicorn, quiet, and leaving signals and lifespan to whoever runs it."""
 
