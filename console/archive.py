@@ -16,7 +16,7 @@ from processors.ranges import times_of
 from processors.runtime.archive import reading, verifying, writing
 from processors.runtime.archive.storage import Storage
 from processors.runtime.archive.verifying import Held, Verified
-from processors.runtime.spans import Window
+from processors.runtime.spans import Window, refuse_backwards
 from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.topics import providers
@@ -33,6 +33,7 @@ def run(
     """
     wanted = providers(provider)
     window = Window(*times_of(since, until, round(time.time() * 1000)))
+    refuse_backwards(window)
     storage = Storage(url)
     console = Console(highlight=False)
     with _Bar("archiving") as bar:

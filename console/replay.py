@@ -26,13 +26,14 @@ from rich.table import Table
 
 from console.options import Range
 from processors import ranges
+from processors.ranges import Only
 from processors.replay import STANDINGS
 from processors.runtime import ledger, planning, replaying, reporting
 from processors.runtime.ledger import Replay, Spec
 from processors.runtime.planning import Plan
 from processors.runtime.replaying import Limits
 from processors.runtime.reporting import Report
-from processors.runtime.spans import Window
+from processors.runtime.spans import Window, refuse_backwards
 from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.topics import providers
@@ -107,19 +108,30 @@ def list_(settings: Settings, *, json: bool) -> int:
     return _run(work())
 
 
-async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
-    """What was typed, on this broker; how many records are the normaliser's."""
-    wanted = providers(asked.provider)
+def check(asked: Range) -> None:
+    """Raise `Problem` for what no broker could make a range of."""
+    _read(asked)
+
+
+def _read(asked: Range) -> tuple[Window, dict[int, tuple[int, int]], Only | None]:
+    """The window, offsets and choice that were typed; raises `Problem`."""
+    providers(asked.provider)
     if asked.offsets and (asked.since or asked.until):
         raise Problem("a range is by time or by offsets: give --from and --to, or --offsets")
     if asked.offsets and not asked.provider:
         raise Problem("offsets are those of one topic: say which with --provider")
     if not asked.offsets and not asked.since:
         raise Problem("say where the range begins, with --from (a time, or oldest) or --offsets")
-    names = [settings.topics.raw(provider) for provider in wanted]
     window = Window(*ranges.times_of(asked.since, asked.until, round(time.time() * 1000)))
+    refuse_backwards(window)
     only = ranges.only_of(asked.only) if asked.only else None
-    offsets = ranges.offsets_of(asked.offsets or ())
+    return window, ranges.offsets_of(asked.offsets or ()), only
+
+
+async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
+    """What was typed, on this broker; how many records are the normaliser's."""
+    window, offsets, only = _read(asked)
+    names = [settings.topics.raw(provider) for provider in providers(asked.provider)]
     return await planning.resolve(
         settings, names, window, offsets, only, archive=asked.archive, source=asked.source
     )

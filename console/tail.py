@@ -68,6 +68,8 @@ def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str
     kind = short[full].partition(".")[0]
     if key is not None and kind in _UNKEYED:
         raise Problem(f"the records of {full} have no keys: leave out --key")
+    if key is not None and key.count("/") < 2:  # noqa: PLR2004 - provider/account/message_id
+        raise Problem(f"--key {key!r} is no message key; it is provider/account/message_id")
     return kind, full
 
 

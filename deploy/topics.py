@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    InvalidReplicationFactorError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -81,7 +82,8 @@ async def apply(settings: Settings) -> list[str]:
             if spec.name in found and found[spec.name].partitions != spec.partitions
         ]
         if wrong:
-            raise Problem("; ".join(wrong))
+            more = f" (and so it is with {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise Problem(wrong[0] + more)
         _refuse_foreign(settings, {name: topic.partitions for name, topic in found.items()})
         lacking = [spec for spec in _specs(settings) if spec.name not in found]
         created = await _create(admin, settings, lacking)
@@ -279,4 +281,6 @@ def _accept(code: int, message: str | None, what: str) -> None:
     """Raise `Problem` unless the code says success: aiokafka's answers carry errors unraised."""
     if code:
         reason = message or for_code(code).description or for_code(code).__name__
-        raise Problem(f"Kafka refused to {what}: {reason}")
+        too_many = code == InvalidReplicationFactorError.errno
+        hint = "; lower BLUETICK_REPLICATION" if too_many else ""
+        raise Problem(f"Kafka refused to {what}: {reason.rstrip('.')}{hint}")

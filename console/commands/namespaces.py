@@ -45,7 +45,9 @@ def diff(
     *,
     since: Annotated[
         str | None,
-        typer.Option(help="Only messages first heard of since, such as 2026-11-20T00:00:00Z."),
+        typer.Option(
+            help="Only messages first heard of since: 2026-05-01T12:00Z, -2h.", metavar="TIME"
+        ),
     ] = None,
     examples: Annotated[int, typer.Option(min=0, help="Examples of each kind.")] = 3,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,

@@ -21,6 +21,7 @@ def plan(*, asked: Range, json: Json = False) -> None:
     from console import replay
     from console.commands.ready import ready
 
+    replay.check(asked)
     sys.exit(replay.plan(ready(), asked, json=json))
 
 
@@ -49,6 +50,8 @@ def run(
     from processors.runtime import failpoints
     from processors.runtime.replaying import Limits
 
+    if asked.given or not id_:
+        replay.check(asked)
     settings = ready()
     failpoints.arm(settings.failpoint)
     sys.exit(replay.run(settings, asked, id_, Limits(rate, backlog), yes=yes))

@@ -16,7 +16,7 @@ def parse(
     method: Method = "POST",
     header: Header = None,
     received_at: Annotated[
-        int | None, typer.Option(help="When it arrived, Unix ms; default: now.")
+        int | None, typer.Option(min=0, help="When it arrived, Unix ms; default: now.")
     ] = None,
 ) -> None:
     """Print what one body amounts to, as JSON lines, without a broker.
