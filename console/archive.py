@@ -12,14 +12,14 @@ from rich.text import Text
 
 from console.report import plain_table
 from processors.archive import Manifest, Place, Plan, called
-from processors.ranges import time_of
+from processors.ranges import times_of
 from processors.runtime.archive import reading, verifying, writing
 from processors.runtime.archive.storage import Storage
 from processors.runtime.archive.verifying import Held, Verified
-from processors.runtime.spans import Window
+from processors.runtime.spans import Window, refuse_backwards
 from schemas.problem import Problem
 from schemas.settings import Settings
-from schemas.topics import PROVIDERS
+from schemas.topics import providers
 
 _INTERRUPTED = 130
 
@@ -31,18 +31,15 @@ def run(
 
     What retention deleted before it could be archived is a `Problem` too, once the rest is safe.
     """
-    providers = _providers(provider)
-    now = round(time.time() * 1000)
-    window = Window(
-        None if since in (None, "oldest") else time_of(since, now),
-        None if until is None else time_of(until, now),
-    )
+    wanted = providers(provider)
+    window = Window(*times_of(since, until, round(time.time() * 1000)))
+    refuse_backwards(window)
     storage = Storage(url)
     console = Console(highlight=False)
     with _Bar("archiving") as bar:
         try:
             given = window if since or until else None
-            done, plans = asyncio.run(_archive(settings, storage, providers, given, bar))
+            done, plans = asyncio.run(_archive(settings, storage, wanted, given, bar))
         except KeyboardInterrupt:
             bar.console.print("stopped; what this run had written does not count, the next begins")
             return _INTERRUPTED
@@ -122,14 +119,6 @@ class _Bar(Progress):
         rate = decimal(round(done / max(1e-3, time.monotonic() - self._began)))
         told = f"{decimal(done)} of {decimal(total)}, {rate}/s"
         self.update(self._task, completed=done, total=total, told=told)
-
-
-def _providers(provider: str | None) -> tuple[str, ...]:
-    if provider is None:
-        return PROVIDERS
-    if provider not in PROVIDERS:
-        raise Problem(f"there is no provider {provider!r}; there is: {', '.join(PROVIDERS)}")
-    return (provider,)
 
 
 def _archived(done: Mapping[str, Manifest]) -> Table | str:

@@ -9,7 +9,7 @@ from processors.providers.base import Coordinates
 from processors.refusal import Code
 from processors.runtime.deadletters import Entry, Kept
 from schemas.problem import Problem
-from schemas.topics import PROVIDERS
+from schemas.topics import providers
 from schemas.webhook import to_iso
 
 _NUMBER = re.compile(r"\d+")
@@ -26,9 +26,7 @@ class Selection(NamedTuple):
 
     def check(self) -> None:
         """Raise `Problem` for what can never be found."""
-        if self.provider is not None and self.provider not in PROVIDERS:
-            known = ", ".join(PROVIDERS)
-            raise Problem(f"there is no provider {self.provider!r}; there is: {known}")
+        providers(self.provider)
         if self.code is not None and self.code not in get_args(Code):
             known = ", ".join(get_args(Code))
             raise Problem(f"there is no code {self.code!r}; there is: {known}")

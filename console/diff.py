@@ -6,7 +6,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -17,6 +16,7 @@ from rich.table import Table
 from console.namespaces import look
 from console.render import masked, printable
 from processors.diff import PERSONAL, Difference, differences, same
+from processors.ranges import times_of
 from processors.runtime.clients import reading
 from schemas.codec import UndecodableError, decode_state
 from schemas.problem import Problem, unreachable
@@ -40,7 +40,10 @@ _LONGEST = 60
 
 def run(settings: Settings, a: str, b: str, *, since: str | None, examples: int, json: bool) -> int:
     """Print how two namespaces differ; returns 0 if they do not, else 1."""
-    comparison = asyncio.run(_compare(settings, a, b, _time(since), examples))
+    if a == b:
+        raise Problem(f"{a} is named twice: name the two namespaces to compare")
+    first, _ = times_of(since, None, round(time.time() * 1000))
+    comparison = asyncio.run(_compare(settings, a, b, first or 0, examples))
     if json:
         sys.stdout.write(msgspec.json.encode(comparison.as_json()).decode() + "\n")
     else:
@@ -277,16 +280,3 @@ def _show(comparison: Comparison) -> None:
     if comparison.fields:
         told = ", ".join(f"{name} {count}" for name, count in comparison.fields.most_common())
         console.print(f"fields that differ: {told}", soft_wrap=True, markup=False)
-
-
-def _time(text: str | None) -> int:
-    """Unix milliseconds; 0 for none. Raises `Problem`."""
-    if text is None:
-        return 0
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise Problem(f"--since {text!r} is no time; it looks like 2026-11-20T00:00:00Z")
-    return round(moment.timestamp() * 1000)

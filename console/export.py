@@ -51,13 +51,13 @@ def opened(to: Path, name: str) -> Iterator[File]:
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
-        raise Problem(f"{part} cannot be written: {error.strerror}; choose another place") from None
+        raise Problem(f"{path} cannot be written: {error.strerror}; choose another place") from None
     file = File(path, descriptor)
     try:
         yield file
         file.close()
         part.rename(path)
     except OSError as error:
-        raise Problem(f"{part} cannot be written: {error.strerror}; choose another place") from None
+        raise Problem(f"{path} cannot be written: {error.strerror}; choose another place") from None
     finally:
         part.unlink(missing_ok=True)

@@ -32,7 +32,10 @@ def read_body(name: str) -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise Problem(f"{name} cannot be read: {error.strerror or error}") from None
+        raise Problem(
+            f"{name} cannot be read: {error.strerror or error}; name a file, or - for the standard "
+            "input"
+        ) from None
 
 
 def _files(name: str) -> list[str]:

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from console.causes import Selection
+from console.options import Letters
 from console.render import Record
 from processors.providers.base import Coordinates
-from processors.ranges import time_of
+from processors.ranges import times_of
 from processors.runtime import deadletters, spans
 from processors.runtime.deadletters import Entry, Kept, Ledger
 from schemas.problem import Problem
@@ -23,13 +24,10 @@ from schemas.settings import Settings
 T = TypeVar("T")
 
 
-def selection(
-    provider: str | None, code: str | None, since: str | None, until: str | None
-) -> Selection:
-    """What is meant, as typed; raises `Problem`."""
-    now = round(time.time() * 1000)
-    start, end = (None if text is None else time_of(text, now) for text in (since, until))
-    meant = Selection(provider, code, start, end)
+def selection(typed: Letters) -> Selection:
+    """What is meant; raises `Problem`."""
+    times = times_of(typed.since, typed.until, round(time.time() * 1000))
+    meant = Selection(typed.provider, typed.code, *times)
     meant.check()
     return meant
 
@@ -82,15 +80,7 @@ async def entries(
         expect(sum(span.end - span.start for span in parts))
         async for batch in spans.consumed(settings, parts):
             for record in batch.records:
-                shown = Record(
-                    record.topic,
-                    record.partition,
-                    record.offset,
-                    record.timestamp,
-                    record.key,
-                    record.headers,
-                    record.value,
-                )
+                shown = Record.of(record)
                 yield shown, deadletters.read(shown)
             advance(len(batch.records))
 

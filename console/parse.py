@@ -9,8 +9,7 @@ from console.posts import headers_of
 from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
 from schemas.codec import encode
-from schemas.problem import Problem
-from schemas.topics import PROVIDERS
+from schemas.topics import providers
 from schemas.webhook import KEPT_HEADERS, RawWebhook
 
 _NOWHERE = Coordinates("parse", 0, 0)
@@ -32,8 +31,7 @@ def run(
     `path` is what followed the source in the URL, `received_at` Unix milliseconds (default: now).
     Returns 0 if there are no dead letters, else 1.
     """
-    if provider not in PROVIDERS:
-        raise Problem(f"there is no provider {provider!r}; there is: {', '.join(PROVIDERS)}")
+    providers(provider)
     given = headers_of(headers)
     webhook = RawWebhook(
         id="",

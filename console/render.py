@@ -5,7 +5,7 @@ Lines for people show no message texts and of phone numbers only the last three 
 
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from rich.text import Text
@@ -76,6 +76,11 @@ class Record(NamedTuple):
     key: bytes | None
     headers: Sequence[tuple[str, bytes]]
     value: bytes | None
+
+    @classmethod
+    def of(cls, consumed: Any) -> "Record":
+        """What Kafka's client gave, which has more to it."""
+        return cls(*(getattr(consumed, name) for name in cls._fields))
 
 
 def as_line(kind: str, record: Record) -> Text:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,40 +24,25 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from console.options import Range
 from processors import ranges
+from processors.ranges import Only
 from processors.replay import STANDINGS
 from processors.runtime import ledger, planning, replaying, reporting
 from processors.runtime.ledger import Replay, Spec
 from processors.runtime.planning import Plan
 from processors.runtime.replaying import Limits
 from processors.runtime.reporting import Report
-from processors.runtime.spans import Window
+from processors.runtime.spans import Window, refuse_backwards
 from schemas.problem import Problem
 from schemas.settings import Settings
-from schemas.topics import PROVIDERS
+from schemas.topics import providers
 from schemas.webhook import to_iso
 
 # A tracker at work is there in a moment; for one that is not, a plan need not wait.
 _CATCH_UP_SECONDS = 5.0
 _SAY_SECONDS = 10.0
 _INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Range:
-    """A range as it was typed: `since`, `until` and `offsets` are texts, `only` too."""
-
-    provider: str | None = None
-    since: str | None = None
-    until: str | None = None
-    offsets: Sequence[str] = ()
-    only: str | None = None
-    archive: str | None = None
-    source: str | None = None
-
-    @property
-    def given(self) -> bool:
-        return self != Range()
 
 
 def plan(settings: Settings, asked: Range, *, json: bool) -> int:
@@ -124,25 +108,30 @@ def list_(settings: Settings, *, json: bool) -> int:
     return _run(work())
 
 
-async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
-    """What was typed, on this broker; how many records are the normaliser's."""
-    if asked.provider is not None and asked.provider not in PROVIDERS:
-        raise Problem(f"there is no provider {asked.provider!r}; there is: {', '.join(PROVIDERS)}")
+def check(asked: Range) -> None:
+    """Raise `Problem` for what no broker could make a range of."""
+    _read(asked)
+
+
+def _read(asked: Range) -> tuple[Window, dict[int, tuple[int, int]], Only | None]:
+    """The window, offsets and choice that were typed; raises `Problem`."""
+    providers(asked.provider)
     if asked.offsets and (asked.since or asked.until):
         raise Problem("a range is by time or by offsets: give --from and --to, or --offsets")
     if asked.offsets and not asked.provider:
         raise Problem("offsets are those of one topic: say which with --provider")
     if not asked.offsets and not asked.since:
         raise Problem("say where the range begins, with --from (a time, or oldest) or --offsets")
-    topics = settings.topics
-    names = [topics.raw(asked.provider)] if asked.provider else topics.raw_topics
-    now = round(time.time() * 1000)
-    window = Window(
-        ranges.time_of(asked.since, now) if asked.since not in (None, "oldest") else None,
-        ranges.time_of(asked.until, now) if asked.until else None,
-    )
+    window = Window(*ranges.times_of(asked.since, asked.until, round(time.time() * 1000)))
+    refuse_backwards(window)
     only = ranges.only_of(asked.only) if asked.only else None
-    offsets = ranges.offsets_of(asked.offsets)
+    return window, ranges.offsets_of(asked.offsets or ()), only
+
+
+async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
+    """What was typed, on this broker; how many records are the normaliser's."""
+    window, offsets, only = _read(asked)
+    names = [settings.topics.raw(provider) for provider in providers(asked.provider)]
     return await planning.resolve(
         settings, names, window, offsets, only, archive=asked.archive, source=asked.source
     )

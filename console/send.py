@@ -120,6 +120,7 @@ def run(
     `source` is a provider's name, or `all` for simulated traffic of every provider. The code is 0
     if every post was answered 200, else 1; 130 after Ctrl-C.
     """
+    Endpoint.of(url)  # a mistyped one is told before anything is simulated
     if files:
         if source == ALL:
             raise Problem(f"files go to one source: {' or '.join(PROVIDERS)}")

@@ -3,16 +3,13 @@
 import asyncio
 import json
 import os
-import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-import bluetick
 from console import client
-from deploy.process import leashed
+from console.program import another
 from schemas.problem import Problem
 from schemas.settings import Settings
 
@@ -25,7 +22,6 @@ _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 15
 _LONGEST_LINE = 1024 * 1024
 _COMPLAINT = "bluetick: "
-_COMMAND = str(Path(bluetick.__file__).resolve())
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ async def first_to_end(services: Iterable[Running]) -> Running:
 
 async def _start(settings: Settings, service: Service) -> Process:
     return await asyncio.create_subprocess_exec(
-        *leashed([sys.executable, _COMMAND, service.name]),
+        *another(service.name),
         env=_environment(settings),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,

@@ -68,6 +68,8 @@ def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str
     kind = short[full].partition(".")[0]
     if key is not None and kind in _UNKEYED:
         raise Problem(f"the records of {full} have no keys: leave out --key")
+    if key is not None and key.count("/") < 2:  # noqa: PLR2004 - provider/account/message_id
+        raise Problem(f"--key {key!r} is no message key; it is provider/account/message_id")
     return kind, full
 
 
@@ -95,7 +97,7 @@ async def follow(
                 if until_end and record.offset >= ends[TopicPartition(topic, record.partition)]:
                     continue
                 if key is None or record.key == key.encode():
-                    yield _record(record)
+                    yield Record.of(record)
 
 
 async def _partitions(
@@ -125,18 +127,6 @@ def _in_time(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]],
 ) -> list[ConsumerRecord[bytes, bytes]]:
     return list(heapq.merge(*polled.values(), key=lambda record: record.timestamp))
-
-
-def _record(record: ConsumerRecord[bytes, bytes]) -> Record:
-    return Record(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp=record.timestamp,
-        key=record.key,
-        headers=record.headers,
-        value=record.value,
-    )
 
 
 def _show_json(record: Record) -> None:

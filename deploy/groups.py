@@ -9,7 +9,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupIdNotFound, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from deploy.topics import administering
+from schemas.admin import administering
 from schemas.problem import Problem
 from schemas.settings import Settings
 

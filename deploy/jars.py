@@ -23,7 +23,7 @@ def cache_directory() -> Path:
     try:
         return (named if named.is_absolute() else Path.home() / ".cache") / "bluetick"
     except RuntimeError:
-        raise Problem("There is no home directory for the cache: set XDG_CACHE_HOME.") from None
+        raise Problem("there is no home directory for the cache; set XDG_CACHE_HOME") from None
 
 
 def parse_list(text: str) -> dict[str, str]:
@@ -53,7 +53,7 @@ def verify(directory: Path, listed: Mapping[str, str]) -> None:
     if wrong := difference(found, listed):
         raise Problem(
             f"Kafka's jars in {directory} are not the ones in {LIST.name}: {wrong}; "
-            "delete that directory and start again to fetch them anew."
+            "delete that directory, and start again to fetch them anew"
         )
 
 
@@ -95,8 +95,8 @@ def _staging(cache: Path) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix=".fetching-", dir=cache)
     except OSError as error:
         raise Problem(
-            f"The cache directory {cache} cannot be written ({error.strerror}): "
-            "make it writable or name another one in XDG_CACHE_HOME."
+            f"the cache directory {cache} cannot be written ({error.strerror}); "
+            "make it writable, or name another one in XDG_CACHE_HOME"
         ) from None
 
 
@@ -128,7 +128,7 @@ def _fetch(
         from deploy.maven import Cancelled, fetch  # noqa: PLC0415 (the extra "local" is optional)
     except ImportError:
         raise Problem(
-            f'Kafka {VERSION} is fetched with jgo: pip install "bluetick[local]".'
+            f'Kafka {VERSION} is fetched with jgo: pip install "bluetick[local]"'
         ) from None
     with staging as name:
         jars = Path(name) / "jars"
@@ -141,7 +141,7 @@ def _fetch(
         except Exception as error:  # a bad answer can end in any exception of jgo's parsers
             raise Problem(
                 f"Kafka {VERSION} could not be fetched ({_reason(error)}): the first start needs "
-                f"the network and 100 MB in {directory.parent}; see to that and start again."
+                f"the network and 100 MB in {directory.parent}; see to that, and start again"
             ) from error
         verify(jars, listed)
         _publish(jars, directory)

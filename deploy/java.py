@@ -22,7 +22,7 @@ def find_java() -> str:
     except ImportError:
         raise Problem(
             f"Kafka needs Java {OLDEST} or newer and none was found: "
-            f'pip install "bluetick[local]", or install Java {OLDEST} or newer.'
+            f'pip install "bluetick[local]", or install Java {OLDEST} or newer'
         ) from None
     return str(JAVA)
 

@@ -303,8 +303,8 @@ def _make_writable(data: Path) -> None:
         (data / "lock").touch()
     except OSError as error:
         raise Problem(
-            f"The data directory {data} cannot be written ({error.strerror}): "
-            "make it writable or name another one."
+            f"the data directory {data} cannot be written ({error.strerror}); "
+            "make it writable, or name another one with --data (BLUETICK_DATA)"
         ) from None
 
 
@@ -329,8 +329,8 @@ def _take(lock: int, data: Path) -> None:
     except BlockingIOError:
         owner = os.pread(lock, 20, 0).decode() or "still starting"
         raise Problem(
-            f"The data directory {data} belongs to a running Kafka (process {owner}): "
-            "stop that one or name another directory."
+            f"the data directory {data} belongs to a running Kafka (process {owner}); "
+            "stop that one, or name another directory with --data (BLUETICK_DATA)"
         ) from None
     os.truncate(lock, 0)
 
@@ -353,7 +353,7 @@ def _bindable(port: int, who: str) -> int:
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
             raise Problem(
-                f"{who} cannot listen on {HOST}:{port} ({why}): "
-                "stop what uses that port, or choose another one."
+                f"{who} cannot listen on {HOST}:{port} ({why}); "
+                "stop what uses that port, or choose another one"
             ) from None
         return int(probe.getsockname()[1])

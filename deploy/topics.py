@@ -1,25 +1,24 @@
 """The topics on the broker: compare them with what Bluetick expects, create, adjust, drop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
-    KafkaError,
+    InvalidReplicationFactorError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 
-from schemas.problem import Problem, cut_differently, missing, unreachable
+from schemas.admin import administering
+from schemas.problem import Problem, cut_differently, missing
 from schemas.settings import Settings
 from schemas.topics import TopicSpec
 
-_REQUEST_SECONDS = 5.0
 _SETTLE_SECONDS = 15.0
 _LOOK_SECONDS = 0.05
 
@@ -83,7 +82,8 @@ async def apply(settings: Settings) -> list[str]:
             if spec.name in found and found[spec.name].partitions != spec.partitions
         ]
         if wrong:
-            raise Problem("; ".join(wrong))
+            more = f" (and so it is with {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise Problem(wrong[0] + more)
         _refuse_foreign(settings, {name: topic.partitions for name, topic in found.items()})
         lacking = [spec for spec in _specs(settings) if spec.name not in found]
         created = await _create(admin, settings, lacking)
@@ -116,24 +116,6 @@ async def drop(settings: Settings, keep: Collection[str] = ()) -> list[str]:
 
             await _until(gone)
     return [f"deleted {name}" for name in names]
-
-
-@asynccontextmanager
-async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A connection for administration; whatever fails on it becomes a `Problem`."""
-    try:
-        admin = AIOKafkaAdminClient(
-            **settings.kafka_options(), request_timeout_ms=round(_REQUEST_SECONDS * 1000)
-        )
-    except ValueError as error:
-        raise Problem(f"Kafka cannot be asked as the settings say: {error}") from error
-    try:
-        await admin.start()
-        yield admin
-    except (KafkaError, TimeoutError) as error:
-        raise unreachable(settings.kafka, error) from error
-    finally:
-        await admin.close()
 
 
 def _specs(settings: Settings) -> list[TopicSpec]:
@@ -299,4 +281,6 @@ def _accept(code: int, message: str | None, what: str) -> None:
     """Raise `Problem` unless the code says success: aiokafka's answers carry errors unraised."""
     if code:
         reason = message or for_code(code).description or for_code(code).__name__
-        raise Problem(f"Kafka refused to {what}: {reason}")
+        too_many = code == InvalidReplicationFactorError.errno
+        hint = "; lower BLUETICK_REPLICATION" if too_many else ""
+        raise Problem(f"Kafka refused to {what}: {reason.rstrip('.')}{hint}")

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ingest import metrics
+from schemas import serving
 from schemas.serving import Server, listen
 from schemas.settings import Settings
 
@@ -23,12 +24,12 @@ async def exposed(settings: Settings) -> AsyncIterator[None]:
     port = settings.ingest_metrics_port
     with listen("ingest", settings.host, port, "BLUETICK_INGEST_METRICS_PORT") as listener:
         server = Server(Starlette(routes=[Route("/metrics", _numbers)]), grace=1)
-        serving = asyncio.create_task(server.serve([listener]))
+        answering = asyncio.create_task(server.serve([listener]))
         try:
             yield
         finally:
             server.should_exit = True
-            await asyncio.wait([serving])
+            await asyncio.wait([answering])
 
 
 @asynccontextmanager
@@ -50,4 +51,4 @@ async def _keep(sample: Callable[[], None]) -> None:
 
 
 async def _numbers(_: Request) -> Response:
-    return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
+    return serving.metrics(metrics.exposition())

@@ -45,6 +45,12 @@ def time_of(text: str, now: int) -> int:
     return time
 
 
+def times_of(since: str | None, until: str | None, now: int) -> tuple[int | None, int | None]:
+    """Both ends of a range of time; None where it is open, which `oldest` asks for as well."""
+    start = None if since in (None, "oldest") else time_of(since, now)
+    return start, None if until is None else time_of(until, now)
+
+
 def offsets_of(texts: Iterable[str]) -> dict[int, tuple[int, int]]:
     """Ranges of offsets by partition, of texts such as `0:100-200` (200 is not included)."""
     offsets: dict[int, tuple[int, int]] = {}

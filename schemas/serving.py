@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -23,9 +24,12 @@ def listen(who: str, host: str, port: int, setting: str) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        why = str(error.strerror).partition(" (")[0]  # `socket` puts in what it was doing
         raise Problem(
-            f"{who} cannot listen on {host}:{port} ({error.strerror}); stop what uses it, or "
-            f"choose another address with BLUETICK_HOST and {setting}"
+            f"{who} cannot listen on {host}:{port} ({why}); "
+            f"{'stop what uses it, or ' if taken else ''}choose another address with "
+            f"BLUETICK_HOST and {setting}"
         ) from None
 
 
@@ -41,6 +45,11 @@ def readiness(problems: Sequence[str]) -> Response:
     """Answer whether a service is ready and, one sentence each, why not."""
     body = orjson.dumps({"ready": not problems, "problems": list(problems)})
     return Response(body, 503 if problems else 200, media_type="application/json")
+
+
+def metrics(exposition: bytes) -> Response:
+    """Answer with metrics in Prometheus' text format."""
+    return Response(exposition, media_type="text/plain; version=0.0.4")
 
 
 class Server(uvicorn.Server):

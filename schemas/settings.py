@@ -13,6 +13,13 @@ from schemas.problem import Problem
 from schemas.topics import MAX_BODY, Topics
 
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
+_ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
+
+# Patterns, for people.
+_WORDS = {
+    NAMESPACE: "it is 1 to 100 of A-Z a-z 0-9 . _ -",
+    _ADDRESSES: "it is host:port, or several of them with commas between",
+}
 
 
 class Settings(BaseSettings):
@@ -22,7 +29,7 @@ class Settings(BaseSettings):
 
     kafka: str = Field(
         "127.0.0.1:9092",
-        pattern=r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$",
+        pattern=_ADDRESSES,
         description="Kafka's bootstrap addresses, host:port,…",
     )
     namespace: str = Field("bluetick", pattern=NAMESPACE, description="prefix of topics and groups")
@@ -102,7 +109,7 @@ class Settings(BaseSettings):
     )
     instance: str | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        pattern=NAMESPACE,
         description="a lasting name of this worker, no other's: a restart within the session "
         "timeout then moves no partition (static membership)",
     )
@@ -137,12 +144,12 @@ class Settings(BaseSettings):
         None, description="for fault tests: where to die or stand still (docs/reliability.md)"
     )
 
-    @field_validator("sources", mode="before")
+    @field_validator("sources", "spool", "data", mode="before")
     @classmethod
     def _refuse_nowhere(cls, value: object) -> object:
-        """Empty is no path, and taken for "unset" it would let everybody in."""
+        """Empty is no path: it would be the present directory, and as "unset" let everybody in."""
         if value == "":
-            raise PydanticCustomError("empty", "it is empty; name a file, or leave it unset")
+            raise PydanticCustomError("empty", "it is empty; name a path, or leave it unset")
         return value
 
     @property
@@ -194,4 +201,5 @@ def _refuse_unknown() -> None:
 def _explain(detail: Any) -> str:
     name = str(detail["loc"][0])
     shown = "" if name == "password" else f" {detail['input']!r}"
-    return f"the setting BLUETICK_{name.upper()}{shown} is not valid: {detail['msg']}"
+    why = _WORDS.get(detail.get("ctx", {}).get("pattern"), detail["msg"])
+    return f"the setting BLUETICK_{name.upper()}{shown} is not valid: {why}"

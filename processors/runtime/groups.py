@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from processors.runtime import clients
-from schemas.problem import unreachable
+from schemas.admin import administering
 from schemas.settings import Settings
 
 _ASK_SECONDS = 0.2
@@ -22,13 +22,13 @@ Committed = Mapping[TopicPartition, OffsetAndMetadata]
 
 async def committed(settings: Settings, group: str) -> Committed:
     """What a group has committed; nothing if there is no such group."""
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         return await _committed(admin, group)
 
 
 async def begun_with(settings: Settings, prefix: str) -> dict[str, Committed]:
     """The groups whose names begin so, with what they have committed."""
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         names = sorted({name for name, *_ in await admin.list_consumer_groups()})
         found = [name for name in names if name.startswith(prefix)]
         return {name: await _committed(admin, name) for name in found}
@@ -43,7 +43,7 @@ async def lag(settings: Settings, group: str, topics: Iterable[str]) -> int:
 async def passed(settings: Settings, group: str, topic: str, seconds: float) -> int:
     """Wait until a group has committed what is the topic's end now; how much it still lacks."""
     places = _places(settings, [topic])
-    async with clients.reading(settings) as client, _admin(settings) as admin:
+    async with clients.reading(settings) as client, administering(settings) as admin:
         ends = await client.end_offsets(places)
         lacks = await _behind(client, admin, group, ends)
         deadline = asyncio.get_running_loop().time() + seconds
@@ -59,7 +59,7 @@ async def watching(
 ) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     """Ask for a group's lag again and again, over the same connections."""
     places = _places(settings, topics)
-    async with clients.reading(settings) as client, _admin(settings) as admin:
+    async with clients.reading(settings) as client, administering(settings) as admin:
 
         async def behind() -> int:
             return await _behind(client, admin, group, await client.end_offsets(places))
@@ -101,15 +101,3 @@ async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
             await asyncio.sleep(_ASK_SECONDS)
         else:
             return found
-
-
-@asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    try:
-        await admin.start()
-        yield admin
-    except (KafkaError, TimeoutError) as error:
-        raise unreachable(settings.kafka, error) from error
-    finally:
-        await admin.close()

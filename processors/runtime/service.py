@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from processors.runtime import failpoints, metrics
+from schemas import serving
 from schemas.problem import unreachable
 from schemas.serving import Server, listen, readiness, told_to_stop
 from schemas.settings import Settings
@@ -71,7 +72,7 @@ def _app(settings: Settings, worker: Worker) -> Starlette:
         return readiness(worker.problems() or await _broker_problems(settings, worker))
 
     async def numbers(_: Request) -> Response:
-        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
+        return serving.metrics(metrics.exposition())
 
     return Starlette(
         routes=[

@@ -178,7 +178,10 @@ class Store:
         return database
 
     def _open(self) -> Rdict:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._explained(error.strerror or str(error)) from None
         # Options are given on every open: RocksDB does not keep them for an existing database.
         return self._read(
             lambda: Rdict(
@@ -202,7 +205,10 @@ class Store:
                 f"{where} is open in another process; give each tracker a data directory of its "
                 "own (BLUETICK_DATA)"
             )
-        return Problem(f"{where} cannot be used ({error}); mend that, then start again")
+        return Problem(
+            f"{where} cannot be used ({error}); mend that, or name another data directory "
+            "(BLUETICK_DATA), then start again"
+        )
 
 
 def _entry(due: int, key: bytes) -> bytes:

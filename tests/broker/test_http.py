@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -16,23 +15,10 @@ from hypothesis import strategies as st
 
 from ingest.head import MAX_HEAD, MAX_HEADERS, MAX_LINE
 from schemas.topics import MAX_BODY
-from tests.broker.hooks import Ingest, running, settings, stored
+from tests.broker.hooks import Ingest, stored
 from tests.broker.wire import Head, answers, chunks, connect, exchange, statuses
 
-_RECEIVE_SECONDS = 2.0
-
-
-@pytest.fixture(scope="module")
-async def ingest(kafka: str) -> AsyncIterator[Ingest]:
-    """One ingest for this module; tests tell their records apart by a mark in the path."""
-    namespace = f"t-{secrets.token_hex(4)}"
-    async with running(settings(kafka, namespace, receive_deadline=_RECEIVE_SECONDS)) as it:
-        yield it
-
-
-@pytest.fixture
-def mark() -> str:
-    return secrets.token_hex(6)
+RECEIVE_SECONDS = 2.0
 
 
 def _bad(post: Head) -> dict[str, bytes]:

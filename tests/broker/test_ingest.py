@@ -6,29 +6,16 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 import httpx
 import pytest
 
 from schemas.topics import MAX_BODY
-from tests.broker.hooks import Ingest, running, settings, stored
+from tests.broker.hooks import Ingest, stored
 
-_RECEIVE_SECONDS = 1.0
-
-
-@pytest.fixture(scope="module")
-async def ingest(kafka: str) -> AsyncIterator[Ingest]:
-    """One ingest for this module; tests tell their records apart by a mark in the path."""
-    namespace = f"t-{secrets.token_hex(4)}"
-    async with running(settings(kafka, namespace, receive_deadline=_RECEIVE_SECONDS)) as it:
-        yield it
-
-
-@pytest.fixture
-def mark() -> str:
-    return secrets.token_hex(6)
+RECEIVE_SECONDS = 1.0
 
 
 @pytest.mark.parametrize(
@@ -222,13 +209,6 @@ async def test_a_sender_that_leaves_is_no_event(
     assert (await ingest.client.post(f"/webhooks/whapi/{mark}", content=b"whole")).is_success
     assert [record.value for record in await stored(ingest, mark)] == [b"whole"]
     assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
-
-
-@pytest.fixture
-def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Every logger that heeds the root's level logs all it can."""
-    with caplog.at_level(logging.DEBUG):
-        yield caplog
 
 
 async def test_nothing_of_a_webhook_is_logged(

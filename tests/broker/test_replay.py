@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from console.replay import Range, resolve
+from console.options import Range
+from console.replay import resolve
 from console.services import Service, running
 from console.simulate import simulate
 from processors.providers import smsmanager, whapi

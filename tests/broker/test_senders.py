@@ -8,7 +8,7 @@ import secrets
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -54,11 +54,6 @@ async def ingest(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
         patch.setenv("TEST_SENDERS_KEY", f"whsec_{b64encode(_KEY).decode()}")
         async with running(settings(kafka, namespace, sources=file)) as it:
             yield it
-
-
-@pytest.fixture
-def mark() -> str:
-    return secrets.token_hex(6)
 
 
 def _signed(secret: str, body: bytes = _BODY) -> Headers:
@@ -227,13 +222,6 @@ async def test_many_kinds_at_once_do_not_get_mixed_up(ingest: Ingest, mark: str)
     records = await _everything(ingest, mark)
     sources = Counter(record.headers["ce_source"] for record in records)
     assert sources == {b"/webhooks/static": 20, b"/webhooks/hmac": 20, b"/webhooks/path": 20}
-
-
-@pytest.fixture
-def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Every logger that heeds the root's level logs all it can."""
-    with caplog.at_level(logging.DEBUG):
-        yield caplog
 
 
 async def test_no_secret_is_logged(

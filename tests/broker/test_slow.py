@@ -1,7 +1,6 @@
 """Senders that are slow, silent or many: honest ones are served all the same."""
 
 import asyncio
-import secrets
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -13,12 +12,8 @@ from tests.broker.wire import Head, answers, chunks, connect, statuses
 
 End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+RECEIVE_SECONDS = 0.5
 _POST = Head("/webhooks/whapi/slow")
-
-
-@pytest.fixture
-def mark() -> str:
-    return secrets.token_hex(6)
 
 
 @asynccontextmanager
@@ -93,14 +88,6 @@ async def test_the_one_that_was_idle_longest_makes_room(kafka: str, namespace: s
             assert (await third.readline()) == b"HTTP/1.1 200 OK\r\n"
             writer.write(_POST.sized(b"again"))
             assert (await first.readline()) == b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture(scope="module")
-async def ingest(kafka: str) -> AsyncIterator[Ingest]:
-    """One ingest that does not wait long."""
-    namespace = f"t-{secrets.token_hex(4)}"
-    async with running(settings(kafka, namespace, receive_deadline=0.5)) as it:
-        yield it
 
 
 @pytest.mark.parametrize(

@@ -366,6 +366,6 @@ async def test_urls_that_lead_nowhere(url: str, said: str, tmp_path: Path) -> No
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """A directory that is a file."""
     (tmp_path / "there").write_text("a file")
-    with pytest.raises(Problem, match=r"there/.* cannot be written: "):
+    with pytest.raises(Problem, match=r"at file:.*/there: that is a file; name a directory"):
         write(Storage(f"{tmp_path}/there"), [record(1)])
     assert (tmp_path / "there").read_text() == "a file"

@@ -36,9 +36,14 @@ class Storage:
         try:
             self._files, self._root = url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise Problem(f"an archive cannot be at {url}: {error}") from None
+            raise Problem(
+                f"an archive cannot be at {url}: {error}; name a directory, or a URL whose file "
+                "system fsspec has (docs/archive.md)"
+            ) from None
         self._local = isinstance(self._files, LocalFileSystem)
         self.url = str(self._files.unstrip_protocol(self._root))
+        if self._local and self._files.isfile(self._root):
+            raise Problem(f"an archive cannot be at {self.url}: that is a file; name a directory")
 
     def names(self, under: str = "") -> list[str]:
         """All files below, in order, and what was never finished (see `unfinished`)."""

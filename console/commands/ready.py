@@ -1,0 +1,27 @@
+"""What commands do before their work: read the settings, log, look whether the topics are there."""
+
+from schemas.settings import Settings, load
+
+
+def ready() -> Settings:
+    """The settings, once the topics are known to be as they should be."""
+    settings = load()
+    require_topics(settings)
+    return settings
+
+
+def require_topics(settings: Settings) -> None:
+    """Log from here on, and refuse to start on topics that are missing or cut differently."""
+    import asyncio
+
+    from deploy import topics
+
+    log(settings.log_level)
+    asyncio.run(topics.require(settings))
+
+
+def log(level: str) -> None:
+    """Log from here on."""
+    from console.logs import log_to_stderr
+
+    log_to_stderr(level)

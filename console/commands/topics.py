@@ -1,0 +1,38 @@
+"""`bluetick topics`: compare the topics with what is expected, and make them."""
+
+import typer
+
+group = typer.Typer(help="Look after the topics of a namespace.", no_args_is_help=True)
+
+
+@group.command()
+def check() -> None:
+    """Compare the topics with what Bluetick expects; exit code 1 if they differ."""
+    import asyncio
+
+    from deploy import topics
+    from schemas.problem import Problem
+    from schemas.settings import load
+
+    findings = asyncio.run(topics.check(load()))
+    for finding in findings:
+        typer.echo(finding)
+    if findings:
+        raise Problem(
+            "the topics are not as expected; `bluetick topics apply` creates what is missing, and "
+            "leaves alone what somebody set on purpose"
+        )
+    typer.echo("every topic is as it should be")
+
+
+@group.command()
+def apply() -> None:
+    """Create missing topics and settings; nothing is ever deleted or repartitioned."""
+    import asyncio
+
+    from deploy import topics
+    from schemas.settings import load
+
+    done = asyncio.run(topics.apply(load()))
+    for line in done or ["nothing to do: every topic is as it should be"]:
+        typer.echo(line)

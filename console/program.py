@@ -1,0 +1,13 @@
+"""This command line as a program: where it is, and how another process of it is started."""
+
+import sys
+from pathlib import Path
+
+from deploy.process import leashed
+
+HOME = Path(__file__).parents[1]
+
+
+def another(*arguments: str) -> list[str]:
+    """The command of a further process, which the kernel ends with this one."""
+    return leashed([sys.executable, str(HOME / "bluetick.py"), *arguments])

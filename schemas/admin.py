@@ -1,0 +1,30 @@
+"""A connection for administration: deployment and processors both ask Kafka what there is."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from schemas.problem import Problem, unreachable
+from schemas.settings import Settings
+
+_REQUEST_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connection for administration; whatever fails on it becomes a `Problem`."""
+    try:
+        admin = AIOKafkaAdminClient(
+            **settings.kafka_options(), request_timeout_ms=round(_REQUEST_SECONDS * 1000)
+        )
+    except ValueError as error:
+        raise Problem(f"Kafka cannot be asked as the settings say: {error}") from error
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, TimeoutError) as error:
+        raise unreachable(settings.kafka, error) from error
+    finally:
+        await admin.close()
