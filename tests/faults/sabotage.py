@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.producer.transaction_manager import TransactionState
 
 import bluetick
 from processors.runtime import clients
@@ -102,7 +103,10 @@ def losses_unseen() -> None:
 
 
 def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
-    """The producer as it is; it begins a transaction when the last one has ended."""
+    """The producer as it is; it begins a transaction when the last one has ended.
+
+    One that was not to be committed yet is aborted: nobody else would end it.
+    """
     begin: Any = AIOKafkaProducer.begin_transaction
     manager: Any = producer._txn_manager
 
@@ -110,7 +114,10 @@ def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
         pass
 
     async def begin_transaction() -> None:
-        await manager.wait_for_transaction_end()
+        if manager.state in (TransactionState.IN_TRANSACTION, TransactionState.ABORTABLE_ERROR):
+            await producer.abort_transaction()
+        # Shielded: who is cut short here may come again.
+        await asyncio.shield(manager.wait_for_transaction_end())
         await begin(producer)
 
     _patch(producer, "start", start)
