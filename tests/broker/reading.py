@@ -1,7 +1,8 @@
 """Reading topics with an independent client, confluent-kafka: nothing of ours is in the way."""
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from schemas.topics import Topics
 
 _SECONDS = 60
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,25 @@ async def caught_up(bootstrap: str, topics: Topics) -> None:
 
 async def caught_up_with(bootstrap: str, topics: Topics, service: str) -> None:
     """Wait until one of them has."""
-    async with asyncio.timeout(_SECONDS):
-        for topic in topics.inputs(service):
-            while not await _at_end(bootstrap, topics.group(service), topic):
-                pass  # asking Kafka is the waiting
+    await asyncio.to_thread(_catch_up, bootstrap, topics.group(service), topics.inputs(service))
 
 
-async def _at_end(bootstrap: str, group: str, topic: str) -> bool:
-    at, end = await committed(bootstrap, group, topic), await ends(bootstrap, topic)
+def _catch_up(bootstrap: str, group: str, topics: Iterable[str]) -> None:
+    """Ask over one connection, and not so often that those waited for are held up."""
+    deadline = time.monotonic() + _SECONDS
+    consumer = _consumer(bootstrap, group)
+    try:
+        for topic in topics:
+            while not _at_end(consumer, topic):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{group} is not at the end of {topic}")
+                time.sleep(_LOOK_SECONDS)
+    finally:
+        consumer.close()
+
+
+def _at_end(consumer: Consumer, topic: str) -> bool:
+    at, end = _committed_of(consumer, topic), _ends_of(consumer, topic)
     return all(at[p] == end[p] or end[p] == 0 for p in end)
 
 
@@ -80,21 +93,29 @@ def _partitions(consumer: Consumer, topic: str) -> list[int]:
 def _ends(bootstrap: str, topic: str) -> dict[int, int]:
     consumer = _consumer(bootstrap)
     try:
-        return {
-            p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
-            for p in _partitions(consumer, topic)
-        }
+        return _ends_of(consumer, topic)
     finally:
         consumer.close()
+
+
+def _ends_of(consumer: Consumer, topic: str) -> dict[int, int]:
+    return {
+        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
+        for p in _partitions(consumer, topic)
+    }
 
 
 def _committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     consumer = _consumer(bootstrap, group)
     try:
-        wanted = [TopicPartition(topic, p) for p in _partitions(consumer, topic)]
-        return {tp.partition: tp.offset for tp in consumer.committed(wanted, timeout=10)}
+        return _committed_of(consumer, topic)
     finally:
         consumer.close()
+
+
+def _committed_of(consumer: Consumer, topic: str) -> dict[int, int]:
+    wanted = [TopicPartition(topic, p) for p in _partitions(consumer, topic)]
+    return {tp.partition: tp.offset for tp in consumer.committed(wanted, timeout=10)}
 
 
 def _read(bootstrap: str, topic: str) -> Iterator[Read]:

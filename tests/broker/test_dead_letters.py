@@ -158,7 +158,8 @@ async def test_dead_letters_that_cannot_be_kept_stop_the_round(settings: Setting
     large = b"no JSON " + secrets.token_hex(20_000).encode()
     takes = f"Kafka does not take what goes to {topic}"
     log = Log()
-    async with normaliser(settings, log):
+    # How long a round is tried before it is repeated.
+    async with normaliser(settings.model_copy(update={"transaction_timeout": 5}), log):
         await arrive(settings, good(0))
         await caught_up_with(settings.kafka, settings.topics, "normalise")
         troubles = (

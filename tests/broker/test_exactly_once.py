@@ -27,7 +27,8 @@ async def test_a_killed_tracker_loses_and_doubles_nothing(
     half = len(bodies) // 2
     async with running(settings, [_service("normalise", settings)], _silent):
         await _killed_in_mid_stream(settings, first, bodies[:half])
-        # The next owner finds the store of the killed one; the one after that finds none.
+        # The next owner has the lasting name of the killed one and finds its store; the one after
+        # that is a stranger and finds none.
         await _killed_in_mid_stream(settings, first, bodies[half:])
         seen_live = await read(settings.kafka, settings.topics.statuses)
         last = settings.model_copy(update={"data": second})
@@ -45,7 +46,7 @@ async def _killed_in_mid_stream(
     settings: Settings, data: Path, webhooks: Sequence[RawWebhook]
 ) -> None:
     """Track while webhooks arrive, and SIGKILL the tracker once it has committed some of them."""
-    settings = settings.model_copy(update={"data": data})
+    settings = settings.model_copy(update={"data": data, "instance": "one"})
     before = await _total(settings)
     left = _records(settings, webhooks)
     async with running(settings, [_service("track", settings)], _silent) as [tracker]:

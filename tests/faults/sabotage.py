@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.producer.transaction_manager import TransactionManager, TransactionState
 
 import bluetick
 from processors.runtime import clients, failpoints
@@ -21,7 +21,7 @@ from processors.runtime.task import Task
 from schemas.settings import Settings
 from schemas.topics import Topics
 
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 60
 
 
 def id_per_worker() -> None:
@@ -64,25 +64,34 @@ def store_first() -> None:
 
 
 def producer_reused() -> None:
-    """Go on with the same producer after an error, from what is committed at that moment."""
+    """Go on with the same producer after an error, from what is committed at that moment.
+
+    It does not wait for what is open: the broker would abort that meanwhile, and refuse the
+    producer from then on, so that the tracker would end aloud and do no harm.
+    """
     kept: dict[str, AIOKafkaProducer] = {}
-    make, abandon = clients.producer, clients.abandon
+    make, read, abandon = clients.producer, clients.reader, clients.abandon
 
     def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
         if transactional_id is None:
             return make(settings)
         if transactional_id not in kept:
-            kept[transactional_id] = make(settings, transactional_id)
+            # Whoever trusts a producer for ever lets it try for long.
+            patient = settings.model_copy(update={"transaction_timeout": _PATIENCE_SECONDS})
+            kept[transactional_id] = make(patient, transactional_id)
             return kept[transactional_id]
         return _again(kept[transactional_id])
+
+    def reader(settings: Settings, _: str = "") -> AIOKafkaConsumer:
+        return read(settings)  # of what is committed: nothing looks open
 
     async def keep(client: AIOKafkaProducer) -> None:
         if client not in kept.values():
             await abandon(client)
 
     _patch(clients, "producer", producer)
+    _patch(clients, "reader", reader)
     _patch(clients, "abandon", keep)
-    # Whoever trusts a producer for ever lets it try for long.
     _patch(clients, "_REQUEST_SECONDS", _PATIENCE_SECONDS)
 
 
@@ -122,7 +131,10 @@ def markers_lost(*names: str) -> None:
 
 
 def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
-    """The producer as it is; it begins a transaction when the last one has ended."""
+    """The producer as it is; it begins a transaction when the last one has ended.
+
+    One that was not to be committed yet is aborted: nobody else would end it.
+    """
     begin: Any = AIOKafkaProducer.begin_transaction
     manager: Any = producer._txn_manager
 
@@ -130,7 +142,10 @@ def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
         pass
 
     async def begin_transaction() -> None:
-        await manager.wait_for_transaction_end()
+        if manager.state in (TransactionState.IN_TRANSACTION, TransactionState.ABORTABLE_ERROR):
+            await producer.abort_transaction()
+        # Shielded: who is cut short here may come again.
+        await asyncio.shield(manager.wait_for_transaction_end())
         await begin(producer)
 
     _patch(producer, "start", start)

@@ -139,6 +139,7 @@ class Trial:
         wanted = self._live.count(self.settings.topics.statuses) + records
 
         async def are_seen() -> bool:
+            self._alive("track")
             return self._live.count(self.settings.topics.statuses) >= wanted
 
         await self.until(are_seen, f"{records} more statuses published")
@@ -274,8 +275,7 @@ class Trial:
         return [(name, number) for name in names for number in range(self.settings.partitions)]
 
     async def _at_end(self, service: Service) -> bool:
-        if not self.running(service):
-            raise DiedError(f"no {service} runs any more{self._logs()}")
+        self._alive(service)
         places, admin = self._inputs(service), self.world.admin
         group = self.settings.topics.group(service)
         try:
@@ -290,8 +290,13 @@ class Trial:
         stable = await asyncio.to_thread(admin.ends, places)
         return stable == await asyncio.to_thread(lambda: admin.ends(places, stable=False))
 
+    def _alive(self, service: Service) -> None:
+        if not self.running(service):
+            raise DiedError(f"no {service} runs any more{self._logs()}")
+
     def _logs(self) -> str:
-        tails = [f"\n  {one.name}: {one.tail()}" for one in self.workers if one.running]
+        told = [one for one in self.workers if one.running or one.trouble]
+        tails = [f"\n  {one.name}: {one.tail()}" for one in told]
         return "".join(tails)
 
 
