@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from processors.refusal import Code
 from schemas.records import Observation, RawOrigin
 from schemas.webhook import RawWebhook
@@ -52,7 +54,7 @@ class Ignored(NamedTuple):
     event: str
 
 
-class Item(NamedTuple):
+class Item(Struct, frozen=True, gc=False):
     """One item of a body: its own JSON, verbatim, and where it comes from."""
 
     json: bytes
@@ -64,7 +66,7 @@ Outcomes = Sequence[Observation | Ignored]
 Read = Callable[[Item], Outcomes]
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True, gc=False):
     """One item as a provider cut it from a body, and how to read it.
 
     `read` gives at least one outcome or raises `processors.refusal.Refused`.
