@@ -71,7 +71,8 @@ class Once:
 
     def __init__(self, *names: str) -> None:
         self._names = frozenset(names)
-        self._keys = re.compile(rb'"(' + "|".join(names).encode() + rb')"\s*:')
+        # White space may also stand behind a value, which is then looked at for nothing.
+        self._keys = re.compile(rb'"(' + "|".join(names).encode() + rb')"[:\s]')
 
     def __call__(self, text: bytes, deeper: int = 0) -> None:
         """Look closely, which is slow, only where a name seems to be a key twice at any depth.

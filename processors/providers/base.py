@@ -1,7 +1,7 @@
 """What a provider's normaliser is given and what it gives back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -36,16 +36,15 @@ class DeadLetter:
     stacktrace: str = ""
 
 
-@dataclass(slots=True)
-class Normalised:
+class Normalised(Struct, gc=False):
     """Everything one webhook amounts to; nothing of it is left over.
 
     `ignored` counts what carries no message status, by the provider's word for it.
     """
 
-    observations: list[Observation] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    ignored: dict[str, int] = field(default_factory=dict)
+    observations: list[Observation] = []
+    dead_letters: list[DeadLetter] = []
+    ignored: dict[str, int] = {}
 
 
 class Ignored(NamedTuple):
