@@ -57,7 +57,8 @@ def _split(webhook: RawWebhook) -> list[Part]:
     split = PROVIDERS.get(webhook.provider)
     if split is None:
         raise Refused("unknown_provider", "there is no such provider; see docs/adding-a-provider")
-    text = inflated(webhook.body, webhook.headers.get("content-encoding", ""))
+    encoding = webhook.headers.get("content-encoding")
+    text = inflated(webhook.body, encoding) if encoding else webhook.body
     parts = split(webhook, body.checked(text))
     body.refuse_count(len(parts))
     return parts

@@ -112,14 +112,16 @@ class Facts:
 
     def count(self) -> dict[Kind, Counter[Standing]]:
         """How many facts of each kind are new, changed or known, in alphabetical order."""
-        counts: dict[Kind, Counter[Standing]] = {}
+        tally: Counter[tuple[str, str, int]] = Counter()
         for key, facts in self._told.items():
             provider = key.partition("/")[0]
             standings = self._standings.get(key) or bytes(len(facts))
             for fact, standing in zip(facts, standings, strict=True):
-                kind = Kind(provider, _status(fact))
-                counts.setdefault(kind, Counter())[STANDINGS[standing]] += 1
-        return dict(sorted(counts.items()))
+                tally[provider, _status(fact), standing] += 1
+        counts: dict[Kind, Counter[Standing]] = {}
+        for (provider, status, standing), count in sorted(tally.items()):
+            counts.setdefault(Kind(provider, status), Counter())[STANDINGS[standing]] = count
+        return counts
 
 
 def _standing(state: MessageState, fact: FactId, told: bytes) -> int:
@@ -131,7 +133,8 @@ def _standing(state: MessageState, fact: FactId, told: bytes) -> int:
 
 
 def _status(fact: FactId) -> str:
-    return fact.name.partition(":")[0] if fact.gateway else "inbound"
+    gateway, _, name = fact
+    return name.partition(":")[0] if gateway else "inbound"
 
 
 def _packed(precedence: Precedence) -> bytes:

@@ -1,8 +1,10 @@
 """What a provider's normaliser is given and what it gives back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from processors.refusal import Code
 from schemas.records import Observation, RawOrigin
@@ -34,16 +36,15 @@ class DeadLetter:
     stacktrace: str = ""
 
 
-@dataclass(slots=True)
-class Normalised:
+class Normalised(Struct, gc=False):
     """Everything one webhook amounts to; nothing of it is left over.
 
     `ignored` counts what carries no message status, by the provider's word for it.
     """
 
-    observations: list[Observation] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    ignored: dict[str, int] = field(default_factory=dict)
+    observations: list[Observation] = []
+    dead_letters: list[DeadLetter] = []
+    ignored: dict[str, int] = {}
 
 
 class Ignored(NamedTuple):
@@ -52,7 +53,7 @@ class Ignored(NamedTuple):
     event: str
 
 
-class Item(NamedTuple):
+class Item(Struct, frozen=True, gc=False):
     """One item of a body: its own JSON, verbatim, and where it comes from."""
 
     json: bytes
@@ -64,7 +65,7 @@ Outcomes = Sequence[Observation | Ignored]
 Read = Callable[[Item], Outcomes]
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True, gc=False):
     """One item as a provider cut it from a body, and how to read it.
 
     `read` gives at least one outcome or raises `processors.refusal.Refused`.

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn, TypeVar, cast
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
@@ -35,9 +35,10 @@ def reader(adapter: TypeAdapter[T]) -> Callable[[bytes], T]:
 
     def read(text: bytes) -> T:
         try:
-            return cast("T", validate(text, strict=True))
+            told: T = validate(text, strict=True)
         except ValidationError as error:
             raise _refusal(error) from None
+        return told
 
     return read
 

@@ -10,6 +10,7 @@ third parties tell is named where it is used.
 import json
 import math
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Annotated, Any, Required, cast
 
@@ -63,7 +64,6 @@ DETAILS = frozenset({"sms", "viber", "whatsapp", "whatsapp_body", "whatsapp_temp
 
 _NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
 _PRICES = (("CZK", "price_czk"), ("EUR", "price_eur"))
-_GATEWAY = frozenset({"gateway"})
 _ROOT = {ord("["), ord("{")}
 _once_wrapped = body.Once("notifications")
 _once = body.Once("type", "message_id", "gateway", "timestamp", "result")
@@ -169,7 +169,7 @@ def read_item(item: Item) -> Outcomes:
     """The observation in one item, or `Refused`."""
     told = _read(item.json)
     detail = _detail(told)
-    _once(item.json, deeper=_GATEWAY if detail and "gateway" in detail else ())
+    _once(item.json, deeper=1 if detail and "gateway" in detail else 0)
     refuse_non_finite(told.get("payload"), "payload")
     kind = told.get("type", "outgoing")  # as the OpenAPI document has it
     if kind == "outgoing":
@@ -304,6 +304,7 @@ def _prices(item: Item, name: str, detail: _Detail) -> dict[str, str]:
     return prices
 
 
+@lru_cache(maxsize=1024)  # prices are few, and told a million times
 def _decimal(text: str, name: str, field: str) -> str:
     if text in _NOT_FINITE:
         raise Refused("not_finite", f"`{name}.{field}` should be a finite number")
@@ -317,7 +318,8 @@ def _decimal(text: str, name: str, field: str) -> str:
 def _verbatim(text: bytes, name: str) -> dict[str, str]:
     """A detail's prices, digit for digit: pydantic reads 0.950 as a double, without the zero."""
     try:
-        prices = getattr(_details.decode(text), name)
-        return {field: bytes(getattr(prices, field)).decode() for _, field in _PRICES}
+        prices: _Prices = getattr(_details.decode(text), name)
+        czk, eur = bytes(prices.price_czk), bytes(prices.price_eur)
+        return {"price_czk": czk.decode(), "price_eur": eur.decode()}
     except msgspec.DecodeError:  # something else in the item is odd; this one reads anything
         return cast("dict[str, str]", _lenient.decode(text.decode())[name])

@@ -134,7 +134,10 @@ class _Run:
             async with aclosing(source):
                 async for batch in source:
                     for record in batch.records:
-                        await self._take(record, chosen, made)
+                        self._take(record, chosen, made)
+                        if self._since_pause > SLICE:
+                            self._since_pause = 0
+                            await asyncio.sleep(0)
                         if made.observations >= self._limits.round:
                             made = await self._turn(made, producer, book, behind)
                             if self._stop.is_set():
@@ -147,7 +150,7 @@ class _Run:
         finally:
             await self._landed()
 
-    async def _take(self, record: RawRecord, chosen: Selection, made: _Round) -> None:
+    def _take(self, record: RawRecord, chosen: Selection, made: _Round) -> None:
         """Normalise one record into the round under way."""
         progress = self._progress
         found = chosen.observations(record, progress.counts)
@@ -157,9 +160,6 @@ class _Run:
         made.reached[record.topic, record.partition] = record.offset + 1
         progress.records += 1
         self._since_pause += 1 + len(found)
-        if self._since_pause > SLICE:
-            self._since_pause = 0
-            await asyncio.sleep(0)
 
     async def _turn(
         self, made: _Round, producer: AIOKafkaProducer, book: Ledger, behind: Behind | None

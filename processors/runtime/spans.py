@@ -220,7 +220,8 @@ async def _poll(client: AIOKafkaConsumer, left: dict[TopicPartition, int]) -> Ba
     batch: Batch[Consumed] = Batch([], {})
     for place, records in polled.items():
         end = left[place]
-        batch.records.extend(record for record in records if record.offset < end)
+        inside = records[-1].offset < end
+        batch.records.extend(records if inside else [r for r in records if r.offset < end])
     for place, end in list(left.items()):
         # It passes offsets without a record, too: records alone would never come to the end.
         position = await client.position(place)

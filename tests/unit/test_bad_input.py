@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from processors import body, normalise
 from processors.providers import PROVIDERS
 from processors.providers.base import Item, Normalised, Outcomes, Part
+from processors.refusal import Refused
 from schemas import topics
 from schemas.codec import decode_observation, encode
 from schemas.topics import MAX_BODY, MAX_OBSERVATION
@@ -397,3 +398,40 @@ def test_normalise_does_not_change_its_input() -> None:
     given_webhook = webhook("smsmanager", items(1))
     normalise.normalise(given_webhook, AT)
     assert given_webhook == webhook("smsmanager", items(1))
+
+
+# Objects as text, in which a name may stand as a key, oddly spelt, as a value, or further inside.
+told = st.sampled_from(
+    [
+        '"id"',
+        '"\\u0069d"',
+        '"status"',
+        '"x\\"id"',
+        '"\\"id\\":"',
+        '"id:"',
+        '"\\\\"',
+        '"y"',
+        "1",
+        "NaN",
+    ]
+)
+spaces = st.sampled_from(["", " ", "\n", "\t "])
+keys = told.filter(lambda text: text.startswith('"'))
+
+
+def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pairs = st.builds("{}{}{}:{}{}".format, spaces, keys, spaces, spaces, values)
+    return st.lists(pairs, max_size=4).map(lambda members: "{" + ",".join(members) + "}")
+
+
+@given(objects(st.recursive(told, objects, max_leaves=6)))
+def test_a_name_that_is_told_twice_is_always_found(text: str) -> None:
+    """`Once` refuses what a parser that keeps every pair finds repeated, and nothing else."""
+    pairs = json.loads(text, object_pairs_hook=list)
+    names = [name for name, _ in pairs if name in ("id", "status")]
+    refused = False
+    try:
+        body.Once("id", "status")(text.encode())
+    except Refused as error:
+        refused = error.code == "duplicate_key"
+    assert refused == (len(names) != len(set(names)))

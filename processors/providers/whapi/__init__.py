@@ -76,8 +76,7 @@ _NULL = b"null"
 _PERSONAL = re.compile(r"([0-9]+)@(?:s\.whatsapp\.net|c\.us)")
 _SHARED = ("@g.us", "@newsletter", "@broadcast")
 
-# An event is named after its data key.
-_QUOTED = [(name, f'"{name}"'.encode()) for name in sorted(READ)]
+_KNOWN = READ | ASIDE
 _once_in_body = body.Once(
     "channel_id", "messages", "statuses", "messages_updates", "messages_removed"
 )
@@ -94,12 +93,12 @@ def split(webhook: RawWebhook, text: bytes) -> list[Part]:
         body.refuse_unless_json(text)
         raise Refused("wrong_root", "the body should be an object")
     members = body.members(text)
+    _once_in_body(text)
     event = members.pop("event", _NULL)
-    _once_in_body(text, deeper=[name for name, quoted in _QUOTED if quoted in event])
-    channel_id = _channel_id(members.pop("channel_id", _NULL))
-    channel = _Channel(channel_id, catch_up=_event(webhook, event)[1] == "put")
+    catch_up = _event(webhook, event)[1] == "put"
+    channel = _channel(members.pop("channel_id", _NULL), catch_up=catch_up)
     data = {name: value for name, value in members.items() if value != _NULL}
-    if not data.keys() & (READ | ASIDE):
+    if _KNOWN.isdisjoint(data):
         return [Part("", text, ignore(_event_name(webhook, event)))]
     parts: list[Part] = []
     for name, value in data.items():
@@ -142,12 +141,18 @@ def _read_event(event: bytes) -> models.Event:
 # There are few events, channels and paths, each in a million webhooks.
 _SHORT = 256
 _told = lru_cache(maxsize=256)(_read_event)
-_short_channel_id = lru_cache(maxsize=1024)(models.read_channel_id)
 
 
-def _channel_id(told: bytes) -> str | None:
-    read = _short_channel_id if len(told) <= _SHORT else models.read_channel_id
-    return read(told) or None
+def _channel(told: bytes, *, catch_up: bool) -> "_Channel":
+    read = _short_channel if len(told) <= _SHORT else _read_channel
+    return read(told, catch_up=catch_up)
+
+
+def _read_channel(told: bytes, *, catch_up: bool) -> "_Channel":
+    return _Channel(models.read_channel_id(told) or None, catch_up=catch_up)
+
+
+_short_channel = lru_cache(maxsize=1024)(_read_channel)
 
 
 @lru_cache(maxsize=256)
