@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from deploy import topics
 from deploy.kafka import free_port
 from schemas.problem import Problem
-from tests.broker.hooks import settings
+from tests.broker.hooks import settings, until
 
 
 async def _create(kafka: str, topic: NewTopic) -> None:
@@ -17,6 +17,12 @@ async def _create(kafka: str, topic: NewTopic) -> None:
     await admin.start()
     try:
         await admin.create_topics([topic])
+
+        async def known() -> bool:
+            """A broker that is busy is told of it a while after the controller."""
+            return topic.name in await admin.list_topics()
+
+        await until(known)
     finally:
         await admin.close()
 
