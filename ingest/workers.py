@@ -75,6 +75,9 @@ class _Supervisor:
         keeping = {asyncio.create_task(self._keep(number)) for number in sorted(self._untried)}
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({stopping, *keeping}, return_when=asyncio.FIRST_COMPLETED)
+        # The workers take what comes until they stop listening; from then on it must be refused,
+        # not wait in the queue of a socket from which nobody accepts.
+        self._listener.close()
         for task in (stopping, *keeping):
             task.cancel()
         await asyncio.gather(stopping, *keeping, return_exceptions=True)

@@ -292,6 +292,17 @@ async def test_workers_that_end_are_replaced(given: Settings) -> None:
     assert left_behind(given.namespace) == {}
 
 
+async def test_a_port_that_nobody_serves_refuses(given: Settings) -> None:
+    """While the workers end what they have, nobody waits in a queue that is thrown away."""
+    async with _started(given, "--workers", "2") as ingest:
+        await _workers(given, 2)
+        ending = asyncio.create_task(ingest.end(signal.SIGTERM))
+        with pytest.raises(ConnectionRefusedError):
+            await _post_for_ever(ingest.port)
+        assert any("--inherited" in line for line in left_behind(given.namespace).values())
+        assert await ending == (0, "")
+
+
 async def test_no_worker_outlives_its_supervisor(given: Settings) -> None:
     """SIGKILL of the supervisor is the end of the workers too."""
     async with _started(given, "--workers", "2") as ingest:
@@ -319,6 +330,14 @@ async def test_workers_that_cannot_begin_say_why_once(given: Settings, namespace
     assert process.returncode == 1
     assert last.startswith(f"bluetick: the topic {namespace}.raw.")
     assert output.decode().count("bluetick: ") == 1
+
+
+async def _post_for_ever(port: int) -> None:
+    while True:
+        reader, writer = await connect(port)
+        writer.write(Head("/webhooks/whapi").sized(b"{}", "connection: close"))
+        await reader.read()
+        writer.close()
 
 
 async def _workers(settings: Settings, count: int, without: list[int] | None = None) -> list[int]:

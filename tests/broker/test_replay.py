@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, cycle
 from typing import Any
 
 import pytest
@@ -32,7 +32,7 @@ from tests.faults.oracle import expect_tracked
 
 NOW = round(time.time() * 1000)
 MESSAGES = 400
-CHUNK = 40
+CHUNK = 20
 
 
 async def bluetick(settings: Settings, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -142,7 +142,8 @@ async def test_a_mended_mapping_is_replayed(
         expected = await lacking(settings)
         assert expected.total() > MESSAGES / 4
         async with running(settings, [_service("normalise", settings)], _silent):
-            live = asyncio.create_task(_flow(settings, bodies(settings, 8)))
+            enough = asyncio.Event()
+            live = asyncio.create_task(_flow(settings, bodies(settings, 8), enough))
             plan = await told(settings, "plan", "--from", "oldest")
             assert new_facts(plan) == _by_status(expected)
             run_ = ("replay", "run", "--from", "oldest", "--yes", "--id", "mended")
@@ -153,6 +154,8 @@ async def test_a_mended_mapping_is_replayed(
             async with running(settings, [_service("track", settings)], _silent):
                 code, output = await replaying
                 assert code == 0, output
+                assert not live.done()  # it flowed all the while
+                enough.set()
                 await live
                 await caught_up(settings.kafka, settings.topics)
                 report = await told(settings, "report", "mended")
@@ -331,10 +334,18 @@ async def _normalise(settings: Settings) -> None:
     await work
 
 
-async def _flow(settings: Settings, records: Sequence[Record]) -> None:
-    """Live traffic: a chunk once Kafka has the one before."""
-    for begin in range(0, len(records), CHUNK):
-        await write(settings, records[begin : begin + CHUNK])
+async def _flow(settings: Settings, records: Sequence[Record], enough: asyncio.Event) -> None:
+    """Live traffic until it is enough: a chunk once the one before is normalised, and so on.
+
+    After the last it begins again: providers repeat themselves.
+    """
+    group = settings.topics.group("normalise")
+    for chunk in cycle(range(0, len(records), CHUNK)):
+        if enough.is_set():
+            return
+        await write(settings, records[chunk : chunk + CHUNK])
+        while await lag(settings, group, settings.topics.raw_topics):
+            pass  # asking Kafka is the waiting
 
 
 async def _consumed(settings: Settings, topic: str) -> list[spans.Consumed]:
