@@ -1,5 +1,6 @@
 """Bluetick's command line and composition root: which commands there are, and how they end."""
 
+import logging
 import sys
 from typing import Annotated
 
@@ -59,6 +60,8 @@ app.add_typer(namespaces.group, name="namespace")
 
 def main() -> None:
     """Run the command line; what the user can mend is one sentence, and the exit code is 1."""
+    # What its errors come to is our sentence; services let it speak once they run.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app(prog_name="bluetick")
     except Problem as problem:

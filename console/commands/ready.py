@@ -11,13 +11,13 @@ def ready() -> Settings:
 
 
 def require_topics(settings: Settings) -> None:
-    """Log from here on, and refuse to start on topics that are missing or cut differently."""
+    """Refuse to start on topics that are missing or cut differently; else log from here on."""
     import asyncio
 
     from deploy import topics
 
-    log(settings.log_level)
     asyncio.run(topics.require(settings))
+    log(settings.log_level)
 
 
 def log(level: str) -> None:

@@ -300,6 +300,15 @@ async def overtaken(client: AIOKafkaConsumer, partition: TopicPartition, offset:
     until = f", received before {to_iso(first.timestamp)}," if first else ""
     return Problem(
         f"{place} starts at {begin}: retention deleted {begin - offset} records, {offset} to "
-        f"{begin - 1}{until} that were never processed; get them back (bluetick replay run "
-        f"--archive URL --offsets {partition.partition}:{offset}-{begin}), then {accept}"
+        f"{begin - 1}{until} that were never processed; get them back "
+        f"({_way_back(partition, offset, begin)}), then {accept}"
     )
+
+
+def _way_back(partition: TopicPartition, offset: int, begin: int) -> str:
+    """The command that brings back what a raw topic, or `observations`, no longer holds."""
+    _, raw, provider = partition.topic.rpartition(".raw.")
+    if not raw:
+        return "the bodies they came from, by their time: bluetick replay run --from TIME"
+    place = f"{partition.partition}:{offset}-{begin}"
+    return f"bluetick replay run --archive URL --provider {provider} --offsets {place}"
