@@ -1,9 +1,17 @@
-"""What the Kafka clients' sentences tell an operator to type."""
+"""What the Kafka clients tell: of broken connections, and an operator what to type."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.conn import CloseReason
+from aiokafka.errors import KafkaConnectionError
 
+from processors.runtime import clients
 from processors.runtime.clients import _way_back
+from schemas.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -18,3 +26,40 @@ from processors.runtime.clients import _way_back
 def test_the_way_back_fits_the_topic(topic: str, expected: str) -> None:
     """What raw topics lost is in an archive; what observations lost is on the raw topics."""
     assert _way_back(TopicPartition(topic, 3), 2, 7).endswith(expected)
+
+
+async def test_a_broken_connection_ends_what_is_under_way(producer: AIOKafkaProducer) -> None:
+    """At once, whatever the deadline; one that idled for long is closed without consequences."""
+    closed: Any = producer.client._on_connection_closed
+
+    async def work() -> None:
+        async with clients.unbroken(producer, 60):
+            closed(None, CloseReason.IDLE_DROP)
+            await asyncio.sleep(0)
+            assert clients.losses(producer) == 0
+            closed(None, CloseReason.CONNECTION_BROKEN)
+            await asyncio.Event().wait()
+
+    with pytest.raises(KafkaConnectionError, match="lost in a transaction"):
+        await work()
+    closed(None, CloseReason.CONNECTION_TIMEOUT)
+    assert clients.losses(producer) == 2
+
+
+async def test_a_deadline_is_a_deadline(producer: AIOKafkaProducer) -> None:
+    """Nothing was lost: whoever waits learns that the time is up."""
+
+    async def work() -> None:
+        async with clients.unbroken(producer, 0):
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await work()
+
+
+@pytest.fixture
+async def producer() -> AsyncIterator[AIOKafkaProducer]:
+    """One that was never started."""
+    one = clients.producer(Settings(kafka="127.0.0.1:1"), "track.0")
+    yield one
+    one._closed = True
