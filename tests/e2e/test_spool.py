@@ -44,6 +44,7 @@ def _named(settings: Settings, spool: Path) -> dict[str, str]:
         "BLUETICK_NAMESPACE": settings.namespace,
         "BLUETICK_PARTITIONS": str(settings.partitions),
         "BLUETICK_SPOOL": str(spool),
+        "BLUETICK_PORT": str(settings.port),  # the default may be somebody else's
     }
 
 

@@ -416,7 +416,9 @@ told = st.sampled_from(
     ]
 )
 spaces = st.sampled_from(["", " ", "\n", "\t "])
-keys = told.filter(lambda text: text.startswith('"'))
+keys = st.sampled_from(['"id"', '"\\u0069d"', '"status"']) | told.filter(
+    lambda text: text.startswith('"')
+)
 
 
 def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
