@@ -2,8 +2,8 @@
 
 Kafka is tried first. What it does not acknowledge in time goes to the spool, and while it
 acknowledges nothing at all, bodies go to the spool at once: then only the drain tries it, with one
-body for each topic. A body that was spooled may have reached Kafka all the same: it is there twice then, with the
-same `ce_id`, and the tracker drops the repetition.
+body for each topic. A body that was spooled may have reached Kafka all the same: it is there twice
+then, with the same `ce_id`, and the tracker drops the repetition.
 """
 
 import asyncio
