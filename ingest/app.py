@@ -108,7 +108,9 @@ class Hook:
 
     def sample(self) -> None:
         """Note for the metrics what is held now."""
-        metrics.sample(self._held + self._durable.publisher.in_flight_bytes, self._durable.held)
+        durable = self._durable
+        publishing = self._held + durable.publisher.in_flight_bytes
+        metrics.sample(publishing, durable.held, durable.given_up)
 
     def _known(self, scope: Scope) -> str:
         """The source as a label; a name that is none of ours never becomes one."""

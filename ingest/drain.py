@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+from ingest import turns
 from ingest.accept import Rejected
 from ingest.publisher import Publisher
 from ingest.spool import Spool
 from ingest.spoolfile import Row
 
-# What is sent at a time: one body while it is not known whether Kafka takes it, then so many bytes.
+# What is sent at a time once Kafka takes something.
 _WINDOW_BYTES = 1024 * 1024
 
 # After a look in vain Kafka is tried again so much later.
@@ -17,16 +18,19 @@ PAUSE_SECONDS = 0.5
 
 
 class Drain:
-    """Moves what one spool holds to Kafka, a window at a time.
+    """Moves what one spool holds to Kafka, a window at a time, behind the body `after`.
 
-    What is not acknowledged stays. A window of which a part is acknowledged does not hold up the
-    next; the rest of it is tried again after the last.
+    What is not acknowledged stays. A window of which a part is acknowledged, or nothing, does not
+    hold up the next; the rest of it is tried again after the last. `in_vain` says that this place
+    is to be given up for a while.
     """
 
-    def __init__(self, publisher: Publisher, spool: Spool) -> None:
+    def __init__(self, publisher: Publisher, spool: Spool, after: int = 0) -> None:
+        self.after = after
+        self.in_vain = False
         self._publisher = publisher
         self._spool = spool
-        self._after = 0
+        self._windows = 0  # so many in a row of which Kafka took nothing
         self._taken: list[Row] = []
 
     async def forward(self) -> int:
@@ -35,12 +39,34 @@ class Drain:
         0 means that there is nothing, or that it is no use now. Raises `Unusable`.
         """
         await self._forget()
-        rows = await self._spool.read(self._after, 1 if self._publisher.away else _WINDOW_BYTES)
+        after, self.after = self.after, 0  # what was read may be of a file that is no more
+        trying = self._publisher.away
+        rows = await self._read(after, trying=trying)
         sent, self._taken = await self._send(rows)
-        self._after = 0 if self._publisher.away or not sent else sent[-1].seq
+        if trying:
+            self.after = after
+        elif sent:
+            self.after = sent[-1].seq
+        self._judge(sent, ended=trying or not rows)
         taken = len(self._taken)
         await self._forget()
         return taken
+
+    async def _read(self, after: int, *, trying: bool) -> list[Row]:
+        """A window; while it is not known whether Kafka takes anything, a body for each topic.
+
+        One topic that takes nothing must not make Kafka seem away for the others.
+        """
+        if trying:
+            return await self._spool.first_of_each()
+        return await self._spool.read(after, _WINDOW_BYTES)
+
+    def _judge(self, sent: Sequence[Row], *, ended: bool) -> None:
+        if self._taken:
+            self._windows = 0
+        elif sent:
+            self._windows += 1
+        self.in_vain = turns.in_vain(self._windows, ended=ended)
 
     async def _forget(self) -> None:
         """Remove what Kafka has; if the disk does not let us, it must not be sent again."""

@@ -2,8 +2,8 @@
 
 Kafka is tried first. What it does not acknowledge in time goes to the spool, and while it
 acknowledges nothing at all, bodies go to the spool at once: then only the drain tries it, with one
-body. A body that was spooled may have reached Kafka all the same: it is there twice then, with the
-same `ce_id`, and the tracker drops the repetition.
+body for each topic. A body that was spooled may have reached Kafka all the same: it is there twice
+then, with the same `ce_id`, and the tracker drops the repetition.
 """
 
 import asyncio
@@ -13,13 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from ingest import places
+from ingest import places, turns
 from ingest.accept import Rejected
 from ingest.drain import PAUSE_SECONDS, Drain
 from ingest.held import Bounds, Held
 from ingest.places import Place
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
+from ingest.turns import GivenUp
 from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook
@@ -47,6 +48,7 @@ class Durable:
         self._seconds = settings.publish_deadline + SPOOL_SECONDS
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = asyncio.Event()
+        self._given_up: dict[str, GivenUp] = {}
         self.publisher = Publisher(settings)
         self.spool: Spool | None = None
 
@@ -64,6 +66,11 @@ class Durable:
         """What the spool holds, in this process's place; nothing without a spool."""
         return self.spool.held if self.spool else Held()
 
+    @property
+    def given_up(self) -> int:
+        """How many places that the dead left hold bodies and could not be emptied so far."""
+        return len(self._given_up)
+
     async def start(self) -> None:
         """Open the spool and connect, or raise `Problem`; with a spool Kafka may be away."""
         if self._settings.spool is None:
@@ -77,7 +84,7 @@ class Durable:
             raise
         self._tasks = [
             asyncio.create_task(self._drain(self.spool)),
-            asyncio.create_task(self._adopt(self._settings.spool)),
+            asyncio.create_task(self._adopt(self._settings.spool, self.spool)),
         ]
 
     def close(self, seconds: float) -> None:
@@ -125,41 +132,65 @@ class Durable:
         """Send what is in our place whenever there is something."""
         while not self._closing.is_set():
             await self._unless_closing(spool.filled())
-            if spool.held.bodies and await self._emptied(spool):
+            if spool.held.bodies and await self._emptied(spool, Drain(self.publisher, spool)):
                 _log.info("the spool is empty again")
 
-    async def _adopt(self, directory: Path) -> None:
-        """Send what the dead left in their places, as long as Kafka takes it."""
+    async def _adopt(self, directory: Path, own: Spool) -> None:
+        """Send what the dead left in their places, while Kafka takes it or nobody else asks it."""
         while not self._closing.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(ADOPT_SECONDS):
                     await self._closing.wait()
-            if self.publisher.away or self._closing.is_set():
-                continue
-            with suppress(OSError):  # the spool's own trouble is told where bodies are written
-                found = places.left_behind(directory)
-                while place := await asyncio.to_thread(next, found, None):
+            if not (self.publisher.away and own.held.bodies):
+                await self._give_turns(directory)
+
+    async def _give_turns(self, directory: Path) -> None:
+        """Try each place whose turn it is once."""
+        with suppress(OSError):  # the spool's own trouble is told where bodies are written
+            holding = await asyncio.to_thread(places.holding, directory)
+            self._given_up = {name: one for name, one in self._given_up.items() if name in holding}
+            for name in turns.due(holding, self._given_up, asyncio.get_running_loop().time()):
+                if self._closing.is_set():
+                    return
+                if place := await asyncio.to_thread(places.take_over, directory / name):
                     await self._empty_place(place)
 
     async def _empty_place(self, place: Place) -> None:
-        _log.warning("%s was left behind with bodies in it; they go to Kafka", place.directory)
+        name = place.directory.name
+        before = self._given_up.get(name)
+        if before is None:
+            _log.warning("%s was left behind with bodies in it; they go to Kafka", place.directory)
         try:
             left = await open_spool(self._settings, place)
         except Problem as problem:
-            _log.error("%s", problem)
+            self._give_up(name, 0, str(problem))
             return
+        drain = Drain(self.publisher, left, before.after if before else 0)
         try:
-            await self._emptied(left)
+            emptied = await self._emptied(left, drain, patient=False)
         finally:
             await left.close(_LAST_WRITE_SECONDS)
+        if emptied:
+            self._given_up.pop(name, None)
+        elif drain.in_vain:
+            why = f"Kafka takes none of the {left.held.bodies} bodies in {place.directory}"
+            self._give_up(name, drain.after, why)
 
-    async def _emptied(self, spool: Spool) -> bool:
-        """Send all that a spool holds; False if we are to stop before."""
-        drain = Drain(self.publisher, spool)
+    def _give_up(self, name: str, after: int, why: str) -> None:
+        self._given_up[name] = GivenUp(asyncio.get_running_loop().time(), after)
+        _log.error("%s; they stay there, and are tried again in %g s", why, turns.SKIP_SECONDS)
+
+    async def _emptied(self, spool: Spool, drain: Drain, *, patient: bool = True) -> bool:
+        """Send all that a spool holds; False if we are to stop before, or if it is in vain.
+
+        If `patient`, nothing is in vain.
+        """
         while spool.held.bodies and not self._closing.is_set():
             forward = 0
             with suppress(Unusable):
                 forward = await drain.forward()
+            if drain.in_vain and not patient:
+                break
             if not forward:
                 await self._unless_closing(asyncio.sleep(PAUSE_SECONDS))
         return not spool.held.bodies

@@ -90,12 +90,20 @@ spool_age_seconds = Gauge(
     multiprocess_mode="livemax",
 )
 
+spool_places_given_up = Gauge(
+    "bluetick_ingest_spool_places_given_up",
+    "places of the spool that nobody has, with bodies that could not be brought to Kafka so far",
+    registry=registry,
+    multiprocess_mode="livemax",
+)
 
-def sample(publishing: int, held: Held) -> None:
-    """Take what is looked at now and then: bytes held, and what the spool holds."""
+
+def sample(publishing: int, held: Held, given_up: int) -> None:
+    """Take what is looked at now and then: bytes held, what the spool holds, places given up."""
     publishing_bytes.set(publishing)
     spool_bytes.set(held.bytes)
     spool_bodies.set(held.bodies)
+    spool_places_given_up.set(given_up)
     waited = 0 if held.oldest is None else time.time() - held.oldest / 1000
     spool_age_seconds.set(max(0.0, waited))
 

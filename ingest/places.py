@@ -13,6 +13,7 @@ from pathlib import Path
 from ingest.spoolfile import FILE, MARKER, sync
 
 DAMAGED = f"{FILE}.damaged-"
+JOURNAL = "-journal"
 _LOCK = "lock"
 
 
@@ -40,8 +41,18 @@ def take(spool: Path) -> Place:
 def left_behind(spool: Path) -> Iterator[Place]:
     """Take the places, one after the other, that nobody has and that hold something."""
     for directory in known(spool):
-        if holds(directory) and (place := _locked(directory)):
+        if place := take_over(directory):
             yield place
+
+
+def take_over(directory: Path) -> Place | None:
+    """Take a place if nobody has it and it holds something; raises `OSError`."""
+    if not holds(directory) or not (place := _locked(directory)):
+        return None
+    if holds(directory):
+        return place
+    place.release()  # somebody has just emptied it
+    return None
 
 
 def known(spool: Path) -> list[Path]:
@@ -50,9 +61,20 @@ def known(spool: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
+def holding(spool: Path) -> list[str]:
+    """The names of all places that hold something, in use or not."""
+    return [directory.name for directory in known(spool) if holds(directory)]
+
+
 def holds(directory: Path) -> bool:
     """Whether there are bodies in a place that should go to Kafka."""
-    return (directory / MARKER).exists() or any(directory.glob(f"{DAMAGED}*"))
+    return (directory / MARKER).exists() or bool(set_aside(directory))
+
+
+def set_aside(directory: Path) -> list[Path]:
+    """The damaged files in a place that are not taken over yet, without their journals."""
+    found = directory.glob(f"{DAMAGED}*")
+    return sorted(path for path in found if not path.name.endswith(JOURNAL))
 
 
 def in_use(directory: Path) -> bool:

@@ -139,7 +139,11 @@ class Publisher:
             raise Rejected("overloaded")
         deadline = self._loop.time() + settings.publish_deadline
         waiting = Waiting(webhook, deadline, self._loop.create_future())
-        self._enqueue(self._producer, self._lanes[webhook.provider], waiting)
+        lane = self._lanes.get(webhook.provider)
+        if lane is None:  # spooled by a Bluetick that knew more providers
+            waiting.refuse("not-durable")
+            return waiting.answer
+        self._enqueue(self._producer, lane, waiting)
         self._requests += 1
         self._bytes += len(webhook.body)
         self._flush_soon()
@@ -182,6 +186,7 @@ class Publisher:
             sent = await producer.send_batch(batch.builder, lane.topic, partition=partition)
             await sent
         except MessageSizeTooLargeError:
+            self._heard()
             self._split(producer, lane, batch)
         except KafkaError as error:
             _log.warning("%s: a batch is not acknowledged: %s", lane.topic, type(error).__name__)
@@ -204,7 +209,7 @@ class Publisher:
         self._flush_soon()
 
     def _heard(self) -> None:
-        """Kafka has acknowledged something."""
+        """Kafka has acknowledged something, or said that it is too large."""
         self._heard_at = self._loop.time()
         if self._silent:
             self._silent = False

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from ingest.accept import Rejected
 from ingest.held import Bounds, Held, refusal
-from ingest.places import DAMAGED, Place
+from ingest.places import DAMAGED, JOURNAL, Place, set_aside
 from ingest.spoolfile import (
     FILE,
     MARKER,
@@ -40,7 +40,6 @@ _RESCUED_ROWS = 200
 RESCUE_PAUSE_SECONDS = 5.0
 
 _SALVAGED = f"{FILE}.salvaged-"
-_JOURNAL = "-journal"
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -115,9 +114,8 @@ class Spool:
         """Open the file, so that what it holds is known; raises `Unusable`."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
-        for path in sorted(self.directory.glob(f"{DAMAGED}*")):
-            if not path.name.endswith(_JOURNAL):
-                self._rescue(path)
+        for path in set_aside(self.directory):
+            self._rescue(path)
         try:
             await self._call(lambda _: None)
         except Unusable:
@@ -151,6 +149,10 @@ class Spool:
     async def read(self, after: int, most: int) -> list[Row]:
         """The oldest webhooks past a place in the order of arrival; raises `Unusable`."""
         return await self._call(lambda file: file.read(after, most))
+
+    async def first_of_each(self) -> list[Row]:
+        """The oldest webhook of each provider; raises `Unusable`."""
+        return await self._call(lambda file: file.first_of_each())
 
     async def remove(self, rows: Sequence[Row]) -> None:
         """Forget webhooks that Kafka has; raises `Unusable`."""
@@ -283,7 +285,7 @@ class Spool:
         self.set_aside += 1
         told = f"the spool file {path} is damaged ({error}), with {lost} bodies in it"
         try:
-            for suffix in ("", _JOURNAL):
+            for suffix in ("", JOURNAL):
                 if Path(f"{path}{suffix}").exists():
                     Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
             (self.directory / MARKER).unlink(missing_ok=True)
@@ -321,7 +323,8 @@ class Spool:
             return
         path, count = rescue.path, rescue.count
         kept = path.with_name(path.name.replace(DAMAGED, _SALVAGED))
-        with suppress(FileNotFoundError):  # somebody took it away
-            path.rename(kept)
+        for suffix in ("", JOURNAL):
+            with suppress(FileNotFoundError):  # somebody took it away, or SQLite removed it
+                Path(f"{path}{suffix}").rename(f"{kept}{suffix}")
         rescue.over = True
         _log.warning("%s: %d bodies could be read and go on; it is kept as %s", path, count, kept)

@@ -100,6 +100,7 @@ class SpoolFile:
         self.path = directory / FILE
         self._marker = directory / MARKER
         self._room = directory / _ROOM
+        self._read: set[tuple[int, bytes]] = set()
         begun = self.path.exists() and self.path.stat().st_size > 0
         if self._marker.exists() and not begun:
             raise Damaged("it held bodies and is empty or gone")
@@ -144,19 +145,24 @@ class SpoolFile:
         """
         found = [(row.seq, row.sum) for row in rows]
         try:
-            self._commit(_REMOVE, found)
+            self._remove(found)
         except sqlite3.Error as error:
             if is_damage(error):
                 raise
             self._room.unlink(missing_ok=True)
             for each in found:
-                self._commit(_REMOVE, [each])
+                self._remove([each])
         if self._holding and not self.held().bodies:
             self._marker.unlink(missing_ok=True)
             self._holding = False
             if self.path.stat().st_size > _KEPT_BYTES:
                 self._db.execute("VACUUM")
             self._keep_room()
+
+    def _remove(self, found: list[tuple[int, bytes]]) -> None:
+        """Remove rows. One that was read and is not found would be sent again for ever."""
+        self._commit(_REMOVE, found, least=len(self._read.intersection(found)))
+        self._read.difference_update(found)
 
     def read(self, after: int, most: int) -> list[Row]:
         """The oldest webhooks with a higher `seq`, until they have so many bytes; at least one."""
@@ -168,6 +174,19 @@ class SpoolFile:
                 size += len(rows[-1].webhook.body)
                 if size >= most:
                     break
+        if not rows and after == 0 and (counted := self.held().bodies):
+            raise Damaged(f"it has no bodies and counted {counted}")
+        return self._shown(rows)
+
+    def first_of_each(self) -> list[Row]:
+        """The oldest webhook of each provider."""
+        query = f"{_ROWS} WHERE provider = ? ORDER BY seq LIMIT 1"
+        held = self._db.execute("SELECT provider FROM held WHERE bodies > 0").fetchall()
+        found = (self._db.execute(query, provider).fetchone() for provider in held)
+        return self._shown([_from_row(row) for row in found])
+
+    def _shown(self, rows: list[Row]) -> list[Row]:
+        self._read = {(row.seq, row.sum) for row in rows}
         return rows
 
     def held(self) -> Held:
@@ -182,15 +201,20 @@ class SpoolFile:
             if not self._room.exists():
                 self._room.write_bytes(bytes(_ROOM_BYTES))
 
-    def _commit(self, statement: str, rows: list[Any]) -> None:
+    def _commit(self, statement: str, rows: list[Any], least: int = 0) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(statement, rows)
+            _require(self._db.executemany(statement, rows).rowcount, least)
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+
+def _require(done: int, least: int) -> None:
+    if least and done < least:
+        raise Damaged("a body that was read is not found")
 
 
 def is_damage(error: Exception) -> bool:

@@ -8,17 +8,19 @@ import signal
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from console.client import Broken, Connection, Endpoint
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from ingest import app, durable, places
+from ingest import app, durable, metrics, places, turns
 from ingest.held import Held
 from ingest.spoolfile import FILE, SpoolFile, look
 from schemas.settings import Settings
@@ -160,9 +162,7 @@ async def test_what_the_dead_left_is_taken_over(
     kept = [places.take(given.spool) for _ in range(3)]
     bodies = _bodies(3)
     for place, body in zip(kept, bodies, strict=True):
-        file = SpoolFile(place.directory)
-        file.add([_webhook(body)])
-        file.close()
+        _fill(place, _webhook(body))
     kept[1].release()
     kept[2].release()
     async with running(given) as ingest:
@@ -177,11 +177,101 @@ async def _are_there(ingest: Ingest, bodies: list[bytes]) -> bool:
     return {record.value for record in await stored(ingest, "m")} == set(bodies)
 
 
-def _webhook(body: bytes) -> RawWebhook:
+def _webhook(body: bytes, provider: str = "whapi") -> RawWebhook:
     id_ = secrets.token_hex(16)
     return RawWebhook(
-        id=id_, source="whapi", provider="whapi", body=body, received_at=1000, path="/m"
+        id=id_, source=provider, provider=provider, body=body, received_at=1000, path="/m"
     )
+
+
+async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
+    own: LocalKafka,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What Kafka refuses is given up aloud, and kept; it goes there once it is taken."""
+    monkeypatch.setattr(turns, "SKIP_SECONDS", 3600)
+    given = _settings(own, namespace, tmp_path)
+    assert given.spool is not None
+    await topics.apply(given)
+    await _largest(given, 10_000)
+    refused, good, unknown = os.urandom(20_000), _bodies(3), b"of a provider that is no more"
+    left = [places.take(given.spool) for _ in range(3)]
+    _fill(left[0], _webhook(refused), _webhook(good[0]))
+    _fill(left[1], _webhook(unknown, "forgotten"), _webhook(good[1]))
+    _fill(left[2], _webhook(good[2]))
+    async with running(given, create=False) as ingest:
+        await _settled(ingest)
+        for place in left:
+            place.release()
+        await until(lambda: _are_there(ingest, good))
+        await until(lambda: _given_up(2))
+        assert [_kept(place) for place in left] == [{"whapi": 1}, {"forgotten": 1}, {}]
+        told = re.findall(r"Kafka takes none of the 1 bodies in \S+/(\d+);", caplog.text)
+        assert told == ["0", "1"]
+        await _largest(given, 100_000)
+        monkeypatch.setattr(turns, "SKIP_SECONDS", 0)
+        await until(lambda: _are_there(ingest, [refused, *good]))
+        await until(lambda: _given_up(1))
+
+
+def _fill(place: places.Place, *webhooks: RawWebhook) -> None:
+    with closing(SpoolFile(place.directory)) as file:
+        file.add(webhooks)
+
+
+def _kept(place: places.Place) -> dict[str, int]:
+    return {name: held.bodies for name, held in look(place.directory / FILE).items()}
+
+
+async def _given_up(number: int) -> bool:
+    """Whether ingest's metrics tell of so many places that it could not empty."""
+    told = f"bluetick_ingest_spool_places_given_up {float(number)}\n"
+    return told in metrics.exposition().decode()
+
+
+async def _largest(given: Settings, size: int) -> None:
+    """Set the largest batch that the topic of whapi's bodies takes, in bytes."""
+    named = given.topics.raw("whapi")
+    config = {"max.message.bytes": str(size)}
+    async with topics.administering(given) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, config)])
+
+
+async def test_a_topic_that_takes_nothing_does_not_hold_up_the_other(
+    own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one raw topic deleted, bodies for the other get to Kafka, and those for it are kept."""
+    given = _settings(own, namespace, tmp_path)
+    async with running(given) as ingest:
+        await _settled(ingest)
+        await _delete(own, given.topics.raw("whapi"))
+        assert await _post_all(ingest, _bodies(3)) == {200}
+        await until(lambda: _silent(caplog))
+        bodies = _bodies(3)
+        for body in bodies:
+            answer = await ingest.client.post("/webhooks/smsmanager/m", content=body)
+            assert answer.status_code == 200
+
+        async def there() -> bool:
+            found = {record.value for record in await stored(ingest, "m", "smsmanager")}
+            return found == set(bodies)
+
+        await until(there)
+
+        async def only_whapi() -> bool:
+            return {name: one.bodies for name, one in _held(given).items()} == {"whapi": 3}
+
+        await until(only_whapi)
+
+
+async def _delete(own: LocalKafka, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=own.bootstrap)
+    await admin.start()
+    await admin.delete_topics([topic])
+    await admin.close()
 
 
 async def test_a_full_spool_means_503(own: LocalKafka, namespace: str, tmp_path: Path) -> None:
@@ -229,7 +319,8 @@ async def test_a_damaged_spool_is_set_aside_and_what_is_readable_goes_on(
             own.resume()
         await _drained(given)
         await until(lambda: _are_all_there(ingest, bodies[:3] + bodies[4:200]))
-        assert len(list(path.parent.glob(f"{FILE}.salvaged-*"))) == 1
+        assert len(list(path.parent.glob(f"{FILE}.salvaged-*[0-9]"))) == 1
+        assert not places.set_aside(path.parent), "or the place would be left behind for ever"
         assert re.search(r"is damaged \(body \d+ is not what was written\)", caplog.text)
         own.pause()
         try:

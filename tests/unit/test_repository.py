@@ -39,6 +39,7 @@ PURE = (
     "ingest/accept.py",
     "ingest/head.py",
     "ingest/sources.py",
+    "ingest/turns.py",
     "processors/archive.py",
     "processors/body.py",
     "processors/diff.py",

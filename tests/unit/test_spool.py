@@ -235,6 +235,37 @@ def test_what_lies_around_the_damage_is_read(tmp_path: Path) -> None:
     assert 950 < len(found) < 1000
 
 
+def test_bodies_that_are_counted_and_not_there_are_damage(tmp_path: Path) -> None:
+    """A reading that meets nothing does not wait for ever for what the file says it holds."""
+    with closing(SpoolFile(tmp_path)) as file:
+        file.add([webhook(1)])
+        _say(file.path, "UPDATE held SET bodies = 2")
+        file.remove(file.read(0, 1))
+        with pytest.raises(Damaged, match="no bodies and counted 1"):
+            file.read(0, 1)
+
+
+def test_a_body_that_can_be_read_and_not_removed_is_damage(tmp_path: Path) -> None:
+    """It would go to Kafka again and again; what was removed already is no such body."""
+    with closing(SpoolFile(tmp_path)) as file:
+        file.add([webhook(1), webhook(2)])
+        rows = file.read(0, 10**6)
+        file.remove(rows[:1])
+        file.remove(rows[:1])
+        _say(file.path, "DELETE FROM webhooks")
+        with pytest.raises(Damaged, match="is not found"):
+            file.remove(rows)
+
+
+def test_the_first_of_each_provider(tmp_path: Path) -> None:
+    """The oldest that is there still, of each that has any."""
+    with closing(SpoolFile(tmp_path)) as file:
+        assert file.first_of_each() == []
+        file.add([webhook(1), webhook(2), webhook(3, provider="smsmanager"), webhook(4)])
+        file.remove(file.read(0, 1)[:1])
+        assert {row.webhook.received_at for row in file.first_of_each()} == {2, 3}
+
+
 def test_a_file_removed_while_in_use_is_noticed(tmp_path: Path) -> None:
     """What is written to a file without a name would be gone at the end: it counts as damage."""
     file = SpoolFile(tmp_path)
@@ -310,6 +341,7 @@ def test_only_places_with_bodies_that_nobody_has_are_left_behind(tmp_path: Path)
     (damaged.directory / f"{FILE}.damaged-1").touch()
     for place in (theirs, damaged, empty):
         place.release()
+    (empty.directory / f"{FILE}.damaged-1-journal").touch()
     found = list(places.left_behind(tmp_path))
     assert [place.directory for place in found] == [theirs.directory, damaged.directory]
     assert list(places.left_behind(tmp_path)) == []
