@@ -163,8 +163,13 @@ class Topics:
         ]
 
 
+# A record's time is its writer's: replays seek by it, the tracker knows by it which of its records
+# belong together, and its store knows its place in the log by offset and time (its anchor).
+_TIMES = {"message.timestamp.type": "CreateTime"}
+
+
 def _kept(*, days: int, largest: int | None = None) -> dict[str, str]:
-    config = {"cleanup.policy": "delete", "retention.ms": str(days * _DAY)}
+    config = {"cleanup.policy": "delete", "retention.ms": str(days * _DAY), **_TIMES}
     return config if largest is None else config | {"max.message.bytes": str(largest)}
 
 
@@ -175,8 +180,7 @@ def _state() -> dict[str, str]:
         "retention.ms": str((STATE_TTL_DAYS + 1) * _DAY),
         "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY),
         "max.message.bytes": str(8 * _MiB),
-        # The tracker's store knows its place in the log by offset and time (its anchor).
-        "message.timestamp.type": "CreateTime",
+        **_TIMES,
     }
 
 

@@ -34,6 +34,7 @@ FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
 _METADATA_SECONDS = 10
 _REQUEST_SECONDS = 4
+_IDLE_SECONDS = 180
 _BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 
 
@@ -108,6 +109,8 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         compression_type="zstd",
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=_REQUEST_SECONDS * 1000,
+        # Before the broker, or whatever lies between, does: that would be a loss.
+        connections_max_idle_ms=_IDLE_SECONDS * 1000,
     )
     _Losses(client)
     return client
@@ -126,7 +129,7 @@ class _Losses:
     def __call__(self, connection: object, reason: CloseReason | None) -> None:
         if reason in _BROKEN:
             self.count += 1
-            if self.deadline is not None:
+            if self.deadline is not None and not self.deadline.expired():
                 self.deadline.reschedule(0)
                 self.deadline = None
         self._closed(connection, reason)
@@ -195,9 +198,10 @@ async def end(
     all the same; aiokafka adds a partition only with a batch.
     """
     await client.begin_transaction()
+    await client.send_offsets_to_transaction(offsets, group)
+    # Last: between this and the end nothing may happen, or Kafka aborts.
     for place in places:
         client._txn_manager.maybe_add_partition_to_txn(place)  # noqa: SLF001
-    await client.send_offsets_to_transaction(offsets, group)
     await (client.commit_transaction() if commit else client.abort_transaction())
 
 
@@ -205,18 +209,21 @@ async def abandon(client: AIOKafkaProducer) -> None:
     """Close a producer within seconds, whatever it still holds: the outcome is not ours to know.
 
     `stop()` would flush first and its sender wait for requests under way, both for ever if the
-    broker is away. Sockets first, then the sender: cancelled once it waits for its requests,
-    cancelled again it gives them up too.
+    broker is away. The sender first, so that it opens no connection again, then the sockets: it
+    ends once its requests have failed, and cancelled again it gives them up too.
     """
     client._closed = True  # noqa: SLF001
+    sender = client._sender.sender_task  # noqa: SLF001
+    if sender is not None:
+        sender.cancel()
     with contextlib.suppress(KafkaError, TimeoutError):
         async with asyncio.timeout(_ABANDON_SECONDS):
             await client.client.close()
-    sender = client._sender.sender_task  # noqa: SLF001
-    for _ in range(2):
-        if sender is not None and not sender.done():
-            sender.cancel()
-            await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
+    if sender is not None and not sender.done():
+        await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
+    if sender is not None and not sender.done():
+        sender.cancel()
+        await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
     if sender is not None and sender.done() and not sender.cancelled():
         sender.exception()  # seen: asyncio need not complain of it
     client._message_accumulator.fail_all(KafkaConnectionError())  # noqa: SLF001

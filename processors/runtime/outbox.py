@@ -86,20 +86,18 @@ class Outbox:
         tell (it had the batch already, from a retry).
         """
         deliveries: list[asyncio.Future[RecordMetadata]] = []
-        try:
-            for batch in self._batches:
-                batch.builder.close()
-                batch.begun = True
-                delivery = await self._producer.send_batch(
-                    batch.builder, batch.topic, partition=batch.partition
-                )
-                delivery.add_done_callback(batch.note)
-                deliveries.append(delivery)
-                if failpoints.armed(self._failpoint) and len(deliveries) == 1:
-                    await asyncio.wait(deliveries)
-                    failpoints.reach(self._failpoint)
-        finally:
-            results = await asyncio.gather(*deliveries, return_exceptions=True)
+        for batch in self._batches:
+            batch.builder.close()
+            batch.begun = True
+            delivery = await self._producer.send_batch(
+                batch.builder, batch.topic, partition=batch.partition
+            )
+            delivery.add_done_callback(batch.note)
+            deliveries.append(delivery)
+            if failpoints.armed(self._failpoint) and len(deliveries) == 1:
+                await asyncio.wait(deliveries)
+                failpoints.reach(self._failpoint)
+        results = await asyncio.gather(*deliveries, return_exceptions=True)
         # Every delivery is looked at: aiokafka commits a transaction over batches that failed.
         return {
             batch.topic: _end(batch, result)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from processors.runtime import clients
 from schemas.settings import Settings
@@ -62,13 +62,15 @@ async def settle(
     The producer has fenced every earlier owner; `start` is the offset that is committed. Raises
     `KafkaError` or `TimeoutError` if Kafka does not let it be ended.
     """
-    topics = settings.topics
+    lost, topics = clients.losses(producer), settings.topics
     names = (topics.messages, topics.statuses, topics.events, topics.inbound)
     places = [TopicPartition(name, source.partition) for name in names]
     stable, everything = clients.reader(settings), clients.reader(settings, "read_uncommitted")
     try:
         async with asyncio.timeout(_SILENCE_SECONDS):
-            await asyncio.gather(stable.start(), everything.start())
+            # One after the other: one that still starts cannot be stopped.
+            await stable.start()
+            await everything.start()
             looking = _Looking(stable, everything, places)
             while left := await looking.oldest():
                 commit = was_committed(left, start)
@@ -76,14 +78,18 @@ async def settle(
                 if commit:
                     start = max(start, left.taken_to or 0)
                 offsets = {source: start}
-                with clients.explained(producer):
-                    await clients.end(
-                        producer, left.places, topics.group("track"), offsets, commit=commit
-                    )
+                # A connection that breaks meanwhile is no reason to stop: aiokafka asks again.
+                async with asyncio.timeout(settings.transaction_timeout * 2 / 3):
+                    with clients.explained(producer):
+                        await clients.end(
+                            producer, left.places, topics.group("track"), offsets, commit=commit
+                        )
                 await looking.until_ended(left.places)
+                if clients.losses(producer) > lost:
+                    # What was sent again may still arrive: not in another transaction of ours.
+                    raise KafkaConnectionError("a connection was lost")
     finally:
-        await clients.leave(stable)
-        await clients.leave(everything)
+        await asyncio.gather(clients.leave(stable), clients.leave(everything))
     return start
 
 

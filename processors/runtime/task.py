@@ -151,17 +151,26 @@ class Task:
         failpoints.reach("track.after_fencing")
         async with asyncio.timeout(_ASK_SECONDS):
             offsets = await clients.start_offsets(self._consumer, [self.partition])
-        self._fed = await settle(
-            self._settings, self._producer, self.partition, offsets[self.partition]
-        )
+        await self._settle(offsets[self.partition])
         if self._store is None:
             identity = f"{topics.messages}[{self._number}]"
             self._store = Store(self._directory, identity)
         await restore(self._settings, self._store, self._number)
+        if (anchor := self._store.anchor) is not None:
+            self._stamp = max(self._stamp, anchor.timestamp)
         self._consumer.seek(self.partition, self._fed)
         self._consumer.resume(self.partition)
         self.ready = True
         log.info("partition %d: ready, at offset %d", self._number, self._fed)
+
+    async def _settle(self, start: int) -> None:
+        """End what Kafka left open, and know where to go on."""
+        assert self._producer is not None  # noqa: S101 - made before
+        self._working = True  # cut short it may do harm: whoever closes the task waits for it
+        try:
+            self._fed = await settle(self._settings, self._producer, self.partition, start)
+        finally:
+            self._working = False
 
     async def _work(self) -> None:
         while not self._closing:
@@ -243,6 +252,7 @@ class Task:
         self, producer: AIOKafkaProducer, work: Work, result: Reduced
     ) -> Anchor | None:
         """Publish under a deadline; returns the last changelog record, None if unknown."""
+        self._refuse_loss()  # nothing is awaited between this look and the next
         try:
             async with clients.unbroken(producer, self._settings.transaction_timeout * 2 / 3):
                 with clients.explained(producer):

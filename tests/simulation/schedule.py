@@ -275,7 +275,7 @@ class Schedule:
             self._say("broker", f"restarts, and has lost the markers of {name} for {lost}")
         self._watch.forgets(self._broker.offset or 0)
         for worker in self._alive.values():
-            worker.wire.cut()
+            worker.wire.losses += 1
 
     def _overtime(self) -> None:
         self._tick(TRANSACTION_MS)

@@ -28,18 +28,12 @@ class Wire:
         """`late` is where requests go that are to arrive when nobody waits for them any more."""
         self.fault: Fault | None = None
         self.losses = 0
-        self._cut = False
+        self.most: int | None = None  # so many losses, and no more, let a request go out
         self._late = late
-
-    def cut(self) -> None:
-        """The broker goes down and comes back: a request under way is lost, and that is noticed."""
-        self.losses += 1
-        self._cut = True
 
     def call(self, ask: Callable[..., T], *given: Any) -> T:
         request = partial(ask, *given)
-        if self._cut:
-            self._cut = False
+        if self.most is not None and self.losses > self.most:
             raise LostError
         fault, self.fault = self.fault, None
         if fault is None:

@@ -254,10 +254,16 @@ class Worker:
         return self._answers[0 if self._rules.answer_before else 1]
 
     def _batch(self, work: Work) -> Iterator[str]:
+        yield "reduce"
         result = _driven(reduce(work, self.store.get))
         anchor = None
         if work.records or result.states:
-            anchor = yield from self._transaction(work, result)
+            self._refuse_loss()
+            self.wire.most = self.wire.losses if self._rules.leave_after_loss else None
+            try:
+                anchor = yield from self._transaction(work, result)
+            finally:
+                self.wire.most = None
         if self._rules.commit_first:
             yield "write store"
             self._write(result.states, anchor, result.armed, result.spent)
