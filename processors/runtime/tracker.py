@@ -16,6 +16,7 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 _POLL_MS = 100
+_SHORT_POLL_MS = 5
 _RETRY_SECONDS = 1.0
 # One fetch of a compressed backlog may hold 50 000: a transaction too long for its deadline.
 _MOST_RECORDS = 4000
@@ -109,14 +110,15 @@ class Tracker(ConsumerRebalanceListener):
         inputs = self._settings.topics.inputs("track")
         clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
         hungry = {tp: task.epoch for tp, task in self._tasks.items() if task.hungry}
+        # A poll waits for those it asked for alone, whatever is there for one that is hungry soon.
+        sated = any(task.ready and not task.hungry for task in self._tasks.values())
+        wait = _SHORT_POLL_MS if sated else _POLL_MS
         if not hungry:
             clients.check(self._consumer)
-            await asyncio.sleep(_POLL_MS / 1000)
+            await asyncio.sleep(wait / 1000)
             return
         # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
-        polled = await self._consumer.getmany(
-            *hungry, timeout_ms=_POLL_MS, max_records=_MOST_RECORDS
-        )
+        polled = await self._consumer.getmany(*hungry, timeout_ms=wait, max_records=_MOST_RECORDS)
         for partition, records in polled.items():
             # The poll may have begun for a task that is gone, and taken what is its successor's.
             if task := self._tasks.get(partition):
