@@ -190,7 +190,9 @@ def records(storage: Storage, file: File, start: int = 0, end: int = 2**63) -> I
             if not parquet.schema_arrow.equals(SCHEMA):
                 raise _damaged(storage, file, "its columns are not those of an archive")
             for group in _groups(parquet.metadata, start, end):
-                table = parquet.read_row_group(group)
+                # Arrow's threads, given a Python file, may abort the process as it ends, or keep
+                # it from ending (apache/arrow issues 34314 and 50482).
+                table = parquet.read_row_group(group, use_threads=False)
                 for record, digest in _rows(table):
                     if not _in_place(file, record, last):
                         raise _damaged(storage, file, f"offset {record.offset} is out of place")
