@@ -39,11 +39,13 @@ class Control:
 
 
 async def _zombie(trial: Trial, sabotage: str | None) -> None:
-    """A tracker stands still before its commit, another takes over, the first goes on."""
+    """A tracker stands still before a transaction, another takes over, the first goes on.
+
+    Not inside of one: the other waits for what is open, whoever opened it.
+    """
     await trial.start("normalise")
     heir = await trial.start("track", sabotage=sabotage)
-    point = trial.random.choice(("track.after_offsets", "track.after_sends"))
-    failpoint = f"{point}=stop@{trial.random.randrange(1, 20)}"
+    failpoint = f"track.before_begin=stop@{trial.random.randrange(1, 20)}"
     zombie = await trial.start("track", ready=False, failpoint=failpoint, sabotage=sabotage)
     await haunt(trial, zombie, heir)
 
