@@ -23,6 +23,7 @@ from deploy.kafka import LocalKafka, free_port
 from ingest import app, durable, metrics, places, turns
 from ingest.held import Held
 from ingest.spoolfile import FILE, SpoolFile, look
+from schemas.admin import administering
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook
 from tests.broker.hooks import Ingest, running, settings, stored, until
@@ -236,7 +237,7 @@ async def _largest(given: Settings, size: int) -> None:
     """Set the largest batch that the topic of whapi's bodies takes, in bytes."""
     named = given.topics.raw("whapi")
     config = {"max.message.bytes": str(size)}
-    async with topics.administering(given) as admin:
+    async with administering(given) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, config)])
 
 
