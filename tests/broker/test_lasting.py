@@ -111,7 +111,7 @@ async def test_tasks_that_fail_say_so_and_begin_again(
     told = [line for line in caplog.messages if "it begins again in" in line]
     names = [line.partition(" failed (RuntimeError, lasting.py:")[0] for line in told]
     assert sorted(names) == sorted(_FAILING)
-    assert "spool/1 cannot be emptied (RuntimeError, durable.py:" in caplog.text
+    assert "cannot be emptied (RuntimeError, durable.py:" in caplog.text
     assert _SECRET not in caplog.text
 
 
