@@ -20,14 +20,15 @@ from ingest import places
 from ingest.drain import PAUSE_SECONDS, Drain
 from ingest.durable import open_spool
 from ingest.held import Held
+from ingest.places import Place
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
 from ingest.spoolfile import FILE, MARKER, Row, head_of, look, readable
+from ingest.turns import MOST_IN_VAIN
 from schemas.problem import Problem
 from schemas.settings import Settings
 
 _INTERRUPTED = 130
-_TRIES = 5
 _CLOSE_SECONDS = 2.0
 _PRIVATE = 0o600
 _JSONL = ".jsonl"
@@ -57,7 +58,7 @@ def status(settings: Settings) -> int:
 
 
 def drain(settings: Settings) -> int:
-    """Send to Kafka what no running ingest holds; the code is 0 once all of it is there."""
+    """Send to Kafka what no running ingest holds, place by place; `Problem` unless all is there."""
     directory = _directory(settings)
     return until_told(_drain(settings, directory), told=_INTERRUPTED)
 
@@ -126,16 +127,14 @@ async def _drain(settings: Settings, directory: Path) -> int:
     publisher = Publisher(settings)
     await publisher.start()
     console = Console(stderr=True, highlight=False)
-    sent = 0
+    sent, troubled = 0, []
     try:
         for place in places.left_behind(directory):
-            spool = await open_spool(settings, place)
-            try:
-                sent += await _send(publisher, spool, console)
-            finally:
-                await spool.close(_CLOSE_SECONDS)
-                if spool.held.bodies:
-                    console.print(f"{spool.held.bodies} bodies stay in {place.directory}")
+            count, trouble = await _empty(settings, publisher, place, console)
+            sent += count
+            if trouble:
+                console.print(f"{place.directory}: {trouble}", soft_wrap=True)
+                troubled.append(place.directory.name)
     finally:
         publisher.close(0)
         await publisher.stop()
@@ -143,31 +142,56 @@ async def _drain(settings: Settings, directory: Path) -> int:
     console.print(f"{sent} bodies sent")
     if in_use:
         console.print(f"in use, and drained by their ingest: {', '.join(in_use)}")
+    if troubled:
+        raise Problem(
+            f"not all is on Kafka that was in {directory}, place {', '.join(troubled)}; "
+            "what is said of it above says why, and `bluetick spool status` what is there still"
+        )
     return 0
 
 
-async def _send(publisher: Publisher, spool: Spool, console: Console) -> int:
-    """Send all that one place holds; returns how many bodies that was."""
+async def _empty(
+    settings: Settings, publisher: Publisher, place: Place, console: Console
+) -> tuple[int, str | None]:
+    """Send what one place holds: how many bodies that was, and why it was not all."""
+    try:
+        spool = await open_spool(settings, place)
+    except Problem as problem:
+        return 0, str(problem)
+    try:
+        sent, why = await _send(publisher, spool, console)
+    finally:
+        await spool.close(_CLOSE_SECONDS)
+        if spool.held.bodies:
+            console.print(f"{spool.held.bodies} bodies stay in {place.directory}", soft_wrap=True)
+    if not why and spool.set_aside:
+        why = "a file was damaged; what could be read of it is on Kafka, and the file is kept"
+    return sent, why
+
+
+async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[int, str | None]:
+    """Send until nothing is left, what is being read of damaged files included, or in vain."""
     moving = Drain(publisher, spool)
-    sent = in_vain = 0
+    sent = nothing = 0
     with Progress(
         TextColumn(str(spool.directory)), BarColumn(), MofNCompleteColumn(), console=console
     ) as bar:
         task = bar.add_task("", total=spool.held.bodies)
-        while spool.held.bodies:
+        while spool.held.bodies or places.set_aside(spool.directory):
+            forward, why = 0, None
             try:
                 forward = await moving.forward()
             except Unusable as error:
-                raise Problem(str(error)) from error
+                why = str(error)
             sent += forward
             bar.update(task, completed=sent, total=sent + spool.held.bodies)
-            in_vain = 0 if forward else in_vain + 1
-            if in_vain == _TRIES:
-                why = publisher.problem or "Kafka does not acknowledge them; look at its log"
-                raise Problem(f"{spool.held.bodies} bodies stay in the spool: {why}")
+            nothing = 0 if forward else nothing + 1
+            if moving.in_vain or nothing == MOST_IN_VAIN:
+                kafka = publisher.problem or "Kafka does not acknowledge them; look at its log"
+                return sent, why or kafka
             if not forward:
                 await asyncio.sleep(PAUSE_SECONDS)
-    return sent
+    return sent, None
 
 
 def _to_lines(rows: Iterator[Row], to: Path) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from ingest import places, turns
 from ingest.accept import Rejected
 from ingest.drain import PAUSE_SECONDS, Drain
 from ingest.held import Bounds, Held
+from ingest.lasting import described, lasting
 from ingest.places import Place
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
@@ -83,8 +85,8 @@ class Durable:
             await self.spool.close(_LAST_WRITE_SECONDS)
             raise
         self._tasks = [
-            asyncio.create_task(self._drain(self.spool)),
-            asyncio.create_task(self._adopt(self._settings.spool, self.spool)),
+            lasting("the drain", partial(self._drain, self.spool)),
+            lasting("adoption", partial(self._adopt, self._settings.spool, self.spool)),
         ]
 
     def close(self, seconds: float) -> None:
@@ -152,8 +154,12 @@ class Durable:
             for name in turns.due(holding, self._given_up, asyncio.get_running_loop().time()):
                 if self._closing.is_set():
                     return
-                if place := await asyncio.to_thread(places.take_over, directory / name):
-                    await self._empty_place(place)
+                try:
+                    if place := await asyncio.to_thread(places.take_over, directory / name):
+                        await self._empty_place(place)
+                except Exception as error:  # noqa: BLE001 - one place must not hold up the others
+                    why = f"{directory / name} cannot be emptied ({described(error)})"
+                    self._give_up(name, 0, why)
 
     async def _empty_place(self, place: Place) -> None:
         name = place.directory.name

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ingest import metrics
+from ingest.lasting import lasting
 from schemas import serving
 from schemas.serving import Server, listen
 from schemas.settings import Settings
@@ -35,7 +37,7 @@ async def exposed(settings: Settings) -> AsyncIterator[None]:
 @asynccontextmanager
 async def sampling(sample: Callable[[], None]) -> AsyncIterator[None]:
     """Call `sample` now and then meanwhile."""
-    task = asyncio.create_task(_keep(sample))
+    task = lasting("sampling", partial(_keep, sample))
     try:
         yield
     finally:

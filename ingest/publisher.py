@@ -27,6 +27,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from ingest.accept import Cause, Rejected
 from ingest.lanes import STALE_SECONDS, Batch, Lane, Waiting
+from ingest.lasting import described, lasting
 from schemas.problem import Problem, cut_differently, missing, unreachable
 from schemas.settings import Settings
 from schemas.topics import PROVIDERS
@@ -105,7 +106,7 @@ class Publisher:
         except BaseException:
             await self._watch.stop()
             raise
-        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._mend())]
+        self._tasks = [lasting("the sweep", self._sweep), lasting("the mending", self._mend)]
 
     def close(self, seconds: float) -> None:
         """Take nothing more from now on; what is on its way has at most so many seconds left."""
@@ -202,7 +203,7 @@ class Publisher:
             if error is None:
                 cause = task.result()
             else:
-                _log.error("%s: a batch could not be sent", lane.topic, exc_info=error)
+                _log.error("%s: a batch could not be sent (%s)", lane.topic, described(error))
         if cause is None:
             self._heard()
         self._settle(lane.sent.pop(partition), cause)
@@ -344,7 +345,7 @@ class _Watch:
             ) from error
         if self.problem and not (patient and self.silent):
             raise Problem(self.problem)
-        self._task = asyncio.create_task(self._keep_looking())
+        self._task = lasting("the watch", self._keep_looking)
 
     async def stop(self) -> None:
         if self._task:

@@ -7,11 +7,14 @@ import secrets
 from pathlib import Path
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from deploy import topics
 from deploy.kafka import free_port
 from ingest import places
 from ingest.places import Place
-from ingest.spoolfile import SpoolFile, look
+from ingest.spoolfile import FILE, SpoolFile, look
+from schemas.admin import administering
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook
 from tests.broker.reading import read
@@ -70,6 +73,32 @@ async def test_what_nobody_holds_is_drained(settings: Settings, tmp_path: Path) 
     assert {record.timestamp for record in records} == {1_700_000_000_000 + n for n in range(3)}
     assert look(used.directory / "spool.db")["whapi"].bodies == 1
     used.release()
+
+
+async def test_a_place_that_kafka_refuses_holds_up_no_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """`drain` goes on with the other places, keeps what Kafka refuses, and says so at the end."""
+    await topics.apply(settings)
+    async with administering(settings) as admin:
+        small = {"max.message.bytes": "10000"}
+        named = settings.topics.raw("whapi")
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, small)])
+    refused, good = secrets.token_bytes(20_000), [b"beside it", b"behind it", b"further on"]
+    left = [_fill(tmp_path, each) for each in ([refused], [good[0], refused, good[1]], good[2:])]
+    for place in left:
+        place.release()
+    code, output = await run("spool", "drain", **_named(settings, tmp_path))
+    records = await read(settings.kafka, settings.topics.raw("whapi"))
+    assert sorted(record.value for record in records) == sorted(good)
+    assert [sum(one.bodies for one in look(_file(place)).values()) for place in left] == [1, 1, 0]
+    assert (code, "3 bodies sent" in output, "Traceback" in output) == (1, True, False), output
+    last = output.rstrip().splitlines()[-1]
+    assert last.startswith(f"bluetick: not all is on Kafka that was in {tmp_path}, place 0, 1;")
+
+
+def _file(place: Place) -> Path:
+    return place.directory / FILE
 
 
 async def test_without_kafka_nothing_is_drained(tmp_path: Path) -> None:
