@@ -123,7 +123,7 @@ async def test_a_flipped_bit_harms_nothing_unsaid(
     monkeypatch.setattr(durable, "ADOPT_SECONDS", 0.1)
     monkeypatch.setattr(durable, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(turns, "SKIP_SECONDS", 3600)
-    chance = random.Random(int(os.environ.get("SEED", "1")))
+    chance = random.Random(1)
     spool = tmp_path / "spool"
     good: list[_Left] = []
     flipped: dict[str, _Left] = {}
@@ -139,13 +139,12 @@ async def test_a_flipped_bit_harms_nothing_unsaid(
     monkeypatch.setattr(app, "Durable", lambda given: ours.append(Durable(given)) or ours[0])
     given = settings(kafka, namespace, spool=spool)
     async with running(given) as ingest:
-        await until(lambda: _over(spool, lambda: ours[0].given_up))
+        await until(lambda: _over(spool, lambda: ours[0].given_up if ours else -1))
         published = await _published(ingest)
     for left in good:
         assert left.kept <= published
     for where, left in flipped.items():
         missing = len(left.kept - published)
-        print(where, missing, _told(left, caplog))
         assert not missing or _told(left, caplog), f"{where}: {missing} bodies gone without a word"
     sent = set[Pair]().union(*(one.kept | one.unfinished for one in (*good, *flipped.values())))
     assert published <= sent, "nothing is invented"
