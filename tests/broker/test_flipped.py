@@ -15,6 +15,7 @@ from ingest import app, durable, places, spoolfile, turns
 from ingest.durable import Durable
 from ingest.places import JOURNAL
 from ingest.spoolfile import FILE, SpoolFile
+from schemas.settings import Settings
 from schemas.webhook import RawWebhook
 from tests.broker.hooks import Ingest, running, settings, stored, until
 
@@ -136,7 +137,12 @@ async def test_a_flipped_bit_harms_nothing_unsaid(
                 left = _left(spool, stack, hot=hot)
                 flipped[_flip(left, kind, chance)] = left
     ours: list[Durable] = []
-    monkeypatch.setattr(app, "Durable", lambda given: ours.append(Durable(given)) or ours[0])
+
+    def note(given: Settings) -> Durable:
+        ours.append(Durable(given))
+        return ours[-1]
+
+    monkeypatch.setattr(app, "Durable", note)
     given = settings(kafka, namespace, spool=spool)
     async with running(given) as ingest:
         await until(lambda: _over(spool, lambda: ours[0].given_up if ours else -1))
