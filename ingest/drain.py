@@ -7,7 +7,7 @@ from contextlib import suppress
 from ingest import turns
 from ingest.accept import Rejected
 from ingest.publisher import Publisher
-from ingest.spool import Spool
+from ingest.spool import Spool, Unusable
 from ingest.spoolfile import Row
 
 # What is sent at a time once Kafka takes something.
@@ -30,14 +30,23 @@ class Drain:
         self.in_vain = False
         self._publisher = publisher
         self._spool = spool
-        self._windows = 0  # so many in a row of which Kafka took nothing
+        self._windows = 0  # so many in a row that got no further
         self._taken: list[Row] = []
 
     async def forward(self) -> int:
         """Send the next window; returns how many bodies of it Kafka acknowledged.
 
-        0 means that there is nothing, or that it is no use now. Raises `Unusable`.
+        0 means that there is nothing, or that it is no use now. Raises `Unusable`, and a place that
+        stays so is in vain as well.
         """
+        try:
+            return await self._forward()
+        except Unusable:
+            self._windows += 1
+            self.in_vain = turns.in_vain(self._windows, ended=False)
+            raise
+
+    async def _forward(self) -> int:
         await self._forget()
         after, self.after = self.after, 0  # what was read may be of a file that is no more
         trying = self._publisher.away

@@ -179,8 +179,8 @@ class Durable:
         if emptied:
             self._given_up.pop(name, None)
         elif drain.in_vain:
-            why = f"Kafka takes none of the {left.held.bodies} bodies in {place.directory}"
-            self._give_up(name, drain.after, why)
+            kafka = f"Kafka takes none of the {left.held.bodies} bodies in {place.directory}"
+            self._give_up(name, drain.after, left.unusable or kafka)
 
     def _give_up(self, name: str, after: int, why: str) -> None:
         self._given_up[name] = GivenUp(asyncio.get_running_loop().time(), after)

@@ -125,6 +125,11 @@ class Spool:
         """Why a body of this size would not be taken, in one sentence; None if it would."""
         return self._unusable or self._refusal(size)
 
+    @property
+    def unusable(self) -> str | None:
+        """Why the file could not be written or read the last time, in one sentence."""
+        return self._unusable
+
     def put(self, webhook: RawWebhook) -> asyncio.Future[None]:
         """Keep a webhook; the future is done once it is on the disk, or raises `Rejected`.
 

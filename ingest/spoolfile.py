@@ -48,6 +48,9 @@ COMMIT;
 _ROWS = "SELECT seq, head, body, sha256 FROM webhooks"
 _AT_A_TIME = 500
 
+# Who may write and read it, in the file's header: any SQLite, with a rollback journal.
+_FORMAT = b"\x01\x01"
+
 # Somebody who looks at the spool holds its lock for a millisecond.
 _BUSY_SECONDS = 0.3
 _PATIENT_SECONDS = 5.0
@@ -110,6 +113,7 @@ class SpoolFile:
             self._db.execute("PRAGMA journal_mode = TRUNCATE")
             self._db.execute("PRAGMA synchronous = FULL")
             if begun:
+                _check_format(self.path)
                 _check(self._db)
             else:
                 self._db.executescript(_SCHEMA % (APPLICATION, VERSION))
@@ -267,6 +271,13 @@ def _connect(path: Path, mode: str = "rw", seconds: float = _BUSY_SECONDS) -> sq
         isolation_level=None,
         check_same_thread=False,  # a rescue that is given up is ended from elsewhere
     )
+
+
+def _check_format(path: Path) -> None:
+    """Raise `Damaged` if SQLite would take the file for one that may only be read."""
+    with path.open("rb") as file:
+        if file.read(20)[18:] != _FORMAT:
+            raise Damaged("its header names another format")
 
 
 def _check(db: sqlite3.Connection) -> None:

@@ -1,12 +1,17 @@
 """When a worker that ended is started again, and how what it says is read."""
 
 import asyncio
+import socket
 import sys
 from asyncio.subprocess import PIPE
+from pathlib import Path
 
 import pytest
 
-from ingest.workers import _Worker, lines, pause
+from ingest import workers
+from ingest.workers import SERVING, _Supervisor, _Worker, lines, pause
+from schemas.problem import Problem
+from tests.broker.hooks import until
 
 
 @pytest.mark.parametrize(
@@ -40,3 +45,40 @@ async def test_a_worker_can_speak_though_nobody_reads(monkeypatch: pytest.Monkey
     async with asyncio.timeout(30):
         await worker.ended()
     assert worker.why().endswith("code 0")
+
+
+def _listener() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+async def test_workers_that_cannot_be_started_end_the_command() -> None:
+    """A sentence says why, and nobody listens any more."""
+    listener = _listener()
+    with pytest.raises(Problem, match=r"a worker failed: it cannot be started \(.*No such file"):
+        await _Supervisor(2, ["/there/is/no/such/program"], listener, 1.0).run()
+    assert listener.fileno() == -1
+
+
+async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once one has served, it is told each time, and the supervisor goes on."""
+    monkeypatch.setattr(workers, "_LONGEST_PAUSE", 0.01)
+    stop = asyncio.Event()
+    monkeypatch.setattr(workers, "told_to_stop", lambda: stop)
+    program, away = tmp_path / "worker", tmp_path / "away"
+    program.write_text(f"#!/bin/sh\necho {SERVING}\nmv {program} {away}\n")
+    program.chmod(0o700)
+
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+
+    async def told(text: str) -> bool:
+        return text in caplog.text
+
+    running = asyncio.create_task(_Supervisor(1, [str(program)], _listener(), 1.0).run())
+    await until(lambda: told("worker 1 ended: it cannot be started ("))
+    caplog.clear()
+    away.rename(program)
+    await until(lambda: told("code 0; another one starts in"))
+    stop.set()
+    await running
