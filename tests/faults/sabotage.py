@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.producer.transaction_manager import TransactionManager, TransactionState
 
 import bluetick
@@ -108,13 +108,25 @@ def losses_unseen() -> None:
 def markers_lost(*names: str) -> None:
     """Do not tell Kafka of these topics, or of `offsets`, in the transaction it is to die in.
 
-    So it ends the transaction, and no marker is written there; it must not verify transactions.
+    So it ends the transaction, and no marker is written there; it must not verify transactions. Of
+    one place it is told first: it takes none before it has ended the transaction before.
     """
+    begin: Any = AIOKafkaProducer.begin_transaction
     add_partition: Any = TransactionManager.maybe_add_partition_to_txn
     add_offsets: Any = TransactionManager.add_offsets_to_txn
 
     def last() -> bool:
         return failpoints._left == 1
+
+    async def begin_transaction(producer: Any) -> None:
+        await begin(producer)
+        if last():
+            manager = producer._txn_manager
+            namespace = manager.transactional_id.partition(".track.")[0]
+            place = TopicPartition(Topics(namespace).dead_letters, 0)
+            add_partition(manager, place)
+            while place not in manager.txn_partitions:
+                await asyncio.sleep(_LOOK_SECONDS)
 
     def maybe_add_partition_to_txn(manager: Any, place: Any) -> None:
         if last() and place.topic.rpartition(".")[2] in names:
@@ -126,6 +138,7 @@ def markers_lost(*names: str) -> None:
             manager.consumer_group_added(group)
         return add_offsets(manager, offsets, group)
 
+    _patch(AIOKafkaProducer, "begin_transaction", begin_transaction)
     _patch(TransactionManager, "maybe_add_partition_to_txn", maybe_add_partition_to_txn)
     _patch(TransactionManager, "add_offsets_to_txn", add_offsets_to_txn)
 
