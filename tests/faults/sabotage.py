@@ -22,6 +22,7 @@ from schemas.settings import Settings
 from schemas.topics import Topics
 
 _PATIENCE_SECONDS = 60
+_LOOK_SECONDS = 0.01
 
 
 def id_per_worker() -> None:
@@ -125,7 +126,7 @@ def markers_lost(*names: str) -> None:
             namespace = manager.transactional_id.partition(".track.")[0]
             place = TopicPartition(Topics(namespace).dead_letters, 0)
             add_partition(manager, place)
-            while place not in manager.txn_partitions:
+            while place not in manager.txn_partitions:  # noqa: ASYNC110 - aiokafka has no event
                 await asyncio.sleep(_LOOK_SECONDS)
 
     def maybe_add_partition_to_txn(manager: Any, place: Any) -> None:
