@@ -8,13 +8,15 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from deploy import topics
-from deploy.jars import VERSION
+from deploy.jars import VERSION, cache_directory, kafka_jars
 from deploy.kafka import HOST, SINGLE_NODE, LocalKafka, answered, free_port
+from schemas.problem import Problem
 from schemas.settings import Settings
 
 _CONTAINER_SECONDS = 90
@@ -27,6 +29,20 @@ hypothesis.settings.load_profile("untimed")
 # that; a test that presses Ctrl-C would then wait in vain.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Fetch Kafka once, before several processes would, and before any test's time runs."""
+    config = session.config
+    if hasattr(config, "workerinput") or all("unit" in argument for argument in config.args):
+        return
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    try:
+        asyncio.run(kafka_jars(cache_directory(), reporter.write_line))
+    except Problem as problem:
+        # Each test that needs it says so, too; the others run.
+        reporter.write_line(str(problem))
 
 
 @pytest.fixture(scope="session")
