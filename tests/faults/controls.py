@@ -41,12 +41,14 @@ class Control:
 async def _zombie(trial: Trial, sabotage: str | None) -> None:
     """A tracker stands still before a transaction, another takes over, the first goes on.
 
-    Not inside of one: the other waits for what is open, whoever opened it.
+    Not inside of one, nor in one of another partition: the other waits for what is open, whoever
+    opened it.
     """
     await trial.start("normalise")
-    heir = await trial.start("track", sabotage=sabotage)
     failpoint = f"track.before_begin=stop@{trial.random.randrange(1, 20)}"
     zombie = await trial.start("track", ready=False, failpoint=failpoint, sabotage=sabotage)
+    assert await zombie.stands(), zombie.tail()
+    heir = await trial.start("track", sabotage=sabotage)
     await haunt(trial, zombie, heir)
 
 
@@ -116,7 +118,9 @@ async def _late(trial: Trial, sabotage: str | None) -> None:
 CONTROLS = {
     control.rule: control
     for control in (
-        Control("id-per-worker", _zombie, "takeovers", {"transaction_timeout": 60}),
+        Control(
+            "id-per-worker", _zombie, "takeovers", {"partitions": 1, "transaction_timeout": 60}
+        ),
         Control("deliveries-unseen", _refused, "refusals"),
         Control("store-first", _killed, "kills"),
         # The deadline comes before aiokafka would ask again by itself.
