@@ -117,16 +117,21 @@ class _Restoring:
         if records:
             last = Anchor(records[-1].offset, records[-1].timestamp)
             states = {record.key: record.value for record in records if record.key is not None}
-            armed = {r.key: _next_timer(r) for r in records if r.key and r.value is not None}
+            # At once if the record does not say.
+            armed = {
+                r.key: header_number(r, NEXT_TIMER) or 0
+                for r in records
+                if r.key and r.value is not None
+            }
             self._store.write(states, last, armed)
             self._count += len(records)
             metrics.restored.inc(len(records))
         return bool(records)
 
 
-def _next_timer(record: ConsumerRecord[bytes, bytes]) -> int:
-    """When the state is to be looked at; at once if the record does not say."""
+def header_number(record: ConsumerRecord[bytes, bytes], wanted: str) -> int | None:
+    """The number in a header of a record of `messages`; None if the record does not say."""
     for name, value in record.headers:
-        if name == NEXT_TIMER and value.isdigit():
+        if name == wanted and value.isdigit():
             return int(value)
-    return 0
+    return None

@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from processors.runtime import clients
+from processors.runtime.restore import header_number
 from schemas.settings import Settings
 from schemas.webhook import to_iso
 
@@ -117,8 +118,9 @@ class _Looking:
             return None
         parts = {p: r for p, r in first.items() if r and r.timestamp == min(times)}
         seen = await self._seen(min(times), [p for p in self._places if p not in parts])
-        found = [offset for r in (*parts.values(), *seen) if (offset := _taken_to(r)) is not None]
-        return Open(min(times), max(found, default=None), tuple(parts), bool(seen))
+        said = [header_number(record, TAKEN_TO) for record in (*parts.values(), *seen)]
+        taken_to = max((offset for offset in said if offset is not None), default=None)
+        return Open(min(times), taken_to, tuple(parts), bool(seen))
 
     async def _seen(
         self, time: int, places: Iterable[TopicPartition]
@@ -172,11 +174,4 @@ async def _first(
         got = await reader.getmany(place, timeout_ms=_POLL_MS, max_records=1)
         for record in got.get(place, []):
             return record
-    return None
-
-
-def _taken_to(record: ConsumerRecord[bytes, bytes]) -> int | None:
-    for name, value in record.headers:
-        if name == TAKEN_TO and value.isdigit():
-            return int(value)
     return None
