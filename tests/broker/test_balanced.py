@@ -8,7 +8,7 @@ import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -296,11 +296,12 @@ async def test_a_port_that_nobody_serves_refuses(given: Settings) -> None:
     """While the workers end what they have, nobody waits in a queue that is thrown away."""
     async with _started(given, "--workers", "2") as ingest:
         await _workers(given, 2)
-        ending = asyncio.create_task(ingest.end(signal.SIGTERM))
-        with pytest.raises(ConnectionRefusedError):
-            await _post_for_ever(ingest.port)
-        assert any("--inherited" in line for line in left_behind(given.namespace).values())
-        assert await ending == (0, "")
+        async with asyncio.TaskGroup() as group:
+            ending = group.create_task(ingest.end(signal.SIGTERM))
+            with pytest.raises(ConnectionRefusedError):
+                await _post_for_ever(ingest.port)
+            assert any("--inherited" in line for line in left_behind(given.namespace).values())
+        assert ending.result() == (0, "")
 
 
 async def test_no_worker_outlives_its_supervisor(given: Settings) -> None:
@@ -335,8 +336,10 @@ async def test_workers_that_cannot_begin_say_why_once(given: Settings, namespace
 async def _post_for_ever(port: int) -> None:
     while True:
         reader, writer = await connect(port)
-        writer.write(Head("/webhooks/whapi").sized(b"{}", "connection: close"))
-        await reader.read()
+        # The system resets a connection that it took while the last worker was closing the port.
+        with suppress(ConnectionResetError):
+            writer.write(Head("/webhooks/whapi").sized(b"{}", "connection: close"))
+            await reader.read()
         writer.close()
 
 
