@@ -12,6 +12,7 @@ import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +65,10 @@ _LOG_LINES = 15
 # port of that range, while its broker is away, is given that very port itself some time.
 _FIRST_PORT, _PORTS = 20_000, 12_000
 _TRIES = 50
+# Who is given a port needs it some time later: until then the UDP port of the same number is kept,
+# so that nobody else who looks for one, in whatever process, is given it as well.
+_kept: deque[socket.socket] = deque()
+_MOST_KEPT = 64
 
 
 def _silent(_: str) -> None:
@@ -340,9 +345,24 @@ def free_port(port: int, who: str = "Kafka") -> int:
     if port:
         return _bindable(port, who)
     for _ in range(_TRIES):
-        with contextlib.suppress(Problem):
-            return _bindable(_FIRST_PORT + secrets.randbelow(_PORTS), who)
+        with contextlib.suppress(Problem, OSError):
+            drawn = _bindable(_FIRST_PORT + secrets.randbelow(_PORTS), who)
+            _keep(drawn)
+            return drawn
     return _bindable(0, who)
+
+
+def _keep(port: int) -> None:
+    """Keep a port for this process; raises `OSError` if another one, or this one, has it."""
+    if len(_kept) == _MOST_KEPT:
+        _kept.popleft().close()
+    one = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        one.bind((HOST, port))
+    except OSError:
+        one.close()
+        raise
+    _kept.append(one)
 
 
 def _bindable(port: int, who: str) -> int:

@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+import deploy.kafka
 from deploy.jars import LIST, difference, parse_list, verify
 from deploy.kafka import LocalKafka, free_port
 from schemas.problem import Problem
@@ -121,6 +122,15 @@ async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         assert f"127.0.0.1:{port} (Address already in use)" in await refusal(
             LocalKafka(tmp_path, port)
         )
+
+
+def test_a_free_port_is_given_to_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens on it yet when the next one asks, here or in another process."""
+    port = free_port(0)
+    monkeypatch.setattr(deploy.kafka, "_FIRST_PORT", port)
+    monkeypatch.setattr(deploy.kafka, "_PORTS", 1)
+    assert free_port(0) != port
+    assert free_port(port) == port
 
 
 async def test_a_data_directory_in_use_is_named(tmp_path: Path) -> None:
