@@ -67,7 +67,7 @@ _FIRST_PORT, _PORTS = 20_000, 12_000
 _TRIES = 50
 # Who is given a port needs it some time later: until then the UDP port of the same number is kept,
 # so that nobody else who looks for one, in whatever process, is given it as well.
-_kept: deque[socket.socket] = deque()
+_kept: deque[int] = deque()
 _MOST_KEPT = 64
 
 
@@ -355,14 +355,10 @@ def free_port(port: int, who: str = "Kafka") -> int:
 def _keep(port: int) -> None:
     """Keep a port for this process; raises `OSError` if another one, or this one, has it."""
     if len(_kept) == _MOST_KEPT:
-        _kept.popleft().close()
-    one = socket.socket(type=socket.SOCK_DGRAM)
-    try:
+        os.close(_kept.popleft())
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
         one.bind((HOST, port))
-    except OSError:
-        one.close()
-        raise
-    _kept.append(one)
+        _kept.append(one.detach())
 
 
 def _bindable(port: int, who: str) -> int:
