@@ -46,7 +46,7 @@ class Limits:
         """The observations of one round."""
         if not self.rate:
             return _LARGEST_ROUND
-        return max(1, min(_LARGEST_ROUND, round(self.rate * _ROUND_SECONDS)))
+        return max(1, round(min(_LARGEST_ROUND, self.rate * _ROUND_SECONDS)))
 
 
 @dataclass(slots=True)
