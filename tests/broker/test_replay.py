@@ -224,6 +224,20 @@ async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
     assert keys == {"whapi"}
 
 
+async def test_a_plan_that_is_cut_off_leaves_nothing_open(tracked: Settings) -> None:
+    """What it reads with is closed before it ends, so that Ctrl-C has nothing to complain of."""
+    spec, _ = await resolve(tracked, Range(since="oldest"))
+    before = asyncio.all_tasks()
+
+    def cut_off(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await planning.plan(tracked, spec, 0, cut_off)
+
+    assert asyncio.all_tasks() <= before
+
+
 async def test_replays_at_the_same_time(
     raw_only: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
