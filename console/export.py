@@ -44,11 +44,12 @@ class File:
 @contextmanager
 def opened(to: Path, name: str) -> Iterator[File]:
     """A new file, `name` in it if `to` is a directory; raises `Problem`, also if it is there."""
-    path = to / name if to.is_dir() else to
-    if path.exists():
-        raise Problem(f"{path} is there already; name another file, or remove it")
-    part = path.with_name(path.name + ".part")
+    path = to
     try:
+        path = to / name if to.is_dir() else to
+        if path.exists():
+            raise Problem(f"{path} is there already; name another file, or remove it")
+        part = path.with_name(path.name + ".part")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise Problem(f"{path} cannot be written: {error.strerror}; choose another place") from None

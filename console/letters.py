@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from console.causes import Selection
 from console.options import Letters
 from console.render import Record
+from deploy import topics
 from processors.providers.base import Coordinates
 from processors.ranges import times_of
 from processors.runtime import deadletters, spans
@@ -73,6 +74,7 @@ async def entries(
     settings: Settings, since: int | None, partition: int | None = None
 ) -> AsyncIterator[tuple[Record, Entry | None]]:
     """The records of the topic up to its present end; None beside what is not ours."""
+    await topics.require(settings, settings.topics.needed("normalise"))
     topic = settings.topics.dead_letters
     parts = await spans.everything(settings, [topic], since)
     parts = [span for span in parts if partition in (None, span.partition)]

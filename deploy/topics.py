@@ -49,12 +49,17 @@ async def check(settings: Settings) -> list[str]:
     ]
 
 
-async def require(settings: Settings) -> None:
-    """Raise `Problem` unless every topic exists and has the expected number of partitions."""
+async def require(settings: Settings, needed: Collection[str] | None = None) -> None:
+    """Raise `Problem` unless the topics exist and have the expected number of partitions.
+
+    Those of them that are `needed`; None: all.
+    """
     async with administering(settings) as admin:
         found = await _list(admin)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
     for spec in _specs(settings):
+        if needed is not None and spec.name not in needed:
+            continue
         if spec.name not in found:
             raise Problem(missing(spec.name))
         if len(found[spec.name]) != spec.partitions:

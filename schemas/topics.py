@@ -138,6 +138,12 @@ class Topics:
         """The topics a service, `normalise` or `track`, reads."""
         return self.raw_topics if service == "normalise" else (self.observations,)
 
+    def needed(self, service: str) -> tuple[str, ...]:
+        """The topics a service, `normalise` or `track`, reads, asks about or writes."""
+        derived = (self.statuses, self.events, self.messages, self.inbound)
+        written = (self.dead_letters,) if service == "normalise" else derived
+        return (*self.raw_topics, self.observations, *written)
+
     def group(self, service: str) -> str:
         """The consumer group of a service, `normalise` or `track`."""
         return f"{self.namespace}.{service}"

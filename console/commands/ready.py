@@ -1,22 +1,24 @@
 """What commands do before their work: read the settings, log, look whether the topics are there."""
 
+from collections.abc import Collection
+
 from schemas.settings import Settings, load
 
 
 def ready() -> Settings:
     """The settings, once the topics are known to be as they should be."""
     settings = load()
-    require_topics(settings)
+    require_topics(settings, settings.topics.all)
     return settings
 
 
-def require_topics(settings: Settings) -> None:
+def require_topics(settings: Settings, needed: Collection[str]) -> None:
     """Refuse to start on topics that are missing or cut differently; else log from here on."""
     import asyncio
 
     from deploy import topics
 
-    asyncio.run(topics.require(settings))
+    asyncio.run(topics.require(settings, needed))
     log(settings.log_level)
 
 

@@ -76,7 +76,7 @@ def normalise(health_port: Port = None) -> None:
             "makes them; run it there, with BLUETICK_NAMESPACE="
             f"{settings.topics.observed}"
         )
-    require_topics(settings)
+    require_topics(settings, settings.topics.needed("normalise"))
     run("normalise", settings, Normaliser, settings.normalise_health_port)
 
 
@@ -88,5 +88,5 @@ def track(health_port: Port = None, data: Data = None) -> None:
     from schemas.settings import load
 
     settings = load(track_health_port=health_port, data=data)
-    require_topics(settings)
+    require_topics(settings, settings.topics.needed("track"))
     run("track", settings, Tracker, settings.track_health_port)

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from processors.ranges import Only
@@ -119,28 +120,30 @@ async def plan(settings: Settings, spec: Spec, wait: float, tell: Tell) -> Plan:
 async def _read_range(settings: Settings, made: Plan, facts: Facts, tell: Tell) -> None:
     chosen = await selection(settings, Bodies(settings), made.spec)
     total, done, since_pause = size(made.spec.spans), 0, 0
-    async for batch in sources.bodies(settings, made.spec, made.spec.spans):
-        for record in batch.records:
-            found = chosen.observations(record, made.counts)
-            for observation in found:
-                facts.add(observation)
-            since_pause += 1 + len(found)
-            if since_pause > SLICE:
-                since_pause = 0
-                await asyncio.sleep(0)
-        done += len(batch.records)
-        tell("the range", done, total)
+    async with aclosing(sources.bodies(settings, made.spec, made.spec.spans)) as source:
+        async for batch in source:
+            for record in batch.records:
+                found = chosen.observations(record, made.counts)
+                for observation in found:
+                    facts.add(observation)
+                since_pause += 1 + len(found)
+                if since_pause > SLICE:
+                    since_pause = 0
+                    await asyncio.sleep(0)
+            done += len(batch.records)
+            tell("the range", done, total)
 
 
 async def _read_states(settings: Settings, facts: Facts, tell: Tell) -> int:
     """Compare with all states there are; how many records were read."""
     log = await spans.everything(settings, [settings.topics.messages])
     total, done = size(log), 0
-    async for batch in spans.consumed(settings, log):
-        for record in batch.records:
-            _settle(facts, record)
-        done += len(batch.records)
-        tell("the states", done, total)
+    async with aclosing(spans.consumed(settings, log)) as source:
+        async for batch in source:
+            for record in batch.records:
+                _settle(facts, record)
+            done += len(batch.records)
+            tell("the states", done, total)
     return done
 
 

@@ -46,7 +46,7 @@ class Limits:
         """The observations of one round."""
         if not self.rate:
             return _LARGEST_ROUND
-        return max(1, min(_LARGEST_ROUND, round(self.rate * _ROUND_SECONDS)))
+        return max(1, round(min(_LARGEST_ROUND, self.rate * _ROUND_SECONDS)))
 
 
 @dataclass(slots=True)
@@ -78,6 +78,7 @@ async def run(
     """
     producer = clients.producer(settings)
     entered = bool(replay.reached)
+    go_on = f"what is done is recorded: go on with: bluetick replay run --yes --id {replay.id}"
     try:
         await producer.start()
         async with ledger.writing(settings, replay) as book, _behind(settings, limits) as behind:
@@ -88,9 +89,13 @@ async def run(
         if not entered:
             raise unreachable(settings.kafka, error) from error
         raise Problem(
-            f"Kafka did not take what was replayed ({type(error).__name__}); what is done is "
-            f"recorded: go on with: bluetick replay run --yes --id {replay.id}"
+            f"Kafka did not take what was replayed ({type(error).__name__}); {go_on}"
         ) from error
+    except Problem as problem:
+        # What watches the tracker and what reads say so of a Kafka that is away.
+        if not entered:
+            raise
+        raise Problem(f"{problem}; {go_on}") from problem
     finally:
         await clients.abandon(producer)
 

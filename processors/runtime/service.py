@@ -43,18 +43,18 @@ def run(name: str, settings: Settings, make: Callable[[Settings], Worker], port:
     failpoints.arm(settings.failpoint)
     setting = f"BLUETICK_{name.upper()}_HEALTH_PORT"
     with listen(name, settings.host, port, setting) as listener:
-        asyncio.run(_serve(settings, make, listener))
+        asyncio.run(_serve(name, settings, make, listener))
 
 
 async def _serve(
-    settings: Settings, make: Callable[[Settings], Worker], listener: socket.socket
+    name: str, settings: Settings, make: Callable[[Settings], Worker], listener: socket.socket
 ) -> None:
     worker = make(settings)
     # What is there by now stays: looking through it again and again stops the loop for 0.1 s.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG)
-    server = Server(_app(settings, worker), grace=2)
+    server = Server(_app(name, settings, worker), grace=2)
     health = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await worker.run(told_to_stop())
@@ -64,12 +64,12 @@ async def _serve(
         log.info("stopped")
 
 
-def _app(settings: Settings, worker: Worker) -> Starlette:
+def _app(name: str, settings: Settings, worker: Worker) -> Starlette:
     async def live(_: Request) -> Response:
         return Response()
 
     async def ready(_: Request) -> Response:
-        return readiness(worker.problems() or await _broker_problems(settings, worker))
+        return readiness(worker.problems() or await _broker_problems(name, settings, worker))
 
     async def numbers(_: Request) -> Response:
         return serving.metrics(metrics.exposition())
@@ -83,10 +83,11 @@ def _app(settings: Settings, worker: Worker) -> Starlette:
     )
 
 
-async def _broker_problems(settings: Settings, worker: Worker) -> list[str]:
+async def _broker_problems(name: str, settings: Settings, worker: Worker) -> list[str]:
     try:
         async with asyncio.timeout(_BROKER_SECONDS):
             there = await worker.broker_topics()
     except Exception:  # noqa: BLE001 - whatever it was, the broker did not answer
         return [str(unreachable(settings.kafka))]
-    return [f"topic {topic} is missing" for topic in settings.topics.all if topic not in there]
+    needed = settings.topics.needed(name)
+    return [f"topic {topic} is missing" for topic in needed if topic not in there]

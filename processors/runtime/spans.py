@@ -7,6 +7,7 @@ further than its end (`spooled_ms`), and each record's timestamp is looked at.
 
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Generic, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -182,8 +183,9 @@ def normalised(spans: Iterable[Span], committed: Committed) -> list[Span]:
 
 async def read(settings: Settings, spans: Iterable[Span]) -> Source:
     """All bodies of the spans, batch by batch; memory is that of one fetch."""
-    async for batch in consumed(settings, spans):
-        yield Batch([raw_record(record) for record in batch.records], batch.reached)
+    async with aclosing(consumed(settings, spans)) as source:
+        async for batch in source:
+            yield Batch([raw_record(record) for record in batch.records], batch.reached)
 
 
 async def consumed(

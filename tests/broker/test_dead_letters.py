@@ -225,7 +225,7 @@ async def test_a_raw_log_cut_before_it_was_read_is_told(settings: Settings) -> N
 
 async def dead_letters(settings: Settings, *arguments: str, code: int = 0, **more: str) -> str:
     """Run one of the commands; what it printed."""
-    found, output = await run("dead-letters", *arguments, **environment(settings), **more)
+    found, output = await run("dead-letters", *arguments, **(environment(settings) | more))
     assert found == code, output
     assert "Traceback" not in output
     return output
@@ -295,6 +295,16 @@ async def test_a_retry_publishes_and_settles(settings: Settings) -> None:
         "resolved by retry-"
         in (await run("tail", "dead-letters", "--until-end", **environment(settings)))[1]
     )
+
+
+async def test_another_number_of_partitions_is_told(settings: Settings) -> None:
+    """With the wrong one a part of the dead letters would pass for all of them."""
+    for arguments in (["list"], ["retry"], ["show", "raw.whapi/0/0"], ["export", "nowhere/x"]):
+        output = await dead_letters(settings, *arguments, code=1, BLUETICK_PARTITIONS="2")
+        assert "has 3 partitions, not the 2 of BLUETICK_PARTITIONS" in output
+    elsewhere = f"{settings.namespace}-x"
+    output = await dead_letters(settings, "list", code=1, BLUETICK_NAMESPACE=elsewhere)
+    assert f"the topic {elsewhere}.raw.smsmanager does not exist" in output
 
 
 async def test_a_killed_retry_is_done_again(settings: Settings) -> None:

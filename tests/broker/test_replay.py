@@ -10,15 +10,18 @@ from itertools import chain, cycle
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 
 from console.options import Range
 from console.replay import resolve
 from console.services import Service, running
 from console.simulate import simulate
 from processors.providers import smsmanager, whapi
-from processors.runtime import deadletters, planning, spans
+from processors.runtime import deadletters, planning, replaying, spans
 from processors.runtime.groups import lag
+from processors.runtime.ledger import Replay
 from processors.runtime.normaliser import Normaliser
+from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies
 from schemas.problem import Problem
 from schemas.settings import Settings
@@ -222,6 +225,37 @@ async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
     replayed = await _of(tracked, tracked.topics.observations, "c")
     keys = {str(record.key).partition("/")[0] for record in replayed}
     assert keys == {"whapi"}
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError(), Problem("Kafka does not answer")])
+async def test_what_breaks_off_says_how_to_go_on(
+    tracked: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Whether it was sending that failed or reading, and with the tracker being watched."""
+
+    async def fail(_: Outbox) -> None:
+        raise error
+
+    monkeypatch.setattr(Outbox, "send", fail)
+    spec, _ = await resolve(tracked, Range(since="oldest"))
+    replay, limits = Replay("broken", NOW, spec, {}), replaying.Limits(rate=0, backlog=1000)
+
+    with pytest.raises(Problem, match=r"go on with: bluetick replay run --yes --id broken$"):
+        await replaying.run(tracked, replay, limits, lambda _: None, asyncio.Event())
+
+
+async def test_a_plan_that_is_cut_off_leaves_nothing_open(tracked: Settings) -> None:
+    """What it reads with is closed before it ends, so that Ctrl-C has nothing to complain of."""
+    spec, _ = await resolve(tracked, Range(since="oldest"))
+    before = asyncio.all_tasks()
+
+    def cut_off(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await planning.plan(tracked, spec, 0, cut_off)
+
+    assert asyncio.all_tasks() <= before
 
 
 async def test_replays_at_the_same_time(

@@ -6,9 +6,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from console.services import Service, running
 from deploy import topics
 from deploy.kafka import free_port
 from schemas.problem import Problem
+from schemas.settings import Settings
 from tests.broker.hooks import settings, until
 
 
@@ -96,6 +98,16 @@ async def test_what_kafka_refuses_is_a_problem(kafka: str, namespace: str) -> No
     given = settings(kafka, namespace, partitions=1, replication=99)
     with pytest.raises(Problem, match=rf"^Kafka refused to create {namespace}.*[Rr]eplication"):
         await topics.apply(given)
+
+
+async def test_a_service_needs_what_it_works_on(settings: Settings) -> None:
+    """So the normaliser goes on where a namespace was dropped with --keep-inputs."""
+    await topics.drop(settings, settings.topics.needed("normalise"))
+    service = Service("normalise", settings.normalise_health_port)
+    async with running(settings, [service], lambda *_: None) as [normaliser]:  # until it is ready
+        assert normaliser.service == service
+    with pytest.raises(Problem, match=r"\.statuses does not exist; create it"):
+        await topics.require(settings, settings.topics.needed("track"))
 
 
 async def test_silence_is_a_problem(namespace: str) -> None:

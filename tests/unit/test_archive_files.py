@@ -222,6 +222,7 @@ async def test_damage_is_told_before_anything_is_read(made: Made, kind: str) -> 
     found = verifying.verify(made.storage, lambda *_: None)
     troubles = [*found.troubles, *(said for one in found.held for said in one.troubles)]
     assert not found.sound
+    assert found.unnamed == []  # whose they are a damaged manifest does not tell
     assert len(troubles) == 1
     with pytest.raises(Problem, match=said):
         raise Problem(troubles[0])
@@ -349,6 +350,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     ("url", "said"),
     [
         ("nothing://here", "cannot be at nothing://here: Protocol not known"),
+        ("", "an archive's URL is empty; name a directory"),
+        ("file://srv/archive", "srv is the name of a machine there; write file:///srv/archive"),
         ("{tmp}/empty", r"there is no archive at file://.*/empty: it has no manifest"),
         ("memory://empty", "there is no archive at memory:///empty"),
         ("s3://key:secret@bucket/a", "holds a user, a password or a query"),

@@ -1,6 +1,7 @@
 """What a replay says when Kafka is away, and what of an outbox Kafka did not take."""
 
 import asyncio
+import math
 import socket
 from collections.abc import Mapping
 
@@ -35,6 +36,13 @@ async def test_what_was_never_entered_cannot_be_gone_on_with(
         limits = replaying.Limits(rate=0, backlog=0)
         with pytest.raises(Problem, match=said):
             await replaying.run(settings, replay, limits, lambda _: None, asyncio.Event())
+
+
+@pytest.mark.parametrize(
+    ("rate", "observations"), [(0, 5000), (0.1, 1), (2000, 400), (1e9, 5000), (math.inf, 5000)]
+)
+def test_a_round_is_what_flows_in_a_moment(rate: float, observations: int) -> None:
+    assert replaying.Limits(rate, 0).round == observations
 
 
 async def test_an_outbox_always_names_its_topics() -> None:

@@ -33,6 +33,7 @@ class Storage:
     def __init__(self, url: str) -> None:
         """`url` is a path or a URL; one with credentials in it is refused, and not repeated."""
         _refuse_secrets(url)
+        _refuse_elsewhere(url)
         try:
             self._files, self._root = url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -151,6 +152,17 @@ def _refuse_secrets(url: str) -> None:
             "the archive's URL holds a user, a password or a query, and would be seen in logs and "
             "metadata; leave them out and give them the way its file system takes them from the "
             "environment"
+        )
+
+
+def _refuse_elsewhere(url: str) -> None:
+    """Raise `Problem` for what fsspec would take for a place below the working directory."""
+    if not url.strip():
+        raise Problem("an archive's URL is empty; name a directory, or a URL (docs/archive.md)")
+    if url.startswith("file://") and (host := urlsplit(url).netloc):
+        raise Problem(
+            f"an archive cannot be at {url}: {host} is the name of a machine there; write "
+            f"file:///{url.removeprefix('file://')}"
         )
 
 

@@ -23,7 +23,10 @@ class Held(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What was found; `unnamed` files are in no manifest, left by a run that was cut off."""
+    """What was found; `unnamed` files are in no manifest, left by a run that was cut off.
+
+    There are none while a manifest cannot be read: they may be its files, and all there is.
+    """
 
     held: list[Held]
     troubles: list[str]
@@ -40,7 +43,7 @@ def verify(storage: Storage, checked: Callable[[int, int], None]) -> Verified:
     manifests, troubles = _manifests(storage, names)
     if not manifests and not troubles:
         raise nothing_at(storage)
-    known = Catalogue(manifests)
+    known, readable = Catalogue(manifests), not troubles
     total, done = sum(file.size for file in known.files), 0
     wrong: dict[str, list[str]] = {}
     for file in known.files:
@@ -51,7 +54,8 @@ def verify(storage: Storage, checked: Callable[[int, int], None]) -> Verified:
         troubles.extend(f"{name}: {said}" for said in _lacking(manifest))
     named = {*manifests, *(file.path for file in known.files)}
     unnamed = [name for name in names if name not in named and not _is_manifest(name)]
-    return Verified([_held(known, place, wrong) for place in known.places], troubles, unnamed)
+    held = [_held(known, place, wrong) for place in known.places]
+    return Verified(held, troubles, unnamed if readable else [])
 
 
 def _is_manifest(name: str) -> bool:
