@@ -148,18 +148,29 @@ class Durable:
 
     async def _give_turns(self, directory: Path) -> None:
         """Try each place whose turn it is once."""
-        with suppress(OSError):  # the spool's own trouble is told where bodies are written
+        try:
             holding = await asyncio.to_thread(places.holding, directory)
-            self._given_up = {name: one for name, one in self._given_up.items() if name in holding}
-            for name in turns.due(holding, self._given_up, asyncio.get_running_loop().time()):
-                if self._closing.is_set():
-                    return
-                try:
-                    if place := await asyncio.to_thread(places.take_over, directory / name):
-                        await self._empty_place(place)
-                except Exception as error:  # noqa: BLE001 - one place must not hold up the others
-                    why = f"{directory / name} cannot be emptied ({described(error)})"
-                    self._give_up(name, 0, why)
+        except OSError as error:
+            why = error.strerror
+            _log.error(
+                "the spool %s cannot be listed (%s); what the dead left stays", directory, why
+            )
+            return
+        self._given_up = {name: one for name, one in self._given_up.items() if name in holding}
+        for name in turns.due(holding, self._given_up, asyncio.get_running_loop().time()):
+            if self._closing.is_set():
+                return
+            try:
+                if place := await asyncio.to_thread(places.take_over, directory / name):
+                    await self._empty_place(place)
+            except OSError as error:
+                why = error.strerror or described(error)
+                self._give_up(
+                    name, 0, f"the bodies in {directory / name} cannot be reached ({why})"
+                )
+            except Exception as error:  # noqa: BLE001 - one place must not hold up the others
+                why = f"{directory / name} cannot be emptied ({described(error)})"
+                self._give_up(name, 0, why)
 
     async def _empty_place(self, place: Place) -> None:
         name = place.directory.name
@@ -235,6 +246,6 @@ def _take(directory: Path) -> Place:
         return places.take(directory)
     except OSError as error:
         raise Problem(
-            f"the spool {directory} (BLUETICK_SPOOL) cannot be used: {error.strerror}; make the "
-            "directory writable, or name another one"
+            f"the spool {directory} (BLUETICK_SPOOL) cannot be used: {error.strerror}: "
+            f"{error.filename}; make it writable, or name another directory"
         ) from error

@@ -1,6 +1,7 @@
 """The spool's file, places and bounds: what is written is on the disk, and damage is noticed."""
 
 import asyncio
+import errno
 import os
 import random
 import resource
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 
 from ingest import places
 from ingest import spool as spool_module
+from ingest.durable import Durable
 from ingest.held import Bounds, Held, refusal
 from ingest.spool import Spool
 from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, is_damage, look, readable
+from schemas.settings import Settings
 from schemas.webhook import RawWebhook
 
 BOUNDS = Bounds(max_bytes=1000, max_age=60)
@@ -342,9 +345,41 @@ def test_only_places_with_bodies_that_nobody_has_are_left_behind(tmp_path: Path)
     for place in (theirs, damaged, empty):
         place.release()
     (empty.directory / f"{FILE}.damaged-1-journal").touch()
-    found = list(places.left_behind(tmp_path))
-    assert [place.directory for place in found] == [theirs.directory, damaged.directory]
-    assert list(places.left_behind(tmp_path)) == []
+    assert places.holding(tmp_path) == ["0", "1", "2"]
+    found = [places.take_over(directory) for directory in places.known(tmp_path)]
+    assert [place and place.directory for place in found] == [
+        *(None, theirs.directory, damaged.directory, None)
+    ]
+
+
+async def test_a_place_of_somebody_else_is_told_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What we may not look into could hold something; adoption says so, and tries the next one."""
+    for place in [places.take(tmp_path) for _ in range(3)]:
+        place.release()
+    (tmp_path / "2" / MARKER).touch()
+    theirs, listed = tmp_path / "1", Path.iterdir
+
+    def only_ours(path: Path) -> Iterator[Path]:
+        if path == theirs:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", only_ours)
+    durable = Durable(Settings())
+    await durable._give_turns(tmp_path)
+    assert f"the bodies in {theirs} cannot be reached (Permission denied)" in caplog.text
+    assert f"{tmp_path / '2'} was left behind with bodies in it" in caplog.text
+    assert durable.given_up == 1
+
+
+async def test_a_spool_that_cannot_be_listed_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody moved it away: what the dead left in it would wait in silence."""
+    await Durable(Settings())._give_turns(tmp_path / "gone")
+    assert f"the spool {tmp_path / 'gone'} cannot be listed (No such file" in caplog.text
 
 
 def test_rows_are_what_they_say(tmp_path: Path) -> None:
