@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from ingest.accept import Rejected
 from ingest.held import Bounds, Held, refusal
+from ingest.lasting import described
 from ingest.places import DAMAGED, JOURNAL, Place, set_aside
 from ingest.spoolfile import (
     FILE,
@@ -265,17 +266,23 @@ class Spool:
             result = action(self._file)
             self._now_held = self._file.held()
         except Exception as error:
-            if is_damage(error):
-                self._reason = self._put_away(error)
-            else:
-                self._reason = (
-                    f"the spool in {self.directory} cannot be written ({error}); "
-                    "make room on its disk, or name another one with BLUETICK_SPOOL"
-                )
-                _log.error("%s", self._reason)
+            self._reason = self._met(error)
+            _log.error("%s", self._reason)
             raise Unusable(self._reason) from error
         self._reason = None
         return result
+
+    def _met(self, error: Exception) -> str:
+        """Do what an error calls for; returns the sentence about it."""
+        try:
+            if is_damage(error):
+                return self._put_away(error)
+        except Exception as another:  # noqa: BLE001 - the thread must go on, whatever it is
+            return f"the spool in {self.directory} failed ({described(another)})"
+        return (
+            f"the spool in {self.directory} cannot be written ({error}); "
+            "make room on its disk, or name another one with BLUETICK_SPOOL"
+        )
 
     def _put_away(self, error: Exception) -> str:
         """Set a damaged file aside, for a new one to be begun; returns the sentence about it."""
@@ -301,7 +308,6 @@ class Spool:
             told += f"; it is kept as {aside.name}"
             if aside.exists():
                 self._rescue(aside)
-        _log.error("%s", told)
         return told
 
     def _rescue(self, path: Path) -> None:

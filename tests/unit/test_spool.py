@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from ingest import places
 from ingest import spool as spool_module
+from ingest.accept import Rejected
 from ingest.durable import Durable
 from ingest.held import Bounds, Held, refusal
 from ingest.spool import Spool
@@ -472,4 +473,29 @@ async def test_a_rescue_that_was_cut_off_goes_on(
     async with asyncio.timeout(30):
         await spool.filled()
     assert spool.held.bodies == 3
+    await spool.close(5)
+
+
+async def test_the_thread_goes_on_whatever_it_meets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails as a damaged file is set aside is told; the body is refused, the next one kept."""
+    spool, put_away = _own(tmp_path), Spool._put_away
+    failures = iter([RuntimeError("canary-of-a-body")])
+
+    def failing(self: Spool, error: Exception) -> str:
+        for failure in failures:
+            raise failure
+        return put_away(self, error)
+
+    monkeypatch.setattr(Spool, "_put_away", failing)
+    async with asyncio.timeout(30):
+        await spool.start()
+        (spool.directory / FILE).unlink()
+        for _ in range(2):
+            with pytest.raises(Rejected, match="not-durable"):
+                await spool.put(webhook(1))
+        await spool.put(webhook(2))
+    assert f"the spool in {spool.directory} failed (RuntimeError, spool.py:" in caplog.text
+    assert "canary-of-a-body" not in caplog.text
     await spool.close(5)
