@@ -35,6 +35,9 @@ SPOOL_SECONDS = 0.4
 # Places that the dead left are looked for so often.
 ADOPT_SECONDS = 5.0
 
+# A spool that could not be written is tried so often: unready, it may get no body to try it with.
+TRY_SECONDS = 5.0
+
 # At the end: for the window that the drain has under way, and for what the disk still has to write.
 _LAST_WINDOW_SECONDS = 0.5
 _LAST_WRITE_SECONDS = 1.0
@@ -87,6 +90,7 @@ class Durable:
         self._tasks = [
             lasting("the drain", partial(self._drain, self.spool)),
             lasting("adoption", partial(self._adopt, self._settings.spool, self.spool)),
+            lasting("the trial", partial(self._try, self.spool)),
         ]
 
     def close(self, seconds: float) -> None:
@@ -136,6 +140,14 @@ class Durable:
             await self._unless_closing(spool.filled())
             if spool.held.bodies and await self._emptied(spool, Drain(self.publisher, spool)):
                 _log.info("the spool is empty again")
+
+    async def _try(self, spool: Spool) -> None:
+        """Find out when the disk takes bodies again, the largest as well."""
+        while not self._closing.is_set():
+            if spool.unusable:
+                with suppress(Unusable):
+                    await spool.try_disk(self._settings.max_body)
+            await self._unless_closing(asyncio.sleep(TRY_SECONDS))
 
     async def _adopt(self, directory: Path, own: Spool) -> None:
         """Send what the dead left in their places, while Kafka takes it or nobody else asks it."""

@@ -16,15 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest import durable as durable_module
 from ingest import places
 from ingest import spool as spool_module
 from ingest.accept import Rejected
 from ingest.durable import Durable
 from ingest.held import Bounds, Held, refusal
-from ingest.spool import Spool
+from ingest.spool import Spool, Unusable
 from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, is_damage, look, readable
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook
+from tests.broker.hooks import until
 
 BOUNDS = Bounds(max_bytes=1000, max_age=60)
 
@@ -473,6 +475,39 @@ async def test_a_rescue_that_was_cut_off_goes_on(
     async with asyncio.timeout(30):
         await spool.filled()
     assert spool.held.bodies == 3
+    await spool.close(5)
+
+
+async def _usable(spool: Spool) -> bool:
+    return spool.unusable is None
+
+
+async def test_a_full_disk_is_known_until_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it can be read ends nothing; that it can be written is found out without a body."""
+    monkeypatch.setattr(durable_module, "TRY_SECONDS", 0.05)
+    spool, durable = _own(tmp_path), Durable(Settings())
+    await spool.start()
+    trial = spool.directory / "trial"
+    trial.mkdir()  # it cannot be written
+    with closing(sqlite3.connect(spool.directory / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Rejected, match="not-durable"):
+            await spool.put(webhook(1))
+        other.execute("ROLLBACK")
+    await spool.read(0, 1)
+    assert "cannot be written (database is locked)" in (spool.unusable or "")
+    with pytest.raises(Unusable, match="Is a directory"):
+        await spool.try_disk(1)
+    trial.rmdir()
+    trying = asyncio.create_task(durable._try(spool))
+    try:
+        await until(lambda: _usable(spool))
+    finally:
+        durable._closing.set()
+        await trying
+    assert not trial.exists()
     await spool.close(5)
 
 
