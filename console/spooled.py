@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Error
 from typing import BinaryIO
@@ -20,7 +21,6 @@ from ingest import places
 from ingest.drain import PAUSE_SECONDS, Drain
 from ingest.durable import open_spool
 from ingest.held import Held
-from ingest.places import Place
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
 from ingest.spoolfile import FILE, MARKER, Row, head_of, look, readable
@@ -33,6 +33,9 @@ _CLOSE_SECONDS = 2.0
 _PRIVATE = 0o600
 _JSONL = ".jsonl"
 
+# A place may be looked into by its owner only.
+_BY_ANOTHER = "run this as the user that ingest runs as"
+
 
 def status(settings: Settings) -> int:
     """Print what each place holds; 1 if something in one of them cannot be read."""
@@ -40,21 +43,30 @@ def status(settings: Settings) -> int:
     table = Table("place", "in use", "provider", "bodies", "bytes", "oldest", box=None)
     trouble = False
     for place in places.known(spool):
-        used = "yes" if places.in_use(place) else "no"
-        held = _held(place)
-        trouble |= held is None
-        for provider, one in (held or {}).items():
-            age = "-" if one.oldest is None else _age(time.time() - one.oldest / 1000)
-            table.add_row(place.name, used, provider, f"{one.bodies:,}", f"{one.bytes:,}", age)
-        if not held:
-            table.add_row(place.name, used, "-", "0" if held == {} else "cannot be read", "", "")
-        for file in _aside(place):
-            size = file.stat().st_size
-            table.add_row(place.name, "", f"damaged: {file.name}", "", f"{size:,}", "")
+        try:
+            trouble |= not _show(table, place)
+        except OSError as error:
+            table.add_row(place.name, "?", "-", f"cannot be read: {error.strerror}", "", "")
+            trouble = True
     console = Console(highlight=False)
     console.print(f"spool {spool}", soft_wrap=True)
     console.print(table, soft_wrap=True)
     return 1 if trouble else 0
+
+
+def _show(table: Table, place: Path) -> bool:
+    """Show what a place holds; False if its file cannot be read. Raises `OSError`."""
+    used = "yes" if places.in_use(place) else "no"
+    held = _held(place)
+    for provider, one in (held or {}).items():
+        age = "-" if one.oldest is None else _age(time.time() - one.oldest / 1000)
+        table.add_row(place.name, used, provider, f"{one.bodies:,}", f"{one.bytes:,}", age)
+    if not held:
+        table.add_row(place.name, used, "-", "0" if held == {} else "cannot be read", "", "")
+    for file in _aside(place):
+        size = file.stat().st_size
+        table.add_row(place.name, "", f"damaged: {file.name}", "", f"{size:,}", "")
+    return held is not None
 
 
 def drain(settings: Settings) -> int:
@@ -65,12 +77,12 @@ def drain(settings: Settings) -> int:
 
 def export(settings: Settings, to: Path) -> int:
     """Copy every body that can be read, damaged files included; nothing is removed."""
-    files = [
-        file
-        for place in places.known(_directory(settings))
-        for file in (place / FILE, *_aside(place))
-        if file.exists()
-    ]
+    files, unread = [], []
+    for place in places.known(_directory(settings)):
+        try:
+            files += _files(place)
+        except OSError as error:
+            unread.append(f"{place} ({error.strerror})")
     rows = _each_once(row for file in files for row in readable(file))
     try:
         count = _to_lines(rows, to) if to.suffix == _JSONL else _to_files(rows, to)
@@ -79,7 +91,18 @@ def export(settings: Settings, to: Path) -> int:
     except OSError as error:
         raise Problem(f"{to} cannot be written: {error.strerror}; name another place") from None
     Console(highlight=False).print(f"{count} bodies exported to {to}, each verified by its sha256")
+    if unread:
+        raise Problem(f"not all is exported: {', '.join(unread)} cannot be read; {_BY_ANOTHER}")
     return 0
+
+
+def _files(place: Path) -> list[Path]:
+    """The files of a place that have bodies in them; raises `OSError` if one cannot be read."""
+    there = set(place.iterdir())
+    files = [file for file in (place / FILE, *_aside(place)) if file in there]
+    for file in files:
+        file.open("rb").close()
+    return files
 
 
 def _each_once(rows: Iterable[Row]) -> Iterator[Row]:
@@ -94,8 +117,17 @@ def _each_once(rows: Iterable[Row]) -> Iterator[Row]:
 def _directory(settings: Settings) -> Path:
     if settings.spool is None:
         raise Problem("there is no spool: name its directory with BLUETICK_SPOOL")
-    if not settings.spool.is_dir():
-        raise Problem(f"there is no spool in {settings.spool} (BLUETICK_SPOOL): no such directory")
+    try:
+        list(settings.spool.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise Problem(
+            f"there is no spool in {settings.spool} (BLUETICK_SPOOL): no such directory"
+        ) from None
+    except OSError as error:
+        raise Problem(
+            f"the spool {settings.spool} (BLUETICK_SPOOL) cannot be read: {error.strerror}; "
+            f"{_BY_ANOTHER}"
+        ) from None
     return settings.spool
 
 
@@ -129,16 +161,16 @@ async def _drain(settings: Settings, directory: Path) -> int:
     console = Console(stderr=True, highlight=False)
     sent, troubled = 0, []
     try:
-        for place in places.left_behind(directory):
-            count, trouble = await _empty(settings, publisher, place, console)
+        for name in places.holding(directory):
+            count, trouble = await _empty(settings, publisher, directory / name, console)
             sent += count
             if trouble:
-                console.print(f"{place.directory}: {trouble}", soft_wrap=True)
-                troubled.append(place.directory.name)
+                console.print(f"{directory / name}: {trouble}", soft_wrap=True)
+                troubled.append(name)
     finally:
         publisher.close(0)
         await publisher.stop()
-    in_use = [place.name for place in places.known(directory) if places.in_use(place)]
+    in_use = [place.name for place in places.known(directory) if _in_use(place)]
     console.print(f"{sent} bodies sent")
     if in_use:
         console.print(f"in use, and drained by their ingest: {', '.join(in_use)}")
@@ -150,12 +182,24 @@ async def _drain(settings: Settings, directory: Path) -> int:
     return 0
 
 
+def _in_use(place: Path) -> bool:
+    """Whether a place is in use, as far as we may know."""
+    with suppress(OSError):
+        return places.in_use(place)
+    return False
+
+
 async def _empty(
-    settings: Settings, publisher: Publisher, place: Place, console: Console
+    settings: Settings, publisher: Publisher, directory: Path, console: Console
 ) -> tuple[int, str | None]:
-    """Send what one place holds: how many bodies that was, and why it was not all."""
+    """Send what a place holds if nobody has it: how many that were, and why it was not all."""
     try:
+        place = places.take_over(directory)
+        if place is None:
+            return 0, None
         spool = await open_spool(settings, place)
+    except OSError as error:
+        return 0, f"it cannot be reached: {error.strerror}; {_BY_ANOTHER}"
     except Problem as problem:
         return 0, str(problem)
     try:
@@ -163,7 +207,7 @@ async def _empty(
     finally:
         await spool.close(_CLOSE_SECONDS)
         if spool.held.bodies:
-            console.print(f"{spool.held.bodies} bodies stay in {place.directory}", soft_wrap=True)
+            console.print(f"{spool.held.bodies} bodies stay in {directory}", soft_wrap=True)
     if not why and spool.set_aside:
         why = "a file was damaged; what could be read of it is on Kafka, and the file is kept"
     return sent, why

@@ -35,6 +35,9 @@ SPOOL_SECONDS = 0.4
 # Places that the dead left are looked for so often.
 ADOPT_SECONDS = 5.0
 
+# A spool that could not be written is tried so often: unready, it may get no body to try it with.
+TRY_SECONDS = 5.0
+
 # At the end: for the window that the drain has under way, and for what the disk still has to write.
 _LAST_WINDOW_SECONDS = 0.5
 _LAST_WRITE_SECONDS = 1.0
@@ -87,6 +90,7 @@ class Durable:
         self._tasks = [
             lasting("the drain", partial(self._drain, self.spool)),
             lasting("adoption", partial(self._adopt, self._settings.spool, self.spool)),
+            lasting("the trial", partial(self._try, self.spool)),
         ]
 
     def close(self, seconds: float) -> None:
@@ -137,6 +141,14 @@ class Durable:
             if spool.held.bodies and await self._emptied(spool, Drain(self.publisher, spool)):
                 _log.info("the spool is empty again")
 
+    async def _try(self, spool: Spool) -> None:
+        """Find out when the disk takes bodies again, the largest as well."""
+        while not self._closing.is_set():
+            if spool.unusable:
+                with suppress(Unusable):
+                    await spool.try_disk(self._settings.max_body)
+            await self._unless_closing(asyncio.sleep(TRY_SECONDS))
+
     async def _adopt(self, directory: Path, own: Spool) -> None:
         """Send what the dead left in their places, while Kafka takes it or nobody else asks it."""
         while not self._closing.is_set():
@@ -148,18 +160,29 @@ class Durable:
 
     async def _give_turns(self, directory: Path) -> None:
         """Try each place whose turn it is once."""
-        with suppress(OSError):  # the spool's own trouble is told where bodies are written
+        try:
             holding = await asyncio.to_thread(places.holding, directory)
-            self._given_up = {name: one for name, one in self._given_up.items() if name in holding}
-            for name in turns.due(holding, self._given_up, asyncio.get_running_loop().time()):
-                if self._closing.is_set():
-                    return
-                try:
-                    if place := await asyncio.to_thread(places.take_over, directory / name):
-                        await self._empty_place(place)
-                except Exception as error:  # noqa: BLE001 - one place must not hold up the others
-                    why = f"{directory / name} cannot be emptied ({described(error)})"
-                    self._give_up(name, 0, why)
+        except OSError as error:
+            why = error.strerror
+            _log.error(
+                "the spool %s cannot be listed (%s); what the dead left stays", directory, why
+            )
+            return
+        self._given_up = {name: one for name, one in self._given_up.items() if name in holding}
+        for name in turns.due(holding, self._given_up, asyncio.get_running_loop().time()):
+            if self._closing.is_set():
+                return
+            try:
+                if place := await asyncio.to_thread(places.take_over, directory / name):
+                    await self._empty_place(place)
+            except OSError as error:
+                why = error.strerror or described(error)
+                self._give_up(
+                    name, 0, f"the bodies in {directory / name} cannot be reached ({why})"
+                )
+            except Exception as error:  # noqa: BLE001 - one place must not hold up the others
+                why = f"{directory / name} cannot be emptied ({described(error)})"
+                self._give_up(name, 0, why)
 
     async def _empty_place(self, place: Place) -> None:
         name = place.directory.name
@@ -235,6 +258,6 @@ def _take(directory: Path) -> Place:
         return places.take(directory)
     except OSError as error:
         raise Problem(
-            f"the spool {directory} (BLUETICK_SPOOL) cannot be used: {error.strerror}; make the "
-            "directory writable, or name another one"
+            f"the spool {directory} (BLUETICK_SPOOL) cannot be used: {error.strerror}: "
+            f"{error.filename}; make it writable, or name another directory"
         ) from error

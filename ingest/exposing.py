@@ -1,6 +1,7 @@
 """The door's metrics over HTTP, on a port of their own: senders have no business there."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -26,12 +27,21 @@ async def exposed(settings: Settings) -> AsyncIterator[None]:
     port = settings.ingest_metrics_port
     with listen("ingest", settings.host, port, "BLUETICK_INGEST_METRICS_PORT") as listener:
         server = Server(Starlette(routes=[Route("/metrics", _numbers)]), grace=1)
-        answering = asyncio.create_task(server.serve([listener]))
+        answering = lasting("the metrics server", partial(_answer, server, listener))
         try:
             yield
         finally:
             server.should_exit = True
             await asyncio.wait([answering])
+
+
+async def _answer(server: Server, listener: socket.socket) -> None:
+    """Serve on a copy of the listening socket: uvicorn's end closes what it is given."""
+    try:
+        await server.serve([listener.dup()])
+    finally:
+        for door in getattr(server, "servers", ()):  # none if it never began
+            door.close()
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ held: another process takes the place over, and drains it.
 
 import fcntl
 import os
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -38,13 +37,6 @@ def take(spool: Path) -> Place:
     raise AssertionError  # numbers do not end
 
 
-def left_behind(spool: Path) -> Iterator[Place]:
-    """Take the places, one after the other, that nobody has and that hold something."""
-    for directory in known(spool):
-        if place := take_over(directory):
-            yield place
-
-
 def take_over(directory: Path) -> Place | None:
     """Take a place if nobody has it and it holds something; raises `OSError`."""
     if not holds(directory) or not (place := _locked(directory)):
@@ -62,13 +54,15 @@ def known(spool: Path) -> list[Path]:
 
 
 def holding(spool: Path) -> list[str]:
-    """The names of all places that hold something, in use or not."""
-    return [directory.name for directory in known(spool) if holds(directory)]
+    """The names of all places that hold something, in use or not, or cannot be looked into."""
+    return [directory.name for directory in known(spool) if _may_hold(directory)]
 
 
 def holds(directory: Path) -> bool:
-    """Whether there are bodies in a place that should go to Kafka."""
-    return (directory / MARKER).exists() or bool(set_aside(directory))
+    """Whether there are bodies in a place that should go to Kafka; raises `OSError`."""
+    # `exists` and `glob` would take what we may not look into for empty.
+    names = {path.name for path in directory.iterdir()}
+    return MARKER in names or bool(set_aside(directory))
 
 
 def set_aside(directory: Path) -> list[Path]:
@@ -78,11 +72,18 @@ def set_aside(directory: Path) -> list[Path]:
 
 
 def in_use(directory: Path) -> bool:
-    """Whether some process has this place now."""
+    """Whether some process has this place now; raises `OSError`."""
     place = _locked(directory)
     if place:
         place.release()
     return place is None
+
+
+def _may_hold(directory: Path) -> bool:
+    try:
+        return holds(directory)
+    except OSError:
+        return True
 
 
 def _locked(directory: Path) -> Place | None:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from ingest.accept import Rejected
 from ingest.held import Bounds, Held, refusal
+from ingest.lasting import described
 from ingest.places import DAMAGED, JOURNAL, Place, set_aside
 from ingest.spoolfile import (
     FILE,
@@ -63,13 +64,14 @@ class _Put:
 class _Call:
     """Something else to be done with the file."""
 
-    __slots__ = ("action", "answer")
+    __slots__ = ("action", "answer", "proves")
 
     def __init__(
-        self, action: Callable[[SpoolFile], Any], answer: asyncio.Future[Any] | None = None
+        self, action: Callable[[SpoolFile], Any], answer: asyncio.Future[Any], *, proves: bool
     ) -> None:
         self.action = action
         self.answer = answer
+        self.proves = proves  # that bodies can be written, if it succeeds
 
 
 class _Rescue:
@@ -127,7 +129,7 @@ class Spool:
 
     @property
     def unusable(self) -> str | None:
-        """Why the file could not be written or read the last time, in one sentence."""
+        """Why the file could not be written or read, in one sentence, until it is known to be."""
         return self._unusable
 
     def put(self, webhook: RawWebhook) -> asyncio.Future[None]:
@@ -153,15 +155,19 @@ class Spool:
 
     async def read(self, after: int, most: int) -> list[Row]:
         """The oldest webhooks past a place in the order of arrival; raises `Unusable`."""
-        return await self._call(lambda file: file.read(after, most))
+        return await self._call(lambda file: file.read(after, most), proves=False)
 
     async def first_of_each(self) -> list[Row]:
         """The oldest webhook of each provider; raises `Unusable`."""
-        return await self._call(lambda file: file.first_of_each())
+        return await self._call(lambda file: file.first_of_each(), proves=False)
 
     async def remove(self, rows: Sequence[Row]) -> None:
         """Forget webhooks that Kafka has; raises `Unusable`."""
-        await self._call(lambda file: file.remove(rows))
+        await self._call(lambda file: file.remove(rows), proves=False)
+
+    async def try_disk(self, size: int) -> None:
+        """Find out whether so many bytes could be written now; raises `Unusable` if not."""
+        await self._call(lambda file: file.try_disk(size))
 
     async def filled(self) -> None:
         """Wait until the spool holds something."""
@@ -180,9 +186,9 @@ class Spool:
         held = Held(self.held.bodies, self.held.bytes + self._waiting_bytes, self.held.oldest)
         return refusal(held, self._bounds, size=size, now=now)
 
-    async def _call(self, action: Callable[[SpoolFile], _T]) -> _T:
+    async def _call(self, action: Callable[[SpoolFile], _T], *, proves: bool = True) -> _T:
         answer: asyncio.Future[_T] = self._loop.create_future()
-        self._jobs.put(_Call(action, answer))
+        self._jobs.put(_Call(action, answer, proves=proves))
         return await answer
 
     def _tell(self, done: _Done, freed: Sequence[int], held: Held, unusable: str | None) -> None:
@@ -245,7 +251,7 @@ class Spool:
     def _do(self, call: _Call) -> None:
         result, error = None, None
         try:
-            result = self._with_file(call.action)
+            result = self._with_file(call.action, proves=call.proves)
         except Unusable as unusable:
             error = unusable
         self._report([(call.answer, result, error)], [])
@@ -257,25 +263,35 @@ class Spool:
     _now_held = Held()
     _reason: str | None = None
 
-    def _with_file(self, action: Callable[[SpoolFile], _T]) -> _T:
-        """Do something with the file, opened if need be; raises `Unusable`."""
+    def _with_file(self, action: Callable[[SpoolFile], _T], *, proves: bool = True) -> _T:
+        """Do something with the file, opened if need be; raises `Unusable`.
+
+        A full disk can still be read: only what `proves` that it takes bodies ends the trouble.
+        """
         try:
             if self._file is None:
                 self._file = SpoolFile(self.directory)
             result = action(self._file)
             self._now_held = self._file.held()
         except Exception as error:
-            if is_damage(error):
-                self._reason = self._put_away(error)
-            else:
-                self._reason = (
-                    f"the spool in {self.directory} cannot be written ({error}); "
-                    "make room on its disk, or name another one with BLUETICK_SPOOL"
-                )
-                _log.error("%s", self._reason)
+            self._reason = self._met(error)
+            _log.error("%s", self._reason)
             raise Unusable(self._reason) from error
-        self._reason = None
+        if proves:
+            self._reason = None
         return result
+
+    def _met(self, error: Exception) -> str:
+        """Do what an error calls for; returns the sentence about it."""
+        try:
+            if is_damage(error):
+                return self._put_away(error)
+        except Exception as another:  # noqa: BLE001 - the thread must go on, whatever it is
+            return f"the spool in {self.directory} failed ({described(another)})"
+        return (
+            f"the spool in {self.directory} cannot be written ({error}); "
+            "make room on its disk, or name another one with BLUETICK_SPOOL"
+        )
 
     def _put_away(self, error: Exception) -> str:
         """Set a damaged file aside, for a new one to be begun; returns the sentence about it."""
@@ -301,7 +317,6 @@ class Spool:
             told += f"; it is kept as {aside.name}"
             if aside.exists():
                 self._rescue(aside)
-        _log.error("%s", told)
         return told
 
     def _rescue(self, path: Path) -> None:

@@ -62,6 +62,9 @@ _REMOVE = "DELETE FROM webhooks WHERE seq = ? AND sha256 = ?"
 _ROOM = "room"
 _ROOM_BYTES = 256 * 1024
 
+# Written and removed to find out whether the disk takes something again.
+_TRIAL = "trial"
+
 # An empty file larger than this gives its space back.
 _KEPT_BYTES = 1024 * 1024
 
@@ -195,6 +198,15 @@ class SpoolFile:
 
     def held(self) -> Held:
         return _held(self._db)
+
+    def try_disk(self, size: int) -> None:
+        """Find out whether the disk would take so many bytes; raises `OSError` if not."""
+        trial = self.path.with_name(_TRIAL)
+        try:
+            trial.write_bytes(bytes(size))
+            sync(trial)
+        finally:
+            trial.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._db.close()

@@ -7,13 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from deploy.kafka import free_port
 from ingest import durable, exposing, lasting, metrics, places, publisher, turns
 from ingest.drain import Drain
 from ingest.publisher import Publisher
 from ingest.spoolfile import SpoolFile
+from schemas.serving import Server
+from schemas.settings import Settings
 from schemas.webhook import RawWebhook
 from tests.broker.hooks import Ingest, running, settings, stored, until
 
@@ -112,6 +116,23 @@ async def test_tasks_that_fail_say_so_and_begin_again(
     names = [line.partition(" failed (RuntimeError, lasting.py:")[0] for line in told]
     assert sorted(names) == sorted(_FAILING)
     assert "cannot be emptied (RuntimeError, durable.py:" in caplog.text
+    assert _SECRET not in caplog.text
+
+
+async def test_metrics_are_answered_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server of the metrics may fail as well: it is told, and begins again on its port."""
+    _hurry(monkeypatch)
+    failing = _Failing(Server.on_tick, at=2)
+    monkeypatch.setattr(Server, "on_tick", failing)
+    given = Settings(ingest_metrics_port=free_port(0))
+    async with exposing.exposed(given), httpx.AsyncClient() as client:
+        await until(partial(_called, failing, 4))
+        answer = await client.get(f"http://127.0.0.1:{given.ingest_metrics_port}/metrics")
+    assert "bluetick_ingest_received_total" in answer.text
+    told = [line for line in caplog.messages if "it begins again in" in line]
+    assert [line.partition(" (")[0] for line in told] == ["the metrics server failed"]
     assert _SECRET not in caplog.text
 
 

@@ -97,6 +97,37 @@ async def test_a_place_that_kafka_refuses_holds_up_no_other(
     assert last.startswith(f"bluetick: not all is on Kafka that was in {tmp_path}, place 0, 1;")
 
 
+async def test_a_place_that_cannot_be_reached_hides_no_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Its lock is no file: `status`, `export` and `drain` say so, and do the rest."""
+    spool, to = tmp_path / "spool", tmp_path / "bodies.jsonl"
+    for place in [_fill(spool, [body]) for body in _BODIES]:
+        place.release()
+    theirs = spool / "1"
+    for name in ("lock", FILE):
+        (theirs / name).unlink()
+        (theirs / name).mkdir()
+    named = _named(settings, spool)
+
+    code, output = await run("spool", "status", **named)
+    lines = [line.split() for line in output.splitlines()[2:]]
+    assert [line[:4] for line in lines] == [
+        *(["0", "no", "whapi", "1"], ["1", "?", "-", "cannot"], ["2", "no", "whapi", "1"])
+    ]
+    assert (code, "cannot be read: Is a directory" in output) == (1, True), output
+
+    code, output = await run("spool", "export", str(to), **named)
+    assert (code, len(to.read_bytes().splitlines())) == (1, 2), output
+    assert f"bluetick: not all is exported: {theirs} (Is a directory) cannot be read;" in output
+
+    code, output = await run("spool", "drain", **named)
+    records = await read(settings.kafka, settings.topics.raw("whapi"))
+    assert sorted(record.value for record in records) == sorted((_BODIES[0], _BODIES[2]))
+    assert (code, "2 bodies sent" in output, "Traceback" in output) == (1, True, False), output
+    assert f"{theirs}: it cannot be reached: Is a directory;" in output
+
+
 def _file(place: Place) -> Path:
     return place.directory / FILE
 

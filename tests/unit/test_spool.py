@@ -1,6 +1,7 @@
 """The spool's file, places and bounds: what is written is on the disk, and damage is noticed."""
 
 import asyncio
+import errno
 import os
 import random
 import resource
@@ -15,12 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest import durable as durable_module
 from ingest import places
 from ingest import spool as spool_module
+from ingest.accept import Rejected
+from ingest.durable import Durable
 from ingest.held import Bounds, Held, refusal
-from ingest.spool import Spool
+from ingest.spool import Spool, Unusable
 from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, is_damage, look, readable
+from schemas.settings import Settings
 from schemas.webhook import RawWebhook
+from tests.broker.hooks import until
 
 BOUNDS = Bounds(max_bytes=1000, max_age=60)
 
@@ -342,9 +348,41 @@ def test_only_places_with_bodies_that_nobody_has_are_left_behind(tmp_path: Path)
     for place in (theirs, damaged, empty):
         place.release()
     (empty.directory / f"{FILE}.damaged-1-journal").touch()
-    found = list(places.left_behind(tmp_path))
-    assert [place.directory for place in found] == [theirs.directory, damaged.directory]
-    assert list(places.left_behind(tmp_path)) == []
+    assert places.holding(tmp_path) == ["0", "1", "2"]
+    found = [places.take_over(directory) for directory in places.known(tmp_path)]
+    assert [place and place.directory for place in found] == [
+        *(None, theirs.directory, damaged.directory, None)
+    ]
+
+
+async def test_a_place_of_somebody_else_is_told_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What we may not look into could hold something; adoption says so, and tries the next one."""
+    for place in [places.take(tmp_path) for _ in range(3)]:
+        place.release()
+    (tmp_path / "2" / MARKER).touch()
+    theirs, listed = tmp_path / "1", Path.iterdir
+
+    def only_ours(path: Path) -> Iterator[Path]:
+        if path == theirs:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", only_ours)
+    durable = Durable(Settings())
+    await durable._give_turns(tmp_path)
+    assert f"the bodies in {theirs} cannot be reached (Permission denied)" in caplog.text
+    assert f"{tmp_path / '2'} was left behind with bodies in it" in caplog.text
+    assert durable.given_up == 1
+
+
+async def test_a_spool_that_cannot_be_listed_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody moved it away: what the dead left in it would wait in silence."""
+    await Durable(Settings())._give_turns(tmp_path / "gone")
+    assert f"the spool {tmp_path / 'gone'} cannot be listed (No such file" in caplog.text
 
 
 def test_rows_are_what_they_say(tmp_path: Path) -> None:
@@ -437,4 +475,62 @@ async def test_a_rescue_that_was_cut_off_goes_on(
     async with asyncio.timeout(30):
         await spool.filled()
     assert spool.held.bodies == 3
+    await spool.close(5)
+
+
+async def _usable(spool: Spool) -> bool:
+    return spool.unusable is None
+
+
+async def test_a_full_disk_is_known_until_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it can be read ends nothing; that it can be written is found out without a body."""
+    monkeypatch.setattr(durable_module, "TRY_SECONDS", 0.05)
+    spool, durable = _own(tmp_path), Durable(Settings())
+    await spool.start()
+    trial = spool.directory / "trial"
+    trial.mkdir()  # it cannot be written
+    with closing(sqlite3.connect(spool.directory / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Rejected, match="not-durable"):
+            await spool.put(webhook(1))
+        other.execute("ROLLBACK")
+    await spool.read(0, 1)
+    assert "cannot be written (database is locked)" in (spool.unusable or "")
+    with pytest.raises(Unusable, match="Is a directory"):
+        await spool.try_disk(1)
+    trial.rmdir()
+    trying = asyncio.create_task(durable._try(spool))
+    try:
+        await until(lambda: _usable(spool))
+    finally:
+        durable._closing.set()
+        await trying
+    assert not trial.exists()
+    await spool.close(5)
+
+
+async def test_the_thread_goes_on_whatever_it_meets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails as a damaged file is set aside is told; the body is refused, the next one kept."""
+    spool, put_away = _own(tmp_path), Spool._put_away
+    failures = iter([RuntimeError("canary-of-a-body")])
+
+    def failing(self: Spool, error: Exception) -> str:
+        for failure in failures:
+            raise failure
+        return put_away(self, error)
+
+    monkeypatch.setattr(Spool, "_put_away", failing)
+    async with asyncio.timeout(30):
+        await spool.start()
+        (spool.directory / FILE).unlink()
+        for _ in range(2):
+            with pytest.raises(Rejected, match="not-durable"):
+                await spool.put(webhook(1))
+        await spool.put(webhook(2))
+    assert f"the spool in {spool.directory} failed (RuntimeError, spool.py:" in caplog.text
+    assert "canary-of-a-body" not in caplog.text
     await spool.close(5)
