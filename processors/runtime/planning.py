@@ -78,6 +78,7 @@ class Selection:
         self._only = spec.only
         self._source = spec.source
         self._which = which
+        self._sources: set[str] = set()
 
     def observations(self, record: RawRecord, counts: Counts) -> list[Observation]:
         """What is meant of one record, counted; nothing of one outside of the range."""
@@ -87,12 +88,24 @@ class Selection:
         if self._which is not None and (place, record.offset) not in self._which:
             return []
         provider = self._bodies.provider(record)
-        if self._source is not None and source_of(record.headers, provider) != self._source:
-            return []
+        if self._source is not None:
+            source = source_of(record.headers, provider)
+            self._sources.add(source)
+            if source != self._source:
+                return []
         result = self._bodies.normalised(record)
         found = wanted(self._only, result.observations)
         counts.add(provider, result, len(found))
         return found
+
+    def refuse_unheard(self) -> None:
+        """After the range: raise `Problem` if none of its bodies came in by the source wanted."""
+        if self._source is not None and self._source not in self._sources:
+            there = ", ".join(sorted(self._sources)) or "none"
+            raise Problem(
+                f"no body of that range came in by the source {self._source}; correct --source, "
+                f"there are: {there}"
+            )
 
 
 async def selection(settings: Settings, bodies: Bodies, spec: Spec) -> Selection:
@@ -132,6 +145,7 @@ async def _read_range(settings: Settings, made: Plan, facts: Facts, tell: Tell) 
                     await asyncio.sleep(0)
             done += len(batch.records)
             tell("the range", done, total)
+    chosen.refuse_unheard()
 
 
 async def _read_states(settings: Settings, facts: Facts, tell: Tell) -> int:

@@ -151,6 +151,8 @@ class _Run:
                     if self._stop.is_set():
                         break
             await self._turn(made, producer, book, None)
+            if not self._replay.reached and not self._stop.is_set():
+                chosen.refuse_unheard()
             return self._progress
         finally:
             await self._landed()

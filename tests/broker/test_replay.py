@@ -300,6 +300,21 @@ async def test_only_what_had_a_dead_letter(
     assert sum(facts["new"] for facts in plan.facts.values()) > 0
 
 
+async def test_a_source_that_sent_nothing_is_told(
+    raw_only: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a slip of the keyboard: nothing was planned, and nothing published."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Bodies, "publish", lambda *_: None)
+        await _normalise(raw_only)
+    asked = ("--from", "oldest", "--source", "shop")
+    for typed in (("plan", *asked), ("run", "--yes", *asked)):
+        code, output = await bluetick(raw_only, "replay", *typed)
+        assert code == 1, output
+        assert "correct --source, there are: smsmanager, whapi" in output
+    assert await _consumed(raw_only, raw_only.topics.observations) == []
+
+
 async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
     """One sentence says what is wrong with a range, and what to type."""
     for asked, said in (
