@@ -55,14 +55,8 @@ class Judged(NamedTuple):
     stood: Status | None
 
 
-class Precedence(NamedTuple):
-    """How one telling of a fact stands to another; see `earlier`."""
-
-    time_unknown: bool
-    occurred_at: int
-    received_at: int
-    catch_up: bool
-    raw: RawOrigin
+Precedence = tuple[bool, int, int, bool, RawOrigin]
+"""How one telling of a fact stands to another: time unknown, occurred, received, catch-up, raw."""
 
 
 class FactId(NamedTuple):
@@ -173,7 +167,7 @@ def earlier(one: Told, other: Told) -> Told:
 def precedence(told: Fact | Reply | StatusObservation | InboundObservation) -> Precedence:
     """Of two tellings of a fact the one with the smaller counts, whoever brought it."""
     unknown = told.occurred_at is None
-    return Precedence(unknown, told.occurred_at or 0, told.received_at, told.catch_up, told.raw)
+    return unknown, told.occurred_at or 0, told.received_at, told.catch_up, told.raw
 
 
 def _age(told: Fact | Reply) -> tuple[Precedence, str]:

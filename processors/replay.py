@@ -24,6 +24,7 @@ from schemas.records import (
 
 Standing = Literal["new", "changed", "known"]
 STANDINGS: tuple[Standing, ...] = ("new", "changed", "known")
+_NEW, _CHANGED, _KNOWN = range(3)  # their numbers
 
 _WHEN = Struct(">?QQ?")
 _WHERE = Struct(">IQI")
@@ -108,7 +109,7 @@ class Facts:
             self._standings.pop(key, None)
             return
         facts = self._told[key].items()
-        self._standings[key] = bytes(_standing(state, fact, told) for fact, told in facts)
+        self._standings[key] = bytes([_standing(state, fact, told) for fact, told in facts])
 
     def count(self) -> dict[Kind, Counter[Standing]]:
         """How many facts of each kind are new, changed or known, in alphabetical order."""
@@ -127,9 +128,8 @@ class Facts:
 def _standing(state: MessageState, fact: FactId, told: bytes) -> int:
     known = lifecycle.known(state, fact)
     if known is None:
-        return STANDINGS.index("new")
-    changed = told < _packed(lifecycle.precedence(known))
-    return STANDINGS.index("changed" if changed else "known")
+        return _NEW
+    return _CHANGED if told < _packed(lifecycle.precedence(known)) else _KNOWN
 
 
 def _status(fact: FactId) -> str:
