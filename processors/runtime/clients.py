@@ -6,7 +6,7 @@ The evidence is in docs/decisions/0003-aiokafka.md.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -77,11 +77,19 @@ def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaCon
 
 
 @contextlib.asynccontextmanager
-async def reading(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A reader under way; whatever fails on it becomes a `Problem`."""
+async def reading(
+    settings: Settings, asked: Collection[str] = ()
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A reader under way; whatever fails on it becomes a `Problem`.
+
+    `asked` are the topics whose offsets it will be asked for: aiokafka, asked for one it does not
+    know, would look it up and then wait for 0.1 s.
+    """
     client = reader(settings)
     try:
         await client.start()
+        if asked:
+            await client._client.set_topics(asked)  # noqa: SLF001 (there is no public way)
         yield client
     except OffsetOutOfRangeError:
         raise Problem(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -34,7 +34,7 @@ async def begun_with(settings: Settings, prefix: str) -> dict[str, Committed]:
         return {name: await _committed(admin, name) for name in found}
 
 
-async def lag(settings: Settings, group: str, topics: Iterable[str]) -> int:
+async def lag(settings: Settings, group: str, topics: Collection[str]) -> int:
     """How many offsets a group has still to commit on the topics."""
     async with watching(settings, group, topics) as behind:
         return await behind()
@@ -43,7 +43,7 @@ async def lag(settings: Settings, group: str, topics: Iterable[str]) -> int:
 async def passed(settings: Settings, group: str, topic: str, seconds: float) -> int:
     """Wait until a group has committed what is the topic's end now; how much it still lacks."""
     places = _places(settings, [topic])
-    async with clients.reading(settings) as client, administering(settings) as admin:
+    async with clients.reading(settings, [topic]) as client, administering(settings) as admin:
         ends = await client.end_offsets(places)
         lacks = await _behind(client, admin, group, ends)
         deadline = asyncio.get_running_loop().time() + seconds
@@ -55,11 +55,11 @@ async def passed(settings: Settings, group: str, topic: str, seconds: float) -> 
 
 @asynccontextmanager
 async def watching(
-    settings: Settings, group: str, topics: Iterable[str]
+    settings: Settings, group: str, topics: Collection[str]
 ) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     """Ask for a group's lag again and again, over the same connections."""
     places = _places(settings, topics)
-    async with clients.reading(settings) as client, administering(settings) as admin:
+    async with clients.reading(settings, topics) as client, administering(settings) as admin:
 
         async def behind() -> int:
             return await _behind(client, admin, group, await client.end_offsets(places))

@@ -97,7 +97,7 @@ async def there(
         for topic in settings.topics.raw_topics
         for number in range(settings.partitions)
     }
-    async with clients.reading(settings) as client:
+    async with clients.reading(settings, settings.topics.raw_topics) as client:
         begins = await client.beginning_offsets(list(ours))
         ends = await client.end_offsets(list(ours))
     kept: list[Coordinates] = []

@@ -117,7 +117,7 @@ def refuse_empty(span: Span) -> None:
 async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> list[Span]:
     """The spans that hold every record of the window; raises `Problem` if the log does not."""
     refuse_backwards(window)
-    async with clients.reading(settings) as client:
+    async with clients.reading(settings, topics) as client:
         log = await _log(client, settings, topics)
         if window.since is not None:
             await _refuse_forgotten(client, log, window.since)
@@ -137,7 +137,7 @@ async def by_offsets(
     settings: Settings, topic: str, offsets: Mapping[int, tuple[int, int]]
 ) -> list[Span]:
     """Spans of one topic, from an offset to before another by partition; raises `Problem`."""
-    async with clients.reading(settings) as client:
+    async with clients.reading(settings, [topic]) as client:
         log = await _log(client, settings, [topic])
         spans = [Span(topic, partition, *bounds) for partition, bounds in sorted(offsets.items())]
         for span in spans:
@@ -158,7 +158,7 @@ async def everything(
     settings: Settings, topics: Sequence[str], since: int | None = None
 ) -> list[Span]:
     """All the topics hold now, from the first record as young as `since` (Unix ms) on."""
-    async with clients.reading(settings) as client:
+    async with clients.reading(settings, topics) as client:
         log = await _log(client, settings, topics)
         starts = await _first_since(client, log, since)
         whole = [
@@ -170,7 +170,7 @@ async def everything(
 
 async def held(settings: Settings, topics: Sequence[str]) -> dict[Place, Span]:
     """The offsets of every partition of the topics, also where there is nothing now."""
-    async with clients.reading(settings) as client:
+    async with clients.reading(settings, topics) as client:
         return await _log(client, settings, topics)
 
 
