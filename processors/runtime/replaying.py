@@ -83,8 +83,9 @@ async def run(
         await producer.start()
         async with ledger.writing(settings, replay) as book, _behind(settings, limits) as behind:
             entered = True
+            chosen = await planning.selection(settings, Bodies(settings), replay.spec)
             running = _Run(settings, replay, limits, tell, stop)
-            return await running.run(producer, book, behind)
+            done = await running.run(chosen, producer, book, behind)
     except (KafkaError, TimeoutError, OSError) as error:
         if not entered:
             raise unreachable(settings.kafka, error) from error
@@ -96,6 +97,11 @@ async def run(
         if not entered:
             raise
         raise Problem(f"{problem}; {go_on}") from problem
+    else:
+        # Nothing broke off here: there is nothing to go on with.
+        if not replay.reached and not stop.is_set():
+            chosen.refuse_unheard()
+        return done
     finally:
         await clients.abandon(producer)
 
@@ -129,10 +135,13 @@ class _Run:
         self._free_at = self._looked_at = time.monotonic()
 
     async def run(
-        self, producer: AIOKafkaProducer, book: Ledger, behind: Behind | None
+        self,
+        chosen: Selection,
+        producer: AIOKafkaProducer,
+        book: Ledger,
+        behind: Behind | None,
     ) -> Progress:
         """Do what is left; what came of it."""
-        chosen = await planning.selection(self._settings, self._bodies, self._replay.spec)
         source = sources.bodies(self._settings, self._replay.spec, self._replay.left)
         made = _Round(Outbox(producer, "replay.after_send"))
         try:
@@ -151,8 +160,6 @@ class _Run:
                     if self._stop.is_set():
                         break
             await self._turn(made, producer, book, None)
-            if not self._replay.reached and not self._stop.is_set():
-                chosen.refuse_unheard()
             return self._progress
         finally:
             await self._landed()

@@ -311,7 +311,7 @@ async def test_a_source_that_sent_nothing_is_told(
     for typed in (("plan", *asked), ("run", "--yes", *asked)):
         code, output = await bluetick(raw_only, "replay", *typed)
         assert code == 1, output
-        assert "correct --source, there are: smsmanager, whapi" in output
+        assert output.rstrip().endswith("correct --source, there are: smsmanager, whapi"), output
     assert await _consumed(raw_only, raw_only.topics.observations) == []
 
 
