@@ -25,6 +25,7 @@ from deploy import topics
 from processors.runtime.groups import lag
 from schemas import codec
 from schemas.problem import Problem
+from schemas.records import MessageState
 from schemas.settings import Settings
 
 _MESSAGES = 400
@@ -136,8 +137,11 @@ async def _collect(up_: Line) -> tuple[CameOut, list[tuple[str, str, str]]]:
         events=[codec.decode_event(r.value) for r in await _read(settings, names.events)],
         inbound=[codec.decode_inbound(r.value) for r in await _read(settings, names.inbound)],
     )
-    states = (codec.decode_state(r.value) for r in await _read(settings, names.messages))
-    out.states = {state.message_key: state for state in states}
+    states = [
+        codec.decode_by_key((r.key or b"").decode(), r.value)
+        for r in await _read(settings, names.messages)
+    ]
+    out.states = {one.message_key: one for one in states if isinstance(one, MessageState)}
     letters = [_letter(dict(r.headers)) for r in await _read(settings, names.dead_letters)]
     out.dead_letters = Counter(code for code, _, _ in letters)
     metrics = (await client.get(up_.url("normalise"), "/metrics")).body.decode()

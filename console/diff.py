@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from console.namespaces import look
-from console.render import masked, printable
-from processors.diff import PERSONAL, Difference, differences, same
+from console.render import masked, printable, shown_key
+from processors.diff import Difference, State, differences, same
 from processors.ranges import times_of
 from processors.runtime.clients import reading
-from schemas.codec import UndecodableError, decode_state
+from schemas.codec import UndecodableError, decode_by_key
 from schemas.problem import Problem, unreachable
 from schemas.records import MessageState
 from schemas.settings import Settings
@@ -151,7 +151,7 @@ class _Pair:
         a, b = self.states(key)
         if a is None or b is None:
             return a is not b
-        return not _readable(self._places[0].topic, key, a, b)
+        return not _same(self._places[0].topic, key, a, b)
 
     async def _read_on(self, only: Collection[bytes] | None = None) -> None:
         """Read to the present ends; of some messages only, if so wanted.
@@ -183,9 +183,9 @@ class _Pair:
         return {place: await self._client.position(place) for place in self._places}
 
 
-def _readable(topic: str, key: bytes, a: bytes, b: bytes) -> bool:
+def _same(topic: str, key: bytes, a: bytes, b: bytes) -> bool:
     try:
-        return same(a, b)
+        return same(_text(key), a, b)
     except UndecodableError as error:
         raise _unreadable(topic, key, error) from None
 
@@ -206,26 +206,44 @@ def _note(
 ) -> None:
     """Count one message."""
     try:
-        a = _decoded(states[0])
-        b = a if states[0] == states[1] else _decoded(states[1])
+        a = _decoded(key, states[0])
+        b = a if states[0] == states[1] else _decoded(key, states[1])
     except UndecodableError as error:
         raise _unreadable(comparison.a, key, error) from None
     one = a or b
-    if one is None or any(state.first_seen_at < since for state in (a, b) if state):
+    if one is None or any(_first_seen_at(state) < since for state in (a, b) if state):
         return
     found = differences(a, b) if a and b and a is not b else []
     kind = _kind(a, b, found)
-    comparison.counts[one.provider, one.status or "-", kind] += 1
+    comparison.counts[(*_group(one), kind)] += 1
     comparison.fields.update({difference.field for difference in found})
     if kind != "same" and len(comparison.examples[kind]) < examples:
-        comparison.examples[kind].append((key.decode(errors="replace"), _reasons(found)))
+        comparison.examples[kind].append((_text(key), _reasons(found)))
 
 
-def _decoded(state: bytes | None) -> MessageState | None:
-    return None if state is None else decode_state(state)
+def _decoded(key: bytes, state: bytes | None) -> State | None:
+    return None if state is None else decode_by_key(_text(key), state)
 
 
-def _kind(a: MessageState | None, b: MessageState | None, found: list[Difference]) -> Kind:
+def _text(key: bytes) -> str:
+    return key.decode(errors="replace")
+
+
+def _first_seen_at(state: State) -> int:
+    if isinstance(state, MessageState):
+        return state.first_seen_at
+    facts = (fact for ladder in state.attempts.values() for fact in ladder.facts.values())
+    return min(fact.received_at for fact in facts)
+
+
+def _group(state: State) -> tuple[str, str]:
+    """What a state is counted by: its provider and status, or that it is a viewer's."""
+    if isinstance(state, MessageState):
+        return state.provider, state.status or "-"
+    return state.message_key.partition("/")[0], "(viewer)"
+
+
+def _kind(a: State | None, b: State | None, found: list[Difference]) -> Kind:
     if a is None or b is None:
         return "only_b" if a is None else "only_a"
     return "different" if found else "same"
@@ -240,9 +258,6 @@ def _reasons(found: list[Difference]) -> list[str]:
 def reason(difference: Difference) -> str:
     """A difference in words, personal data masked."""
     path = list(difference.path)
-    for place, name in enumerate(path[:-1]):
-        if name in PERSONAL:
-            path[place + 1] = masked(path[place + 1]) if name == "viewers" else path[place + 1]
     if difference.keyed:
         sign = "+" if difference.a is None else "-"
         return printable(f"{'.'.join(path[:-1])}: {sign} {path[-1]}")
@@ -276,7 +291,7 @@ def _show(comparison: Comparison) -> None:
     for kind, heading in zip(_KINDS, headings, strict=True):
         for key, reasons in comparison.examples.get(kind, ()):
             why = f": {'; '.join(reasons)}" if reasons else ""
-            console.print(f"{heading}  {printable(key)}{why}", soft_wrap=True, markup=False)
+            console.print(f"{heading}  {shown_key(key)}{why}", soft_wrap=True, markup=False)
     if comparison.fields:
         told = ", ".join(f"{name} {count}" for name, count in comparison.fields.most_common())
         console.print(f"fields that differ: {told}", soft_wrap=True, markup=False)

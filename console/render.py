@@ -27,6 +27,8 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
     Verdict,
+    ViewerState,
+    split_viewer_key,
 )
 from schemas.webhook import to_iso
 
@@ -88,13 +90,22 @@ def as_line(kind: str, record: Record) -> Text:
     line = Text(to_iso(record.timestamp), style=DIM)
     line.append("  ")
     if record.key is not None:
-        line.append(printable(record.key.decode("utf-8", "replace")), style="default")
+        line.append(shown_key(record.key.decode("utf-8", "replace")), style="default")
         line.append("  ")
     try:
         what = _KINDS[kind](record)
     except codec.UndecodableError as error:
         what = _line(("not readable: " + printable(str(error)), BAD))
     return line.append_text(what)
+
+
+def shown_key(key: str) -> str:
+    """A record's key for a person: the viewer in the key of a viewer's state is masked."""
+    split = split_viewer_key(key)
+    if split is None:
+        return printable(key)
+    message, viewer = split
+    return printable(f"viewer/{masked(viewer)}/{message}")
 
 
 def as_json(record: Record) -> str:
@@ -246,7 +257,10 @@ def _timed(event: Stalled | Resumed | Expired) -> list[Part | None]:
 def _messages(record: Record) -> Text:
     if record.value is None:
         return _line(("forgotten", DIM))
-    state = codec.decode_state(record.value)
+    state = codec.decode_by_key((record.key or b"").decode("utf-8", "replace"), record.value)
+    if isinstance(state, ViewerState):
+        stands = (f"{printable(g)}: {one.status}" for g, one in state.attempts.items())
+        return _line("viewer", *stands)
     viewers = ", ".join(f"{rung} by {count}" for rung, count in state.audience.items())
     disputed = len(state.contradictions)
     return _line(

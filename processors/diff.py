@@ -1,4 +1,4 @@
-"""Where two states of one message differ, and why. Pure.
+"""Where two states of one message, or of one viewer, differ, and why. Pure.
 
 What depends on the order of arrival, or on how an observation came, is left out: `stalled_since`,
 and whether a fact was told by a replay.
@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.codec import decode_state
-from schemas.records import MessageState
+from schemas.codec import decode_by_key
+from schemas.records import MessageState, ViewerState
 
-# By name of the field: mappings whose keys are data. The keys of the last two are a person's.
-_KEYED = ("attempts", "facts", "audience", "described_at", "contradictions", "viewers", "inbound")
-_FIRST = ("status", "attempts", "viewers", "contradictions", "inbound", "replied_at")
-PERSONAL = ("viewers", "inbound")
+State = MessageState | ViewerState
+
+# By name of the field: mappings whose keys are data. The keys of the last one are a person's.
+_KEYED = ("attempts", "facts", "audience", "described_at", "contradictions", "inbound")
+_FIRST = ("status", "attempts", "contradictions", "inbound", "replied_at")
+PERSONAL = ("inbound",)
 
 
 class Difference(NamedTuple):
@@ -41,12 +43,12 @@ class Difference(NamedTuple):
         return ".".join(shown)
 
 
-def same(a: bytes, b: bytes) -> bool:
-    """Whether two encoded states say the same of their message."""
-    return a == b or not differences(decode_state(a), decode_state(b))
+def same(key: str, a: bytes, b: bytes) -> bool:
+    """Whether two encoded states of that key say the same."""
+    return a == b or not differences(decode_by_key(key, a), decode_by_key(key, b))
 
 
-def differences(a: MessageState, b: MessageState) -> list[Difference]:
+def differences(a: State, b: State) -> list[Difference]:
     """All fields that differ, the telling ones first."""
     found = list(_walk((), _comparable(a), _comparable(b)))
     return sorted(found, key=lambda one: (_rank(one.path[0]), one.path))
@@ -56,14 +58,13 @@ def _rank(name: str) -> int:
     return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 
-def _comparable(state: MessageState) -> dict[str, Any]:
+def _comparable(state: State) -> dict[str, Any]:
     told: dict[str, Any] = msgspec.to_builtins(state)
     told.pop("stalled_since", None)
-    ladders = [*told.get("attempts", {}).values()]
-    for by_gateway in told.get("viewers", {}).values():
-        ladders += by_gateway.values()
-    for fact in (fact for ladder in ladders for fact in ladder["facts"].values()):
-        fact.pop("replay", None)
+    for ladder in told.get("attempts", {}).values():
+        for fact in ladder["facts"].values():
+            fact.pop("replay", None)
+    told.get("viewed", {}).get("last", {}).pop("replay", None)
     for reply in told.get("inbound", {}).values():
         reply.pop("replay", None)
     disputed = told.get("contradictions", ())

@@ -5,17 +5,21 @@ Facts are only ever added, so a state is a function of the set of its observatio
 order, repetition or batching. All else in a state is derived from its facts, or is the newest
 telling of a descriptive field. An attempt stands at the highest rung it reached if that is
 `delivered` or above, else at its failure, else at its highest rung; the message stands where its
-best attempt does. Viewers have ladders of their own and never move the message.
+best attempt does. Viewers have states of their own and never move the message.
+
+A state is bounded (processors/bounds.py): where it would hold too many names it keeps the first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from processors.bounds import BOUNDS, Bounds, first
 from schemas.codec import encode
 from schemas.records import (
+    STATE_VERSION,
     Attempt,
     Billing,
     Cause,
@@ -29,6 +33,8 @@ from schemas.records import (
     Status,
     StatusObservation,
     Verdict,
+    Viewed,
+    ViewerState,
 )
 
 ASIDE: tuple[Status, ...] = ("unknown", "deleted")
@@ -44,14 +50,20 @@ MESSAGE_RANK = {s: rank for rank, s in enumerate((*ASIDE, *FAILURES, *UNDERWAY, 
 Told = TypeVar("Told", Fact, Reply)
 
 
-class Judged(NamedTuple):
-    """A state after an observation, and what the observation was to it.
+PastBound = Literal["too_many_attempts", "too_many_words", "too_many_replies"]
+"""Why a state does not keep an observation's fact; it is the code of a dead letter."""
 
-    `stood` is where the attempt (or viewer) stood before; None if this was its first fact.
+
+class Judged(NamedTuple):
+    """The states after an observation, and what the observation was to them.
+
+    `viewer` is the viewer's state, None if the observation is not of a viewer. `stood` is where the
+    attempt (or viewer's ladder) stood before; None if this was its first fact.
     """
 
     state: MessageState
-    verdict: Verdict
+    viewer: ViewerState | None
+    verdict: Verdict | PastBound
     stood: Status | None
 
 
@@ -74,34 +86,81 @@ def fact_id(observation: StatusObservation | InboundObservation) -> FactId:
     return FactId(observation.gateway, observation.viewer or "", name)
 
 
-def known(state: MessageState, fact: FactId) -> Fact | Reply | None:
-    """What the state knows of a fact."""
-    gateway, viewer, name = fact
-    if not gateway:
+def known(state: MessageState | ViewerState, fact: FactId) -> Fact | Reply | None:
+    """What the state, the viewer's own if the fact is of one, knows of a fact."""
+    gateway, _, name = fact
+    if isinstance(state, MessageState) and not gateway:
         return state.inbound.get(name)
-    ladder = _ladder(state, gateway, viewer)
+    ladder = state.attempts.get(gateway)
     return ladder.facts.get(name) if ladder else None
 
 
-def observe(state: MessageState, observation: StatusObservation) -> Judged:
-    """Add one observed status to a message's state; the state given is left as it was."""
-    fact = fact_of(observation)
-    key = fact_key(observation.status, observation.provider_status)
-    ladder = _ladder(state, observation.gateway, observation.viewer)
-    before = ladder.facts.get(key) if ladder else None
-    kept = fact if before is None else earlier(before, fact)
-    after = state if kept is before else _put(state, observation, key, kept, ladder)
-    after = _summarise(_describe(_channelled(after, observation), observation), state, observation)
+def observe(
+    state: MessageState,
+    observation: StatusObservation,
+    viewer: ViewerState | None = None,
+    bounds: Bounds = BOUNDS,
+) -> Judged:
+    """Add one observed status to a message's state; the states given are left as they were.
+
+    `viewer` is the state of the observation's viewer, None if there is none yet.
+    """
+    if observation.viewer:
+        first_seen = ViewerState(
+            message_key=state.message_key, viewer=observation.viewer, version=STATE_VERSION
+        )
+        return _observe_viewer(state, observation, viewer or first_seen, bounds)
+    return _observe_own(state, observation, bounds)
+
+
+def _observe_own(state: MessageState, observation: StatusObservation, bounds: Bounds) -> Judged:
+    described = _describe(state, observation, bounds)
+    added = _add(state.attempts, observation, bounds)
+    ladder = state.attempts.get(observation.gateway)
     stood = ladder.status if ladder else None
-    if before is None:
-        after = _span(after, kept)
-        return Judged(after, _verdict(state, after, observation, stood), stood)
-    if kept is before:
-        return Judged(after, "duplicate", stood)
-    return Judged(_respan(after), "refined", stood)
+    after = described
+    if added.attempts is not state.attempts:
+        after = _summarise(_keep(described, added.attempts, observation.received_at))
+        if added.verdict == "refined":
+            after = _span(after)
+    if observation.gateway not in added.attempts:
+        beyond = _higher(after.beyond, [observation.status])
+        after = after if beyond == after.beyond else _summarise(replace(after, beyond=beyond))
+        return Judged(after, None, "too_many_attempts", None)
+    after = _bill(_channelled(after, observation), observation)
+    if added.verdict is not None:
+        return Judged(after, None, added.verdict, stood)
+    return Judged(after, None, _verdict(state.status, after.status, observation, stood), stood)
 
 
-def answer(state: MessageState, reply: InboundObservation) -> tuple[MessageState, bool]:
+def _observe_viewer(
+    state: MessageState, observation: StatusObservation, known: ViewerState, bounds: Bounds
+) -> Judged:
+    added = _add(known.attempts, observation, bounds)
+    viewer = known
+    if added.attempts is not known.attempts:
+        viewer = replace(known, attempts=added.attempts)
+    after = _view(_describe(state, observation, bounds), observation)
+    counted = _audience(after.audience, *(_viewer_rank(one) for one in (known, viewer)))
+    after = after if counted == after.audience else replace(after, audience=counted)
+    before = known.attempts.get(observation.gateway)
+    stood = before.status if before else None
+    if added.verdict is not None:
+        return Judged(after, viewer, added.verdict, stood)
+    stands = viewer.attempts[observation.gateway].status
+    return Judged(after, viewer, _verdict(stood, stands, observation, stood), stood)
+
+
+def outlived(viewer: ViewerState, state: MessageState | None) -> bool:
+    """Whether the message that the viewer saw has expired; `state` may be that of a later life."""
+    attempts = viewer.attempts.values()
+    newest = max(fact.received_at for one in attempts for fact in one.facts.values())
+    return state is None or newest < state.first_seen_at
+
+
+def answer(
+    state: MessageState, reply: InboundObservation, bounds: Bounds = BOUNDS
+) -> tuple[MessageState, Literal["inbound", "duplicate", "too_many_replies"]]:
     """Add one inbound message or reply; tells whether it was new."""
     told = Reply(
         received_at=reply.received_at,
@@ -114,13 +173,18 @@ def answer(state: MessageState, reply: InboundObservation) -> tuple[MessageState
     before = state.inbound.get(key)
     kept = told if before is None else earlier(before, told)
     if key == state.message_key:
-        state = _describe(state, reply)
+        state = _describe(state, reply, bounds)
     if kept is before:
-        return state, False
-    state = replace(state, inbound={**state.inbound, key: kept})
-    replies = [when(r) for k, r in state.inbound.items() if k != state.message_key]
-    state = replace(state, replied_at=min(replies, default=None))
-    return (_span(state, kept), True) if before is None else (_respan(state), False)
+        return state, "duplicate"
+    inbound = {**state.inbound, key: kept}
+    if len(inbound) > bounds.replies:
+        names = first(inbound, bounds.replies)
+        inbound = {name: one for name, one in inbound.items() if name in names}
+        if key not in inbound:
+            return state, "too_many_replies"
+    replies = [when(r) for k, r in inbound.items() if k != state.message_key]
+    after = replace(state, inbound=inbound, replied_at=min(replies, default=None))
+    return _span(after), "inbound" if before is None else "duplicate"
 
 
 def fact_of(observation: StatusObservation) -> Fact:
@@ -175,90 +239,182 @@ def _age(told: Fact | Reply) -> tuple[Precedence, str]:
 
 
 def _verdict(
-    before: MessageState, after: MessageState, new: StatusObservation, stood: Status | None
+    before: Status | None, after: Status | None, new: StatusObservation, stood: Status | None
 ) -> Verdict:
-    """Judge a new fact by where its attempt (or viewer) stood and by what it moved."""
+    """Judge a new fact by where its ladder stood and by what it moved, from where to where."""
     if new.status in ASIDE:
         return "aside"
     if new.status in FAILURES and stood in REACHED:
         return "contradiction"
-    if new.viewer is None:
-        moved = before.status != after.status
-    else:
-        moved = stood != after.viewers[new.viewer][new.gateway].status
-    if not moved:
+    if before == after:
         return "late"
     return "recovered" if new.status in REACHED and stood in FAILURES else "advanced"
 
 
-def _ladder(state: MessageState, gateway: str, viewer: str | None) -> Ladder | None:
-    if not viewer:
-        return state.attempts.get(gateway)
-    return state.viewers.get(viewer, {}).get(gateway)
+class _Added(NamedTuple):
+    """Ladders after one more fact; `verdict` is None if the fact is new and kept.
+
+    `attempts` is the very mapping given if nothing changed.
+    """
+
+    attempts: dict[str, Any]
+    verdict: Literal["duplicate", "refined"] | PastBound | None
 
 
-def _put(
-    state: MessageState,
-    observation: StatusObservation,
-    key: str,
-    fact: Fact,
-    ladder: Ladder | None,
-) -> MessageState:
-    gateway, viewer = observation.gateway, observation.viewer
-    facts = {**(ladder.facts if ladder else {}), key: fact}
+def _add(attempts: dict[str, Any], observation: StatusObservation, bounds: Bounds) -> _Added:
+    """Add an observation's fact to its ladder, as far as the bounds allow."""
+    gateway, ladder = observation.gateway, attempts.get(observation.gateway)
+    fact = fact_of(observation)
+    key = fact_key(observation.status, observation.provider_status)
+    before = ladder.facts.get(key) if ladder else None
+    kept = fact if before is None else earlier(before, fact)
+    if kept is before:
+        return _Added(attempts, "duplicate")
+    if ladder is None and len(attempts) >= bounds.attempts:
+        names = first([*attempts, gateway], bounds.attempts)
+        if gateway not in names:
+            return _Added(attempts, "too_many_attempts")
+        attempts = {name: one for name, one in attempts.items() if name in names}
+    facts = _first_words({**(ladder.facts if ladder else {}), key: kept}, bounds)
+    if key not in facts:
+        return _Added(attempts, "too_many_words")
     status = max((f.status for f in facts.values()), key=ATTEMPT_RANK.__getitem__)
-    if viewer is not None:
-        ladders = {**state.viewers.get(viewer, {}), gateway: Ladder(status=status, facts=facts)}
-        return replace(state, viewers={**state.viewers, viewer: ladders})
-    if isinstance(ladder, Attempt):
-        attempt = replace(ladder, status=status, facts=facts)
-    else:
-        attempt = Attempt(status=status, facts=facts, channel=observation.channel)
-    return replace(state, attempts={**state.attempts, gateway: attempt})
+    added = {**attempts, gateway: _ladder(ladder, observation, status, facts)}
+    return _Added(added, None if before is None else "refined")
+
+
+def _ladder(
+    ladder: Ladder | None, observation: StatusObservation, status: Status, facts: dict[str, Fact]
+) -> Ladder:
+    if ladder is not None:
+        return replace(ladder, status=status, facts=facts)
+    if observation.viewer:
+        return Ladder(status=status, facts=facts)
+    return Attempt(status=status, facts=facts, channel=observation.channel)
+
+
+def _first_words(facts: dict[str, Fact], bounds: Bounds) -> dict[str, Fact]:
+    """All facts of known statuses, and the first few of unknown ones."""
+    if len(facts) <= bounds.words:
+        return facts
+    words = [key for key, fact in facts.items() if fact.status == "unknown"]
+    if len(words) <= bounds.words:
+        return facts
+    kept = first(words, bounds.words)
+    return {key: fact for key, fact in facts.items() if fact.status != "unknown" or key in kept}
+
+
+def _keep(state: MessageState, attempts: dict[str, Attempt], received_at: int) -> MessageState:
+    """Take over attempts that changed by a fact received then."""
+    gone = state.attempts.keys() - attempts.keys()
+    if gone:
+        return _span(replace(_without(state, gone), attempts=attempts))
+    return replace(
+        state,
+        attempts=attempts,
+        first_seen_at=min(state.first_seen_at, received_at),
+        updated_at=max(state.updated_at, received_at),
+    )
+
+
+def _without(state: MessageState, gone: Collection[str]) -> MessageState:
+    """Forget what some attempts cost, and note what they had reached."""
+    bills = {f"billing/{gateway}" for gateway in gone}
+    return replace(
+        state,
+        beyond=_higher(state.beyond, (state.attempts[gateway].status for gateway in gone)),
+        described_at={name: at for name, at in state.described_at.items() if name not in bills},
+    )
+
+
+def _higher(known: Status | None, statuses: Iterable[Status]) -> Status | None:
+    """The highest of delivered, read and played among these; None if there is none."""
+    reached = [status for status in (known, *statuses) if status in REACHED]
+    return max(reached, key=ATTEMPT_RANK.__getitem__, default=None)
+
+
+def _view(state: MessageState, observation: StatusObservation) -> MessageState:
+    """Sum up one more receipt by a viewer, be it new or repeated."""
+    at = observation.received_at
+    newest = Viewed(first_at=at, last=cause_of(observation), raw=observation.raw)
+    known = state.viewed
+    if known is not None:
+        last = max(known, newest, key=_viewed_last)
+        newest = replace(last, first_at=min(known.first_at, at))
+    return state if newest == known else _span(replace(state, viewed=newest))
+
+
+def _viewed_last(viewed: Viewed) -> tuple[int, RawOrigin, bool, bytes]:
+    last = viewed.last
+    return last.received_at, viewed.raw, last.replay is None, encode(last)
+
+
+def cause_of(observation: StatusObservation) -> Cause:
+    return Cause(
+        received_at=observation.received_at,
+        occurred_at=observation.occurred_at,
+        status=observation.status,
+        provider_status=observation.provider_status,
+        gateway=observation.gateway,
+        reason=observation.reason,
+        replay=observation.replay,
+        catch_up=observation.catch_up,
+    )
 
 
 def _channelled(state: MessageState, observation: StatusObservation) -> MessageState:
     """Should a gateway's channel ever be told in two ways, take the same whoever comes first."""
     gateway = observation.gateway
-    if observation.viewer is not None or observation.channel <= state.attempts[gateway].channel:
+    if observation.channel <= state.attempts[gateway].channel:
         return state
     attempt = replace(state.attempts[gateway], channel=observation.channel)
     return replace(state, attempts={**state.attempts, gateway: attempt})
 
 
 def _describe(
-    state: MessageState, observation: StatusObservation | InboundObservation
+    state: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
 ) -> MessageState:
     """Take over the descriptive fields the observation knows newer."""
     at = when(observation)
     changed: dict[str, Any] = {}
     described: dict[str, int] = {}
-    for name, value in _descriptions(observation):
+    for name, value in _descriptions(observation, bounds):
         if _newer(state.described_at.get(name), getattr(state, name), at, value):
             changed[name] = value
-            described[name] = at
-    name = f"billing/{observation.gateway}"
-    billing = getattr(observation, "billing", None)
-    # What a viewer's receipt says of cost is no attempt's: there may be none by that gateway.
-    if billing is not None and getattr(observation, "viewer", None) is None:
-        attempt = state.attempts[observation.gateway]
-        if _newer(state.described_at.get(name), attempt.billing, at, billing):
-            billed = replace(attempt, billing=billing)
-            changed["attempts"] = {**state.attempts, observation.gateway: billed}
             described[name] = at
     if not described:
         return state
     return replace(state, **changed, described_at={**state.described_at, **described})
 
 
+def _bill(state: MessageState, observation: StatusObservation) -> MessageState:
+    """Take over what the attempt is said to cost, if that is newer."""
+    billing, at = observation.billing, when(observation)
+    if billing is None:
+        return state
+    name, attempt = f"billing/{observation.gateway}", state.attempts[observation.gateway]
+    if not _newer(state.described_at.get(name), attempt.billing, at, billing):
+        return state
+    attempts = {**state.attempts, observation.gateway: replace(attempt, billing=billing)}
+    return replace(
+        state,
+        attempts=attempts,
+        billing=_total(attempts),
+        described_at={**state.described_at, name: at},
+    )
+
+
 def _descriptions(
-    observation: StatusObservation | InboundObservation,
+    observation: StatusObservation | InboundObservation, bounds: Bounds
 ) -> Iterator[tuple[str, Any]]:
     yield from (
         (name, value)
-        for name in ("recipient", "payload", "content", "request_id")
+        for name in ("recipient", "payload", "request_id")
         if (value := getattr(observation, name)) is not None
     )
+    content = observation.content
+    if content is not None and len(encode(content)) <= bounds.kept_content:
+        yield "content", content
     if isinstance(observation, InboundObservation):
         yield "direction", "inbound"
         return
@@ -276,22 +432,17 @@ def _newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
     return at == known_at and encode(value) > encode(known)
 
 
-def _summarise(
-    state: MessageState, before: MessageState, observation: StatusObservation
-) -> MessageState:
-    """Derive what follows from the ladders, if they changed."""
-    if state.attempts is not before.attempts:
-        statuses = [attempt.status for attempt in state.attempts.values()]
-        state = replace(
-            state,
-            status=max(statuses, key=MESSAGE_RANK.__getitem__),
-            contradictions=sorted(_contradictions(state.attempts)),
-            billing=_total(state.attempts),
-        )
-    if observation.viewer is not None and state.viewers is not before.viewers:
-        ranks = (_viewer_rank(told, observation.viewer) for told in (before, state))
-        state = replace(state, audience=_audience(before.audience, *ranks))
-    return state
+def _summarise(state: MessageState) -> MessageState:
+    """Derive what follows from the attempts."""
+    statuses = [attempt.status for attempt in state.attempts.values()]
+    if state.beyond is not None:
+        statuses.append(state.beyond)
+    return replace(
+        state,
+        status=max(statuses, key=MESSAGE_RANK.__getitem__),
+        contradictions=sorted(_contradictions(state.attempts)),
+        billing=_total(state.attempts),
+    )
 
 
 def _contradictions(attempts: dict[str, Attempt]) -> Iterator[Contradiction]:
@@ -321,9 +472,9 @@ def _total(attempts: dict[str, Attempt]) -> Billing | None:
     )
 
 
-def _viewer_rank(state: MessageState, viewer: str) -> int:
+def _viewer_rank(viewer: ViewerState) -> int:
     """The highest rung a viewer reached by any gateway; below all if there is none."""
-    ladders = state.viewers.get(viewer, {}).values()
+    ladders = viewer.attempts.values()
     return max((ATTEMPT_RANK[ladder.status] for ladder in ladders), default=-1)
 
 
@@ -333,19 +484,11 @@ def _audience(counts: dict[str, int], before: int, after: int) -> dict[str, int]
     return {**counts, **{rung: counts.get(rung, 0) + 1 for rung in passed}}
 
 
-def _span(state: MessageState, told: Fact | Reply) -> MessageState:
-    """Widen the time the state spans by one more fact."""
-    return replace(
-        state,
-        first_seen_at=min(state.first_seen_at, told.received_at),
-        updated_at=max(state.updated_at, told.received_at),
-    )
-
-
-def _respan(state: MessageState) -> MessageState:
-    """Derive the time the state spans afresh: an earlier telling replaced one of its facts."""
-    ladders: list[Ladder] = [*state.attempts.values()]
-    ladders += (ladder for by_gateway in state.viewers.values() for ladder in by_gateway.values())
-    times = [fact.received_at for ladder in ladders for fact in ladder.facts.values()]
-    times += (reply.received_at for reply in state.inbound.values())
+def _span(state: MessageState) -> MessageState:
+    """Derive the time that the facts kept span."""
+    attempts = state.attempts.values()
+    times = [fact.received_at for attempt in attempts for fact in attempt.facts.values()]
+    times += [reply.received_at for reply in state.inbound.values()]
+    if state.viewed is not None:
+        times += (state.viewed.first_at, state.viewed.last.received_at)
     return replace(state, first_seen_at=min(times), updated_at=max(times))

@@ -4,9 +4,8 @@ Whatever the bytes are, `normalise` returns; the same webhook always gives the s
 item is guarded alone: one bad item never takes its neighbours with it.
 """
 
-import traceback
-
 from processors import body
+from processors.fitting import fitted
 from processors.inflate import inflated
 from processors.providers import PROVIDERS
 from processors.providers.base import (
@@ -17,17 +16,10 @@ from processors.providers.base import (
     Normalised,
     Part,
 )
-from processors.refusal import Code, Refused
-from schemas.codec import encode
+from processors.refusal import Code, Refused, calls
 from schemas.records import Observation, RawOrigin
-from schemas.topics import MAX_BODY, MAX_OBSERVATION
+from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
-
-# Written out by us, an item grows less than fourfold (9e15 becomes 9000000000000000.0) plus our
-# own fields, whose sizes are capped; an item below this never needs to be measured.
-_SURELY_FITS = (MAX_OBSERVATION - 64 * 1024) // 8
-
-_CALLS = 20
 
 
 def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
@@ -65,14 +57,13 @@ def _split(webhook: RawWebhook) -> list[Part]:
 
 
 def _keep(observation: Observation, part: Part, webhook: RawWebhook, result: Normalised) -> None:
-    """Add an observation, or a dead letter if it would not fit its topic."""
-    if len(part.json) > _SURELY_FITS and (size := len(encode(observation))) > MAX_OBSERVATION:
-        refusal = Refused(
-            "too_large", f"the observation would be {size} bytes; {MAX_OBSERVATION} is the limit"
-        )
+    """Add an observation, or a dead letter if it exceeds a bound that it cannot be made to fit."""
+    try:
+        kept = fitted(observation)
+    except Refused as refusal:
         result.dead_letters.append(_dead_letter(refusal, _keepable(part, webhook), part.pointer))
-        return
-    result.observations.append(observation)
+    else:
+        result.observations.append(kept)
 
 
 def _keepable(part: Part, webhook: RawWebhook) -> bytes:
@@ -98,13 +89,4 @@ def _told(error: Exception) -> tuple[Code, str, str]:
     if isinstance(error, Refused):
         return error.code, error.reason, ""
     reason = f"normalising it raised {type(error).__name__}; please report this"
-    return "internal_error", reason, _where(error)
-
-
-def _where(error: Exception) -> str:
-    """The innermost calls, a line each; the error's own words may quote what is personal."""
-    calls = [
-        f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}:{line}"
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    return "\n".join(calls[-_CALLS:])
+    return "internal_error", reason, calls(error)

@@ -1,8 +1,10 @@
 """Why a body or an item is not normalised: the closed list of codes, and the exception. Pure."""
 
+import traceback
 from typing import Literal
 
-# Why something is a dead letter. The first group is about a whole body, the second about one item.
+# Why something is a dead letter. The first group is about a whole body, the second about one item,
+# the third about an observation that cannot be tracked.
 Code = Literal[
     "unknown_provider",  # no provider of that name is built in
     "bad_encoding",  # its Content-Encoding cannot be undone, or makes it too large
@@ -19,8 +21,18 @@ Code = Literal[
     "duplicate_key",  # a field that matters is told twice
     "not_finite",  # NaN, Infinity, or a number too large for a double, in what would be kept
     "too_large",  # the observation would not fit its topic
+    "too_long",  # an id, a gateway, a viewer or a status is longer than its bound
     "internal_error",  # a mistake of ours; the reason names the exception
+    "not_an_observation",  # a record of `observations` that Bluetick did not write
+    "too_many_attempts",  # more gateways than `bounds.Bounds.attempts` for one message
+    "too_many_words",  # more unknown statuses than `bounds.Bounds.words` by one gateway
+    "too_many_replies",  # more than `bounds.Bounds.replies` for one message
+    "too_costly",  # more CPU time than one body or one message may take
+    "state_unreadable",  # the stored state of its message cannot be read
+    "state_too_large",  # the state of its message would exceed `bounds.Bounds.state`
 ]
+
+_CALLS = 20
 
 
 class Refused(Exception):
@@ -30,3 +42,12 @@ class Refused(Exception):
         super().__init__(reason)
         self.code: Code = code
         self.reason = reason
+
+
+def calls(error: BaseException) -> str:
+    """The innermost calls that raised, a line each; without the error's words and source lines."""
+    found = [
+        f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    return "\n".join(found[-_CALLS:])

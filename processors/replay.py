@@ -18,8 +18,10 @@ from schemas.records import (
     MessageState,
     Observation,
     StatusObservation,
-    home_key,
+    ViewerState,
     record_keys,
+    split_viewer_key,
+    state_key,
 )
 
 Standing = Literal["new", "changed", "known"]
@@ -93,17 +95,17 @@ class Facts:
         fact = lifecycle.fact_id(observation)
         if isinstance(observation, StatusObservation) and not observation.viewer:
             fact = self._ids.setdefault(fact, fact)  # there are few, of many messages
-        facts = self._told.setdefault(home_key(observation), {})
+        facts = self._told.setdefault(state_key(observation), {})
         told = _packed(lifecycle.precedence(observation))
         known = facts.get(fact)
         if known is None or told < known:
             facts[fact] = told
 
     def __contains__(self, key: str) -> bool:
-        """Whether any of the facts is of this message."""
+        """Whether any of the facts is of the message or viewer with this key."""
         return key in self._told
 
-    def settle(self, key: str, state: MessageState | None) -> None:
+    def settle(self, key: str, state: MessageState | ViewerState | None) -> None:
         """Compare with a message's state, or the newer one; None: there is none any more."""
         if state is None:
             self._standings.pop(key, None)
@@ -115,7 +117,8 @@ class Facts:
         """How many facts of each kind are new, changed or known, in alphabetical order."""
         tally: Counter[tuple[str, str, int]] = Counter()
         for key, facts in self._told.items():
-            provider = key.partition("/")[0]
+            viewer = split_viewer_key(key)
+            provider = (key if viewer is None else viewer[0]).partition("/")[0]
             standings = self._standings.get(key) or bytes(len(facts))
             for fact, standing in zip(facts, standings, strict=True):
                 tally[provider, _status(fact), standing] += 1
@@ -125,7 +128,7 @@ class Facts:
         return counts
 
 
-def _standing(state: MessageState, fact: FactId, told: bytes) -> int:
+def _standing(state: MessageState | ViewerState, fact: FactId, told: bytes) -> int:
     known = lifecycle.known(state, fact)
     if known is None:
         return _NEW

@@ -29,7 +29,7 @@ def settle(raw: Coordinates, known: Collection[Identity], today: Normalised) -> 
 
     All of them are judged, also those nobody asked for: what is published is the whole body.
     """
-    failing = {Identity(raw, one.pointer, one.code): one for one in today.dead_letters}
+    failing = {Identity.of_body(raw, one.pointer, one.code): one for one in today.dead_letters}
     settled = [letter for letter in known if letter not in failing]
     places = {letter.pointer for letter in failing}
     return Settled(

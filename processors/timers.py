@@ -7,7 +7,6 @@ says depends on when it was due.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -68,6 +67,11 @@ def due(state: MessageState, patience: Patience) -> int:
     return expires if stalls is None else min(stalls, expires)
 
 
+def outlives(state: MessageState) -> int:
+    """A time just after the state expires, Unix milliseconds."""
+    return _expires(state) + 1
+
+
 def fire(state: MessageState, now: int, patience: Patience) -> Fired:
     """Fire what is due at `now`; the very state comes back if nothing is."""
     outputs = []
@@ -107,7 +111,7 @@ def _stalls(state: MessageState, patience: Patience) -> int | None:
     """
     if state.status not in lifecycle.UNDERWAY or state.stalled_since is not None:
         return None
-    if state.viewers or state.direction == "inbound":
+    if state.viewed is not None or state.direction == "inbound":
         return None
     _, attempt = _best(state)
     standing = attempt.facts[state.status]
@@ -123,19 +127,23 @@ def _expires(state: MessageState) -> int:
 
 def _best(state: MessageState) -> tuple[str, Attempt]:
     """The attempt the message stands by, by gateway; of several the one heard of last."""
-    standing = [
-        (gateway, attempt)
-        for gateway, attempt in state.attempts.items()
-        if attempt.status == state.status
-    ]
+    attempts = list(state.attempts.items())
+    # None stands there if the status is that of a gateway past the bounds.
+    standing = [one for one in attempts if one[1].status == state.status] or attempts
     if len(standing) == 1:
         return standing[0]
-    return max(standing, key=lambda one: (one[1].facts[one[1].status].received_at, one[0]))
+    return max(standing, key=lambda one: (_reached_at(one[1]), one[0]))
+
+
+def _reached_at(attempt: Attempt) -> int:
+    """When it was heard that the attempt stands where it does."""
+    facts = attempt.facts.values()
+    return max(fact.received_at for fact in facts if fact.status == attempt.status)
 
 
 def _standing(state: MessageState) -> tuple[str, Status | None, bool]:
     """What tells that a message has moved on: its gateway, its status, whether anyone saw it."""
-    return _best(state)[0], state.status, bool(state.viewers)
+    return _best(state)[0], state.status, state.viewed is not None
 
 
 def _own(state: MessageState) -> Iterator[tuple[str, Fact]]:
@@ -143,14 +151,6 @@ def _own(state: MessageState) -> Iterator[tuple[str, Fact]]:
     for gateway, attempt in state.attempts.items():
         for fact in attempt.facts.values():
             yield gateway, fact
-
-
-def _viewed(state: MessageState) -> Iterator[tuple[str, Fact]]:
-    """The facts by viewers, each with its gateway."""
-    for ladders in state.viewers.values():
-        for gateway, ladder in ladders.items():
-            for fact in ladder.facts.values():
-                yield gateway, fact
 
 
 def _newness(told: tuple[str, Fact | Reply]) -> tuple[int, RawOrigin, str]:
@@ -181,13 +181,12 @@ def _stalled(state: MessageState, at: int, patience: Patience) -> Output:
 
 
 def _expired(state: MessageState) -> Output:
-    replies: Iterator[tuple[str, Fact | Reply]] = iter(state.inbound.items())
-    name, last = max(chain(_own(state), _viewed(state), replies), key=_newness)
+    cause, raw = _heard_at_all(state)
     billing = state.billing
     expired = Expired(
         message_key=state.message_key,
-        cause=_cause(name, last) if isinstance(last, Fact) else _answer(name, last),
-        raw=last.raw,
+        cause=cause,
+        raw=raw,
         status=state.status,
         attempts=len(state.attempts),
         to_sent_ms=_took(state, "sent"),
@@ -197,6 +196,17 @@ def _expired(state: MessageState) -> Output:
         prices=billing.prices if billing else {},
     )
     return event(expired, _expires(state), f"{state.updated_at}")
+
+
+def _heard_at_all(state: MessageState) -> tuple[Cause, RawOrigin]:
+    """What was heard last of a message, by viewers and in answers too, and where it lies."""
+    heard = [(_newness(one), _cause(*one), one[1].raw) for one in _own(state)]
+    heard += [(_newness(one), _answer(*one), one[1].raw) for one in state.inbound.items()]
+    if state.viewed is not None:
+        last, raw = state.viewed.last, state.viewed.raw
+        heard.append(((last.received_at, raw, last.gateway or ""), last, raw))
+    _, cause, raw = max(heard, key=lambda one: one[0])
+    return cause, raw
 
 
 def _took(state: MessageState, status: Status) -> int | None:

@@ -4,12 +4,13 @@ Pure. An observation reaches the tracker under the key of the message whose stat
 answers another message, once more under that one's key: see `schemas.records.record_keys`.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from msgspec.structs import asdict
 
 from processors import lifecycle, timers
-from processors.lifecycle import Judged
+from processors.bounds import BOUNDS, Bounds
+from processors.lifecycle import Judged, PastBound
 from processors.outputs import Output, event, identify
 from processors.timers import PATIENCE, Patience
 from schemas.records import (
@@ -29,21 +30,26 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
     Verdict,
+    ViewerState,
     home_key,
 )
 
-# A stranger may invent gateways without end; an event names the first few.
+# A new fact, published on `statuses`.
+_PUBLISHED: frozenset[str] = frozenset({"advanced", "late", "contradiction", "recovered", "aside"})
+# An event names so many of a message's earlier gateways.
 _MOST = 10
 
 
 class Step(NamedTuple):
-    """What one observation did: the state after it, what it was, what is to be published.
+    """What one observation did: the states after it, what it was, what is to be published.
 
-    `state` is the very object given in if nothing changed.
+    A state is the very object given in if nothing changed. `outcome` is a verdict, `inbound`, or
+    the bound that the observation's fact exceeds: then the state does not hold it.
     """
 
     state: MessageState
-    outcome: Verdict | Literal["inbound"]
+    viewer: ViewerState | None
+    outcome: Verdict | Literal["inbound"] | PastBound
     outputs: list[Output]
 
 
@@ -51,35 +57,46 @@ def track(
     state: MessageState | None,
     key: str,
     observation: Observation,
+    viewer: ViewerState | None = None,
     *,
     patience: Patience = PATIENCE,
+    bounds: Bounds = BOUNDS,
     at: int | None = None,
 ) -> Step:
     """Take one observation, read under `key`, into that message's state (None: never seen).
 
-    Timers of the message that were due by then fire first: `at` is when it was received, Unix
-    milliseconds, for whoever does not trust the clock that says so.
+    `viewer` is the state of the observation's viewer. Timers of the message that were due by then
+    fire first: `at` is when it was received, Unix milliseconds, where the observation's own
+    `received_at` is not to be trusted.
     """
     at = observation.received_at if at is None else at
-    if state is None or timers.due(state, patience) > at:
-        return _take(state or _first(key, observation), key, observation)
-    fired = timers.fire(state, at, patience)
-    step = _take(fired.state or _first(key, observation), key, observation)
-    return step._replace(outputs=[*fired.outputs, *step.outputs])
+    fired: list[Output] = []
+    if state is not None and timers.due(state, patience) <= at:
+        state, fired = timers.fire(state, at, patience)
+    if viewer is not None and lifecycle.outlived(viewer, state):
+        viewer = None
+    step = _take(state or _first(key, observation), key, observation, viewer, bounds)
+    return step._replace(outputs=[*fired, *step.outputs]) if fired else step
 
 
-def _take(known: MessageState, key: str, observation: Observation) -> Step:
+def _take(
+    known: MessageState,
+    key: str,
+    observation: Observation,
+    viewer: ViewerState | None,
+    bounds: Bounds,
+) -> Step:
     if isinstance(observation, InboundObservation):
-        return _take_inbound(known, key, observation)
-    judged = lifecycle.observe(known, observation)
-    if judged.verdict in ("duplicate", "refined"):
-        return Step(judged.state, judged.verdict, [])
-    cause = _cause(observation)
+        return _take_inbound(known, key, observation, bounds)
+    judged = lifecycle.observe(known, observation, viewer, bounds)
+    if judged.verdict not in _PUBLISHED:
+        return Step(judged.state, judged.viewer, judged.verdict, [])
+    cause = lifecycle.cause_of(observation)
     outputs = [_status(judged, observation)]
     if not observation.viewer:
         outputs += _events(known, judged, observation, cause)
     state, resumed = timers.resume(known, judged.state, cause, observation.raw)
-    return Step(state, judged.verdict, outputs + resumed)
+    return Step(state, judged.viewer, judged.verdict, outputs + resumed)
 
 
 def _first(key: str, observation: Observation) -> MessageState:
@@ -96,10 +113,12 @@ def _first(key: str, observation: Observation) -> MessageState:
     )
 
 
-def _take_inbound(known: MessageState, key: str, observation: InboundObservation) -> Step:
-    state, new = lifecycle.answer(known, observation)
-    if not new:
-        return Step(state, "duplicate", [])
+def _take_inbound(
+    known: MessageState, key: str, observation: InboundObservation, bounds: Bounds
+) -> Step:
+    state, outcome = lifecycle.answer(known, observation, bounds)
+    if outcome != "inbound":
+        return Step(state, None, outcome, [])
     outputs = []
     if key == home_key(observation):
         id_ = identify("inbound", observation.message_key)
@@ -108,7 +127,7 @@ def _take_inbound(known: MessageState, key: str, observation: InboundObservation
     if key == observation.in_reply_to:
         replied = _replied(state, observation)
         outputs.append(event(replied, lifecycle.when(replied.cause), observation.message_key))
-    return Step(state, "inbound", outputs)
+    return Step(state, None, outcome, outputs)
 
 
 def _replied(state: MessageState, reply: InboundObservation) -> Replied:
@@ -132,8 +151,9 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
 
 
 def _status(judged: Judged, observation: StatusObservation) -> Output:
+    verdict = cast("Verdict", judged.verdict)  # what is past a bound is not published
     record = StatusRecord(
-        **asdict(observation), verdict=judged.verdict, message_status=judged.state.status
+        **asdict(observation), verdict=verdict, message_status=judged.state.status
     )
     id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
     return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
@@ -172,16 +192,3 @@ def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any
             return Contradicted(**common, current=status, evidence=judged.stood)
         case _:
             return None
-
-
-def _cause(fact: StatusObservation) -> Cause:
-    return Cause(
-        received_at=fact.received_at,
-        occurred_at=fact.occurred_at,
-        status=fact.status,
-        provider_status=fact.provider_status,
-        gateway=fact.gateway,
-        reason=fact.reason,
-        replay=fact.replay,
-        catch_up=fact.catch_up,
-    )

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from schemas import records
+from schemas.first_format import FirstFormat
 
 T = TypeVar("T")
 
@@ -38,14 +39,47 @@ decode_observation: Decoder[records.Observation] = Decoder(records.Observation)
 decode_status: Decoder[records.StatusRecord] = Decoder(records.StatusRecord)
 decode_event: Decoder[records.Event] = Decoder(records.Event)
 decode_inbound: Decoder[records.InboundObservation] = Decoder(records.InboundObservation)
-_decode_state: Decoder[records.MessageState] = Decoder(records.MessageState)
+_decode_message: Decoder[records.MessageState] = Decoder(records.MessageState)
+_decode_viewer: Decoder[records.ViewerState] = Decoder(records.ViewerState)
+_decode_first_format: Decoder[FirstFormat] = Decoder(FirstFormat)
+
+
+class NewerFormatError(UndecodableError):
+    """A state was written by a newer Bluetick: it is never half understood."""
 
 
 def decode_state(data: bytes | memoryview | None) -> records.MessageState:
-    """Decode a message's state; a newer format than ours is refused, never half understood."""
-    state = _decode_state(data)
+    """Decode a message's state, of this format or an older one."""
+    state = _current(_decode_message(data))
+    if state.version == 1 and data is not None:
+        return _decode_first_format(data).message
+    return state
+
+
+def decode_viewer(data: bytes | memoryview | None) -> records.ViewerState:
+    """Decode the state of a viewer of a message."""
+    return _current(_decode_viewer(data))
+
+
+def decode_by_key(
+    key: str, data: bytes | memoryview | None
+) -> records.MessageState | records.ViewerState:
+    """Decode a record of `messages`: the state of a message or, by its key, of a viewer."""
+    return decode_state(data) if records.split_viewer_key(key) is None else decode_viewer(data)
+
+
+def viewers_of(data: bytes) -> list[records.ViewerState]:
+    """The viewers' states inside a message's state of the first format; later ones hold none."""
+    state = _decode_first_format(data)
+    return state.viewer_states if state.version == 1 else []
+
+
+S = TypeVar("S", records.MessageState, records.ViewerState)
+
+
+def _current(state: S) -> S:
     if state.version > records.STATE_VERSION:
-        raise UndecodableError(
+        raise NewerFormatError(
             f"state format {state.version} is newer than {records.STATE_VERSION}, "
             "the one this Bluetick knows"
         )

@@ -7,7 +7,7 @@ Records are trees, never cycles, so the garbage collector need not look at them 
 
 from functools import lru_cache
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
@@ -28,7 +28,7 @@ Status = Literal[
 ]
 Verdict = Literal["advanced", "late", "contradiction", "recovered", "aside", "duplicate", "refined"]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class RawOrigin(Struct, frozen=True, order=True, gc=False):
@@ -61,7 +61,8 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
     """What every observation carries, whatever it observed.
 
     `replay` is the id of the replay that published it; `catch_up` says that the provider told it
-    late on purpose, after having been offline. Both are absent in live traffic.
+    late on purpose, after having been offline. Both are absent in live traffic. `unread` names the
+    fields that were left out, or cut, because they exceed a bound (docs/bounds.md).
     """
 
     message_key: str
@@ -78,6 +79,7 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
     content: dict[str, Any] | None = None
     replay: str | None = None
     catch_up: bool = False
+    unread: list[str] = []
 
 
 class StatusObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
@@ -141,6 +143,28 @@ class Attempt(Ladder, omit_defaults=True, kw_only=True):
     billing: Billing | None = None
 
 
+class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """The fact behind an event: a status of a gateway (and viewer), or a reply by its own key."""
+
+    received_at: int
+    occurred_at: int | None = None
+    status: Status | None = None
+    provider_status: str | None = None
+    gateway: str | None = None
+    reason: Reason | None = None
+    reply: str | None = None
+    replay: str | None = None
+    catch_up: bool = False
+
+
+class Viewed(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """The receipts by viewers, in sum: when the first was received, and the newest one."""
+
+    first_at: int
+    last: Cause
+    raw: RawOrigin
+
+
 class Reply(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """An inbound message seen under this key; the text itself is on the `inbound` topic."""
 
@@ -162,12 +186,15 @@ class Contradiction(Struct, frozen=True, order=True, gc=False):
 class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
     """On `messages`: all that is known of one message, a function of the set of its observations.
 
-    `attempts` is by gateway. `viewers` is by viewer, then gateway, and `audience` counts the
-    viewers that reached at least each rung: a viewer never moves the message's own `status`.
-    `inbound` holds the inbound messages recorded under this key (a reply, or the message itself)
-    by their own message key. `described_at` tells how old each descriptive field is, as "field" or
-    "billing/<gateway>": the newest wins. `stalled_since` is when a message under way ran out of
-    patience; it alone depends on the order in which the observations came.
+    `attempts` is by gateway. `audience` counts the viewers that reached at least each rung, and
+    `viewed` sums their receipts up; each viewer has a `ViewerState` of its own, and never moves the
+    message's own `status`. `inbound` holds the inbound messages recorded under this key (a reply,
+    or the message itself) by their own message key. `described_at` tells how old each descriptive
+    field is, as "field" or "billing/<gateway>": the newest wins. `stalled_since` is when a message
+    under way ran out of patience; it alone depends on the order in which the observations came.
+
+    A state is bounded (docs/bounds.md). `beyond` is the highest of delivered, read and played that
+    a gateway reported which is not among `attempts`, because there were too many.
     """
 
     message_key: str
@@ -183,7 +210,8 @@ class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
     recipient: str | None = None
     status: Status | None = None
     attempts: dict[str, Attempt] = {}
-    viewers: dict[str, dict[str, Ladder]] = {}
+    beyond: Status | None = None
+    viewed: Viewed | None = None
     audience: dict[str, int] = {}
     billing: Billing | None = None
     payload: Any = None
@@ -195,18 +223,16 @@ class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
     stalled_since: int | None = None
 
 
-class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """The fact behind an event: a status of a gateway (and viewer), or a reply by its own key."""
+class ViewerState(Struct, omit_defaults=True, kw_only=True, gc=False):
+    """On `messages`, by `viewer_key`: what one viewer of a group's message or a story has seen.
 
-    received_at: int
-    occurred_at: int | None = None
-    status: Status | None = None
-    provider_status: str | None = None
-    gateway: str | None = None
-    reason: Reason | None = None
-    reply: str | None = None
-    replay: str | None = None
-    catch_up: bool = False
+    `attempts` is by gateway. It lives as long as the state of its message does.
+    """
+
+    message_key: str
+    viewer: str
+    version: int
+    attempts: dict[str, Ladder] = {}
 
 
 class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event", gc=False):
@@ -311,6 +337,26 @@ def _quoted(account: str) -> str:
     return quote(account, safe=" :@+")
 
 
+_VIEWER = "viewer/"
+
+
+def viewer_key(message: str, viewer: str) -> str:
+    """The key of a viewer's state: `viewer/<viewer>/<message key>`, the viewer quoted.
+
+    No provider has that name, so it is never the key of a message. Its record lies on the partition
+    of its message.
+    """
+    return f"{_VIEWER}{quote(viewer, safe=' :@+')}/{message}"
+
+
+def split_viewer_key(key: str) -> tuple[str, str] | None:
+    """The message key and the viewer in a viewer's key; None for the key of a message."""
+    if not key.startswith(_VIEWER):
+        return None
+    viewer, _, message = key.removeprefix(_VIEWER).partition("/")
+    return message, unquote(viewer)
+
+
 def home_key(observation: Observation) -> str:
     """The message key whose state owns the observation, and whose task publishes it.
 
@@ -323,6 +369,13 @@ def home_key(observation: Observation) -> str:
     ):
         return observation.in_reply_to
     return observation.message_key
+
+
+def state_key(observation: Observation) -> str:
+    """The key of the state that holds the observation's fact: its viewer's, or its home."""
+    home = home_key(observation)
+    viewer = observation.viewer if isinstance(observation, StatusObservation) else None
+    return viewer_key(home, viewer) if viewer else home
 
 
 def record_keys(observation: Observation) -> tuple[str, ...]:

@@ -20,9 +20,6 @@ TOMBSTONE_DAYS = 7
 # A body, with its headers, must fit the broker's default of 1 MiB for one message.
 MAX_BODY = 900 * 1024
 
-# The largest observation: what is larger once it is written out becomes a dead letter.
-MAX_OBSERVATION = 2 * _MiB - 64 * 1024
-
 
 # The topics and groups by which a namespace is known; the other names are anybody's.
 _MARKS = (*(f".raw.{provider}" for provider in PROVIDERS), ".observations", ".dead-letters")

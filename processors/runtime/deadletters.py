@@ -5,10 +5,11 @@ Kafka Streams' names are used where it has one (KIP-1034, `__streams.errors.*`);
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, Self
 
 from processors.providers.base import Coordinates, DeadLetter
+from processors.runtime.setaside import Letter
 
 EXCEPTION = "__streams.errors.exception"
 STACKTRACE = "__streams.errors.stacktrace"
@@ -20,6 +21,8 @@ TIMESTAMP = "dead-letter-timestamp"
 POINTER = "dead-letter-pointer"
 CODE = "dead-letter-code"
 RESOLVED = "dead-letter-resolved"
+OBSERVED = "dead-letter-observation"
+REPLAY = "dead-letter-replay"
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -27,21 +30,34 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Identity(NamedTuple):
-    """What makes two records the same dead letter: a round that is repeated writes it again."""
+    """What makes two records the same dead letter: a round that is repeated writes it again.
+
+    `partition` is the dead letter's own: the raw body's, or for tracking that of the message.
+    """
 
     raw: Coordinates
     pointer: str
     code: str
+    partition: int
+
+    @classmethod
+    def of_body(cls, raw: Coordinates, pointer: str, code: str) -> Self:
+        """The identity of a dead letter of normalising."""
+        return cls(raw, pointer, code, raw.partition)
 
 
 class Entry(NamedTuple):
-    """One record of the topic: a dead letter, or the marker that settles it (`resolved`)."""
+    """One record of the topic: a dead letter, or the marker that settles it (`resolved`).
+
+    `replay` is the id of the retry or replay by which a dead letter of tracking came.
+    """
 
     at: Coordinates
     timestamp: int
     letter: Identity
     reason: str
     resolved: str | None
+    replay: str | None = None
 
 
 def headers(letter: DeadLetter, raw: Coordinates, timestamp: int, own: Headers) -> Headers:
@@ -57,6 +73,15 @@ def headers(letter: DeadLetter, raw: Coordinates, timestamp: int, own: Headers) 
     if letter.stacktrace:
         texts.append((STACKTRACE, letter.stacktrace))
     return [*_encoded(texts), *own]
+
+
+def of_tracking(letter: Letter) -> Headers:
+    """The headers of what tracking set aside: as of a body, and where the observation lies."""
+    observed = "/".join(map(str, letter.observed))
+    more = [(OBSERVED, observed)]
+    if letter.replay is not None:
+        more.append((REPLAY, letter.replay))
+    return headers(letter.letter, letter.raw, letter.timestamp, [*_encoded(more)])
 
 
 def marker(letter: Identity, replay: str) -> Headers:
@@ -107,18 +132,24 @@ def read(record: Record) -> Entry | None:
     return Entry(
         at=Coordinates(record.topic, record.partition, record.offset),
         timestamp=record.timestamp,
-        letter=Identity(raw, texts.get(POINTER, ""), texts.get(CODE, "")),
+        letter=Identity(raw, texts.get(POINTER, ""), texts.get(CODE, ""), record.partition),
         reason=texts.get(MESSAGE, ""),
         resolved=texts.get(RESOLVED) if record.value is None else None,
+        replay=texts.get(REPLAY),
     )
 
 
 @dataclass(slots=True)
 class Kept:
-    """A dead letter as it stands: its first record and, once settled, by which retry."""
+    """A dead letter as it stands: its first record and, once settled, by which retry.
+
+    `failed_in` are the retries that made the same dead letter again. Tracking writes it before or
+    after the retry's marker, which then does not settle it.
+    """
 
     entry: Entry
     resolved: str | None = None
+    failed_in: set[str] = field(default_factory=set)
 
 
 class Ledger:
@@ -138,10 +169,13 @@ class Ledger:
     def take(self, entry: Entry) -> None:
         kept = self._kept.get(entry.letter)
         if entry.resolved is not None:
-            if kept is not None:
+            if kept is not None and entry.resolved not in kept.failed_in:
                 kept.resolved = entry.resolved
-        elif kept is None or kept.resolved is not None:
-            self._kept[entry.letter] = Kept(entry)
+            return
+        if kept is None or kept.resolved is not None:
+            self._kept[entry.letter] = kept = Kept(entry)
+        if entry.replay is not None:
+            kept.failed_in.add(entry.replay)
 
 
 def _origin(raw: Coordinates) -> list[tuple[str, str]]:

@@ -61,6 +61,12 @@ restoring = Gauge(
     ["partition"],
     registry=registry,
 )
+stopped_partitions = Gauge(
+    "bluetick_partition_stopped",
+    "1 where a partition cannot go on and is tried again from time to time",
+    ["partition"],
+    registry=registry,
+)
 partitions = Gauge(
     "bluetick_partitions_assigned", "partitions the group assigned here", registry=registry
 )

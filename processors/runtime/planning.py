@@ -17,7 +17,7 @@ from processors.runtime import deadletters, groups, sources, spans
 from processors.runtime.ledger import Spec
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import Consumed, Place, RawRecord, Window
-from schemas.codec import UndecodableError, decode_state
+from schemas.codec import UndecodableError, decode_by_key
 from schemas.problem import Problem
 from schemas.records import Observation
 from schemas.settings import Settings
@@ -166,7 +166,7 @@ def _settle(facts: Facts, record: Consumed) -> None:
     if key not in facts:
         return
     try:
-        facts.settle(key, None if record.value is None else decode_state(record.value))
+        facts.settle(key, None if record.value is None else decode_by_key(key, record.value))
     except UndecodableError as error:
         raise Problem(
             f"the state at {record.topic}[{record.partition}] offset {record.offset} cannot be "

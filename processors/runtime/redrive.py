@@ -153,7 +153,7 @@ def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay
         for letter in one.settled:
             outbox.add(
                 settings.topics.dead_letters,
-                letter.raw.partition,
+                letter.partition,
                 key=None,
                 value=None,
                 timestamp=_now(),

@@ -1,26 +1,45 @@
-"""One batch of observations to new states and outputs, as bytes: the pure pass, in slices."""
+"""One batch of observations to new states and outputs, as bytes: the pure pass, in slices.
+
+What one record or one message does never ends the pass. An observation that cannot be taken becomes
+a dead letter; where a message's state cannot be used or written, all of its observations in the
+batch do, and its state stays as it was.
+"""
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple, Protocol
 
 from processors import timers
+from processors.bounds import BOUNDS, Bounds
+from processors.lifecycle import outlived
 from processors.outputs import Output
+from processors.runtime.setaside import Letter, SetAside, letter_of, unreadable_record
+from processors.runtime.states import Read, State, States
 from processors.timers import PATIENCE, Patience
-from processors.track import track
-from schemas.codec import UndecodableError, decode_observation, decode_state, encode
-from schemas.problem import Problem
-from schemas.records import MessageState, record_keys
+from processors.track import Step, track
+from schemas.codec import NewerFormatError, UndecodableError, decode_observation, encode
+from schemas.records import (
+    MessageState,
+    Observation,
+    StatusObservation,
+    ViewerState,
+    record_keys,
+    split_viewer_key,
+    viewer_key,
+)
 from schemas.webhook import cloud_event
 
 # After so long the pass lets the event loop's other work run, heartbeats above all.
 _SLICE_SECONDS = 0.03
-
-Read = Callable[[Sequence[str]], list[bytes | None]]
+# A message that takes more of the processor than that in one step is set aside.
+COSTLY_SECONDS = 0.25
+# How many records' states are read at once.
+_CHUNK = 128
+# A timer of a message whose state cannot be used is looked at again after so long.
+_RETRY_MS = 3_600_000
 
 
 class Consumed(Protocol):
@@ -40,6 +59,21 @@ class Timer(NamedTuple):
     key: str
 
 
+class Limits(NamedTuple):
+    """How much one batch may take: past one of these it ends, and the rest is for the next one.
+
+    `seconds` are of the wall clock; `read_bytes` are states read, `written_bytes` outputs, states
+    apart.
+    """
+
+    seconds: float = 2.0
+    read_bytes: int = 32 * 1024 * 1024
+    written_bytes: int = 16 * 1024 * 1024
+
+
+LIMITS = Limits()
+
+
 class Work(NamedTuple):
     """One batch: records in order, and timers that are due.
 
@@ -52,6 +86,8 @@ class Work(NamedTuple):
     now: int
     horizon: int
     patience: Patience = PATIENCE
+    bounds: Bounds = BOUNDS
+    limits: Limits = LIMITS
 
 
 class Out(NamedTuple):
@@ -67,127 +103,275 @@ class Out(NamedTuple):
 class Reduced:
     """What a batch amounts to.
 
-    `states` holds only those that changed, the last of each key, None for one that was dropped;
-    `armed` when each that is left, or was looked at in vain, is to be looked at next; `spent` the
-    index entries that are void now. `latest` is the greatest time of reception, 0 if none.
+    `taken` of its records were taken. `states` holds only those that changed, the last of each key,
+    None for one that was dropped; `armed` when each that is left, or was looked at in vain, is to
+    be looked at next; `spent` the index entries that are void now. `letters` are the observations
+    set aside. `latest` is the greatest time of reception, 0 if none.
     """
 
+    taken: int = 0
     outputs: list[Out] = field(default_factory=list)
     states: dict[bytes, bytes | None] = field(default_factory=dict)
     armed: dict[bytes, int] = field(default_factory=dict)
     spent: list[Timer] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
     outcomes: Counter[tuple[str, ...]] = field(default_factory=Counter)
     events: Counter[tuple[str, ...]] = field(default_factory=Counter)
     latest: int = 0
 
 
-async def reduce(work: Work, read: Read) -> Reduced:
-    """Take records, then timers; `read` gives the stored states of many keys at once."""
-    reducing = _Reducing(work, read)
-    began = time.monotonic()
-    for step in reducing.steps():
-        step()
-        if time.monotonic() - began > _SLICE_SECONDS:
+async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None = None) -> Reduced:
+    """Take records, then timers; `read` gives the stored states of many keys at once.
+
+    `unwanted` are messages whose observations are set aside without a look, each with the reason.
+    Raises `NewerFormatError` if a state is of a newer Bluetick.
+    """
+    aside = dict(unwanted or {})
+    while True:
+        reducing = _Reducing(work, read, aside)
+        await _drive(reducing)
+        if not reducing.failed:
+            return reducing.result
+        # Done again without them: what they had changed is not to be picked out.
+        aside |= reducing.failed
+
+
+async def _drive(reducing: "_Reducing") -> None:
+    began, used = time.monotonic(), time.thread_time()
+    started = began
+    for key in reducing.steps():
+        now = time.monotonic()
+        if now - began > _SLICE_SECONDS:
+            # The processor's time is asked for only here: the call costs as much as a small step.
+            if time.thread_time() - used > COSTLY_SECONDS:
+                reducing.costly(key)
+            if now - started > reducing.limits.seconds:
+                reducing.stop()
             await asyncio.sleep(0)
-            began = time.monotonic()
-    return reducing.end()
+            began, used = time.monotonic(), time.thread_time()
 
 
 class _Reducing:
-    """One batch under way: `before` and `after` hold the states of its keys."""
+    """One pass over a batch."""
 
-    def __init__(self, work: Work, read: Read) -> None:
+    def __init__(self, work: Work, read: Read, aside: Mapping[str, SetAside]) -> None:
+        self.result = Reduced()
+        self.failed: dict[str, SetAside] = {}
+        self.limits = work.limits
         self._work = work
-        keys = [_key(record) for record in work.records] + [timer.key for timer in work.timers]
-        unique = list(dict.fromkeys(keys))
-        self._stored = dict(zip(unique, read(unique), strict=True))
-        self._before: dict[str, MessageState | None] = {}
-        self._after: dict[str, MessageState | None] = {}
-        self._result = Reduced()
+        self._states = States(read)
+        self._aside = aside
+        self._written = 0
+        self._stopped = False
 
-    def steps(self) -> Iterator[Callable[[], None]]:
-        """All that is to be done, in order, in pieces far below a millisecond each."""
-        yield from (partial(self._load, key) for key in self._stored)
-        yield from (partial(self._take, record) for record in self._work.records)
-        yield from (partial(self._look, timer) for timer in self._work.timers)
-        yield from (partial(self._settle, key) for key in self._before)
+    def stop(self) -> None:
+        """Take no more records."""
+        self._stopped = True
 
-    def end(self) -> Reduced:
-        return self._result
+    def costly(self, key: str) -> None:
+        """The last step took too much of the processor, for the message of that key."""
+        message = _message_of(key)
+        if message not in self._aside:
+            self.failed[message] = SetAside(
+                "too_costly", f"tracking it took more than {COSTLY_SECONDS:g} s of CPU"
+            )
 
-    def _load(self, key: str) -> None:
-        value = self._stored[key]
-        self._before[key] = self._after[key] = None if value is None else _state(key, value)
+    def steps(self) -> Iterator[str]:
+        """Do all that is to be done, in order, in small steps; each yields the key it was about."""
+        for start in range(0, len(self._work.records), _CHUNK):
+            chunk = self._work.records[start : start + _CHUNK]
+            yield from self._take_all(chunk)
+            if self._stopped:
+                break
+        yield from self._look_at_all(self._work.timers)
+        for key in list(self._states.changed()):
+            self._write(key)
+            yield key
 
-    def _take(self, record: Consumed) -> None:
-        key = _key(record)
+    def _take_all(self, records: Sequence[Consumed]) -> Iterator[str]:
+        observed = []
+        for record in records:
+            observed.append((record, self._observed(record)))
+            yield ""
+        self._states.load(key for _, one in observed if one for key in _keys_of(*one))
+        yield ""
+        for record, one in observed:
+            if self._full():
+                return
+            self.result.taken += 1
+            if one is not None:
+                self._take(record, *one)
+                yield one[0]
+
+    def _full(self) -> bool:
+        over = (
+            self._written > self.limits.written_bytes
+            or self._states.read_bytes > self.limits.read_bytes
+        )
+        # The first record is taken whatever it costs, or there would be no end.
+        self._stopped = self._stopped or (over and self.result.taken > 0)
+        return self._stopped
+
+    def _observed(self, record: Consumed) -> tuple[str, Observation] | None:
+        """A record's key and observation; None, and a dead letter, if it is none."""
         try:
+            key = (record.key or b"").decode()
             observation = decode_observation(record.value)
-        except UndecodableError as error:
-            raise _unreadable(record, str(error)) from None
+        except (UndecodableError, UnicodeDecodeError) as error:
+            self.result.letters.append(unreadable_record(record, str(error)))
+            return None
         if key not in record_keys(observation):
-            raise _unreadable(record, "the key is not one of the observation's")
+            why = "its key is not one of the observation's"
+            self.result.letters.append(unreadable_record(record, why))
+            return None
+        return key, observation
+
+    def _take(self, record: Consumed, key: str, observation: Observation) -> None:
         at = min(observation.received_at, self._work.now)
-        step = track(self._after[key], key, observation, patience=self._work.patience, at=at)
-        self._after[key] = step.state
-        self._result.latest = max(self._result.latest, at)
-        self._result.outcomes[observation.provider, step.outcome] += 1
-        self._publish(key, step.outputs)
+        self.result.latest = max(self.result.latest, at)
+        viewer = _viewer_key(key, observation)
+        if (aside := self._excluded(key, viewer)) is not None:
+            self._set_aside(record, observation, aside)
+            return
+        try:
+            step = track(
+                self._states.message(key),
+                key,
+                observation,
+                self._states.viewer(viewer) if viewer else None,
+                patience=self._work.patience,
+                bounds=self._work.bounds,
+                at=at,
+            )
+            outs = [_out(key.encode(), output) for output in step.outputs]
+        except Exception as error:  # noqa: BLE001 - one observation must not end the others
+            self._set_aside(record, observation, SetAside.unforeseen(error))
+            return
+        self._keep(key, viewer, step)
+        self._published(step.outputs, outs)
+        self._count(record, observation, step)
+
+    def _excluded(self, key: str, viewer: str | None) -> SetAside | None:
+        """Why a message's observations are set aside; None if they are not."""
+        return (
+            self._aside.get(key)
+            or self._states.unusable(key)
+            or (self._states.unusable(viewer) if viewer else None)
+        )
+
+    def _keep(self, key: str, viewer: str | None, step: Step) -> None:
+        self._states.put(key, step.state)
+        if viewer is not None and step.viewer is not None:
+            self._states.put(viewer, step.viewer)
+
+    def _count(self, record: Consumed, observation: Observation, step: Step) -> None:
+        self.result.outcomes[observation.provider, step.outcome] += 1
+        past = SetAside.past_bound(step.outcome, self._work.bounds)
+        if past is not None:
+            self.result.letters.append(letter_of(record, observation, past))
+
+    def _set_aside(self, record: Consumed, observation: Observation, why: SetAside) -> None:
+        self.result.outcomes[observation.provider, why.code] += 1
+        self.result.letters.append(letter_of(record, observation, why))
+
+    def _look_at_all(self, due: Sequence[Timer]) -> Iterator[str]:
+        self._states.load(key for timer in due for key in (timer.key, _message_of(timer.key)))
+        for timer in due:
+            self.result.spent.append(timer)
+            try:
+                self._look(timer)
+            except NewerFormatError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one message must not end the others
+                self.failed[_message_of(timer.key)] = SetAside.unforeseen(error)
+            yield timer.key
 
     def _look(self, timer: Timer) -> None:
         """Fire a state's timers; one that moved on meanwhile is left to its new timer."""
-        self._result.spent.append(timer)
-        state = self._after[timer.key]
-        if state is not None:
-            fired = timers.fire(state, self._work.horizon, self._work.patience)
-            self._after[timer.key] = fired.state
-            self._publish(timer.key, fired.outputs)
-            if fired.state is state:
-                self._result.armed[timer.key.encode()] = timers.due(state, self._work.patience)
-
-    def _settle(self, key: str) -> None:
-        """Note what became of a key, and when it is to be looked at next."""
-        before, after = self._before[key], self._after[key]
-        if after is before:
+        message = _message_of(timer.key)
+        if message in self._aside or self._states.unusable(message):
+            self.result.armed[timer.key.encode()] = self._work.now + _RETRY_MS
             return
-        patience, name = self._work.patience, key.encode()
-        self._result.states[name] = None if after is None else encode(after)
-        if before is not None:
-            self._result.spent.append(Timer(timers.due(before, patience), key))
-        if after is not None:
-            self._result.armed[name] = timers.due(after, patience)
+        state = self._states.message(message)
+        if timer.key != message:
+            self._look_at_viewer(timer.key, state)
+        elif state is not None:
+            fired = timers.fire(state, self._work.horizon, self._work.patience)
+            outs = [_out(timer.key.encode(), output) for output in fired.outputs]
+            self._states.put(timer.key, fired.state)
+            self._published(fired.outputs, outs)
+            if fired.state is state:
+                self.result.armed[timer.key.encode()] = timers.due(state, self._work.patience)
 
-    def _publish(self, key: str, outputs: Iterable[Output]) -> None:
-        for output in outputs:
-            self._result.outputs.append(_out(key.encode(), output))
+    def _look_at_viewer(self, key: str, message: MessageState | None) -> None:
+        """A viewer's state goes when that of its message is gone."""
+        viewer = self._states.viewer(key)
+        if viewer is None:
+            return
+        if message is None or outlived(viewer, message):
+            self._states.put(key, None)
+        else:
+            self.result.armed[key.encode()] = timers.outlives(message)
+
+    def _write(self, key: str) -> None:
+        """Note what became of a key, and when it is to be looked at next."""
+        name = key.encode()
+        before, after = self._states.before(key), self._states.after(key)
+        try:
+            value = None if after is None else encode(after)
+            armed, spent = self._timers(key, before, after)
+        except Exception as error:  # noqa: BLE001 - one message must not end the others
+            self.failed[_message_of(key)] = SetAside.unforeseen(error)
+            return
+        if value is not None and len(value) > self._work.bounds.state:
+            self.failed[_message_of(key)] = SetAside.state_too_large(len(value), self._work.bounds)
+            return
+        self.result.states[name] = value
+        self.result.spent += spent
+        if armed is not None:
+            self.result.armed[name] = armed
+
+    def _timers(
+        self, key: str, before: State | None, after: State | None
+    ) -> tuple[int | None, list[Timer]]:
+        """When a changed state is to be looked at next, and the entry that is void now."""
+        message = self._states.message(_message_of(key))
+        armed: int | None
+        if after is None:
+            armed = None
+        elif message is None:
+            armed = self._work.now  # it expired in this very batch: its viewers' states follow
+        elif isinstance(after, ViewerState):
+            armed = timers.outlives(message)
+        else:
+            armed = timers.due(message, self._work.patience)
+        if not isinstance(before, MessageState):
+            return armed, []  # a viewer's entry that is void is moved on when it is looked at
+        return armed, [Timer(timers.due(before, self._work.patience), key)]
+
+    def _published(self, outputs: Iterable[Output], outs: Iterable[Out]) -> None:
+        for output, out in zip(outputs, outs, strict=True):
+            self.result.outputs.append(out)
+            self._written += len(out.value)
             if output.topic == "events":
-                self._result.events[output.type.rpartition(".")[2],] += 1
+                self.result.events[output.type.rpartition(".")[2],] += 1
 
 
-def _state(key: str, value: bytes) -> MessageState:
-    try:
-        return decode_state(value)
-    except UndecodableError as error:
-        raise Problem(
-            f"the stored state of {key} cannot be read ({error}); nothing was lost: look at the "
-            "record on the messages topic, and whether an older Bluetick was started by mistake"
-        ) from None
+def _keys_of(key: str, observation: Observation) -> list[str]:
+    viewer = _viewer_key(key, observation)
+    return [key] if viewer is None else [key, viewer]
 
 
-def _key(record: Consumed) -> str:
-    try:
-        if record.key:
-            return record.key.decode()
-    except UnicodeDecodeError:
-        pass
-    raise _unreadable(record, "the key is no message key")
+def _viewer_key(key: str, observation: Observation) -> str | None:
+    if isinstance(observation, StatusObservation) and observation.viewer:
+        return viewer_key(key, observation.viewer)
+    return None
 
 
-def _unreadable(record: Consumed, why: str) -> Problem:
-    return Problem(
-        f"{record.topic}[{record.partition}] offset {record.offset} is not an observation ({why}); "
-        "nothing past it is processed: find out who wrote it, then delete it or move the group on"
-    )
+def _message_of(key: str) -> str:
+    """The key of the message a state belongs to."""
+    split = split_viewer_key(key)
+    return key if split is None else split[0]
 
 
 def _out(key: bytes, output: Output) -> Out:

@@ -66,13 +66,15 @@ async def settle(
     lost, topics = clients.losses(producer), settings.topics
     names = (topics.messages, topics.statuses, topics.events, topics.inbound)
     places = [TopicPartition(name, source.partition) for name in names]
+    # Others write there too, at any time: what is seen there proves nothing about a transaction.
+    shared = TopicPartition(topics.dead_letters, source.partition)
     stable, everything = clients.reader(settings), clients.reader(settings, "read_uncommitted")
     try:
         async with asyncio.timeout(_SILENCE_SECONDS):
             # One after the other: one that still starts cannot be stopped.
             await stable.start()
             await everything.start()
-            looking = _Looking(stable, everything, places)
+            looking = _Looking(stable, everything, places, shared)
             while left := await looking.oldest():
                 commit = was_committed(left, start)
                 _tell(left, commit=commit)
@@ -102,16 +104,18 @@ class _Looking:
         stable: AIOKafkaConsumer,
         everything: AIOKafkaConsumer,
         places: list[TopicPartition],
+        shared: TopicPartition,
     ) -> None:
         self._stable = stable
         self._everything = everything
         self._places = places
+        self._shared = shared
 
     async def oldest(self) -> Open | None:
         """The oldest transaction that is open; None if none is."""
         first = {
             place: await _first(self._everything, place, offset)
-            for place, offset in (await self._open(self._places)).items()
+            for place, offset in (await self._open([*self._places, self._shared])).items()
         }
         times = [record.timestamp for record in first.values() if record]
         if not times:

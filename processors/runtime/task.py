@@ -10,6 +10,10 @@ batch is what the queue holds and a bounded number of timers that are due. Its o
 
 A crash before 4 leaves nothing, between 4 and 5 a store that is behind and is caught up from the
 changelog. Any error or deadline before 4 has ended throws the producer away, never the truth.
+
+A batch that takes too long, or that Kafka refuses as too large, is cut smaller when it is repeated;
+the one message that is at fault is set aside (docs/decisions/0017-bounds.md). What no repetition
+mends stops the partition, not the process: it is tried again from time to time.
 """
 
 import asyncio
@@ -18,17 +22,26 @@ import itertools
 import logging
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
 
-from processors.runtime import clients, failpoints, metrics
+from processors.cut import Cut
+from processors.refusal import calls
+from processors.runtime import clients, deadletters, failpoints, metrics
 from processors.runtime.outbox import Outbox
 from processors.runtime.reduce import Reduced, Work, reduce
 from processors.runtime.restore import NEXT_TIMER, restore
+from processors.runtime.setaside import Letter, SetAside, key_of
 from processors.runtime.settle import TAKEN_TO, settle
 from processors.runtime.store import Anchor, CorruptError, Store
 from processors.timers import Patience
@@ -47,27 +60,30 @@ _epochs = itertools.count()  # no two tasks of a process share one
 _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _CLOSE_SECONDS = 10.0
+# A partition that cannot go on is tried again after so long.
+_STOPPED_SECONDS = 60.0
+# So many dead letters of a batch are named in the log one by one.
+_NAMED = 5
 
 
 class Task:
-    """Tracks one partition until it is closed, fenced, or meets a record nobody can read."""
+    """Tracks one partition until it is closed; `trouble` says why it cannot go on, "" if it can."""
 
     def __init__(
         self,
         settings: Settings,
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
-        failed: Callable[[BaseException], None],
         settled: Callable[[int], int],
     ) -> None:
         """`settled` tells up to when one who was at the end of the log then has heard of all."""
         self.partition = partition
         self.ready = False
+        self.trouble = ""
         # Records polled in another epoch, or for another task, were made void by a seek.
         self.epoch = next(_epochs)
         self._settings = settings
         self._consumer = consumer
-        self._failed = failed
         self._settled = settled
         self._queue: deque[Sequence[Record]] = deque()
         self._fed = 0
@@ -75,6 +91,9 @@ class Task:
         self._closing = False
         self._working = False
         self._fenced_at = -math.inf
+        self._cut = Cut.whole(_BATCH)
+        self._unwanted: dict[str, SetAside] = {}
+        self._fault: Problem | None = None
         self._patience = patience_of(settings)
         self._latest = 0
         self._losses = 0
@@ -114,28 +133,54 @@ class Task:
         self._runner.cancel()
         await asyncio.wait([self._runner], timeout=_CLOSE_SECONDS)
 
+    def stop(self, problem: Problem) -> None:
+        """Have the partition stopped for that reason, until it is tried again."""
+        self._fault = problem
+        self._arrived.set()
+
     async def _run(self) -> None:
         try:
             while not self._closing:
                 try:
-                    await self._recover()
-                    await self._work()
-                except ProducerFenced:
-                    await self._wait_for_revocation()
-                except CorruptError as error:
-                    log.warning("partition %d: %s; restoring it", self._number, error)
-                    await self._stand_back()
-                    self._wipe()
-                except (KafkaError, TimeoutError, OSError) as error:
-                    log.warning("partition %d: %s; recovering", self._number, _words(error))
-                    await self._stand_back()
+                    await self._track()
+                except Exception as error:  # noqa: BLE001 - a partition must not end the others
+                    await self._stand_still(error)
         except asyncio.CancelledError:
             pass
-        except BaseException as error:  # noqa: BLE001 - the worker decides, and ends
-            self._failed(error)
         finally:
             self.ready = False
             await self._release()
+
+    async def _track(self) -> None:
+        """Recover and work, once; raises what a repetition at once does not mend."""
+        try:
+            await self._recover()
+            await self._work()
+        except ProducerFenced:
+            await self._wait_for_revocation()
+        except CorruptError as error:
+            log.warning("partition %d: %s; restoring it", self._number, error)
+            await self._stand_back()
+            self._wipe()
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.warning("partition %d: %s; recovering", self._number, _words(error))
+            await self._stand_back()
+
+    async def _stand_still(self, error: Exception) -> None:
+        """Leave the partition where it is for a while, and say why: the others go on."""
+        why = str(error) if isinstance(error, Problem) else _mistake(error)
+        self.trouble = f"partition {self._number} is stopped: {why}"
+        metrics.stopped_partitions.labels(str(self._number)).set(1)
+        log.error("%s; it is tried again in %d s", self.trouble, _STOPPED_SECONDS)
+        self._fault = None
+        if self.partition in self._consumer.assignment():
+            self._consumer.pause(self.partition)
+        await self._stand_back()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOPPED_SECONDS):
+                while not self._closing:
+                    self._arrived.clear()
+                    await self._arrived.wait()
 
     async def _recover(self) -> None:
         """Fence whoever had the partition before, and only then look where to go on."""
@@ -161,6 +206,8 @@ class Task:
         self._consumer.seek(self.partition, self._fed)
         self._consumer.resume(self.partition)
         self.ready = True
+        self.trouble = ""
+        metrics.stopped_partitions.labels(str(self._number)).set(0)
         log.info("partition %d: ready, at offset %d", self._number, self._fed)
 
     async def _settle(self, start: int) -> None:
@@ -178,6 +225,8 @@ class Task:
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._arrived.wait()
             self._arrived.clear()
+            if self._fault is not None:
+                raise self._fault
             self._refuse_loss()
             while not self._closing and (work := await self._next()):
                 self._working = True
@@ -191,13 +240,21 @@ class Task:
         assert self._store is not None  # noqa: S101 - recovered before
         now = _now()
         horizon = await self._horizon(now)
+        most = self._cut.size
         records: list[Record] = []
-        while self._queue and len(records) < _BATCH:
+        while self._queue and len(records) < most:
             records += self._queue.popleft()
-        timers = self._store.due(horizon, _TIMERS)
+        self._put_back(records[most:])
+        # One that is looked for alone must not be taken for a timer.
+        timers = self._store.due(horizon, min(_TIMERS, most)) if most > 1 or not records else []
         if not records and not timers:
             return None
-        return Work(records, timers, now, horizon, self._patience)
+        return Work(records[:most], timers, now, horizon, self._patience)
+
+    def _put_back(self, records: Sequence[Record]) -> None:
+        if records:
+            self._queue.appendleft(records)
+            self._arrived.set()
 
     async def _horizon(self, now: int) -> int:
         """Up to when timers may fire: as far as the log's time has come, less some grace.
@@ -229,14 +286,34 @@ class Task:
     async def _batch(self, work: Work) -> None:
         assert self._producer is not None  # noqa: S101 - recovered before
         assert self._store is not None  # noqa: S101
-        result = await reduce(work, self._store.get)
+        result = await reduce(work, self._store.get, self._unwanted)
         anchor = None
-        if work.records or result.states:
-            anchor = await self._transaction(self._producer, work, result)
+        if result.taken or result.states:
+            try:
+                anchor = await self._transaction(self._producer, work, result)
+            except (TimeoutError, MessageSizeTooLargeError) as error:
+                self._cut_smaller(work, result, error)
+                raise
         self._store.write(result.states, anchor, result.armed, result.spent)
         failpoints.reach("track.after_store_write")
+        self._put_back(cast("Sequence[Record]", work.records[result.taken :]))
         self._latest = max(self._latest, result.latest)
+        self._cut, self._unwanted = self._cut.passed(), {}
+        _report(result.letters)
         self._refuse_loss()
+
+    def _cut_smaller(self, work: Work, result: Reduced, error: Exception) -> None:
+        """Take less when the batch is repeated; set aside the one message that Kafka refuses.
+
+        A batch that took too long may be Kafka's doing: nothing is set aside for it.
+        """
+        taken = result.taken + len(work.timers)
+        self._cut = self._cut.failed(taken)
+        if taken > 1 or not isinstance(error, MessageSizeTooLargeError):
+            return
+        [key] = {key_of(record) for record in work.records[:1]} or {work.timers[0].key}
+        # If the dead letter is what Kafka refuses, the next one is without its value.
+        self._unwanted = {key: SetAside.refused(str(error), again=key in self._unwanted)}
 
     def _refuse_loss(self) -> None:
         """Go on with a new producer once a connection was lost, even after a commit.
@@ -263,6 +340,7 @@ class Task:
         metrics.transactions.labels("committed").inc()
         metrics.add(metrics.outcomes, result.outcomes)
         metrics.add(metrics.events, result.events)
+        metrics.add(metrics.dead_letters, Counter(_labels(one) for one in result.letters))
         return anchor
 
     async def _commit(
@@ -275,7 +353,7 @@ class Task:
         outbox = Outbox(producer, "track.after_first_send")
         # Its records bear a time of their own, by which its parts are known to belong together.
         now = self._stamp = max(_now(), self._stamp + 1)
-        offset = work.records[-1].offset + 1 if work.records else None
+        offset = work.records[result.taken - 1].offset + 1 if result.taken else None
         self._fill(outbox, result, now, offset)
         ends = await outbox.send()
         failpoints.reach("track.after_sends")
@@ -315,6 +393,22 @@ class Task:
                 headers=headers,
             )
             headers = []
+        self._fill_letters(outbox, result, now, headers)
+
+    def _fill_letters(
+        self, outbox: Outbox, result: Reduced, now: int, first: list[tuple[str, bytes]]
+    ) -> None:
+        """Put dead letters into batches, on the task's own partition."""
+        for letter in result.letters:
+            outbox.add(
+                self._settings.topics.dead_letters,
+                self._number,
+                key=None,
+                value=letter.letter.value,
+                timestamp=now,
+                headers=[*deadletters.of_tracking(letter), *first],
+            )
+            first = []
 
     async def _stand_back(self) -> None:
         """Throw the producer away: what it last did is unknown until a new one has fenced it."""
@@ -362,6 +456,38 @@ class Task:
     @property
     def _directory(self) -> Path:
         return self._settings.data / self._settings.namespace / "track" / str(self._number)
+
+
+def _labels(letter: Letter) -> tuple[str, ...]:
+    provider = letter.provider or "unknown"
+    return provider, letter.letter.code
+
+
+def _report(letters: Sequence[Letter]) -> None:
+    """Name what was set aside by a mistake, of ours or in a record, one line each."""
+    wrong = [one for one in letters if not one.past_bound]
+    for one in wrong[:_NAMED]:
+        log.error(
+            "set aside %s[%d] offset %d as a dead letter, %s: %s",
+            *one.observed,
+            one.letter.code,
+            one.letter.reason,
+        )
+    if len(wrong) > _NAMED:
+        log.error("set aside %d more; see bluetick dead-letters list", len(wrong) - _NAMED)
+    past = [one for one in letters if one.past_bound]
+    if past:
+        log.warning(
+            "%d observations are past a bound and are dead letters, the first %s[%d] offset %d: %s",
+            len(past),
+            *past[0].observed,
+            past[0].letter.reason,
+        )
+
+
+def _mistake(error: Exception) -> str:
+    where = calls(error).rpartition("\n")[2]
+    return f"{type(error).__name__} at {where}: {error}; please report this"
 
 
 def _words(error: BaseException) -> str:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from processors.cut import Polls
 from processors.runtime import clients, failpoints, metrics
 from processors.runtime.progress import Settled
 from processors.runtime.task import Task
@@ -20,6 +20,9 @@ _SHORT_POLL_MS = 5
 _RETRY_SECONDS = 1.0
 # One fetch of a compressed backlog may hold 50 000: a transaction too long for its deadline.
 _MOST_RECORDS = 4000
+# And a record may be compressed a hundredfold: what a poll may hold, and how many come first.
+_POLLED_BYTES = 8 * 1024 * 1024
+_FIRST_POLL = 100
 
 
 class Tracker(ConsumerRebalanceListener):
@@ -33,7 +36,7 @@ class Tracker(ConsumerRebalanceListener):
         self._trouble = ""
         self._settled = Settled(settings)
         self._consumer = clients.consumer(settings, settings.topics.group("track"))
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._polls = Polls(most=_MOST_RECORDS, budget=_POLLED_BYTES, size=_FIRST_POLL)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Track until `stop` is set; raises what made going on impossible."""
@@ -41,8 +44,7 @@ class Tracker(ConsumerRebalanceListener):
         halt = asyncio.create_task(stop.wait())
         settling = asyncio.create_task(self._settled.watch())
         try:
-            ends: list[asyncio.Future[Any]] = [poll, halt, self._failure]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([poll, halt], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._stopping = True
             await self._close_tasks()
@@ -51,9 +53,8 @@ class Tracker(ConsumerRebalanceListener):
             settling.cancel()
             await asyncio.wait([poll, settling])
             await clients.leave(self._consumer)
-        for ended in (self._failure, poll):
-            if ended.done() and not ended.cancelled():
-                ended.result()
+        if not poll.cancelled():
+            poll.result()
 
     def problems(self) -> list[str]:
         """Why the tracker is not ready; nothing if it is."""
@@ -61,8 +62,10 @@ class Tracker(ConsumerRebalanceListener):
             return [self._trouble]
         if not self._joined:
             return ["the consumer group has not assigned partitions yet"]
-        waiting = sorted(tp.partition for tp, task in self._tasks.items() if not task.ready)
-        return [f"partitions not ready yet: {waiting}"] if waiting else []
+        stopped = [task.trouble for _, task in sorted(self._tasks.items()) if task.trouble]
+        tasks = self._tasks.items()
+        waiting = sorted(tp.partition for tp, task in tasks if not (task.ready or task.trouble))
+        return [*stopped, *([f"partitions not ready yet: {waiting}"] if waiting else [])]
 
     async def broker_topics(self) -> set[str]:
         """Ask the broker for its topics: the sign that it answers."""
@@ -84,7 +87,7 @@ class Tracker(ConsumerRebalanceListener):
         self._consumer.pause(*partitions)
         for partition in partitions:
             self._tasks[partition] = Task(
-                self._settings, self._consumer, partition, self._fail, self._settled.until
+                self._settings, self._consumer, partition, self._settled.until
             )
         self._joined = True
         metrics.partitions.set(len(partitions))
@@ -98,8 +101,7 @@ class Tracker(ConsumerRebalanceListener):
                 await self._feed()
                 self._trouble = ""
             except OffsetOutOfRangeError as error:
-                partition, offset = next(iter(error.args[0].items()))
-                raise await clients.overtaken(self._consumer, partition, offset) from None
+                await self._stop_overtaken(error.args[0])
             except KafkaError as error:
                 self._trouble = f"polling fails: {error}"
                 log.warning("%s; trying again", self._trouble)
@@ -118,15 +120,23 @@ class Tracker(ConsumerRebalanceListener):
             await asyncio.sleep(wait / 1000)
             return
         # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
-        polled = await self._consumer.getmany(*hungry, timeout_ms=wait, max_records=_MOST_RECORDS)
+        polled = await self._consumer.getmany(
+            *hungry, timeout_ms=wait, max_records=self._polls.size
+        )
+        records = [record for one in polled.values() for record in one]
+        self._polls = self._polls.after(len(records), sum(len(r.value or b"") for r in records))
         for partition, records in polled.items():
             # The poll may have begun for a task that is gone, and taken what is its successor's.
             if task := self._tasks.get(partition):
                 task.feed(records, hungry[partition])
 
-    def _fail(self, error: BaseException) -> None:
-        if not self._failure.done():
-            self._failure.set_exception(error)
+    async def _stop_overtaken(self, offsets: dict[TopicPartition, int]) -> None:
+        """Stop the partitions whose log no longer holds what is to be read next."""
+        for partition, offset in offsets.items():
+            self._consumer.pause(partition)
+            problem = await clients.overtaken(self._consumer, partition, offset)
+            if task := self._tasks.get(partition):
+                task.stop(problem)
 
     async def _close_tasks(self) -> None:
         tasks, self._tasks = list(self._tasks.values()), {}

@@ -11,7 +11,7 @@ from processors.normalise import normalise
 from processors.providers.base import Coordinates
 from processors.track import track
 from schemas.codec import encode
-from schemas.records import MessageState, record_keys
+from schemas.records import MessageState, ViewerState, record_keys, state_key
 from schemas.topics import Topics
 from schemas.webhook import from_record
 from tests.broker.reading import Read
@@ -32,6 +32,7 @@ def recompute(topics: Topics, raw: Iterable[Read]) -> Recomputed:
     """Fold raw records, given in the order in which each message's were written."""
     result = Recomputed()
     states: dict[str, MessageState] = {}
+    viewers: dict[str, ViewerState] = {}
     for record in raw:
         provider = topics.provider_of(record.topic)
         webhook = from_record(provider, record.value, record.headers.items(), record.timestamp)
@@ -39,11 +40,14 @@ def recompute(topics: Topics, raw: Iterable[Read]) -> Recomputed:
         normalised = normalise(webhook, at)
         result.dead_letters.update((x.code, x.value) for x in normalised.dead_letters)
         for observation in normalised.observations:
+            viewer = state_key(observation)
             for key in record_keys(observation):
-                step = track(states.get(key), key, observation)
+                step = track(states.get(key), key, observation, viewers.get(viewer))
                 states[key] = step.state
+                if step.viewer is not None:
+                    viewers[viewer] = step.viewer
                 for output in step.outputs:
                     entry = (key, output.id, encode(output.record))
                     result.outputs[output.topic][entry] += 1
-    result.messages = {key: encode(state) for key, state in states.items()}
+    result.messages = {key: encode(state) for key, state in (states | viewers).items()}
     return result

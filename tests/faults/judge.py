@@ -19,6 +19,7 @@ T = TypeVar("T", bound=Hashable)
 Records = Mapping[str, Sequence[Read]]
 
 OUTPUTS = ("statuses", "events", "inbound")
+_VIEWER = "viewer/"  # the key of a viewer's state: viewer/<viewer>/<message key>
 _EXAMPLES = 2
 _LONGEST = 250
 
@@ -100,12 +101,24 @@ def _outputs(
 
 
 def _states(what: str, records: Iterable[Read], tracked: Tracked) -> list[str]:
-    last = {record.key: record for record in records}
+    last = {record.key: record for record in records if not _outlived(record, tracked)}
     expected = {(key, canonical(state)) for key, state in tracked.states.items()}
     wrong = _sets(what, expected, {(key, _state(record)) for key, record in last.items()})
     timers = {key: _next_timer(record) for key, record in last.items()}
     mistimed = [key for key, due in tracked.due.items() if timers.get(key) != due]
     return wrong + _told(what, "with the wrong time of the next timer", mistimed)
+
+
+def _outlived(record: Read, tracked: Tracked) -> bool:
+    """Whether it is the state of a viewer whose message has expired: it follows some time later."""
+    if not record.key.startswith(_VIEWER) or record.key in tracked.states:
+        return False
+    message = tracked.states.get(record.key.split("/", 2)[2])
+    if record.value is None or message is None:
+        return True
+    attempts = json.loads(record.value)["attempts"].values()
+    newest = max(fact["received_at"] for one in attempts for fact in one["facts"].values())
+    return bool(newest < message["first_seen_at"])
 
 
 def _aborted(name: str, live: Iterable[Read], late: Iterable[Read]) -> list[str]:
@@ -123,8 +136,13 @@ def _aborted(name: str, live: Iterable[Read], late: Iterable[Read]) -> list[str]
 
 
 def _misplaced(name: str, records: Iterable[Read], partitions: int) -> list[str]:
-    wrong = [r.key for r in records if partition_of(r.key, partitions) != r.partition]
+    wrong = [r.key for r in records if partition_of(_home(r.key), partitions) != r.partition]
     return _told(name, "on the wrong partition", wrong)
+
+
+def _home(key: str) -> str:
+    """The message key in a record's key."""
+    return key.split("/", 2)[2] if key.startswith(_VIEWER) else key
 
 
 def _multisets(what: str, expected: Counter[T], found: Counter[T]) -> list[str]:

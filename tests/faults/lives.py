@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 Json = dict[str, Any]
 Rung = tuple[str, str | None]
@@ -110,10 +111,16 @@ class Life:
         return min((when(f) for facts in self.own.values() for f in facts.values()), default=None)
 
     @property
+    def receipts(self) -> list[Json]:
+        """All that was told of viewers, repeated or not."""
+        return [told for told in filter(is_status, self.told) if "viewer" in told]
+
+    @property
     def spans(self) -> list[int]:
-        """When each fact and reply that counts was received."""
-        kept = [fact for facts in self.ladders.values() for fact in facts.values()]
-        return [told["received_at"] for told in (*kept, *self.replies.values())]
+        """When each fact and reply that counts, and each receipt by a viewer, was received."""
+        kept = [fact for facts in self.own.values() for fact in facts.values()]
+        counted = (*kept, *self.receipts, *self.replies.values())
+        return [told["received_at"] for told in counted]
 
     @property
     def direction(self) -> str:
@@ -127,8 +134,8 @@ class Life:
     @property
     def heard_at_all(self) -> tuple[str, Json]:
         """What was heard last of it by anyone: viewers and who answered too."""
-        facts = _flat((gateway, facts) for (gateway, _), facts in self.ladders.items())
-        return max([*facts, *self.replies.items()], key=_newness)
+        seen = [(told["gateway"], told) for told in self.receipts]
+        return max([*_flat(self.own.items()), *self.replies.items(), *seen], key=_newness)
 
     @property
     def stalls(self) -> int | None:
@@ -231,7 +238,7 @@ class Life:
                 "status": self.status,
                 "direction": self.described("direction"),
                 "attempts": {gateway: self._attempt(gateway) for gateway in self.own},
-                "viewers": self._receipts(),
+                "viewed": self._viewed(),
                 "audience": self.audience,
                 "billing": self.billing,
                 "inbound": {name: _reply(reply) for name, reply in self.replies.items()},
@@ -250,12 +257,23 @@ class Life:
         bill = self.described(f"billing/{gateway}")
         return attempt if bill is None else {**attempt, "billing": bill}
 
-    def _receipts(self) -> Json:
-        receipts: Json = {}
+    def viewer_states(self) -> dict[str, Json]:
+        """What the topic `messages` must hold of its viewers, by their keys."""
+        seen: dict[str, Json] = {}
         for (gateway, viewer), facts in self.ladders.items():
             if viewer is not None:
-                receipts.setdefault(viewer, {})[gateway] = _ladder(facts)
-        return receipts
+                name = f"viewer/{quote(viewer, safe=' :@+')}/{self.key}"
+                empty = {"message_key": self.key, "viewer": viewer, "attempts": {}}
+                seen.setdefault(name, empty)["attempts"][gateway] = _ladder(facts)
+        return seen
+
+    def _viewed(self) -> Json | None:
+        seen = [(told["gateway"], told) for told in self.receipts]
+        if not seen:
+            return None
+        gateway, last = max(seen, key=_newness)
+        first = min(told["received_at"] for told in self.receipts)
+        return {"first_at": first, "last": cause(gateway, last), "raw": last["raw"]}
 
 
 def stand(facts: Iterable[str]) -> str:

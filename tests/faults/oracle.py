@@ -125,6 +125,8 @@ class _Tracker:
         self._result.states = {
             key: life.state() if life else None for key, life in self._lives.items()
         }
+        for life in filter(None, self._lives.values()):
+            self._result.states.update(life.viewer_states())
         self._result.due = {key: life.due for key, life in self._lives.items() if life}
         return self._result
 

@@ -8,7 +8,7 @@ from processors import timers
 from processors.timers import PATIENCE
 from processors.track import track
 from schemas.codec import decode_observation, decode_state, encode
-from schemas.records import MessageState
+from schemas.records import MessageState, ViewerState, split_viewer_key, state_key
 from tests.simulation.model import Broker, Log, Record
 from tests.simulation.store import Store
 
@@ -100,6 +100,9 @@ def compare(broker: Broker, store: Store, readers: Iterable[Reader], horizon: in
     require(kept == states, f"messages have {kept}, not {states}")
     require(dict(store.states) == states, f"the store has {store.states}, not {states}")
     for key, value in states.items():
+        if split_viewer_key(key) is not None:
+            require(any(key == one.key for one in store.timers), f"no timer of {key}")
+            continue
         due = timers.due(decode_state(value), PATIENCE)
         require(messages[key].note == str(due), f"messages tell another timer of {key}")
         require((due, key) in store.timers, f"the index has no timer of {key}")
@@ -110,11 +113,16 @@ def compare(broker: Broker, store: Store, readers: Iterable[Reader], horizon: in
 def fold(records: Iterable[Record], horizon: int) -> tuple[Counter[Entry], dict[str, bytes]]:
     """One loop over the log, then the timers due by the horizon: nothing crashes here."""
     states: dict[str, MessageState] = {}
+    viewers: dict[str, ViewerState] = {}
     outputs: Counter[Entry] = Counter()
     for record in records:
         key = record.key.decode()
-        step = track(states.get(key), key, decode_observation(record.value))
+        observation = decode_observation(record.value)
+        viewer = state_key(observation)
+        step = track(states.get(key), key, observation, viewers.get(viewer))
         states[key] = step.state
+        if step.viewer is not None:
+            viewers[viewer] = step.viewer
         outputs.update((o.topic, record.key, o.id, encode(o.record)) for o in step.outputs)
     for key, state in list(states.items()):
         fired = timers.fire(state, horizon, PATIENCE)
@@ -123,7 +131,9 @@ def fold(records: Iterable[Record], horizon: int) -> tuple[Counter[Entry], dict[
             del states[key]
         else:
             states[key] = fired.state
-    return outputs, {key: encode(state) for key, state in states.items()}
+    kept = {key: encode(state) for key, state in states.items()}
+    seen = {key: encode(one) for key, one in viewers.items() if one.message_key in states}
+    return outputs, kept | seen
 
 
 def _told(entries: Counter[Entry]) -> str:

@@ -268,6 +268,8 @@ class Worker:
             yield "write store"
             self._write(result.states, anchor, result.armed, result.spent)
         self._latest = max(self._latest, result.latest)
+        if rest := work.records[result.taken :]:
+            self._queue.appendleft(cast("Sequence[Record]", rest))
         self._refuse_loss()
 
     def _refuse_loss(self) -> None:
@@ -277,7 +279,7 @@ class Worker:
     def _transaction(self, work: Work, result: Reduced) -> Generator[str, None, Anchor | None]:
         assert self._producer is not None
         now, token = self._broker.time(), self._producer
-        offset = work.records[-1].offset + 1 if work.records else None
+        offset = work.records[result.taken - 1].offset + 1 if result.taken else None
         outgoing = _outgoing(result, now, offset)
         if offset is not None and not self._rules.offset_inside:
             self._broker.offset = offset

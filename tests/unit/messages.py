@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from processors.bounds import BOUNDS, Bounds
 from processors.outputs import Output
 from processors.track import track
+from schemas.codec import encode
 from schemas.records import (
     InboundObservation,
     MessageState,
@@ -11,8 +13,10 @@ from schemas.records import (
     RawOrigin,
     Status,
     StatusObservation,
+    ViewerState,
     message_key,
     record_keys,
+    state_key,
 )
 
 KEY = message_key("smsmanager", None, "m1")
@@ -55,20 +59,39 @@ def reply(at: int, identity: str = "r1", **fields: Any) -> InboundObservation:
 class Folded:
     """What a sequence of observations comes to: states by key, outcomes and outputs in order."""
 
-    def __init__(self, *observations: Observation) -> None:
+    def __init__(self, *observations: Observation, bounds: Bounds = BOUNDS) -> None:
         self.states: dict[str, MessageState] = {}
+        self.viewers: dict[str, ViewerState] = {}
         self.outcomes: list[str] = []
         self.outputs: list[Output] = []
+        self._bounds = bounds
         for observation in observations:
-            for key in record_keys(observation):
-                step = track(self.states.get(key), key, observation)
-                self.states[key] = step.state
-                self.outcomes.append(step.outcome)
-                self.outputs += step.outputs
+            self.take(observation)
+
+    def take(self, observation: Observation) -> None:
+        viewer = state_key(observation)
+        for key in record_keys(observation):
+            step = track(
+                self.states.get(key),
+                key,
+                observation,
+                self.viewers.get(viewer),
+                bounds=self._bounds,
+            )
+            self.states[key] = step.state
+            if step.viewer is not None:
+                self.viewers[viewer] = step.viewer
+            self.outcomes.append(step.outcome)
+            self.outputs += step.outputs
 
     @property
     def state(self) -> MessageState:
         return self.states[KEY]
+
+    @property
+    def everything(self) -> bytes:
+        """All states, of messages and viewers, in their canonical bytes."""
+        return encode([self.states, self.viewers])
 
     @property
     def events(self) -> list[str]:

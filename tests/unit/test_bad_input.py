@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors import body, normalise
+from processors.bounds import BOUNDS
 from processors.providers import PROVIDERS
 from processors.providers.base import Item, Normalised, Outcomes, Part
 from processors.refusal import Refused
 from schemas import topics
 from schemas.codec import decode_observation, encode
-from schemas.topics import MAX_BODY, MAX_OBSERVATION
+from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 from tests.unit.webhooks import AT, outcome, result_of, webhook
 
@@ -242,26 +243,13 @@ def test_a_mistake_of_ours_in_splitting_costs_one_body(monkeypatch: pytest.Monke
     assert outcome(result_of("broken", b"[]")) == (0, [("internal_error", "")], {})
 
 
-def test_an_observation_too_large_for_its_topic() -> None:
-    """Numbers that grow when written out are measured as written out, and cost one item."""
-    payload = b"[" + b",".join([b"9e15"] * 150_000) + b"]"
+def test_numbers_that_grow_are_measured_as_written_out() -> None:
+    """A payload is measured in our own JSON; past its bound it is left out, the fact is kept."""
+    payload = b"[" + b",".join([b"9e15"] * 12_000) + b"]"
+    assert len(payload) < BOUNDS.payload
     text = b"[" + START + b'"payload":' + payload + b"}," + GOOD + b"]"
-    assert len(text) < MAX_BODY
-    assert outcome(result_of("smsmanager", text)) == (1, [("too_large", "/0")], {})
-
-
-def test_the_largest_observation_fits() -> None:
-    """At the limit an observation is kept; one byte more and it is a dead letter."""
-    codes = []
-    for size in range(MAX_OBSERVATION - 2, MAX_OBSERVATION + 3):
-        (observation,) = result_of("smsmanager", _observed(0)).observations
-        result = result_of("smsmanager", _observed(size - len(encode(observation))))
-        codes.append([letter.code for letter in result.dead_letters])
-    assert codes == [[], [], [], ["too_large"], ["too_large"]]
-
-
-def _observed(padding: int) -> bytes:
-    return b"[" + START + b'"payload":"' + b"x" * padding + b'"}]'
+    first, second = result_of("smsmanager", text).observations
+    assert (first.payload, first.unread, second.unread) == (None, ["payload"], [])
 
 
 @pytest.mark.parametrize("depth", [1, 63, 64, 65, 66, 200])
@@ -273,6 +261,9 @@ def test_depth_is_exact(depth: int, opening: bytes) -> None:
     result = result_of("smsmanager", text * 1)
     assert (result.dead_letters[0].code == "too_deep") == (depth > 64)
 
+
+# Payload and content, and all the rest.
+LARGEST = BOUNDS.payload + BOUNDS.content + 16 * 1024
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 names = st.sampled_from(
@@ -308,7 +299,7 @@ def judged(provider: str, text: bytes) -> Normalised:
     assert result_of(provider, text) == result
     for observation in result.observations:
         encoded = encode(observation)
-        assert len(encoded) <= MAX_OBSERVATION
+        assert len(encoded) <= LARGEST
         assert decode_observation(encoded) == observation
     for letter in result.dead_letters:
         assert letter.code != "internal_error", letter.reason

@@ -31,7 +31,7 @@ def test_a_dead_letter_is_read_as_it_was_written() -> None:
     """Origin, code, pointer and reason come back; the raw record's own headers do not disturb."""
     own = [("ce_id", b"1"), (deadletters.CODE, b"forged"), (deadletters.TOPIC, b"elsewhere")]
     entry = read(record(headers(LETTER, RAW, 5, own), timestamp=9, value=b""))
-    assert entry == Entry(HERE, 9, Identity(RAW, "/3", "bad_value"), "`x` is 5", None)
+    assert entry == Entry(HERE, 9, Identity.of_body(RAW, "/3", "bad_value"), "`x` is 5", None)
 
 
 def test_the_names_are_those_of_kafka_streams() -> None:
@@ -95,7 +95,7 @@ def test_what_is_not_ours_is_no_entry(written: list[tuple[str, bytes]]) -> None:
 
 def test_a_marker_has_no_value() -> None:
     """The header alone, on a record with a value, settles nothing."""
-    written = marker(Identity(RAW, "/3", "bad_value"), "r1")
+    written = marker(Identity.of_body(RAW, "/3", "bad_value"), "r1")
     settled, forged = (
         read(record(written, timestamp=1, value=None if empty else b"")) for empty in (True, False)
     )
@@ -110,7 +110,7 @@ def entry(number: int, offset: int, resolved: str | None = None, **fields: Any) 
     raw = Coordinates("bluetick.raw.whapi", 0, number)
     values: dict[str, Any] = {"timestamp": offset, "reason": "r", "code": "bad_value"} | fields
     at = Coordinates("bluetick.dead-letters", 0, offset)
-    letter = Identity(raw, "", values["code"])
+    letter = Identity.of_body(raw, "", values["code"])
     return Entry(at, values["timestamp"], letter, values["reason"], resolved)
 
 
@@ -188,8 +188,8 @@ def test_what_a_retry_settles(
     resolved: int,
 ) -> None:
     """Settled are those that do not fail as they did; what fails anew is written."""
-    found = settle(RAW, {Identity(RAW, *one) for one in known}, today(*now))
-    assert found.settled == [Identity(RAW, *one) for one in settled]
+    found = settle(RAW, {Identity.of_body(RAW, *one) for one in known}, today(*now))
+    assert found.settled == [Identity.of_body(RAW, *one) for one in settled]
     assert [(one.pointer, one.code) for one in found.new] == new
     assert [(one.pointer, one.code) for one in found.failing] == now
     assert found.resolved == resolved
@@ -207,10 +207,12 @@ def test_after_a_retry_what_is_open_is_what_fails(
     known: list[tuple[str, str]], now: list[tuple[str, str]]
 ) -> None:
     """Whatever stood before, exactly today's dead letters are open after; again changes nothing."""
-    before = {Identity(RAW, *one) for one in known}
+    before = {Identity.of_body(RAW, *one) for one in known}
     first = settle(RAW, before, today(*now))
-    after = before - set(first.settled) | {Identity(RAW, n.pointer, n.code) for n in first.new}
-    assert after == {Identity(RAW, *one) for one in now}
+    after = before - set(first.settled) | {
+        Identity.of_body(RAW, n.pointer, n.code) for n in first.new
+    }
+    assert after == {Identity.of_body(RAW, *one) for one in now}
     second = settle(RAW, after, today(*now))
     assert (second.settled, second.new, second.resolved) == ([], [], 0)
 

@@ -48,7 +48,7 @@ def test_every_header_of_a_dead_letter_is_documented() -> None:
     text = (HOME / "docs/dead-letters.md").read_text()
     letter = DeadLetter(code="not_json", reason="r", value=b"", exception="E", stacktrace="s")
     raw = Coordinates("t", 0, 0)
-    written = [*headers(letter, raw, 0, ()), *marker(Identity(raw, "", "not_json"), "r")]
+    written = [*headers(letter, raw, 0, ()), *marker(Identity.of_body(raw, "", "not_json"), "r")]
     for name, _ in written:
         short = name.replace("__streams.errors.", ".")
         assert f"`{name}`" in text or f"`{short}`" in text or f"`{name}: " in text, name

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors import lifecycle
-from processors.track import track
-from schemas.codec import decode_state, encode
+from schemas.codec import decode_state, decode_viewer, encode
 from schemas.records import (
     Advanced,
     Billing,
@@ -21,7 +20,7 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
 )
-from tests.unit.messages import KEY, Folded, reply, seen
+from tests.unit.messages import Folded, reply, seen
 
 STATUSES: tuple[Status, ...] = Status.__args__  # type: ignore[attr-defined]
 TIMES = st.integers(1, 9)
@@ -80,7 +79,7 @@ def test_the_state_is_a_function_of_the_set(
     again = data.draw(st.lists(st.sampled_from(history), max_size=4))
     shuffled = data.draw(st.permutations(history + again))
 
-    assert encode(Folded(*shuffled).states) == encode(Folded(*history).states)
+    assert Folded(*shuffled).everything == Folded(*history).everything
 
 
 @settings(max_examples=100)
@@ -102,13 +101,13 @@ def test_a_replay_of_what_is_known_is_nothing(
     """Replayed in part or whole, later or in between: the same states, and nothing published."""
     live = [replace(observation, replay=None) for observation in history]
     replayed = [replace(one, replay="r-2") for one in data.draw(st.lists(st.sampled_from(live)))]
-    states = encode(Folded(*live).states)
+    states = Folded(*live).everything
 
     after = Folded(*live, *replayed)
 
-    assert encode(after.states) == states
+    assert after.everything == states
     assert after.outputs == Folded(*live).outputs
-    assert encode(Folded(*data.draw(st.permutations(live + replayed))).states) == states
+    assert Folded(*data.draw(st.permutations(live + replayed))).everything == states
 
 
 @given(HISTORIES)
@@ -151,10 +150,10 @@ def test_delivery_is_never_taken_back(history: list[StatusObservation]) -> None:
 @given(HISTORIES, st.integers(0, 8))
 def test_a_stored_state_goes_on_as_if_never_stored(history: list[Observation], cut: int) -> None:
     """Splitting a history into batches, with the state written and read between, is no change."""
-    state = None
-    for number, observation in enumerate(history):
-        if number == cut and state is not None:
-            state = decode_state(encode(state))
-        state = track(state, KEY, observation).state
+    folded = Folded(*history[:cut])
+    folded.states = {key: decode_state(encode(one)) for key, one in folded.states.items()}
+    folded.viewers = {key: decode_viewer(encode(one)) for key, one in folded.viewers.items()}
+    for observation in history[cut:]:
+        folded.take(observation)
 
-    assert encode(state) == encode(Folded(*history).states[KEY])
+    assert folded.everything == Folded(*history).everything

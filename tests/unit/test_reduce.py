@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
-from processors.runtime.reduce import Read, Reduced, Timer, Work, reduce
-from schemas.codec import decode_state, decode_status, encode
-from schemas.problem import Problem
-from tests.unit.messages import KEY, seen
+from processors import lifecycle
+from processors.bounds import BOUNDS
+from processors.runtime.reduce import Limits, Reduced, Timer, Work, reduce
+from processors.runtime.setaside import SetAside
+from processors.runtime.states import Read
+from schemas.codec import NewerFormatError, decode_state, decode_status, decode_viewer, encode
+from schemas.records import STATE_VERSION, MessageState, StatusObservation, viewer_key
+from tests.unit.messages import KEY, Folded, seen
 
 
 @dataclass
@@ -166,13 +173,166 @@ async def test_no_record_is_from_the_future() -> None:
         "another",
     ],
 )
-async def test_an_unreadable_record_is_named(record: Record) -> None:
-    """The sentence has topic, partition and offset."""
-    with pytest.raises(Problem, match=r"observations\[3\] offset 7 is not an observation"):
-        await reduced([record], nothing)
+async def test_a_record_that_is_no_observation_is_set_aside(record: Record) -> None:
+    """It is a dead letter with the coordinates of the record; what is beside it is taken."""
+    result = await reduced([record, Record(encode(seen("sent", 1)), offset=8)], nothing)
+
+    [letter] = result.letters
+    assert letter.letter.code == "not_an_observation"
+    assert letter.raw == letter.observed == ("observations", 3, 7)
+    assert letter.letter.value == (record.value or b"")
+    assert list(result.states) == [KEY.encode()]
+    assert result.taken == 2
 
 
-async def test_an_unreadable_state_is_named() -> None:
-    """A stored state that cannot be read is not taken for none."""
-    with pytest.raises(Problem, match=f"state of {KEY} cannot be read"):
-        await reduced([Record(encode(seen("sent", 1)))], lambda _: [b"{}"])
+OTHER = "smsmanager/-/other"
+OWN, BESIDE = seen("sent", 1), seen("sent", 2, message_key=OTHER, message_id="other")
+
+
+async def test_an_unreadable_state_costs_its_own_message_alone() -> None:
+    """A stored state that cannot be read is not taken for none, and stays as it was."""
+    records = [Record(encode(OWN)), Record(encode(BESIDE), key=OTHER.encode(), offset=8)]
+
+    result = await reduced(records, lambda keys: [b"{}" if k == KEY else None for k in keys])
+
+    assert [one.letter.code for one in result.letters] == ["state_unreadable"]
+    assert result.letters[0].letter.value == encode(OWN)
+    assert result.letters[0].letter.pointer == "#0"
+    assert list(result.states) == [OTHER.encode()]
+
+
+async def test_a_state_of_a_newer_format_stops_the_pass() -> None:
+    """A newer Bluetick wrote it: nothing may be set aside by an older one."""
+    newer = encode(replace(Folded(OWN).state, version=STATE_VERSION + 1))
+
+    with pytest.raises(NewerFormatError, match="newer than"):
+        await reduced([Record(encode(OWN))], lambda _: [newer])
+
+
+async def test_a_timer_of_an_unreadable_state_is_looked_at_later() -> None:
+    """It costs a look an hour, not every look."""
+    result = await reduced([], lambda _: [b"{}"], timers=[Timer(7, KEY)], horizon=8)
+
+    assert (result.spent, result.states) == ([Timer(7, KEY)], {})
+    assert result.armed == {KEY.encode(): NOW + 3_600_000}
+
+
+async def test_a_mistake_of_ours_costs_one_observation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that nobody expected sets aside the observation that raised it, and no other."""
+    real = lifecycle.observe
+
+    def broken(state: MessageState, one: StatusObservation, *more: Any) -> lifecycle.Judged:
+        if one.provider_status == "odd":
+            raise ZeroDivisionError("personal")
+        return real(state, one, *more)
+
+    monkeypatch.setattr(lifecycle, "observe", broken)
+    odd = seen("unknown", 2, provider_status="odd")
+    records = [Record(encode(one)) for one in (OWN, odd, seen("read", 3))]
+
+    result = await reduced(records, nothing)
+
+    [letter] = result.letters
+    assert (letter.letter.code, letter.letter.value) == ("internal_error", encode(odd))
+    assert "personal" not in letter.letter.reason + letter.letter.stacktrace
+    assert "test_reduce.broken" in letter.letter.stacktrace
+    assert decode_state(result.states[KEY.encode()]).status == "read"
+
+
+async def test_a_state_past_its_bound_is_set_aside_whole() -> None:
+    """All observations of that message in the batch become dead letters, and nothing else of it."""
+    large = replace(OWN, payload="x" * 900)
+    records = [
+        Record(encode(large)),
+        Record(encode(BESIDE), key=OTHER.encode()),
+        Record(encode(seen("read", 3))),
+    ]
+    work = Work(records, [], NOW, 0, bounds=BOUNDS._replace(state=800))
+
+    result = await reduce(work, nothing)
+
+    assert [one.letter.code for one in result.letters] == ["state_too_large"] * 2
+    assert list(result.states) == [OTHER.encode()]
+    assert {out.key for out in result.outputs} == {OTHER.encode()}
+    assert result.taken == 3
+
+
+async def test_a_message_that_is_not_wanted_is_set_aside() -> None:
+    """The task names a message that Kafka does not take; the rest of the batch is as ever."""
+    records = [Record(encode(OWN)), Record(encode(BESIDE), key=OTHER.encode())]
+
+    result = await reduce(
+        Work(records, [], NOW, 0), nothing, {KEY: SetAside.refused("too large", again=False)}
+    )
+
+    assert [one.letter.code for one in result.letters] == ["too_large"]
+    assert list(result.states) == [OTHER.encode()]
+
+
+async def test_a_batch_ends_at_its_limits() -> None:
+    """What is past a limit is left for the next batch; one record is taken in any case."""
+    records = [Record(encode(seen("sent", n, f"g{n}"))) for n in range(1, 6)]
+
+    written = await reduce(Work(records, [], NOW, 0, limits=Limits(written_bytes=1)), nothing)
+    read = await reduce(
+        Work(records, [], NOW, 0, limits=Limits(read_bytes=0)),
+        lambda _: [encode(Folded(OWN).state)],
+    )
+
+    assert (written.taken, read.taken) == (1, 1)
+
+
+async def test_a_viewer_has_a_state_of_its_own() -> None:
+    """Its receipt changes it and the sums in the message's; a repeat changes neither."""
+    viewed = seen("read", 5, "whatsapp", viewer="420777000001@s.whatsapp.net")
+    name = viewer_key(KEY, "420777000001@s.whatsapp.net")
+    first = await reduced([Record(encode(viewed))], nothing)
+    stored = {key.decode(): value for key, value in first.states.items()}
+
+    again = await reduced([Record(encode(viewed))], lambda keys: [stored[key] for key in keys])
+
+    assert stored.keys() == {KEY, name}
+    assert decode_viewer(stored[name]).attempts["whatsapp"].status == "read"
+    assert decode_state(stored[KEY]).audience == {"delivered": 1, "read": 1}
+    assert first.armed[name.encode()] == 5 + 45 * 24 * 3_600_000 + 1
+    assert (again.outputs, again.states) == ([], {})
+
+
+async def test_a_viewer_goes_when_its_message_is_gone() -> None:
+    """Its timer moves on as long as the message lives, and then leaves a tombstone."""
+    viewed = seen("read", 5, "whatsapp", viewer="v")
+    name = viewer_key(KEY, "v")
+    first = await reduced([Record(encode(viewed))], nothing)
+    stored: dict[str, bytes | None] = {k.decode(): v for k, v in first.states.items()}
+    timer = Timer(7, name)
+
+    def read(keys: Sequence[str]) -> list[bytes | None]:
+        return [stored.get(key) for key in keys]
+
+    alive = await reduced([], read, timers=[timer], horizon=8)
+    stored[KEY] = None
+    gone = await reduced([], read, timers=[timer], horizon=8)
+
+    assert (alive.states, alive.armed) == ({}, {name.encode(): first.armed[name.encode()]})
+    assert (gone.states, gone.armed) == ({name.encode(): None}, {})
+
+
+async def test_viewers_in_a_state_of_the_first_format_get_their_own() -> None:
+    """The first observation after an upgrade takes them out; what was known stays known."""
+    viewed = seen("read", 5, "whatsapp", viewer="v")
+    folded = Folded(OWN, viewed)
+    old = msgspec.to_builtins(folded.state) | {"version": 1}
+    viewers = {one.viewer: one.attempts for one in folded.viewers.values()}
+    old = {name: value for name, value in old.items() if name != "viewed"} | {"viewers": viewers}
+
+    result = await reduced(
+        [Record(encode(viewed)), Record(encode(seen("delivered", 6)))],
+        lambda keys: [encode(old) if key == KEY else None for key in keys],
+    )
+
+    states = {key.decode(): value for key, value in result.states.items()}
+    assert states == {
+        KEY: encode(Folded(OWN, viewed, seen("delivered", 6)).state),
+        **{key: encode(one) for key, one in folded.viewers.items()},
+    }
+    assert [out.topic for out in result.outputs] == ["statuses", "events"]

@@ -14,7 +14,7 @@ from processors.runtime.ledger import Spec
 from processors.runtime.planning import Selection
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import RawRecord
-from schemas.records import Observation, RawOrigin
+from schemas.records import MessageState, Observation, RawOrigin, ViewerState
 from schemas.settings import Settings
 from tests.unit.messages import KEY, Folded, reply, seen
 from tests.unit.test_lifecycle_laws import HISTORIES
@@ -75,7 +75,9 @@ def stand(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kin
     facts = Facts()
     for observation in told:
         facts.add(observation)
-    for key, state in Folded(*known).states.items():
+    folded = Folded(*known)
+    states: dict[str, MessageState | ViewerState] = {**folded.states, **folded.viewers}
+    for key, state in states.items():
         if key in facts:
             facts.settle(key, state)
     return {kind: Counter(map(str, count.elements())) for kind, count in facts.count().items()}

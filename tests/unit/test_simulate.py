@@ -14,7 +14,7 @@ from processors.lifecycle import fact_key
 from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
 from schemas.problem import Problem
-from schemas.records import InboundObservation, MessageState, StatusObservation
+from schemas.records import InboundObservation, StatusObservation
 from tests.unit.messages import Folded
 
 BASE = 1_750_000_000_000
@@ -29,12 +29,14 @@ def all_parsed(simulation: Simulation) -> list[Normalised]:
     return [parsed(place, post) for place, post in enumerate(simulation.posts)]
 
 
-def facts_of(state: MessageState) -> set[Fact]:
-    ladders = [(gateway, None, attempt.facts) for gateway, attempt in state.attempts.items()]
+def facts_of(folded: Folded, key: str) -> set[Fact]:
+    own = folded.states[key].attempts.items()
+    ladders = [(gateway, None, attempt.facts) for gateway, attempt in own]
     seen = [
-        (gateway, viewer, ladder.facts)
-        for viewer, by_gateway in state.viewers.items()
-        for gateway, ladder in by_gateway.items()
+        (gateway, one.viewer, ladder.facts)
+        for one in folded.viewers.values()
+        for gateway, ladder in one.attempts.items()
+        if one.message_key == key
     ]
     return {
         Fact(gateway, viewer, fact_key(fact.status, fact.provider_status))
@@ -73,13 +75,13 @@ def test_bluetick_finds_the_truth(
     assert len(inbound) == truth.inbound
 
     folded = Folded(*observations)
-    assert {key for key, state in folded.states.items() if facts_of(state)} == set(truth.lifecycles)
+    assert {key for key in folded.states if facts_of(folded, key)} == set(truth.lifecycles)
     published = [output.topic for output in folded.outputs]
     assert published.count("statuses") == truth.facts
     assert published.count("inbound") == truth.inbound
     for key, lifecycle in truth.lifecycles.items():
         state = folded.states[key]
-        assert facts_of(state) == lifecycle.facts
+        assert facts_of(folded, key) == lifecycle.facts
         assert state.status == lifecycle.status
         assert {(c.gateway, c.failure) for c in state.contradictions} == lifecycle.disputed
         assert len(state.inbound.keys() - {key}) == lifecycle.replies

@@ -1,0 +1,91 @@
+"""An observation made to fit its bounds (processors/bounds.py), whatever its provider. Pure.
+
+What tells a message, a gateway, a viewer or a status cannot be cut: too long, it is refused. Any
+other field is left out, or cut where a beginning still helps, and named in `unread`.
+"""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from processors.bounds import BOUNDS, Bounds
+from processors.refusal import Refused
+from schemas.codec import encode
+from schemas.records import InboundObservation, Observation, Reason, StatusObservation
+
+_WIDEST = 6  # bytes of JSON that one character takes at most: \u0001
+_QUOTES = 2
+_CUT = "…"
+
+
+def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
+    """The observation as it is published; `Refused` (`too_long`) if its fact cannot be named."""
+    _refuse_long(observation, bounds)
+    changed: dict[str, Any] = {}
+    for name, most in _left_out(observation, bounds):
+        value = getattr(observation, name)
+        if value is not None and not _fits(value, most):
+            changed[name] = None
+    unread = sorted(changed)
+    if isinstance(observation, StatusObservation) and observation.reason is not None:
+        reason, fields = _reason(observation.reason, bounds)
+        if fields:
+            changed["reason"] = reason
+            unread += fields
+    return replace(observation, **changed, unread=unread) if changed else observation
+
+
+def _refuse_long(observation: Observation, bounds: Bounds) -> None:
+    named: list[tuple[str, str | None, int]] = [
+        ("the message key", observation.message_key, bounds.key),
+        ("the channel", observation.channel, bounds.gateway),
+        ("the gateway", observation.gateway, bounds.gateway),
+    ]
+    if isinstance(observation, InboundObservation):
+        named.append(("the key of the message answered", observation.in_reply_to, bounds.key))
+    else:
+        named.append(("the provider's status", observation.provider_status, bounds.word))
+        named.append(("the viewer", observation.viewer, bounds.viewer))
+    for name, value, most in named:
+        if value is not None and not _fits(value, most):
+            raise Refused("too_long", f"{name} is longer than {most} bytes of JSON")
+
+
+def _left_out(observation: Observation, bounds: Bounds) -> list[tuple[str, int]]:
+    """The fields that are left out where they exceed their bound."""
+    fields = [
+        ("recipient", bounds.party),
+        ("request_id", bounds.request_id),
+        ("payload", bounds.payload),
+        ("content", bounds.content),
+    ]
+    if isinstance(observation, InboundObservation):
+        return [*fields, ("sender", bounds.party)]
+    return [*fields, ("billing", bounds.billing)]
+
+
+def _reason(reason: Reason, bounds: Bounds) -> tuple[Reason, list[str]]:
+    """The reason with its code and text cut to their bounds, and the names of what was cut."""
+    code, text = _cut(reason.code, bounds.reason_code), _cut(reason.text, bounds.reason_text)
+    changed = [("reason.code", code != reason.code), ("reason.text", text != reason.text)]
+    return Reason(code=code, text=text), [name for name, cut in changed if cut]
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    """The beginning of a text that fits, with a mark where it ends."""
+    if text is None or _fits(text, most):
+        return text
+    room = most - len(encode(_CUT))
+    kept = text[:room]
+    while len(encode(kept)) - _QUOTES > room:
+        over = len(encode(kept)) - _QUOTES - room
+        kept = kept[: -max(1, over // _WIDEST)]
+    return kept + _CUT
+
+
+def _fits(value: Any, most: int) -> bool:
+    if isinstance(value, str):
+        return len(value) * _WIDEST + _QUOTES <= most or (
+            len(value) <= most and len(encode(value)) <= most
+        )
+    return len(encode(value)) <= most

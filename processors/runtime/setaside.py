@@ -1,0 +1,136 @@
+"""Observations that tracking sets aside: why, and the dead letters that keep them. Pure."""
+
+from typing import NamedTuple, Protocol, Self
+
+from processors.bounds import Bounds
+from processors.providers.base import Coordinates, DeadLetter
+from processors.refusal import Code, calls
+from schemas.codec import encode
+from schemas.records import Observation
+
+
+class Observed(Protocol):
+    """What is read of a record of `observations`."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+
+
+class Keyed(Protocol):
+    """What is read of a record to tell its message."""
+
+    key: bytes | None
+
+
+class SetAside(NamedTuple):
+    """Why an observation, or all of a message's in a batch, cannot be tracked.
+
+    A dead letter that is `valueless` has the coordinates alone.
+    """
+
+    code: Code
+    reason: str
+    exception: str = ""
+    stacktrace: str = ""
+    valueless: bool = False
+
+    @classmethod
+    def refused(cls, why: str, *, again: bool) -> Self:
+        """Kafka does not take what one message amounts to; `again`, not even as a dead letter."""
+        return cls("too_large", why, valueless=again)
+
+    @classmethod
+    def past_bound(cls, outcome: str, bounds: Bounds) -> Self | None:
+        """The reason if the outcome of tracking an observation is that a bound is exceeded."""
+        match outcome:
+            case "too_many_attempts":
+                return cls(outcome, f"the message has more than {bounds.attempts} gateways")
+            case "too_many_words":
+                return cls(outcome, f"a gateway has more than {bounds.words} unknown statuses")
+            case "too_many_replies":
+                return cls(outcome, f"the message has more than {bounds.replies} replies")
+        return None
+
+    @classmethod
+    def unforeseen(cls, error: Exception) -> Self:
+        """A mistake of ours; the error's own words may quote what is personal."""
+        kind = type(error)
+        return cls(
+            "internal_error",
+            f"tracking it raised {kind.__name__}; please report this",
+            f"{kind.__module__}.{kind.__qualname__}",
+            calls(error),
+        )
+
+    @classmethod
+    def state_unreadable(cls, key: str, why: str) -> Self:
+        return cls("state_unreadable", f"the stored state of {key} cannot be read: {why}")
+
+    @classmethod
+    def state_too_large(cls, size: int, bounds: Bounds) -> Self:
+        return cls(
+            "state_too_large", f"its message's state would be {size} bytes, above {bounds.state}"
+        )
+
+
+class Letter(NamedTuple):
+    """A dead letter of tracking.
+
+    `raw` is where the raw body behind the observation lies (the observation itself, if it cannot be
+    read), `observed` where the observation does; `timestamp` is when it was received, Unix ms, and
+    `replay` the id of the replay it came by.
+    """
+
+    letter: DeadLetter
+    raw: Coordinates
+    observed: Coordinates
+    timestamp: int
+    provider: str
+    replay: str | None
+
+    @property
+    def past_bound(self) -> bool:
+        """Whether only the sender's own data is at fault, and a bound of ours is exceeded."""
+        return self.letter.code.startswith("too_many_")
+
+
+def key_of(record: Keyed) -> str:
+    """The message key of a record; it may be any text if the record is not ours."""
+    return (record.key or b"").decode("utf-8", "replace")
+
+
+def letter_of(record: Observed, observation: Observation, why: SetAside) -> Letter:
+    """The dead letter of an observation; its pointer is `#` and the item's number in the body."""
+    raw = observation.raw
+    return Letter(
+        _dead_letter(encode(observation), f"#{raw.index}", why),
+        Coordinates(raw.topic, raw.partition, raw.offset),
+        _place(record),
+        observation.received_at,
+        observation.provider,
+        observation.replay,
+    )
+
+
+def unreadable_record(record: Observed, why: str) -> Letter:
+    """The dead letter of a record that is not an observation: some other program wrote it."""
+    aside = SetAside("not_an_observation", why)
+    place = _place(record)
+    return Letter(_dead_letter(record.value or b"", "", aside), place, place, 0, "", None)
+
+
+def _dead_letter(value: bytes, pointer: str, why: SetAside) -> DeadLetter:
+    return DeadLetter(
+        code=why.code,
+        reason=why.reason,
+        value=b"" if why.valueless else value,
+        pointer=pointer,
+        exception=why.exception,
+        stacktrace=why.stacktrace,
+    )
+
+
+def _place(record: Observed) -> Coordinates:
+    return Coordinates(record.topic, record.partition, record.offset)

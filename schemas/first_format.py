@@ -1,0 +1,69 @@
+"""The first format of a message's state, which held its viewers, read as today's (format 2)."""
+
+from collections.abc import Iterator
+
+from msgspec.structs import asdict
+
+from schemas.records import (
+    STATE_VERSION,
+    Cause,
+    Fact,
+    Ladder,
+    MessageState,
+    RawOrigin,
+    Viewed,
+    ViewerState,
+)
+
+
+class FirstFormat(MessageState, omit_defaults=True, kw_only=True, gc=False):
+    """A state as `messages` held it before viewers had states of their own."""
+
+    viewers: dict[str, dict[str, Ladder]] = {}  # noqa: RUF012 - msgspec copies it
+
+    @property
+    def message(self) -> MessageState:
+        """The message's own state today."""
+        fields = {name: value for name, value in asdict(self).items() if name != "viewers"}
+        return MessageState(**fields | {"version": STATE_VERSION, "viewed": self._viewed()})
+
+    @property
+    def viewer_states(self) -> list[ViewerState]:
+        """The states of its viewers today."""
+        return [
+            ViewerState(
+                message_key=self.message_key,
+                viewer=viewer,
+                version=STATE_VERSION,
+                attempts=ladders,
+            )
+            for viewer, ladders in self.viewers.items()
+        ]
+
+    def _viewed(self) -> Viewed | None:
+        receipts = sorted(self._receipts(), key=_newness)
+        if not receipts:
+            return None
+        gateway, last = receipts[-1]
+        cause = Cause(
+            received_at=last.received_at,
+            occurred_at=last.occurred_at,
+            status=last.status,
+            provider_status=last.provider_status,
+            gateway=gateway,
+            reason=last.reason,
+            replay=last.replay,
+            catch_up=last.catch_up,
+        )
+        return Viewed(first_at=receipts[0][1].received_at, last=cause, raw=last.raw)
+
+    def _receipts(self) -> Iterator[tuple[str, Fact]]:
+        for ladders in self.viewers.values():
+            for gateway, ladder in ladders.items():
+                for fact in ladder.facts.values():
+                    yield gateway, fact
+
+
+def _newness(receipt: tuple[str, Fact]) -> tuple[int, RawOrigin, str]:
+    gateway, fact = receipt
+    return fact.received_at, fact.raw, gateway

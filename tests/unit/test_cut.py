@@ -1,0 +1,36 @@
+"""How much is taken at once after failures and successes."""
+
+import pytest
+
+from processors.cut import Cut, Polls
+
+
+@pytest.mark.parametrize(
+    ("size", "taken", "after"),
+    [(4000, 4000, 2000), (4000, 10, 5), (2, 2, 1), (1, 1, 1), (3, 0, 1)],
+)
+def test_a_failure_halves_what_was_taken(size: int, taken: int, after: int) -> None:
+    """Down to one record, so that the one at fault is known."""
+    assert Cut(4000, size).failed(taken).size == after
+
+
+@pytest.mark.parametrize(("size", "after"), [(1, 2), (3000, 4000), (4000, 4000)])
+def test_a_success_doubles_it(size: int, after: int) -> None:
+    """Up to the whole."""
+    assert Cut(4000, size).passed().size == after
+
+
+@pytest.mark.parametrize(
+    ("size", "records", "held", "after"),
+    [
+        (100, 100, 40_000, 200),  # small records: twice as many
+        (4000, 4000, 1_600_000, 4000),
+        (100, 100, 33_000_000, 25),  # large ones: as many as fit
+        (100, 1, 20_000_000, 1),
+        (100, 0, 0, 100),
+        (100, 5, 0, 200),  # tombstones
+    ],
+)
+def test_a_poll_fits_its_budget(size: int, records: int, held: int, after: int) -> None:
+    """The next poll asks for as many records as hold the budget, by those of the last one."""
+    assert Polls(4000, 8_388_608, size).after(records, held).size == after

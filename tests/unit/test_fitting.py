@@ -1,0 +1,93 @@
+"""Observations past the bounds of their fields: cut, left out and named, or refused."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from processors.bounds import BOUNDS
+from processors.fitting import fitted
+from processors.refusal import Refused
+from schemas.codec import encode
+from schemas.records import Billing, Observation, Reason
+from tests.unit.messages import reply, seen
+
+SENT, ANSWER = seen("sent", 1), reply(2)
+
+
+@pytest.mark.parametrize(
+    ("observation", "name", "value"),
+    [
+        (SENT, "recipient", "x" * 511),
+        (SENT, "request_id", "x" * 1023),
+        (SENT, "payload", "x" * 65_535),
+        (SENT, "payload", "\x00" * 10_923),  # six bytes each, as JSON
+        (SENT, "content", {"type": "text", "text": "ž" * 131_072}),
+        (SENT, "billing", Billing(prices={f"C{n}": "0.1" for n in range(200)})),
+        (ANSWER, "sender", "x" * 511),
+        (ANSWER, "content", {"type": "text", "text": "x" * 262_144}),
+    ],
+)
+def test_what_is_too_long_is_left_out_and_named(
+    observation: Observation, name: str, value: Any
+) -> None:
+    """The fact is kept; the field is absent, and `unread` says so."""
+    kept = fitted(replace(observation, **{name: value}))
+
+    assert (getattr(kept, name), kept.unread) == (None, [name])
+    assert replace(kept, unread=[]) == replace(observation, **{name: None})
+
+
+@pytest.mark.parametrize(
+    ("observation", "name", "value"),
+    [
+        (SENT, "recipient", "x" * 510),
+        (SENT, "payload", "x" * 65_534),
+        (SENT, "content", {"type": "text", "text": "ž" * 131_000}),
+        (ANSWER, "sender", "x" * 510),
+    ],
+)
+def test_what_fits_is_kept(observation: Observation, name: str, value: Any) -> None:
+    """Up to its bound a field stays as it is."""
+    one = replace(observation, **{name: value})
+    assert fitted(one) is one
+
+
+@pytest.mark.parametrize(
+    ("observation", "changed"),
+    [
+        (SENT, {"gateway": "g" * 127}),
+        (SENT, {"channel": "g" * 127}),
+        (SENT, {"provider_status": "w" * 127}),
+        (SENT, {"viewer": "v" * 511}),
+        (SENT, {"message_key": "k" * 1023}),
+        (ANSWER, {"in_reply_to": "k" * 1023}),
+    ],
+)
+def test_what_names_the_fact_is_refused(observation: Observation, changed: dict[str, str]) -> None:
+    """It cannot be cut: two facts would become one."""
+    with pytest.raises(Refused, match="bytes of JSON") as refused:
+        fitted(replace(observation, **changed))
+    assert refused.value.code == "too_long"
+    assert next(iter(changed.values())) not in refused.value.reason
+
+
+@given(st.text(max_size=2000), st.text(max_size=400))
+def test_a_reason_is_cut_to_its_bound(text: str, code: str) -> None:
+    """What is left is a beginning of it, marked; what fits is kept whole."""
+    kept = fitted(replace(SENT, reason=Reason(code=code, text=text)))
+
+    assert kept.reason is not None  # type: ignore[union-attr]
+    for was, now, most, name in (
+        (text, kept.reason.text, BOUNDS.reason_text, "reason.text"),  # type: ignore[union-attr]
+        (code, kept.reason.code, BOUNDS.reason_code, "reason.code"),  # type: ignore[union-attr]
+    ):
+        assert len(encode(now)) <= most
+        assert (now == was) == (len(encode(was)) <= most) == (name not in kept.unread)
+        if now != was:
+            assert now is not None
+            assert now.endswith("…")
+            assert was.startswith(now[:-1])
+            assert len(encode(now)) > most - 12  # no more is cut than must be
