@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-KNOWN_VERSION = 1
+KNOWN_VERSION = 2
 POLL_MS = 500
 
 
@@ -43,7 +43,7 @@ def describe(state: dict[str, Any] | None) -> str:
     if state is None:
         return "not known"
     if state["version"] > KNOWN_VERSION:
-        sys.exit(f"table: states have the format {state['version']} now; this program knows 1")
+        sys.exit(f"table: states have the format {state['version']} now; this program knows 2")
     return f"{state.get('status', '-')} by {', '.join(state.get('attempts', {})) or 'none'}"
 
 

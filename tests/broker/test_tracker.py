@@ -1,4 +1,4 @@
-"""The tracker beside the usual way: records nobody can read, a log that was cut, a spoilt store."""
+"""The tracker beside the usual way: what is set aside, a log that was cut, a damaged store."""
 
 import asyncio
 import secrets
@@ -13,26 +13,44 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from console.services import Service, running
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from schemas.codec import encode
-from schemas.records import MessageState
+from processors.bounds import BOUNDS
+from processors.runtime import deadletters
+from schemas.codec import decode_observation, decode_status, encode
+from schemas.records import MessageState, StatusObservation, message_key
 from schemas.settings import Settings
 from schemas.topics import partition_of
-from tests.broker.reading import caught_up, committed, read
+from tests.broker.reading import caught_up, read
 from tests.broker.writing import Record, write
-from tests.e2e.commands import run
+from tests.e2e.commands import command
 from tests.unit.messages import KEY, seen
 
 PARTITION = partition_of(KEY, 3)
 NOW = round(time.time() * 1000)  # what is older than its time to live would be forgotten at once
+KEYS = [message_key("smsmanager", None, f"other-{n}") for n in range(60)]
+OTHER = next(key for key in KEYS if partition_of(key, 3) != PARTITION)
 
 
 def observed(settings: Settings, value: bytes | None, key: bytes | None = KEY.encode()) -> Record:
     return Record(settings.topics.observations, PARTITION, key, value)
 
 
-async def track(settings: Settings) -> tuple[int, str]:
-    """Run the tracker as in production until it ends by itself."""
-    return await run("track", **_environment(settings))
+def elsewhere(settings: Settings) -> Record:
+    """An observation on another partition."""
+    value = encode(seen("sent", NOW + 1, message_key=OTHER))
+    return Record(settings.topics.observations, partition_of(OTHER, 3), OTHER.encode(), value)
+
+
+def _on_the_same_partition() -> list[StatusObservation]:
+    """One observation of each of ten messages."""
+    keys = [key for key in KEYS if partition_of(key, 3) == PARTITION][:10]
+    return [seen("sent", NOW + 1, message_key=key) for key in keys]
+
+
+async def _published(settings: Settings, key: str) -> None:
+    """Wait until a message of that key has a status on its topic."""
+    async with asyncio.timeout(60):
+        while key not in {one.key for one in await read(settings.kafka, settings.topics.statuses)}:
+            await asyncio.sleep(0.1)
 
 
 async def track_to_the_end(settings: Settings) -> None:
@@ -46,42 +64,51 @@ async def track_to_the_end(settings: Settings) -> None:
     [(KEY.encode(), b"not an observation"), (None, encode(seen("delivered", NOW + 2)))],
     ids=["no JSON", "no key"],
 )
-async def test_an_unreadable_record_stops_the_tracker(
-    settings: Settings, key: bytes | None, value: bytes | None
+async def test_an_unreadable_record_is_set_aside(
+    settings: Settings, key: bytes | None, value: bytes
 ) -> None:
-    """The tracker ends with the record's coordinates, and nothing past it is taken."""
-    good = observed(settings, encode(seen("sent", NOW + 1)))
-    await write(settings, [good, observed(settings, value, key), good])
-
-    code, output = await track(settings)
-
-    assert code == 1
-    assert "Traceback" not in output
-    assert f"{settings.topics.observations}[{PARTITION}] offset 1 is not an observation" in output
-    offsets = await committed(
-        settings.kafka, settings.topics.group("track"), settings.topics.observations
+    """It is a dead letter with its own coordinates, once, and what follows it is taken."""
+    good, later = seen("sent", NOW + 1), seen("delivered", NOW + 2)
+    await write(
+        settings,
+        [
+            observed(settings, encode(good)),
+            observed(settings, value, key),
+            observed(settings, encode(later)),
+        ],
     )
-    assert offsets[PARTITION] <= 1
+
+    await track_to_the_end(settings)
+
+    [letter] = await read(settings.kafka, settings.topics.dead_letters)
+    assert (letter.partition, letter.value) == (PARTITION, value)
+    assert letter.headers[deadletters.CODE] == b"not_an_observation"
+    assert letter.headers[deadletters.OFFSET] == b"1"
+    assert letter.headers[deadletters.OBSERVED].endswith(f".observations/{PARTITION}/1".encode())
+    statuses = await read(settings.kafka, settings.topics.statuses)
+    assert [decode_status(one.value).status for one in statuses] == ["sent", "delivered"]
 
 
-async def test_a_log_cut_before_it_was_read_is_told(settings: Settings) -> None:
-    """What retention took before it was processed is named; the tracker does not jump over it."""
+async def test_a_log_cut_before_it_was_read_stops_its_partition(settings: Settings) -> None:
+    """What retention took is named, and the tracker does not jump over it; the others go on."""
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))] * 3)
     await track_to_the_end(settings)
     await write(settings, [observed(settings, encode(seen("delivered", NOW + 2)))] * 3)
     await _cut(settings, 5)
 
-    code, output = await track(settings)
+    async with command("track", **_environment(settings)) as tracker:
+        await tracker.until("it is tried again in 60 s")
+        await write(settings, [elsewhere(settings)])
+        await _published(settings, OTHER)
 
-    assert code == 1
-    assert "Traceback" not in output
+    assert "Traceback" not in tracker.output
     place = f"{settings.topics.observations}[{PARTITION}]"
-    assert f"{place} was to be read from offset 3, but now starts at 5: " in output
-    assert "retention deleted 2 records, 3 to 4, received before 20" in output
+    assert f"{place} was to be read from offset 3, but now starts at 5: " in tracker.output
+    assert "retention deleted 2 records, 3 to 4, received before 20" in tracker.output
 
 
-async def test_a_record_of_a_newer_format_is_refused(settings: Settings) -> None:
-    """A state written by a later Bluetick is not half understood by this one."""
+async def test_a_state_of_a_newer_format_stops_its_partition(settings: Settings) -> None:
+    """A state written by a later Bluetick is not half understood; nothing of it is set aside."""
     state = MessageState(
         message_key=KEY,
         version=99,
@@ -93,12 +120,14 @@ async def test_a_record_of_a_newer_format_is_refused(settings: Settings) -> None
     await write(
         settings, [Record(settings.topics.messages, PARTITION, KEY.encode(), encode(state))]
     )
-    await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
+    await write(settings, [observed(settings, encode(seen("sent", NOW + 1))), elsewhere(settings)])
 
-    code, output = await track(settings)
+    async with command("track", **_environment(settings)) as tracker:
+        await tracker.until(f"partition {PARTITION} is stopped: ")
+        await _published(settings, OTHER)
 
-    assert code == 1
-    assert "state format 99 is newer" in output
+    assert "state format 99 is newer" in tracker.output
+    assert await read(settings.kafka, settings.topics.dead_letters) == []
 
 
 async def test_a_spoilt_store_is_rebuilt(settings: Settings) -> None:
@@ -120,24 +149,43 @@ async def test_a_spoilt_store_is_rebuilt(settings: Settings) -> None:
     assert b'"delivered"' in state.value
 
 
-async def test_a_lost_delivery_is_never_committed(settings: Settings) -> None:
-    """While Kafka refuses one output, none of its batch is committed; once it does not, all is."""
-    big = encode(seen("sent", NOW + 1, payload={"text": secrets.token_hex(4000)}))
+async def test_a_message_that_a_topic_refuses_is_set_aside_alone(settings: Settings) -> None:
+    """Its observations are dead letters, with everything beside it published; a retry mends it."""
+    big = seen("sent", NOW + 1, payload={"text": secrets.token_hex(4000)})
+    beside = _on_the_same_partition()
     await _largest(settings, 2000)
-    await write(settings, [observed(settings, big)])
+    few = [observed(settings, encode(one), one.message_key.encode()) for one in beside]
+    await write(settings, [*few[:5], observed(settings, encode(big)), *few[5:]])
 
-    code, output = await track(settings)
-
-    assert code == 1
-    assert f"for {settings.topics.statuses}[{PARTITION}] as too large" in output
-    group = settings.topics.group("track")
-    before = await committed(settings.kafka, group, settings.topics.observations)
-    assert before[PARTITION] < 1
-    assert await read(settings.kafka, settings.topics.messages) == []
-    await _largest(settings, 2_000_000)
     await track_to_the_end(settings)
-    assert len(await read(settings.kafka, settings.topics.statuses)) == 1
-    assert len(await read(settings.kafka, settings.topics.messages)) == 1
+
+    [letter] = await read(settings.kafka, settings.topics.dead_letters)
+    assert letter.headers[deadletters.CODE] == b"too_large"
+    assert settings.topics.statuses.encode() in letter.headers[deadletters.MESSAGE]
+    assert decode_observation(letter.value) == big
+    statuses = await read(settings.kafka, settings.topics.statuses)
+    assert [one.key for one in statuses] == [one.message_key for one in beside]
+
+    await _largest(settings, 2_000_000)
+    await write(settings, [observed(settings, letter.value)])
+    await track_to_the_end(settings)
+    assert len(await read(settings.kafka, settings.topics.statuses)) == 11
+    assert len(await read(settings.kafka, settings.topics.dead_letters)) == 1
+
+
+async def test_observations_past_a_bound_are_dead_letters_once(settings: Settings) -> None:
+    """Each is there once, with its coordinates, and so is each fact within the bounds."""
+    told = [seen("sent", NOW + n, f"gateway-{n:03}") for n in range(40)]
+    await write(settings, [observed(settings, encode(one)) for one in told])
+
+    await track_to_the_end(settings)
+
+    letters = await read(settings.kafka, settings.topics.dead_letters)
+    statuses = await read(settings.kafka, settings.topics.statuses)
+    assert [decode_observation(one.value) for one in letters] == told[BOUNDS.attempts :]
+    assert {one.headers[deadletters.CODE] for one in letters} == {b"too_many_attempts"}
+    assert [one.headers[deadletters.POINTER] for one in letters] == [b"#0"] * len(letters)
+    assert len(statuses) == BOUNDS.attempts
 
 
 async def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 from zlib import crc32
 
+from processors.bounds import BOUNDS
 from processors.providers.base import Coordinates, DeadLetter
 from processors.refusal import Code
 from processors.runtime.deadletters import Identity, headers, marker
@@ -33,6 +34,13 @@ def test_the_readme_names_every_topic() -> None:
 
     for topic in Topics().all:
         assert f"`{topic.removeprefix('bluetick.')}`" in readme
+
+
+def test_every_bound_has_its_row() -> None:
+    """docs/bounds.md lists each bound once, in order, with its value."""
+    text = (HOME / "docs" / "bounds.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| .+ \| .+ \|$", text, re.MULTILINE)
+    assert rows == [(name, str(value)) for name, value in BOUNDS._asdict().items()]
 
 
 def test_every_code_has_its_row() -> None:
