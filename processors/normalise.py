@@ -18,6 +18,7 @@ from processors.providers.base import (
     Part,
 )
 from processors.refusal import Code, Refused
+from processors.steps import Steps, finished
 from schemas.codec import encode
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY, MAX_OBSERVATION
@@ -30,21 +31,32 @@ _SURELY_FITS = (MAX_OBSERVATION - 64 * 1024) // 8
 _CALLS = 20
 
 
-def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
+def normalise(webhook: RawWebhook, at: Coordinates, bounds: body.Bounds = body.USUAL) -> Normalised:
     """Everything a webhook amounts to; `at` is where its raw record lies. Never raises."""
+    return finished(normalised(webhook, at, bounds))
+
+
+def normalised(
+    webhook: RawWebhook, at: Coordinates, bounds: body.Bounds = body.USUAL
+) -> Steps[Normalised]:
+    """The same in steps, each of them short whatever the body is; see decision 18."""
     result = Normalised()
     try:
-        parts = _split(webhook)
+        parts = yield from _split(webhook, bounds)
     except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
-        result.dead_letters.append(_dead_letter(error, webhook.body, ""))
+        result.dead_letters.append(dead_letter(error, webhook.body))
         return result
     for index, part in enumerate(parts):
+        yield
         item = Item(part.json, RawOrigin(at.topic, at.partition, at.offset, index), webhook)
         try:
+            body.refuse_costly(part.json, bounds)
             outcomes = part.read(item)
         except Exception as error:  # noqa: BLE001 - likewise, for this item only
-            result.dead_letters.append(_dead_letter(error, _keepable(part, webhook), part.pointer))
+            result.dead_letters.append(dead_letter(error, _keepable(part, webhook), part.pointer))
             continue
+        if len(part.json) > _SURELY_FITS:
+            yield  # each of its observations is written out to be measured
         for outcome in outcomes:
             if isinstance(outcome, Ignored):
                 result.ignored[outcome.event] = result.ignored.get(outcome.event, 0) + 1
@@ -53,13 +65,14 @@ def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
     return result
 
 
-def _split(webhook: RawWebhook) -> list[Part]:
+def _split(webhook: RawWebhook, bounds: body.Bounds) -> Steps[list[Part]]:
     split = PROVIDERS.get(webhook.provider)
     if split is None:
         raise Refused("unknown_provider", "there is no such provider; see docs/adding-a-provider")
     encoding = webhook.headers.get("content-encoding")
-    text = inflated(webhook.body, encoding) if encoding else webhook.body
-    parts = split(webhook, body.checked(text))
+    text = (yield from inflated(webhook.body, encoding)) if encoding else webhook.body
+    text = yield from body.checked(text, bounds)
+    parts = split(webhook, text)
     body.refuse_count(len(parts))
     return parts
 
@@ -70,7 +83,7 @@ def _keep(observation: Observation, part: Part, webhook: RawWebhook, result: Nor
         refusal = Refused(
             "too_large", f"the observation would be {size} bytes; {MAX_OBSERVATION} is the limit"
         )
-        result.dead_letters.append(_dead_letter(refusal, _keepable(part, webhook), part.pointer))
+        result.dead_letters.append(dead_letter(refusal, _keepable(part, webhook), part.pointer))
         return
     result.observations.append(observation)
 
@@ -80,7 +93,8 @@ def _keepable(part: Part, webhook: RawWebhook) -> bytes:
     return part.json if len(part.json) <= MAX_BODY else webhook.body
 
 
-def _dead_letter(error: Exception, value: bytes, pointer: str) -> DeadLetter:
+def dead_letter(error: Exception, value: bytes, pointer: str = "") -> DeadLetter:
+    """What is kept of a body, or of one item of it, that an error kept from being normalised."""
     kind = type(error)
     code, reason, trace = _told(error)
     return DeadLetter(

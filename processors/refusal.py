@@ -10,6 +10,8 @@ Code = Literal[
     "not_utf8",  # the bytes are not UTF-8, the only encoding JSON travels in (RFC 8259, 8.1)
     "too_deep",  # arrays and objects nested deeper than `body.MAX_DEPTH`
     "too_many_items",  # more than `body.MAX_ITEMS`
+    "too_costly",  # it holds more than `body.USUAL`, or takes too much of the processor's time
+    "source_stopped",  # too many bodies of its source were dead letters; it was not looked at
     "wrong_root",  # JSON, but not of a shape this provider sends
     "not_json",  # not JSON at all; also an item that only a lenient reader could split off
     "not_unicode",  # a string holds half a surrogate pair, which no UTF-8 text can hold
@@ -18,7 +20,7 @@ Code = Literal[
     "bad_value",  # a field is of the right type and out of its range
     "duplicate_key",  # a field that matters is told twice
     "not_finite",  # NaN, Infinity, or a number too large for a double, in what would be kept
-    "too_large",  # the observation would not fit its topic
+    "too_large",  # what comes of it does not fit a topic
     "internal_error",  # a mistake of ours; the reason names the exception
 ]
 

@@ -1,18 +1,44 @@
 """Outgoing records, gathered into Kafka batches and sent together."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from processors.runtime import failpoints
+from processors.runtime.spans import RawRecord
 from schemas.problem import Problem
 
+# Closing a batch compresses it: after so long the event loop's other work is let in.
+_PAUSE_SECONDS = 0.02
+
+# Larger than a topic takes, or than a segment of its log.
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
 Headers = Sequence[tuple[str, bytes]]
+
+
+class Outgoing(NamedTuple):
+    """A record to be sent, and the raw record it is made of; `timestamp` is Unix milliseconds."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    timestamp: int
+    headers: Headers
+    raw: RawRecord
+
+    @property
+    def size(self) -> int:
+        """The bytes of its value and headers."""
+        return len(self.value) + sum(len(name) + len(value or b"") for name, value in self.headers)
 
 
 @dataclass(slots=True)
@@ -23,6 +49,8 @@ class _Batch:
     count: int = 0
     begun: bool = False
     acknowledged: bool = False
+    too_large: bool = False
+    records: list[Outgoing] = field(default_factory=list)
 
     def append(
         self, timestamp: int, key: bytes | None, value: bytes | None, headers: Headers | None
@@ -34,7 +62,9 @@ class _Batch:
         return taken is not None
 
     def note(self, delivery: asyncio.Future[RecordMetadata]) -> None:
-        self.acknowledged = not delivery.cancelled() and delivery.exception() is None
+        error = None if delivery.cancelled() else delivery.exception()
+        self.acknowledged = not delivery.cancelled() and error is None
+        self.too_large = isinstance(error, TOO_LARGE)
 
 
 class Outbox:
@@ -44,7 +74,6 @@ class Outbox:
         """`failpoint` is passed once the first of several batches is acknowledged."""
         self._producer = producer
         self._failpoint = failpoint
-        self.size = 0  # bytes of the values added, before they are compressed
         self._batches: list[_Batch] = []
         self._open: dict[tuple[str, int], _Batch] = {}
 
@@ -59,17 +88,19 @@ class Outbox:
         headers: Headers | None = None,
     ) -> None:
         """Add a record; `timestamp` is Unix milliseconds."""
-        self.size += len(value or b"")
-        place = (topic, partition)
-        batch = self._open.get(place) or self._start(place)
-        if not batch.append(timestamp, key, value, headers):
-            # Full; the first record of a batch is taken whatever its size.
-            self._start(place).append(timestamp, key, value, headers)
+        self._append((topic, partition), timestamp, key, value, headers)
 
-    def take(self, other: "Outbox") -> None:
-        """Send what another outbox of the same producer holds with this one's."""
-        self._batches += other._batches  # noqa: SLF001 - of the same class
-        self.size += other.size
+    def put(self, outgoing: Iterable[Outgoing]) -> None:
+        """Add records that are kept, to be sent apart if Kafka refuses them together."""
+        for one in outgoing:
+            place = (one.topic, one.partition)
+            batch = self._append(place, one.timestamp, one.key, one.value, one.headers)
+            batch.records.append(one)
+
+    def refused(self) -> list[list[Outgoing]]:
+        """After a failure: what Kafka refused as too large, by batch; [] if that is not all."""
+        failed = [one for one in self._batches if not one.acknowledged]
+        return [one.records for one in failed] if all(one.too_large for one in failed) else []
 
     def unacknowledged(self) -> list[str]:
         """The topics that Kafka was given something for and has not acknowledged it.
@@ -86,7 +117,11 @@ class Outbox:
         tell (it had the batch already, from a retry).
         """
         deliveries: list[asyncio.Future[RecordMetadata]] = []
+        paused = time.monotonic()
         for batch in self._batches:
+            if time.monotonic() - paused > _PAUSE_SECONDS:
+                await asyncio.sleep(0)
+                paused = time.monotonic()
             batch.builder.close()
             batch.begun = True
             delivery = await self._producer.send_batch(
@@ -104,6 +139,21 @@ class Outbox:
             for batch, result in zip(self._batches, results, strict=True)
         }
 
+    def _append(
+        self,
+        place: tuple[str, int],
+        timestamp: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers | None,
+    ) -> _Batch:
+        batch = self._open.get(place) or self._start(place)
+        if not batch.append(timestamp, key, value, headers):
+            # Full; the first record of a batch is taken whatever its size.
+            batch = self._start(place)
+            batch.append(timestamp, key, value, headers)
+        return batch
+
     def _start(self, place: tuple[str, int]) -> _Batch:
         batch = _Batch(*place, self._producer.create_batch())
         self._batches.append(batch)
@@ -112,7 +162,7 @@ class Outbox:
 
 
 def _end(batch: _Batch, result: RecordMetadata | BaseException) -> int | None:
-    if isinstance(result, MessageSizeTooLargeError):
+    if isinstance(result, TOO_LARGE):
         raise Problem(
             f"Kafka refuses {batch.builder.size()} bytes for {batch.topic}[{batch.partition}] as "
             "too large, and nothing of the batch was committed; raise the topic's "

@@ -244,7 +244,7 @@ def test_a_mistake_of_ours_in_splitting_costs_one_body(monkeypatch: pytest.Monke
 
 def test_an_observation_too_large_for_its_topic() -> None:
     """Numbers that grow when written out are measured as written out, and cost one item."""
-    payload = b"[" + b",".join([b"9e15"] * 150_000) + b"]"
+    payload = b'["' + b"x" * 300_000 + b'",' + b",".join([b"9e15"] * 95_000) + b"]"
     text = b"[" + START + b'"payload":' + payload + b"}," + GOOD + b"]"
     assert len(text) < MAX_BODY
     assert outcome(result_of("smsmanager", text)) == (1, [("too_large", "/0")], {})
