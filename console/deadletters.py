@@ -13,6 +13,7 @@ from console.masking import shape
 from console.parse import lines
 from console.render import Record, as_json, printable
 from console.tail import resolve
+from processors.body import UNBOUNDED
 from processors.providers.base import Coordinates
 from processors.runtime import deadletters, redrive, spans
 from processors.runtime.deadletters import Kept
@@ -131,7 +132,7 @@ def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
     raw = finished(body())
     if raw is None:
         raise Problem(f"there is neither a dead letter nor a body at {place(at)}")
-    result = Bodies(settings).normalised(raw)
+    result = Bodies(settings).normalised(raw, UNBOUNDED)
     if json:
         sys.stdout.write("".join(line + "\n" for line in lines(result)))
         return 0

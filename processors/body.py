@@ -6,24 +6,56 @@ one bad item takes no neighbour with it.
 
 import json
 import re
+from array import array
 from collections.abc import Iterator
-from itertools import islice
+from itertools import accumulate, islice
+from typing import NamedTuple
 
 import msgspec
 
 from processors.refusal import Refused
+from processors.steps import Steps
+from schemas.topics import MAX_BODY
 
 MAX_DEPTH = 64
 MAX_ITEMS = 10_000
+
+
+class Bounds(NamedTuple):
+    """What a body may hold, so that normalising it is cheap, and cut into short steps.
+
+    Parsing an item is one call that nothing can interrupt. What it costs goes by its values, its
+    arrays and objects, and the digits of its long numbers (which cost quadratic time each).
+    """
+
+    values: int  # in the body; an empty array counts for two
+    containers: int  # arrays and objects in the body
+    commas: int  # in one item, those of its strings too
+    quotes: int  # in one item, escaped ones too
+    digits: int  # in one item, of numbers (or in strings) with at least `_LONG_NUMBER` of them
+
+
+USUAL = Bounds(
+    values=300_000, containers=100_000, commas=100_000, quotes=1_000_000, digits=MAX_BODY
+)
+UNBOUNDED = Bounds(*[2**63] * 5)
+
+_LONG_NUMBER = 400
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHITE_SPACE = b" \t\r\n"
 
 # A string that never ends goes on to the end of the body: looked for again after each of its
 # escaped quotes it would cost quadratic time.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_AS_PARENTHESES = bytes.maketrans(b"[]{}", b"()()")
+_A_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+_STRING = re.compile(_A_STRING, re.DOTALL)
+_SOME_STRINGS = re.compile(rb'(?:[^"]*+' + _A_STRING + rb"){1,1000}+", re.DOTALL)
+
+_BRACKETS_IN_A_STEP = 64 * 1024
+_UP, _DOWN = b"\x01", b"\xff"  # the signed bytes 1 and -1
+_AS_STEPS = bytes.maketrans(b"[]{}", _UP + _DOWN + _UP + _DOWN)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DIGITS_AS_ONE = bytes.maketrans(b"0123456789", b"0" * 10)
 
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -37,7 +69,7 @@ _space = re.compile(r"[ \t\r\n]*").match
 _ESCAPED_LETTER = re.compile(rb"\\u00[5-7]")
 
 
-def checked(body: bytes) -> bytes:
+def checked(body: bytes, bounds: Bounds) -> Steps[bytes]:
     """The body without byte order mark or white space around it; `Refused` if over a limit."""
     # RFC 8259, 8.1: a parser may ignore a byte order mark.
     text = body.removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
@@ -47,23 +79,86 @@ def checked(body: bytes) -> bytes:
         text.decode()
     except UnicodeDecodeError as error:
         raise Refused("not_utf8", f"the body is not UTF-8: {error.reason}") from None
-    _refuse_depth(text)
+    flat = text.count(b"[") + text.count(b"{") <= MAX_DEPTH
+    if not flat or text.count(b",") >= bounds.values - MAX_DEPTH:
+        yield
+        yield from _measured(text, bounds)
     return text
 
 
-def _refuse_depth(text: bytes) -> None:
-    """Refuse nesting deeper than `MAX_DEPTH`, in linear time and without recursion."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+def _measured(text: bytes, bounds: Bounds) -> Steps[None]:
+    """Refuse what is nested too deep or holds too much, in linear time and without recursion."""
+    shape = _Shape(bounds)
+    for piece in _pieces(text):
+        yield
+        bare = _STRING.sub(b"", piece)
+        shape.count(bare)
+        yield
+        brackets = bare.translate(_AS_STEPS, _NO_BRACKETS)
+        for at in range(0, len(brackets), _BRACKETS_IN_A_STEP):
+            shape.nest(brackets[at : at + _BRACKETS_IN_A_STEP])
+            yield
+    shape.judge()
+
+
+class _Shape:
+    """How a text is nested, and what it holds, as far as it is read."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._values = self._containers = 0
+        self._level = self._lowest = self._deepest = 0
+
+    def count(self, bare: bytes) -> None:
+        """Count the values of a piece without its strings; an empty array counts for two."""
+        containers = bare.count(b"[") + bare.count(b"{")
+        self._containers += containers
+        self._values += containers + bare.count(b",")
+        if self._containers > self._bounds.containers:
+            raise _too_much(self._bounds.containers, "arrays and objects")
+        if self._values > self._bounds.values:
+            raise _too_much(self._bounds.values, "values")
+
+    def nest(self, brackets: bytes) -> None:
+        """Follow a piece's brackets up and down."""
+        levels = list(accumulate(array("b", brackets), initial=self._level))
+        lowest, deepest = min(levels), max(levels)
+        self._level = levels[-1]
+        self._lowest = min(self._lowest, lowest)
+        self._deepest = max(self._deepest, deepest)
+
+    def judge(self) -> None:
+        if self._level or self._lowest < 0:
+            raise Refused("not_json", "the body is not JSON: its brackets do not match")
+        if self._deepest > MAX_DEPTH:
+            raise Refused("too_deep", f"the body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _too_much(bound: int, what: str, where: str = "body") -> Refused:
+    return Refused("too_costly", f"the {where} holds more than {bound} {what}")
+
+
+def refuse_costly(item: bytes, bounds: Bounds) -> None:
+    """Refuse an item that would take long to parse."""
+    if len(item) <= bounds.commas:
         return
-    brackets = _STRING.sub(b"", text).translate(_AS_PARENTHESES, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        if b"()" not in brackets:
-            break
-        brackets = brackets.replace(b"()", b"")
-    if b"()" in brackets:
-        raise Refused("too_deep", f"the body is nested deeper than {MAX_DEPTH} levels")
-    if brackets:
-        raise Refused("not_json", "the body is not JSON: its brackets do not match")
+    if item.count(b",") > bounds.commas:
+        raise _too_much(bounds.commas, "values", "item")
+    if item.count(b'"') > bounds.quotes:
+        raise _too_much(bounds.quotes, "quotes", "item")
+    if len(item) > bounds.digits:
+        long = item.translate(_DIGITS_AS_ONE).count(b"0" * _LONG_NUMBER)
+        if long * _LONG_NUMBER > bounds.digits:
+            raise _too_much(bounds.digits, "digits in long numbers", "item")
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """The text in pieces that cut no string and hold at most a thousand of them."""
+    at = 0
+    while some := _SOME_STRINGS.match(text, at):
+        at = some.end()
+        yield some[0]
+    yield text[at:]
 
 
 class Once:
@@ -100,22 +195,26 @@ def _spelt_oddly(text: bytes) -> bool:
 def elements(text: bytes) -> list[bytes]:
     """The elements of a JSON array, verbatim."""
     try:
-        slices = [bytes(element) for element in _elements.decode(text)]
+        found = _elements.decode(text)
     except (msgspec.DecodeError, RecursionError):
         # NaN or half a surrogate pair anywhere: cut carefully, and let each item be judged.
         slices = list(islice(_walk_array(text.decode()), MAX_ITEMS + 1))
-    refuse_count(len(slices))
-    return slices
+        refuse_count(len(slices))
+        return slices
+    refuse_count(len(found))
+    return [bytes(element) for element in found]
 
 
 def members(text: bytes) -> dict[str, bytes]:
     """The members of a JSON object, verbatim, in their order; of equal keys the last one."""
     try:
-        return {name: bytes(value) for name, value in _members.decode(text).items()}
+        found = _members.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        found = list(islice(_walk_object(text.decode()), MAX_ITEMS + 1))
+        pairs = list(islice(_walk_object(text.decode()), MAX_ITEMS + 1))
+        refuse_count(len(pairs))
+        return dict(pairs)
     refuse_count(len(found))
-    return dict(found)
+    return {name: bytes(value) for name, value in found.items()}
 
 
 def refuse_count(count: int) -> None:
@@ -126,8 +225,9 @@ def refuse_count(count: int) -> None:
 
 def refuse_unless_json(text: bytes) -> None:
     """Refuse what is not JSON, NaN and Infinity apart."""
-    _, end = _value(text.decode(), 0)
-    _expect_end(text.decode(), end)
+    decoded = text.decode()
+    _, end = _value(decoded, 0)
+    _expect_end(decoded, end)
 
 
 def _walk_array(text: str) -> Iterator[bytes]:

@@ -6,8 +6,8 @@ from typing import NamedTuple, Self
 class Cut(NamedTuple):
     """At most `size` records are taken at once, and never more than `most`.
 
-    A batch that took too long, or that Kafka refused as too large, is halved when it is repeated,
-    down to one record: so it ends, or the one record that is at fault is known.
+    What took too long, or could not be committed, is halved when it is repeated, down to one: so it
+    does not come again as it was.
     """
 
     most: int
@@ -18,11 +18,11 @@ class Cut(NamedTuple):
         return cls(most, most)
 
     def failed(self, taken: int) -> Self:
-        """After a batch of so many records failed."""
-        return self._replace(size=max(1, min(self.size, taken) // 2))
+        """After so many records failed; none: the failure is not theirs."""
+        return self._replace(size=max(1, min(self.size, taken) // 2)) if taken else self
 
     def passed(self) -> Self:
-        """After a batch was committed."""
+        """After what was taken is committed."""
         return self if self.size == self.most else self._replace(size=min(self.most, 2 * self.size))
 
 

@@ -1,13 +1,14 @@
-"""When so many bodies of a provider become dead letters that going on makes it worse. Pure.
+"""When a source is stopped, as too many of its bodies become dead letters, and goes on. Pure.
 
-A mapping that broke, or a provider that changed, turns every body into a dead letter: nothing is
-lost, but all of it has to be retried, and nobody hears of the messages meanwhile. So a provider's
-bodies are counted in the order they are met, and past a limit they are left where they are.
+A mapping that broke, or a sender of rubbish, turns every body of a source into a dead letter. The
+bodies of each source are counted in the order they are met. Past a limit the source is stopped:
+its bodies are kept whole, as dead letters `source_stopped`, and cost next to nothing. One in
+`TRY_EVERY` is still normalised, and once `GOOD_ENOUGH` of those in a row are good the source goes
+on by itself. Other sources are not affected, though their bodies lie on the same partitions.
 """
 
-from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from processors.providers.base import Coordinates
@@ -15,6 +16,18 @@ from processors.refusal import Code
 
 LOOK_BACK = 1000
 LEAST = 200
+TRY_EVERY = 10
+GOOD_ENOUGH = 10
+
+# The name of a source is a header of a raw record, so anything: the least recent are forgotten.
+MOST_SOURCES = 1000
+
+
+class Source(NamedTuple):
+    """A source: its provider, and its name in the sources file."""
+
+    provider: str
+    name: str
 
 
 class Limits(NamedTuple):
@@ -24,29 +37,10 @@ class Limits(NamedTuple):
     run: int
 
 
-class Body(NamedTuple):
-    """One body, and the code of its first dead letter; None if it has none."""
-
-    at: Coordinates
-    code: Code | None
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What is remembered of a provider: its last bodies, and those in a row up to now.
-
-    `run_from` is where the first of these lies.
-    """
-
-    last: tuple[Body, ...] = ()
-    run: int = 0
-    run_from: Coordinates | None = None
-
-
 class Flood(NamedTuple):
     """A limit was passed: `dead` of `bodies` became dead letters, most of them for `code`."""
 
-    provider: str
+    source: Source
     dead: int
     bodies: int
     code: Code
@@ -61,58 +55,134 @@ class Flood(NamedTuple):
         )
         where = "{}/{}/{}".format(*self.first)
         return (
-            f"{self.provider} is stopped: {many} would be dead letters, most of them {self.code}, "
-            f"the first {where}, and {self.setting} allows no more; look at it (bluetick "
-            f"dead-letters show {where}), fix or roll back what changed, or raise that setting, "
-            "then restart normalise"
+            f"source {self.source.name} of {self.source.provider} is stopped: {many} are dead "
+            f"letters, most of them {self.code}, for example {where}, and {self.setting} allows no "
+            "more; its bodies are kept as dead letters source_stopped; look at it (bluetick "
+            f"dead-letters show {where}), fix or roll back what changed, and restart normalise, or "
+            f"wait: it goes on after {GOOD_ENOUGH} good bodies in a row, of which one in "
+            f"{TRY_EVERY} is tried; then: bluetick dead-letters retry --code source_stopped"
         )
 
 
-def judge(
-    provider: str, window: Window, bodies: Iterable[Body], limits: Limits
-) -> tuple[Window, Flood | None]:
-    """Count further bodies of a provider: what is remembered then, and the limit passed, if any.
+class Window:
+    """What is remembered of a source: the codes of its last bodies, and whether it is stopped."""
 
-    It does not matter how the bodies are cut into calls. After a flood the window is the one up to
-    the body that passed the limit.
-    """
-    last = deque(window.last, maxlen=LOOK_BACK)
-    dead = sum(body.code is not None for body in last)
-    run, run_from = window.run, window.run_from
-    flood = None
-    for body in bodies:
-        if len(last) == LOOK_BACK:
-            dead -= last[0].code is not None
-        last.append(body)
-        if body.code is None:
-            run, run_from = 0, None
-            continue
-        dead += 1
-        run, run_from = run + 1, run_from or body.at
-        if flood := _flood(provider, last, dead, (run, run_from), limits):
-            break
-    return Window(tuple(last), run, run_from), flood
+    __slots__ = ("_dead", "_first", "_good", "_last", "_run", "_run_from", "_waited", "flood")
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self.flood: Flood | None = None
+        self._last: deque[Code | None] = deque(maxlen=LOOK_BACK)
+        self._dead = self._run = 0
+        self._first: Coordinates | None = None
+        self._run_from: Coordinates | None = None
+        self._waited = self._good = 0
+
+    def copy(self) -> "Window":
+        other = Window()
+        for name in Window.__slots__:
+            setattr(other, name, getattr(self, name))
+        other._last = self._last.copy()
+        return other
+
+    def wants(self) -> bool:
+        """Whether the next body is to be normalised; else it is kept whole."""
+        if self.flood is None or self._waited + 1 >= TRY_EVERY:
+            return True
+        self._waited += 1
+        return False
+
+    def add(self, source: Source, at: Coordinates, code: Code | None, limits: Limits) -> None:
+        """Count a body that was normalised: the code of its first dead letter, if it has one."""
+        if self.flood is not None:
+            self._tried(code)
+            return
+        if len(self._last) == LOOK_BACK:
+            self._dead -= self._last[0] is not None
+        self._last.append(code)
+        if code is None:
+            self._run, self._run_from = 0, None
+            return
+        self._first = self._first if self._dead else at
+        self._run_from = self._run_from or at
+        self._dead, self._run = self._dead + 1, self._run + 1
+        self.flood = self._judged(source, limits)
+
+    def _tried(self, code: Code | None) -> None:
+        self._waited = 0
+        self._good = self._good + 1 if code is None else 0
+        if self._good >= GOOD_ENOUGH:
+            self._forget()
+
+    def _judged(self, source: Source, limits: Limits) -> Flood | None:
+        """The limit that is passed with the last body, a dead letter; None if there is none."""
+        if self._run_from and limits.run and self._run > limits.run:
+            known = (self._run, self._run, self._commonest(), self._run_from)
+            return Flood(source, *known, "BLUETICK_DEAD_LETTER_RUN")
+        bodies = len(self._last)
+        if self._first and limits.ratio and bodies >= LEAST and self._dead > limits.ratio * bodies:
+            known = (self._dead, bodies, self._commonest(), self._first)
+            return Flood(source, *known, "BLUETICK_DEAD_LETTER_RATIO")
+        return None
+
+    def _commonest(self) -> Code:
+        [(code, _)] = Counter(code for code in self._last if code).most_common(1)
+        return code
 
 
-def _flood(
-    provider: str,
-    last: deque[Body],
-    dead: int,
-    row: tuple[int, Coordinates],
-    limits: Limits,
-) -> Flood | None:
-    """The limit that is passed with the last body, a dead letter; None if there is none."""
-    run, run_from = row
-    if limits.run and run > limits.run:
-        code = _commonest(last)
-        return Flood(provider, run, run, code, run_from, "BLUETICK_DEAD_LETTER_RUN")
-    if limits.ratio and len(last) >= LEAST and dead > limits.ratio * len(last):
-        first = next(body.at for body in last if body.code is not None)
-        code = _commonest(last)
-        return Flood(provider, dead, len(last), code, first, "BLUETICK_DEAD_LETTER_RATIO")
-    return None
+class Windows:
+    """The windows of the sources met last, as far as their bodies are committed."""
+
+    def __init__(self, limits: Limits, most: int = MOST_SOURCES) -> None:
+        self.limits = limits
+        self._most = most
+        self._kept: OrderedDict[Source, Window] = OrderedDict()
+
+    def begin(self) -> "Round":
+        """Count further bodies; they count for good once they are committed (`keep`)."""
+        return Round(self._kept, self.limits)
+
+    def keep(self, counted: "Round") -> None:
+        for source, window in counted.windows.items():
+            self._kept[source] = window
+            self._kept.move_to_end(source)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def floods(self) -> list[Flood]:
+        """Why sources are stopped."""
+        return [window.flood for window in self._kept.values() if window.flood]
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
-def _commonest(last: Iterable[Body]) -> Code:
-    [(code, _)] = Counter(body.code for body in last if body.code).most_common(1)
-    return code
+class Round:
+    """The windows of the sources a round meets, with its bodies counted in."""
+
+    def __init__(self, kept: Mapping[Source, Window], limits: Limits) -> None:
+        self.windows: dict[Source, Window] = {}
+        self._kept = kept
+        self._limits = limits
+
+    def wants(self, source: Source) -> bool:
+        """Whether the next body of a source is to be normalised; else it is kept whole."""
+        return self._window(source).wants()
+
+    def add(self, source: Source, at: Coordinates, code: Code | None) -> None:
+        """Count a body that was normalised."""
+        self._window(source).add(source, at, code, self._limits)
+
+    def _window(self, source: Source) -> Window:
+        window = self.windows.get(source)
+        if window is None:
+            known = self._kept.get(source)
+            window = self.windows[source] = known.copy() if known else Window()
+        return window
+
+
+def stopped(floods: Iterable[Flood]) -> Counter[str]:
+    """How many sources of each provider are stopped."""
+    return Counter(flood.source.provider for flood in floods)

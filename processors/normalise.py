@@ -17,26 +17,41 @@ from processors.providers.base import (
     Part,
 )
 from processors.refusal import Code, Refused, calls
+from processors.steps import Steps, finished
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 
+# An item below this costs little to measure.
+_LARGE = 64 * 1024
 
-def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
+
+def normalise(webhook: RawWebhook, at: Coordinates, bounds: body.Bounds = body.USUAL) -> Normalised:
     """Everything a webhook amounts to; `at` is where its raw record lies. Never raises."""
+    return finished(normalised(webhook, at, bounds))
+
+
+def normalised(
+    webhook: RawWebhook, at: Coordinates, bounds: body.Bounds = body.USUAL
+) -> Steps[Normalised]:
+    """The same in steps, each of them short whatever the body is; see decision 18."""
     result = Normalised()
     try:
-        parts = _split(webhook)
+        parts = yield from _split(webhook, bounds)
     except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
-        result.dead_letters.append(_dead_letter(error, webhook.body, ""))
+        result.dead_letters.append(dead_letter(error, webhook.body))
         return result
     for index, part in enumerate(parts):
+        yield
         item = Item(part.json, RawOrigin(at.topic, at.partition, at.offset, index), webhook)
         try:
+            body.refuse_costly(part.json, bounds)
             outcomes = part.read(item)
         except Exception as error:  # noqa: BLE001 - likewise, for this item only
-            result.dead_letters.append(_dead_letter(error, _keepable(part, webhook), part.pointer))
+            result.dead_letters.append(dead_letter(error, _keepable(part, webhook), part.pointer))
             continue
+        if len(part.json) > _LARGE:
+            yield  # each of its observations may be written out to be measured
         for outcome in outcomes:
             if isinstance(outcome, Ignored):
                 result.ignored[outcome.event] = result.ignored.get(outcome.event, 0) + 1
@@ -45,13 +60,14 @@ def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
     return result
 
 
-def _split(webhook: RawWebhook) -> list[Part]:
+def _split(webhook: RawWebhook, bounds: body.Bounds) -> Steps[list[Part]]:
     split = PROVIDERS.get(webhook.provider)
     if split is None:
         raise Refused("unknown_provider", "there is no such provider; see docs/adding-a-provider")
     encoding = webhook.headers.get("content-encoding")
-    text = inflated(webhook.body, encoding) if encoding else webhook.body
-    parts = split(webhook, body.checked(text))
+    text = (yield from inflated(webhook.body, encoding)) if encoding else webhook.body
+    text = yield from body.checked(text, bounds)
+    parts = split(webhook, text)
     body.refuse_count(len(parts))
     return parts
 
@@ -61,7 +77,7 @@ def _keep(observation: Observation, part: Part, webhook: RawWebhook, result: Nor
     try:
         kept = fitted(observation)
     except Refused as refusal:
-        result.dead_letters.append(_dead_letter(refusal, _keepable(part, webhook), part.pointer))
+        result.dead_letters.append(dead_letter(refusal, _keepable(part, webhook), part.pointer))
     else:
         result.observations.append(kept)
 
@@ -71,7 +87,8 @@ def _keepable(part: Part, webhook: RawWebhook) -> bytes:
     return part.json if len(part.json) <= MAX_BODY else webhook.body
 
 
-def _dead_letter(error: Exception, value: bytes, pointer: str) -> DeadLetter:
+def dead_letter(error: Exception, value: bytes, pointer: str = "") -> DeadLetter:
+    """What is kept of a body, or of one item of it, that an error kept from being normalised."""
     kind = type(error)
     code, reason, trace = _told(error)
     return DeadLetter(

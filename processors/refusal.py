@@ -12,6 +12,8 @@ Code = Literal[
     "not_utf8",  # the bytes are not UTF-8, the only encoding JSON travels in (RFC 8259, 8.1)
     "too_deep",  # arrays and objects nested deeper than `body.MAX_DEPTH`
     "too_many_items",  # more than `body.MAX_ITEMS`
+    "too_costly",  # it holds more than `body.USUAL`, or it or its message takes too much CPU time
+    "source_stopped",  # too many bodies of its source were dead letters; it was not looked at
     "wrong_root",  # JSON, but not of a shape this provider sends
     "not_json",  # not JSON at all; also an item that only a lenient reader could split off
     "not_unicode",  # a string holds half a surrogate pair, which no UTF-8 text can hold
@@ -20,14 +22,13 @@ Code = Literal[
     "bad_value",  # a field is of the right type and out of its range
     "duplicate_key",  # a field that matters is told twice
     "not_finite",  # NaN, Infinity, or a number too large for a double, in what would be kept
-    "too_large",  # the observation would not fit its topic
+    "too_large",  # what comes of it does not fit a topic
     "too_long",  # an id, a gateway, a viewer or a status is longer than its bound
     "internal_error",  # a mistake of ours; the reason names the exception
     "not_an_observation",  # a record of `observations` that Bluetick did not write
     "too_many_attempts",  # more gateways than `bounds.Bounds.attempts` for one message
     "too_many_words",  # more unknown statuses than `bounds.Bounds.words` by one gateway
     "too_many_replies",  # more than `bounds.Bounds.replies` for one message
-    "too_costly",  # more CPU time than one body or one message may take
     "state_unreadable",  # the stored state of its message cannot be read
     "state_too_large",  # the state of its message would exceed `bounds.Bounds.state`
 ]

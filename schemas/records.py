@@ -357,6 +357,12 @@ def split_viewer_key(key: str) -> tuple[str, str] | None:
     return message, unquote(viewer)
 
 
+def message_of(key: str) -> str:
+    """The key of the message that a state belongs to: its own, or its viewer's."""
+    split = split_viewer_key(key)
+    return key if split is None else split[0]
+
+
 def home_key(observation: Observation) -> str:
     """The message key whose state owns the observation, and whose task publishes it.
 

@@ -27,7 +27,7 @@ dead_letters = Counter(
 )
 stopped = Gauge(
     "bluetick_dead_letter_stopped",
-    "1 where a provider is not read any more, as too many of its bodies became dead letters",
+    "sources of a provider that are stopped, as too many of their bodies became dead letters",
     ["provider"],
     registry=registry,
 )
@@ -69,6 +69,11 @@ stopped_partitions = Gauge(
 )
 partitions = Gauge(
     "bluetick_partitions_assigned", "partitions the group assigned here", registry=registry
+)
+halted = Gauge(
+    "bluetick_partitions_halted",
+    "partitions of the raw topics that the normaliser cannot go on with",
+    registry=registry,
 )
 
 

@@ -3,30 +3,41 @@
 A round is: poll, normalise, send everything, see every acknowledgement, and only then commit the
 offsets. A crash repeats a round, and a repeated observation is harmless: the tracker knows it.
 
-A provider most of whose bodies would become dead letters is left where it is, and the others go on.
+No body stops the others (decision 18): one that costs too much, is too large for a topic or raises
+what nobody foresaw is a dead letter, and a partition that cannot go on stands alone.
 """
 
 import asyncio
 import logging
-import math
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
 
-from processors.deadletterlimit import Body, Flood, Limits, Window, judge
-from processors.providers.base import Coordinates, Normalised
+from processors.cut import Cut
+from processors.deadletterlimit import Flood, Limits, Source, Windows, stopped
+from processors.deadletterlimit import Round as Counted
+from processors.normalise import dead_letter
+from processors.providers.base import Coordinates, DeadLetter, Normalised
+from processors.providers.reading import word
+from processors.refusal import Refused
+from processors.roundcut import MOST_BODIES, full
 from processors.runtime import clients, failpoints, metrics
+from processors.runtime.alarms import Alarms
 from processors.runtime.intime import InTime, in_time
-from processors.runtime.outbox import Outbox
-from processors.runtime.publishing import Bodies
-from processors.runtime.sending import UnsentError, send
-from processors.runtime.spans import raw_record
-from schemas.records import StatusObservation
+from processors.runtime.outbox import Outbox, Outgoing
+from processors.runtime.pace import Pace
+from processors.runtime.publishing import Bodies, at
+from processors.runtime.sending import UnsentError, deliver
+from processors.runtime.spans import RawRecord, raw_record
+from processors.runtime.tallies import Tallies
+from schemas.problem import Problem
 from schemas.settings import Settings
+from schemas.topics import PROVIDERS
+from schemas.webhook import source_of
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +45,19 @@ Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
 
 _POLL_MS = 200
 _ROUND = 1000
-# What may come of a provider's bodies in a round: a small one that was compressed may hold much.
-_MOST_OUT_BYTES = 16 * 1024 * 1024
 _RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
 _FINISH_SECONDS = 5.0
-_REMIND_SECONDS = 60.0
 _PATIENCE_SECONDS = 5.0
+
+# What one body may cost: seconds of the processor's time, and bytes of what comes of it.
+_BODY_SECONDS = 0.25
+_BODY_BYTES = 32 * 1024 * 1024
+
+# How often a partition that cannot go on is tried again, and how long health shows a body that was
+# set aside for what Bluetick or its topics cannot do.
+_TRY_AGAIN_SECONDS = 60.0
+_SHOWN_SECONDS = 600.0
 
 
 class Normaliser(ConsumerRebalanceListener):
@@ -58,9 +75,13 @@ class Normaliser(ConsumerRebalanceListener):
         self._placed: set[TopicPartition] = set()
         self._order: InTime[ConsumerRecord[bytes, bytes]] = InTime(_PATIENCE_SECONDS)
         self._idle = True
-        self._windows: dict[str, Window] = {}
-        self._floods: dict[str, Flood] = {}
-        self._reminded_at = -math.inf
+        self._windows = Windows(Limits(settings.dead_letter_ratio, settings.dead_letter_run))
+        self._alarms = Alarms(log)
+        self._halted: set[TopicPartition] = set()
+        self._try_again_at = 0.0
+        self._pace = Pace()
+        self._cut = Cut.whole(MOST_BODIES)
+        self._under_way = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Normalise until `stop` is set; raises what made going on impossible."""
@@ -88,15 +109,14 @@ class Normaliser(ConsumerRebalanceListener):
 
     def problems(self) -> list[str]:
         """Why the normaliser is not ready; nothing if it is."""
-        floods = [str(flood) for flood in self._floods.values()]
+        alarms = self._alarms.sentences(time.monotonic())
         if self._trouble:
-            return [*floods, self._trouble]
+            return [*alarms, self._trouble]
         if not self._joined:
-            return [*floods, "the consumer group has not assigned partitions yet"]
-        if self._unplaced:
-            waiting = sorted(tp.partition for tp in self._unplaced)
-            return [*floods, f"partitions not ready yet: {waiting}"]
-        return floods
+            return [*alarms, "the consumer group has not assigned partitions yet"]
+        if waiting := sorted(tp.partition for tp in self._unplaced - self._halted):
+            return [*alarms, f"partitions not ready yet: {waiting}"]
+        return alarms
 
     async def broker_topics(self) -> set[str]:
         """Ask the broker for its topics: the sign that it answers."""
@@ -110,6 +130,8 @@ class Normaliser(ConsumerRebalanceListener):
         self._placed.clear()
         self._unplaced.clear()
         self._order.clear()
+        for partition in list(self._halted):
+            self._unhalt(partition)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Note them; they are placed outside the callback, where heartbeats go on."""
@@ -122,7 +144,8 @@ class Normaliser(ConsumerRebalanceListener):
     async def _round(self) -> None:
         inputs = self._settings.topics.inputs("normalise")
         clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
-        self._remind()
+        self._alarms.remind(time.monotonic())
+        self._under_way = 0
         try:
             await self._place()
             if not self._placed:
@@ -136,11 +159,12 @@ class Normaliser(ConsumerRebalanceListener):
             if taken or await self._caught_up():
                 self._trouble = ""
         except OffsetOutOfRangeError as error:
-            partition, offset = next(iter(error.args[0].items()))
-            raise await clients.overtaken(self._consumer, partition, offset) from None
+            for partition, offset in error.args[0].items():
+                self._halt(partition, await clients.overtaken(self._consumer, partition, offset))
         except (UnsentError, KafkaError, TimeoutError, OSError) as error:
             self._trouble = str(error) or type(error).__name__
             log.warning("%s; repeating the round", self._trouble)
+            self._cut = self._cut.failed(self._under_way)
             await self._start_over()
 
     async def _caught_up(self) -> bool:
@@ -164,102 +188,187 @@ class Normaliser(ConsumerRebalanceListener):
         return taken
 
     async def _place(self) -> None:
-        """Set newly assigned partitions to where the group stopped; those left alone stay so."""
-        self._unplaced = {tp for tp in self._unplaced if self._provider(tp) not in self._floods}
+        """Set newly assigned partitions to where the group stopped."""
+        if self._halted and time.monotonic() >= self._try_again_at:
+            self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
+            self._unplaced |= self._halted
         if not self._unplaced:
             return
         wanted = frozenset(self._unplaced)
         async with asyncio.timeout(_ASK_SECONDS):
-            offsets = await clients.start_offsets(self._consumer, wanted)
+            offsets = await self._starts(wanted)
         # Meanwhile the group may have changed its mind.
-        for partition in wanted & self._unplaced:
+        for partition in offsets.keys() & self._unplaced:
             self._consumer.seek(partition, offsets[partition])
             self._consumer.resume(partition)
             self._unplaced.discard(partition)
             self._placed.add(partition)
             self._order.place(partition, offsets[partition])
+            self._unhalt(partition)
+
+    async def _starts(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the partitions begin; those that cannot go on are halted."""
+        try:
+            return await clients.start_offsets(self._consumer, wanted)
+        except Problem:
+            pass  # one of them, or several: each is asked for alone
+        offsets: dict[TopicPartition, int] = {}
+        for partition in wanted:
+            try:
+                offsets |= await clients.start_offsets(self._consumer, [partition])
+            except Problem as problem:
+                self._halt(partition, problem)
+        return offsets
+
+    def _halt(self, partition: TopicPartition, problem: Problem) -> None:
+        """Read a partition no more for now: what is committed of it stays as it is."""
+        if partition not in self._consumer.assignment():
+            return
+        self._unplaced.discard(partition)
+        self._placed.discard(partition)
+        self._order.forget([partition])
+        self._consumer.pause(partition)
+        if not self._halted:
+            self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
+        self._halted.add(partition)
+        metrics.halted.set(len(self._halted))
+        sentence = f"{problem}; the other partitions go on"
+        self._alarms.raise_(partition, sentence, time.monotonic())
+
+    def _unhalt(self, partition: TopicPartition) -> None:
+        self._halted.discard(partition)
+        self._alarms.clear(partition)
+        metrics.halted.set(len(self._halted))
 
     async def _process(self, polled: Polled) -> None:
         producer = self._producer or await self._start_producer()
-        outbox = Outbox(producer, "normalise.after_first_send")
-        taken = [
-            share
-            for provider in sorted({self._provider(partition) for partition in polled})
-            if (share := await self._share(provider, polled, Outbox(producer)))
-        ]
-        if not taken:
-            return
-        for share in taken:
-            outbox.take(share.outbox)
-        await send(outbox, self._settings.transaction_timeout)
+        made = _Round(Outbox(producer, "normalise.after_first_send"), self._windows.begin())
+        await self._normalise(polled, made)
+        large = await deliver(producer, made.outbox, self._settings.transaction_timeout)
+        await self._set_aside(producer, large, made)
         failpoints.reach("normalise.before_commit")
-        ends = {partition: offset for share in taken for partition, offset in share.ends.items()}
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                await self._consumer.commit(ends)
+                await self._consumer.commit(made.ends)
         except (CommitFailedError, IllegalStateError):
             log.info("the group was rebalanced under way: what is not committed is repeated")
+            self._cut = self._cut.failed(made.bodies)
         else:
             failpoints.reach("normalise.after_commit")
-            for share in taken:
-                self._windows[share.provider] = share.window
-                share.tallies.publish()
+            self._cut = self._cut.passed()
+            self._committed(made)
 
-    async def _share(self, provider: str, polled: Polled, outbox: Outbox) -> "_Share | None":
-        """What a provider's bodies of a round amount to; None if they are to be left alone.
-
-        Those past what a round may send are put back, for the next one.
-        """
-        share = _Share(provider, outbox)
-        bodies: list[Body] = []
-        own = {tp: records for tp, records in polled.items() if self._provider(tp) == provider}
-        for record in in_time(own):
-            if share.outbox.size >= _MOST_OUT_BYTES:
+    async def _normalise(self, polled: Polled, made: "_Round") -> None:
+        """Normalise in the order of time what a round may take; the rest is put back."""
+        session, began = self._settings.session_timeout, time.monotonic()
+        for record in in_time(polled):
+            lasted = time.monotonic() - began
+            if made.bodies >= self._cut.size or full(made.size, lasted, session):
                 break
-            share.ends[TopicPartition(record.topic, record.partition)] = record.offset + 1
-            bodies.append(self._normalise(record, share))
-            if share.tallies.due():
-                await asyncio.sleep(0)
+            raw = raw_record(record)
+            made.ends[TopicPartition(raw.topic, raw.partition)] = raw.offset + 1
+            made.bodies = self._under_way = made.bodies + 1
+            done = await self._body(raw, made.counted)
+            made.outbox.put(done.records)
+            made.size += done.size
+            made.tallies.count(self._bodies.provider(raw), done.result)
+            made.note(raw, done.result)
+            await self._pace.pause()
         self._order.put_back(
-            {tp: [r for r in own[tp] if r.offset >= share.ends.get(tp, 0)] for tp in own}
+            {tp: [r for r in polled[tp] if r.offset >= made.ends.get(tp, 0)] for tp in polled}
         )
-        limits = Limits(self._settings.dead_letter_ratio, self._settings.dead_letter_run)
-        window = self._windows.get(provider, Window())
-        share.window, flood = judge(provider, window, bodies, limits)
-        if flood:
-            self._leave_alone(flood)
-            return None
-        return share
 
-    def _normalise(self, record: ConsumerRecord[bytes, bytes], share: "_Share") -> Body:
-        raw = raw_record(record)
-        result = self._bodies.normalised(raw)
+    async def _body(self, raw: RawRecord, counted: Counted) -> "_Done":
+        """What comes of one body; whatever it does, something does."""
+        source = self._source(raw)
+        if not counted.wants(source):
+            reason = f"too many bodies of the source {source.name} were dead letters"
+            return self._refused(raw, Refused("source_stopped", reason))
+        try:
+            result = await self._pace.within(self._bodies.steps(raw), _BODY_SECONDS)
+            done = await self._records(raw, result)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
+            done = self._refused(raw, error)
+        letters = done.result.dead_letters
+        counted.add(source, at(raw), letters[0].code if letters else None)
+        return done
+
+    def _source(self, raw: RawRecord) -> Source:
+        provider = self._bodies.provider(raw)
+        return Source(provider, word(source_of(raw.headers, provider)))
+
+    async def _records(self, raw: RawRecord, result: Normalised) -> "_Done":
+        """The records of a body; `Refused` if they are too many."""
         now = round(time.time() * 1000)
-        self._bodies.publish(share.outbox, result.observations, now)
-        self._bodies.keep(share.outbox, raw, result.dead_letters, now)
-        share.tallies.count(share.provider, result)
-        at = Coordinates(record.topic, record.partition, record.offset)
-        return Body(at, result.dead_letters[0].code if result.dead_letters else None)
+        records: list[Outgoing] = []
+        size = 0
+        for made in (
+            self._bodies.observed(raw, result.observations, now),
+            self._bodies.kept(raw, result.dead_letters, now),
+        ):
+            for record in made:
+                records.append(record)
+                size += record.size
+                if size > _BODY_BYTES:
+                    raise Refused("too_costly", f"over {_BODY_BYTES} bytes would come of it")
+                await self._pace.pause()
+        return _Done(result, records, size)
 
-    def _leave_alone(self, flood: Flood) -> None:
-        """Stop reading a provider, until a restart: what is committed of it stays as it is."""
-        self._floods[flood.provider] = flood
-        self._reminded_at = -math.inf
-        metrics.stopped.labels(flood.provider).set(1)
-        held = {tp for tp in self._placed if self._provider(tp) == flood.provider}
-        self._placed -= held
-        self._order.forget(held)
-        self._consumer.pause(*held)
+    def _refused(self, raw: RawRecord, error: Exception) -> "_Done":
+        """One dead letter for all of a body."""
+        letter, now = dead_letter(error, raw.body or b""), round(time.time() * 1000)
+        try:
+            [record] = self._bodies.kept(raw, [letter], now)
+        except Exception:  # noqa: BLE001 - headers that cannot be copied; the raw record has them
+            [record] = self._bodies.kept(raw._replace(headers=()), [letter], now)
+        return _Done(Normalised(dead_letters=[letter]), [record], record.size)
 
-    def _remind(self) -> None:
-        """Say again and again what is left alone: the process lives on, and nobody looks."""
-        if self._floods and time.monotonic() - self._reminded_at >= _REMIND_SECONDS:
-            self._reminded_at = time.monotonic()
-            for flood in self._floods.values():
-                log.error("%s", flood)
+    async def _set_aside(
+        self, producer: AIOKafkaProducer, large: Sequence[Outgoing], made: "_Round"
+    ) -> None:
+        """Keep the bodies of records that are too large for their topics as dead letters.
 
-    def _provider(self, partition: TopicPartition) -> str:
-        return self._settings.topics.provider_of(partition.topic)
+        A dead letter that is itself too large is kept without its value.
+        """
+        letters: dict[Coordinates, Outgoing] = {}
+        bare = [self._bodies.bare(one) for one in large if self._bodies.is_letter(one)]
+        for one in large:
+            place = at(one.raw)
+            made.large[place] = one.topic
+            if not self._bodies.is_letter(one) and place not in letters:
+                done = self._refused(one.raw, _too_large(one))
+                made.tallies.count_letter(self._bodies.provider(one.raw), "too_large")
+                letters[place] = done.records[0]
+        bare += map(self._bodies.bare, await self._apart(producer, letters.values()))
+        if left := await self._apart(producer, bare):
+            raise UnsentError(
+                f"Kafka does not take what goes to {left[0].topic} (MessageSizeTooLargeError), "
+                "not even a dead letter without its value: raise its max.message.bytes"
+            )
+
+    async def _apart(
+        self, producer: AIOKafkaProducer, records: Iterable[Outgoing]
+    ) -> list[Outgoing]:
+        outbox = Outbox(producer)
+        outbox.put(records)
+        return await deliver(producer, outbox, self._settings.transaction_timeout)
+
+    def _committed(self, made: "_Round") -> None:
+        """Count what a round did, and say what a person has to look at."""
+        now = time.monotonic()
+        made.tallies.publish()
+        self._windows.keep(made.counted)
+        for kind, sentence in made.sentences().items():
+            self._alarms.raise_(kind, sentence, now, _SHOWN_SECONDS)
+        floods = {flood.source: flood for flood in self._windows.floods()}
+        for source, flood in floods.items():
+            self._alarms.raise_(source, str(flood), now)
+        for cause in self._alarms.causes():
+            if isinstance(cause, Source) and cause not in floods:
+                self._alarms.clear(cause)
+                log.warning("source %s of %s goes on", cause.name, cause.provider)
+        for provider, count in _stopped(floods.values()).items():
+            metrics.stopped.labels(provider).set(count)
 
     async def _start_producer(self) -> AIOKafkaProducer:
         self._producer = clients.producer(self._settings)
@@ -280,49 +389,66 @@ class Normaliser(ConsumerRebalanceListener):
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-class Tallies:
-    """What a round counted; published once the round is committed, so repeats do not count."""
+class _Done(NamedTuple):
+    """What came of one body: as a result, and as records of so many bytes."""
 
-    _SLICE = 200
-
-    def __init__(self) -> None:
-        self._webhooks: Counter[tuple[str, ...]] = Counter()
-        self._observations: Counter[tuple[str, ...]] = Counter()
-        self._dead_letters: Counter[tuple[str, ...]] = Counter()
-        self._ignored: Counter[tuple[str, ...]] = Counter()
-        self._since_pause = 0
-
-    def count(self, provider: str, result: Normalised) -> None:
-        self._webhooks[provider,] += 1
-        self._since_pause += 1 + len(result.observations)
-        for observation in result.observations:
-            seen = observation.status if isinstance(observation, StatusObservation) else "inbound"
-            self._observations[provider, seen] += 1
-        for letter in result.dead_letters:
-            self._dead_letters[provider, letter.code] += 1
-        for event, count in result.ignored.items():
-            self._ignored[provider, metrics.event_label(event)] += count
-
-    def due(self) -> bool:
-        """Whether it is time to let the event loop's other work, heartbeats above all, run."""
-        due = self._since_pause >= self._SLICE
-        if due:
-            self._since_pause = 0
-        return due
-
-    def publish(self) -> None:
-        metrics.add(metrics.webhooks, self._webhooks)
-        metrics.add(metrics.observations, self._observations)
-        metrics.add(metrics.dead_letters, self._dead_letters)
-        metrics.add(metrics.ignored, self._ignored)
+    result: Normalised
+    records: Sequence[Outgoing]
+    size: int
 
 
 @dataclass(slots=True)
-class _Share:
-    """One provider's part of a round; `ends` are the offsets after what was taken."""
+class _Round:
+    """A round under way; `ends` are the offsets after what it took."""
 
-    provider: str
     outbox: Outbox
+    counted: Counted
     tallies: Tallies = field(default_factory=Tallies)
-    window: Window = field(default_factory=Window)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
+    bodies: int = 0
+    size: int = 0
+    # The topics that do not take what comes of a body; and our own mistakes.
+    large: dict[Coordinates, str] = field(default_factory=dict)
+    mistakes: dict[Coordinates, DeadLetter] = field(default_factory=dict)
+
+    def note(self, raw: RawRecord, result: Normalised) -> None:
+        """Remember a body that met a mistake of ours."""
+        for letter in result.dead_letters:
+            if letter.code == "internal_error":
+                self.mistakes[at(raw)] = letter
+
+    def sentences(self) -> dict[str, str]:
+        """What a person has to look at, by its cause: one body of each, and how many more."""
+        found: dict[str, str] = {}
+        for topic in sorted(set(self.large.values())):
+            places = [place for place, one in self.large.items() if one == topic]
+            found[topic] = (
+                f"{_first_of(places)}: what comes of it is too large for {topic}; it is kept as a "
+                "dead letter; raise that topic's max.message.bytes, then: bluetick dead-letters "
+                "retry --code too_large"
+            )
+        if self.mistakes:
+            places, (letter, *_) = list(self.mistakes), self.mistakes.values()
+            found["internal_error"] = (
+                f"{_first_of(places)}: {letter.reason} ({_innermost(letter)}); it is kept as a "
+                "dead letter internal_error"
+            )
+        return found
+
+
+def _first_of(places: Sequence[Coordinates]) -> str:
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return "{}/{}/{}".format(*places[0]) + more
+
+
+def _innermost(letter: DeadLetter) -> str:
+    return letter.stacktrace.rpartition("\n")[2]
+
+
+def _too_large(record: Outgoing) -> Refused:
+    return Refused("too_large", f"what comes of it is too large for {record.topic}")
+
+
+def _stopped(floods: Iterable[Flood]) -> dict[str, int]:
+    """How many sources of each provider are stopped, none included."""
+    return dict.fromkeys(PROVIDERS, 0) | stopped(floods)

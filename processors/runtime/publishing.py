@@ -1,12 +1,14 @@
 """From a raw record to records of `observations` and `dead-letters`: the one way, live or not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from processors.normalise import normalise
+from processors.body import USUAL, Bounds
+from processors.normalise import dead_letter, normalised
 from processors.providers.base import Coordinates, DeadLetter, Normalised
 from processors.runtime.deadletters import headers
-from processors.runtime.outbox import Outbox
+from processors.runtime.outbox import Outgoing
 from processors.runtime.spans import RawRecord
+from processors.steps import Steps, finished
 from schemas.codec import encode
 from schemas.records import Observation, record_keys
 from schemas.settings import Settings
@@ -15,7 +17,7 @@ from schemas.webhook import from_record
 
 
 class Bodies:
-    """What raw records amount to, and its way into an outbox."""
+    """What raw records amount to, as records to be sent."""
 
     def __init__(self, settings: Settings) -> None:
         topics = settings.topics
@@ -28,33 +30,50 @@ class Bodies:
         """Whose bodies the record's topic holds."""
         return self._providers[record.topic]
 
-    def normalised(self, record: RawRecord) -> Normalised:
+    def normalised(self, record: RawRecord, bounds: Bounds = USUAL) -> Normalised:
         """What a raw record amounts to."""
-        provider = self._providers[record.topic]
-        webhook = from_record(provider, record.body, record.headers, record.timestamp)
-        return normalise(webhook, Coordinates(record.topic, record.partition, record.offset))
+        return finished(self.steps(record, bounds))
 
-    def publish(self, outbox: Outbox, observations: Iterable[Observation], timestamp: int) -> None:
-        """Put observations into the outbox, each under all of its keys."""
+    def steps(self, record: RawRecord, bounds: Bounds = USUAL) -> Steps[Normalised]:
+        """The same in short steps."""
+        try:
+            provider = self._providers[record.topic]
+            webhook = from_record(provider, record.body, record.headers, record.timestamp)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
+            return Normalised(dead_letters=[dead_letter(error, record.body or b"")])
+        return (yield from normalised(webhook, at(record), bounds))
+
+    def observed(
+        self, record: RawRecord, observations: Iterable[Observation], timestamp: int
+    ) -> Iterator[Outgoing]:
+        """The records of observations, each under all of its keys."""
         for observation in observations:
             value = encode(observation)
             for key in record_keys(observation):
                 partition = partition_of(key, self._partitions)
-                outbox.add(
-                    self._topic, partition, key=key.encode(), value=value, timestamp=timestamp
-                )
+                yield Outgoing(self._topic, partition, key.encode(), value, timestamp, (), record)
 
-    def keep(
-        self, outbox: Outbox, record: RawRecord, letters: Iterable[DeadLetter], timestamp: int
-    ) -> None:
-        """Put a raw record's dead letters into the outbox, on the partition of its number."""
-        raw = Coordinates(record.topic, record.partition, record.offset)
+    def kept(
+        self, record: RawRecord, letters: Iterable[DeadLetter], timestamp: int
+    ) -> Iterator[Outgoing]:
+        """The records of a raw record's dead letters, on the partition of its number."""
         for letter in letters:
-            outbox.add(
-                self._dead_letters,
-                record.partition,
-                key=None,
-                value=letter.value,
-                timestamp=timestamp,
-                headers=headers(letter, raw, record.timestamp, record.headers),
-            )
+            own = headers(letter, at(record), record.timestamp, record.headers)
+            place = (self._dead_letters, record.partition)
+            yield Outgoing(*place, None, letter.value, timestamp, own, record)
+
+    def bare(self, letter: Outgoing) -> Outgoing:
+        """A dead letter with an empty value, and without the raw record's own headers.
+
+        Both are on the raw topic, at the coordinates it has.
+        """
+        ours = len(letter.headers) - len(letter.raw.headers)
+        return letter._replace(value=b"", headers=letter.headers[:ours])
+
+    def is_letter(self, record: Outgoing) -> bool:
+        return record.topic == self._dead_letters
+
+
+def at(record: RawRecord) -> Coordinates:
+    """Where a raw record lies."""
+    return Coordinates(record.topic, record.partition, record.offset)

@@ -13,12 +13,13 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
+from processors.body import UNBOUNDED
 from processors.providers.base import Coordinates, Normalised
 from processors.retry import Settled, settle
 from processors.runtime import clients, failpoints, spans
 from processors.runtime.deadletters import Identity, marker
 from processors.runtime.outbox import Outbox
-from processors.runtime.publishing import Bodies
+from processors.runtime.publishing import Bodies, at
 from processors.runtime.sending import send
 from processors.runtime.spans import RawRecord, Span
 from schemas.problem import unreachable
@@ -60,7 +61,8 @@ async def retry(
         if producer is not None:
             await _started(settings, producer)
         async for bodies in read(settings, kept):
-            results = [(body, made_of.normalised(body)) for body in bodies]
+            # Nobody waits for this process: what was too costly live is normalised here.
+            results = [(body, made_of.normalised(body, UNBOUNDED)) for body in bodies]
             settled = [settle(at(body), letters[at(body)], result) for body, result in results]
             if producer is not None and replay:
                 outbox, markers = Outbox(producer), Outbox(producer)
@@ -82,10 +84,6 @@ async def _started(settings: Settings, producer: AIOKafkaProducer) -> None:
         await producer.start()
     except KafkaError as error:
         raise unreachable(settings.kafka, error) from error
-
-
-def at(body: RawRecord) -> Coordinates:
-    return Coordinates(body.topic, body.partition, body.offset)
 
 
 async def there(
@@ -144,8 +142,8 @@ def _publish(
         if not one.changes:
             continue
         replayed = [replace(observation, replay=replay) for observation in result.observations]
-        made_of.publish(outbox, replayed, _now())
-        made_of.keep(outbox, body, one.new, _now())
+        outbox.put(made_of.observed(body, replayed, _now()))
+        outbox.put(made_of.kept(body, one.new, _now()))
 
 
 def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay: str) -> None:

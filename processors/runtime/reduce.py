@@ -26,8 +26,8 @@ from schemas.records import (
     Observation,
     StatusObservation,
     ViewerState,
+    message_of,
     record_keys,
-    split_viewer_key,
     viewer_key,
 )
 from schemas.webhook import cloud_event
@@ -170,7 +170,7 @@ class _Reducing:
 
     def costly(self, key: str) -> None:
         """The last step took too much of the processor, for the message of that key."""
-        message = _message_of(key)
+        message = message_of(key)
         if message not in self._aside:
             self.failed[message] = SetAside(
                 "too_costly", f"tracking it took more than {COSTLY_SECONDS:g} s of CPU"
@@ -214,15 +214,17 @@ class _Reducing:
 
     def _observed(self, record: Consumed) -> tuple[str, Observation] | None:
         """A record's key and observation; None, and a dead letter, if it is none."""
+        key, why = (record.key or b"").decode("utf-8", "replace"), ""
         try:
-            key = (record.key or b"").decode()
             observation = decode_observation(record.value)
-        except (UndecodableError, UnicodeDecodeError) as error:
-            self.result.letters.append(unreadable_record(record, str(error)))
-            return None
-        if key not in record_keys(observation):
-            why = "its key is not one of the observation's"
-            self.result.letters.append(unreadable_record(record, why))
+        except UndecodableError as error:
+            why = str(error)
+        else:
+            if key not in record_keys(observation):
+                why = "its key is not one of the observation's"
+        if why:
+            letter = unreadable_record(record, why, self._aside.get(key))
+            self.result.letters.append(letter)
             return None
         return key, observation
 
@@ -275,7 +277,7 @@ class _Reducing:
         self.result.letters.append(letter_of(record, observation, why))
 
     def _look_at_all(self, due: Sequence[Timer]) -> Iterator[str]:
-        self._states.load(key for timer in due for key in (timer.key, _message_of(timer.key)))
+        self._states.load(key for timer in due for key in (timer.key, message_of(timer.key)))
         for timer in due:
             self.result.spent.append(timer)
             try:
@@ -283,12 +285,12 @@ class _Reducing:
             except NewerFormatError:
                 raise
             except Exception as error:  # noqa: BLE001 - one message must not end the others
-                self.failed[_message_of(timer.key)] = SetAside.unforeseen(error)
+                self.failed[message_of(timer.key)] = SetAside.unforeseen(error)
             yield timer.key
 
     def _look(self, timer: Timer) -> None:
         """Fire a state's timers; one that moved on meanwhile is left to its new timer."""
-        message = _message_of(timer.key)
+        message = message_of(timer.key)
         if message in self._aside or self._states.unusable(message):
             self.result.armed[timer.key.encode()] = self._work.now + _RETRY_MS
             return
@@ -321,10 +323,10 @@ class _Reducing:
             value = None if after is None else encode(after)
             armed, spent = self._timers(key, before, after)
         except Exception as error:  # noqa: BLE001 - one message must not end the others
-            self.failed[_message_of(key)] = SetAside.unforeseen(error)
+            self.failed[message_of(key)] = SetAside.unforeseen(error)
             return
         if value is not None and len(value) > self._work.bounds.state:
-            self.failed[_message_of(key)] = SetAside.state_too_large(len(value), self._work.bounds)
+            self.failed[message_of(key)] = SetAside.state_too_large(len(value), self._work.bounds)
             return
         self.result.states[name] = value
         self.result.spent += spent
@@ -335,7 +337,7 @@ class _Reducing:
         self, key: str, before: State | None, after: State | None
     ) -> tuple[int | None, list[Timer]]:
         """When a changed state is to be looked at next, and the entry that is void now."""
-        message = self._states.message(_message_of(key))
+        message = self._states.message(message_of(key))
         armed: int | None
         if after is None:
             armed = None
@@ -366,12 +368,6 @@ def _viewer_key(key: str, observation: Observation) -> str | None:
     if isinstance(observation, StatusObservation) and observation.viewer:
         return viewer_key(key, observation.viewer)
     return None
-
-
-def _message_of(key: str) -> str:
-    """The key of the message a state belongs to."""
-    split = split_viewer_key(key)
-    return key if split is None else split[0]
 
 
 def _out(key: bytes, output: Output) -> Out:

@@ -169,7 +169,7 @@ class _Run:
         progress = self._progress
         found = chosen.observations(record, progress.counts)
         told = [replace(observation, replay=self._replay.id) for observation in found]
-        self._bodies.publish(made.outbox, told, round(time.time() * 1000))
+        made.outbox.put(self._bodies.observed(record, told, round(time.time() * 1000)))
         made.observations += len(found)
         made.reached[record.topic, record.partition] = record.offset + 1
         progress.records += 1

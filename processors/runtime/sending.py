@@ -1,24 +1,26 @@
-"""Sending an outbox under a deadline; what Kafka does not take is told in one sentence."""
+"""Sending an outbox under a deadline; one sentence says what Kafka does not take, and why."""
 
 import asyncio
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     NotEnoughReplicasAfterAppendError,
     NotEnoughReplicasError,
+    RecordListTooLargeError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
 
-from processors.runtime.outbox import Outbox
-from schemas.problem import Problem
+from processors.runtime.outbox import Outbox, Outgoing
 
 _REPLICAS = "bring its missing replicas back, or lower its min.insync.replicas"
 _ADVICE: dict[type[BaseException], str] = {
     MessageSizeTooLargeError: "raise its max.message.bytes",
     NotEnoughReplicasAfterAppendError: _REPLICAS,
     NotEnoughReplicasError: _REPLICAS,
+    RecordListTooLargeError: "raise its segment.bytes",
     TopicAuthorizationFailedError: "let this user write to it",
     UnknownTopicOrPartitionError: "create it with: bluetick topics apply",
 }
@@ -33,10 +35,37 @@ async def send(outbox: Outbox, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await outbox.send()
-    except (KafkaError, TimeoutError, OSError, Problem) as error:
+    except (KafkaError, TimeoutError, OSError) as error:
         topics = ", ".join(outbox.unacknowledged())
         cause = type(error.__cause__ or error)
         advice = _ADVICE.get(cause, "look at whether Kafka is well")
         raise UnsentError(
             f"Kafka does not take what goes to {topics} ({cause.__name__}): {advice}"
         ) from error
+
+
+async def deliver(producer: AIOKafkaProducer, outbox: Outbox, seconds: float) -> list[Outgoing]:
+    """Send everything; returns the records that Kafka refuses as too large even alone.
+
+    Raises `UnsentError` if anything is not sent for another reason. Only records that were `put`
+    into the outbox can be sent apart.
+    """
+    try:
+        await send(outbox, seconds)
+    except UnsentError:
+        refused = outbox.refused()
+        if not refused:
+            raise
+    else:
+        return []
+    large: list[Outgoing] = []
+    for records in refused:
+        if len(records) == 1:
+            large += records
+            continue
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            apart = Outbox(producer)
+            apart.put(half)
+            large += await deliver(producer, apart, seconds)
+    return large

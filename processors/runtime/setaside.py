@@ -15,13 +15,8 @@ class Observed(Protocol):
     topic: str
     partition: int
     offset: int
-    value: bytes | None
-
-
-class Keyed(Protocol):
-    """What is read of a record to tell its message."""
-
     key: bytes | None
+    value: bytes | None
 
 
 class SetAside(NamedTuple):
@@ -76,13 +71,14 @@ class SetAside(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """A dead letter of tracking.
+    """A dead letter of tracking: `key` is the record's, "" if that is no text.
 
     `raw` is where the raw body behind the observation lies (the observation itself, if it cannot be
     read), `observed` where the observation does; `timestamp` is when it was received, Unix ms, and
     `replay` the id of the replay it came by.
     """
 
+    key: str
     letter: DeadLetter
     raw: Coordinates
     observed: Coordinates
@@ -96,15 +92,11 @@ class Letter(NamedTuple):
         return self.letter.code.startswith("too_many_")
 
 
-def key_of(record: Keyed) -> str:
-    """The message key of a record; it may be any text if the record is not ours."""
-    return (record.key or b"").decode("utf-8", "replace")
-
-
 def letter_of(record: Observed, observation: Observation, why: SetAside) -> Letter:
     """The dead letter of an observation; its pointer is `#` and the item's number in the body."""
     raw = observation.raw
     return Letter(
+        _key(record),
         _dead_letter(encode(observation), f"#{raw.index}", why),
         Coordinates(raw.topic, raw.partition, raw.offset),
         _place(record),
@@ -114,11 +106,15 @@ def letter_of(record: Observed, observation: Observation, why: SetAside) -> Lett
     )
 
 
-def unreadable_record(record: Observed, why: str) -> Letter:
-    """The dead letter of a record that is not an observation: some other program wrote it."""
-    aside = SetAside("not_an_observation", why)
-    place = _place(record)
-    return Letter(_dead_letter(record.value or b"", "", aside), place, place, 0, "", None)
+def unreadable_record(record: Observed, why: str, aside: SetAside | None) -> Letter:
+    """The dead letter of a record that is not an observation: some other program wrote it.
+
+    `aside` is why records with its key are set aside already, if they are.
+    """
+    valueless = aside is not None and aside.valueless
+    unreadable = SetAside("not_an_observation", why, valueless=valueless)
+    letter, place = _dead_letter(record.value or b"", "", unreadable), _place(record)
+    return Letter(_key(record), letter, place, place, 0, "", None)
 
 
 def _dead_letter(value: bytes, pointer: str, why: SetAside) -> DeadLetter:
@@ -134,3 +130,7 @@ def _dead_letter(value: bytes, pointer: str, why: SetAside) -> DeadLetter:
 
 def _place(record: Observed) -> Coordinates:
     return Coordinates(record.topic, record.partition, record.offset)
+
+
+def _key(record: Observed) -> str:
+    return (record.key or b"").decode("utf-8", "replace")

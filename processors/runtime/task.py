@@ -28,24 +28,20 @@ from pathlib import Path
 from typing import cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    ProducerFenced,
-)
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from processors.cut import Cut
 from processors.refusal import calls
 from processors.runtime import clients, deadletters, failpoints, metrics
-from processors.runtime.outbox import Outbox
+from processors.runtime.outbox import Outbox, TooLargeError
 from processors.runtime.reduce import Reduced, Work, reduce
 from processors.runtime.restore import NEXT_TIMER, restore
-from processors.runtime.setaside import Letter, SetAside, key_of
+from processors.runtime.setaside import Letter, SetAside
 from processors.runtime.settle import TAKEN_TO, settle
 from processors.runtime.store import Anchor, CorruptError, Store
 from processors.timers import Patience
 from schemas.problem import Problem
+from schemas.records import message_of
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -62,6 +58,8 @@ _ASK_SECONDS = 30.0
 _CLOSE_SECONDS = 10.0
 # A partition that cannot go on is tried again after so long.
 _STOPPED_SECONDS = 60.0
+# So many records at most are sent apart, to learn which one is refused.
+_APART = 500
 # So many dead letters of a batch are named in the log one by one.
 _NAMED = 5
 
@@ -92,6 +90,7 @@ class Task:
         self._working = False
         self._fenced_at = -math.inf
         self._cut = Cut.whole(_BATCH)
+        self._apart = False
         self._unwanted: dict[str, SetAside] = {}
         self._fault: Problem | None = None
         self._patience = patience_of(settings)
@@ -245,8 +244,7 @@ class Task:
         while self._queue and len(records) < most:
             records += self._queue.popleft()
         self._put_back(records[most:])
-        # One that is looked for alone must not be taken for a timer.
-        timers = self._store.due(horizon, min(_TIMERS, most)) if most > 1 or not records else []
+        timers = self._store.due(horizon, min(_TIMERS, most))
         if not records and not timers:
             return None
         return Work(records[:most], timers, now, horizon, self._patience)
@@ -291,29 +289,35 @@ class Task:
         if result.taken or result.states:
             try:
                 anchor = await self._transaction(self._producer, work, result)
-            except (TimeoutError, MessageSizeTooLargeError) as error:
-                self._cut_smaller(work, result, error)
+            except TooLargeError as error:
+                self._look_for(error)
+                raise
+            except TimeoutError:
+                self._cut = self._cut.failed(result.taken + len(work.timers))
                 raise
         self._store.write(result.states, anchor, result.armed, result.spent)
         failpoints.reach("track.after_store_write")
         self._put_back(cast("Sequence[Record]", work.records[result.taken :]))
         self._latest = max(self._latest, result.latest)
-        self._cut, self._unwanted = self._cut.passed(), {}
+        self._cut, self._apart, self._unwanted = self._cut.passed(), False, {}
         _report(result.letters)
         self._refuse_loss()
 
-    def _cut_smaller(self, work: Work, result: Reduced, error: Exception) -> None:
-        """Take less when the batch is repeated; set aside the one message that Kafka refuses.
+    def _look_for(self, error: TooLargeError) -> None:
+        """Find the messages that Kafka refuses, in one more attempt, and then set them aside.
 
-        A batch that took too long may be Kafka's doing: nothing is set aside for it.
+        If their dead letters are what Kafka refuses, these go without a value.
         """
-        taken = result.taken + len(work.timers)
-        self._cut = self._cut.failed(taken)
-        if taken > 1 or not isinstance(error, MessageSizeTooLargeError):
+        if not self._apart:
+            self._apart = True
+            self._cut = self._cut._replace(size=min(self._cut.size, _APART))
             return
-        [key] = {key_of(record) for record in work.records[:1]} or {work.timers[0].key}
-        # If the dead letter is what Kafka refuses, the next one is without its value.
-        self._unwanted = {key: SetAside.refused(str(error), again=key in self._unwanted)}
+        self._apart = False
+        for key in error.owners:
+            known = self._unwanted.get(key)
+            if known is not None and known.valueless:
+                raise Problem(f"{error}; not even a dead letter without its value is taken")
+            self._unwanted[key] = SetAside.refused(str(error), again=known is not None)
 
     def _refuse_loss(self) -> None:
         """Go on with a new producer once a connection was lost, even after a commit.
@@ -350,7 +354,7 @@ class Task:
         topics = self._settings.topics
         failpoints.reach("track.before_begin")
         await producer.begin_transaction()
-        outbox = Outbox(producer, "track.after_first_send")
+        outbox = Outbox(producer, "track.after_first_send", apart=self._apart)
         # Its records bear a time of their own, by which its parts are known to belong together.
         now = self._stamp = max(_now(), self._stamp + 1)
         offset = work.records[result.taken - 1].offset + 1 if result.taken else None
@@ -379,6 +383,7 @@ class Task:
                 value=out.value,
                 timestamp=now,
                 headers=out.headers,
+                owner=out.key.decode(),
             )
         headers = [(TAKEN_TO, b"%d" % offset)] if offset is not None else []
         for key, value in result.states.items():
@@ -391,6 +396,7 @@ class Task:
                 value=value,
                 timestamp=now,
                 headers=headers,
+                owner=message_of(key.decode()),
             )
             headers = []
         self._fill_letters(outbox, result, now, headers)
@@ -407,6 +413,7 @@ class Task:
                 value=letter.letter.value,
                 timestamp=now,
                 headers=[*deadletters.of_tracking(letter), *first],
+                owner=letter.key,
             )
             first = []
 

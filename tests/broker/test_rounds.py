@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from processors.deadletterlimit import Body, Flood, Limits, Window, judge
+from processors import roundcut
 from processors.runtime import normaliser
 from schemas.settings import Settings
 from tests.broker.reading import caught_up_with, read
@@ -21,16 +21,15 @@ async def test_a_round_ends_when_much_comes_of_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest is put back: all of it comes, and once."""
-    monkeypatch.setattr(normaliser, "_MOST_OUT_BYTES", 1)
+    monkeypatch.setattr(roundcut, "MOST_BYTES", 1)
     sizes: list[int] = []
+    committed = normaliser.Normaliser._committed
 
-    def judged(
-        provider: str, window: Window, bodies: list[Body], limits: Limits
-    ) -> tuple[Window, Flood | None]:
-        sizes.append(len(bodies))
-        return judge(provider, window, bodies, limits)
+    def noted(self: normaliser.Normaliser, made: normaliser._Round) -> None:
+        sizes.append(made.bodies)
+        committed(self, made)
 
-    monkeypatch.setattr(normaliser, "judge", judged)
+    monkeypatch.setattr(normaliser.Normaliser, "_committed", noted)
     topic = settings.topics.raw("smsmanager")
     await write(settings, [Record(topic, n % 3, None, body(n)) for n in range(12)])
     stop = asyncio.Event()

@@ -49,8 +49,9 @@ def _on_the_same_partition() -> list[StatusObservation]:
 async def _published(settings: Settings, key: str) -> None:
     """Wait until a message of that key has a status on its topic."""
     async with asyncio.timeout(60):
-        while key not in {one.key for one in await read(settings.kafka, settings.topics.statuses)}:
-            await asyncio.sleep(0.1)
+        keys = set[str]()
+        while key not in keys:
+            keys = {one.key for one in await read(settings.kafka, settings.topics.statuses)}
 
 
 async def track_to_the_end(settings: Settings) -> None:

@@ -1,13 +1,15 @@
 """How much is taken at once after failures and successes."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from processors.cut import Cut, Polls
 
 
 @pytest.mark.parametrize(
     ("size", "taken", "after"),
-    [(4000, 4000, 2000), (4000, 10, 5), (2, 2, 1), (1, 1, 1), (3, 0, 1)],
+    [(4000, 4000, 2000), (4000, 10, 5), (3, 3, 1), (2, 2, 1), (1, 1, 1), (3, 0, 3)],
 )
 def test_a_failure_halves_what_was_taken(size: int, taken: int, after: int) -> None:
     """Down to one record, so that the one at fault is known."""
@@ -18,6 +20,16 @@ def test_a_failure_halves_what_was_taken(size: int, taken: int, after: int) -> N
 def test_a_success_doubles_it(size: int, after: int) -> None:
     """Up to the whole."""
     assert Cut(4000, size).passed().size == after
+
+
+@given(st.integers(1, 4096), st.integers(1, 60))
+def test_no_batch_is_repeated_for_ever(takes: int, most: int) -> None:
+    """Where so many records at most can be committed, some are after a dozen failures."""
+    cut = Cut(4096, takes)
+    for _ in range(12):
+        if cut.size > most:
+            cut = cut.failed(cut.size)
+    assert 1 <= cut.size <= most
 
 
 @pytest.mark.parametrize(

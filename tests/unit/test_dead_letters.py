@@ -63,7 +63,7 @@ def test_a_mistake_of_ours_says_where_it_was_made(monkeypatch: pytest.MonkeyPatc
     written = dict(headers(letter, AT, 1, ()))
     assert written["__streams.errors.exception"] == b"builtins.ValueError"
     trace = written["__streams.errors.stacktrace"].decode()
-    assert trace.splitlines()[0].startswith("processors.normalise.normalise:")
+    assert trace.splitlines()[0].startswith("processors.normalise.normalised:")
     assert ".careless:" in trace.splitlines()[-1]
     assert "420777" not in repr(letter)
 

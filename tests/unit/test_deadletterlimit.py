@@ -1,26 +1,53 @@
-"""When a provider is left alone, as too many of its bodies become dead letters."""
+"""When a source is stopped, as too many of its bodies become dead letters, and goes on."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.deadletterlimit import LEAST, LOOK_BACK, Body, Flood, Limits, Window, judge
+from processors.deadletterlimit import (
+    GOOD_ENOUGH,
+    LEAST,
+    LOOK_BACK,
+    TRY_EVERY,
+    Flood,
+    Limits,
+    Round,
+    Source,
+    Windows,
+    stopped,
+)
 from processors.providers.base import Coordinates
 from processors.refusal import Code
 
 USUAL = Limits(ratio=0.5, run=500)
-GOOD, BAD = None, "not_json"
+GOOD: Code | None = None
+BAD: Code | None = "not_json"
 BODY: st.SearchStrategy[Code | None] = st.sampled_from([None, "not_json", "wrong_root"])
+ACME, OTHER = Source("whapi", "acme"), Source("whapi", "other")
+
+Codes = list[Code | None]
 
 
-def bodies(*runs: tuple[int, Code | None]) -> list[Body]:
-    """Bodies at offsets from 0 on: so many of each."""
-    codes = [code for count, code in runs for _ in range(count)]
-    return [Body(Coordinates("r", 0, offset), code) for offset, code in enumerate(codes)]
+def codes(*runs: tuple[int, Code | None]) -> Codes:
+    return [code for count, code in runs for _ in range(count)]
+
+
+def meet(counted: Round, some: Codes, source: Source = ACME, first: int = 0) -> list[int]:
+    """Meet bodies at offsets from `first` on; the offsets of those that are normalised."""
+    normalised = []
+    for offset, code in enumerate(some, first):
+        if counted.wants(source):
+            normalised.append(offset)
+            counted.add(source, Coordinates("r", 0, offset), code)
+    return normalised
 
 
 def flood(limits: Limits, *runs: tuple[int, Code | None]) -> Flood | None:
-    return judge("whapi", Window(), bodies(*runs), limits)[1]
+    windows = Windows(limits)
+    counted = windows.begin()
+    meet(counted, codes(*runs))
+    windows.keep(counted)
+    return next(iter(windows.floods()), None)
 
 
 @pytest.mark.parametrize(
@@ -51,54 +78,105 @@ def test_the_limits(
 ) -> None:
     """What is allowed, and what is one too many."""
     found = flood(limits, *runs)
-    told = found and (found.dead, found.bodies, found.first.offset, found.setting)
-    assert told == expected
+    known = found and (found.dead, found.bodies, found.first.offset, found.setting)
+    assert known == expected
 
 
 def test_the_sentence_says_all_that_is_needed() -> None:
-    """Provider, code, how many, where, and what to do."""
-    codes: list[tuple[int, Code | None]] = [(150, None), (10, "not_utf8"), (200, "not_json")]
-    told = str(flood(USUAL, *codes))
-    assert "\n" not in told
-    words = "whapi is stopped: 151 of the last 301 bodies would be dead letters, most of them not_j"
-    assert told.startswith(words)
-    assert "the first r/0/150" in told
-    assert "BLUETICK_DEAD_LETTER_RATIO" in told
-    assert "bluetick dead-letters show r/0/150" in told
+    """Source, code, how many, where, and what to do."""
+    sentence = str(flood(USUAL, (150, None), (10, "not_utf8"), (200, "not_json")))
+    assert "\n" not in sentence
+    words = "source acme of whapi is stopped: 151 of the last 301 bodies are dead letters, most of "
+    assert sentence.startswith(words + "them not_json, for example r/0/150")
+    assert "BLUETICK_DEAD_LETTER_RATIO" in sentence
+    assert "bluetick dead-letters show r/0/150" in sentence
+    assert sentence.endswith("bluetick dead-letters retry --code source_stopped")
     in_a_row = str(flood(Limits(0, 2), (3, "not_utf8")))
-    assert in_a_row.startswith("whapi is stopped: 3 bodies in a row would be dead letters")
+    assert "is stopped: 3 bodies in a row are dead letters" in in_a_row
+
+
+def test_a_source_stops_no_other() -> None:
+    """Their bodies are counted apart, also those of one provider."""
+    windows = Windows(USUAL)
+    counted = windows.begin()
+    meet(counted, [BAD] * 1000)
+    assert meet(counted, [GOOD] * 1000, OTHER) == list(range(1000))
+    assert meet(counted, [BAD] * 100, OTHER) == list(range(100))
+    windows.keep(counted)
+    assert [one.source for one in windows.floods()] == [ACME]
+    assert stopped(windows.floods()) == {"whapi": 1}
+
+
+def test_a_stopped_source_is_tried_and_goes_on() -> None:
+    """One body in `TRY_EVERY` is normalised; once enough of them in a row are good, all are."""
+    windows = Windows(Limits(0, 3))
+    counted = windows.begin()
+    assert meet(counted, [BAD] * 4) == [0, 1, 2, 3]
+    tried = meet(counted, [BAD] * 3 * TRY_EVERY, first=4)
+    assert tried == [4 + n * TRY_EVERY - 1 for n in (1, 2, 3)]
+    meet(counted, [GOOD] * (GOOD_ENOUGH - 1) * TRY_EVERY)
+    meet(counted, [BAD] * TRY_EVERY)
+    windows.keep(counted)
+    assert windows.floods()
+    meet(counted, [GOOD] * GOOD_ENOUGH * TRY_EVERY)
+    windows.keep(counted)
+    assert not windows.floods()
+    # It begins from nothing: what was before is not held against it.
+    assert meet(counted, [BAD] * 5) == [0, 1, 2, 3]
+
+
+def test_what_is_not_committed_does_not_count() -> None:
+    """A round that is repeated counts once."""
+    windows = Windows(Limits(0, 3))
+    for _ in range(5):
+        meet(windows.begin(), [BAD] * 3)
+    counted = windows.begin()
+    meet(counted, [BAD] * 3)
+    windows.keep(counted)
+    assert not windows.floods()
 
 
 @given(st.lists(st.tuples(st.integers(1, 400), BODY), max_size=12), st.data())
 def test_rounds_do_not_matter(runs: list[tuple[int, Code | None]], data: st.DataObject) -> None:
-    """However a stream of bodies is cut into rounds, it is stopped at the same body, or not."""
-    stream = bodies(*runs)
-    whole = judge("whapi", Window(), stream, USUAL)
+    """However a stream of bodies is cut into rounds, the same bodies are normalised."""
+    stream = codes(*runs)
+    whole = meet(Windows(USUAL).begin(), stream)
     cut = data.draw(st.integers(0, len(stream)))
-    window, found = judge("whapi", Window(), stream[:cut], USUAL)
-    if found is None:
-        window, found = judge("whapi", window, stream[cut:], USUAL)
-    assert (window, found) == whole
+    windows, found = Windows(USUAL), list[int]()
+    for first, part in ((0, stream[:cut]), (cut, stream[cut:])):
+        counted = windows.begin()
+        found += meet(counted, part, first=first)
+        windows.keep(counted)
+    assert found == whole
 
 
 @given(st.lists(st.tuples(st.integers(1, 400), BODY), max_size=12))
 def test_it_is_stopped_exactly_when_a_limit_is_passed(runs: list[tuple[int, Code | None]]) -> None:
-    """The verdict is that of the definition, counted anew for every body."""
-    stream = bodies(*runs)
-    passed = any(_passed([body.code for body in stream[: end + 1]]) for end in range(len(stream)))
-    assert (flood(USUAL, *runs) is not None) == passed
+    """The verdict is that of the definition, counted from the start for every body."""
+    stream = codes(*runs)
+    passed = (end for end in range(len(stream)) if _passed(stream[: end + 1]))
+    first = next(passed, None)
+    normalised = meet(Windows(USUAL).begin(), stream)
+    unbroken = len(stream) if first is None else first + 1
+    assert normalised[:unbroken] == list(range(unbroken))
+    assert set(range(unbroken, min(unbroken + TRY_EVERY - 1, len(stream)))).isdisjoint(normalised)
 
 
-def _passed(codes: list[Code | None]) -> bool:
-    last = codes[-LOOK_BACK:]
+def _passed(some: Codes) -> bool:
+    last = some[-LOOK_BACK:]
     share = len(last) >= LEAST and sum(c is not None for c in last) > USUAL.ratio * len(last)
-    run = codes[-USUAL.run - 1 :]
-    return codes[-1] is not None and (
+    run = some[-USUAL.run - 1 :]
+    return some[-1] is not None and (
         share or (len(run) > USUAL.run and all(code is not None for code in run))
     )
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """A window never holds more than it looks back on."""
-    window, _ = judge("whapi", Window(), bodies((5000, None)), USUAL)
-    assert len(window.last) == LOOK_BACK
+    """The windows of so many sources are kept, those met last."""
+    windows = Windows(Limits(0, 1), most=3)
+    for number in range(9):
+        counted = windows.begin()
+        meet(counted, [BAD] * 5, Source("whapi", f"s-{number}"))
+        windows.keep(counted)
+    assert len(windows) == 3
+    assert [one.source.name for one in windows.floods()] == ["s-6", "s-7", "s-8"]

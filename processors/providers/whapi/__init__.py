@@ -103,6 +103,7 @@ def split(webhook: RawWebhook, text: bytes) -> list[Part]:
     parts: list[Part] = []
     for name, value in data.items():
         parts += _parts(name, value, getattr(channel, name) if name in READ else ignore(name))
+        body.refuse_count(len(parts))
     return parts
 
 

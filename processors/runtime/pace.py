@@ -1,0 +1,59 @@
+"""Long work on the event loop: pauses by the clock, and a budget of the processor's time."""
+
+import asyncio
+import time
+from typing import TypeVar
+
+from processors.refusal import Refused
+from processors.steps import Steps
+
+T = TypeVar("T")
+
+# How long the loop's other work, heartbeats above all, waits for a pause.
+_STRETCH_SECONDS = 0.02
+
+
+class Pace:
+    """When the loop was last let go on with its other work."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    async def pause(self) -> None:
+        """Let other work run if it is time."""
+        if time.monotonic() >= self._due:
+            await self._let_in()
+
+    async def within(self, steps: Steps[T], seconds: float) -> T:
+        """Take all steps, with pauses; `Refused` if they cost more than so much CPU.
+
+        It is the time of this thread. What other tasks cost in the pauses does not count.
+        """
+        began, spent, since = time.monotonic(), 0.0, time.thread_time()
+        while True:
+            try:
+                next(steps)
+                result = None
+            except StopIteration as end:
+                result = end
+            now = time.monotonic()
+            # The clock is cheaper to ask than the processor's time, and never behind it.
+            if now - began > seconds and spent + time.thread_time() - since > seconds:
+                steps.close()
+                raise _too_costly(seconds)
+            if result is not None:
+                value: T = result.value
+                return value
+            if now >= self._due:
+                spent += time.thread_time() - since
+                await self._let_in()
+                since = time.thread_time()
+
+    async def _let_in(self) -> None:
+        await asyncio.sleep(0)
+        self._due = time.monotonic() + _STRETCH_SECONDS
+
+
+def _too_costly(seconds: float) -> Refused:
+    spent = f"more than {1000 * seconds:.0f} ms of the processor's time"
+    return Refused("too_costly", f"normalising it takes {spent}; retrying it has no such bound")

@@ -1,0 +1,38 @@
+"""What a round of the normaliser counted, for the metrics."""
+
+from collections import Counter
+
+from processors.providers.base import Normalised
+from processors.refusal import Code
+from processors.runtime import metrics
+from schemas.records import StatusObservation
+
+
+class Tallies:
+    """What a round counted; published once the round is committed, so repeats do not count."""
+
+    def __init__(self) -> None:
+        self._webhooks: Counter[tuple[str, ...]] = Counter()
+        self._observations: Counter[tuple[str, ...]] = Counter()
+        self._dead_letters: Counter[tuple[str, ...]] = Counter()
+        self._ignored: Counter[tuple[str, ...]] = Counter()
+
+    def count(self, provider: str, result: Normalised) -> None:
+        self._webhooks[provider,] += 1
+        for observation in result.observations:
+            seen = observation.status if isinstance(observation, StatusObservation) else "inbound"
+            self._observations[provider, seen] += 1
+        for letter in result.dead_letters:
+            self._dead_letters[provider, letter.code] += 1
+        for event, count in result.ignored.items():
+            self._ignored[provider, metrics.event_label(event)] += count
+
+    def count_letter(self, provider: str, code: Code) -> None:
+        """Count a dead letter that comes later, of a body that is counted."""
+        self._dead_letters[provider, code] += 1
+
+    def publish(self) -> None:
+        metrics.add(metrics.webhooks, self._webhooks)
+        metrics.add(metrics.observations, self._observations)
+        metrics.add(metrics.dead_letters, self._dead_letters)
+        metrics.add(metrics.ignored, self._ignored)
