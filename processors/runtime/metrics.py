@@ -33,6 +33,12 @@ stopped = Gauge(
 )
 for provider in PROVIDERS:
     stopped.labels(provider).set(0)
+unread = Counter(
+    "bluetick_unread_fields",
+    "fields of observations that were left out or cut, as they exceed a bound",
+    ["provider", "field"],
+    registry=registry,
+)
 ignored = Counter(
     "bluetick_ignored_events",
     "events that carry no message status, left alone",

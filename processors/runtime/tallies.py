@@ -16,12 +16,15 @@ class Tallies:
         self._observations: Counter[tuple[str, ...]] = Counter()
         self._dead_letters: Counter[tuple[str, ...]] = Counter()
         self._ignored: Counter[tuple[str, ...]] = Counter()
+        self._unread: Counter[tuple[str, ...]] = Counter()
 
     def count(self, provider: str, result: Normalised) -> None:
         self._webhooks[provider,] += 1
         for observation in result.observations:
             seen = observation.status if isinstance(observation, StatusObservation) else "inbound"
             self._observations[provider, seen] += 1
+            for name in observation.unread:
+                self._unread[provider, name] += 1
         for letter in result.dead_letters:
             self._dead_letters[provider, letter.code] += 1
         for event, count in result.ignored.items():
@@ -36,3 +39,4 @@ class Tallies:
         metrics.add(metrics.observations, self._observations)
         metrics.add(metrics.dead_letters, self._dead_letters)
         metrics.add(metrics.ignored, self._ignored)
+        metrics.add(metrics.unread, self._unread)

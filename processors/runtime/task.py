@@ -33,6 +33,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 from processors.cut import Cut
 from processors.refusal import calls
 from processors.runtime import clients, deadletters, failpoints, metrics
+from processors.runtime.alarms import Alarms
 from processors.runtime.outbox import Outbox, TooLargeError
 from processors.runtime.reduce import Reduced, Work, reduce
 from processors.runtime.restore import NEXT_TIMER, restore
@@ -60,12 +61,12 @@ _CLOSE_SECONDS = 10.0
 _STOPPED_SECONDS = 60.0
 # So many records at most are sent apart, to learn which one is refused.
 _APART = 500
-# So many dead letters of a batch are named in the log one by one.
-_NAMED = 5
+# How long health shows that something was set aside by a mistake.
+_SHOWN_SECONDS = 600.0
 
 
 class Task:
-    """Tracks one partition until it is closed; `trouble` says why it cannot go on, "" if it can."""
+    """Tracks one partition until it is closed; while it is `stopped` it cannot go on."""
 
     def __init__(
         self,
@@ -73,16 +74,18 @@ class Task:
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
         settled: Callable[[int], int],
+        alarms: Alarms,
     ) -> None:
         """`settled` tells up to when one who was at the end of the log then has heard of all."""
         self.partition = partition
         self.ready = False
-        self.trouble = ""
+        self.stopped = False
         # Records polled in another epoch, or for another task, were made void by a seek.
         self.epoch = next(_epochs)
         self._settings = settings
         self._consumer = consumer
         self._settled = settled
+        self._alarms = alarms
         self._queue: deque[Sequence[Record]] = deque()
         self._fed = 0
         self._arrived = asyncio.Event()
@@ -148,6 +151,8 @@ class Task:
             pass
         finally:
             self.ready = False
+            self._alarms.clear(self.partition)
+            metrics.stopped_partitions.labels(str(self._number)).set(0)
             await self._release()
 
     async def _track(self) -> None:
@@ -168,9 +173,10 @@ class Task:
     async def _stand_still(self, error: Exception) -> None:
         """Leave the partition where it is for a while, and say why: the others go on."""
         why = str(error) if isinstance(error, Problem) else _mistake(error)
-        self.trouble = f"partition {self._number} is stopped: {why}"
+        self.stopped = True
         metrics.stopped_partitions.labels(str(self._number)).set(1)
-        log.error("%s; it is tried again in %d s", self.trouble, _STOPPED_SECONDS)
+        sentence = f"partition {self._number} is stopped: {why}; it is tried again each minute"
+        self._alarms.raise_(self.partition, sentence, time.monotonic())
         self._fault = None
         if self.partition in self._consumer.assignment():
             self._consumer.pause(self.partition)
@@ -205,7 +211,8 @@ class Task:
         self._consumer.seek(self.partition, self._fed)
         self._consumer.resume(self.partition)
         self.ready = True
-        self.trouble = ""
+        self.stopped = False
+        self._alarms.clear(self.partition)
         metrics.stopped_partitions.labels(str(self._number)).set(0)
         log.info("partition %d: ready, at offset %d", self._number, self._fed)
 
@@ -300,7 +307,7 @@ class Task:
         self._put_back(cast("Sequence[Record]", work.records[result.taken :]))
         self._latest = max(self._latest, result.latest)
         self._cut, self._apart, self._unwanted = self._cut.passed(), False, {}
-        _report(result.letters)
+        self._report(result.letters)
         self._refuse_loss()
 
     def _look_for(self, error: TooLargeError) -> None:
@@ -417,6 +424,17 @@ class Task:
             )
             first = []
 
+    def _report(self, letters: Sequence[Letter]) -> None:
+        """Say what was set aside; a mistake, of ours or in a record, is shown by health too."""
+        for code, found in _by_code(letters).items():
+            first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
+            place = "{}/{}/{}".format(*first.observed)
+            sentence = f"{place}{more} set aside as a dead letter, {code}: {first.letter.reason}"
+            if first.past_bound:
+                log.warning("%s", sentence)
+            else:
+                self._alarms.raise_(code, sentence, time.monotonic(), _SHOWN_SECONDS)
+
     async def _stand_back(self) -> None:
         """Throw the producer away: what it last did is unknown until a new one has fenced it."""
         self.ready = False
@@ -465,31 +483,16 @@ class Task:
         return self._settings.data / self._settings.namespace / "track" / str(self._number)
 
 
+def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:
+    found: dict[str, list[Letter]] = {}
+    for one in letters:
+        found.setdefault(one.letter.code, []).append(one)
+    return found
+
+
 def _labels(letter: Letter) -> tuple[str, ...]:
     provider = letter.provider or "unknown"
     return provider, letter.letter.code
-
-
-def _report(letters: Sequence[Letter]) -> None:
-    """Name what was set aside by a mistake, of ours or in a record, one line each."""
-    wrong = [one for one in letters if not one.past_bound]
-    for one in wrong[:_NAMED]:
-        log.error(
-            "set aside %s[%d] offset %d as a dead letter, %s: %s",
-            *one.observed,
-            one.letter.code,
-            one.letter.reason,
-        )
-    if len(wrong) > _NAMED:
-        log.error("set aside %d more; see bluetick dead-letters list", len(wrong) - _NAMED)
-    past = [one for one in letters if one.past_bound]
-    if past:
-        log.warning(
-            "%d observations are past a bound and are dead letters, the first %s[%d] offset %d: %s",
-            len(past),
-            *past[0].observed,
-            past[0].letter.reason,
-        )
 
 
 def _mistake(error: Exception) -> str:

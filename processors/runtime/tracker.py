@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -9,6 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from processors.cut import Polls
 from processors.runtime import clients, failpoints, metrics
+from processors.runtime.alarms import Alarms
 from processors.runtime.progress import Settled
 from processors.runtime.task import Task
 from schemas.settings import Settings
@@ -34,6 +36,7 @@ class Tracker(ConsumerRebalanceListener):
         self._joined = False
         self._stopping = False
         self._trouble = ""
+        self._alarms = Alarms(log)
         self._settled = Settled(settings)
         self._consumer = clients.consumer(settings, settings.topics.group("track"))
         self._polls = Polls(most=_MOST_RECORDS, budget=_POLLED_BYTES, size=_FIRST_POLL)
@@ -58,14 +61,14 @@ class Tracker(ConsumerRebalanceListener):
 
     def problems(self) -> list[str]:
         """Why the tracker is not ready; nothing if it is."""
+        alarms = self._alarms.sentences(time.monotonic())
         if self._trouble:
-            return [self._trouble]
+            return [*alarms, self._trouble]
         if not self._joined:
-            return ["the consumer group has not assigned partitions yet"]
-        stopped = [task.trouble for _, task in sorted(self._tasks.items()) if task.trouble]
+            return [*alarms, "the consumer group has not assigned partitions yet"]
         tasks = self._tasks.items()
-        waiting = sorted(tp.partition for tp, task in tasks if not (task.ready or task.trouble))
-        return [*stopped, *([f"partitions not ready yet: {waiting}"] if waiting else [])]
+        waiting = sorted(tp.partition for tp, task in tasks if not (task.ready or task.stopped))
+        return [*alarms, *([f"partitions not ready yet: {waiting}"] if waiting else [])]
 
     async def broker_topics(self) -> set[str]:
         """Ask the broker for its topics: the sign that it answers."""
@@ -87,7 +90,7 @@ class Tracker(ConsumerRebalanceListener):
         self._consumer.pause(*partitions)
         for partition in partitions:
             self._tasks[partition] = Task(
-                self._settings, self._consumer, partition, self._settled.until
+                self._settings, self._consumer, partition, self._settled.until, self._alarms
             )
         self._joined = True
         metrics.partitions.set(len(partitions))
@@ -109,6 +112,7 @@ class Tracker(ConsumerRebalanceListener):
 
     async def _feed(self) -> None:
         """Poll once for the tasks that can take more."""
+        self._alarms.remind(time.monotonic())
         inputs = self._settings.topics.inputs("track")
         clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
         hungry = {tp: task.epoch for tp, task in self._tasks.items() if task.hungry}
