@@ -8,6 +8,7 @@ then, with the same `ce_id`, and the tracker drops the repetition.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Literal
 from ingest import places, turns
 from ingest.accept import Rejected
 from ingest.drain import PAUSE_SECONDS, Drain
+from ingest.health import Health, judged, spooled
 from ingest.held import Bounds, Held
 from ingest.lasting import described, lasting
 from ingest.places import Place
@@ -65,6 +67,13 @@ class Durable:
             return kafka
         spool = self.spool.problem(self._settings.max_body)
         return spool and f"{kafka}; {spool}"
+
+    @property
+    def health(self) -> Health:
+        """Whether webhooks can be made durable, and whether that takes the spool."""
+        now = time.time_ns() // 1_000_000
+        fill = spooled(self.spool.held, _bounds(self._settings), now) if self.spool else None
+        return judged(self.problem, self.publisher.problem, fill)
 
     @property
     def held(self) -> Held:
@@ -238,7 +247,7 @@ async def open_spool(settings: Settings, place: Place) -> Spool:
     """Open the spool in a place, which goes with it; raises `Problem`."""
     spool = Spool(
         place,
-        Bounds(settings.spool_max_bytes, settings.spool_max_age),
+        _bounds(settings),
         max_waiting=settings.max_in_flight,
         max_waiting_bytes=settings.max_in_flight_bytes,
     )
@@ -251,6 +260,10 @@ async def open_spool(settings: Settings, place: Place) -> Spool:
         await spool.close(_LAST_WRITE_SECONDS)
         raise
     return spool
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(settings.spool_max_bytes, settings.spool_max_age)
 
 
 def _take(directory: Path) -> Place:

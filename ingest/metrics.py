@@ -34,6 +34,9 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 NOBODY = "-"
 """The label of a source that is not known: a stranger's word never becomes a label."""
 
+# Why what is no request was refused, by the status of the answer.
+_UNREADABLE = {408: "too-slow", 414: "too-large", 431: "too-large"}
+
 received = Counter(
     "bluetick_ingest_received",
     "requests under /webhooks/, and those that are no HTTP at all",
@@ -127,10 +130,10 @@ def taken(source: str, durable: Where, seconds: float) -> None:
     _publish(durable).observe(seconds)
 
 
-def unreadable(cause: str) -> None:
-    """Count what was refused before anybody could ask for its source: it is no request."""
+def unreadable(status: int) -> None:
+    """Count what was refused with this status before it had a source: it is no request."""
     _received(NOBODY).inc()
-    _rejected(NOBODY, cause).inc()
+    _rejected(NOBODY, _UNREADABLE.get(status, "malformed")).inc()
 
 
 def exposition() -> bytes:

@@ -1,4 +1,4 @@
-"""One HTTP connection of uvicorn, with what it lacks for webhooks: bounds, order, and an exit.
+"""One HTTP connection of uvicorn, with what it lacks: bounds, order, and an exit.
 
 uvicorn waits for ever for a head, takes one of any size, reads requests ahead of their turn, and
 closes in a way that can lose the last answer. Here a connection holds one request at a time, cut
@@ -11,9 +11,8 @@ from collections.abc import Callable
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ingest import metrics
-from ingest.connections import Connections
-from ingest.head import END, MAX_HEAD, BadHead, check_start, checked
+from schemas.connections import Connections
+from schemas.head import END, MAX_HEAD, BadHead, check_start, checked
 
 # Between two requests. Balancers and clients should end an idle connection earlier than we do:
 # whoever sends just when the other closes does not know whether the request was taken.
@@ -26,9 +25,6 @@ LINGER_SECONDS = 1.0
 # Chunk sizes, extensions and trailers are no body, and nobody counts them but we: so many bytes of
 # them may come for each byte of the body (one chunk a byte is 5), beside what a head may have.
 _WRAPPING = 8
-
-# Why what is no request yet was refused, as the metrics call it.
-_CAUSES = {408: "too-slow", 414: "too-large", 431: "too-large"}
 
 
 class Exit:
@@ -256,7 +252,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         else:
-            metrics.unreadable(_CAUSES.get(status, "malformed"))
+            self.known.unreadable(status)
         if not (self._answering() and self.cycle.response_started):
             self.transport.write(
                 STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
