@@ -28,15 +28,24 @@ _WRAPPING = 8
 
 
 class Exit:
-    """What uvicorn takes for the transport: it ends ours first, and reads on for a moment."""
+    """What uvicorn takes for the transport: it ends ours first, and reads on for a moment.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    `lingers` is called when that moment begins.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        lingers: Callable[[], None],
+    ) -> None:
         self.write: Callable[[bytes], None] = transport.write
         self.abort = transport.abort
         self.closing = False
         self.heard_all = False
         self._transport = transport
         self._loop = loop
+        self._lingers = lingers
         self._alarm: asyncio.TimerHandle | None = None
 
     def is_closing(self) -> bool:
@@ -52,6 +61,7 @@ class Exit:
         self._transport.write_eof()
         self._transport.resume_reading()
         self._alarm = self._loop.call_later(LINGER_SECONDS, self._transport.abort)
+        self._lingers()
 
     def lost(self) -> None:
         self.closing = True
@@ -75,7 +85,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # An access log would print paths and queries, where some sources keep their secret.
         self.access_log = False
-        self._exit = Exit(transport, self.loop)
+        # One that lingers makes room for another as one that is silent does.
+        self._exit = Exit(transport, self.loop, lambda: self.known.wait(self))
         self.transport = self._exit  # type: ignore[assignment]
         self.known.admit(self)
 
@@ -145,6 +156,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def overdue(self, age: float) -> None:
         """It keeps us waiting for so long, at least `seconds`. Bodies have a deadline elsewhere."""
+        if self._exit.closing:
+            return
         if self.flow.write_paused:
             self.transport.abort()
         elif self._in_body:
