@@ -113,10 +113,12 @@ class Hook:
         self._durable.close(LAST_CALL_SECONDS)
 
     def sample(self) -> None:
-        """Note for the metrics what is held now."""
+        """Note for the metrics what is held now, and warn of a spool that fills."""
         durable = self._durable
         publishing = self._held + durable.publisher.in_flight_bytes
-        metrics.sample(publishing, durable.held, durable.given_up)
+        limit = self._settings.spool_max_bytes if self._settings.spool else 0
+        metrics.sample(publishing, durable.held, durable.given_up, limit)
+        durable.look()
 
     def _known(self, scope: Scope) -> str:
         """The source as a label; a name that is none of ours never becomes one."""
