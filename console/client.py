@@ -15,8 +15,17 @@ _ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}
 
+# Addresses that listen everywhere, and where to reach what listens there.
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - none of ours
+
 # What may go wrong with a connection while a request is under way (`EOFError`: it was closed).
 Broken = (OSError, EOFError, TimeoutError)
+
+
+def url(host: str, port: int) -> str:
+    """The URL of what listens on this address of this machine."""
+    reachable = _EVERYWHERE.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 class Endpoint(NamedTuple):

@@ -92,7 +92,7 @@ async def _through(console: Console, up_: Line) -> bool:
 async def _send(console: Console, up_: Line, posts: list[Post]) -> None:
     with Bar(console=console, transient=True) as bar:
         sending = bar.add_task("posting webhooks", total=len(posts))
-        delivered = await deliver(up_.url("ingest"), posts, progress=_Advancing(bar, sending))
+        delivered = await deliver(up_.webhooks, posts, progress=_Advancing(bar, sending))
         if delivered.refused:
             raise Problem(f"ingest refused webhooks, by status: {dict(delivered.answers)}")
         following = bar.add_task("following them through Kafka", total=None)

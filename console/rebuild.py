@@ -169,7 +169,7 @@ def _refuse_gap(wish: Wish, beginnings: Mapping[TopicPartition, int]) -> None:
 async def _work(console: Console, plan: Plan, wish: Wish, watch: Watch) -> int:
     ports = {name: free_port(0) for name in plan.services}
     settings = plan.target.model_copy(update={f"{n}_health_port": p for n, p in ports.items()})
-    services = [Service(name, port) for name, port in ports.items()]
+    services = [Service(name, port, settings.health_host) for name, port in ports.items()]
     console.print(f"rebuilding {plan.source.namespace} into {wish.into}")
     began = time.monotonic()
     async with running(settings, services, worries(console)) as started:

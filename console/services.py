@@ -30,10 +30,11 @@ class Service:
 
     name: str
     port: int
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return client.url(self.host, self.port)
 
 
 class Running:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from console import client
 from console.services import Running, Service, Show, first_to_end, running
 from deploy import topics
 from deploy.jars import VERSION
@@ -45,8 +46,13 @@ class Line:
     services: list[Running]
     kafka: LocalKafka | None
 
+    @property
+    def webhooks(self) -> str:
+        """Where ingest takes webhooks."""
+        return client.url(self.settings.host, self.settings.port)
+
     def url(self, name: str) -> str:
-        """Where a service answers HTTP."""
+        """Where a service answers for its health and metrics."""
         return next(one.service.url for one in self.services if one.service.name == name)
 
 
@@ -147,9 +153,9 @@ async def line(
         progress.done(f"topics {settings.namespace}.*: {len(created)} changes")
         progress("starting ingest, normalise and track")
         services = [
-            Service("ingest", settings.port),
-            Service("normalise", settings.normalise_health_port),
-            Service("track", settings.track_health_port),
+            Service("ingest", settings.ingest_metrics_port, settings.health_host),
+            Service("normalise", settings.normalise_health_port, settings.health_host),
+            Service("track", settings.track_health_port, settings.health_host),
         ]
         started = await stack.enter_async_context(running(settings, services, show))
         progress.done("ingest, normalise and track are ready")
@@ -179,15 +185,15 @@ def worries(console: Console) -> Show:
 
 
 def _tell(console: Console, up_: Line) -> None:
-    settings, ingest = up_.settings, up_.url("ingest")
+    settings, ingest = up_.settings, up_.webhooks
+    addresses = [up_.url(one.service.name) for one in up_.services]
     sources = "|".join(load(settings.sources).sources)
     console.print(
         f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
         f"  webhooks   {ingest}/webhooks/<{sources}>\n"
-        f"  health     {ingest}/health/ready\n"
         f"  data       {settings.data.parent}\n"
-        f"  metrics    http://127.0.0.1:{settings.ingest_metrics_port}/metrics"
-        f"  {up_.url('normalise')}/metrics  {up_.url('track')}/metrics\n\n"
+        f"  health     {'  '.join(f'{one}/health/ready' for one in addresses)}\n"
+        f"  metrics    {'  '.join(f'{one}/metrics' for one in addresses)}\n\n"
         "Try it from another terminal:\n",
         soft_wrap=True,
     )

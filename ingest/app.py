@@ -1,10 +1,10 @@
-"""HTTP: the hook, two health pages, and the answers.
+"""HTTP on the public address: the hook, two health pages without detail, and the answers.
 
 `POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once the
 body is durable, exactly as it came. Every other answer of the hook is empty too: a
 sender learns the status (`ingest.accept.STATUS`) and nothing else. 405 names the verbs in `Allow`,
 503 says in `Retry-After` when to come again. An answer before the end of the body ends the
-connection; `ingest.connection` sees to that, and to what is no request at all.
+connection; `schemas.connection` sees to that, and to what is no request at all.
 """
 
 import asyncio
@@ -24,8 +24,9 @@ from starlette.types import Message, Receive, Scope, Send
 from ingest import metrics
 from ingest.accept import METHODS, Rejected, Source, accept, screen, split
 from ingest.durable import Durable, Where
+from ingest.health import LEAVING, Health
 from ingest.sources_file import load
-from schemas.serving import readiness
+from schemas.serving import bare_readiness, live
 from schemas.settings import Settings
 
 _PREFIX = b"/webhooks/"
@@ -51,10 +52,15 @@ LAST_CALL_SECONDS = 3.0
 class Ingest(Starlette):
     """The app. Webhooks go past its middleware and routes: these cost as much as Kafka does."""
 
-    def __init__(self, hook: "Hook", **options: Any) -> None:
+    def __init__(self, hook: "Hook", durable: Durable, **options: Any) -> None:
         super().__init__(**options)
         self.hook = hook
         self.leaving = False
+        self._durable = durable
+
+    def health(self) -> Health:
+        """What the private address says, in full."""
+        return Health((LEAVING,)) if self.leaving else self._durable.health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["raw_path"].startswith(_PREFIX):
@@ -107,10 +113,12 @@ class Hook:
         self._durable.close(LAST_CALL_SECONDS)
 
     def sample(self) -> None:
-        """Note for the metrics what is held now."""
+        """Note for the metrics what is held now, and warn of a spool that fills."""
         durable = self._durable
         publishing = self._held + durable.publisher.in_flight_bytes
-        metrics.sample(publishing, durable.held, durable.given_up)
+        limit = self._settings.spool_max_bytes if self._settings.spool else 0
+        metrics.sample(publishing, durable.held, durable.given_up, limit)
+        durable.look()
 
     def _known(self, scope: Scope) -> str:
         """The source as a label; a name that is none of ours never becomes one."""
@@ -191,15 +199,12 @@ def create_app(settings: Settings) -> Ingest:
         finally:
             await durable.stop()
 
-    async def live(_: Request) -> Response:
-        return Response()
-
     async def ready(_: Request) -> Response:
-        problem = "ingest is shutting down" if app.leaving else durable.problem
-        return readiness([problem] if problem else [])
+        """Whether, not why: Kafka's addresses and the disk's paths are nothing for senders."""
+        return bare_readiness(ready=not app.health().problems)
 
     routes = [Route("/health/live", live), Route("/health/ready", ready)]
-    app = Ingest(Hook(settings, durable, sources), routes=routes, lifespan=lifespan)
+    app = Ingest(Hook(settings, durable, sources), durable, routes=routes, lifespan=lifespan)
     return app
 
 

@@ -8,6 +8,7 @@ then, with the same `ce_id`, and the tracker drops the repetition.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
@@ -17,11 +18,13 @@ from typing import Literal
 from ingest import places, turns
 from ingest.accept import Rejected
 from ingest.drain import PAUSE_SECONDS, Drain
+from ingest.health import Health, Spooled, judged, spooled
 from ingest.held import Bounds, Held
 from ingest.lasting import described, lasting
 from ingest.places import Place
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
+from ingest.spooling import Spooling
 from ingest.turns import GivenUp
 from schemas.problem import Problem
 from schemas.settings import Settings
@@ -54,6 +57,11 @@ class Durable:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = asyncio.Event()
         self._given_up: dict[str, GivenUp] = {}
+        self._spooling = Spooling()
+        self._late = (
+            f"Kafka did not acknowledge within {settings.publish_deadline:g} s "
+            "(BLUETICK_PUBLISH_DEADLINE)"
+        )
         self.publisher = Publisher(settings)
         self.spool: Spool | None = None
 
@@ -67,6 +75,11 @@ class Durable:
         return spool and f"{kafka}; {spool}"
 
     @property
+    def health(self) -> Health:
+        """Whether webhooks can be made durable, and whether that takes the spool."""
+        return judged(self.problem, self.publisher.trouble or self._spooling.why, self._fill())
+
+    @property
     def held(self) -> Held:
         """What the spool holds, in this process's place; nothing without a spool."""
         return self.spool.held if self.spool else Held()
@@ -76,8 +89,23 @@ class Durable:
         """How many places that the dead left hold bodies and could not be emptied so far."""
         return len(self._given_up)
 
+    def look(self) -> None:
+        """Warn of a spool that fills, and say why it is in use still; called now and then."""
+        if not (fill := self._fill()):
+            return
+        for warning in self._spooling.filled(fill):
+            _log.warning("%s", warning)
+        trouble = self.publisher.trouble
+        if self._spooling.why and trouble:
+            self._note_spooling(trouble)
+        elif not (trouble or fill.bodies or self.publisher.away):
+            self._note(self._spooling.unused())
+
     async def start(self) -> None:
-        """Open the spool and connect, or raise `Problem`; with a spool Kafka may be away."""
+        """Open the spool and connect, or raise `Problem`.
+
+        With a spool Kafka may be away, and topics may be missing.
+        """
         if self._settings.spool is None:
             await self.publisher.start()
             return
@@ -87,6 +115,8 @@ class Durable:
         except BaseException:
             await self.spool.close(_LAST_WRITE_SECONDS)
             raise
+        if trouble := self.publisher.trouble:
+            self._note_spooling(trouble)
         self._tasks = [
             lasting("the drain", partial(self._drain, self.spool)),
             lasting("adoption", partial(self._adopt, self._settings.spool, self.spool)),
@@ -127,19 +157,33 @@ class Durable:
                     raise
             else:
                 return "kafka"
+        written = spool.put(webhook)
+        self._note_spooling(self.publisher.trouble or self._late)
         try:
             async with asyncio.timeout_at(until):
-                await spool.put(webhook)
+                await written
         except TimeoutError:
             raise Rejected("not-durable") from None
         return "spool"
+
+    def _note_spooling(self, why: str) -> None:
+        if line := self._spooling.stored(why):
+            _log.warning("%s", line)
+
+    @staticmethod
+    def _note(line: str | None) -> None:
+        if line:
+            _log.info("%s", line)
+
+    def _fill(self) -> Spooled | None:
+        now = time.time_ns() // 1_000_000
+        return spooled(self.spool.held, _bounds(self._settings), now) if self.spool else None
 
     async def _drain(self, spool: Spool) -> None:
         """Send what is in our place whenever there is something."""
         while not self._closing.is_set():
             await self._unless_closing(spool.filled())
-            if spool.held.bodies and await self._emptied(spool, Drain(self.publisher, spool)):
-                _log.info("the spool is empty again")
+            await self._emptied(spool, Drain(self.publisher, spool))
 
     async def _try(self, spool: Spool) -> None:
         """Find out when the disk takes bodies again, the largest as well."""
@@ -218,6 +262,8 @@ class Durable:
             forward = 0
             with suppress(Unusable):
                 forward = await drain.forward()
+            if forward and spool is self.spool:
+                self._note(self._spooling.acknowledged(spool.held))
             if drain.in_vain and not patient:
                 break
             if not forward:
@@ -238,7 +284,7 @@ async def open_spool(settings: Settings, place: Place) -> Spool:
     """Open the spool in a place, which goes with it; raises `Problem`."""
     spool = Spool(
         place,
-        Bounds(settings.spool_max_bytes, settings.spool_max_age),
+        _bounds(settings),
         max_waiting=settings.max_in_flight,
         max_waiting_bytes=settings.max_in_flight_bytes,
     )
@@ -251,6 +297,10 @@ async def open_spool(settings: Settings, place: Place) -> Spool:
         await spool.close(_LAST_WRITE_SECONDS)
         raise
     return spool
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(settings.spool_max_bytes, settings.spool_max_age)
 
 
 def _take(directory: Path) -> Place:

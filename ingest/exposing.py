@@ -1,4 +1,4 @@
-"""The door's metrics over HTTP, on a port of their own: senders have no business there."""
+"""Health and metrics of ingest over HTTP, on an address of their own: senders cannot reach it."""
 
 import asyncio
 import socket
@@ -6,33 +6,48 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from starlette.applications import Starlette
-from starlette.requests import Request
+import msgspec
 from starlette.responses import Response
-from starlette.routing import Route
 
 from ingest import metrics
+from ingest.health import Health
 from ingest.lasting import lasting
-from schemas import serving
-from schemas.serving import Server, listen
+from schemas.serving import HealthServer, Server, listen_for_health, readiness
 from schemas.settings import Settings
 
 # How often gauges that nobody sets by the way are looked at.
 SAMPLE_SECONDS = 1.0
 
 
-@asynccontextmanager
-async def exposed(settings: Settings) -> AsyncIterator[None]:
-    """Answer `/metrics` meanwhile; raises `Problem` if the port is taken."""
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket of health and metrics; raises `Problem` if the port is taken."""
     port = settings.ingest_metrics_port
-    with listen("ingest", settings.host, port, "BLUETICK_INGEST_METRICS_PORT") as listener:
-        server = Server(Starlette(routes=[Route("/metrics", _numbers)]), grace=1)
-        answering = lasting("the metrics server", partial(_answer, server, listener))
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await asyncio.wait([answering])
+    return listen_for_health("ingest", settings.health_host, port, "BLUETICK_INGEST_METRICS_PORT")
+
+
+@asynccontextmanager
+async def exposed(listener: socket.socket, health: Callable[[], Health]) -> AsyncIterator[None]:
+    """Answer `/health/live`, `/health/ready` and `/metrics` meanwhile."""
+
+    async def ready() -> Response:
+        return _page(health())
+
+    server = HealthServer(ready, metrics.exposition, grace=1)
+    answering = lasting("the health server", partial(_answer, server, listener))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.wait([answering])
+
+
+def _page(health: Health) -> Response:
+    return readiness(
+        health.problems,
+        degraded=bool(health.warnings),
+        warnings=health.warnings,
+        spool=msgspec.to_builtins(health.spool),
+    )
 
 
 async def _answer(server: Server, listener: socket.socket) -> None:
@@ -60,7 +75,3 @@ async def _keep(sample: Callable[[], None]) -> None:
     while True:
         sample()
         await asyncio.sleep(SAMPLE_SECONDS)
-
-
-async def _numbers(_: Request) -> Response:
-    return serving.metrics(metrics.exposition())

@@ -62,6 +62,7 @@ class Lane:
         self.topic = topic
         self.queue: deque[Batch] = deque()
         self.sent: dict[int, Batch] = {}
+        self.refused: str | None = None  # Kafka's last error, until it acknowledges
         self._partitions = partitions
         self._turn = 0
 

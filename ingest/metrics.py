@@ -34,6 +34,9 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 NOBODY = "-"
 """The label of a source that is not known: a stranger's word never becomes a label."""
 
+# Why what is no request was refused, by the status of the answer.
+_UNREADABLE = {408: "too-slow", 414: "too-large", 431: "too-large"}
+
 received = Counter(
     "bluetick_ingest_received",
     "requests under /webhooks/, and those that are no HTTP at all",
@@ -77,6 +80,12 @@ spool_bytes = Gauge(
     registry=registry,
     multiprocess_mode="livesum",
 )
+spool_max_bytes = Gauge(
+    "bluetick_ingest_spool_max_bytes",
+    "bytes the spool may hold before 503; 0 without a spool",
+    registry=registry,
+    multiprocess_mode="livesum",
+)
 spool_bodies = Gauge(
     "bluetick_ingest_spool_bodies",
     "bodies in the spool, not on Kafka yet",
@@ -98,12 +107,13 @@ spool_places_given_up = Gauge(
 )
 
 
-def sample(publishing: int, held: Held, given_up: int) -> None:
-    """Take what is looked at now and then: bytes held, what the spool holds, places given up."""
+def sample(publishing: int, held: Held, given_up: int, spool_limit: int) -> None:
+    """Take what is looked at now and then: bytes held, the spool and its limit, places given up."""
     publishing_bytes.set(publishing)
     spool_bytes.set(held.bytes)
     spool_bodies.set(held.bodies)
     spool_places_given_up.set(given_up)
+    spool_max_bytes.set(spool_limit)
     waited = 0 if held.oldest is None else time.time() - held.oldest / 1000
     spool_age_seconds.set(max(0.0, waited))
 
@@ -127,10 +137,10 @@ def taken(source: str, durable: Where, seconds: float) -> None:
     _publish(durable).observe(seconds)
 
 
-def unreadable(cause: str) -> None:
-    """Count what was refused before anybody could ask for its source: it is no request."""
+def unreadable(status: int) -> None:
+    """Count what was refused with this status before it had a source: it is no request."""
     _received(NOBODY).inc()
-    _rejected(NOBODY, cause).inc()
+    _rejected(NOBODY, _UNREADABLE.get(status, "malformed")).inc()
 
 
 def exposition() -> bytes:

@@ -79,6 +79,18 @@ class Publisher:
         return self._watch.problem
 
     @property
+    def trouble(self) -> str | None:
+        """Why webhooks are not acknowledged, as far as that is known; None while they are."""
+        if self._watch.problem:
+            return self._watch.problem
+        if self._producer is None:
+            return "Kafka answers, but ingest is not connected to it yet"
+        for lane in self._lanes.values():
+            if lane.refused:
+                return f"Kafka does not take what goes to {lane.topic} ({lane.refused})"
+        return f"Kafka has acknowledged nothing for {STALE_SECONDS} s" if self._silent else None
+
+    @property
     def away(self) -> bool:
         """Whether Kafka acknowledges nothing: from a while in vain until the next success."""
         return self._silent or self._producer is None
@@ -95,14 +107,15 @@ class Publisher:
     async def start(self, *, patient: bool = False) -> None:
         """Connect, or raise `Problem`: no answer, or a raw topic missing or of the wrong shape.
 
-        If `patient`, Kafka need not answer yet: it is tried until it does.
+        If `patient`, Kafka need not answer yet, nor have the topics: it is tried until it does.
         """
         _quieten()
         self._loop = asyncio.get_running_loop()
         try:
             await self._watch.start(patient=patient)
-            if not (patient and self._watch.silent):
-                self._producer = await self._connect()
+            if self._watch.problem is None:
+                with suppress(*([Problem] if patient else [])):
+                    self._producer = await self._connect()
         except BaseException:
             await self._watch.stop()
             raise
@@ -186,10 +199,12 @@ class Publisher:
         try:
             sent = await producer.send_batch(batch.builder, lane.topic, partition=partition)
             await sent
-        except MessageSizeTooLargeError:
+        except MessageSizeTooLargeError as error:
             self._heard()
+            lane.refused = type(error).__name__
             self._split(producer, lane, batch)
         except KafkaError as error:
+            lane.refused = type(error).__name__
             _log.warning("%s: a batch is not acknowledged: %s", lane.topic, type(error).__name__)
         else:
             return None
@@ -206,6 +221,7 @@ class Publisher:
                 _log.error("%s: a batch could not be sent (%s)", lane.topic, described(error))
         if cause is None:
             self._heard()
+            lane.refused = None
         self._settle(lane.sent.pop(partition), cause)
         self._flush_soon()
 
@@ -273,7 +289,8 @@ class Publisher:
     async def _mend(self) -> None:
         """Connect if we are not; replace a producer whose sender died: it would fail for ever."""
         while True:
-            if self._producer is None:
+            # Asked for topics that are missing, Kafka might create them, with other settings.
+            if self._producer is None and not self._watch.missing:
                 with suppress(Problem):
                     self._producer = await self._connect()
             if self._producer is None:
@@ -331,9 +348,13 @@ class _Watch:
         self._task: asyncio.Task[None] | None = None
         self.problem: str | None = "Kafka was not asked yet"
         self.silent = True
+        self.missing = False
 
     async def start(self, *, patient: bool) -> None:
-        """Look once, or raise `Problem`; then keep looking. If `patient`, silence is no problem."""
+        """Look once, or raise `Problem`; then keep looking.
+
+        If `patient`, neither silence nor a missing topic is a problem.
+        """
         try:
             self._client = AIOKafkaClient(
                 **self._settings.kafka_options(), request_timeout_ms=_REQUEST_MS
@@ -343,7 +364,7 @@ class _Watch:
             raise Problem(
                 f"Kafka cannot be reached as BLUETICK_KAFKA and others say: {error}"
             ) from error
-        if self.problem and not (patient and self.silent):
+        if self.problem and not (patient and (self.silent or self.missing)):
             raise Problem(self.problem)
         self._task = lasting("the watch", self._keep_looking)
 
@@ -380,6 +401,8 @@ class _Watch:
         """What this broker says of the raw topics; asking must not create them."""
         request = MetadataRequest(list(self._expected), allow_auto_topic_creation=False)
         answer = await self._client.send(node, request)
+        codes = [for_code(code) for code, *_ in answer.topics]
+        self.missing = UnknownTopicOrPartitionError in codes
         problems = (
             self._compare(topic, for_code(code), len(partitions))
             for code, topic, _, partitions in answer.topics

@@ -4,16 +4,19 @@ import asyncio
 import importlib
 import importlib.util
 import logging
-import resource
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
+from ingest import exposing, metrics
 from ingest.addresses import is_loopback
-from ingest.app import create_app
-from ingest.connection import bounded
-from ingest.connections import Connections
+from ingest.app import Ingest, create_app
 from ingest.exposing import exposed, sampling
+from ingest.health import Health
+from schemas.connection import bounded
+from schemas.connections import Connections
+from schemas.descriptors import raise_limit, shares
 from schemas.problem import Problem
 from schemas.serving import Server, listen, told_to_stop
 from schemas.settings import Settings
@@ -24,26 +27,30 @@ from schemas.settings import Settings
 _SETTLE_SECONDS = 0.5
 _GRACE_SECONDS = 4
 
-# Open files that are no sender's connection: Kafka's, the listener, the loop's own.
-_OTHER_FILES = 128
-
 _log = logging.getLogger(__name__)
+
+
+Report = Callable[[Health], None]
+"""Takes the health of a process, now and then, from when it serves."""
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises `Problem` if that cannot begin."""
     refuse_exposure(settings)
-    with listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener:
-        _run(_serve_alone(settings, listener))
+    with (
+        listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
+        exposing.listen(settings) as private,
+    ):
+        _run(_serve_until_told(settings, listener, private=private))
 
 
-def run_worker(settings: Settings, inherited: int, begun: Callable[[], None]) -> None:
-    """The same on a socket that the supervisor listens on; `begun` is called once it serves.
+def run_worker(settings: Settings, inherited: int, report: Report) -> None:
+    """The same on a socket that the supervisor listens on; `report` begins once it serves.
 
-    The supervisor exposes the metrics of all workers.
+    The supervisor exposes the health and the metrics of all workers.
     """
     with socket.socket(fileno=inherited) as listener:
-        _run(_serve_until_told(settings, listener, begun))
+        _run(_serve_until_told(settings, listener, report=report))
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:
@@ -55,20 +62,28 @@ async def serve(
     settings: Settings,
     listener: socket.socket,
     stop: asyncio.Event,
-    begun: Callable[[], None] = lambda: None,
+    *,
+    private: socket.socket | None = None,
+    report: Report = lambda _: None,
 ) -> None:
-    """Serve on a listening socket until `stop` is set; raises `Problem` if Kafka is not ready."""
+    """Serve on a listening socket until `stop` is set; raises `Problem` if Kafka is not ready.
+
+    `private` is where health and metrics are exposed, if they are.
+    """
     _quieten()
     app = create_app(settings)
-    connections = Connections(settings.receive_deadline, _room(settings.max_connections))
+    connections = Connections(
+        settings.receive_deadline, _room(settings.max_connections), metrics.unreadable
+    )
     server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections))
-    # Not left to uvicorn, which would log a Problem with a traceback and swallow it.
-    async with app.router.lifespan_context(app), sampling(app.hook.sample):
+    async with AsyncExitStack() as stack:
+        if private:
+            await stack.enter_async_context(exposed(private, app.health))
+        # Not left to uvicorn, which would log a Problem with a traceback and swallow it.
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        await stack.enter_async_context(sampling(lambda: _sample(app, report)))
         serving = asyncio.create_task(server.serve([listener]))
-        stopping = asyncio.create_task(stop.wait())
-        begun()
-        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        await _until_either(serving, stop)
         app.leaving = True
         connections.leave()
         await asyncio.wait([serving], timeout=settings.drain)
@@ -80,15 +95,19 @@ async def serve(
         await serving
 
 
-async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
-    async with exposed(settings):
-        await _serve_until_told(settings, listener)
+def _sample(app: Ingest, report: Report) -> None:
+    app.hook.sample()
+    report(app.health())
 
 
-async def _serve_until_told(
-    settings: Settings, listener: socket.socket, begun: Callable[[], None] = lambda: None
-) -> None:
-    await serve(settings, listener, told_to_stop(), begun)
+async def _until_either(serving: asyncio.Task[None], stop: asyncio.Event) -> None:
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+
+
+async def _serve_until_told(settings: Settings, listener: socket.socket, **options: Any) -> None:
+    await serve(settings, listener, told_to_stop(), **options)
 
 
 def refuse_exposure(settings: Settings) -> None:
@@ -102,17 +121,15 @@ def refuse_exposure(settings: Settings) -> None:
 
 
 def _room(wanted: int) -> int:
-    """How many connections to allow: as many as wanted, or as the system lets a process have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if most == resource.RLIM_INFINITY or wanted + _OTHER_FILES <= most:
-        return wanted
-    room = max(1, most - _OTHER_FILES)
-    _log.warning(
-        "the system allows %d open files, so %d connections, not the %d of "
-        "BLUETICK_MAX_CONNECTIONS; raise the limit of open files",
-        *(most, room, wanted),
-    )
+    """How many connections to allow: as many as wanted, or as the limit of open files has room."""
+    limit = raise_limit()
+    room = shares(limit, wanted).senders
+    if room < wanted:
+        _log.warning(
+            "the system allows %d open files, so %d connections, not the %d of "
+            "BLUETICK_MAX_CONNECTIONS; raise the limit of open files",
+            *(limit, room, wanted),
+        )
     return room
 
 

@@ -6,22 +6,27 @@ nobody's yet, so one that ends takes no connection with it (docs/decisions/0011-
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
-from ingest import metrics
+import msgspec
+
+from ingest import exposing, metrics
 from ingest.exposing import exposed
+from ingest.health import LEAVING, Health, together
 from ingest.serve import refuse_exposure
 from schemas.problem import Problem
 from schemas.serving import listen, told_to_stop
 from schemas.settings import Settings
 
-# What a worker prints on its standard output once it serves.
-SERVING = "serving"
+# A worker that serves reports its health every second; one that is silent for so long is stuck.
+SILENT_SECONDS = 10.0
 
+_OUTPUT = 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STOP_SECONDS = 6.8  # beside the drain: with that, and its default, ten at most
 _LONGEST_LINE = 1024 * 1024
@@ -35,6 +40,13 @@ Command = Callable[[int], Sequence[str]]
 """How to start a worker, given the file number of the socket it inherits."""
 
 
+def report(health: Health) -> None:
+    """Print a worker's health for its supervisor, a line each, without ever waiting for it."""
+    os.set_blocking(_OUTPUT, False)
+    with suppress(BlockingIOError):  # a line that fits a pipe is written whole or not at all
+        os.write(_OUTPUT, msgspec.json.encode(health) + b"\n")
+
+
 def pause(failures: int) -> float:
     """Seconds until a worker is started again, after so many in a row that never served."""
     return min(_FIRST_PAUSE * (1 << min(failures, 10)), _LONGEST_PAUSE)
@@ -46,14 +58,15 @@ def run(settings: Settings, count: int, command: Command) -> None:
     with (
         metrics.shared(),
         listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
+        exposing.listen(settings) as private,
     ):
         patience = settings.drain + _STOP_SECONDS
         supervisor = _Supervisor(count, command(listener.fileno()), listener, patience)
-        asyncio.run(_supervise(settings, supervisor))
+        asyncio.run(_supervise(supervisor, private))
 
 
-async def _supervise(settings: Settings, supervisor: "_Supervisor") -> None:
-    async with exposed(settings):
+async def _supervise(supervisor: "_Supervisor", private: socket.socket) -> None:
+    async with exposed(private, supervisor.health):
         await supervisor.run()
 
 
@@ -69,12 +82,27 @@ class _Supervisor:
         self._untried = set(range(1, count + 1))
         self._complaint = ""
         self._served = False
+        self._leaving = False
+        self._running: set[_Worker] = set()
+
+    def health(self) -> Health:
+        """What the workers that serve report, together."""
+        if self._leaving:
+            return Health((LEAVING,))
+        now = asyncio.get_running_loop().time()
+        silent = [
+            f"the worker with process id {one.pid} is stuck: no report for {SILENT_SECONDS:g} s"
+            for one in self._running
+            if one.health and now - one.reported_at > SILENT_SECONDS
+        ]
+        return together([one.health for one in self._running if one.health], silent)
 
     async def run(self) -> None:
         stop = told_to_stop()
         keeping = {asyncio.create_task(self._keep(number)) for number in sorted(self._untried)}
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({stopping, *keeping}, return_when=asyncio.FIRST_COMPLETED)
+        self._leaving = True
         # The workers take what comes until they stop listening; from then on it must be refused,
         # not wait in the queue of a socket from which nobody accepts.
         self._listener.close()
@@ -106,10 +134,12 @@ class _Supervisor:
             self._complaint = self._complaint or f"a worker failed: {why}"
             return False, why
         worker = _Worker(process)
+        self._running.add(worker)
         try:
             await worker.ended()
         finally:
             await worker.end(self._patience)
+            self._running.discard(worker)
             metrics.forget(worker.pid)
         self._served = self._served or worker.served
         self._complaint = self._complaint or worker.complaint
@@ -141,14 +171,19 @@ async def lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 class _Worker:
-    """One process: whether it has served, and what it complained of. Its log is passed on."""
+    """One process: the health it reports, and what it complained of. Its log is passed on."""
 
     def __init__(self, process: Process) -> None:
-        self.served = False
+        self.health: Health | None = None  # until it serves
+        self.reported_at = 0.0
         self.complaint = ""
         self.pid = process.pid
         self._process = process
         self._reading = asyncio.gather(self._read_output(), self._read_log())
+
+    @property
+    def served(self) -> bool:
+        return self.health is not None
 
     async def ended(self) -> None:
         """Wait until the process is gone and all it said has been read."""
@@ -173,7 +208,9 @@ class _Worker:
     async def _read_output(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         async for line in lines(self._process.stdout):
-            self.served = self.served or line.strip() == SERVING.encode()
+            with suppress(msgspec.DecodeError):
+                self.health = msgspec.json.decode(line, type=Health)
+                self.reported_at = asyncio.get_running_loop().time()
 
     async def _read_log(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - it is a pipe

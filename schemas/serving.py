@@ -1,25 +1,43 @@
-"""What our services share as processes: listen or say why not, stop when told, serve HTTP."""
+"""What our services share as processes: listen or say why not, stop on a signal, serve HTTP.
+
+Health and metrics have an address of their own, BLUETICK_HEALTH_HOST and a port of each service.
+Its connections are bounded, so that silent ones take nothing the service works with.
+"""
 
 import asyncio
 import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import orjson
 import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from schemas.connection import bounded
+from schemas.connections import Connections
+from schemas.descriptors import raise_limit, shares
 from schemas.problem import Problem
 
+# Connections that wait in the system to be accepted, and how many are accepted at a time. Each is
+# an open file before it is counted; asyncio would accept as many at a time as may wait.
 _BACKLOG = 2048
+_ACCEPTED_AT_A_TIME = 8
+
+# Seconds a request may take to arrive at the health address.
+_HEALTH_SECONDS = 5.0
 
 
-def listen(who: str, host: str, port: int, setting: str) -> socket.socket:
-    """A listening socket, or `Problem` naming the setting to change; port 0 is any free one."""
+def listen(
+    who: str, host: str, port: int, setting: str, host_setting: str = "BLUETICK_HOST"
+) -> socket.socket:
+    """A listening socket, or `Problem` naming the settings to change; port 0 is any free one."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -29,8 +47,13 @@ def listen(who: str, host: str, port: int, setting: str) -> socket.socket:
         raise Problem(
             f"{who} cannot listen on {host}:{port} ({why}); "
             f"{'stop what uses it, or ' if taken else ''}choose another address with "
-            f"BLUETICK_HOST and {setting}"
+            f"{host_setting} and {setting}"
         ) from None
+
+
+def listen_for_health(who: str, host: str, port: int, setting: str) -> socket.socket:
+    """The same for the address of health and metrics."""
+    return listen(who, host, port, setting, "BLUETICK_HEALTH_HOST")
 
 
 def told_to_stop() -> asyncio.Event:
@@ -41,19 +64,28 @@ def told_to_stop() -> asyncio.Event:
     return stop
 
 
-def readiness(problems: Sequence[str]) -> Response:
+def readiness(problems: Sequence[str], **detail: Any) -> Response:
     """Answer whether a service is ready and, one sentence each, why not."""
-    body = orjson.dumps({"ready": not problems, "problems": list(problems)})
-    return Response(body, 503 if problems else 200, media_type="application/json")
+    return _ready({"ready": not problems, "problems": list(problems), **detail})
 
 
-def metrics(exposition: bytes) -> Response:
-    """Answer with metrics in Prometheus' text format."""
-    return Response(exposition, media_type="text/plain; version=0.0.4")
+def bare_readiness(*, ready: bool) -> Response:
+    """Answer whether a service is ready, and not why, to those who are not to know."""
+    return _ready({"ready": ready})
+
+
+def _ready(page: dict[str, Any]) -> Response:
+    status = 200 if page["ready"] else 503
+    return Response(orjson.dumps(page), status, media_type="application/json")
+
+
+async def live(_: Request) -> Response:
+    """Answer that the process runs: its event loop does."""
+    return Response()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, quiet, and leaving signals and lifespan to whoever runs it."""
+    """uvicorn, quiet, which leaves signals and lifespan to its caller."""
 
     def __init__(self, app: ASGIApp, *, grace: int, **options: Any) -> None:
         super().__init__(
@@ -68,10 +100,47 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 timeout_graceful_shutdown=grace,
+                backlog=_ACCEPTED_AT_A_TIME,
                 **options,
             )
         )
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept, a few at a time, from a queue that is long all the same."""
+        await super().startup(sockets)
+        for one in sockets or ():
+            one.listen(_BACKLOG)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class HealthServer(Server):
+    """`/health/live`, `/health/ready` and `/metrics`, on few connections."""
+
+    def __init__(
+        self,
+        ready: Callable[[], Awaitable[Response]],
+        exposition: Callable[[], bytes],
+        *,
+        grace: int,
+    ) -> None:
+        connections = Connections(_HEALTH_SECONDS, shares(raise_limit()).health)
+        super().__init__(_pages(ready, exposition), grace=grace, http=bounded(connections))
+
+
+def _pages(ready: Callable[[], Awaitable[Response]], exposition: Callable[[], bytes]) -> Starlette:
+    async def readiness_page(_: Request) -> Response:
+        return await ready()
+
+    async def metrics_page(_: Request) -> Response:
+        return Response(exposition(), media_type="text/plain; version=0.0.4")
+
+    return Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", readiness_page),
+            Route("/metrics", metrics_page),
+        ]
+    )

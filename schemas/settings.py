@@ -61,8 +61,13 @@ class Settings(BaseSettings):
         "INFO", description="what the services log; Kafka's client and uvicorn only WARNING and up"
     )
 
-    host: str = Field("127.0.0.1", description="the address ingest and health listen on")
+    host: str = Field("127.0.0.1", description="the address ingest takes webhooks on")
     port: int = Field(8080, ge=0, le=65535, description="ingest's port")
+    health_host: str = Field(
+        "127.0.0.1",
+        description="the address of every service's health and metrics; it tells Kafka's "
+        "addresses and paths: for the probes and the monitoring only",
+    )
     sources: Path | None = Field(
         None,
         description="the file that says who may send and how they prove it (docs/sources.md); "
@@ -100,9 +105,13 @@ class Settings(BaseSettings):
     )
 
     data: Path = Field(Path("data"), description="where the tracker keeps its store")
-    ingest_metrics_port: int = Field(8083, ge=0, le=65535, description="ingest's metrics")
-    normalise_health_port: int = Field(8081, ge=0, le=65535, description="health and metrics")
-    track_health_port: int = Field(8082, ge=0, le=65535, description="health and metrics")
+    ingest_metrics_port: int = Field(
+        8083, ge=0, le=65535, description="ingest's health and metrics"
+    )
+    normalise_health_port: int = Field(
+        8081, ge=0, le=65535, description="normalise's health and metrics"
+    )
+    track_health_port: int = Field(8082, ge=0, le=65535, description="track's health and metrics")
     session_timeout: float = Field(30.0, ge=6, description="seconds until a silent worker is out")
     transaction_timeout: float = Field(
         15.0, ge=5, description="seconds a transaction, or a round of normalise, may last"

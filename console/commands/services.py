@@ -51,7 +51,7 @@ def ingest(
     settings = load(port=port)
     log(settings.log_level)
     if inherited is not None:
-        serve.run_worker(settings, inherited, lambda: typer.echo(several.SERVING))
+        serve.run_worker(settings, inherited, several.report)
     elif workers == 1:
         serve.run(settings)
     else:

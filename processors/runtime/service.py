@@ -7,20 +7,17 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from processors.runtime import failpoints, metrics
-from schemas import serving
 from schemas.problem import unreachable
-from schemas.serving import Server, listen, readiness, told_to_stop
+from schemas.serving import HealthServer, listen_for_health, readiness, told_to_stop
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _BROKER_SECONDS = 2.0
+_GRACE_SECONDS = 2
 
 # Records make no cycles, so that looking for some at Python's usual pace (700 new objects) is a
 # fifth of a tracker's work, and finds nothing.
@@ -42,7 +39,7 @@ def run(name: str, settings: Settings, make: Callable[[Settings], Worker], port:
     """
     failpoints.arm(settings.failpoint)
     setting = f"BLUETICK_{name.upper()}_HEALTH_PORT"
-    with listen(name, settings.host, port, setting) as listener:
+    with listen_for_health(name, settings.health_host, port, setting) as listener:
         asyncio.run(_serve(name, settings, make, listener))
 
 
@@ -54,7 +51,9 @@ async def _serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG)
-    server = Server(_app(name, settings, worker), grace=2)
+    server = HealthServer(
+        lambda: _ready(name, settings, worker), metrics.exposition, grace=_GRACE_SECONDS
+    )
     health = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await worker.run(told_to_stop())
@@ -64,23 +63,8 @@ async def _serve(
         log.info("stopped")
 
 
-def _app(name: str, settings: Settings, worker: Worker) -> Starlette:
-    async def live(_: Request) -> Response:
-        return Response()
-
-    async def ready(_: Request) -> Response:
-        return readiness(worker.problems() or await _broker_problems(name, settings, worker))
-
-    async def numbers(_: Request) -> Response:
-        return serving.metrics(metrics.exposition())
-
-    return Starlette(
-        routes=[
-            Route("/health/live", live),
-            Route("/health/ready", ready),
-            Route("/metrics", numbers),
-        ]
-    )
+async def _ready(name: str, settings: Settings, worker: Worker) -> Response:
+    return readiness(worker.problems() or await _broker_problems(name, settings, worker))
 
 
 async def _broker_problems(name: str, settings: Settings, worker: Worker) -> list[str]:

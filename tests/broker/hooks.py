@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy import topics
+from ingest import exposing
 from ingest.serve import serve
+from schemas.admin import administering
 from schemas.serving import listen
 from schemas.settings import Settings
 from tests.broker.reading import Read, read
@@ -23,6 +26,7 @@ class Ingest:
 
     client: httpx.AsyncClient
     port: int
+    health_port: int
     settings: Settings
     stop: asyncio.Event
     serving: asyncio.Task[None]
@@ -37,9 +41,17 @@ class Ingest:
             writer.close()
             await writer.wait_closed()
 
-    async def ready(self) -> tuple[int, Any]:
-        answer = await self.client.get("/health/ready")
-        return answer.status_code, answer.json()
+    async def ready(self) -> tuple[int, list[str]]:
+        """The status of its health page, and the problems there."""
+        answer = await self._page()
+        return answer.status_code, answer.json()["problems"]
+
+    async def health(self) -> Any:
+        """All that its health page says."""
+        return (await self._page()).json()
+
+    async def _page(self) -> httpx.Response:
+        return await self.client.get(f"http://127.0.0.1:{self.health_port}/health/ready")
 
 
 async def stored(ingest: Ingest, mark: str, provider: str = "whapi") -> list[Read]:
@@ -50,7 +62,7 @@ async def stored(ingest: Ingest, mark: str, provider: str = "whapi") -> list[Rea
 
 def settings(kafka: str, namespace: str, **others: Any) -> Settings:
     """Settings for one test, with no balancer that has to notice; nothing of the environment's."""
-    ours = {"host": "127.0.0.1", "port": 0, "drain": 0.05, **others}
+    ours = {"port": 0, "ingest_metrics_port": 0, "drain": 0.05, **others}
     return Settings(kafka=kafka, namespace=namespace, **ours)
 
 
@@ -60,13 +72,16 @@ async def running(given: Settings, *, create: bool = True) -> AsyncIterator[Inge
     if create:
         await topics.apply(given)
     stop = asyncio.Event()
-    with listen("a test", given.host, given.port, "BLUETICK_PORT") as listener:
-        port = listener.getsockname()[1]
-        serving = asyncio.create_task(serve(given, listener, stop))
+    with (
+        listen("a test", given.host, given.port, "BLUETICK_PORT") as listener,
+        exposing.listen(given) as private,
+    ):
+        port, health_port = listener.getsockname()[1], private.getsockname()[1]
+        serving = asyncio.create_task(serve(given, listener, stop, private=private))
         address = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=address, timeout=_SECONDS) as client:
             try:
-                yield Ingest(client, port, given, stop, serving)
+                yield Ingest(client, port, health_port, given, stop, serving)
             finally:
                 stop.set()
                 await serving
@@ -79,3 +94,11 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             if await holds():
                 return
             await asyncio.sleep(0.02)
+
+
+async def largest(given: Settings, size: int, provider: str = "whapi") -> None:
+    """Set the largest batch that the raw topic of a provider takes, in bytes."""
+    named = given.topics.raw(provider)
+    config = {"max.message.bytes": str(size)}
+    async with administering(given) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, config)])

@@ -22,8 +22,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from ingest.connection import bounded
-from ingest.connections import Connections
+from schemas.connection import bounded
+from schemas.connections import Connections
 from schemas.serving import Server, listen
 from tests.broker.hooks import settings
 from tests.broker.wire import Head, connect

@@ -5,6 +5,7 @@ import csv
 import os
 import shutil
 import signal
+import ssl
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -101,10 +102,11 @@ async def _ready(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Balancer:
-    """A running HAProxy: where it listens, and where it tells of its servers."""
+    """A running HAProxy: where it listens, where it tells of its servers, how to trust it."""
 
     port: int
     control: Path
+    trusting: ssl.SSLContext
 
     async def sees_both(self) -> None:
         """Wait until it takes both servers for ready."""
@@ -121,7 +123,10 @@ class Balancer:
         await hooks.until(seen)
 
     async def _servers(self) -> list[dict[str, str]]:
-        reader, writer = await asyncio.open_unix_connection(self.control)
+        try:
+            reader, writer = await asyncio.open_unix_connection(self.control)
+        except OSError:  # it has just been started
+            return []
         writer.write(b"show stat\n")
         table = (await reader.read()).decode().removeprefix("# ")
         writer.close()
@@ -135,19 +140,24 @@ async def _balanced(folder: Path, *ports: int) -> AsyncIterator[Balancer]:
     if program is None:
         assert "CI" not in os.environ, "haproxy is not installed"
         pytest.skip("haproxy is not installed")
-    balancer = Balancer(free_port(0), folder / "control")
+    certificate, trusting = await _certificate(folder)
+    balancer = Balancer(free_port(0), folder / "control", trusting)
     more = folder / "control.cfg"
     more.write_text(f"global\n  stats socket {balancer.control} level user\n")
     servers = dict(zip(("INGEST_A", "INGEST_B"), (f"127.0.0.1:{p}" for p in ports), strict=True))
     process = await asyncio.create_subprocess_exec(
         *(program, "-db", "-f", str(_CONFIGURATION), "-f", str(more)),
-        env={**os.environ, **servers, "BALANCER": f"127.0.0.1:{balancer.port}"},
+        env={
+            **os.environ,
+            **servers,
+            "BALANCER": f"127.0.0.1:{balancer.port}",
+            "CERTIFICATE": str(certificate),
+        },
         stdin=DEVNULL,
         stdout=DEVNULL,
         stderr=DEVNULL,
     )
     try:
-        await hooks.until(lambda: _ready(balancer.port))
         await balancer.sees_both()
         yield balancer
     finally:
@@ -156,19 +166,34 @@ async def _balanced(folder: Path, *ports: int) -> AsyncIterator[Balancer]:
         await process.wait()
 
 
+async def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for this machine with its key in one file, and a context that trusts it."""
+    certificate, key, both = (folder / name for name in ("cert.pem", "key.pem", "both.pem"))
+    made = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext"),
+        *("subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
+        stderr=DEVNULL,
+    )
+    assert await made.wait() == 0
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    return both, ssl.create_default_context(cafile=str(certificate))
+
+
 class Load:
     """Senders that post one webhook after the other, each with a body of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None) -> None:
         self.answers: Counter[str] = Counter()
         self.taken: list[bytes] = []
-        self._url = f"http://127.0.0.1:{port}/webhooks/whapi"
+        self._url = f"http{'s' if tls else ''}://127.0.0.1:{port}/webhooks/whapi"
+        self._verify = tls or False
         self._enough = asyncio.Event()
 
     async def send(self, name: int) -> None:
         """Half of the senders keep their connection, half make a new one each time."""
         kept = {"connection": "close"} if name % 2 else {}
-        async with httpx.AsyncClient(timeout=20, headers=kept) as client:
+        async with httpx.AsyncClient(timeout=20, headers=kept, verify=self._verify) as client:
             number = 0
             while not self._enough.is_set():
                 body = b"%d-%d" % (name, number)
@@ -196,8 +221,8 @@ class Load:
 
 
 @asynccontextmanager
-async def _load(port: int) -> AsyncIterator[Load]:
-    load = Load(port)
+async def _load(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Load]:
+    load = Load(port, tls)
     async with asyncio.TaskGroup() as group:
         for name in range(_SENDERS):
             group.create_task(load.send(name))
@@ -218,7 +243,7 @@ async def test_a_rolling_restart_fails_no_webhook(given: Settings, tmp_path: Pat
         _started(given) as one,
         _started(given) as other,
         _balanced(tmp_path, one.port, other.port) as balancer,
-        _load(balancer.port) as load,
+        _load(balancer.port, balancer.trusting) as load,
     ):
         for ingest in (one, other):
             await load.more()
@@ -236,7 +261,7 @@ async def test_a_killed_instance_fails_no_webhook(given: Settings, tmp_path: Pat
         _started(given) as one,
         _started(given) as other,
         _balanced(tmp_path, one.port, other.port) as balancer,
-        _load(balancer.port) as load,
+        _load(balancer.port, balancer.trusting) as load,
     ):
         await load.more()
         assert await one.end(signal.SIGKILL) == (-signal.SIGKILL, "")
@@ -254,10 +279,10 @@ async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_pat
         _balanced(tmp_path, one.port, other.port) as balancer,
     ):
         large = Head("/webhooks/whapi").sized(bytes(MAX_BODY), "connection: close")
-        assert statuses(await exchange(balancer.port, [large])) == [200]
+        assert statuses(await exchange(balancer.port, [large], tls=balancer.trusting)) == [200]
         ends = []
         for busy in (["0", "1"], ["1", "1"]):  # one on each instance
-            reader, writer = await connect(balancer.port)
+            reader, writer = await connect(balancer.port, balancer.trusting)
             ends.append((reader, writer))
             writer.write(large[:-1])
             await balancer.sees_busy(busy)
@@ -271,6 +296,44 @@ async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_pat
         for _, writer in ends:
             writer.close()
     assert await _stored(given) == {bytes(MAX_BODY): 2}
+
+
+async def test_the_balancer_passes_on_webhooks_only(given: Settings, tmp_path: Path) -> None:
+    """It answers every other path itself: ingest's pages are nothing for senders."""
+    async with (
+        _started(given) as one,
+        _started(given) as other,
+        _balanced(tmp_path, one.port, other.port) as balancer,
+    ):
+
+        async def told(head: Head) -> list[int]:
+            wire = [head.sized(b"", "connection: close")]
+            return statuses(await exchange(balancer.port, wire, tls=balancer.trusting))
+
+        others = ("/", "/health/ready", "/health/live", "/metrics", "/webhooks", "/Webhooks/whapi")
+        hidden = ("//webhooks/whapi", "/health/../webhooks/whapi", "/%77ebhooks/whapi")
+        for path in others + hidden:
+            assert await told(Head(path, method="GET")) == [404], path
+        assert await told(Head("/webhooks/../health/ready", method="GET")) == [404]
+        assert await told(Head("/webhooks/nobody")) == [404]
+        assert await told(Head("/webhooks/whapi")) == [200]
+
+
+async def test_the_balancer_ends_tls(given: Settings, tmp_path: Path) -> None:
+    """It takes TLS 1.2 and 1.3 with forward secrecy, and no plain HTTP."""
+    async with (
+        _started(given) as one,
+        _started(given) as other,
+        _balanced(tmp_path, one.port, other.port) as balancer,
+    ):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            balancer.trusting.minimum_version = balancer.trusting.maximum_version = version
+            _, writer = await connect(balancer.port, balancer.trusting)
+            name, *_ = writer.get_extra_info("cipher")
+            assert name.startswith(("ECDHE-", "TLS_"))
+            writer.close()
+        plain = Head("/webhooks/whapi").sized(b"", "connection: close")
+        assert b"200" not in await exchange(balancer.port, [plain])
 
 
 async def test_workers_that_end_are_replaced(given: Settings) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from ingest.head import MAX_HEAD, MAX_HEADERS, MAX_LINE
+from schemas.head import MAX_HEAD, MAX_HEADERS, MAX_LINE
 from schemas.topics import MAX_BODY
 from tests.broker.hooks import Ingest, stored
 from tests.broker.wire import Head, answers, chunks, connect, exchange, statuses

@@ -232,6 +232,16 @@ async def test_nothing_of_a_webhook_is_logged(
 
 
 async def test_it_is_live_and_ready(ingest: Ingest) -> None:
-    """Both health pages say so while Kafka answers and the topics are right."""
+    """All health pages say so while Kafka answers and the topics are right."""
     assert (await ingest.client.get("/health/live")).status_code == 200
-    assert await ingest.ready() == (200, {"ready": True, "problems": []})
+    public = await ingest.client.get("/health/ready")
+    assert (public.status_code, public.json()) == (200, {"ready": True})
+    assert (await ingest.client.get("/metrics")).status_code == 404, "it is private"
+    assert await ingest.health() == {
+        "ready": True,
+        "problems": [],
+        "degraded": False,
+        "warnings": [],
+        "spool": None,
+    }
+    assert await ingest.ready() == (200, [])

@@ -34,7 +34,7 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKa
 
 async def _becomes_ready(ingest: Ingest) -> None:
     async def ready() -> bool:
-        return await ingest.ready() == (200, {"ready": True, "problems": []})
+        return await ingest.ready() == (200, [])
 
     await until(ready)
 
@@ -44,7 +44,7 @@ async def _becomes_unready(ingest: Ingest) -> str:
         return (await ingest.ready())[0] == 503
 
     await until(unready)
-    return str((await ingest.ready())[1]["problems"][0])
+    return str((await ingest.ready())[1][0])
 
 
 async def _takes_again(ingest: Ingest, mark: str) -> None:
@@ -74,6 +74,8 @@ async def test_a_frozen_broker_means_503_until_it_goes_on(own: LocalKafka, names
             assert told == {(503, "5")}
             assert f"Kafka does not answer at {own.bootstrap}" in await _becomes_unready(ingest)
             assert (await ingest.client.get("/health/live")).status_code == 200
+            public = await ingest.client.get("/health/ready")
+            assert (public.status_code, public.json()) == (503, {"ready": False})
         finally:
             own.resume()
         await _becomes_ready(ingest)
@@ -241,12 +243,13 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
     """On SIGTERM it is unready but open for a while, answers are the last; it ends in silence."""
     given = settings(kafka, namespace)
     await topics.apply(given)
-    port = free_port(0)
+    port, health_port = free_port(0), free_port(0)
     environment = {
         **os.environ,
         "BLUETICK_KAFKA": kafka,
         "BLUETICK_NAMESPACE": namespace,
         "BLUETICK_PORT": str(port),
+        "BLUETICK_INGEST_METRICS_PORT": str(health_port),
         "BLUETICK_DRAIN": "2",
     }
     process = await asyncio.create_subprocess_exec(
@@ -263,13 +266,16 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
         writer.write(b"POST /webhooks/whapi HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nha")
         await writer.drain()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            assert (await client.get("/health/ready")).json() == {"ready": True, "problems": []}
+            assert (await client.get("/health/ready")).json() == {"ready": True}
             process.send_signal(signal.SIGTERM)
+            private = f"http://127.0.0.1:{health_port}/health/ready"
 
             async def leaving() -> bool:
-                return "ingest is shutting down" in (await client.get("/health/ready")).text
+                return "ingest is shutting down" in (await client.get(private)).text
 
             await until(leaving)
+            answer = await client.get("/health/ready")
+            assert (answer.status_code, answer.json()) == (503, {"ready": False})
         for _ in range(150):
             assert await _listens(port)
         writer.write(b"lf")

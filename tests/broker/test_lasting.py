@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from deploy.kafka import free_port
 from ingest import durable, exposing, lasting, metrics, places, publisher, turns
 from ingest.drain import Drain
+from ingest.health import Health
 from ingest.publisher import Publisher
 from ingest.spoolfile import SpoolFile
 from schemas.serving import Server
@@ -122,17 +123,18 @@ async def test_tasks_that_fail_say_so_and_begin_again(
 async def test_metrics_are_answered_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The server of the metrics may fail as well: it is told, and begins again on its port."""
+    """The health server may fail as well: the log says so, and it begins again on its port."""
     _hurry(monkeypatch)
     failing = _Failing(Server.on_tick, at=2)
     monkeypatch.setattr(Server, "on_tick", failing)
     given = Settings(ingest_metrics_port=free_port(0))
-    async with exposing.exposed(given), httpx.AsyncClient() as client:
-        await until(partial(_called, failing, 4))
-        answer = await client.get(f"http://127.0.0.1:{given.ingest_metrics_port}/metrics")
+    with exposing.listen(given) as listener:
+        async with exposing.exposed(listener, Health), httpx.AsyncClient() as client:
+            await until(partial(_called, failing, 4))
+            answer = await client.get(f"http://127.0.0.1:{given.ingest_metrics_port}/metrics")
     assert "bluetick_ingest_received_total" in answer.text
     told = [line for line in caplog.messages if "it begins again in" in line]
-    assert [line.partition(" (")[0] for line in told] == ["the metrics server failed"]
+    assert [line.partition(" (")[0] for line in told] == ["the health server failed"]
     assert _SECRET not in caplog.text
 
 

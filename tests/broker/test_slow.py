@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
+from schemas import connection
 from tests.broker.hooks import Ingest, running, settings, stored
 from tests.broker.wire import Head, answers, chunks, connect, statuses
 
@@ -88,6 +89,23 @@ async def test_the_one_that_was_idle_longest_makes_room(kafka: str, namespace: s
             assert (await third.readline()) == b"HTTP/1.1 200 OK\r\n"
             writer.write(_POST.sized(b"again"))
             assert (await first.readline()) == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_the_refused_make_room(
+    kafka: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that linger behind a refusal keep nobody out; without pressure none is cut."""
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 60.0)
+    bad = b"GET  / HTTP/1.1\r\n\r\n"
+    async with (
+        running(settings(kafka, namespace, max_connections=3, publish_deadline=30)) as ingest,
+        _connected(ingest.port, 3, bad) as ends,
+    ):
+        for reader, _ in ends:
+            assert await reader.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+        for _ in range(3):
+            post = await ingest.raw("POST /webhooks/whapi HTTP/1.1\nhost: x\nconnection: close\n\n")
+            assert statuses(post) == [200]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from pathlib import Path
 import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from console.client import Broken, Connection, Endpoint
 from deploy import topics
@@ -23,10 +22,9 @@ from deploy.kafka import LocalKafka, free_port
 from ingest import app, durable, metrics, places, turns
 from ingest.held import Held
 from ingest.spoolfile import FILE, SpoolFile, look
-from schemas.admin import administering
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook
-from tests.broker.hooks import Ingest, running, settings, stored, until
+from tests.broker.hooks import Ingest, largest, running, settings, stored, until
 from tests.e2e.commands import COMMAND
 
 
@@ -134,7 +132,7 @@ async def test_a_killed_broker_means_200_also_after_a_restart_without_it(
             await until(lambda: _in_vain(caplog))
         assert sum(held.bodies for held in _held(given).values()) == 10
         async with running(given, create=False) as ingest:
-            assert await ingest.ready() == (200, {"ready": True, "problems": []})
+            assert await ingest.ready() == (200, [])
             assert await _post_all(ingest, bodies[10:]) == {200}
             await own.start()
             await _drained(given)
@@ -197,7 +195,7 @@ async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
     given = _settings(own, namespace, tmp_path)
     assert given.spool is not None
     await topics.apply(given)
-    await _largest(given, 10_000)
+    await largest(given, 10_000)
     refused, good, unknown = os.urandom(20_000), _bodies(3), b"of a provider that is no more"
     left = [places.take(given.spool) for _ in range(3)]
     _fill(left[0], _webhook(refused), _webhook(good[0]))
@@ -212,7 +210,7 @@ async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
         assert [_kept(place) for place in left] == [{"whapi": 1}, {"forgotten": 1}, {}]
         told = re.findall(r"Kafka takes none of the 1 bodies in \S+/(\d+);", caplog.text)
         assert told == ["0", "1"]
-        await _largest(given, 100_000)
+        await largest(given, 100_000)
         monkeypatch.setattr(turns, "SKIP_SECONDS", 0)
         await until(lambda: _are_there(ingest, [refused, *good]))
         await until(lambda: _given_up(1))
@@ -231,14 +229,6 @@ async def _given_up(number: int) -> bool:
     """Whether ingest's metrics tell of so many places that it could not empty."""
     told = f"bluetick_ingest_spool_places_given_up {float(number)}\n"
     return told in metrics.exposition().decode()
-
-
-async def _largest(given: Settings, size: int) -> None:
-    """Set the largest batch that the topic of whapi's bodies takes, in bytes."""
-    named = given.topics.raw("whapi")
-    config = {"max.message.bytes": str(size)}
-    async with administering(given) as admin:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, config)])
 
 
 async def test_a_topic_that_takes_nothing_does_not_hold_up_the_other(
@@ -299,7 +289,7 @@ async def _unready(ingest: Ingest) -> str:
         return (await ingest.ready())[0] == 503
 
     await until(unready)
-    return str((await ingest.ready())[1]["problems"])
+    return str((await ingest.ready())[1])
 
 
 async def test_a_damaged_spool_is_set_aside_and_what_is_readable_goes_on(

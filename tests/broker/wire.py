@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,16 +51,24 @@ def chunks(*pieces: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
-async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(
+    port: int, tls: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection whose every write is a packet."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return reader, writer
 
 
-async def exchange(port: int, pieces: Iterable[bytes], *, half_close: bool = False) -> bytes:
+async def exchange(
+    port: int,
+    pieces: Iterable[bytes],
+    *,
+    half_close: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> bytes:
     """Send the pieces one by one, and read until the server closes."""
-    reader, writer = await connect(port)
+    reader, writer = await connect(port, tls)
     reading = asyncio.create_task(reader.read())
     try:
         with suppress(ConnectionError):

@@ -37,7 +37,10 @@ class Command:
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
+        self.signal(signal.SIGINT)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     async def _line(self) -> None:
         line = await self._read()
@@ -51,14 +54,17 @@ class Command:
 
 @asynccontextmanager
 async def command(*arguments: str, **environment: str) -> AsyncIterator[Command]:
-    """Start `bluetick` with arguments and further environment variables; killed at the end.
+    """Start `bluetick` with arguments and further environment variables; killed at the end."""
+    async with started(*COMMAND, *arguments, **environment) as one:
+        yield one
 
-    The settings of whoever runs the tests are not passed on.
-    """
+
+@asynccontextmanager
+async def started(*line: str, **environment: str) -> AsyncIterator[Command]:
+    """Start a command line that runs `bluetick`; the settings of our own process are left out."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("BLUETICK_")}
     process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
+        *line,
         env={**ours, "COLUMNS": "200", "BLUETICK_INGEST_METRICS_PORT": "0", **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,

@@ -104,6 +104,18 @@ async def test_a_port_in_use_stops_a_service(service: str, settings: Settings) -
     assert f"cannot listen on 127.0.0.1:{port}" in output
 
 
+async def test_a_health_address_that_is_not_ours_is_said(settings: Settings) -> None:
+    """The sentence names both settings of the health address."""
+    for service, setting in (
+        ("ingest", "BLUETICK_INGEST_METRICS_PORT"),
+        ("track", "BLUETICK_TRACK_HEALTH_PORT"),
+    ):
+        code, output = await run(service, **_named(settings), BLUETICK_HEALTH_HOST="192.0.2.1")
+        assert (code, "Traceback" in output) == (1, False)
+        assert f"{service} cannot listen on 192.0.2.1:" in output
+        assert f"choose another address with BLUETICK_HEALTH_HOST and {setting}" in output
+
+
 async def test_up_on_a_port_in_use_starts_nothing(settings: Settings) -> None:
     """`up` looks at its ports first: nothing is started that would have to be stopped."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

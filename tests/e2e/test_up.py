@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,12 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             assert (await client.get("/health/live")).status_code == 200
             assert (await client.get("/health/ready")).status_code == 200
+            # Of each service, on its own health address.
+            for page in ("health/ready", "metrics"):
+                named = set(re.findall(rf"http://127\.0\.0\.1:(?!{port})\d+/{page}", up.output))
+                assert len(named) == 3
+                for url in named:
+                    assert (await client.get(url)).status_code == 200, url
             for body in (
                 [report("delivered", 1700000060)],
                 [report("delivered", 1700000060)],

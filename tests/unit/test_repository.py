@@ -37,7 +37,7 @@ PURE = (
     "console/render.py",
     "console/simulate.py",
     "ingest/accept.py",
-    "ingest/head.py",
+    "schemas/head.py",
     "ingest/sources.py",
     "ingest/turns.py",
     "processors/archive.py",

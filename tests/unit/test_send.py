@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console import send
+from console import client, send
 from console.client import Connection, Endpoint
 from console.posts import Post, headers_of
 from console.send import deliver
@@ -199,6 +199,22 @@ async def test_a_bad_url_is_said(url: str) -> None:
     """A URL that cannot be used is refused before anything is sent."""
     with pytest.raises(Problem, match="URL"):
         await deliver(url, [])
+
+
+@pytest.mark.parametrize(
+    ("host", "reachable"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_a_listening_address_has_a_url(host: str, reachable: str) -> None:
+    """An address that means all of them is reached by loopback; IPv6 stands in brackets."""
+    assert client.url(host, 8083) == f"http://{reachable}:8083"
 
 
 def run(source: str, *files: str, **options: object) -> asyncio.Future[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingest import workers
-from ingest.workers import SERVING, _Supervisor, _Worker, lines, pause
+from ingest.workers import _Supervisor, _Worker, lines, pause
 from schemas.problem import Problem
 from tests.broker.hooks import until
 
@@ -67,7 +67,7 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
     stop = asyncio.Event()
     monkeypatch.setattr(workers, "told_to_stop", lambda: stop)
     program, away = tmp_path / "worker", tmp_path / "away"
-    program.write_text(f"#!/bin/sh\necho {SERVING}\nmv {program} {away}\n")
+    program.write_text(f"#!/bin/sh\necho '{{}}'\nmv {program} {away}\n")
     program.chmod(0o700)
 
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
@@ -82,3 +82,27 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
     await until(lambda: told("code 0; another one starts in"))
     stop.set()
     await running
+
+
+async def test_a_worker_that_reports_nothing_any_more_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs is named; before the first report of any, none serves."""
+    stop = asyncio.Event()
+    monkeypatch.setattr(workers, "told_to_stop", lambda: stop)
+    monkeypatch.setattr(workers, "SILENT_SECONDS", 0.2)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    program = tmp_path / "worker"
+    program.write_text("#!/bin/sh\necho '{}'\nexec sleep 60\n")
+    program.chmod(0o700)
+    supervisor = _Supervisor(1, [str(program)], _listener(), 1.0)
+    assert supervisor.health().problems == ("no worker serves yet",)
+    running = asyncio.create_task(supervisor.run())
+
+    async def stuck() -> bool:
+        return any("is stuck: no report" in problem for problem in supervisor.health().problems)
+
+    await until(stuck)
+    stop.set()
+    await running
+    assert supervisor.health().problems == ("ingest is shutting down",)

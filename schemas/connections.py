@@ -1,12 +1,12 @@
 """All connections of a server: how many there may be, and which keep us waiting."""
 
 import asyncio
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from typing import Protocol
 
 
 class Connection(Protocol):
-    """What a connection can be asked: `ingest.connection` has it."""
+    """What a connection can be asked: `schemas.connection` has it."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -23,12 +23,15 @@ class Connections:
 
     A connection waits when its sender has to do something: send a request, or read an answer. The
     one that has waited longest goes first when there are too many, so idle connections cannot
-    keep anybody out.
+    keep anybody out. `unreadable` takes the status of each answer to what is no request.
     """
 
-    def __init__(self, seconds: float, most: int) -> None:
+    def __init__(
+        self, seconds: float, most: int, unreadable: Callable[[int], None] = lambda _: None
+    ) -> None:
         self.seconds = seconds
         self.leaving = False
+        self.unreadable = unreadable
         self._most = most
         self._since: dict[Connection, float] = {}
         self._alarm: asyncio.TimerHandle | None = None

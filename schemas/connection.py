@@ -1,4 +1,4 @@
-"""One HTTP connection of uvicorn, with what it lacks for webhooks: bounds, order, and an exit.
+"""One HTTP connection of uvicorn, with what it lacks: bounds, order, and an exit.
 
 uvicorn waits for ever for a head, takes one of any size, reads requests ahead of their turn, and
 closes in a way that can lose the last answer. Here a connection holds one request at a time, cut
@@ -11,9 +11,8 @@ from collections.abc import Callable
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ingest import metrics
-from ingest.connections import Connections
-from ingest.head import END, MAX_HEAD, BadHead, check_start, checked
+from schemas.connections import Connections
+from schemas.head import END, MAX_HEAD, BadHead, check_start, checked
 
 # Between two requests. Balancers and clients should end an idle connection earlier than we do:
 # whoever sends just when the other closes does not know whether the request was taken.
@@ -27,20 +26,26 @@ LINGER_SECONDS = 1.0
 # them may come for each byte of the body (one chunk a byte is 5), beside what a head may have.
 _WRAPPING = 8
 
-# Why what is no request yet was refused, as the metrics call it.
-_CAUSES = {408: "too-slow", 414: "too-large", 431: "too-large"}
-
 
 class Exit:
-    """What uvicorn takes for the transport: it ends ours first, and reads on for a moment."""
+    """What uvicorn takes for the transport: it ends ours first, and reads on for a moment.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    `lingers` is called when that moment begins.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        lingers: Callable[[], None],
+    ) -> None:
         self.write: Callable[[bytes], None] = transport.write
         self.abort = transport.abort
         self.closing = False
         self.heard_all = False
         self._transport = transport
         self._loop = loop
+        self._lingers = lingers
         self._alarm: asyncio.TimerHandle | None = None
 
     def is_closing(self) -> bool:
@@ -56,6 +61,7 @@ class Exit:
         self._transport.write_eof()
         self._transport.resume_reading()
         self._alarm = self._loop.call_later(LINGER_SECONDS, self._transport.abort)
+        self._lingers()
 
     def lost(self) -> None:
         self.closing = True
@@ -79,7 +85,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # An access log would print paths and queries, where some sources keep their secret.
         self.access_log = False
-        self._exit = Exit(transport, self.loop)
+        # One that lingers makes room for another as one that is silent does.
+        self._exit = Exit(transport, self.loop, lambda: self.known.wait(self))
         self.transport = self._exit  # type: ignore[assignment]
         self.known.admit(self)
 
@@ -149,6 +156,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def overdue(self, age: float) -> None:
         """It keeps us waiting for so long, at least `seconds`. Bodies have a deadline elsewhere."""
+        if self._exit.closing:
+            return
         if self.flow.write_paused:
             self.transport.abort()
         elif self._in_body:
@@ -256,7 +265,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         else:
-            metrics.unreadable(_CAUSES.get(status, "malformed"))
+            self.known.unreadable(status)
         if not (self._answering() and self.cycle.response_started):
             self.transport.write(
                 STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"

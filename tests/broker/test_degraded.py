@@ -1,0 +1,203 @@
+"""Ingest that spools says so: in its log when and why, on its health page how full the spool is."""
+
+import json
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy import topics
+from deploy.kafka import LocalKafka, free_port
+from schemas.settings import Settings
+from tests.broker.hooks import Ingest, largest, running, settings, stored, until
+from tests.e2e.commands import command
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
+    """A broker of this module's own, to be stopped."""
+    async with LocalKafka(tmp_path_factory.mktemp("own"), free_port(0)) as kafka:
+        yield kafka
+
+
+@pytest.fixture(autouse=True)
+def _all_that_ingest_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ingest")
+
+
+def _settings(kafka: str, namespace: str, tmp_path: Path, **others: object) -> Settings:
+    quick = {"publish_deadline": 0.7} | others
+    return settings(kafka, namespace, spool=tmp_path / "spool", **quick)
+
+
+async def _post(ingest: Ingest, body: bytes = b"x") -> int:
+    return (await ingest.client.post("/webhooks/whapi/m", content=body)).status_code
+
+
+async def _logged(caplog: pytest.LogCaptureFixture, words: str) -> None:
+    async def there() -> bool:
+        return words in caplog.text
+
+    await until(there)
+
+
+async def _healthy(ingest: Ingest) -> None:
+    async def healthy() -> bool:
+        page = await ingest.health()
+        return page["ready"] and not page["degraded"]
+
+    await until(healthy)
+
+
+async def test_an_outage_is_logged_and_shown_from_start_to_end(
+    own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When it spools and why, what is left at the drain, when it is over; ready all the while."""
+    async with running(_settings(own.bootstrap, namespace, tmp_path)) as ingest:
+        await _healthy(ingest)
+        own.pause()
+        try:
+            assert {await _post(ingest, secrets.token_bytes(1000)) for _ in range(5)} == {200}
+            await _logged(
+                caplog, f"webhooks go to the spool: Kafka does not answer at {own.bootstrap}"
+            )
+            page = await ingest.health()
+            public = await ingest.client.get("/health/ready")
+        finally:
+            own.resume()
+        await _logged(caplog, "the spool is empty again")
+        await _healthy(ingest)
+    assert (page["ready"], page["degraded"], page["problems"]) == (True, True, [])
+    assert any("webhooks go to the spool: Kafka" in warning for warning in page["warnings"])
+    assert page["spool"]["bodies"] == 5
+    assert 5000 <= page["spool"]["bytes"] <= page["spool"]["max_bytes"] == 1024 * MIB
+    assert page["spool"]["oldest_age_seconds"] > 0
+    assert (public.status_code, public.json()) == (200, {"ready": True})
+
+
+async def test_a_start_without_kafka_says_that_it_spools(
+    own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the first webhook comes, and ends with a line though none came."""
+    given = _settings(own.bootstrap, namespace, tmp_path)
+    await topics.apply(given)
+    own.kill()
+    try:
+        async with running(given, create=False) as ingest:
+            await _logged(caplog, "webhooks go to the spool: Kafka does not answer")
+            assert (await ingest.health())["degraded"]
+            await own.start()
+            await _logged(caplog, "webhooks go to Kafka again")
+            await _healthy(ingest)
+            assert await _post(ingest, b"live") == 200
+            assert [record.value for record in await stored(ingest, "m")] == [b"live"]
+    finally:
+        await _back(own)
+
+
+async def _back(own: LocalKafka) -> None:
+    """Have the broker run for the next test, if this one ended before it started it."""
+    try:
+        await own.start()
+    except RuntimeError:
+        return
+
+
+async def test_a_start_without_topics_spools_until_they_are_there(
+    kafka: str, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the topic; nothing creates it by the way; then all is on Kafka."""
+    given = _settings(kafka, namespace, tmp_path)
+    async with running(given, create=False) as ingest:
+        await _logged(caplog, f"webhooks go to the spool: the topic {namespace}.raw.")
+        assert {await _post(ingest, body) for body in (b"1", b"2", b"3")} == {200}
+        assert len(await topics.apply(given)) >= len(given.topics.all), "none was there"
+        await _logged(caplog, "the spool is empty again")
+        await _healthy(ingest)
+        assert {record.value for record in await stored(ingest, "m")} == {b"1", b"2", b"3"}
+
+
+async def test_what_kafka_refuses_is_logged_with_its_error(
+    kafka: str, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kafka answers and has the topics, and takes nothing that is so large."""
+    given = _settings(kafka, namespace, tmp_path)
+    await topics.apply(given)
+    await largest(given, 1000)
+    async with running(given, create=False) as ingest:
+        assert await _post(ingest, secrets.token_bytes(5000)) == 200
+        topic = given.topics.raw("whapi")
+        words = f"Kafka does not take what goes to {topic} (MessageSizeTooLargeError)"
+        await _logged(caplog, f"webhooks go to the spool: {words}")
+        assert any(words in warning for warning in (await ingest.health())["warnings"])
+        await largest(given, 100_000)
+        await _logged(caplog, "the spool is empty again")
+
+
+async def test_a_spool_that_fills_is_warned_of(
+    namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At 50 and at 90 % there is a line each, while the answer is still 200."""
+    away = f"127.0.0.1:{free_port(0)}"
+    given = _settings(away, namespace, tmp_path, spool_max_bytes=MIB)
+    async with running(given, create=False) as ingest:
+        for wanted in (None, None, "reached 50% of a bound", None, "reached 90% of a bound"):
+            assert "reached" not in caplog.text
+            assert await _post(ingest, secrets.token_bytes(200_000)) == 200
+            if wanted:
+                await _logged(caplog, wanted)
+                caplog.clear()
+        assert (await ingest.health())["spool"]["size_share"] == pytest.approx(0.95, abs=0.02)
+        assert await _post(ingest, secrets.token_bytes(200_000)) == 503
+
+
+async def test_the_supervisor_tells_of_all_its_workers(namespace: str, tmp_path: Path) -> None:
+    """One page for several workers: what they spool is added up, and one that dies leaves it."""
+    port, health_port = free_port(0), free_port(0)
+    environment = {
+        "BLUETICK_KAFKA": f"127.0.0.1:{free_port(0)}",
+        "BLUETICK_NAMESPACE": namespace,
+        "BLUETICK_SPOOL": str(tmp_path / "spool"),
+        "BLUETICK_PORT": str(port),
+        "BLUETICK_INGEST_METRICS_PORT": str(health_port),
+        "BLUETICK_SPOOL_MAX_BYTES": str(MIB),
+        "BLUETICK_DRAIN": "0",
+    }
+    async with (
+        command("ingest", "--workers", "2", **environment) as ingest,
+        httpx.AsyncClient(timeout=20) as client,
+    ):
+
+        async def page() -> Any:
+            try:
+                return json.loads(
+                    (await client.get(f"http://127.0.0.1:{health_port}/health/ready")).text
+                )
+            except httpx.TransportError:
+                return {"spool": None}
+
+        async def adds_up() -> bool:
+            told = (await page())["spool"]
+            return bool(told) and (told["bodies"], told["max_bytes"]) == (10, 2 * MIB)
+
+        async def both() -> bool:
+            told = (await page())["spool"]
+            return bool(told) and told["max_bytes"] == 2 * MIB
+
+        await until(both)
+        for _ in range(10):
+            close = {"connection": "close"}
+            url = f"http://127.0.0.1:{port}/webhooks/whapi"
+            assert (await client.post(url, headers=close, content=b"{}")).status_code == 200
+        await until(adds_up)
+        told = await page()
+        assert (told["ready"], told["degraded"]) == (True, True)
+        assert any("Kafka does not answer" in warning for warning in told["warnings"])
+        ingest.interrupt()
+        assert await ingest.ended() == 0
