@@ -15,6 +15,7 @@ from bench import rebuild as rebuilding
 from bench import replay as replaying
 from bench import restore as restoring
 from bench import timers as storming
+from bench import work as working
 from bench.figures import Report
 from bench.ground import Ground, ground
 from console.logs import log_to_stderr
@@ -132,6 +133,18 @@ def ingest(
     _run(lambda on: door.door(on, seconds), json, verbose=verbose)
 
 
+@app.command()
+def work(
+    times: Annotated[
+        int, typer.Option(min=1, help="Each body so often; the least counts.")
+    ] = working.TIMES,
+    *,
+    json: Json = None,
+) -> None:
+    """Normalise ordinary and hostile bodies: CPU a body and a byte, longest step. No Kafka."""
+    _tell(working.work(times), json)
+
+
 @app.command(name="all")
 def everything(*, json: Json = None, verbose: Verbose = False) -> None:
     """Every benchmark, one after the other, as it is by default."""
@@ -148,13 +161,17 @@ async def _everything(on: Ground) -> list[Report]:
         *await archiving.archive(on),
         *await door.door(on),
         *await rebuilding.rebuild(on),
+        *working.work(),
     ]
 
 
 def _run(measure: Run, json: Path | None, *, verbose: bool) -> None:
     console = Console(stderr=True, highlight=False)
     log_to_stderr("INFO" if verbose else "ERROR")
-    reports = asyncio.run(_measured(measure, lambda line: console.print(f"· {line}")))
+    _tell(asyncio.run(_measured(measure, lambda line: console.print(f"· {line}"))), json)
+
+
+def _tell(reports: list[Report], json: Path | None) -> None:
     measured = [figure for report in reports for figure in report.figures]
     Console(highlight=False).print(figures.table(measured))
     if json is not None:

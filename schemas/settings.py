@@ -143,11 +143,11 @@ class Settings(BaseSettings):
         0.5,
         ge=0,
         le=1,
-        description="share of a provider's last 1000 bodies (200 at least) that may become dead "
-        "letters before normalise stops reading that provider; 0: any",
+        description="share of a source's last 1000 bodies (200 at least) that may become dead "
+        "letters before normalise stops that source; 0: any",
     )
     dead_letter_run: int = Field(
-        500, ge=0, description="how many of a provider's bodies in a row may; 0: any"
+        500, ge=0, description="how many of a source's bodies in a row may; 0: any"
     )
     failpoint: str | None = Field(
         None, description="for fault tests: where to die or stand still (docs/reliability.md)"

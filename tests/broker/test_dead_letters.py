@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -21,6 +22,8 @@ from console.services import Running, Service, running
 from deploy import topics
 from processors.providers.base import Coordinates, DeadLetter
 from processors.runtime import deadletters as letters
+from processors.runtime import metrics
+from processors.runtime.normaliser import Normaliser
 from schemas.settings import Settings
 from tests.broker.hooks import until
 from tests.broker.reading import caught_up_with, committed, read
@@ -81,12 +84,13 @@ async def until_told(settings: Settings, words: str) -> str:
             await asyncio.sleep(0.05)
 
 
-async def configure(settings: Settings, **config: str) -> None:
-    """Give the topic of dead letters these settings, and no others."""
+async def configure(settings: Settings, topic: str | None = None, **config: str) -> None:
+    """Give a topic, by default that of dead letters, these settings, and no others."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
     named = {name.replace("_", "."): value for name, value in config.items()}
-    resource = ConfigResource(ConfigResourceType.TOPIC, settings.topics.dead_letters, named)
+    name = topic or settings.topics.dead_letters
+    resource = ConfigResource(ConfigResourceType.TOPIC, name, named)
     await admin.alter_configs([resource])
     await admin.close()
 
@@ -113,49 +117,117 @@ async def position(settings: Settings, provider: str) -> int:
     return max(0, (await committed(settings.kafka, group, topic))[0])
 
 
-async def test_a_flood_stops_its_provider_and_no_other(settings: Settings) -> None:
-    """Nothing of the round is published or committed; the others go on; health says all of it."""
+def by(source: str) -> list[tuple[str, bytes]]:
+    """The header that says which source a body came in by."""
+    return [("ce_source", f"/webhooks/{source}".encode())]
+
+
+async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None:
+    """Its bodies are kept whole; others of the provider, and of its partition, go on."""
     limited = settings.model_copy(update={"dead_letter_run": 20})
-    raw = settings.topics.raw("whapi")
+    raw = settings.topics.raw("smsmanager")
     log = Log()
+
+    async def sent(source: str, *bodies: bytes) -> None:
+        await write(settings, [Record(raw, 0, None, body, by(source)) for body in bodies])
+        await caught_up_with(settings.kafka, settings.topics, "normalise")
+
     async with normaliser(limited, log) as started:
-        await arrive(settings, *[BAD] * 20, good(1))
-        await arrive(settings, *[BAD] * 21, provider="whapi")
-        told = await until_told(settings, "whapi is stopped")
-        await arrive(settings, *[BAD] * 20, good(2))
-
-        async def other() -> bool:
-            return await position(settings, "smsmanager") == 42
-
-        await until(other)
-        metrics = await client.get(started.service.url, "/metrics")
+        await sent("tenant-a", *[BAD] * 20, good(1))
+        assert not await health(settings)
+        await sent("tenant-b", *[BAD] * 21, *map(good, range(100, 109)))
+        sentence = await until_told(settings, "source tenant-b of smsmanager is stopped")
+        await sent("tenant-a", *[BAD] * 20, good(2))
+        numbers = await client.get(started.service.url, "/metrics")
         live = await client.get(started.service.url, "/health/live")
+        # Ten of a hundred are tried, and then it goes on by itself.
+        await sent("tenant-b", *map(good, range(200, 300)))
+        assert not await health(settings)
+        await sent("tenant-b", good(300))
     assert (
-        f"21 bodies in a row would be dead letters, most of them not_json, the first {raw}/0/0"
-        in told
+        f"21 bodies in a row are dead letters, most of them not_json, for example {raw}/0/21"
+        in (sentence)
     )
-    assert "BLUETICK_DEAD_LETTER_RUN" in told
-    assert b'bluetick_dead_letter_stopped{provider="whapi"} 1.0' in metrics.body
-    assert b'bluetick_dead_letter_stopped{provider="smsmanager"} 0.0' in metrics.body
+    assert "BLUETICK_DEAD_LETTER_RUN" in sentence
+    assert b'bluetick_dead_letter_stopped{provider="smsmanager"} 1.0' in numbers.body
+    assert b'bluetick_dead_letter_stopped{provider="whapi"} 0.0' in numbers.body
     assert live.status == 200
     assert started.exit_code == 0
-    assert sum("ERROR" in line and told in line for line in log.lines) == 1
-    assert await position(settings, "whapi") == 0
-    letters = await read(settings.kafka, settings.topics.dead_letters)
-    origins = {letter.headers["__streams.errors.topic"].decode() for letter in letters}
-    assert (len(letters), origins) == (40, {settings.topics.raw("smsmanager")})
-    assert len(await read(settings.kafka, settings.topics.observations)) == 2
+    assert sum("ERROR" in line and sentence in line for line in log.lines) == 1
+    assert log.count("source tenant-b of smsmanager goes on") == 1
 
-    raised = settings.model_copy(update={"dead_letter_run": 21})
-    async with normaliser(raised):
-        await caught_up_with(settings.kafka, settings.topics, "normalise")
-    assert len(await read(settings.kafka, settings.topics.dead_letters)) == 61
+    kept = await read(settings.kafka, settings.topics.dead_letters)
+    aside = [one for one in kept if one.headers["dead-letter-code"] == b"source_stopped"]
+    assert {one.headers["ce_source"] for one in aside} == {b"/webhooks/tenant-b"}
+    done = await observed(settings)
+    assert {"m-1", "m-2", "m-300"} <= done
+    sent_by_b = [*range(100, 109), *range(200, 300)]
+    # Each body is an observation, or kept whole.
+    tried = [good(n) for n in sent_by_b if f"m-{n}" in done]
+    assert sorted([*(one.value for one in aside), *tried]) == sorted(map(good, sent_by_b))
+
+    result = json.loads(await dead_letters(settings, "retry", "--code", "source_stopped", "--json"))
+    assert (result["resolved"], result["failing"]) == (len(aside), {})
+    assert await observed(settings) == {f"m-{n}" for n in (1, 2, 300, *sent_by_b)}
 
 
-async def test_dead_letters_that_cannot_be_kept_stop_the_round(settings: Settings) -> None:
-    """Nothing is committed and health is red until the topic takes them; then nothing is lost."""
+async def observed(settings: Settings) -> set[str]:
+    """The messages that there are observations of."""
+    records = await read(settings.kafka, settings.topics.observations)
+    return {record.key.rpartition("/")[2] for record in records}
+
+
+async def test_a_dead_letter_too_large_for_its_topic_is_kept_without_its_value(
+    settings: Settings,
+) -> None:
+    """All goes on; the record says where the body lies, and an ERROR and health say it too."""
     topic = settings.topics.dead_letters
     large = b"no JSON " + secrets.token_hex(20_000).encode()
+    log = Log()
+    async with normaliser(settings, log):
+        await configure(settings, max_message_bytes="1000")
+        await arrive(settings, good(0), large, good(1), large, BAD)
+        await caught_up_with(settings.kafka, settings.topics, "normalise")
+        sentence = await until_told(settings, f"too large for {topic}")
+        await arrive(settings, good(2))
+        await caught_up_with(settings.kafka, settings.topics, "normalise")
+    raw = settings.topics.raw("smsmanager")
+    assert sentence.startswith(f"{raw}/0/1 and 1 more: ")
+    assert any("ERROR" in line and sentence in line for line in log.lines)
+    kept = await read(settings.kafka, topic)
+    found = {(one.headers["__streams.errors.offset"], one.value or b"") for one in kept}
+    assert found == {(b"1", b""), (b"3", b""), (b"4", BAD)}
+    assert await observed(settings) == {"m-0", "m-1", "m-2"}
+    await configure(settings, max_message_bytes="2097152")
+    would = json.loads(await dead_letters(settings, "retry", "--dry-run", "--json"))
+    assert would["failing"] == {"not_json": 3}
+
+
+async def test_an_observation_too_large_for_its_topic_sets_its_body_aside(
+    settings: Settings,
+) -> None:
+    """Its neighbours of the same round go on, and a retry brings it back."""
+    text = secrets.token_hex(20_000)
+    large = json.dumps([{**json.loads(good(7))[0], "payload": text}]).encode()
+    async with normaliser(settings):
+        await configure(settings, settings.topics.observations, max_message_bytes="2000")
+        await arrive(settings, *map(good, range(5)), large, *map(good, range(10, 15)))
+        await caught_up_with(settings.kafka, settings.topics, "normalise")
+        await until_told(settings, f"0/5: what comes of it is too large for {settings.namespace}")
+    [letter] = await read(settings.kafka, settings.topics.dead_letters)
+    assert (letter.headers["dead-letter-code"], letter.value) == (b"too_large", large)
+    assert letter.headers["__streams.errors.offset"] == b"5"
+    usual = {f"m-{n}" for n in (*range(5), *range(10, 15))}
+    assert await observed(settings) == usual
+    await configure(settings, settings.topics.observations, max_message_bytes="2097152")
+    done = json.loads(await dead_letters(settings, "retry", "--json"))
+    assert (done["resolved"], done["open"]) == (1, 0)
+    assert await observed(settings) == usual | {"m-7"}
+
+
+async def test_a_topic_that_takes_no_dead_letters_stops_the_round(settings: Settings) -> None:
+    """Nothing is committed and health is red until the topic takes them; then nothing is lost."""
+    topic = settings.topics.dead_letters
     takes = f"Kafka does not take what goes to {topic}"
     log = Log()
     # How long a round is tried before it is repeated.
@@ -163,24 +235,24 @@ async def test_dead_letters_that_cannot_be_kept_stop_the_round(settings: Setting
         await arrive(settings, good(0))
         await caught_up_with(settings.kafka, settings.topics, "normalise")
         troubles = (
-            ({"max_message_bytes": "1000"}, f"{takes} (MessageSizeTooLargeError): raise its max"),
+            # Not even a dead letter without its value fits.
+            ({"max_message_bytes": "100"}, f"{takes} (MessageSizeTooLargeError), not even"),
             ({"cleanup_policy": "compact"}, takes),  # where records without a key are refused
         )
         for done, (config, words) in enumerate(troubles):
             await configure(settings, **config)
-            await _stands_still(settings, log, words, [large, good(1 + done)])
+            await _stands_still(settings, log, words, [BAD, good(1 + done)])
             await configure(settings, cleanup_policy="delete")
             await _goes_on(settings)
         kept = await read(settings.kafka, topic)
         await delete(settings)
-        await _stands_still(settings, log, f"topic {topic} is missing", [large, good(3)])
+        await _stands_still(settings, log, f"topic {topic} is missing", [BAD, good(3)])
         await topics.apply(settings)
         await _goes_on(settings)
     kept += await read(settings.kafka, topic)
     assert {letter.headers["__streams.errors.offset"] for letter in kept} == {b"1", b"3", b"5"}
-    assert {letter.value for letter in kept} == {large}
-    observed = await read(settings.kafka, settings.topics.observations)
-    assert {record.key for record in observed} == {f"smsmanager/-/m-{n}" for n in range(4)}
+    assert {letter.value for letter in kept} == {BAD}
+    assert await observed(settings) == {f"m-{n}" for n in range(4)}
 
 
 async def _stands_still(settings: Settings, log: Log, words: str, bodies: list[bytes]) -> None:
@@ -203,8 +275,10 @@ async def _goes_on(settings: Settings) -> None:
     await until(well)
 
 
-async def test_a_raw_log_cut_before_it_was_read_is_told(settings: Settings) -> None:
-    """The normaliser ends and names the gap: how many, which, until when, and what to do."""
+async def test_a_raw_log_cut_before_it_was_read_stops_its_partition_alone(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others go on; health and the log name the gap: how many, which, until when."""
     topic = settings.topics.raw("smsmanager")
     async with normaliser(settings):
         await arrive(settings, *map(good, range(3)))
@@ -212,15 +286,32 @@ async def test_a_raw_log_cut_before_it_was_read_is_told(settings: Settings) -> N
     await arrive(settings, *map(good, range(3, 9)))
     await cut(settings, topic, 0, 7)
 
-    code, output = await run("normalise", **environment(settings))
+    one, stop = Normaliser(settings), asyncio.Event()
+    running = asyncio.create_task(one.run(stop))
+    await arrive(settings, good(20), partition=1)
+    await arrive(settings, BAD, provider="whapi")
+    await until(lambda: _has(settings, "m-20"))
+    await until(lambda: _read_all(settings, "whapi"))
+    [sentence] = one.problems()
+    assert metrics.registry.get_sample_value("bluetick_partitions_halted") == 1
+    stop.set()
+    await running
 
-    assert code == 1
-    assert "Traceback" not in output
-    last = output.rstrip().splitlines()[-1]
-    assert f"{topic}[0] was to be read from offset 3, but now starts at 7: " in last
-    assert "retention deleted 4 records, 3 to 6, received before 20" in last
-    assert "--offsets 0:3-7" in last
+    assert f"{topic}[0] was to be read from offset 3, but now starts at 7: " in sentence
+    assert "retention deleted 4 records, 3 to 6, received before 20" in sentence
+    assert "--offsets 0:3-7" in sentence
+    errors = [line.getMessage() for line in caplog.records if line.levelname == "ERROR"]
+    assert errors.count(sentence) == 1
     assert await position(settings, "smsmanager") == 3
+    assert await observed(settings) == {"m-0", "m-1", "m-2", "m-20"}
+
+
+async def _has(settings: Settings, message: str) -> bool:
+    return message in await observed(settings)
+
+
+async def _read_all(settings: Settings, provider: str) -> bool:
+    return await position(settings, provider) == 1
 
 
 async def dead_letters(settings: Settings, *arguments: str, code: int = 0, **more: str) -> str:

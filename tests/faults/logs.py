@@ -17,10 +17,31 @@ async def overtaken_track(trial: Trial) -> None:
     await _overtaken(trial, "track")
 
 
-@scenario("overtaken-normalise", {"loud ends": 2}, loud=True)
+@scenario("overtaken-normalise", {"halts": 2}, loud=True)
 async def overtaken_normalise(trial: Trial) -> None:
-    """Let retention overtake a normaliser that stands still; likewise."""
-    await _overtaken(trial, "normalise")
+    """Let retention overtake a normaliser that stands still; it must say so, halt and not end."""
+    worker = await trial.start("normalise")
+    await _has_taken(trial, "normalise", 300)
+    worker.pause()
+    await trial.traffic(600)
+    cut = await trial.cut("normalise")
+    worker.resume()
+    for _ in range(2):
+        await _halts(trial, worker)
+        await worker.stop()
+        worker = await trial.start("normalise", ready=False)
+    await worker.stop()
+    assert await trial.taken("normalise") < cut, "normalise went on past the gap"
+
+
+async def _halts(trial: Trial, worker: Worker) -> None:
+    async def says() -> bool:
+        return worker.said(_OVERTAKEN) > 0
+
+    await trial.until(says, f"{worker.name} says what it was to read")
+    assert worker.running, f"{worker.name} ended: {worker.tail()}"
+    assert not worker.said("Traceback"), f"{worker.name} met a traceback: {worker.tail()}"
+    trial.did["halts"] += 1
 
 
 async def _overtaken(trial: Trial, service: Service) -> None:

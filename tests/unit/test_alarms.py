@@ -1,0 +1,50 @@
+"""Alarms: said at once, again each minute, and shown until they end."""
+
+import logging
+
+import pytest
+
+from processors.runtime.alarms import Alarms
+
+LOG = logging.getLogger("test.alarms")
+
+
+@pytest.fixture
+def alarms() -> Alarms:
+    return Alarms(LOG)
+
+
+def test_an_alarm_is_said_at_once_and_every_minute(
+    alarms: Alarms, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often it is raised meanwhile; the latest sentence counts."""
+    for second in range(0, 130, 10):
+        alarms.raise_("cause", f"since {second}", second)
+    assert caplog.messages == ["since 0", "since 60", "since 120"]
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
+    assert alarms.sentences(121) == ["since 120"]
+
+
+def test_each_cause_has_a_minute_of_its_own(
+    alarms: Alarms, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One alarm does not silence another."""
+    alarms.raise_("first", "one", 0)
+    alarms.raise_("second", "two", 30)
+    for now in (59, 60, 89, 90):
+        alarms.remind(now)
+    assert caplog.messages == ["one", "two", "one", "two"]
+
+
+def test_an_alarm_ends(alarms: Alarms, caplog: pytest.LogCaptureFixture) -> None:
+    """When it is cleared, or by itself; raised again it is said again."""
+    alarms.raise_("short", "a", 0, lasts=10)
+    alarms.raise_("long", "b", 0)
+    assert alarms.sentences(9) == ["a", "b"]
+    assert alarms.sentences(10) == ["b"]
+    alarms.clear("long")
+    alarms.clear("long")
+    alarms.remind(11)
+    assert alarms.causes() == []
+    alarms.raise_("long", "b", 12)
+    assert caplog.messages == ["a", "b", "b"]

@@ -1,0 +1,79 @@
+"""Steps on the event loop: pauses that let other tasks run, and a budget of CPU."""
+
+import asyncio
+import time
+
+import pytest
+
+from processors.refusal import Refused
+from processors.runtime import pace
+from processors.runtime.pace import Pace
+from processors.steps import Steps
+
+_FOREVER = 10**9
+
+
+def counted(steps: int, closed: list[bool] | None = None) -> Steps[int]:
+    """So many steps, each of them short; says when it is given up."""
+    try:
+        for _ in range(steps):
+            sum(range(100))
+            yield
+    finally:
+        if closed is not None:
+            closed.append(True)
+    return steps
+
+
+async def test_the_result_comes_back() -> None:
+    """What the steps return."""
+    assert await Pace().within(counted(1000), 60) == 1000
+
+
+async def test_what_costs_too_much_is_given_up() -> None:
+    """By the processor's time, wherever it is spent; the work is closed."""
+    closed: list[bool] = []
+    with pytest.raises(Refused, match="more than 50 ms of the processor's time") as refused:
+        await Pace().within(counted(_FOREVER, closed), 0.05)
+    assert refused.value.code == "too_costly"
+    assert closed == [True]
+
+
+async def test_the_last_step_counts_too() -> None:
+    """A budget is no less passed because the work is done by then."""
+
+    def one() -> Steps[None]:
+        began = time.thread_time()
+        while time.thread_time() - began < 0.02:
+            pass
+        return
+        yield
+
+    with pytest.raises(Refused):
+        await Pace().within(one(), 0.01)
+
+
+async def test_other_tasks_run_in_the_pauses_at_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step here is followed by a pause, in which another task spends more than the budget."""
+    monkeypatch.setattr(pace, "_STRETCH_SECONDS", 0.0)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            began = time.thread_time()
+            while time.thread_time() - began < 0.01:
+                pass
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    assert await Pace().within(counted(40), 0.3) == 40
+    task.cancel()
+    assert turns >= 39
+
+
+async def test_a_wait_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock alone decides nothing: a machine under load refuses no body."""
+    monkeypatch.setattr(time, "monotonic", iter(range(10**6)).__next__)
+    assert await Pace().within(counted(1000), 1) == 1000
