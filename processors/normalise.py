@@ -7,6 +7,13 @@ item is guarded alone: one bad item never takes its neighbours with it.
 import traceback
 
 from processors import body
+from processors.accounts import (
+    UNCORRECTED,
+    Corrections,
+    ForeignAccountError,
+    accounts_of,
+    refuse_foreign,
+)
 from processors.inflate import inflated
 from processors.providers import PROVIDERS
 from processors.providers.base import (
@@ -30,18 +37,23 @@ _SURELY_FITS = (MAX_OBSERVATION - 64 * 1024) // 8
 _CALLS = 20
 
 
-def normalise(webhook: RawWebhook, at: Coordinates) -> Normalised:
+def normalise(
+    webhook: RawWebhook, at: Coordinates, corrections: Corrections = UNCORRECTED
+) -> Normalised:
     """Everything a webhook amounts to; `at` is where its raw record lies. Never raises."""
     result = Normalised()
+    accounts = accounts_of(webhook, corrections)
     try:
         parts = _split(webhook)
     except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
         result.dead_letters.append(_dead_letter(error, webhook.body, ""))
         return result
     for index, part in enumerate(parts):
-        item = Item(part.json, RawOrigin(at.topic, at.partition, at.offset, index), webhook)
+        raw = RawOrigin(at.topic, at.partition, at.offset, index)
+        item = Item(part.json, raw, webhook, accounts.own)
         try:
             outcomes = part.read(item)
+            refuse_foreign(accounts, (o.account for o in outcomes if not isinstance(o, Ignored)))
         except Exception as error:  # noqa: BLE001 - likewise, for this item only
             result.dead_letters.append(_dead_letter(error, _keepable(part, webhook), part.pointer))
             continue
@@ -90,6 +102,7 @@ def _dead_letter(error: Exception, value: bytes, pointer: str) -> DeadLetter:
         pointer=pointer,
         exception=f"{kind.__module__}.{kind.__qualname__}",
         stacktrace=trace,
+        account=error.account if isinstance(error, ForeignAccountError) else "",
     )
 
 

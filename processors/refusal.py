@@ -18,6 +18,7 @@ Code = Literal[
     "bad_value",  # a field is of the right type and out of its range
     "duplicate_key",  # a field that matters is told twice
     "not_finite",  # NaN, Infinity, or a number too large for a double, in what would be kept
+    "foreign_account",  # an account that is none of its source's
     "too_large",  # the observation would not fit its topic
     "internal_error",  # a mistake of ours; the reason names the exception
 ]

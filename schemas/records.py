@@ -60,8 +60,9 @@ class Billing(Struct, frozen=True, omit_defaults=True, gc=False):
 class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind", gc=False):
     """What every observation carries, whatever it observed.
 
-    `replay` is the id of the replay that published it; `catch_up` says that the provider told it
-    late on purpose, after having been offline. Both are absent in live traffic.
+    `source` is the one its body came in by (`/webhooks/<source>`). `replay` is the id of the replay
+    that published it; `catch_up` says that the provider told it late on purpose, after having been
+    offline. Both are absent in live traffic.
     """
 
     message_key: str
@@ -76,6 +77,7 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
     occurred_at: int | None = None
     payload: Any = None
     content: dict[str, Any] | None = None
+    source: str | None = None
     replay: str | None = None
     catch_up: bool = False
 

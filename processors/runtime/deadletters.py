@@ -19,6 +19,7 @@ OFFSET = "__streams.errors.offset"
 TIMESTAMP = "dead-letter-timestamp"
 POINTER = "dead-letter-pointer"
 CODE = "dead-letter-code"
+ACCOUNT = "dead-letter-account"
 RESOLVED = "dead-letter-resolved"
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
@@ -56,6 +57,8 @@ def headers(letter: DeadLetter, raw: Coordinates, timestamp: int, own: Headers) 
     ]
     if letter.stacktrace:
         texts.append((STACKTRACE, letter.stacktrace))
+    if letter.account:
+        texts.append((ACCOUNT, letter.account))
     return [*_encoded(texts), *own]
 
 

@@ -20,6 +20,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, Of
 from processors.deadletterlimit import Body, Flood, Limits, Window, judge
 from processors.providers.base import Coordinates, Normalised
 from processors.runtime import clients, failpoints, metrics
+from processors.runtime.foreign import Alarm, Foreign, found
 from processors.runtime.intime import InTime, in_time
 from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies
@@ -61,6 +62,7 @@ class Normaliser(ConsumerRebalanceListener):
         self._windows: dict[str, Window] = {}
         self._floods: dict[str, Flood] = {}
         self._reminded_at = -math.inf
+        self._alarm = Alarm()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Normalise until `stop` is set; raises what made going on impossible."""
@@ -204,6 +206,7 @@ class Normaliser(ConsumerRebalanceListener):
             for share in taken:
                 self._windows[share.provider] = share.window
                 share.tallies.publish()
+                self._alarm.raise_for(share.foreign)
 
     async def _share(self, provider: str, polled: Polled, outbox: Outbox) -> "_Share | None":
         """What a provider's bodies of a round amount to; None if they are to be left alone.
@@ -238,6 +241,7 @@ class Normaliser(ConsumerRebalanceListener):
         self._bodies.publish(share.outbox, result.observations, now)
         self._bodies.keep(share.outbox, raw, result.dead_letters, now)
         share.tallies.count(share.provider, result)
+        share.foreign += found(raw, share.provider, result.dead_letters)
         at = Coordinates(record.topic, record.partition, record.offset)
         return Body(at, result.dead_letters[0].code if result.dead_letters else None)
 
@@ -326,3 +330,4 @@ class _Share:
     tallies: Tallies = field(default_factory=Tallies)
     window: Window = field(default_factory=Window)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
+    foreign: list[Foreign] = field(default_factory=list)

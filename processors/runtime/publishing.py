@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from processors.accounts import UNCORRECTED, Corrections
 from processors.normalise import normalise
 from processors.providers.base import Coordinates, DeadLetter, Normalised
 from processors.runtime.deadletters import headers
@@ -15,9 +16,13 @@ from schemas.webhook import from_record
 
 
 class Bodies:
-    """What raw records amount to, and its way into an outbox."""
+    """What raw records amount to, and its way into an outbox.
 
-    def __init__(self, settings: Settings) -> None:
+    `corrections` are accounts of sources, permitted beside those at reception.
+    """
+
+    def __init__(self, settings: Settings, corrections: Corrections = UNCORRECTED) -> None:
+        self._corrections = corrections
         topics = settings.topics
         self._providers = {topic: topics.provider_of(topic) for topic in topics.raw_topics}
         self._topic = topics.observations
@@ -32,7 +37,8 @@ class Bodies:
         """What a raw record amounts to."""
         provider = self._providers[record.topic]
         webhook = from_record(provider, record.body, record.headers, record.timestamp)
-        return normalise(webhook, Coordinates(record.topic, record.partition, record.offset))
+        at = Coordinates(record.topic, record.partition, record.offset)
+        return normalise(webhook, at, self._corrections)
 
     def publish(self, outbox: Outbox, observations: Iterable[Observation], timestamp: int) -> None:
         """Put observations into the outbox, each under all of its keys."""
