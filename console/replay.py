@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -25,6 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from console.jsontext import as_text
 from console.options import Range
 from ingest.sources_file import accounts
 from processors import ranges
@@ -468,7 +468,7 @@ def _report_command(replay: Replay) -> str:
 
 
 def _print_json(fields: Any) -> None:
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
+    sys.stdout.write(as_text(fields, indent=2) + "\n")
 
 
 def _say(line: str) -> None:
