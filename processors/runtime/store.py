@@ -30,6 +30,7 @@ from rocksdict import (
 )
 
 from processors.runtime.reduce import Timer
+from schemas import private
 from schemas.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ class Store:
 
     def _open(self) -> Rdict:
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            private.directory(self._directory)
         except OSError as error:
             raise self._explained(error.strerror or str(error)) from None
         # Options are given on every open: RocksDB does not keep them for an existing database.
