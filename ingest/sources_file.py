@@ -58,6 +58,16 @@ def accounts(path: Path) -> Mapping[str, Patterns | None]:
     return {declared.name: declared.accounts for declared in reading.declared}
 
 
+def secret_variables(path: Path | None) -> frozenset[str]:
+    """The environment variables in which a file's secrets are; none if it cannot be read."""
+    try:
+        declared = read(_text(path)).declared if path else ()
+    except Problem:
+        return frozenset()
+    places = (place for one in declared for place in one.places)
+    return frozenset(place.name for place in places if place.kind == "env")
+
+
 def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()

@@ -6,15 +6,19 @@ nobody's yet, so one that ends takes no connection with it (docs/decisions/0011-
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from ingest import metrics
 from ingest.exposing import exposed
 from ingest.serve import refuse_exposure
+from ingest.sources_file import secret_variables
+from schemas import environment
 from schemas.problem import Problem
 from schemas.serving import listen, told_to_stop
 from schemas.settings import Settings
@@ -48,7 +52,9 @@ def run(settings: Settings, count: int, command: Command) -> None:
         listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
     ):
         patience = settings.drain + _STOP_SECONDS
-        supervisor = _Supervisor(count, command(listener.fileno()), listener, patience)
+        supervisor = _Supervisor(
+            count, command(listener.fileno()), listener, patience, sources=settings.sources
+        )
         asyncio.run(_supervise(settings, supervisor))
 
 
@@ -61,8 +67,15 @@ class _Supervisor:
     """The workers, each kept by a task of its own."""
 
     def __init__(
-        self, count: int, command: Sequence[str], listener: socket.socket, patience: float
+        self,
+        count: int,
+        command: Sequence[str],
+        listener: socket.socket,
+        patience: float,
+        *,
+        sources: Path | None = None,
     ) -> None:
+        self._sources = sources
         self._command = command
         self._listener = listener
         self._patience = patience
@@ -115,9 +128,14 @@ class _Supervisor:
         self._complaint = self._complaint or worker.complaint
         return worker.served, worker.why()
 
+    def _needed(self) -> frozenset[str]:
+        """The variables a worker needs beside settings: where it counts, and its secrets."""
+        return secret_variables(self._sources) | {metrics.SHARED}
+
     async def _start(self) -> Process:
         return await asyncio.create_subprocess_exec(
             *self._command,
+            env=environment.service(os.environ, self._needed()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
             stderr=PIPE,

@@ -21,6 +21,7 @@ class Command:
     def __init__(self, process: Process) -> None:
         self._process = process
         self.output = ""
+        self.pid = process.pid
 
     async def until(self, text: str) -> None:
         """Read its output until it has printed `text`."""
