@@ -14,7 +14,7 @@ from starlette.routing import Route
 from ingest import metrics
 from ingest.lasting import lasting
 from schemas import serving
-from schemas.serving import Server, listen
+from schemas.serving import Server, address_of, listen
 from schemas.settings import Settings
 
 # How often gauges that nobody sets by the way are looked at.
@@ -22,14 +22,14 @@ SAMPLE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def exposed(settings: Settings) -> AsyncIterator[None]:
-    """Answer `/metrics` meanwhile; raises `Problem` if the port is taken."""
+async def exposed(settings: Settings) -> AsyncIterator[str]:
+    """Answer `/metrics` meanwhile, and give the address; raises `Problem` if the port is taken."""
     port = settings.ingest_metrics_port
     with listen("ingest", settings.host, port, "BLUETICK_INGEST_METRICS_PORT") as listener:
         server = Server(Starlette(routes=[Route("/metrics", _numbers)]), grace=1)
         answering = lasting("the metrics server", partial(_answer, server, listener))
         try:
-            yield
+            yield address_of(listener)
         finally:
             server.should_exit = True
             await asyncio.wait([answering])

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import importlib.util
 import logging
+import os
 import resource
 import socket
 from collections.abc import Callable, Coroutine
@@ -15,7 +16,7 @@ from ingest.connection import bounded
 from ingest.connections import Connections
 from ingest.exposing import exposed, sampling
 from schemas.problem import Problem
-from schemas.serving import Server, listen, told_to_stop
+from schemas.serving import Server, address_of, listen, logged, told_to_stop
 from schemas.settings import Settings
 
 # The end takes at most 10 s. Readiness is false for `drain` seconds before the door closes, so that
@@ -43,7 +44,7 @@ def run_worker(settings: Settings, inherited: int, begun: Callable[[], None]) ->
     The supervisor exposes the metrics of all workers.
     """
     with socket.socket(fileno=inherited) as listener:
-        _run(_serve_until_told(settings, listener, begun))
+        _run(_serve_until_told(f"ingest worker {os.getpid()}", settings, listener, begun))
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:
@@ -81,14 +82,21 @@ async def serve(
 
 
 async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
-    async with exposed(settings):
-        await _serve_until_told(settings, listener)
+    async with exposed(settings) as metrics:
+        await _serve_until_told("ingest", settings, listener, metrics=metrics)
 
 
 async def _serve_until_told(
-    settings: Settings, listener: socket.socket, begun: Callable[[], None] = lambda: None
+    name: str,
+    settings: Settings,
+    listener: socket.socket,
+    begun: Callable[[], None] = lambda: None,
+    **addresses: str,
 ) -> None:
-    await serve(settings, listener, told_to_stop(), begun)
+    stop = told_to_stop()
+    with logged(name, settings, webhooks=address_of(listener), **addresses) as end:
+        await serve(settings, listener, stop, begun)
+        end.reason = stop.reason
 
 
 def refuse_exposure(settings: Settings) -> None:

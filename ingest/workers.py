@@ -20,7 +20,7 @@ from ingest.serve import refuse_exposure
 from ingest.sources_file import secret_variables
 from schemas import environment
 from schemas.problem import Problem
-from schemas.serving import listen, told_to_stop
+from schemas.serving import address_of, listen, logged, told_to_stop
 from schemas.settings import Settings
 
 # What a worker prints on its standard output once it serves.
@@ -55,12 +55,13 @@ def run(settings: Settings, count: int, command: Command) -> None:
         supervisor = _Supervisor(
             count, command(listener.fileno()), listener, patience, sources=settings.sources
         )
-        asyncio.run(_supervise(settings, supervisor))
+        asyncio.run(_supervise(settings, supervisor, address_of(listener)))
 
 
-async def _supervise(settings: Settings, supervisor: "_Supervisor") -> None:
-    async with exposed(settings):
-        await supervisor.run()
+async def _supervise(settings: Settings, supervisor: "_Supervisor", webhooks: str) -> None:
+    async with exposed(settings) as address:
+        with logged("ingest", settings, webhooks=webhooks, metrics=address) as end:
+            end.reason = await supervisor.run()
 
 
 class _Supervisor:
@@ -83,7 +84,8 @@ class _Supervisor:
         self._complaint = ""
         self._served = False
 
-    async def run(self) -> None:
+    async def run(self) -> str:
+        """Keep the workers until a signal; returns the reason to stop, or raises `Problem`."""
         stop = told_to_stop()
         keeping = {asyncio.create_task(self._keep(number)) for number in sorted(self._untried)}
         stopping = asyncio.create_task(stop.wait())
@@ -96,6 +98,7 @@ class _Supervisor:
         await asyncio.gather(stopping, *keeping, return_exceptions=True)
         for task in done - {stopping}:
             task.result()
+        return stop.reason
 
     async def _keep(self, number: int) -> None:
         """One worker after the other; whoever cancels this, ends the last one."""

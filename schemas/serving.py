@@ -1,11 +1,13 @@
-"""What our services share as processes: listen or say why not, stop when told, serve HTTP."""
+"""What our services share as processes: listen, log start and end, stop on a signal, serve HTTP."""
 
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,8 +16,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from schemas.problem import Problem
+from schemas.settings import Settings
+from schemas.version import __version__
 
 _BACKLOG = 2048
+
+_log = logging.getLogger("bluetick")
 
 
 def listen(who: str, host: str, port: int, setting: str) -> socket.socket:
@@ -33,12 +39,56 @@ def listen(who: str, host: str, port: int, setting: str) -> socket.socket:
         ) from None
 
 
-def told_to_stop() -> asyncio.Event:
+def address_of(listener: socket.socket) -> str:
+    """Where a socket listens, as host:port."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Stop(asyncio.Event):
+    """Set once a service is to stop; `reason` says by what."""
+
+    reason = "it ended by itself"
+
+    def on(self, number: signal.Signals) -> None:
+        self.reason = number.name
+        self.set()
+
+
+def told_to_stop() -> Stop:
     """An event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.on, number)
     return stop
+
+
+@dataclass(slots=True)
+class End:
+    """How a service ends, unless by an exception."""
+
+    reason: str = Stop.reason
+
+
+@contextlib.contextmanager
+def logged(name: str, settings: Settings, **addresses: str) -> Iterator[End]:
+    """Log the start of a service, and its end with the reason; `addresses` are where it listens."""
+    listens = ", ".join(f"{what} on {where}" for what, where in addresses.items())
+    _log.info(
+        "%s starting: version %s, namespace %s, %s, Kafka at %s",
+        *(name, __version__, settings.namespace, listens, settings.kafka),
+    )
+    end = End()
+    try:
+        yield end
+    except Problem as problem:
+        _log.error("%s stopped: %s", name, "; ".join(str(problem).splitlines()))
+        raise
+    except BaseException as error:
+        # Its own words may quote what senders sent.
+        _log.error("%s stopped: %s", name, type(error).__name__)
+        raise
+    _log.info("%s stopped: %s", name, end.reason)
 
 
 def readiness(problems: Sequence[str]) -> Response:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from processors.runtime import failpoints, metrics
 from schemas import serving
 from schemas.problem import unreachable
-from schemas.serving import Server, listen, readiness, told_to_stop
+from schemas.serving import Server, address_of, listen, logged, readiness, told_to_stop
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,12 +56,14 @@ async def _serve(
     gc.set_threshold(_YOUNG)
     server = Server(_app(name, settings, worker), grace=2)
     health = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        await worker.run(told_to_stop())
-    finally:
-        server.should_exit = True
-        await asyncio.wait([health])
-        log.info("stopped")
+    stop = told_to_stop()
+    with logged(name, settings, health=address_of(listener)) as end:
+        try:
+            await worker.run(stop)
+            end.reason = stop.reason
+        finally:
+            server.should_exit = True
+            await asyncio.wait([health])
 
 
 def _app(name: str, settings: Settings, worker: Worker) -> Starlette:

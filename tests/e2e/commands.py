@@ -23,10 +23,10 @@ class Command:
         self.output = ""
         self.pid = process.pid
 
-    async def until(self, text: str) -> None:
-        """Read its output until it has printed `text`."""
+    async def until(self, text: str, times: int = 1) -> None:
+        """Read its output until it has printed `text` so many times."""
         async with asyncio.timeout(SECONDS):
-            while text not in self.output:
+            while self.output.count(text) < times:
                 await self._line()
 
     async def ended(self) -> int:

@@ -3,7 +3,7 @@
 Read from /proc, as another program of the same user would.
 """
 
-import asyncio
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +68,7 @@ def _holds(environment: bytes) -> set[str]:
 
 async def _post(port: int) -> int:
     """A webhook that is proven by the secret; the answer's status."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         answer = await client.post("/webhooks/shop", json={}, headers={"X-Token": _SHOP})
     return answer.status_code
 
@@ -115,23 +115,13 @@ async def test_workers_get_the_secrets_of_their_sources(settings: Settings, tmp_
         for name in ("kafka", "namespace", "partitions", "port")
     }
     async with command("ingest", "--workers", "2", **ours, **_environment(tmp_path)) as ingest:
-        async with httpx.AsyncClient(timeout=60) as client:
-            url = f"http://127.0.0.1:{settings.port}/health/live"
-            await _until_live(client, url)
+        await ingest.until(" starting: version ", times=3)
         assert await _post(settings.port) == 200
         workers = [found for each in _children(ingest.pid).values() for found in each]
         assert [_holds(found) for found in workers] == [{_SHOP, _PASSWORD}] * 2
         ingest.interrupt()
         assert await ingest.ended() == 0
-
-
-async def _until_live(client: httpx.AsyncClient, url: str) -> None:
-    """Wait until a worker answers; the socket is there before it."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await client.get(url)
-            except httpx.ConnectError:
-                await asyncio.sleep(0.05)
-            else:
-                return
+    assert ingest.output.count(" starting: version ") == 3
+    assert len(re.findall(r"ingest worker \d+ starting: .* webhooks on ", ingest.output)) == 2
+    assert len(re.findall(r"ingest worker \d+ stopped: SIGTERM\n", ingest.output)) == 2
+    assert "ingest stopped: SIGINT\n" in ingest.output
