@@ -20,8 +20,7 @@ from console.commands import (
     webhooks,
 )
 from schemas.problem import Problem
-
-__version__ = "0.1.0"
+from schemas.version import __version__
 
 app = typer.Typer(
     name="bluetick",

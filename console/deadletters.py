@@ -18,6 +18,7 @@ from processors.providers.base import Coordinates
 from processors.runtime import deadletters, redrive, spans
 from processors.runtime.deadletters import Kept
 from processors.runtime.publishing import Bodies
+from schemas.accounts import ACCOUNTS_HEADER
 from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.webhook import to_iso
@@ -25,6 +26,7 @@ from schemas.webhook import to_iso
 # Headers that hold no secret and nobody's data; of the others only the name is shown.
 _PLAIN = {"ce_specversion", "ce_source", "ce_type", "ce_time", "content-type", "content-encoding"}
 _PLAIN |= {"http-method", "user-agent", "x-request-id", "ce_id"}
+_PLAIN |= {deadletters.ACCOUNT, ACCOUNTS_HEADER}
 
 
 def list_(

@@ -8,11 +8,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
+from console.jsontext import as_text
 from console.namespaces import look
 from console.render import masked, printable, shown_key
 from processors.diff import Difference, State, differences, same
@@ -45,7 +45,7 @@ def run(settings: Settings, a: str, b: str, *, since: str | None, examples: int,
     first, _ = times_of(since, None, round(time.time() * 1000))
     comparison = asyncio.run(_compare(settings, a, b, first or 0, examples))
     if json:
-        sys.stdout.write(msgspec.json.encode(comparison.as_json()).decode() + "\n")
+        sys.stdout.write(as_text(comparison.as_json()) + "\n")
     else:
         _show(comparison)
     return 0 if comparison.agrees else 1
@@ -270,7 +270,7 @@ def reason(difference: Difference) -> str:
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "none"
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else as_text(value)
     if name in ("recipient", "text", "sender"):
         text = masked(text)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
+from console.jsontext import as_text
 from console.render import Record, text_or_base64
 from schemas.problem import Problem
 
@@ -32,7 +31,7 @@ class File:
             "value_base64": b64encode(value).decode(),
             "sha256": hashlib.sha256(value).hexdigest(),
         }
-        self._file.write(msgspec.json.encode(told) + b"\n")
+        self._file.write(as_text(told).encode() + b"\n")
         self.count += 1
 
     def close(self) -> None:

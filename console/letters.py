@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from console.causes import Selection
+from console.jsontext import as_text
 from console.options import Letters
 from console.render import Record
 from deploy import topics
@@ -108,4 +108,4 @@ def progress(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int],
 
 
 def print_json(told: object) -> None:
-    sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+    sys.stdout.write(as_text(told) + "\n")

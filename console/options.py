@@ -27,6 +27,14 @@ To = Annotated[
 ]
 UrlPath = Annotated[str, typer.Option("--path", help="What follows the source in the URL.")]
 Method = Annotated[str, typer.Option(help="The HTTP verb.")]
+Accounts = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A sources file; accounts in it are permitted, too.",
+        show_default=False,
+    ),
+]
 Header = Annotated[list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")]
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from console.files import STDIN, read_body
+from console.jsontext import escaped
 from console.posts import headers_of
 from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
@@ -57,4 +58,4 @@ def lines(result: Normalised) -> list[str]:
         told.append({"dead_letter": shown})
     if result.ignored:
         told.append({"ignored": result.ignored})
-    return [encode(one).decode() for one in told]
+    return [escaped(encode(one).decode()) for one in told]

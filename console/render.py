@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from rich.text import Text
 
+from console.jsontext import as_text
 from processors.runtime import deadletters as letters
 from schemas import codec
 from schemas.records import (
@@ -124,7 +125,7 @@ def as_json(record: Record) -> str:
     }
     if record.value is not None:
         shown.update(_value(record.value))
-    return msgspec.json.encode(shown).decode()
+    return as_text(shown)
 
 
 def masked(text: str) -> str:

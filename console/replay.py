@@ -9,9 +9,9 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -24,8 +24,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from console.jsontext import as_text
 from console.options import Range
+from ingest.sources_file import accounts
 from processors import ranges
+from processors.accounts import UNCORRECTED, Corrections, fingerprint
 from processors.ranges import Only
 from processors.replay import STANDINGS
 from processors.runtime import ledger, planning, replaying, reporting
@@ -45,12 +48,13 @@ _SAY_SECONDS = 10.0
 _INTERRUPTED = 130
 
 
-def plan(settings: Settings, asked: Range, *, json: bool) -> int:
+def plan(settings: Settings, asked: Range, sources: Path | None, *, json: bool) -> int:
     """Show what a replay of a range would bring; nothing is written."""
+    corrections = _corrections(sources)
 
     async def work() -> int:
-        spec, left = await resolve(settings, asked)
-        made = await _plan(settings, spec)
+        spec, left = await resolve(settings, asked, corrections)
+        made = await _plan(settings, spec, corrections)
         if json:
             _print_json(_plan_fields(made, left))
         else:
@@ -60,21 +64,30 @@ def plan(settings: Settings, asked: Range, *, json: bool) -> int:
     return _run(work())
 
 
-def run(settings: Settings, asked: Range, id_: str | None, limits: Limits, *, yes: bool) -> int:
+def run(
+    settings: Settings,
+    asked: Range,
+    sources: Path | None,
+    id_: str | None,
+    limits: Limits,
+    *,
+    yes: bool,
+) -> int:
     """Publish a range's observations again, or what is left of a replay that has begun."""
+    corrections = _corrections(sources)
     if not yes and not sys.stdin.isatty():
         raise Problem("a replay writes: without a terminal to ask on, say --yes")
 
     async def work() -> int:
-        replay = await _begun(settings, asked, id_) if id_ else None
+        replay = await _begun(settings, asked, corrections, id_) if id_ else None
         if replay is None:
-            replay = await _new(settings, asked, id_, ask=not yes)
+            replay = await _new(settings, asked, corrections, id_, ask=not yes)
         if replay is None:
             return 1
         if not replay.left:
             _say(f"the replay {replay.id} is finished already; see: {_report_command(replay)}")
             return 0
-        return await _publish(settings, replay, limits)
+        return await _publish(settings, replay, limits, corrections)
 
     return _run(work())
 
@@ -108,6 +121,10 @@ def list_(settings: Settings, *, json: bool) -> int:
     return _run(work())
 
 
+def _corrections(sources: Path | None) -> Corrections:
+    return accounts(sources) if sources else UNCORRECTED
+
+
 def check(asked: Range) -> None:
     """Raise `Problem` for what no broker could make a range of."""
     _read(asked)
@@ -128,21 +145,32 @@ def _read(asked: Range) -> tuple[Window, dict[int, tuple[int, int]], Only | None
     return window, ranges.offsets_of(asked.offsets or ()), only
 
 
-async def resolve(settings: Settings, asked: Range) -> tuple[Spec, int]:
+async def resolve(
+    settings: Settings, asked: Range, corrections: Corrections = UNCORRECTED
+) -> tuple[Spec, int]:
     """What was typed, on this broker; how many records are the normaliser's."""
     window, offsets, only = _read(asked)
     names = [settings.topics.raw(provider) for provider in providers(asked.provider)]
     return await planning.resolve(
-        settings, names, window, offsets, only, archive=asked.archive, source=asked.source
+        settings,
+        names,
+        window,
+        offsets,
+        only,
+        archive=asked.archive,
+        source=asked.source,
+        corrections=corrections,
     )
 
 
-async def _plan(settings: Settings, spec: Spec) -> Plan:
+async def _plan(settings: Settings, spec: Spec, corrections: Corrections) -> Plan:
     with _bar() as bar:
-        return await planning.plan(settings, spec, _CATCH_UP_SECONDS, bar.tell)
+        return await planning.plan(settings, spec, _CATCH_UP_SECONDS, bar.tell, corrections)
 
 
-async def _begun(settings: Settings, asked: Range, id_: str) -> Replay | None:
+async def _begun(
+    settings: Settings, asked: Range, corrections: Corrections, id_: str
+) -> Replay | None:
     """The replay of that id, if it has begun; `Problem` if something else is asked for now."""
     replay = await ledger.find(settings, ledger.checked(id_))
     if replay is None:
@@ -152,7 +180,12 @@ async def _begun(settings: Settings, asked: Range, id_: str) -> Replay | None:
                 "are); to begin it, say its range with --from or --offsets"
             )
         return None
-    if asked.given and (await resolve(settings, asked))[0] != replay.spec:
+    if replay.spec.accounts != fingerprint(corrections):
+        raise Problem(
+            f"the replay {id_} has begun with other accounts than --accounts names now; give the "
+            "same accounts, or leave --accounts out if it began without, or choose another --id"
+        )
+    if asked.given and (await resolve(settings, asked, corrections))[0] != replay.spec:
         raise Problem(
             f"the replay {id_} has begun with another range, {_described(replay.spec)}; to go on "
             "with it leave the range out, or choose another --id"
@@ -160,11 +193,13 @@ async def _begun(settings: Settings, asked: Range, id_: str) -> Replay | None:
     return replay
 
 
-async def _new(settings: Settings, asked: Range, id_: str | None, *, ask: bool) -> Replay | None:
+async def _new(
+    settings: Settings, asked: Range, corrections: Corrections, id_: str | None, *, ask: bool
+) -> Replay | None:
     """A replay of what is asked for; None if a person does not want it after all."""
-    spec, left = await resolve(settings, asked)
+    spec, left = await resolve(settings, asked, corrections)
     if ask:
-        _show_plan(await _plan(settings, spec), left)
+        _show_plan(await _plan(settings, spec, corrections), left)
         if not typer.confirm("Publish these observations again?"):
             return None
     elif left:
@@ -174,13 +209,17 @@ async def _new(settings: Settings, asked: Range, id_: str | None, *, ask: bool) 
     return Replay(name, round(now * 1000), spec, {})
 
 
-async def _publish(settings: Settings, replay: Replay, limits: Limits) -> int:
+async def _publish(
+    settings: Settings, replay: Replay, limits: Limits, corrections: Corrections
+) -> int:
     _say(f"replay {replay.id}: {_described(replay.spec)}")
     stop = asyncio.Event()
-    resume = f"go on with: bluetick replay run --yes --id {replay.id}"
+    resume = f"go on with: {replay.command}"
     try:
         with _bar() as bar, _until_told(stop):
-            done = await replaying.run(settings, replay, limits, bar.show, stop)
+            done = await replaying.run(
+                settings, replay, limits, bar.show, stop, corrections=corrections
+            )
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
@@ -333,10 +372,7 @@ def _show_report(made: Report) -> None:
     console.print(f"new facts: {made.facts.total():,}; events: {events or 'none'}")
     if replay.left:
         left = planning.size(replay.left)
-        console.print(
-            f"[yellow]not finished: {left:,} records to go; "
-            f"bluetick replay run --yes --id {replay.id}[/yellow]"
-        )
+        console.print(f"[yellow]not finished: {left:,} records to go; {replay.command}[/yellow]")
     if made.behind:
         console.print(
             f"[yellow]the tracker has {made.behind:,} observations still to take, so there may be "
@@ -376,6 +412,7 @@ def _spec_fields(spec: Spec) -> dict[str, Any]:
     bounds = {
         "archive": spec.archive,
         "source": spec.source,
+        "accounts": spec.accounts,
         "from_at": since,
         "to_at": until,
         "only": spec.only and spec.only.value,
@@ -402,6 +439,8 @@ def _described(spec: Spec) -> str:
         told.append(f"received before {to_iso(until)}")
     if spec.source is not None:
         told.append(f"of the source {spec.source}")
+    if spec.accounts is not None:
+        told.append(f"with accounts {spec.accounts}")
     if spec.only:
         told.append(f"only {spec.only.value}")
     return ", ".join(told)
@@ -429,7 +468,7 @@ def _report_command(replay: Replay) -> str:
 
 
 def _print_json(fields: Any) -> None:
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
+    sys.stdout.write(as_text(fields, indent=2) + "\n")
 
 
 def _say(line: str) -> None:

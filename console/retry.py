@@ -4,6 +4,7 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -11,6 +12,8 @@ from rich.text import Text
 from console.causes import Selection, place
 from console.letters import chosen, finished, print_json, progress, standing
 from console.render import GOOD
+from ingest.sources_file import accounts
+from processors.accounts import UNCORRECTED, Corrections
 from processors.providers.base import Coordinates
 from processors.runtime import redrive
 from processors.runtime.deadletters import Identity
@@ -19,8 +22,20 @@ from schemas.problem import Problem
 from schemas.settings import Settings
 
 
-def run(settings: Settings, meant: Selection, *, limit: int | None, dry: bool, json: bool) -> int:
-    """Normalise the raw bodies of dead letters again; returns 1 if some are not there any more."""
+def run(
+    settings: Settings,
+    meant: Selection,
+    *,
+    sources: Path | None,
+    limit: int | None,
+    dry: bool,
+    json: bool,
+) -> int:
+    """Normalise the raw bodies of dead letters again; returns 1 if some are not there any more.
+
+    The accounts in the file `sources` are permitted, beside those at reception.
+    """
+    corrections = accounts(sources) if sources else UNCORRECTED
     # All are read whatever is meant: a body's other dead letters must not be written again.
     known = chosen(finished(standing(settings, Selection())))
     bodies: dict[Coordinates, set[Identity]] = {
@@ -31,7 +46,7 @@ def run(settings: Settings, meant: Selection, *, limit: int | None, dry: bool, j
         if kept.entry.letter.raw in bodies:
             bodies[kept.entry.letter.raw].add(kept.entry.letter)
     replay = None if dry else _fresh_id()
-    done = _retried(settings, bodies, replay)
+    done = _retried(settings, bodies, corrections, replay)
     remaining = sum(kept.resolved is None for kept in finished(standing(settings, meant)))
     if json:
         print_json(_outcome(done, replay, remaining))
@@ -51,12 +66,15 @@ def _fresh_id() -> str:
 
 
 def _retried(
-    settings: Settings, bodies: Mapping[Coordinates, set[Identity]], replay: str | None
+    settings: Settings,
+    bodies: Mapping[Coordinates, set[Identity]],
+    corrections: Corrections,
+    replay: str | None,
 ) -> redrive.Report:
     try:
         with progress("bodies") as (expect, advance):
             expect(len(bodies))
-            return finished(redrive.retry(settings, bodies, replay, advance))
+            return finished(redrive.retry(settings, bodies, corrections, replay, advance))
     except UnsentError as error:
         raise Problem(f"{error}; what was retried before is kept: retry the rest again") from None
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from console import client
 from console.program import another
+from ingest.sources_file import secret_variables
+from schemas import environment
 from schemas.problem import Problem
 from schemas.settings import Settings
 
@@ -128,7 +130,7 @@ async def first_to_end(services: Iterable[Running]) -> Running:
 async def _start(settings: Settings, service: Service) -> Process:
     return await asyncio.create_subprocess_exec(
         *another(service.name),
-        env=_environment(settings),
+        env=_environment(settings, service),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=STDOUT,
@@ -138,14 +140,15 @@ async def _start(settings: Settings, service: Service) -> Process:
     )
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    """The environment of a service: ours, with every setting spelled out."""
+def _environment(settings: Settings, service: Service) -> dict[str, str]:
+    """The environment of a service: what it needs of ours, with every setting spelled out."""
+    secrets = secret_variables(settings.sources) if service.name == "ingest" else ()
     values = settings.model_dump(mode="json", exclude_none=True, exclude={"password"})
     ours = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()
     }
-    return {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
+    return {**environment.service(os.environ, secrets), **ours, "PYTHONUNBUFFERED": "1"}
 
 
 async def _until_ready(services: list[Running]) -> None:

@@ -1,22 +1,29 @@
 """`bluetick sources check`: what is wrong with the file of sources, or who may send."""
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingest.sources import Declared
+from ingest.sources import Declared, unrestricted
 from ingest.sources_file import Senders, load
 
 
 def check(file: Path | None) -> None:
     """Print the sources and where their secrets are kept; `Problem` if ingest would not start."""
-    Console().print(_table(load(file)))
+    senders = load(file)
+    Console().print(_table(senders))
+    for provider, names in unrestricted(senders.declared):
+        sys.stderr.write(
+            f"warning: {provider} has several sources, and {', '.join(names)} may speak for every "
+            "account of it; name the accounts of each with accounts = [...], see docs/sources.md\n"
+        )
 
 
 def _table(senders: Senders) -> Table:
-    table = Table("source", "provider", "auth", "secrets", "addresses", box=None)
+    table = Table("source", "provider", "auth", "secrets", "addresses", "accounts", box=None)
     declared = senders.declared or [
         Declared(source.name, source.provider, "none (built in)", {}, (), ())
         for source in senders.sources.values()
@@ -24,6 +31,7 @@ def _table(senders: Senders) -> Table:
     for one in declared:
         secrets = ", ".join(map(str, one.places)) or "-"
         addresses = ", ".join(map(str, one.networks)) or "any"
-        cells = (one.name, one.provider, one.auth, secrets, addresses)
+        accounts = "every" if one.accounts is None else ", ".join(one.accounts)
+        cells = (one.name, one.provider, one.auth, secrets, addresses, accounts)
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))
     return table

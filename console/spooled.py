@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from console.jsontext import as_text
 from console.up import until_told
 from ingest import places
 from ingest.drain import PAUSE_SECONDS, Drain
@@ -245,7 +246,7 @@ def _to_lines(rows: Iterator[Row], to: Path) -> int:
         for row in rows:
             told = _described(row) | {"body": base64.b64encode(row.webhook.body).decode()}
             sums.append(told["sha256"])
-            output.write(msgspec.json.encode(told) + b"\n")
+            output.write(as_text(told).encode() + b"\n")
     with to.open("rb") as written:
         for line, expected in zip(written, sums, strict=True):
             _verify(base64.b64decode(msgspec.json.decode(line)["body"]), expected, to)
@@ -263,7 +264,7 @@ def _to_files(rows: Iterator[Row], to: Path) -> int:
             with _new(file) as body:
                 body.write(row.webhook.body)
             _verify(file.read_bytes(), told["sha256"], file)
-            output.write(msgspec.json.encode(told | {"file": file.name}) + b"\n")
+            output.write(as_text(told | {"file": file.name}).encode() + b"\n")
     return count
 
 

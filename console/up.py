@@ -19,6 +19,7 @@ from deploy import topics
 from deploy.jars import VERSION
 from deploy.kafka import LocalKafka, free_port
 from ingest.sources_file import load
+from schemas import private
 from schemas.problem import Problem
 from schemas.settings import Settings
 
@@ -141,6 +142,7 @@ async def line(
 ) -> AsyncIterator[Line]:
     """Start Kafka (unless the settings name one), topics and services; stop them in reverse."""
     settings = settings.model_copy(update=_ports(settings) | {"data": data / "state"})
+    _make_private(settings.data)
     async with AsyncExitStack() as stack:
         local = None
         if "kafka" not in settings.model_fields_set:
@@ -160,6 +162,17 @@ async def line(
         started = await stack.enter_async_context(running(settings, services, show))
         progress.done("ingest, normalise and track are ready")
         yield Line(settings, started, local)
+
+
+def _make_private(state: Path) -> None:
+    """What is below it is the tracker's; the directory of all data may be used by others."""
+    try:
+        private.directory(state)
+    except OSError as error:
+        raise Problem(
+            f"the data directory {state} cannot be written ({error.strerror}); make it writable, "
+            "or name another one with --data (BLUETICK_DATA)"
+        ) from None
 
 
 def shown(console: Console) -> Show:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from schemas import environment
 from schemas.problem import Problem
 
 OLDEST = 17  # what the brokers of Kafka 4 need (upgrade notes of 4.0, KIP-1013)
@@ -37,7 +38,12 @@ def _major(java: str) -> int:
     """Feature version of that runtime: 21 for "21.0.4", 1 for "1.8.0_392", 0 if it does not run."""
     try:
         answer = subprocess.run(  # noqa: S603 (their own java)
-            [java, "-version"], capture_output=True, text=True, timeout=20, check=False
+            [java, "-version"],
+            env=environment.system(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return 0

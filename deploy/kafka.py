@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from deploy import process
 from deploy.jars import VERSION, cache_directory, kafka_jars
 from deploy.java import find_java
+from schemas import private
 from schemas.problem import Problem
 
 HOST = "127.0.0.1"
@@ -304,7 +305,8 @@ async def _answers(bootstrap: str) -> bool:
 
 def _make_writable(data: Path) -> None:
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        private.directory(data)
+        private.tighten(data)
         (data / "lock").touch()
     except OSError as error:
         raise Problem(

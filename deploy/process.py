@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from schemas import environment, private
+
 _LEASH = Path(__file__).with_name("leash.py")
 _REAP_SECONDS = 10  # SIGKILL takes milliseconds, unless the machine is in deep trouble
 
@@ -23,17 +25,20 @@ def leashed(command: Sequence[str]) -> list[str]:
 def spawn(command: Sequence[str], log: Path, keep: Sequence[int] = ()) -> subprocess.Popen[bytes]:
     """Start `command` in the directory of `log`, which receives its output; `keep` stays open.
 
-    It is leashed, and has a session of its own, so Ctrl-C in the terminal does not reach it.
+    Its environment is the system's variables, and what it creates is private. The kernel ends it
+    with us, and it has a session of its own, so Ctrl-C in the terminal does not reach it.
     """
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 (the command is ours)
             leashed(command),
             cwd=log.parent,
+            env=environment.system(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
             pass_fds=keep,
+            umask=private.MASK,
         )
 
 

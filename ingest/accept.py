@@ -11,6 +11,7 @@ from typing import Literal
 
 from ingest.addresses import AllowList
 from ingest.authenticate import NOTHING, Claim, Headers, Proof
+from schemas.accounts import Patterns
 from schemas.topics import PROVIDERS
 from schemas.webhook import KEPT_HEADERS, RawWebhook
 
@@ -66,13 +67,15 @@ class Rejected(Exception):
 class Source:
     """Who may send: the name in the URL, the provider whose raw topic takes the bodies, the proof.
 
-    Without `addresses` a request may come from anywhere.
+    Without `addresses` a request may come from anywhere, without `accounts` it may speak for every
+    account of the provider.
     """
 
     name: str
     provider: str
     proof: Proof = NOTHING
     addresses: AllowList | None = None
+    accounts: Patterns | None = None
 
 
 # Without further settings each provider is a source under its own name.
@@ -145,6 +148,7 @@ def accept(screened: Screened, max_body: int, *, body: bytes, now: int, id_: str
         path=screened.path,
         content_type=screened.content_type,
         headers=screened.headers,
+        accounts=screened.source.accounts,
     )
 
 

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from ingest.spoolfile import FILE, MARKER, sync
+from schemas import private
 
 DAMAGED = f"{FILE}.damaged-"
 JOURNAL = "-journal"
@@ -102,7 +103,8 @@ def _locked(directory: Path) -> Place | None:
 def _make(directory: Path) -> None:
     """Make a directory that only we may read, and have its name on the disk."""
     if directory.is_dir():
+        private.tighten(directory)
         return
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.directory(directory)
     sync(directory.parent)
     sync(directory.parent.parent)

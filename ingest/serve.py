@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import importlib.util
 import logging
+import os
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -18,7 +19,7 @@ from schemas.connection import bounded
 from schemas.connections import Connections
 from schemas.descriptors import raise_limit, shares
 from schemas.problem import Problem
-from schemas.serving import Server, listen, told_to_stop
+from schemas.serving import Server, address_of, listen, logged, told_to_stop
 from schemas.settings import Settings
 
 # The end takes at most 10 s. Readiness is false for `drain` seconds before the door closes, so that
@@ -41,7 +42,7 @@ def run(settings: Settings) -> None:
         listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
         exposing.listen(settings) as private,
     ):
-        _run(_serve_until_told(settings, listener, private=private))
+        _run(_serve_until_told("ingest", settings, listener, private=private))
 
 
 def run_worker(settings: Settings, inherited: int, report: Report) -> None:
@@ -50,7 +51,8 @@ def run_worker(settings: Settings, inherited: int, report: Report) -> None:
     The supervisor exposes the health and the metrics of all workers.
     """
     with socket.socket(fileno=inherited) as listener:
-        _run(_serve_until_told(settings, listener, report=report))
+        name = f"ingest worker {os.getpid()}"
+        _run(_serve_until_told(name, settings, listener, report=report))
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:
@@ -106,8 +108,21 @@ async def _until_either(serving: asyncio.Task[None], stop: asyncio.Event) -> Non
     stopping.cancel()
 
 
-async def _serve_until_told(settings: Settings, listener: socket.socket, **options: Any) -> None:
-    await serve(settings, listener, told_to_stop(), **options)
+async def _serve_until_told(
+    name: str,
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    private: socket.socket | None = None,
+    report: Report = lambda _: None,
+) -> None:
+    stop = told_to_stop()
+    addresses = {"webhooks": address_of(listener)}
+    if private is not None:
+        addresses["health"] = address_of(private)
+    with logged(name, settings, **addresses) as end:
+        await serve(settings, listener, stop, private=private, report=report)
+        end.reason = stop.reason
 
 
 def refuse_exposure(settings: Settings) -> None:

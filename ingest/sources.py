@@ -17,6 +17,7 @@ from ingest.accept import Source
 from ingest.addresses import AllowList, Network
 from ingest.authenticate import Algorithm, Encoding, Proof
 from ingest.sources_lines import Path, lines
+from schemas.accounts import NAMELESS, NO_ACCOUNT, Patterns, encode_patterns, only
 from schemas.topics import PROVIDERS
 from schemas.webhook import KEPT_HEADERS
 
@@ -28,11 +29,13 @@ LEAST_KEY = 24
 MOST_SECRETS = 2
 
 _MAPPED = 96
-_SHARED = ("provider", "auth", "addresses")
+_SHARED = ("provider", "auth", "addresses", "accounts")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PLACE = re.compile(r"(env):([A-Za-z_][A-Za-z0-9_]*)|(file):(/[^\x00-\x1f]+)")
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+# In the header of each record, so that a body at its cap still fits Kafka's 1 MiB.
+MOST_ACCOUNT_BYTES = 8 * 1024
 _STORED = KEPT_HEADERS | {"content-type"}
 
 # A provider's own way of signing, where its source does not say otherwise.
@@ -72,6 +75,7 @@ class Declared:
     options: Mapping[str, str]
     places: tuple[Place, ...]
     networks: tuple[Network, ...]
+    accounts: Patterns | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,18 @@ def source(
     """The source with its proof; `secrets` are those of its places, and fit."""
     proof = KINDS[declared.auth].make(declared.options, secrets)
     allowed = AllowList(declared.networks, proxies) if declared.networks else None
-    return Source(declared.name, declared.provider, proof, allowed)
+    return Source(declared.name, declared.provider, proof, allowed, declared.accounts)
+
+
+def unrestricted(declared: Sequence[Declared]) -> list[tuple[str, tuple[str, ...]]]:
+    """The providers that have several sources, with those of them that speak for every account."""
+    found = []
+    for provider in PROVIDERS:
+        own = [one for one in declared if one.provider == provider]
+        wide = tuple(one.name for one in own if one.accounts is None)
+        if len(own) > 1 and wide:
+            found.append((provider, wide))
+    return found
 
 
 class _Reader:
@@ -182,6 +197,7 @@ class _Reader:
         networks = self._networks((*at, "addresses"), table.get("addresses", []))
         if table.get("addresses") == []:
             self._complain((*at, "addresses"), "addresses lets nobody in; name networks or drop it")
+        accounts = self._accounts((*at, "accounts"), table, provider)
         if auth is None:
             return None
         if auth == "hmac":
@@ -189,7 +205,30 @@ class _Reader:
         for key in keys:
             if key not in table and key not in options:
                 self._complain(at, f'auth = "{auth}" needs the key {key}; write {_EXAMPLES[key]}')
-        return Declared(name, provider, auth, options, places, networks)
+        return Declared(name, provider, auth, options, places, networks, accounts)
+
+    def _accounts(self, at: Path, table: dict[str, Any], provider: str) -> Patterns | None:
+        if "accounts" not in table:
+            return None
+        value = table["accounts"]
+        if not isinstance(value, list) or not value:
+            self._complain(at, f"accounts is a list of accounts; write {_ACCOUNTS}")
+            return ()
+        for number, entry in enumerate(value):
+            if wrong := _check_account(entry):
+                self._complain((*at, number), f"an entry of accounts {wrong}; write {_ACCOUNTS}")
+        patterns = tuple(entry for entry in value if isinstance(entry, str))
+        if len(encode_patterns(patterns)) > MOST_ACCOUNT_BYTES:
+            self._complain(
+                at, f"accounts is longer than {MOST_ACCOUNT_BYTES} bytes; write patterns"
+            )
+        if provider in NAMELESS and only(patterns) is None:
+            self._complain(
+                at,
+                f"a body of {provider} names no account, so its source names exactly one, "
+                'without * and ?; write accounts = ["shop"]',
+            )
+        return patterns
 
     def _choice(
         self, at: Path, table: dict[str, Any], key: str, choices: tuple[str, ...]
@@ -315,6 +354,15 @@ def _check_user(value: str) -> str | None:
     return None if fit else "is empty, or has a colon or unprintable characters in it"
 
 
+def _check_account(entry: object) -> str | None:
+    if not isinstance(entry, str):
+        return "is not a text"
+    if entry == NO_ACCOUNT:
+        return f'is "{NO_ACCOUNT}", which stands for no account'
+    fit = entry and entry.isprintable() and not set(entry) & set("[]")
+    return None if fit else "is empty, or has brackets or unprintable characters in it"
+
+
 def _check_prefix(value: str) -> str | None:
     fit = value.isascii() and value.isprintable() and not value.startswith(" ")
     return None if fit else "has other than printable ASCII in it, or begins with a space"
@@ -334,6 +382,7 @@ _CHECKS: Mapping[str, Callable[[str], str | None]] = MappingProxyType(
     }
 )
 
+_ACCOUNTS = 'accounts = ["MANTIS-M72HC", "SHOP-*"], say'
 _EXAMPLES: Mapping[str, str] = MappingProxyType(
     {
         "header": 'header = "X-Webhook-Token", say',

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from ingest.accept import SOURCES, Source
 from ingest.sources import Declared, Finding, Place, read, source, weakness
+from schemas.accounts import Patterns
 from schemas.problem import Problem
 
 _LARGEST = 4096
@@ -47,6 +48,24 @@ def load(path: Path | None) -> Senders:
         for declared in reading.declared
     }
     return Senders(MappingProxyType(sources), reading.declared)
+
+
+def accounts(path: Path) -> Mapping[str, Patterns | None]:
+    """The accounts of each source of a file, None for every account; no secret is read."""
+    reading = read(_text(path))
+    if reading.findings:
+        raise _problem(path, list(reading.findings))
+    return {declared.name: declared.accounts for declared in reading.declared}
+
+
+def secret_variables(path: Path | None) -> frozenset[str]:
+    """The environment variables in which a file's secrets are; none if it cannot be read."""
+    try:
+        declared = read(_text(path)).declared if path else ()
+    except Problem:
+        return frozenset()
+    places = (place for one in declared for place in one.places)
+    return frozenset(place.name for place in places if place.kind == "env")
 
 
 def _text(path: Path) -> str:

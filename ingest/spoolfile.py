@@ -325,6 +325,7 @@ def _oldest(db: sqlite3.Connection, provider: str) -> int | None:
 
 def head_of(webhook: RawWebhook) -> dict[str, object]:
     """Everything of a webhook but its body."""
+    accounts = {} if webhook.accounts is None else {"accounts": webhook.accounts}
     return {
         "id": webhook.id,
         "source": webhook.source,
@@ -334,6 +335,7 @@ def head_of(webhook: RawWebhook) -> dict[str, object]:
         "path": webhook.path,
         "content_type": webhook.content_type,
         "headers": dict(webhook.headers),
+        **accounts,
     }
 
 
@@ -347,7 +349,8 @@ def _to_row(webhook: RawWebhook) -> tuple[Any, ...]:
 def size_of(webhook: RawWebhook) -> int:
     """What a webhook counts for: its body, its path and headers, and a row's own."""
     headers = sum(len(name) + len(value) for name, value in webhook.headers.items())
-    return len(webhook.body) + len(webhook.path) + headers + 256
+    accounts = sum(map(len, webhook.accounts or ()))
+    return len(webhook.body) + len(webhook.path) + headers + accounts + 256
 
 
 def _from_row(row: tuple[Any, ...] | None) -> Row:
@@ -356,7 +359,13 @@ def _from_row(row: tuple[Any, ...] | None) -> Row:
     seq, head, body, sum_ = row or ()
     if sha256(head + body).digest() != sum_:
         raise Damaged(f"body {seq} is not what was written")
-    return Row(seq, sum_, RawWebhook(**msgspec.json.decode(head), body=body))
+    return Row(seq, sum_, _webhook(head, body))
+
+
+def _webhook(head: bytes, body: bytes) -> RawWebhook:
+    fields = msgspec.json.decode(head)
+    accounts = fields.pop("accounts", None)
+    return RawWebhook(**fields, accounts=None if accounts is None else tuple(accounts), body=body)
 
 
 def _up_to_damage(db: sqlite3.Connection) -> Generator[Row, None, int]:

@@ -12,6 +12,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -19,8 +20,10 @@ from ingest import exposing, metrics
 from ingest.exposing import exposed
 from ingest.health import LEAVING, Health, together
 from ingest.serve import refuse_exposure
+from ingest.sources_file import secret_variables
+from schemas import environment
 from schemas.problem import Problem
-from schemas.serving import listen, told_to_stop
+from schemas.serving import address_of, listen, logged, told_to_stop
 from schemas.settings import Settings
 
 # A worker that serves reports its health every second; one that is silent for so long is stuck.
@@ -61,21 +64,33 @@ def run(settings: Settings, count: int, command: Command) -> None:
         exposing.listen(settings) as private,
     ):
         patience = settings.drain + _STOP_SECONDS
-        supervisor = _Supervisor(count, command(listener.fileno()), listener, patience)
-        asyncio.run(_supervise(supervisor, private))
+        supervisor = _Supervisor(
+            count, command(listener.fileno()), listener, patience, sources=settings.sources
+        )
+        asyncio.run(_supervise(settings, supervisor, address_of(listener), private))
 
 
-async def _supervise(supervisor: "_Supervisor", private: socket.socket) -> None:
+async def _supervise(
+    settings: Settings, supervisor: "_Supervisor", webhooks: str, private: socket.socket
+) -> None:
     async with exposed(private, supervisor.health):
-        await supervisor.run()
+        with logged("ingest", settings, webhooks=webhooks, health=address_of(private)) as end:
+            end.reason = await supervisor.run()
 
 
 class _Supervisor:
     """The workers, each kept by a task of its own."""
 
     def __init__(
-        self, count: int, command: Sequence[str], listener: socket.socket, patience: float
+        self,
+        count: int,
+        command: Sequence[str],
+        listener: socket.socket,
+        patience: float,
+        *,
+        sources: Path | None = None,
     ) -> None:
+        self._sources = sources
         self._command = command
         self._listener = listener
         self._patience = patience
@@ -97,7 +112,8 @@ class _Supervisor:
         ]
         return together([one.health for one in self._running if one.health], silent)
 
-    async def run(self) -> None:
+    async def run(self) -> str:
+        """Keep the workers until a signal; returns the reason to stop, or raises `Problem`."""
         stop = told_to_stop()
         keeping = {asyncio.create_task(self._keep(number)) for number in sorted(self._untried)}
         stopping = asyncio.create_task(stop.wait())
@@ -111,6 +127,7 @@ class _Supervisor:
         await asyncio.gather(stopping, *keeping, return_exceptions=True)
         for task in done - {stopping}:
             task.result()
+        return stop.reason
 
     async def _keep(self, number: int) -> None:
         """One worker after the other; whoever cancels this, ends the last one."""
@@ -145,9 +162,14 @@ class _Supervisor:
         self._complaint = self._complaint or worker.complaint
         return worker.served, worker.why()
 
+    def _needed(self) -> frozenset[str]:
+        """The variables a worker needs beside settings: where it counts, and its secrets."""
+        return secret_variables(self._sources) | {metrics.SHARED}
+
     async def _start(self) -> Process:
         return await asyncio.create_subprocess_exec(
             *self._command,
+            env=environment.service(os.environ, self._needed()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
             stderr=PIPE,

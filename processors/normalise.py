@@ -5,6 +5,13 @@ item is guarded alone: one bad item never takes its neighbours with it.
 """
 
 from processors import body
+from processors.accounts import (
+    UNCORRECTED,
+    Corrections,
+    ForeignAccountError,
+    accounts_of,
+    refuse_foreign,
+)
 from processors.fitting import fitted
 from processors.inflate import inflated
 from processors.providers import PROVIDERS
@@ -26,16 +33,25 @@ from schemas.webhook import RawWebhook
 _LARGE = 64 * 1024
 
 
-def normalise(webhook: RawWebhook, at: Coordinates, bounds: body.Bounds = body.USUAL) -> Normalised:
+def normalise(
+    webhook: RawWebhook,
+    at: Coordinates,
+    bounds: body.Bounds = body.USUAL,
+    corrections: Corrections = UNCORRECTED,
+) -> Normalised:
     """Everything a webhook amounts to; `at` is where its raw record lies. Never raises."""
-    return finished(normalised(webhook, at, bounds))
+    return finished(normalised(webhook, at, bounds, corrections))
 
 
 def normalised(
-    webhook: RawWebhook, at: Coordinates, bounds: body.Bounds = body.USUAL
+    webhook: RawWebhook,
+    at: Coordinates,
+    bounds: body.Bounds = body.USUAL,
+    corrections: Corrections = UNCORRECTED,
 ) -> Steps[Normalised]:
     """The same in steps, each of them short whatever the body is; see decision 18."""
     result = Normalised()
+    accounts = accounts_of(webhook, corrections)
     try:
         parts = yield from _split(webhook, bounds)
     except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
@@ -43,10 +59,12 @@ def normalised(
         return result
     for index, part in enumerate(parts):
         yield
-        item = Item(part.json, RawOrigin(at.topic, at.partition, at.offset, index), webhook)
+        raw = RawOrigin(at.topic, at.partition, at.offset, index)
+        item = Item(part.json, raw, webhook, accounts.own)
         try:
             body.refuse_costly(part.json, bounds)
             outcomes = part.read(item)
+            refuse_foreign(accounts, (o.account for o in outcomes if not isinstance(o, Ignored)))
         except Exception as error:  # noqa: BLE001 - likewise, for this item only
             result.dead_letters.append(dead_letter(error, _keepable(part, webhook), part.pointer))
             continue
@@ -98,6 +116,7 @@ def dead_letter(error: Exception, value: bytes, pointer: str = "") -> DeadLetter
         pointer=pointer,
         exception=f"{kind.__module__}.{kind.__qualname__}",
         stacktrace=trace,
+        account=error.account if isinstance(error, ForeignAccountError) else "",
     )
 
 

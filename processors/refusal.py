@@ -22,6 +22,7 @@ Code = Literal[
     "bad_value",  # a field is of the right type and out of its range
     "duplicate_key",  # a field that matters is told twice
     "not_finite",  # NaN, Infinity, or a number too large for a double, in what would be kept
+    "foreign_account",  # an account that is none of its source's
     "too_large",  # what comes of it does not fit a topic
     "too_long",  # an id, a gateway, a viewer or a status is longer than its bound
     "internal_error",  # a mistake of ours; the reason names the exception

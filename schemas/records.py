@@ -60,9 +60,10 @@ class Billing(Struct, frozen=True, omit_defaults=True, gc=False):
 class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind", gc=False):
     """What every observation carries, whatever it observed.
 
-    `replay` is the id of the replay that published it; `catch_up` says that the provider told it
-    late on purpose, after having been offline. Both are absent in live traffic. `unread` names the
-    fields that were left out, or cut, because they exceed a bound (docs/bounds.md).
+    `source` is the one its body came in by (`/webhooks/<source>`). `replay` is the id of the replay
+    that published it; `catch_up` says that the provider told it late on purpose, after having been
+    offline. Both are absent in live traffic. `unread` names the fields that were left out, or cut,
+    because they exceed a bound (docs/bounds.md).
     """
 
     message_key: str
@@ -77,6 +78,7 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
     occurred_at: int | None = None
     payload: Any = None
     content: dict[str, Any] | None = None
+    source: str | None = None
     replay: str | None = None
     catch_up: bool = False
     unread: list[str] = []

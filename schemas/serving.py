@@ -1,4 +1,4 @@
-"""What our services share as processes: listen or say why not, stop on a signal, serve HTTP.
+"""What our services share as processes: listen, log start and end, stop, serve HTTP.
 
 Health and metrics have an address of their own, BLUETICK_HEALTH_HOST and a port of each service.
 Its connections are bounded, so that silent ones take nothing the service works with.
@@ -7,9 +7,11 @@ Its connections are bounded, so that silent ones take nothing the service works 
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -24,6 +26,8 @@ from schemas.connection import bounded
 from schemas.connections import Connections
 from schemas.descriptors import raise_limit, shares
 from schemas.problem import Problem
+from schemas.settings import Settings
+from schemas.version import __version__
 
 # Connections that wait in the system to be accepted, and how many are accepted at a time. Each is
 # an open file before it is counted; asyncio would accept as many at a time as may wait.
@@ -32,6 +36,8 @@ _ACCEPTED_AT_A_TIME = 8
 
 # Seconds a request may take to arrive at the health address.
 _HEALTH_SECONDS = 5.0
+
+_log = logging.getLogger("bluetick")
 
 
 def listen(
@@ -56,12 +62,56 @@ def listen_for_health(who: str, host: str, port: int, setting: str) -> socket.so
     return listen(who, host, port, setting, "BLUETICK_HEALTH_HOST")
 
 
-def told_to_stop() -> asyncio.Event:
+def address_of(listener: socket.socket) -> str:
+    """Where a socket listens, as host:port."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Stop(asyncio.Event):
+    """Set once a service is to stop; `reason` says by what."""
+
+    reason = "it ended by itself"
+
+    def on(self, number: signal.Signals) -> None:
+        self.reason = number.name
+        self.set()
+
+
+def told_to_stop() -> Stop:
     """An event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.on, number)
     return stop
+
+
+@dataclass(slots=True)
+class End:
+    """How a service ends, unless by an exception."""
+
+    reason: str = Stop.reason
+
+
+@contextlib.contextmanager
+def logged(name: str, settings: Settings, **addresses: str) -> Iterator[End]:
+    """Log the start of a service, and its end with the reason; `addresses` are where it listens."""
+    listens = ", ".join(f"{what} on {where}" for what, where in addresses.items())
+    _log.info(
+        "%s starting: version %s, namespace %s, %s, Kafka at %s",
+        *(name, __version__, settings.namespace, listens, settings.kafka),
+    )
+    end = End()
+    try:
+        yield end
+    except Problem as problem:
+        _log.error("%s stopped: %s", name, "; ".join(str(problem).splitlines()))
+        raise
+    except BaseException as error:
+        # Its own words may quote what senders sent.
+        _log.error("%s stopped: %s", name, type(error).__name__)
+        raise
+    _log.info("%s stopped: %s", name, end.reason)
 
 
 def readiness(problems: Sequence[str], **detail: Any) -> Response:

@@ -1,7 +1,8 @@
 """The raw webhook, as it crosses from ingest to normalise: the body verbatim, the rest in headers.
 
 The headers are CloudEvents 1.0 in Kafka's binary mode, plus `http-method`, `http-path` (what
-followed the source, with the query string) and the sender's own headers on an allow-list.
+followed the source, with the query string), the source's accounts (`source-accounts`, where it has
+some) and the sender's own headers on an allow-list.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,20 +11,24 @@ from functools import lru_cache
 
 from msgspec import Struct, field
 
+from schemas.accounts import ACCOUNTS_HEADER, Patterns, decode_patterns, encode_patterns
+
 KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
 
 # RFC 3339 has four digits for the year.
 _LAST = 253_402_300_799_000
 
 _SOURCE_PREFIX = "/webhooks/"
+_LONGEST_SOURCE = 100
 
 
 class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
     """One webhook as its sender sent it.
 
     `path` is what followed the source in the URL, with the query string; `headers` holds the kept
-    headers, with lower-case names; `received_at` is Unix milliseconds. What strangers wrote is not
-    in its representation, which could end in a log.
+    headers, with lower-case names; `received_at` is Unix milliseconds. `accounts` are those the
+    source may speak for, None for every account; `source` is "" if unknown. What strangers wrote is
+    not in its representation, which could end in a log.
     """
 
     id: str
@@ -35,6 +40,7 @@ class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
     path: str = ""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    accounts: Patterns | None = None
 
     def __repr__(self) -> str:
         return f"RawWebhook(id={self.id!r}, source={self.source!r}, {len(self.body)} bytes)"
@@ -54,7 +60,10 @@ def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:
         time=webhook.received_at,
         content_type=webhook.content_type,
     )
-    return event + [(name, value.encode()) for name, value in texts]
+    event += [(name, value.encode()) for name, value in texts]
+    if webhook.accounts is not None:
+        event.append((ACCOUNTS_HEADER, encode_patterns(webhook.accounts)))
+    return event
 
 
 def from_record(
@@ -73,7 +82,7 @@ def from_record(
     get = texts.get
     return RawWebhook(
         id=get("ce_id", ""),
-        source=get("ce_source", provider).removeprefix(_SOURCE_PREFIX),
+        source=get("ce_source", "").removeprefix(_SOURCE_PREFIX)[:_LONGEST_SOURCE],
         provider=provider,
         body=body or b"",
         received_at=_from_iso(get("ce_time")) or timestamp,
@@ -81,6 +90,7 @@ def from_record(
         path=get("http-path", ""),
         content_type=get("content-type", "application/json"),
         headers={name: texts[name] for name in KEPT_HEADERS if name in texts},
+        accounts=decode_patterns(texts[ACCOUNTS_HEADER]) if ACCOUNTS_HEADER in texts else None,
     )
 
 

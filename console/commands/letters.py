@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from console.options import Json, Letters, RecordJson, spread
+from console.options import Accounts, Json, Letters, RecordJson, spread
 
 group = typer.Typer(
     help="What could not be normalised: look at it, retry it, take it along.", no_args_is_help=True
@@ -69,11 +69,13 @@ def retry(
     *,
     meant: Letters,
     limit: Oldest = None,
+    accounts: Accounts = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be resolved.")] = False,
     json: Json = False,
 ) -> None:
     """Normalise their raw bodies by today's code, and mark what that resolves.
 
+    Accounts in BLUETICK_SOURCES, or in --accounts, are permitted beside those at reception.
     May be repeated and interrupted. Exit code 1 if a body is not there any more.
     """
     from console import letters
@@ -82,4 +84,5 @@ def retry(
 
     settings = load()
     chosen = letters.selection(meant)
-    sys.exit(again.run(settings, chosen, limit=limit, dry=dry_run, json=json))
+    sources = accounts or settings.sources
+    sys.exit(again.run(settings, chosen, sources=sources, limit=limit, dry=dry_run, json=json))

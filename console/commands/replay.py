@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from console.options import Json, Range, spread
+from console.options import Accounts, Json, Range, spread
 
 group = typer.Typer(
     help="Normalise a range of the raw topics again, and publish what was missing.",
@@ -16,13 +16,13 @@ group = typer.Typer(
 
 @group.command()
 @spread
-def plan(*, asked: Range, json: Json = False) -> None:
+def plan(*, asked: Range, accounts: Accounts = None, json: Json = False) -> None:
     """Count what a replay would bring: facts that are new, changed or known. Writes nothing."""
     from console import replay
     from console.commands.ready import ready
 
     replay.check(asked)
-    sys.exit(replay.plan(ready(), asked, json=json))
+    sys.exit(replay.plan(ready(), asked, accounts, json=json))
 
 
 @group.command()
@@ -30,6 +30,7 @@ def plan(*, asked: Range, json: Json = False) -> None:
 def run(
     *,
     asked: Range,
+    accounts: Accounts = None,
     id_: Annotated[
         str | None, typer.Option("--id", help="The replay to go on with, or a new one's name.")
     ] = None,
@@ -54,7 +55,8 @@ def run(
         replay.check(asked)
     settings = ready()
     failpoints.arm(settings.failpoint)
-    sys.exit(replay.run(settings, asked, id_, Limits(rate, backlog), yes=yes))
+    limits = Limits(rate, backlog)
+    sys.exit(replay.run(settings, asked, accounts, id_, limits, yes=yes))
 
 
 @group.command()

@@ -26,6 +26,7 @@ class DeadLetter:
     `pointer` is a JSON pointer (RFC 6901) into the body, "" for all of it; `code` is one of a few
     fixed words; `reason` is one line for a person; `value` is the body or the item, verbatim.
     `exception` is the type of what was raised, `stacktrace` where, if it is a mistake of ours.
+    `account` is the one that is not its source's, for the code `foreign_account`.
     """
 
     code: Code
@@ -34,6 +35,7 @@ class DeadLetter:
     pointer: str = ""
     exception: str = ""
     stacktrace: str = ""
+    account: str = ""
 
 
 class Normalised(Struct, gc=False):
@@ -54,11 +56,20 @@ class Ignored(NamedTuple):
 
 
 class Item(Struct, frozen=True, gc=False):
-    """One item of a body: its own JSON, verbatim, and where it comes from."""
+    """One item of a body: its own JSON, verbatim, and where it comes from.
+
+    `account` is the account of an item that names none, None if there is no such account.
+    """
 
     json: bytes
     raw: RawOrigin
     webhook: RawWebhook
+    account: str | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The source it came in by, None if unknown."""
+        return self.webhook.source or None
 
 
 Outcomes = Sequence[Observation | Ignored]

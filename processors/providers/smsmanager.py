@@ -30,6 +30,7 @@ from processors.providers.reading import (
     refuse_non_finite,
 )
 from processors.refusal import Refused
+from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Billing,
     InboundObservation,
@@ -185,9 +186,10 @@ def _report(item: Item, told: _Item, detail: _Detail | None) -> StatusObservatio
     gateway, to, info = told["gateway"], told.get("to"), told.get("result_info")
     indexed = _WITH_INDEX.fullmatch(message_id)
     return StatusObservation(
-        message_key=message_key(PROVIDER, None, message_id),
+        message_key=message_key(PROVIDER, item.account, message_id),
         provider=PROVIDER,
-        account="-",
+        account=item.account or NO_ACCOUNT,
+        source=item.source,
         message_id=message_id,
         request_id=told.get("request_id"),
         recipient_index=int(indexed[1]) if indexed else None,
@@ -214,10 +216,11 @@ def _inbound(item: Item, told: _Item) -> InboundObservation:
         missing("body")
     gateway, answered = told["gateway"], told.get("message_id")
     return InboundObservation(
-        message_key=message_key(PROVIDER, None, _identity(item, told)),
+        message_key=message_key(PROVIDER, item.account, _identity(item, told)),
         provider=PROVIDER,
-        account="-",
-        in_reply_to=message_key(PROVIDER, None, answered) if answered else None,
+        account=item.account or NO_ACCOUNT,
+        source=item.source,
+        in_reply_to=message_key(PROVIDER, item.account, answered) if answered else None,
         request_id=told.get("request_id"),
         channel=CHANNELS.get(gateway, gateway),
         gateway=gateway,

@@ -20,6 +20,7 @@ OFFSET = "__streams.errors.offset"
 TIMESTAMP = "dead-letter-timestamp"
 POINTER = "dead-letter-pointer"
 CODE = "dead-letter-code"
+ACCOUNT = "dead-letter-account"
 RESOLVED = "dead-letter-resolved"
 OBSERVED = "dead-letter-observation"
 REPLAY = "dead-letter-replay"
@@ -72,6 +73,8 @@ def headers(letter: DeadLetter, raw: Coordinates, timestamp: int, own: Headers) 
     ]
     if letter.stacktrace:
         texts.append((STACKTRACE, letter.stacktrace))
+    if letter.account:
+        texts.append((ACCOUNT, letter.account))
     return [*_encoded(texts), *own]
 
 

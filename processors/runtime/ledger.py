@@ -28,7 +28,8 @@ _LARGEST = 4000
 class Spec(NamedTuple):
     """What a replay is to do; `archive` is where its bodies are, if not in the log.
 
-    With a `source` only bodies that came in under its name are meant.
+    With a `source` only bodies that came in under its name are meant. `accounts` is the fingerprint
+    of the accounts that are permitted beside those at reception.
     """
 
     spans: tuple[Span, ...]
@@ -36,6 +37,7 @@ class Spec(NamedTuple):
     only: Only | None = None
     archive: str | None = None
     source: str | None = None
+    accounts: str | None = None
 
 
 class Replay(NamedTuple):
@@ -45,6 +47,12 @@ class Replay(NamedTuple):
     started_at: int
     spec: Spec
     reached: Mapping[Place, int]
+
+    @property
+    def command(self) -> str:
+        """The command that does what is left."""
+        accounts = " --accounts FILE" if self.spec.accounts else ""
+        return f"bluetick replay run --yes --id {self.id}{accounts}"
 
     @property
     def left(self) -> list[Span]:
@@ -62,6 +70,7 @@ class _Note(msgspec.Struct, omit_defaults=True):
     only: Only | None = None
     archive: str | None = None
     source: str | None = None
+    accounts: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Note)
@@ -129,7 +138,7 @@ async def writing(settings: Settings, replay: Replay) -> AsyncIterator[Ledger]:
 
 def _note(replay: Replay, span: Span) -> str:
     spec = replay.spec
-    of = (spec.window, spec.only, spec.archive, spec.source)
+    of = (spec.window, spec.only, spec.archive, spec.source, spec.accounts)
     note = _Note(replay.started_at, len(spec.spans), span.start, span.end, *of)
     text = msgspec.json.encode(note).decode()
     if len(text) > _LARGEST:
@@ -160,5 +169,6 @@ def _replay(id_: str, committed: Committed) -> Replay | None:
             "under another id"
         )
     reached = {(place.topic, place.partition): offset for place, offset, _ in notes}
-    spec = Spec(tuple(spans), note.window, note.only, note.archive, note.source)
+    of = (note.window, note.only, note.archive, note.source, note.accounts)
+    spec = Spec(tuple(spans), *of)
     return Replay(id_, note.started_at, spec, reached)

@@ -39,6 +39,12 @@ unread = Counter(
     ["provider", "field"],
     registry=registry,
 )
+foreign = Counter(
+    "bluetick_foreign_account",
+    "items that speak for an account that is not their source's",
+    ["source"],
+    registry=registry,
+)
 ignored = Counter(
     "bluetick_ignored_events",
     "events that carry no message status, left alone",
@@ -87,6 +93,9 @@ halted = Gauge(
 _MOST_EVENTS = 100
 _OTHER = "other"
 _events: set[str] = set()
+# A source's name is in a file, but on a raw record written by hand it may be anything.
+_MOST_SOURCES = 1000
+_sources: set[str] = set()
 
 
 def event_label(event: str) -> str:
@@ -98,6 +107,15 @@ def event_label(event: str) -> str:
             return _OTHER
         _events.add(event)
     return event
+
+
+def source_label(source: str) -> str:
+    """The source's name as a label; `other` once there are too many names."""
+    if source not in _sources:
+        if len(_sources) >= _MOST_SOURCES:
+            return _OTHER
+        _sources.add(source)
+    return source
 
 
 def add(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:

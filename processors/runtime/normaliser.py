@@ -27,6 +27,7 @@ from processors.refusal import Refused
 from processors.roundcut import MOST_BODIES, full
 from processors.runtime import clients, failpoints, metrics
 from processors.runtime.alarms import Alarms
+from processors.runtime.foreign import Alarm, Foreign, found
 from processors.runtime.intime import InTime, in_time
 from processors.runtime.outbox import Outbox, Outgoing
 from processors.runtime.pace import Pace
@@ -82,6 +83,7 @@ class Normaliser(ConsumerRebalanceListener):
         self._pace = Pace()
         self._cut = Cut.whole(MOST_BODIES)
         self._under_way = 0
+        self._foreign_accounts = Alarm()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Normalise until `stop` is set; raises what made going on impossible."""
@@ -273,6 +275,7 @@ class Normaliser(ConsumerRebalanceListener):
             made.size += done.size
             made.tallies.count(self._bodies.provider(raw), done.result)
             made.note(raw, done.result)
+            made.foreign += found(raw, self._bodies.provider(raw), done.result.dead_letters)
             await self._pace.pause()
         self._order.put_back(
             {tp: [r for r in polled[tp] if r.offset >= made.ends.get(tp, 0)] for tp in polled}
@@ -357,6 +360,7 @@ class Normaliser(ConsumerRebalanceListener):
         """Count what a round did, and say what a person has to look at."""
         now = time.monotonic()
         made.tallies.publish()
+        self._foreign_accounts.raise_for(made.foreign)
         self._windows.keep(made.counted)
         for kind, sentence in made.sentences().items():
             self._alarms.raise_(kind, sentence, now, _SHOWN_SECONDS)
@@ -410,6 +414,7 @@ class _Round:
     # The topics that do not take what comes of a body; and our own mistakes.
     large: dict[Coordinates, str] = field(default_factory=dict)
     mistakes: dict[Coordinates, DeadLetter] = field(default_factory=dict)
+    foreign: list[Foreign] = field(default_factory=list)
 
     def note(self, raw: RawRecord, result: Normalised) -> None:
         """Remember a body that met a mistake of ours."""

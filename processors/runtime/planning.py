@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from processors.accounts import UNCORRECTED, Corrections, fingerprint
 from processors.ranges import Only
 from processors.replay import Counts, Facts, Kind, Standing, wanted
 from processors.runtime import deadletters, groups, sources, spans
@@ -54,16 +55,19 @@ async def resolve(
     *,
     archive: str | None = None,
     source: str | None = None,
+    corrections: Corrections = UNCORRECTED,
 ) -> tuple[Spec, int]:
     """What a replay of a range is to do, and how many records are left to the normaliser.
 
     Those are past what the live normaliser has committed: it will take them itself.
     """
+    accounts = fingerprint(corrections)
     if archive is not None:
         url, found = await sources.archived(settings, topics, window, offsets, archive)
-        return Spec(tuple(sorted(found)), window, only, url, source), 0
+        return Spec(tuple(sorted(found)), window, only, url, source, accounts), 0
     found, cut = await sources.logged(settings, topics, window, offsets)
-    return Spec(tuple(sorted(cut)), window, only, None, source), size(found) - size(cut)
+    spec = Spec(tuple(sorted(cut)), window, only, None, source, accounts)
+    return spec, size(found) - size(cut)
 
 
 class Selection:
@@ -116,11 +120,17 @@ async def selection(settings: Settings, bodies: Bodies, spec: Spec) -> Selection
     return Selection(bodies, spec, await _with_dead_letter(settings, only.value))
 
 
-async def plan(settings: Settings, spec: Spec, wait: float, tell: Tell) -> Plan:
+async def plan(
+    settings: Settings,
+    spec: Spec,
+    wait: float,
+    tell: Tell,
+    corrections: Corrections = UNCORRECTED,
+) -> Plan:
     """Read the range, then the states; `wait` is the seconds the tracker may take to catch up."""
     began = time.monotonic()
     made, facts = Plan(spec), Facts()
-    await _read_range(settings, made, facts, tell)
+    await _read_range(settings, Bodies(settings, corrections), made, facts, tell)
     # The range's own observations were there before its offsets were committed.
     topics = settings.topics
     made.behind = await groups.passed(settings, topics.group("track"), topics.observations, wait)
@@ -130,8 +140,10 @@ async def plan(settings: Settings, spec: Spec, wait: float, tell: Tell) -> Plan:
     return made
 
 
-async def _read_range(settings: Settings, made: Plan, facts: Facts, tell: Tell) -> None:
-    chosen = await selection(settings, Bodies(settings), made.spec)
+async def _read_range(
+    settings: Settings, bodies: Bodies, made: Plan, facts: Facts, tell: Tell
+) -> None:
+    chosen = await selection(settings, bodies, made.spec)
     total, done, since_pause = size(made.spec.spans), 0, 0
     async with aclosing(sources.bodies(settings, made.spec, made.spec.spans)) as source:
         async for batch in source:

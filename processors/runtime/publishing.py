@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from processors.accounts import UNCORRECTED, Corrections
 from processors.body import USUAL, Bounds
 from processors.normalise import dead_letter, normalised
 from processors.providers.base import Coordinates, DeadLetter, Normalised
@@ -17,9 +18,13 @@ from schemas.webhook import from_record
 
 
 class Bodies:
-    """What raw records amount to, as records to be sent."""
+    """What raw records amount to, as records to be sent.
 
-    def __init__(self, settings: Settings) -> None:
+    `corrections` are accounts of sources, permitted beside those at reception.
+    """
+
+    def __init__(self, settings: Settings, corrections: Corrections = UNCORRECTED) -> None:
+        self._corrections = corrections
         topics = settings.topics
         self._providers = {topic: topics.provider_of(topic) for topic in topics.raw_topics}
         self._topic = topics.observations
@@ -41,7 +46,7 @@ class Bodies:
             webhook = from_record(provider, record.body, record.headers, record.timestamp)
         except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
             return Normalised(dead_letters=[dead_letter(error, record.body or b"")])
-        return (yield from normalised(webhook, at(record), bounds))
+        return (yield from normalised(webhook, at(record), bounds, self._corrections))
 
     def observed(
         self, record: RawRecord, observations: Iterable[Observation], timestamp: int

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
+from processors.accounts import Corrections
 from processors.body import UNBOUNDED
 from processors.providers.base import Coordinates, Normalised
 from processors.retry import Settled, settle
@@ -43,17 +44,19 @@ class Report:
 async def retry(
     settings: Settings,
     letters: Mapping[Coordinates, Collection[Identity]],
+    corrections: Corrections,
     replay: str | None,
     advance: Callable[[int], None],
 ) -> Report:
     """Retry the bodies at those coordinates, each with its open dead letters.
 
-    Observations carry the id `replay`; without one nothing is written. `advance` is told how many
-    bodies are done. Raises `Problem`, or `UnsentError` if Kafka does not take something.
+    `corrections` are accounts of sources, permitted beside those at reception. Observations carry
+    the id `replay`; without one nothing is written. `advance` is called with how many bodies are
+    done. Raises `Problem`, or `UnsentError` if Kafka does not take something.
     """
     failpoints.arm(settings.failpoint)
     report = Report()
-    made_of = Bodies(settings)
+    made_of = Bodies(settings, corrections)
     kept, report.gone = await there(settings, letters)
     advance(len(report.gone))
     producer = clients.producer(settings) if replay else None

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
+from processors.accounts import UNCORRECTED, Corrections
 from processors.replay import Counts
 from processors.runtime import clients, failpoints, groups, ledger, planning, sources
 from processors.runtime.ledger import Ledger, Replay
@@ -70,20 +71,29 @@ Tell = Callable[[Progress], None]
 
 
 async def run(
-    settings: Settings, replay: Replay, limits: Limits, tell: Tell, stop: asyncio.Event
+    settings: Settings,
+    replay: Replay,
+    limits: Limits,
+    tell: Tell,
+    stop: asyncio.Event,
+    *,
+    corrections: Corrections = UNCORRECTED,
 ) -> Progress:
     """Do what is left of a replay, or as much as there is time for until `stop` is set.
+
+    `corrections` are accounts of sources, permitted beside those at reception.
 
     Whatever it returns or raises, all that was acknowledged and recorded is done for good.
     """
     producer = clients.producer(settings)
     entered = bool(replay.reached)
-    go_on = f"what is done is recorded: go on with: bluetick replay run --yes --id {replay.id}"
+    go_on = f"what is done is recorded: go on with: {replay.command}"
     try:
         await producer.start()
         async with ledger.writing(settings, replay) as book, _behind(settings, limits) as behind:
             entered = True
-            chosen = await planning.selection(settings, Bodies(settings), replay.spec)
+            bodies = Bodies(settings, corrections)
+            chosen = await planning.selection(settings, bodies, replay.spec)
             running = _Run(settings, replay, limits, tell, stop)
             done = await running.run(chosen, producer, book, behind)
     except (KafkaError, TimeoutError, OSError) as error:

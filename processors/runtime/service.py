@@ -11,7 +11,14 @@ from starlette.responses import Response
 
 from processors.runtime import failpoints, metrics
 from schemas.problem import unreachable
-from schemas.serving import HealthServer, listen_for_health, readiness, told_to_stop
+from schemas.serving import (
+    HealthServer,
+    address_of,
+    listen_for_health,
+    logged,
+    readiness,
+    told_to_stop,
+)
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -55,12 +62,14 @@ async def _serve(
         lambda: _ready(name, settings, worker), metrics.exposition, grace=_GRACE_SECONDS
     )
     health = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        await worker.run(told_to_stop())
-    finally:
-        server.should_exit = True
-        await asyncio.wait([health])
-        log.info("stopped")
+    stop = told_to_stop()
+    with logged(name, settings, health=address_of(listener)) as end:
+        try:
+            await worker.run(stop)
+            end.reason = stop.reason
+        finally:
+            server.should_exit = True
+            await asyncio.wait([health])
 
 
 async def _ready(name: str, settings: Settings, worker: Worker) -> Response:

@@ -9,7 +9,9 @@ Beside the states lies an index of timers: which state is to be looked at when. 
 (the state has moved on since): it costs a look. What is never missing is the entry of a timer.
 """
 
+import errno
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -28,6 +30,7 @@ from rocksdict import (
 )
 
 from processors.runtime.reduce import Timer
+from schemas import private
 from schemas.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,9 @@ _NEVER = 2**63 - 1
 _BUFFER_BYTES = 8 * 1024 * 1024  # for each of a process's partitions, and more while one is filled
 _BUFFERS = 6
 _BLOCK_BYTES = 16 * 1024  # the index of all blocks is kept in memory
+
+# What fcntl(2) says of a lock that another process has.
+_TAKEN = (os.strerror(errno.EAGAIN), os.strerror(errno.EACCES))
 
 _cache = Cache(64 * 1024 * 1024)  # shared by all partitions of the process
 
@@ -179,7 +185,7 @@ class Store:
 
     def _open(self) -> Rdict:
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            private.directory(self._directory)
         except OSError as error:
             raise self._explained(error.strerror or str(error)) from None
         # Options are given on every open: RocksDB does not keep them for an existing database.
@@ -200,7 +206,7 @@ class Store:
         where = f"the store {self._directory}"
         if error.startswith(("Corruption", "Invalid argument")):
             return CorruptError(f"{where} is damaged ({error})")
-        if "lock" in error.lower():
+        if _is_locked(error):
             return Problem(
                 f"{where} is open in another process; give each tracker a data directory of its "
                 "own (BLUETICK_DATA)"
@@ -209,6 +215,12 @@ class Store:
             f"{where} cannot be used ({error}); mend that, or name another data directory "
             "(BLUETICK_DATA), then start again"
         )
+
+
+def _is_locked(error: str) -> bool:
+    """Whether RocksDB says that the store is open elsewhere. Its errors name the path, too."""
+    another = error.startswith("IO error: While lock file: ") and error.endswith(_TAKEN)
+    return another or error.startswith("IO error: lock hold by current process, ")
 
 
 def _entry(due: int, key: bytes) -> bytes:

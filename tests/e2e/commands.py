@@ -21,11 +21,12 @@ class Command:
     def __init__(self, process: Process) -> None:
         self._process = process
         self.output = ""
+        self.pid = process.pid
 
-    async def until(self, text: str) -> None:
-        """Read its output until it has printed `text`."""
+    async def until(self, text: str, times: int = 1) -> None:
+        """Read its output until it has printed `text` so many times."""
         async with asyncio.timeout(SECONDS):
-            while text not in self.output:
+            while self.output.count(text) < times:
                 await self._line()
 
     async def ended(self) -> int:

@@ -18,6 +18,7 @@ addresses = ["203.0.113.0/24"]
 [sources.chat]
 provider = "whapi"
 auth = "none"
+accounts = ["A-1", "B-*"]
 """
 
 
@@ -37,14 +38,28 @@ async def test_a_right_file_is_shown_without_its_secrets(tmp_path: Path) -> None
     code, output = await run("sources", "check", str(file), **environment)
 
     assert (code, "Traceback" in output) == (0, False), output
+    shop = ["shop", "smsmanager", "hmac", "env:SHOP_SECRET,", f"file:{tmp_path}/secret"]
     assert [line.split() for line in output.strip().splitlines()] == [
-        ["source", "provider", "auth", "secrets", "addresses"],
-        f"shop smsmanager hmac env:SHOP_SECRET, file:{tmp_path}/secret 203.0.113.0/24".split(),
-        ["chat", "whapi", "none", "-", "any"],
+        ["source", "provider", "auth", "secrets", "addresses", "accounts"],
+        [*shop, "203.0.113.0/24", "every"],
+        ["chat", "whapi", "none", "-", "any", "A-1,", "B-*"],
     ]
     assert _SECRET not in output
     assert _SECRET[::-1] not in output
     assert await run("sources", "check", BLUETICK_SOURCES=str(file), **environment) == (0, output)
+
+
+async def test_several_sources_of_a_provider_without_accounts_are_warned_about(
+    tmp_path: Path,
+) -> None:
+    """Those that may speak for every account are named; the file is right all the same."""
+    more = '\n[sources.more]\nprovider = "whapi"\nauth = "none"\n'
+    file = _file(tmp_path, _RIGHT + more)
+    code, output = await run("sources", "check", str(file), SHOP_SECRET=_SECRET)
+    assert code == 0
+    warnings = [line for line in output.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "whapi has several sources, and more may speak for every account" in warnings[0]
 
 
 async def test_without_a_file_the_built_in_sources_are_shown() -> None:

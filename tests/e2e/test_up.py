@@ -13,6 +13,7 @@ import pytest
 from deploy.kafka import free_port
 from schemas.settings import Settings
 from schemas.topics import Topics, partition_of
+from schemas.version import __version__
 from tests.broker.reading import Read, caught_up, read
 from tests.e2e.commands import command, left_behind
 
@@ -100,6 +101,11 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
         up.interrupt()
         assert await up.ended() == 0
     assert "stopped" in up.output
+    for name, what in (("ingest", "webhooks"), ("normalise", "health"), ("track", "health")):
+        begin = rf" INFO +bluetick: {name} starting: version {re.escape(__version__)}, namespace bl"
+        address = rf"uetick, {what} on 127\.0\.0\.1:\d+.*, Kafka at {re.escape(kafka)}$"
+        assert re.search(begin + address, up.output, re.MULTILINE), up.output
+        assert re.search(rf" INFO +bluetick: {name} stopped: SIGTERM$", up.output, re.MULTILINE)
     assert left_behind(str(tmp_path)) == {}
     _check_statuses(records["statuses"])
     _check_events(records["events"])
@@ -148,6 +154,7 @@ FACT = {
     "message_id": ID,
     "provider": "smsmanager",
     "account": "-",
+    "source": "smsmanager",
     "channel": "sms",
     "gateway": "sms",
     "recipient": "420777123456",
@@ -215,6 +222,7 @@ def _check_inbound(records: list[Read]) -> None:
         "in_reply_to": KEY,
         "provider": "smsmanager",
         "account": "-",
+        "source": "smsmanager",
         "channel": "sms",
         "gateway": "sms",
         "request_id": "bc36f3d1-d284-463a-921b-a3560c154649",

@@ -15,6 +15,7 @@ from ingest.accept import (
     accept,
     screen,
 )
+from ingest.sources import MOST_ACCOUNT_BYTES
 from schemas.topics import MAX_BODY, PROVIDERS
 from schemas.webhook import RawWebhook, from_record, to_headers
 
@@ -210,7 +211,11 @@ def test_the_largest_record_fits_the_broker() -> None:
         for name in (b"x-request-id", b"user-agent", b"content-encoding", b"content-type")
     ]
     target = b"whapi/" + b"\xff" * (MAX_PATH - 1)
-    screened = screen(SOURCES, MAX_BODY, method="DELETE", target=target, headers=headers, peer="")
+    accounts = ("A" * (MOST_ACCOUNT_BYTES - len('[""]')),)
+    sources = {"whapi": Source("whapi", "whapi", accounts=accounts)}
+    screened = screen(sources, MAX_BODY, method="DELETE", target=target, headers=headers, peer="")
     webhook = accept(screened, MAX_BODY, body=b"x" * MAX_BODY, now=_NOW, id_="0" * 32)
+    assert webhook.accounts == accounts
+    assert len(dict(to_headers(webhook))["source-accounts"]) == MOST_ACCOUNT_BYTES
     size = len(webhook.body) + sum(len(name) + len(value) for name, value in to_headers(webhook))
     assert size < 1_048_588 - 1024

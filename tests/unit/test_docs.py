@@ -54,7 +54,9 @@ def test_every_code_has_its_row() -> None:
 def test_every_header_of_a_dead_letter_is_documented() -> None:
     """Each header of ours stands in docs/dead-letters.md."""
     text = (HOME / "docs/dead-letters.md").read_text()
-    letter = DeadLetter(code="not_json", reason="r", value=b"", exception="E", stacktrace="s")
+    letter = DeadLetter(
+        code="not_json", reason="r", value=b"", exception="E", stacktrace="s", account="A"
+    )
     raw = Coordinates("t", 0, 0)
     written = [*headers(letter, raw, 0, ()), *marker(Identity.of_body(raw, "", "not_json"), "r")]
     for name, _ in written:

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from ingest.accept import Rejected, accept, screen
-from ingest.sources import KINDS, Finding, read, source, weakness
+from ingest.sources import KINDS, Finding, read, source, unrestricted, weakness
 from schemas.webhook import KEPT_HEADERS
 
 SECRET = b"a secret of 22 bytes.."
@@ -19,6 +19,7 @@ provider = "smsmanager"
 auth = "hmac"
 secrets = ["env:SHOP_NEW", "file:/run/secrets/shop old"]
 addresses = ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7"]
+accounts = ["shop/1"]
 
 [sources.signed]
 provider = "whapi"
@@ -28,6 +29,7 @@ algorithm = "sha512"
 encoding = "base64url"
 prefix = "v0="
 secrets = ["env:A"]
+accounts = ["MANTIS-M72HC", "TENANT-?-*"]
 
 [sources]
 header = { provider = "whapi", auth = "header", header = "X-Token", secrets = ["env:A"] }
@@ -69,6 +71,13 @@ def test_a_right_file_is_read() -> None:
         "encoding": "base64url",
         "prefix": "v0=",
     }
+    assert shop.accounts == ("shop/1",)
+    assert declared["signed"].accounts == ("MANTIS-M72HC", "TENANT-?-*")
+    assert declared["header"].accounts is None
+    assert source(declared["signed"], [SECRET]).accounts == ("MANTIS-M72HC", "TENANT-?-*")
+    assert unrestricted(reading.declared) == [
+        ("whapi", ("header", "bearer", "basic", "path", "standard", "anybody"))
+    ]
 
 
 def test_line_ends_are_any() -> None:
@@ -103,6 +112,29 @@ _OK = 'provider = "whapi"\nauth = "none"\n'
             ["2: provider is none of those known", "3: auth is none of those known"],
         ),
         (f"[sources.a]\n{_OK}header = 1", ["4: there is no key 'header' for a source with"]),
+        (f"[sources.a]\n{_OK}accounts = []", ["4: accounts is a list of accounts"]),
+        (f'[sources.a]\n{_OK}accounts = "A"', ["4: accounts is a list of accounts"]),
+        (
+            f'[sources.a]\n{_OK}accounts = [\n1,\n"",\n"A[1]",\n"-",\n"\\u0007",\n"A-*"]',
+            [
+                "5: an entry of accounts is not a text",
+                "6: an entry of accounts is empty, or has brackets",
+                "7: an entry of accounts is empty, or has brackets",
+                '8: an entry of accounts is "-", which stands for no account',
+                "9: an entry of accounts is empty, or has brackets",
+            ],
+        ),
+        (
+            f'[sources.a]\n{_OK}accounts = ["{"A" * 9000}"]',
+            ["4: accounts is longer than 8192 bytes; write patterns"],
+        ),
+        *(
+            (
+                f'[sources.a]\nprovider = "smsmanager"\nauth = "none"\naccounts = {accounts}',
+                ["4: a body of smsmanager names no account, so its source names exactly one"],
+            )
+            for accounts in ('["a*"]', '["a", "b"]')
+        ),
         (f"[sources.a]\n{_OK}color = 1", ["4: there is no key 'color' for a source with"]),
         (f'[sources.a]\n{_OK}secrets = ["env:A"]', ["4: there is no key 'secrets' for a source"]),
         (f"[sources.a]\n{_OK}[sources.a.more]\n", ["4: there is no key 'more'"]),

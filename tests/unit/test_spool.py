@@ -68,6 +68,7 @@ WEBHOOKS = st.builds(
         st.sampled_from(["x-request-id", "user-agent"]),
         st.binary(max_size=30).map(lambda raw: raw.decode("latin-1")),
     ),
+    accounts=st.one_of(st.none(), st.lists(st.text(max_size=9), max_size=3).map(tuple)),
 )
 
 

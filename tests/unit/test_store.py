@@ -107,6 +107,45 @@ def test_damage_found_late_is_told_and_mended(directory: Path) -> None:
     store.close()
 
 
+def test_a_store_open_in_this_process_is_in_use(directory: Path) -> None:
+    """RocksDB has words of its own for that."""
+    store = Store(directory, "messages[0]")
+    with pytest.raises(Problem, match="open in another process"):
+        Store(directory, "messages[0]")
+    store.close()
+
+
+def test_a_lock_that_cannot_be_made_is_not_one_that_is_taken(tmp_path: Path) -> None:
+    """The error names the lock, and is another one."""
+    (tmp_path / "LOCK").mkdir()
+    with pytest.raises(Problem, match=r"cannot be used \(IO error.*LOCK: Is a directory") as told:
+        Store(tmp_path, "messages[0]")
+    assert "another process" not in str(told.value)
+
+
+def test_a_disk_that_takes_no_more_is_not_a_lock(tmp_path: Path) -> None:
+    """Neither is it one where the path has the word in it: RocksDB's errors name the path."""
+    fill = f"""
+import resource
+from pathlib import Path
+from processors.runtime.store import Anchor, Store
+store = Store(Path({str(tmp_path)!r}) / "While lock file/blockstore", "messages[0]")
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    for number in range(100):
+        store.write({{str(number).encode(): bytes(2**20)}}, Anchor(number, 0))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", fill], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Problem the store " in ended.stdout, ended
+    assert "cannot be used (IO error: " in ended.stdout
+    assert "File too large" in ended.stdout
+    assert "another process" not in ended.stdout
+
+
 def test_a_store_in_use_is_left_alone(directory: Path) -> None:
     """Another process has it open: a sentence, and not a byte of it is touched."""
     hold = f"""

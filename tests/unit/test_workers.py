@@ -11,6 +11,7 @@ import pytest
 from ingest import workers
 from ingest.workers import _Supervisor, _Worker, lines, pause
 from schemas.problem import Problem
+from schemas.serving import Stop
 from tests.broker.hooks import until
 
 
@@ -64,7 +65,7 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
 ) -> None:
     """Once one has served, it is told each time, and the supervisor goes on."""
     monkeypatch.setattr(workers, "_LONGEST_PAUSE", 0.01)
-    stop = asyncio.Event()
+    stop = Stop()
     monkeypatch.setattr(workers, "told_to_stop", lambda: stop)
     program, away = tmp_path / "worker", tmp_path / "away"
     program.write_text(f"#!/bin/sh\necho '{{}}'\nmv {program} {away}\n")

@@ -23,6 +23,7 @@ from processors.providers.reading import (
 from processors.providers.whapi import models
 from processors.providers.whapi.content import content_of
 from processors.refusal import Refused
+from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Direction,
     InboundObservation,
@@ -262,14 +263,16 @@ class _Channel:
         chat = _party(told.get("chat_id"), "chat_id")
         shared = _is_shared(chat)
         sender = _party(told.get("from"), "from") or (None if shared else chat)
+        account = self._account(item)
         return InboundObservation(
-            message_key=message_key(PROVIDER, self.channel_id, told["id"]),
+            message_key=message_key(PROVIDER, account, told["id"]),
             provider=PROVIDER,
-            account=self.channel_id or "-",
+            account=account or NO_ACCOUNT,
+            source=item.source,
             message_id=told["id"],
             in_reply_to=None
             if shared or chat is None
-            else self._answered(told.get("context"), sender),
+            else self._answered(told.get("context"), sender, account),
             channel=CHANNEL,
             gateway=CHANNEL,
             sender=sender,
@@ -281,7 +284,9 @@ class _Channel:
             catch_up=self.catch_up,
         )
 
-    def _answered(self, context: models.Context | None, sender: str | None) -> str | None:
+    def _answered(
+        self, context: models.Context | None, sender: str | None, account: str | None
+    ) -> str | None:
         """The message of ours that is quoted; people quote themselves too."""
         quoted = context.get("quoted_id") if context else None
         if context is None or not quoted:
@@ -289,7 +294,7 @@ class _Channel:
         author = _party(context.get("quoted_author"), "context.quoted_author")
         if author is not None and author == sender:
             return None
-        return message_key(PROVIDER, self.channel_id, quoted)
+        return message_key(PROVIDER, account, quoted)
 
     def _action(self, item: Item, told: models.Message) -> StatusObservation | Ignored:
         """What somebody did to another message; only a deletion changes that one's status."""
@@ -333,11 +338,16 @@ class _Channel:
         removed = models.read_removed(item.json)
         return (self._status(item, removed, "deleted"),)
 
+    def _account(self, item: Item) -> str | None:
+        return self.channel_id or item.account
+
     def _status(self, item: Item, message_id: str, status: str, **told: Any) -> StatusObservation:
+        account = self._account(item)
         return StatusObservation(
-            message_key=message_key(PROVIDER, self.channel_id, message_id),
+            message_key=message_key(PROVIDER, account, message_id),
             provider=PROVIDER,
-            account=self.channel_id or "-",
+            account=account or NO_ACCOUNT,
+            source=item.source,
             message_id=message_id,
             channel=CHANNEL,
             gateway=CHANNEL,

@@ -1,0 +1,72 @@
+"""What a service logs at its start and its end, and why it ended."""
+
+import asyncio
+import os
+import signal
+import socket
+
+import pytest
+
+from schemas.problem import Problem
+from schemas.serving import address_of, logged, told_to_stop
+from schemas.settings import Settings
+from schemas.version import __version__
+
+_SETTINGS = Settings(kafka="kafka-0:9092,kafka-1:9092", namespace="shop")
+
+
+@pytest.fixture(autouse=True)
+def _everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_start_and_end_are_a_line_each(
+    number: signal.Signals, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With version, namespace, addresses and Kafka; then with the signal that ended it."""
+    stop = told_to_stop()
+    with logged("ingest", _SETTINGS, webhooks="[::1]:8080", metrics="127.0.0.1:8083") as end:
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(stop.wait(), 30)
+        end.reason = stop.reason
+    addresses = "webhooks on [::1]:8080, metrics on 127.0.0.1:8083"
+    kafka = "Kafka at kafka-0:9092,kafka-1:9092"
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        (
+            "INFO",
+            f"ingest starting: version {__version__}, namespace shop, {addresses}, {kafka}",
+        ),
+        ("INFO", f"ingest stopped: {number.name}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Problem("one\ntwo; do this"), "one; two; do this"),
+        (ValueError("420777123456"), "ValueError"),
+        (asyncio.CancelledError(), "CancelledError"),
+    ],
+)
+def test_an_end_that_was_not_asked_for_is_an_error(
+    error: BaseException, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sentence of ours is given, of any other exception the type alone."""
+    with pytest.raises(type(error)), logged("track", _SETTINGS, health="127.0.0.1:8082"):
+        raise error
+    last = caplog.records[-1]
+    assert (last.levelname, last.message) == ("ERROR", f"track stopped: {reason}")
+
+
+def test_an_end_without_a_signal_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """A service that returns has not been stopped by anything else."""
+    with logged("track", _SETTINGS, health="127.0.0.1:8082"):
+        pass
+    assert caplog.messages[-1] == "track stopped: it ended by itself"
+
+
+def test_an_address_is_host_and_port() -> None:
+    """The port is the real one, also where any free one was asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert address_of(listener) == f"127.0.0.1:{listener.getsockname()[1]}"
