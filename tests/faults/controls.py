@@ -27,6 +27,8 @@ class Control:
     act: _Act
     fault: str
     settings: dict[str, Any] = field(default_factory=dict)
+    brokers: int = 1
+    posts: float | None = None
 
     @property
     def summary(self) -> str:
@@ -35,7 +37,14 @@ class Control:
     def scenario(self, *, broken: bool) -> Scenario:
         act = partial(self.act, sabotage=self.rule if broken else None)
         name = f"{self.rule} {'broken' if broken else 'kept'}"
-        return Scenario(name, act, {self.fault: 1}, repeats=True, settings=self.settings)
+        return Scenario(
+            name,
+            act,
+            {self.fault: 1},
+            brokers=self.brokers,
+            posts=self.posts,
+            settings=self.settings,
+        )
 
 
 async def _zombie(trial: Trial, sabotage: str | None) -> None:
@@ -80,8 +89,14 @@ async def _killed(trial: Trial, sabotage: str | None) -> None:
     await trial.start("normalise")
     for _ in range(2):
         failpoint = f"track.after_offsets=kill@{trial.random.randrange(5, 20)}"
-        options = {"slot": "one", "instance": "one", "failpoint": failpoint}
-        worker = await trial.start("track", ready=False, sabotage=sabotage, **options)
+        worker = await trial.start(
+            "track",
+            ready=False,
+            sabotage=sabotage,
+            slot="one",
+            instance="one",
+            failpoint=failpoint,
+        )
         await worker.ended()
         trial.did["kills"] += 1
     await trial.start("track", slot="one", instance="one", sabotage=sabotage)

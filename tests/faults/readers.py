@@ -1,6 +1,7 @@
 """A reader that was there all along."""
 
 import threading
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,8 @@ class LiveReader:
 
     def __init__(self, bootstrap: str, topics: Iterable[str], partitions: int) -> None:
         self.records: dict[str, list[Read]] = {topic: [] for topic in topics}
+        # When each of them was seen, Unix seconds.
+        self.seen: dict[str, list[float]] = {topic: [] for topic in self.records}
         self._places = [
             TopicPartition(topic, number, OFFSET_BEGINNING)
             for topic in self.records
@@ -78,6 +81,8 @@ class LiveReader:
             self._failure = error
 
     def _keep(self, message: Any) -> None:
+        # First: each record counted has its time.
+        self.seen[message.topic()].append(time.time())
         self.records[message.topic()].append(
             Read(
                 message.topic(),

@@ -14,8 +14,10 @@ class Scenario:
     """What is done to a trial, and what must have happened for it to count.
 
     `least` names the faults that must have been done, and how many at least. `long` ones are only
-    run when asked for by name. `repeats`: normalise is disturbed, so it may repeat itself. A `loud`
-    one ends with services that refuse to go on: nothing is compared then.
+    run when asked for by name, or by the name of their `group`. `repeats`: normalise is disturbed,
+    so it may repeat itself. A `loud` one ends with services that refuse to go on: nothing is
+    compared then. `brokers`: how many it needs. `posts`: its load comes by HTTP, so many posts a
+    second.
     """
 
     name: str
@@ -24,6 +26,9 @@ class Scenario:
     repeats: bool = True
     long: bool = False
     loud: bool = False
+    brokers: int = 1
+    posts: float | None = None
+    group: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -49,12 +54,17 @@ def scenario(
     repeats: bool = True,
     long: bool = False,
     loud: bool = False,
+    brokers: int = 1,
+    posts: float | None = None,
+    group: str = "",
     **settings: Any,
 ) -> Callable[[Act], Act]:
     """Register a scenario; further arguments are settings of its trials."""
 
     def register(act: Act) -> Act:
-        SCENARIOS[name] = Scenario(name, act, least, repeats, long, loud, settings)
+        SCENARIOS[name] = Scenario(
+            name, act, least, repeats, long, loud, brokers, posts, group, settings
+        )
         return act
 
     return register

@@ -20,8 +20,26 @@ _RULE_OF_THREE = 3  # no failure in n trials: below 3/n, at 95 %
 
 
 @dataclass
+class Affected:
+    """A fault by which posted webhooks were affected, all times in seconds.
+
+    `again`: from its end until statuses were in time; `latest`: the longest from a 200 to its
+    status; `refused`: by ingest how many answers were no 200, and of how many.
+    """
+
+    fault: str
+    lasted: float
+    again: float
+    latest: float
+    refused: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass
 class Outcome:
-    """One trial. `counted` is the fault by which the scenario is measured."""
+    """One trial. `counted` is the fault by which the scenario is measured.
+
+    `extra` holds further options that it was run with.
+    """
 
     scenario: str
     seed: int
@@ -29,12 +47,15 @@ class Outcome:
     seconds: float
     did: dict[str, int] = field(default_factory=dict)
     measured: dict[str, list[float]] = field(default_factory=dict)
+    affected: list[Affected] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    extra: str = ""
 
     @property
     def command(self) -> str:
         """What runs this very trial again."""
-        return f"python -m tests.faults --seed {self.seed} --trials 1 --only {self.scenario}"
+        options = f"--seed {self.seed} --trials 1 --only {self.scenario}"
+        return f"python -m tests.faults {self.extra}{options}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +96,7 @@ def table(outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> str:
     """Everything, a line a scenario."""
     rows = [_COLUMNS, *(_row(group) for group in _grouped(outcomes).values())]
     lines = [*_aligned(rows), ""] if outcomes else []
+    lines += _affected(outcomes)
     lines += [*_points(outcomes), *_times(outcomes), *map(verdict_line, verdicts)]
     failed = [one for one in outcomes if one.failures]
     lines += [f"again: {one.command}" for one in failed]
@@ -117,6 +139,21 @@ def _row(group: Sequence[Outcome]) -> tuple[str, ...]:
         f"{sum(one.seconds for one in group):.0f}",
         f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}",
     )
+
+
+def _affected(outcomes: Sequence[Outcome]) -> list[str]:
+    """Each fault by which posted webhooks were affected, a line each."""
+    those = [one for outcome in outcomes for one in outcome.affected]
+    if not those:
+        return []
+    rows: list[tuple[str, ...]] = [
+        ("fault", "lasted", "statuses in time again after", "latest status", "no 200, by ingest")
+    ]
+    for one in those:
+        seconds = (f"{value:.1f} s" for value in (one.lasted, one.again, one.latest))
+        refused = ", ".join(f"{number} of {total}" for number, total in one.refused)
+        rows.append((one.fault, *seconds, refused))
+    return [*_aligned(rows), ""]
 
 
 def _points(outcomes: Sequence[Outcome]) -> list[str]:

@@ -1,5 +1,6 @@
 """Runs trials and says how each went."""
 
+import asyncio
 import time
 from random import Random
 
@@ -8,28 +9,32 @@ from tests.faults.judge import explained
 from tests.faults.registry import Scenario
 from tests.faults.report import Outcome, Verdict
 from tests.faults.trial import Trial, trial
-from tests.faults.world import World
+from tests.faults.world import Environment
+
+_TRIAL_SECONDS = 1200.0
 
 
-async def run(world: World, scenario: Scenario, seed: int) -> Outcome:
+async def run(world: Environment, scenario: Scenario, seed: int) -> Outcome:
     """One trial of a scenario; whatever goes wrong in it is its failure."""
     began = time.monotonic()
     counted = next(iter(scenario.least), "")
     outcome = Outcome(scenario.name, seed, counted, 0.0)
+    outcome.extra = f"--brokers {scenario.brokers} " if scenario.brokers > 1 else ""
     try:
-        await world.mend()
-        await _try(world, scenario, outcome)
+        async with asyncio.timeout(_TRIAL_SECONDS):
+            await world.mend()
+            await _try(world, scenario, outcome)
     except Exception as error:  # noqa: BLE001 - a trial that broke is no pass
         outcome.failures += explained(error)
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-async def _try(world: World, scenario: Scenario, outcome: Outcome) -> None:
+async def _try(world: Environment, scenario: Scenario, outcome: Outcome) -> None:
     namespace = f"t-{outcome.seed}-{world.number()}"
     # Every scenario draws differently from the same seed.
     random = Random(f"{scenario.name}-{outcome.seed}")
-    async with trial(world, namespace, random, **scenario.settings) as one:
+    async with trial(world, namespace, random, posts=scenario.posts, **scenario.settings) as one:
         try:
             await scenario.act(one)
             outcome.failures += scenario.missed(one)
@@ -40,7 +45,7 @@ async def _try(world: World, scenario: Scenario, outcome: Outcome) -> None:
             await world.mend()
 
 
-async def control(world: World, one: Control, seed: int) -> Verdict:
+async def control(world: Environment, one: Control, seed: int) -> Verdict:
     """The same scenario with the rule broken and with it kept."""
     broken = await run(world, one.scenario(broken=True), seed)
     kept = await run(world, one.scenario(broken=False), seed)
@@ -50,3 +55,4 @@ async def control(world: World, one: Control, seed: int) -> Verdict:
 def _note(one: Trial, outcome: Outcome) -> None:
     outcome.did = {name: count for name, count in one.did.items() if count}
     outcome.measured = dict(one.seconds)
+    outcome.affected = one.affected

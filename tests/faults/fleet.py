@@ -1,0 +1,60 @@
+"""The services of a trial whose load comes by HTTP, and when their statuses are in time."""
+
+import time
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from tests.faults.trial import Trial
+from tests.faults.truth import IN_TIME_SECONDS
+from tests.faults.workers import Worker
+
+_MANY = 20  # statuses in time, one after the other
+_FRESH_SECONDS = 3.0
+
+
+async def fleet(trial: Trial) -> None:
+    """Start an ingest without a spool and one with, two normalisers and two trackers."""
+    await ingest(trial)
+    await ingest(trial, spool=True)
+    for service in ("normalise", "normalise", "track", "track"):
+        await trial.start(service, ready=False)
+    await trial.shared("normalise")
+    await trial.shared("track")
+    await in_time(trial)
+
+
+async def ingest(trial: Trial, *, spool: bool = False, **options: Any) -> Worker:
+    """Start an ingest and post to it."""
+    if spool:
+        options["spool"] = trial.home / f"spool-{len(trial.spools)}"
+        options["spool"].mkdir()
+        trial.spools.append(options["spool"])
+    worker = await trial.start("ingest", drain=0, ingest_metrics_port=0, **options)
+    trial.posting.add(worker.url)
+    return worker
+
+
+async def in_time(trial: Trial) -> None:
+    """Wait until statuses are seen in time: the last few of each partition, and they come."""
+    topic = trial.settings.topics.statuses
+    begun = trial.live.count(topic)
+
+    async def are() -> bool:
+        count = trial.live.count(topic)
+        new = zip(
+            trial.live.records[topic][begun:count],
+            trial.live.seen[topic][begun:count],
+            strict=True,
+        )
+        delays = defaultdict[int, list[float]](list)
+        for record, seen in new:
+            received = msgspec.json.decode(record.value)["received_at"] / 1000
+            delays[record.partition].append(seen - received)
+        last = [some[-_MANY:] for some in delays.values() if len(some) >= _MANY]
+        all_are = all(delay < IN_TIME_SECONDS for some in last for delay in some)
+        fresh = count > 0 and time.time() - trial.live.seen[topic][count - 1] < _FRESH_SECONDS
+        return len(last) == trial.settings.partitions and all_are and fresh
+
+    await trial.until(are, "statuses in time")
