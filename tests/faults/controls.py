@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from tests.faults.network import late_once
 from tests.faults.proxy import END_TXN
 from tests.faults.registry import Scenario
+from tests.faults.spoiling import NAMED, spoiled
 from tests.faults.trial import Trial
 from tests.faults.zombies import haunt
 
@@ -21,7 +22,10 @@ class _Act(Protocol):
 
 @dataclass(frozen=True)
 class Control:
-    """A rule of tests.faults.sabotage, and the scenario in which breaking it must show."""
+    """A rule of tests.faults.sabotage, and the scenario in which breaking it must show.
+
+    `named`: what the judge must say, each of it; else anything lost or doubled is enough.
+    """
 
     rule: str
     act: _Act
@@ -29,6 +33,7 @@ class Control:
     settings: dict[str, Any] = field(default_factory=dict)
     brokers: int = 1
     posts: float | None = None
+    named: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -143,5 +148,6 @@ CONTROLS = {
             "producer-reused", _held, "held commits", {"partitions": 1, "transaction_timeout": 5}
         ),
         Control("losses-unseen", _late, "late commits", {"partitions": 1}),
+        Control("records-spoiled", spoiled, "rounds", brokers=3, posts=40, named=NAMED),
     )
 }

@@ -65,10 +65,13 @@ class Verdict:
     rule: str
     broken: Outcome
     kept: Outcome
+    named: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
-        return bool(noticed(self.broken)) and not self.kept.failures
+        said = self.broken.failures
+        named = all(any(text in one for one in said) for text in self.named)
+        return named and bool(noticed(self.broken)) and not self.kept.failures
 
 
 def line(outcome: Outcome) -> str:
@@ -128,7 +131,7 @@ def _row(group: Sequence[Outcome]) -> tuple[str, ...]:
     faults = sum(one.did.get(counted, 0) for one in group)
     failed = sum(bool(one.failures) for one in group)
     tried = faults if counted else len(group)
-    bound = "-" if failed or not tried else f"{_RULE_OF_THREE / tried:.1%} a fault"
+    bound = "-" if failed or not tried else f"{min(1, _RULE_OF_THREE / tried):.1%} a fault"
     seeds = [one.seed for one in group]
     return (
         group[0].scenario,

@@ -49,7 +49,7 @@ async def control(world: Environment, one: Control, seed: int) -> Verdict:
     """The same scenario with the rule broken and with it kept."""
     broken = await run(world, one.scenario(broken=True), seed)
     kept = await run(world, one.scenario(broken=False), seed)
-    return Verdict(one.rule, broken, kept)
+    return Verdict(one.rule, broken, kept, one.named)
 
 
 def _note(one: Trial, outcome: Outcome) -> None:
