@@ -70,6 +70,9 @@ def _options() -> argparse.Namespace:
         action="store_true",
         help="with three brokers: a proxy before each, no network namespaces, also as root",
     )
+    parser.add_argument(
+        "--bars", action="store_true", help="fail on figures over a bar: p99, memory"
+    )
     parser.add_argument("--controls", action="store_true", help="the negative controls as well")
     parser.add_argument("--list", action="store_true", help="say what there is")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON, too")
@@ -101,7 +104,7 @@ async def _all(
     async with _environment(options, home) as there:
         for name in _scenarios(options):
             for seed in seeds:
-                outcomes.append(await run(there, SCENARIOS[name], seed))
+                outcomes.append(await run(there, SCENARIOS[name], seed, bars=options.bars))
                 _say(report.line(outcomes[-1]))
         for name in _controls(options):
             for seed in seeds:

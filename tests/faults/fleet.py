@@ -31,7 +31,7 @@ async def ingest(trial: Trial, *, spool: bool = False, **options: Any) -> Worker
         options["spool"] = trial.home / f"spool-{len(trial.spools)}"
         options["spool"].mkdir()
         trial.spools.append(options["spool"])
-    worker = await trial.start("ingest", drain=0, ingest_metrics_port=0, **options)
+    worker = await trial.start("ingest", **{"drain": 0, "ingest_metrics_port": 0, **options})
     trial.posting.add(worker.url)
     return worker
 

@@ -49,6 +49,7 @@ class Posting:
         self.posted: set[bytes] = set()
         self.taken: dict[bytes, float] = {}  # when a body was first answered 200, by its hash
         self.sent = 0
+        self.fresh = False  # whether each request has a connection of its own
 
     def add(self, target: str) -> int:
         """Post to this target as well; its number."""
@@ -76,6 +77,11 @@ class Posting:
 
     async def aged(self, _: int) -> None:
         """Nothing: ingest says when a webhook is received, so none is of long ago."""
+
+    @property
+    def broken(self) -> list[Answer]:
+        """The requests that were not answered."""
+        return [one for one in self.answers if not one.status]
 
     @property
     def targets(self) -> int:
@@ -122,6 +128,8 @@ class Posting:
             path = f"/webhooks/{post.source}{post.path}"
             answer = await connection.request(post.method, path, post.headers, post.body)
             status = answer.status
+        if self.fresh:
+            connection.close()
         idle.append(connection)
         self.answers.append(Answer(time.time(), target, status))
         return status

@@ -19,7 +19,11 @@ class LiveReader:
     It uses an independent client, as another service would.
     """
 
-    def __init__(self, bootstrap: str, topics: Iterable[str], partitions: int) -> None:
+    def __init__(
+        self, bootstrap: str, topics: Iterable[str], partitions: int, *, unread: str = ""
+    ) -> None:
+        """`unread`: records with this word in their key are not kept."""
+        self._unread = unread.encode()
         self.records: dict[str, list[Read]] = {topic: [] for topic in topics}
         # When each of them was seen, Unix seconds.
         self.seen: dict[str, list[float]] = {topic: [] for topic in self.records}
@@ -81,6 +85,8 @@ class LiveReader:
             self._failure = error
 
     def _keep(self, message: Any) -> None:
+        if self._unread and self._unread in (message.key() or b""):
+            return
         # First: each record counted has its time.
         self.seen[message.topic()].append(time.time())
         self.records[message.topic()].append(

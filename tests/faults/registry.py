@@ -17,7 +17,7 @@ class Scenario:
     run when asked for by name, or by the name of their `group`. `repeats`: normalise is disturbed,
     so it may repeat itself. A `loud` one ends with services that refuse to go on: nothing is
     compared then. `brokers`: how many it needs. `posts`: its load comes by HTTP, so many posts a
-    second.
+    second. `unread`: the live reader keeps statuses alone, without this word in their keys.
     """
 
     name: str
@@ -29,11 +29,17 @@ class Scenario:
     brokers: int = 1
     posts: float | None = None
     group: str = ""
+    unread: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
         return (self.act.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def module(self) -> str:
+        """The module that registered it."""
+        return self.act.__module__
 
     def missed(self, trial: Trial) -> list[str]:
         """What the trial was for and did not reach."""
@@ -57,13 +63,14 @@ def scenario(
     brokers: int = 1,
     posts: float | None = None,
     group: str = "",
+    unread: str = "",
     **settings: Any,
 ) -> Callable[[Act], Act]:
     """Register a scenario; further arguments are settings of its trials."""
 
     def register(act: Act) -> Act:
         SCENARIOS[name] = Scenario(
-            name, act, least, repeats, long, loud, brokers, posts, group, settings
+            name, act, least, repeats, long, loud, brokers, posts, group, unread, settings
         )
         return act
 

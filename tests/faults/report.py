@@ -35,6 +35,21 @@ class Affected:
 
 
 @dataclass
+class Beside:
+    """What became of honest traffic beside hostile bodies.
+
+    How many facts it had and how many are unseen; the 99th percentile from a 200 to its status,
+    seconds; which processes ended; by process the largest resident memory, MB.
+    """
+
+    honest: int
+    unseen: int
+    p99: float
+    ended: list[str]
+    resident: dict[str, int]
+
+
+@dataclass
 class Outcome:
     """One trial. `counted` is the fault by which the scenario is measured.
 
@@ -48,6 +63,7 @@ class Outcome:
     did: dict[str, int] = field(default_factory=dict)
     measured: dict[str, list[float]] = field(default_factory=dict)
     affected: list[Affected] = field(default_factory=list)
+    beside: Beside | None = None
     failures: list[str] = field(default_factory=list)
     extra: str = ""
 
@@ -99,7 +115,7 @@ def table(outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> str:
     """Everything, a line a scenario."""
     rows = [_COLUMNS, *(_row(group) for group in _grouped(outcomes).values())]
     lines = [*_aligned(rows), ""] if outcomes else []
-    lines += _affected(outcomes)
+    lines += _affected(outcomes) + _beside(outcomes)
     lines += [*_points(outcomes), *_times(outcomes), *map(verdict_line, verdicts)]
     failed = [one for one in outcomes if one.failures]
     lines += [f"again: {one.command}" for one in failed]
@@ -157,6 +173,19 @@ def _affected(outcomes: Sequence[Outcome]) -> list[str]:
         refused = ", ".join(f"{number} of {total}" for number, total in one.refused)
         rows.append((one.fault, *seconds, refused))
     return [*_aligned(rows), ""]
+
+
+def _beside(outcomes: Sequence[Outcome]) -> list[str]:
+    """Honest traffic beside each kind of hostile bodies, a line each."""
+    rows: list[tuple[str, ...]] = [
+        ("beside", "honest facts", "unseen", "p99", "ended", "largest RSS in MB")
+    ]
+    for outcome in outcomes:
+        if one := outcome.beside:
+            resident = ", ".join(f"{name} {size}" for name, size in one.resident.items())
+            figures = (f"{one.honest}", f"{one.unseen}", f"{one.p99:.1f} s")
+            rows.append((outcome.scenario, *figures, ", ".join(one.ended) or "none", resident))
+    return [*_aligned(rows), ""] if len(rows) > 1 else []
 
 
 def _points(outcomes: Sequence[Outcome]) -> list[str]:

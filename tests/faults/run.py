@@ -14,8 +14,11 @@ from tests.faults.world import Environment
 _TRIAL_SECONDS = 1200.0
 
 
-async def run(world: Environment, scenario: Scenario, seed: int) -> Outcome:
-    """One trial of a scenario; whatever goes wrong in it is its failure."""
+async def run(world: Environment, scenario: Scenario, seed: int, *, bars: bool = False) -> Outcome:
+    """One trial of a scenario; whatever goes wrong in it is its failure.
+
+    `bars`: so are figures over a bar.
+    """
     began = time.monotonic()
     counted = next(iter(scenario.least), "")
     outcome = Outcome(scenario.name, seed, counted, 0.0)
@@ -23,18 +26,20 @@ async def run(world: Environment, scenario: Scenario, seed: int) -> Outcome:
     try:
         async with asyncio.timeout(_TRIAL_SECONDS):
             await world.mend()
-            await _try(world, scenario, outcome)
+            await _try(world, scenario, outcome, bars=bars)
     except Exception as error:  # noqa: BLE001 - a trial that broke is no pass
         outcome.failures += explained(error)
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-async def _try(world: Environment, scenario: Scenario, outcome: Outcome) -> None:
+async def _try(world: Environment, scenario: Scenario, outcome: Outcome, *, bars: bool) -> None:
     namespace = f"t-{outcome.seed}-{world.number()}"
     # Every scenario draws differently from the same seed.
     random = Random(f"{scenario.name}-{outcome.seed}")
-    async with trial(world, namespace, random, posts=scenario.posts, **scenario.settings) as one:
+    options = {"posts": scenario.posts, "unread": scenario.unread, **scenario.settings}
+    async with trial(world, namespace, random, **options) as one:
+        one.bars = bars
         try:
             await scenario.act(one)
             outcome.failures += scenario.missed(one)
@@ -56,3 +61,5 @@ def _note(one: Trial, outcome: Outcome) -> None:
     outcome.did = {name: count for name, count in one.did.items() if count}
     outcome.measured = dict(one.seconds)
     outcome.affected = one.affected
+    outcome.beside = one.beside
+    outcome.failures += one.failures

@@ -3,6 +3,7 @@
 from tests.faults import (
     brokers,
     clusterfaults,
+    hostile,
     kills,
     logs,
     markers,
@@ -21,9 +22,10 @@ _MODULES = (
     network,
     logs,
     clusterfaults,
+    hostile,
 )
 _ORDER = [one.__name__ for one in _MODULES]
 
 SCENARIOS = dict(
-    sorted(registry.SCENARIOS.items(), key=lambda named: _ORDER.index(named[1].act.__module__))
+    sorted(registry.SCENARIOS.items(), key=lambda named: _ORDER.index(named[1].module))
 )

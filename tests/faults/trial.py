@@ -26,7 +26,7 @@ from tests.faults.load import Load
 from tests.faults.oracle import Tracked, expect_observations, expect_tracked
 from tests.faults.posting import Posting, refused
 from tests.faults.readers import LiveReader
-from tests.faults.report import Affected
+from tests.faults.report import Affected, Beside
 from tests.faults.truth import Harm, arrivals, effects, judge_facts, judge_inbound, judge_raw
 from tests.faults.workers import PORTS, DiedError, Service, Worker
 from tests.faults.world import Environment, World
@@ -47,7 +47,8 @@ class NeverError(Exception):
 class Trial:
     """What a scenario works with.
 
-    `did` counts the faults by what they were; `seconds` holds what was measured, by name.
+    `did` counts the faults by what they were; `seconds` holds what was measured, by name;
+    `failures` what a scenario found wrong itself. With `bars` it judges figures, too.
     """
 
     def __init__(  # noqa: PLR0917 - each is named where it is given
@@ -69,6 +70,10 @@ class Trial:
         self.harms: list[Harm] = []
         self.affected: list[Affected] = []
         self.spools: list[Path] = []
+        self.resident: dict[str, int] = {}
+        self.beside: Beside | None = None
+        self.failures: list[str] = []
+        self.bars = False
         self.load = load
         self.live = live
         self._loading = asyncio.create_task(self.load.run())
@@ -222,6 +227,15 @@ class Trial:
         self._aged = True
         await self.load.aged(_AGED)
 
+    async def loaded(self) -> None:
+        """Wait until the load that was stopped has ended."""
+        await asyncio.wait([self._loading])
+        self._loading.result()
+
+    async def raw(self) -> list[Read]:
+        """Everything on the raw topics."""
+        return [r for topic in self.settings.topics.raw_topics for r in await self._read(topic)]
+
     async def heal(self) -> None:
         """Take all faults away: whole network, unarmed workers, one of each at least."""
         self.environment.heal()
@@ -238,7 +252,7 @@ class Trial:
         """Heal, let everything be processed, end in good order; all that is wrong then."""
         await self.heal()
         self.load.stop()
-        await self._loading
+        await self.loaded()
         await self.caught_up()
         if not self._aged:
             await self.age()
@@ -291,7 +305,7 @@ class Trial:
         found = Found(late, self.live.records)
         partitions = self.settings.partitions
         wrong += await asyncio.to_thread(judge, names, partitions, found, tracked)
-        raw = [r for topic in names.raw_topics for r in await self._read(topic)]
+        raw = await self.raw()
         expected = await asyncio.to_thread(expect_observations, names, raw)
         if isinstance(self.load, Posting):
             wrong += await asyncio.to_thread(self._judged_posts, self.load, raw, late)
@@ -376,11 +390,13 @@ async def trial(
     random: Random,
     *,
     posts: float | None = None,
+    unread: str = "",
     **settings: Any,
 ) -> AsyncIterator[Trial]:
     """A trial with its topics made and traffic flowing; afterwards nothing of it runs.
 
-    `posts`: the load comes by HTTP, so many posts a second, once there is an ingest.
+    `posts`: the load comes by HTTP, so many posts a second, once there is an ingest. `unread`: the
+    live reader keeps statuses alone, and none with this word in its key.
     """
     options = {"partitions": _PARTITIONS, "session_timeout": 6, "timer_grace": 5} | settings
     home = environment.home / namespace
@@ -388,7 +404,9 @@ async def trial(
     given = Settings(kafka=environment.bootstrap, namespace=namespace, **options)
     await topics.apply(given)
     names = [f"{namespace}.{topic}" for topic in OUTPUTS] + [given.topics.messages]
-    with LiveReader(given.kafka, names, given.partitions) as live:
+    if unread:
+        names = [given.topics.statuses]
+    with LiveReader(given.kafka, names, given.partitions, unread=unread) as live:
         load = Posting(random, posts) if posts else Load(given, random, _RATE)
         trial = Trial(environment, given, home, random, live, load)
         try:
