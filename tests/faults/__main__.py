@@ -15,11 +15,14 @@ from deploy.jars import cache_directory, kafka_jars
 from tests.faults import report, scenarios
 from tests.faults.cluster import cluster
 from tests.faults.controls import CONTROLS
+from tests.faults.disks import mounted
 from tests.faults.registry import Scenario
 from tests.faults.report import Outcome, Verdict
 from tests.faults.run import control, run
 from tests.faults.wires import can_isolate, isolate
 from tests.faults.world import Environment, world
+
+_MIB = 1024 * 1024
 
 SCENARIOS = scenarios.SCENARIOS
 _GROUPS = sorted({one.group for one in SCENARIOS.values() if one.group})
@@ -40,9 +43,9 @@ def main() -> int:
     if wrong := _nothing(options):
         _say(wrong)
         return 2
-    if _namespaces(options):
-        asyncio.run(kafka_jars(cache_directory(), _say))  # the namespace has no way out
-        isolate()
+    if can_isolate():
+        asyncio.run(kafka_jars(cache_directory(), _say))  # a network namespace has no way out
+        isolate(network=_namespaces(options))
     try:
         return asyncio.run(_run(options))
     except KeyboardInterrupt:
@@ -101,8 +104,21 @@ async def _all(
     options: argparse.Namespace, home: Path, outcomes: list[Outcome], verdicts: list[Verdict]
 ) -> None:
     seeds = range(options.seed, options.seed + options.trials)
+    wanted = _scenarios(options)
+    for name in (name for name in wanted if SCENARIOS[name].root and not can_isolate()):
+        _say(f"skipped {name}: it needs root, to mount file systems")
+    wanted = [name for name in wanted if can_isolate() or not SCENARIOS[name].root]
+    for name in (name for name in wanted if SCENARIOS[name].disk):
+        mounted(home / name / "kafka", SCENARIOS[name].disk * _MIB)
+        async with world(home / name) as there:
+            for seed in seeds:
+                outcomes.append(await run(there, SCENARIOS[name], seed))
+                _say(report.line(outcomes[-1]))
+    wanted = [name for name in wanted if not SCENARIOS[name].disk]
+    if not wanted and not _controls(options):
+        return
     async with _environment(options, home) as there:
-        for name in _scenarios(options):
+        for name in wanted:
             for seed in seeds:
                 outcomes.append(await run(there, SCENARIOS[name], seed, bars=options.bars))
                 _say(report.line(outcomes[-1]))

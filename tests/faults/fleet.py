@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ _FRESH_SECONDS = 3.0
 async def fleet(trial: Trial) -> None:
     """Start an ingest without a spool and one with, two normalisers and two trackers."""
     await ingest(trial)
-    await ingest(trial, spool=True)
+    await ingest(trial, spool=trial.home / "spool")
     for service in ("normalise", "normalise", "track", "track"):
         await trial.start(service, ready=False)
     await trial.shared("normalise")
@@ -25,12 +26,12 @@ async def fleet(trial: Trial) -> None:
     await in_time(trial)
 
 
-async def ingest(trial: Trial, *, spool: bool = False, **options: Any) -> Worker:
-    """Start an ingest and post to it."""
+async def ingest(trial: Trial, *, spool: Path | None = None, **options: Any) -> Worker:
+    """Start an ingest and post to it; `spool` is where its spool is."""
     if spool:
-        options["spool"] = trial.home / f"spool-{len(trial.spools)}"
-        options["spool"].mkdir()
-        trial.spools.append(options["spool"])
+        spool.mkdir(exist_ok=True)  # noqa: ASYNC240 - once
+        trial.spools.append(spool)
+        options["spool"] = spool
     worker = await trial.start("ingest", **{"drain": 0, "ingest_metrics_port": 0, **options})
     trial.posting.add(worker.url)
     return worker

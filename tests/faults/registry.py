@@ -18,6 +18,7 @@ class Scenario:
     so it may repeat itself. A `loud` one ends with services that refuse to go on: nothing is
     compared then. `brokers`: how many it needs. `posts`: its load comes by HTTP, so many posts a
     second. `unread`: the live reader keeps statuses alone, without this word in their keys.
+    `root`: only root can run it. `disk`: its broker's data is on a disk of so many MiB.
     """
 
     name: str
@@ -30,6 +31,8 @@ class Scenario:
     posts: float | None = None
     group: str = ""
     unread: str = ""
+    root: bool = False
+    disk: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -64,13 +67,27 @@ def scenario(
     posts: float | None = None,
     group: str = "",
     unread: str = "",
+    root: bool = False,
+    disk: int = 0,
     **settings: Any,
 ) -> Callable[[Act], Act]:
     """Register a scenario; further arguments are settings of its trials."""
 
     def register(act: Act) -> Act:
         SCENARIOS[name] = Scenario(
-            name, act, least, repeats, long, loud, brokers, posts, group, unread, settings
+            name,
+            act,
+            least,
+            repeats,
+            long,
+            loud,
+            brokers,
+            posts,
+            group,
+            unread,
+            root,
+            disk,
+            settings,
         )
         return act
 

@@ -42,9 +42,9 @@ async def _try(world: Environment, scenario: Scenario, outcome: Outcome, *, bars
         one.bars = bars
         try:
             await scenario.act(one)
-            outcome.failures += scenario.missed(one)
+            one.failures += scenario.missed(one)
             if not scenario.loud:
-                outcome.failures += await one.finish(repeats=scenario.repeats)
+                one.failures += await one.finish(repeats=scenario.repeats)
         finally:
             _note(one, outcome)
             await world.mend()

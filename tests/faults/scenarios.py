@@ -3,6 +3,7 @@
 from tests.faults import (
     brokers,
     clusterfaults,
+    disks,
     hostile,
     kills,
     logs,
@@ -23,6 +24,7 @@ _MODULES = (
     logs,
     clusterfaults,
     hostile,
+    disks,
 )
 _ORDER = [one.__name__ for one in _MODULES]
 

@@ -20,7 +20,7 @@ from tests.faults.proxy import Proxy
 
 NUMBERS = (1, 2, 3)
 
-_CLONE_NEWNET = 0x40000000  # <sched.h>
+_CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000  # <sched.h>
 _NETWORK = "10.77.0"
 _BRIDGE = "brokers"
 _LOOK_SECONDS = 0.02
@@ -39,20 +39,22 @@ class Wires(Protocol):
 
 
 def can_isolate() -> bool:
-    """Whether this process may make network namespaces."""
+    """Whether this process may make namespaces."""
     return sys.platform == "linux" and os.geteuid() == 0
 
 
-def isolate() -> None:
-    """Move this process to a network namespace of its own. Call it before any thread starts.
+def isolate(*, network: bool) -> None:
+    """Move this process to namespaces of its own, of mounts and, if asked, of the network.
 
-    The kernel removes the namespace with all its interfaces when its last process ends, however
-    that ends, so nothing is left behind.
+    Call it before any thread starts. The kernel removes a namespace with its mounts and interfaces
+    when its last process ends, however that ends, so nothing is left behind.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "a network namespace cannot be made")
-    _ip("link", "set", "lo", "up")
+    if libc.unshare(_CLONE_NEWNS | (_CLONE_NEWNET if network else 0)):
+        raise OSError(ctypes.get_errno(), "a namespace cannot be made")
+    _run("mount", "--make-rprivate", "/")
+    if network:
+        _ip("link", "set", "lo", "up")
 
 
 class Namespaces:
@@ -168,4 +170,8 @@ def _cable(number: int) -> str:
 
 
 def _ip(*words: str, inside: list[str] | None = None) -> None:
-    subprocess.run([*(inside or []), "ip", *words], check=True, timeout=_NAMESPACE_SECONDS)
+    _run(*(inside or []), "ip", *words)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, timeout=_NAMESPACE_SECONDS)
