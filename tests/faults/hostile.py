@@ -30,7 +30,7 @@ from tests.faults.workers import Worker
 _RATE = 40.0
 _SENDERS = 4
 _BEFORE_SECONDS = 5.0
-_AFTER_SECONDS = 15.0
+_AFTER_SECONDS = 10.0
 _SEEN_SECONDS = 60.0  # until every honest fact is seen; more is as good as never
 _OK = 200
 

@@ -114,9 +114,15 @@ def work(_: Random) -> Iterator[Post]:
         yield Post(SMSMANAGER, f"[{','.join([nested] * 7000)}]".encode())
 
 
+def ordinary(_: Random) -> Iterator[Post]:
+    """40 ordinary reports: a scenario that must pass, whatever the others show."""
+    for number in range(40):
+        yield _plain([_report(f"ordinary-{number}")])
+
+
 KINDS: dict[str, Callable[[Random], Iterator[Post]]] = {
     one.__name__: one
-    for one in (reasons, viewers, gateways, inflated, members, words, replies, work)
+    for one in (ordinary, reasons, viewers, gateways, inflated, members, words, replies, work)
 }
 
 
