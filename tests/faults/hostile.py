@@ -7,6 +7,7 @@ grows. What became of the hostile bodies is for other tests.
 import asyncio
 import resource
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +25,7 @@ from tests.faults.registry import Act, scenario
 from tests.faults.report import Beside
 from tests.faults.residents import watched
 from tests.faults.trial import NeverError, Trial
-from tests.faults.truth import arrivals, judge_facts, judge_raw
+from tests.faults.truth import arrivals, judge_facts, judge_raw, unseen
 from tests.faults.workers import Worker
 
 _RATE = 40.0
@@ -61,11 +62,12 @@ def _hostile(name: str, counted: str = "hostile bodies") -> Callable[[Act], Act]
 async def _beside(trial: Trial, *, kind: str) -> None:
     await _fleet(trial)
     async with watched(trial):
+        began = time.time()
         await trial.elapse(_BEFORE_SECONDS)
         posts = list(hostilebodies.KINDS[kind](trial.random))
         await _post(trial, posts)
         await trial.elapse(_AFTER_SECONDS)
-        await _judge(trial)
+        await _judge(trial, began)
 
 
 for _kind, _make in hostilebodies.KINDS.items():
@@ -81,12 +83,13 @@ async def accounts(trial: Trial) -> None:
     ours = [channel.id for channel in CHANNELS]
     await _fleet(trial, whapi=ours, hostile_smsmanager=["hostile"], hostile_whapi=[CHANNEL])
     async with watched(trial):
+        began = time.time()
         await trial.elapse(_BEFORE_SECONDS)
         posts = list(foreign(sorted(trial.posting.keys)))
         await _post(trial, posts)
         trial.did["foreign reports"] += len(posts)
         await trial.elapse(_AFTER_SECONDS)
-        await _judge(trial)
+        await _judge(trial, began)
 
 
 @_hostile("metrics", "silent connections")
@@ -97,6 +100,7 @@ async def metrics(trial: Trial) -> None:
     trial.posting.fresh = True
     ports = [port, *(_port(one) for one in _processors(trial))]
     async with watched(trial):
+        began = time.time()
         await trial.elapse(_BEFORE_SECONDS)
         refused = len(trial.posting.broken)
         with _silent(ports) as connected:
@@ -106,7 +110,7 @@ async def metrics(trial: Trial) -> None:
             refused = len(trial.posting.broken) - refused
         if refused:
             trial.failures.append(f"ingest: {refused} honest requests were not answered")
-        await _judge(trial)
+        await _judge(trial, began)
 
 
 async def _fleet(
@@ -152,8 +156,11 @@ async def _post(trial: Trial, posts: Iterable[Post]) -> None:
     await asyncio.gather(*(send() for _ in range(_SENDERS)))
 
 
-async def _judge(trial: Trial) -> None:
-    """Stop the honest traffic, wait until its facts are seen, and note what is wrong."""
+async def _judge(trial: Trial, began: float) -> None:
+    """Stop the honest traffic, wait until its facts are seen, and note what is wrong.
+
+    `began`: when what is measured began, Unix seconds.
+    """
     trial.load.stop()
     await trial.loaded()
     topic = trial.settings.topics.statuses
@@ -161,7 +168,7 @@ async def _judge(trial: Trial) -> None:
     expected = sum(truth.facts for truth in truths)
 
     async def seen() -> bool:
-        return len({one.headers["ce_id"] for one in trial.live.records[topic]}) >= expected
+        return not unseen(list(trial.live.records[topic]), truths)
 
     try:
         await trial.until(seen, "all honest statuses", _SEEN_SECONDS)
@@ -173,17 +180,17 @@ async def _judge(trial: Trial) -> None:
     trial.failures += judge_facts(records, truths)
     trial.failures += [one.trouble for one in trial.workers if one.trouble]
     times = trial.live.seen[topic][: len(records)]
-    delays = [one.delay for one in arrivals(records, times, raw, posting.taken)]
-    _note(trial, delays, expected)
+    found = arrivals(records, times, raw, posting.taken)
+    delays = [one.delay for one in found if one.answered >= began]
+    _note(trial, delays, expected, len(unseen(records, truths)))
 
 
-def _note(trial: Trial, delays: list[float], expected: int) -> None:
+def _note(trial: Trial, delays: list[float], expected: int, lost: int) -> None:
     """Note the figures; what is over a bar is a failure if bars are asked for."""
-    unseen = max(0, expected - len(delays))
-    late = sorted([*delays, *[float("inf")] * unseen])
+    late = sorted([*delays, *[float("inf")] * lost])
     p99 = late[int(0.99 * (len(late) - 1))] if late else 0.0
     ended = [one.name for one in trial.workers if not one.running]
-    trial.beside = Beside(expected, unseen, p99, ended, trial.resident)
+    trial.beside = Beside(expected, lost, p99, ended, trial.resident)
     if trial.bars and p99 > P99_SECONDS:
         trial.failures.append(f"p99 from 200 to status is {p99:.1f} s, over {P99_SECONDS:.0f} s")
     trial.failures += [

@@ -1,7 +1,7 @@
 """Judges what came of posted webhooks by what was known in advance, and how late it came."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -61,12 +61,9 @@ def judge_raw(
 
 def judge_facts(statuses: Iterable[Read], truths: Iterable[Truth]) -> list[str]:
     """Every fact of the messages posted is on statuses once; of others nothing is said."""
-    lives = {key: life for truth in truths for key, life in truth.lifecycles.items()}
-    expected = Counter(
-        (key, fact.gateway, fact.viewer, fact.status)
-        for key, life in lives.items()
-        for fact in life.facts
-    )
+    truths = list(truths)
+    lives = {key for truth in truths for key in truth.lifecycles}
+    expected = Counter(_expected(truths))
     found = Counter(fact for fact in map(_fact, statuses) if fact[0] in lives)
     surplus = found - expected
     return differences(
@@ -75,6 +72,11 @@ def judge_facts(statuses: Iterable[Read], truths: Iterable[Truth]) -> list[str]:
         doubled=[one for one in surplus.elements() if one in expected],
         foreign=[one for one in surplus if one not in expected],
     )
+
+
+def unseen(statuses: Iterable[Read], truths: Iterable[Truth]) -> set[tuple[Any, ...]]:
+    """The facts of the messages posted that are not on statuses."""
+    return set(_expected(truths)) - set(map(_fact, statuses))
 
 
 def judge_inbound(inbound: Sequence[Read], truths: Iterable[Truth]) -> list[str]:
@@ -114,6 +116,12 @@ def effects(those: Iterable[Arrival], harms: Sequence[Harm]) -> list[Effect]:
         again = max(0.0, max(late, default=0.0) - harm.ended)
         found.append(Effect(again, max((one.delay for one in mine), default=0.0)))
     return found
+
+
+def _expected(truths: Iterable[Truth]) -> Iterator[tuple[Any, ...]]:
+    for truth in truths:
+        for key, life in truth.lifecycles.items():
+            yield from ((key, fact.gateway, fact.viewer, fact.status) for fact in life.facts)
 
 
 def _fact(record: Read) -> tuple[Any, ...]:
