@@ -44,7 +44,9 @@ def main() -> int:
         _say(wrong)
         return 2
     if can_isolate():
-        asyncio.run(kafka_jars(cache_directory(), _say))  # a network namespace has no way out
+        asyncio.run(
+            kafka_jars(cache_directory(), _say)
+        )  # a network namespace reaches no other host
         isolate(network=_namespaces(options))
     try:
         return asyncio.run(_run(options))
@@ -163,10 +165,10 @@ def _nothing(options: argparse.Namespace) -> str:
 
 
 def _remark(one: Scenario) -> str:
-    told = [f"--brokers {one.brokers}"] if one.brokers > 1 else []
-    told += [f"--only {one.group}"] if one.group else []
-    told += ["only by name"] if one.long and not one.group else []
-    return f" ({', '.join(told)})" if told else ""
+    notes = [f"--brokers {one.brokers}"] if one.brokers > 1 else []
+    notes += [f"--only {one.group}"] if one.group else []
+    notes += ["only by name"] if one.long and not one.group else []
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def _say(text: str) -> None:

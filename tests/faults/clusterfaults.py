@@ -216,6 +216,6 @@ async def _unplugged(trial: Trial, name: str, seconds: float, whom: Whom) -> Non
 
 
 async def _recovered(trial: Trial) -> None:
-    """Wait until statuses are in time and all replicas in sync; a while of calm after that."""
+    """Wait until statuses are in time and all replicas in sync."""
     await in_time(trial)
     await trial.cluster.in_sync()

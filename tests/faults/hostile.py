@@ -1,4 +1,4 @@
-"""Scenarios in which one proven sender does its worst beside honest traffic.
+"""Scenarios in which one proven sender posts bodies that cost much beside honest traffic.
 
 Judged by the honest traffic alone: every fact of it is there once, in time, and no process ends or
 grows. What became of the hostile bodies is for other tests.

@@ -35,7 +35,7 @@ def reasons(random: Random) -> Iterator[Post]:
 def viewers(random: Random) -> Iterator[Post]:
     """39 000 viewers of one message in 30 compressed bodies, with ids of 500 digits."""
     for _ in range(30):
-        told = [
+        items = [
             {
                 "id": f"{MARK}-viewers",
                 "status": "read",
@@ -46,7 +46,7 @@ def viewers(random: Random) -> Iterator[Post]:
             for _ in range(1300)
         ]
         yield Post(
-            WHAPI, gzip.compress(_json({"statuses": told, "channel_id": CHANNEL})), headers=_GZIP
+            WHAPI, gzip.compress(_json({"statuses": items, "channel_id": CHANNEL})), headers=_GZIP
         )
 
 
@@ -54,8 +54,8 @@ def gateways(_: Random) -> Iterator[Post]:
     """Two bodies of 6 500 invented gateways of one message each."""
     for number in range(2):
         name = f"gateways-{number}"
-        told = (_report(name, gateway=f"gateway-{n:06}", request_id="r") for n in range(6500))
-        yield _plain(told)
+        items = (_report(name, gateway=f"gateway-{n:06}", request_id="r") for n in range(6500))
+        yield _plain(items)
 
 
 def inflated(random: Random) -> Iterator[Post]:
@@ -67,7 +67,7 @@ def inflated(random: Random) -> Iterator[Post]:
         ]
         # Without it the body would shrink further than is taken.
         items[0]["payload"] = _random_text(random, 130 * _KIB)
-        yield _shut(items)
+        yield _compressed(items)
 
 
 def members(random: Random) -> Iterator[Post]:
@@ -106,7 +106,7 @@ def replies(_: Random) -> Iterator[Post]:
 def work(_: Random) -> Iterator[Post]:
     """20 bodies of 10 000 items that are not JSON, and 20 of brackets, 64 deep."""
     for number in range(20):
-        yield _shut(
+        yield _compressed(
             _report("work", result=f"word-{number}-{n}", payload=float("nan"))
             for n in range(10_000)
         )
@@ -134,8 +134,8 @@ def foreign(keys: Iterable[str]) -> Iterator[Post]:
             item = {**_report("", gateway="sms", result="failed"), "message_id": message_id}
             yield _plain([item])
         else:
-            told = [{"id": message_id, "status": "failed", "timestamp": _TIME}]
-            yield Post(WHAPI, _json({"statuses": told, "channel_id": account}))
+            items = [{"id": message_id, "status": "failed", "timestamp": _TIME}]
+            yield Post(WHAPI, _json({"statuses": items, "channel_id": account}))
 
 
 def _report(name: str, gateway: str = "sms", result: str = "sent", **more: Any) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _plain(items: Iterable[Any]) -> Post:
     return Post(SMSMANAGER, _json(list(items)))
 
 
-def _shut(items: Iterable[Any]) -> Post:
+def _compressed(items: Iterable[Any]) -> Post:
     return Post(SMSMANAGER, gzip.compress(_json(list(items))), headers=_GZIP)
 
 

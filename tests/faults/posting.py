@@ -1,6 +1,6 @@
 """Traffic over HTTP: simulated webhooks, each posted as a provider does, until it is answered 200.
 
-The truth about them is known in advance (console/simulate.py): it owes nothing to the parsing.
+The truth about them is known in advance (console/simulate.py): it does not depend on the parsing.
 """
 
 import asyncio

@@ -36,9 +36,9 @@ TRUTH = Truth({"a/-/1": LIFE}, 1, 2, Counter(), Counter())
 
 
 def status(fact: Fact, key: str = "a/-/1", offset: int = 0) -> Read:
-    told = {"gateway": fact.gateway, "viewer": fact.viewer, "status": fact.status}
+    fields = {"gateway": fact.gateway, "viewer": fact.viewer, "status": fact.status}
     origin = {"raw": {"topic": "raw", "partition": 0, "offset": offset}}
-    return Read("statuses", 0, 0, key, msgspec.json.encode(told | origin), {}, 0)
+    return Read("statuses", 0, 0, key, msgspec.json.encode(fields | origin), {}, 0)
 
 
 def raw(body: bytes, offset: int = 0) -> Read:
@@ -50,12 +50,12 @@ def test_right_facts_are_right() -> None:
 
 
 def test_messages_of_others_are_not_judged() -> None:
-    told = [status(SENT), status(READ), status(SENT, key="b/-/1")]
-    assert judge_facts(told, [TRUTH]) == []
+    records = [status(SENT), status(READ), status(SENT, key="b/-/1")]
+    assert judge_facts(records, [TRUTH]) == []
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("facts", "said"),
     [
         ([SENT], "1 lost"),
         ([SENT, READ, READ], "1 doubled"),
@@ -63,8 +63,8 @@ def test_messages_of_others_are_not_judged() -> None:
         ([SENT, Fact("sms", None, "read")], "1 lost"),
     ],
 )
-def test_each_difference_of_facts_is_named(told: list[Fact], said: str) -> None:
-    wrong = judge_facts(map(status, told), [TRUTH])
+def test_each_difference_of_facts_is_named(facts: list[Fact], said: str) -> None:
+    wrong = judge_facts(map(status, facts), [TRUTH])
     assert any(said in one for one in wrong)
 
 
@@ -85,11 +85,11 @@ def test_inbound_messages_are_counted() -> None:
 
 
 def test_a_status_is_as_late_as_it_is_seen_after_its_200() -> None:
-    told = [status(SENT, offset=0), status(READ, offset=1)]
+    records = [status(SENT, offset=0), status(READ, offset=1)]
     bodies = [raw(b"a", 0), raw(b"b", 1)]
     taken = {digest(b"a"): 10.0, digest(b"b"): 20.0}
-    assert arrivals(told, [11.0, 19.0], bodies, taken) == [Arrival(10, 11), Arrival(20, 19)]
-    assert [one.delay for one in arrivals(told, [11.0, 19.0], bodies, taken)] == [1, 0]
+    assert arrivals(records, [11.0, 19.0], bodies, taken) == [Arrival(10, 11), Arrival(20, 19)]
+    assert [one.delay for one in arrivals(records, [11.0, 19.0], bodies, taken)] == [1, 0]
 
 
 def test_a_fault_is_blamed_for_what_is_seen_before_the_next() -> None:

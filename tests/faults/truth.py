@@ -125,7 +125,7 @@ def _expected(truths: Iterable[Truth]) -> Iterator[tuple[Any, ...]]:
 
 
 def _fact(record: Read) -> tuple[Any, ...]:
-    told = msgspec.json.decode(record.value)
-    status = told["status"]
-    name = f"unknown:{told['provider_status']}" if status == "unknown" else status
-    return record.key, told["gateway"], told.get("viewer"), name
+    fields = msgspec.json.decode(record.value)
+    status = fields["status"]
+    name = f"unknown:{fields['provider_status']}" if status == "unknown" else status
+    return record.key, fields["gateway"], fields.get("viewer"), name
