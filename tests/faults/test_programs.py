@@ -8,16 +8,17 @@ import sys
 
 import pytest
 
+from deploy.process import leashed
 from tests.faults.scenarios import SCENARIOS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
 SHORT = ("hostile-reasons", "hostile-gateways")
 
 
 async def _run(*options: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.faults", *options),
+        *leashed([sys.executable, "-m", "tests.faults", *options]),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
