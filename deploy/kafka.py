@@ -191,17 +191,7 @@ class LocalKafka:
         run to run. The directory is named from the broker's own (the data directory), since
         properties files are Latin-1 and `log.dirs` is split at commas.
         """
-        controller = f"{HOST}:{free_port(0)}"
-        settings = {
-            **SINGLE_NODE,
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "controller.listener.names": "CONTROLLER",
-            "controller.quorum.voters": f"1@{controller}",
-            "log.dirs": logs.name,
-        }
+        settings = {**self._settings(), "log.dirs": logs.name}
         if self.proxied:
             # A client is told the address that belongs to the listener it came in by.
             settings["listeners"] += f",PROXIED://{HOST}:{self.proxied_port}"
@@ -213,6 +203,21 @@ class LocalKafka:
         (self._data / _CONFIG).write_text(lines)
         return _CONFIG
 
+    def _settings(self) -> dict[str, str]:
+        controller = f"{HOST}:{free_port(0)}"
+        return {
+            **SINGLE_NODE,
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": f"1@{controller}",
+        }
+
+    def _cluster_id(self) -> str:
+        return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
     async def _format(self, java: list[str]) -> None:
         """Make the log directory, once. It is moved into place whole, so no half can be met."""
         if self._logs.exists():
@@ -220,13 +225,12 @@ class LocalKafka:
         self._progress("formatting")
         fresh = self._data / "formatting"
         shutil.rmtree(fresh, ignore_errors=True)
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         config = self._properties(fresh)
         # With "=", since one id in 64 starts with a dash and would be taken for an option.
         tool = [
             "kafka.tools.StorageTool",
             "format",
-            f"--cluster-id={cluster}",
+            f"--cluster-id={self._cluster_id()}",
             f"--config={config}",
         ]
         running = process.spawn([*java, *tool], self.log)

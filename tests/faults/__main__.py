@@ -8,15 +8,24 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from deploy.jars import cache_directory, kafka_jars
 from tests.faults import report, scenarios
+from tests.faults.cluster import cluster
 from tests.faults.controls import CONTROLS
+from tests.faults.disks import mounted
+from tests.faults.registry import Scenario
 from tests.faults.report import Outcome, Verdict
 from tests.faults.run import control, run
-from tests.faults.world import world
+from tests.faults.wires import can_isolate, isolate
+from tests.faults.world import Environment, world
+
+_MIB = 1024 * 1024
 
 SCENARIOS = scenarios.SCENARIOS
+_GROUPS = sorted({one.group for one in SCENARIOS.values() if one.group})
 
 
 def main() -> int:
@@ -24,13 +33,21 @@ def main() -> int:
     options = _options()
     if options.list:
         for name, one in SCENARIOS.items():
-            _say(f"{name:20} {one.summary}{' (only by name)' if one.long else ''}")
+            _say(f"{name:26} {one.summary}{_remark(one)}")
         for name, each in CONTROLS.items():
-            _say(f"{name:20} (control) {each.summary}")
+            _say(f"{name:26} (control) {each.summary}")
         return 0
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Started in the background by a shell: an interrupt is to end us all the same.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if wrong := _nothing(options):
+        _say(wrong)
+        return 2
+    if can_isolate():
+        asyncio.run(
+            kafka_jars(cache_directory(), _say)
+        )  # a network namespace reaches no other host
+        isolate(network=_namespaces(options))
     try:
         return asyncio.run(_run(options))
     except KeyboardInterrupt:
@@ -47,8 +64,19 @@ def _options() -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="NAME",
-        choices=[*SCENARIOS, *CONTROLS],
-        help="these scenarios or controls alone",
+        choices=[*SCENARIOS, *CONTROLS, *_GROUPS],
+        help="these scenarios, groups of them or controls alone",
+    )
+    parser.add_argument(
+        "--brokers", type=int, choices=(1, 3), default=1, help="on how many brokers; default: 1"
+    )
+    parser.add_argument(
+        "--proxies",
+        action="store_true",
+        help="with three brokers: a proxy before each, no network namespaces, also as root",
+    )
+    parser.add_argument(
+        "--bars", action="store_true", help="fail on figures over a bar: p99, memory"
     )
     parser.add_argument("--controls", action="store_true", help="the negative controls as well")
     parser.add_argument("--list", action="store_true", help="say what there is")
@@ -78,10 +106,23 @@ async def _all(
     options: argparse.Namespace, home: Path, outcomes: list[Outcome], verdicts: list[Verdict]
 ) -> None:
     seeds = range(options.seed, options.seed + options.trials)
-    async with world(home) as there:
-        for name in _scenarios(options):
+    wanted = _scenarios(options)
+    for name in (name for name in wanted if SCENARIOS[name].root and not can_isolate()):
+        _say(f"skipped {name}: it needs root, to mount file systems")
+    wanted = [name for name in wanted if can_isolate() or not SCENARIOS[name].root]
+    for name in (name for name in wanted if SCENARIOS[name].disk):
+        mounted(home / name / "kafka", SCENARIOS[name].disk * _MIB)
+        async with world(home / name) as there:
             for seed in seeds:
                 outcomes.append(await run(there, SCENARIOS[name], seed))
+                _say(report.line(outcomes[-1]))
+    wanted = [name for name in wanted if not SCENARIOS[name].disk]
+    if not wanted and not _controls(options):
+        return
+    async with _environment(options, home) as there:
+        for name in wanted:
+            for seed in seeds:
+                outcomes.append(await run(there, SCENARIOS[name], seed, bars=options.bars))
                 _say(report.line(outcomes[-1]))
         for name in _controls(options):
             for seed in seeds:
@@ -89,16 +130,45 @@ async def _all(
                 _say(report.verdict_line(verdicts[-1]))
 
 
+def _environment(
+    options: argparse.Namespace, home: Path
+) -> AbstractAsyncContextManager[Environment]:
+    if options.brokers == 1:
+        return world(home)
+    return cluster(home, namespaces=_namespaces(options))
+
+
+def _namespaces(options: argparse.Namespace) -> bool:
+    return options.brokers > 1 and can_isolate() and not options.proxies
+
+
 def _scenarios(options: argparse.Namespace) -> Sequence[str]:
+    there = {name: one for name, one in SCENARIOS.items() if one.brokers == options.brokers}
     if options.only:
-        return [name for name in options.only if name in SCENARIOS]
-    return [name for name, one in SCENARIOS.items() if not one.long]
+        asked = set(options.only)
+        return [name for name, one in there.items() if {name, one.group} & asked]
+    return [name for name, one in there.items() if not one.long]
 
 
 def _controls(options: argparse.Namespace) -> Sequence[str]:
+    there = [name for name, one in CONTROLS.items() if one.brokers == options.brokers]
     if options.only:
-        return [name for name in options.only if name in CONTROLS]
-    return list(CONTROLS) if options.controls else []
+        return [name for name in there if name in options.only]
+    return there if options.controls else []
+
+
+def _nothing(options: argparse.Namespace) -> str:
+    """What is wrong if nothing would be run."""
+    if _scenarios(options) or _controls(options):
+        return ""
+    return f"nothing of {', '.join(options.only)} runs on {options.brokers} brokers; see --list"
+
+
+def _remark(one: Scenario) -> str:
+    notes = [f"--brokers {one.brokers}"] if one.brokers > 1 else []
+    notes += [f"--only {one.group}"] if one.group else []
+    notes += ["only by name"] if one.long and not one.group else []
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def _say(text: str) -> None:

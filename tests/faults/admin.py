@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition, admin
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    TopicPartition,
+    admin,
+)
 
 # Its types are not exported in a way that type checkers accept.
 _kafka: Any = admin
@@ -37,6 +43,28 @@ class Admin:
         found = {(p.topic, p.partition): p.offset for p in future.result().topic_partitions}
         return [max(0, found[place]) for place in places]
 
+    def leader(self, topic: str, partition: int) -> int:
+        """The broker that leads a partition."""
+        return int(self._topics()[topic].partitions[partition].leader)
+
+    def coordinator(self, topic: str, name: str) -> int:
+        """The broker that coordinates a group or a transactional id, by its name.
+
+        `topic` is Kafka's own: __consumer_offsets or __transaction_state.
+        """
+        return self.leader(topic, _java_hash(name) % len(self._topics()[topic].partitions))
+
+    def in_sync(self) -> bool:
+        """Whether all replicas of all partitions are in sync."""
+        try:
+            places = [p for topic in self._topics().values() for p in topic.partitions.values()]
+        except KafkaException:
+            return False
+        return all(len(place.isrs) == len(place.replicas) for place in places)
+
+    def _topics(self) -> Any:
+        return self._admin.list_topics(timeout=_ASK_SECONDS).topics
+
     def configure(self, topic: str | None, name: str, value: str) -> None:
         """Set one setting of a topic; None: of the broker."""
         entry = _kafka.ConfigEntry(name, value, incremental_operation=_kafka.AlterConfigOpType.SET)
@@ -57,3 +85,11 @@ class Admin:
             [_kafka.NewPartitions(topic, partitions)]
         ).values():
             future.result(_ASK_SECONDS)
+
+
+def _java_hash(text: str) -> int:
+    """The absolute value of Java's String.hashCode, as Kafka maps names to partitions."""
+    value = 0
+    for character in text.encode("ascii"):
+        value = (31 * value + character) & 0xFFFFFFFF
+    return min(value, (1 << 32) - value) % (1 << 31)

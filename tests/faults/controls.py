@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from tests.faults.network import late_once
 from tests.faults.proxy import END_TXN
 from tests.faults.registry import Scenario
+from tests.faults.spoiling import NAMED, spoiled
 from tests.faults.trial import Trial
 from tests.faults.zombies import haunt
 
@@ -21,12 +22,18 @@ class _Act(Protocol):
 
 @dataclass(frozen=True)
 class Control:
-    """A rule of tests.faults.sabotage, and the scenario in which breaking it must show."""
+    """A rule of tests.faults.sabotage, and the scenario in which breaking it must show.
+
+    `named`: what the judge must say, each of it; else anything lost or doubled is enough.
+    """
 
     rule: str
     act: _Act
     fault: str
     settings: dict[str, Any] = field(default_factory=dict)
+    brokers: int = 1
+    posts: float | None = None
+    named: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -35,7 +42,14 @@ class Control:
     def scenario(self, *, broken: bool) -> Scenario:
         act = partial(self.act, sabotage=self.rule if broken else None)
         name = f"{self.rule} {'broken' if broken else 'kept'}"
-        return Scenario(name, act, {self.fault: 1}, repeats=True, settings=self.settings)
+        return Scenario(
+            name,
+            act,
+            {self.fault: 1},
+            brokers=self.brokers,
+            posts=self.posts,
+            settings=self.settings,
+        )
 
 
 async def _zombie(trial: Trial, sabotage: str | None) -> None:
@@ -80,8 +94,14 @@ async def _killed(trial: Trial, sabotage: str | None) -> None:
     await trial.start("normalise")
     for _ in range(2):
         failpoint = f"track.after_offsets=kill@{trial.random.randrange(5, 20)}"
-        options = {"slot": "one", "instance": "one", "failpoint": failpoint}
-        worker = await trial.start("track", ready=False, sabotage=sabotage, **options)
+        worker = await trial.start(
+            "track",
+            ready=False,
+            sabotage=sabotage,
+            slot="one",
+            instance="one",
+            failpoint=failpoint,
+        )
         await worker.ended()
         trial.did["kills"] += 1
     await trial.start("track", slot="one", instance="one", sabotage=sabotage)
@@ -128,5 +148,6 @@ CONTROLS = {
             "producer-reused", _held, "held commits", {"partitions": 1, "transaction_timeout": 5}
         ),
         Control("losses-unseen", _late, "late commits", {"partitions": 1}),
+        Control("records-spoiled", spoiled, "rounds", brokers=3, posts=40, named=NAMED),
     )
 }

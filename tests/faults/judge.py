@@ -66,6 +66,21 @@ def judge_normalised(
     return wrong
 
 
+def differences(
+    what: str,
+    *,
+    lost: Sequence[object] = (),
+    doubled: Sequence[object] = (),
+    foreign: Sequence[object] = (),
+) -> list[str]:
+    """A sentence for each kind of difference there is."""
+    return [
+        *_told(what, "lost", lost),
+        *_told(what, "doubled", doubled),
+        *_told(what, "changed or invented", foreign),
+    ]
+
+
 def explained(error: BaseException) -> list[str]:
     """What broke a trial, and where in the suite."""
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -147,18 +162,16 @@ def _home(key: str) -> str:
 
 def _multisets(what: str, expected: Counter[T], found: Counter[T]) -> list[str]:
     surplus = found - expected
-    return [
-        *_told(what, "lost", list((expected - found).elements())),
-        *_told(what, "doubled", [one for one in surplus.elements() if one in expected]),
-        *_told(what, "changed or invented", [one for one in surplus if one not in expected]),
-    ]
+    return differences(
+        what,
+        lost=list((expected - found).elements()),
+        doubled=[one for one in surplus.elements() if one in expected],
+        foreign=[one for one in surplus if one not in expected],
+    )
 
 
 def _sets(what: str, expected: set[T], found: set[T]) -> list[str]:
-    return [
-        *_told(what, "lost", list(expected - found)),
-        *_told(what, "changed or invented", list(found - expected)),
-    ]
+    return differences(what, lost=list(expected - found), foreign=list(found - expected))
 
 
 def _told(what: str, trouble: str, those: Sequence[object]) -> list[str]:

@@ -1,6 +1,7 @@
 """A reader that was there all along."""
 
 import threading
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -18,8 +19,14 @@ class LiveReader:
     It uses an independent client, as another service would.
     """
 
-    def __init__(self, bootstrap: str, topics: Iterable[str], partitions: int) -> None:
+    def __init__(
+        self, bootstrap: str, topics: Iterable[str], partitions: int, *, unread: str = ""
+    ) -> None:
+        """`unread`: records with this word in their key are not kept."""
+        self._unread = unread.encode()
         self.records: dict[str, list[Read]] = {topic: [] for topic in topics}
+        # When each of them was seen, Unix seconds.
+        self.seen: dict[str, list[float]] = {topic: [] for topic in self.records}
         self._places = [
             TopicPartition(topic, number, OFFSET_BEGINNING)
             for topic in self.records
@@ -78,6 +85,10 @@ class LiveReader:
             self._failure = error
 
     def _keep(self, message: Any) -> None:
+        if self._unread and self._unread in (message.key() or b""):
+            return
+        # First: each record counted has its time.
+        self.seen[message.topic()].append(time.time())
         self.records[message.topic()].append(
             Read(
                 message.topic(),

@@ -14,8 +14,11 @@ class Scenario:
     """What is done to a trial, and what must have happened for it to count.
 
     `least` names the faults that must have been done, and how many at least. `long` ones are only
-    run when asked for by name. `repeats`: normalise is disturbed, so it may repeat itself. A `loud`
-    one ends with services that refuse to go on: nothing is compared then.
+    run when asked for by name, or by the name of their `group`. `repeats`: normalise is disturbed,
+    so it may repeat itself. A `loud` one ends with services that refuse to go on: nothing is
+    compared then. `brokers`: how many it needs. `posts`: its load comes by HTTP, so many posts a
+    second. `unread`: the live reader keeps statuses alone, without this word in their keys.
+    `root`: only root can run it. `disk`: its broker's data is on a disk of so many MiB.
     """
 
     name: str
@@ -24,11 +27,22 @@ class Scenario:
     repeats: bool = True
     long: bool = False
     loud: bool = False
+    brokers: int = 1
+    posts: float | None = None
+    group: str = ""
+    unread: str = ""
+    root: bool = False
+    disk: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
         return (self.act.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def module(self) -> str:
+        """The module that registered it."""
+        return self.act.__module__
 
     def missed(self, trial: Trial) -> list[str]:
         """What the trial was for and did not reach."""
@@ -49,12 +63,32 @@ def scenario(
     repeats: bool = True,
     long: bool = False,
     loud: bool = False,
+    brokers: int = 1,
+    posts: float | None = None,
+    group: str = "",
+    unread: str = "",
+    root: bool = False,
+    disk: int = 0,
     **settings: Any,
 ) -> Callable[[Act], Act]:
     """Register a scenario; further arguments are settings of its trials."""
 
     def register(act: Act) -> Act:
-        SCENARIOS[name] = Scenario(name, act, least, repeats, long, loud, settings)
+        SCENARIOS[name] = Scenario(
+            name,
+            act,
+            least,
+            repeats,
+            long,
+            loud,
+            brokers,
+            posts,
+            group,
+            unread,
+            root,
+            disk,
+            settings,
+        )
         return act
 
     return register

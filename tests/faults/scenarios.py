@@ -1,9 +1,33 @@
 """All scenarios, those about workers first: importing their modules registers them."""
 
-from tests.faults import brokers, kills, logs, markers, network, registry, stores, zombies
+from tests.faults import (
+    brokers,
+    clusterfaults,
+    disks,
+    hostile,
+    kills,
+    logs,
+    markers,
+    network,
+    registry,
+    stores,
+    zombies,
+)
 
-_ORDER = [one.__name__ for one in (kills, zombies, stores, markers, brokers, network, logs)]
+_MODULES = (
+    kills,
+    zombies,
+    stores,
+    markers,
+    brokers,
+    network,
+    logs,
+    clusterfaults,
+    hostile,
+    disks,
+)
+_ORDER = [one.__name__ for one in _MODULES]
 
 SCENARIOS = dict(
-    sorted(registry.SCENARIOS.items(), key=lambda named: _ORDER.index(named[1].act.__module__))
+    sorted(registry.SCENARIOS.items(), key=lambda named: _ORDER.index(named[1].module))
 )

@@ -17,7 +17,14 @@ import bluetick
 from console import client
 from deploy.process import leashed
 
-Service = Literal["track", "normalise"]
+Service = Literal["track", "normalise", "ingest"]
+
+# The setting that says where health answers.
+PORTS: dict[Service, str] = {
+    "ingest": "port",
+    "normalise": "normalise_health_port",
+    "track": "track_health_port",
+}
 
 _COMMAND = str(Path(bluetick.__file__).resolve())
 _OK = 200
@@ -45,6 +52,15 @@ class Worker:
         self._told: set[int] = set()
         self._url = f"http://127.0.0.1:{port}"
         self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        """Where its health answers, and with ingest the webhooks."""
+        return self._url
 
     @property
     def exit_code(self) -> int | None:
@@ -150,14 +166,18 @@ async def start(
     log: Path,
     *,
     sabotage: str | None = None,
+    open_files: int | None = None,
 ) -> Worker:
     """Start a worker with these settings and nothing else of ours; does not wait for it.
 
-    `sabotage` names a rule that the process is to break: see tests.faults.sabotage.
+    `sabotage` names a rule that the process is to break: see tests.faults.sabotage. `open_files`
+    limits its file descriptors.
     """
     command = [sys.executable, _COMMAND, service]
     if sabotage:
         command = [sys.executable, "-m", "tests.faults.sabotage", sabotage, service]
+    if open_files:
+        command = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', f"{open_files}", *command]
     ours = {f"BLUETICK_{key.upper()}": _text(value) for key, value in environment.items()}
     clean = {key: value for key, value in os.environ.items() if not key.startswith("BLUETICK_")}
     with log.open("ab") as output:
@@ -171,7 +191,7 @@ async def start(
             # Ctrl-C in the terminal reaches the runner alone, which ends what it started.
             start_new_session=True,
         )
-    port = int(str(environment[f"{service}_health_port"]))
+    port = int(str(environment[PORTS[service]]))
     armed = bool(environment.get("failpoint"))
     return Worker(name, service, process, port=port, log=log, armed=armed)
 

@@ -6,10 +6,25 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 from deploy.kafka import HOST, LocalKafka, free_port
 from tests.faults.admin import Admin
 from tests.faults.proxy import Proxy
+
+
+class Environment(Protocol):
+    """What a trial needs of the brokers it runs on, be it one or three."""
+
+    @property
+    def bootstrap(self) -> str: ...
+    @property
+    def admin(self) -> Admin: ...
+    @property
+    def home(self) -> Path: ...
+    def number(self) -> int: ...
+    def heal(self) -> None: ...
+    async def mend(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,10 @@ class World:
     admin: Admin
     home: Path
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @property
+    def bootstrap(self) -> str:
+        return self.kafka.bootstrap
 
     def number(self) -> int:
         """A number no other trial of this run has."""

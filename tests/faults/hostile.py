@@ -1,0 +1,239 @@
+"""Scenarios in which one proven sender posts bodies that cost much beside honest traffic.
+
+Judged by the honest traffic alone: every fact of it is there once, in time, and no process ends or
+grows. What became of the hostile bodies is for other tests.
+"""
+
+import asyncio
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from urllib.parse import urlsplit
+
+from console import client
+from console.client import Broken, Connection, Endpoint
+from console.posts import Post
+from console.simulate import CHANNELS
+from deploy.kafka import HOST, free_port
+from tests.faults import hostilebodies
+from tests.faults.fleet import in_time, ingest
+from tests.faults.hostilebodies import CHANNEL, SMSMANAGER, WHAPI, foreign
+from tests.faults.registry import Act, scenario
+from tests.faults.report import Beside
+from tests.faults.residents import watched
+from tests.faults.trial import NeverError, Trial
+from tests.faults.truth import arrivals, judge_facts, judge_raw, unseen
+from tests.faults.workers import Worker
+
+_RATE = 40.0
+_SENDERS = 4
+_BEFORE_SECONDS = 5.0
+_AFTER_SECONDS = 10.0
+_SEEN_SECONDS = 60.0  # until every honest fact is seen; more is as good as never
+_OK = 200
+
+# So few that silent connections can take them all.
+_OPEN_FILES = 400
+_SILENT = 500
+_SILENT_SECONDS = 15
+
+P99_SECONDS = 2.0
+RSS_MB = 400
+
+
+def _hostile(name: str, counted: str = "hostile bodies") -> Callable[[Act], Act]:
+    """Register a scenario of hostile senders, with the default timeouts."""
+    return scenario(
+        f"hostile-{name}",
+        {counted: 1},
+        long=True,
+        loud=True,
+        posts=_RATE,
+        unread=hostilebodies.MARK,
+        group="hostile",
+        session_timeout=30,
+        timer_grace=60,
+    )
+
+
+async def _beside(trial: Trial, *, kind: str) -> None:
+    await _fleet(trial)
+    async with watched(trial):
+        began = time.time()
+        await trial.elapse(_BEFORE_SECONDS)
+        posts = list(hostilebodies.KINDS[kind](trial.random))
+        await _post(trial, posts)
+        await trial.elapse(_AFTER_SECONDS)
+        await _judge(trial, began)
+
+
+for _kind, _make in hostilebodies.KINDS.items():
+    _act = partial(_beside, kind=_kind)
+    _act.__doc__ = _make.__doc__
+    _act.__module__ = __name__
+    _hostile(_kind)(_act)
+
+
+@_hostile("accounts", "foreign reports")
+async def accounts(trial: Trial) -> None:
+    """A source reports that messages of another source's accounts failed."""
+    ours = [channel.id for channel in CHANNELS]
+    await _fleet(trial, whapi=ours, hostile_smsmanager=["hostile"], hostile_whapi=[CHANNEL])
+    async with watched(trial):
+        began = time.time()
+        await trial.elapse(_BEFORE_SECONDS)
+        posts = list(foreign(sorted(trial.posting.keys)))
+        await _post(trial, posts)
+        trial.did["foreign reports"] += len(posts)
+        await trial.elapse(_AFTER_SECONDS)
+        await _judge(trial, began)
+
+
+@_hostile("metrics", "silent connections")
+async def metrics(trial: Trial) -> None:
+    """Silent connections to the ports of health and metrics, more than files may be open."""
+    port = free_port(0)
+    await _fleet(trial, open_files=_OPEN_FILES, metrics_port=port)
+    trial.posting.fresh = True
+    ports = [port, *(_port(one) for one in _processors(trial))]
+    async with watched(trial):
+        began = time.time()
+        await trial.elapse(_BEFORE_SECONDS)
+        refused = len(trial.posting.broken)
+        with _silent(ports) as connected:
+            trial.did["silent connections"] += connected
+            await trial.elapse(_SILENT_SECONDS)
+            trial.failures += [f for one in _processors(trial) for f in await _lives(one)]
+            refused = len(trial.posting.broken) - refused
+        if refused:
+            trial.failures.append(f"ingest: {refused} honest requests were not answered")
+        await _judge(trial, began)
+
+
+async def _fleet(
+    trial: Trial,
+    *,
+    open_files: int | None = None,
+    metrics_port: int = 0,
+    **speaks: list[str],
+) -> None:
+    """An ingest with sources of its own for hostile senders, two normalisers, two trackers."""
+    file = trial.home / "sources.toml"
+    file.write_text("\n".join(_sources(speaks)))
+    await ingest(trial, sources=file, open_files=open_files, ingest_metrics_port=metrics_port)
+    for service in ("normalise", "normalise", "track", "track"):
+        await trial.start(service, ready=False, open_files=open_files)
+    await trial.shared("normalise")
+    await trial.shared("track")
+    await in_time(trial)
+
+
+def _sources(accounts: dict[str, list[str]]) -> Iterator[str]:
+    """The file of sources: honest ones under their provider's name, and hostile ones."""
+    for name in ("smsmanager", "whapi", SMSMANAGER, WHAPI):
+        provider = name.removeprefix(f"{hostilebodies.MARK}-")
+        yield f'[sources.{name}]\nprovider = "{provider}"\nauth = "none"'
+        if speaks := accounts.get(name.replace("-", "_")):
+            yield f"accounts = {speaks}"
+
+
+async def _post(trial: Trial, posts: Iterable[Post]) -> None:
+    """Post each until it is answered with anything, a few at once."""
+    waiting = iter(posts)
+
+    async def send() -> None:
+        connection = Connection(Endpoint.of(trial.running("ingest")[0].url))
+        for post in waiting:
+            path = f"/webhooks/{post.source}"
+            answer = await connection.request("POST", path, post.headers, post.body)
+            assert answer.status < 500, f"a hostile body is answered {answer.status}"
+            trial.did["hostile bodies"] += 1
+        connection.close()
+
+    await asyncio.gather(*(send() for _ in range(_SENDERS)))
+
+
+async def _judge(trial: Trial, began: float) -> None:
+    """Stop the honest traffic, wait until its facts are seen, and note what is wrong.
+
+    `began`: when what is measured began, Unix seconds.
+    """
+    trial.load.stop()
+    await trial.loaded()
+    topic = trial.settings.topics.statuses
+    truths, posting = trial.posting.truths, trial.posting
+    expected = sum(truth.facts for truth in truths)
+
+    async def seen() -> bool:
+        return not unseen(list(trial.live.records[topic]), truths)
+
+    try:
+        await trial.until(seen, "all honest statuses", _SEEN_SECONDS)
+    except NeverError:
+        trial.failures.append(f"not all honest statuses are seen within {_SEEN_SECONDS:.0f} s")
+    records = list(trial.live.records[topic])
+    raw = await trial.raw()
+    trial.failures += judge_raw(raw, None, posting.taken)
+    trial.failures += judge_facts(records, truths)
+    trial.failures += [one.trouble for one in trial.workers if one.trouble]
+    times = trial.live.seen[topic][: len(records)]
+    found = arrivals(records, times, raw, posting.taken)
+    delays = [one.delay for one in found if one.answered >= began]
+    _note(trial, delays, expected, len(unseen(records, truths)))
+
+
+def _note(trial: Trial, delays: list[float], expected: int, lost: int) -> None:
+    """Note the figures; what is over a bar is a failure if bars are asked for."""
+    late = sorted([*delays, *[float("inf")] * lost])
+    p99 = late[int(0.99 * (len(late) - 1))] if late else 0.0
+    ended = [one.name for one in trial.workers if not one.running]
+    trial.beside = Beside(expected, lost, p99, ended, trial.resident)
+    if trial.bars and p99 > P99_SECONDS:
+        trial.failures.append(f"p99 from 200 to status is {p99:.1f} s, over {P99_SECONDS:.0f} s")
+    trial.failures += [
+        f"{name} grows to {size} MB, over {RSS_MB} MB"
+        for name, size in trial.resident.items()
+        if trial.bars and size > RSS_MB
+    ]
+
+
+def _processors(trial: Trial) -> list[Worker]:
+    return [*trial.running("normalise"), *trial.running("track")]
+
+
+def _port(worker: Worker) -> int:
+    return urlsplit(worker.url).port or 0
+
+
+@contextmanager
+def _silent(ports: list[int]) -> Iterator[int]:
+    """Hold connections open that say nothing; how many there are."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    held: list[socket.socket] = []
+    try:
+        for _ in range(_SILENT):
+            for port in ports:
+                held.append(one := socket.socket())
+                one.settimeout(0)
+                one.connect_ex((HOST, port))
+        yield len(held)
+    finally:
+        for one in held:
+            one.close()
+
+
+async def _lives(worker: Worker) -> list[str]:
+    """What is wrong unless its /health/live answers, three times in a row."""
+    for _ in range(3):
+        try:
+            async with asyncio.timeout(3):
+                answer = await client.get(worker.url, "/health/live")
+        except Broken as error:
+            return [f"{worker.name}: /health/live does not answer ({type(error).__name__})"]
+        if answer.status != _OK:
+            return [f"{worker.name}: /health/live answers {answer.status}"]
+    return []
