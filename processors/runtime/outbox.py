@@ -55,6 +55,8 @@ class Outgoing(NamedTuple):
     @property
     def size(self) -> int:
         """The bytes of its value and headers."""
+        if not self.headers:
+            return len(self.value)
         return len(self.value) + sum(len(name) + len(value or b"") for name, value in self.headers)
 
 

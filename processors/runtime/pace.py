@@ -18,18 +18,26 @@ class Pace:
 
     def __init__(self) -> None:
         self._due = 0.0
+        self._since = 0.0
+
+    def due(self) -> bool:
+        """Whether it is time to `pause`."""
+        return time.monotonic() >= self._due
 
     async def pause(self) -> None:
-        """Let other work run if it is time."""
-        if time.monotonic() >= self._due:
-            await self._let_in()
+        """Let other work run."""
+        await asyncio.sleep(0)
+        self._restart()
 
     async def within(self, steps: Steps[T], seconds: float) -> T:
         """Take all steps, with pauses; `Refused` if they cost more than so much CPU.
 
-        It is the time of this thread. What other tasks cost in the pauses does not count.
+        It is the time of this thread. What other tasks cost in the pauses does not count; what was
+        done since the last one does, at most 20 ms: to ask for it costs more than a small body.
         """
-        began, spent, since = time.monotonic(), 0.0, time.thread_time()
+        if self.due():
+            self._restart()
+        began, spent = time.monotonic(), 0.0
         while True:
             try:
                 next(steps)
@@ -38,20 +46,19 @@ class Pace:
                 result = end
             now = time.monotonic()
             # The clock is cheaper to ask than the processor's time, and never behind it.
-            if now - began > seconds and spent + time.thread_time() - since > seconds:
+            if now - began > seconds and spent + time.thread_time() - self._since > seconds:
                 steps.close()
                 raise _too_costly(seconds)
             if result is not None:
                 value: T = result.value
                 return value
             if now >= self._due:
-                spent += time.thread_time() - since
-                await self._let_in()
-                since = time.thread_time()
+                spent += time.thread_time() - self._since
+                await self.pause()
 
-    async def _let_in(self) -> None:
-        await asyncio.sleep(0)
+    def _restart(self) -> None:
         self._due = time.monotonic() + _STRETCH_SECONDS
+        self._since = time.thread_time()
 
 
 def _too_costly(seconds: float) -> Refused:

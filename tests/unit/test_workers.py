@@ -89,7 +89,7 @@ async def test_a_worker_that_reports_nothing_any_more_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs is named; before the first report of any, none serves."""
-    stop = asyncio.Event()
+    stop = Stop()
     monkeypatch.setattr(workers, "told_to_stop", lambda: stop)
     monkeypatch.setattr(workers, "SILENT_SECONDS", 0.2)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
