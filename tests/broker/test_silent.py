@@ -76,9 +76,12 @@ async def _answers(port: int, path: str) -> None:
 
 
 async def _post(port: int, times: int) -> list[int]:
-    """The answers to so many webhooks, each over a connection of its own."""
-    wire = Head("/webhooks/whapi").sized(b"{}", "connection: close")
-    return [status for _ in range(times) for status in statuses(await exchange(port, [wire]))]
+    """The answers to so many webhooks, each with a body and a connection of its own."""
+    told = []
+    for number in range(times):
+        wire = Head("/webhooks/whapi").sized(b"%d" % number, "connection: close")
+        told += statuses(await exchange(port, [wire]))
+    return told
 
 
 @pytest.fixture
@@ -113,7 +116,7 @@ async def test_the_webhook_port_leaves_files_for_kafka_health_and_the_spool(
     """With the webhook port full, Kafka is found again, bodies are spooled, health answers."""
     given = placed.model_copy(update={"kafka": own.bootstrap})
     await topics.apply(given)
-    spool = {"BLUETICK_SPOOL": str(tmp_path / "spool"), "BLUETICK_MAX_CONNECTIONS": "200"}
+    spool = {"BLUETICK_SPOOL": str(tmp_path / "spool")}
     async with _limited(given, "ingest", **spool) as ingest:
         await _answers(given.port, "/health/ready")
         async with _silent(ingest, given.port):
@@ -123,7 +126,8 @@ async def test_the_webhook_port_leaves_files_for_kafka_health_and_the_spool(
             await own.start()
 
             async def there() -> bool:
-                return len(await read(given.kafka, given.topics.raw("whapi"))) == 20
+                records = await read(given.kafka, given.topics.raw("whapi"))
+                return {record.value for record in records} == {b"%d" % n for n in range(20)}
 
             await until(there)
             assert await _post(given.port, 20) == [200] * 20
