@@ -51,7 +51,7 @@ async def show(settings: Settings) -> None:
     table = Table("namespace", "topics", "partitions", "normalise", "track", "reads")
     for name in found.namespaces:
         names = Topics(name)
-        own = [found.topics[one] for one in names.all if one in found.topics]
+        own = [found.topics[one] for one in names.required if one in found.topics]
         services = [members.get(group) for group in names.groups]
         reads = {topic for one in services if one for topic in one.offsets} - {*names.all}
         table.add_row(

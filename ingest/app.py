@@ -25,6 +25,7 @@ from ingest import metrics
 from ingest.accept import METHODS, Rejected, Source, accept, screen, split
 from ingest.durable import Durable, Where
 from ingest.sources_file import load
+from schemas.kafka_time import clock, comparing, running
 from schemas.serving import readiness
 from schemas.settings import Settings
 
@@ -130,8 +131,15 @@ class Hook:
             peer=scope["client"][0] if scope["client"] else "",
         )
         body = await self._body(receive)
-        now = time.time_ns() // 1_000_000
-        webhook = accept(screened, limit, body=body, now=now, id_=os.urandom(16).hex())
+        webhook = accept(
+            screened,
+            limit,
+            body=body,
+            now=clock.now(),
+            own=time.time_ns() // 1_000_000,
+            id_=os.urandom(16).hex(),
+            uptime=None if clock.compared else running(),
+        )
         began = time.perf_counter()
         where = await self._durable.publish(webhook)
         return where, time.perf_counter() - began
@@ -185,18 +193,19 @@ def create_app(settings: Settings) -> Ingest:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await durable.start()
-        try:
-            yield
-        finally:
-            await durable.stop()
+        async with comparing(settings, metrics.clock_offset.set):
+            await durable.start()
+            try:
+                yield
+            finally:
+                await durable.stop()
 
     async def live(_: Request) -> Response:
         return Response()
 
     async def ready(_: Request) -> Response:
         problem = "ingest is shutting down" if app.leaving else durable.problem
-        return readiness([problem] if problem else [])
+        return readiness([one for one in (problem, clock.problem) if one])
 
     routes = [Route("/health/live", live), Route("/health/ready", ready)]
     app = Ingest(Hook(settings, durable, sources), routes=routes, lifespan=lifespan)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from ingest.held import Held
-from schemas.webhook import RawWebhook
+from schemas.webhook import RawWebhook, Uptime
 
 FILE = "spool.db"
 
@@ -324,8 +324,9 @@ def _oldest(db: sqlite3.Connection, provider: str) -> int | None:
 
 
 def head_of(webhook: RawWebhook) -> dict[str, object]:
-    """Everything of a webhook but its body."""
-    return {
+    """Everything of a webhook but its body; earlier versions can read it if `uptime` is absent."""
+    noted = {} if webhook.uptime is None else {"uptime": webhook.uptime}
+    return noted | {
         "id": webhook.id,
         "source": webhook.source,
         "provider": webhook.provider,
@@ -356,7 +357,10 @@ def _from_row(row: tuple[Any, ...] | None) -> Row:
     seq, head, body, sum_ = row or ()
     if sha256(head + body).digest() != sum_:
         raise Damaged(f"body {seq} is not what was written")
-    return Row(seq, sum_, RawWebhook(**msgspec.json.decode(head), body=body))
+    fields = msgspec.json.decode(head)
+    if "uptime" in fields:
+        fields["uptime"] = msgspec.convert(fields["uptime"], Uptime)
+    return Row(seq, sum_, RawWebhook(**fields, body=body))
 
 
 def _up_to_damage(db: sqlite3.Connection) -> Generator[Row, None, int]:

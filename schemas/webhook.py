@@ -12,18 +12,30 @@ from msgspec import Struct, field
 
 KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
 
+# A header of a raw record: what ingest's own clock showed at the reception, where that is not the
+# time in `ce_time`.
+OWN_TIME = "ingest-time"
+
 # RFC 3339 has four digits for the year.
 _LAST = 253_402_300_799_000
 
 _SOURCE_PREFIX = "/webhooks/"
 
 
+class Uptime(Struct, frozen=True, gc=False):
+    """How many milliseconds a machine had been running; `boot` tells its starts apart."""
+
+    ms: int
+    boot: str
+
+
 class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
     """One webhook as its sender sent it.
 
     `path` is what followed the source in the URL, with the query string; `headers` holds the kept
-    headers, with lower-case names; `received_at` is Unix milliseconds. What strangers wrote is not
-    in its representation, which could end in a log.
+    headers, with lower-case names; `received_at` is Unix milliseconds, by Kafka's clock. Where that
+    was not known, `uptime` is noted beside it, and later `own_time` is what ingest's clock had
+    shown. What strangers wrote is not in its representation, which could end in a log.
     """
 
     id: str
@@ -35,6 +47,8 @@ class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
     path: str = ""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    own_time: int | None = None
+    uptime: Uptime | None = None
 
     def __repr__(self) -> str:
         return f"RawWebhook(id={self.id!r}, source={self.source!r}, {len(self.body)} bytes)"
@@ -47,6 +61,8 @@ def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:
         ("http-path", webhook.path),
         *webhook.headers.items(),
     ]
+    if webhook.own_time is not None:
+        texts.append((OWN_TIME, to_iso(webhook.own_time)))
     event = cloud_event(
         type_="bluetick.webhook.received",
         id_=webhook.id,

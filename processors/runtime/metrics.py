@@ -64,6 +64,11 @@ restoring = Gauge(
 partitions = Gauge(
     "bluetick_partitions_assigned", "partitions the group assigned here", registry=registry
 )
+clock_offset = Gauge(
+    "bluetick_clock_offset_seconds",
+    "by how much this machine's clock is ahead of Kafka's; NaN while they are not compared",
+    registry=registry,
+)
 
 
 # Strangers choose these words: labels must not grow without end, nor hold a phone number.

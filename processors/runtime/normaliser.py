@@ -25,6 +25,7 @@ from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies
 from processors.runtime.sending import UnsentError, send
 from processors.runtime.spans import raw_record
+from schemas.kafka_time import clock
 from schemas.records import StatusObservation
 from schemas.settings import Settings
 
@@ -234,7 +235,7 @@ class Normaliser(ConsumerRebalanceListener):
     def _normalise(self, record: ConsumerRecord[bytes, bytes], share: "_Share") -> Body:
         raw = raw_record(record)
         result = self._bodies.normalised(raw)
-        now = round(time.time() * 1000)
+        now = clock.now()
         self._bodies.publish(share.outbox, result.observations, now)
         self._bodies.keep(share.outbox, raw, result.dead_letters, now)
         share.tallies.count(share.provider, result)

@@ -4,7 +4,6 @@ A dead letter is marked as settled only once all that its body amounts to is ack
 retry may be killed anywhere and begun again: what was published twice the tracker knows.
 """
 
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies
 from processors.runtime.sending import send
 from processors.runtime.spans import RawRecord, Span
+from schemas.kafka_time import clock
 from schemas.problem import unreachable
 from schemas.settings import Settings
 
@@ -78,6 +78,7 @@ async def retry(
 
 
 async def _started(settings: Settings, producer: AIOKafkaProducer) -> None:
+    await clock.ensure(settings)
     try:
         await producer.start()
     except KafkaError as error:
@@ -144,8 +145,8 @@ def _publish(
         if not one.changes:
             continue
         replayed = [replace(observation, replay=replay) for observation in result.observations]
-        made_of.publish(outbox, replayed, _now())
-        made_of.keep(outbox, body, one.new, _now())
+        made_of.publish(outbox, replayed, clock.now())
+        made_of.keep(outbox, body, one.new, clock.now())
 
 
 def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay: str) -> None:
@@ -156,7 +157,7 @@ def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay
                 letter.raw.partition,
                 key=None,
                 value=None,
-                timestamp=_now(),
+                timestamp=clock.now(),
                 headers=marker(letter, replay),
             )
 
@@ -169,7 +170,3 @@ def _count(
         report.observations += len(result.observations) if one.changes else 0
         report.resolved += one.resolved
         report.failing.update(letter.code for letter in one.failing)
-
-
-def _now() -> int:
-    return round(time.time() * 1000)

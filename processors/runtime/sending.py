@@ -3,6 +3,7 @@
 import asyncio
 
 from aiokafka.errors import (
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     NotEnoughReplicasAfterAppendError,
@@ -12,6 +13,8 @@ from aiokafka.errors import (
 )
 
 from processors.runtime.outbox import Outbox
+from schemas.clock_offset import refused_time
+from schemas.kafka_time import clock
 from schemas.problem import Problem
 
 _REPLICAS = "bring its missing replicas back, or lower its min.insync.replicas"
@@ -36,6 +39,9 @@ async def send(outbox: Outbox, seconds: float) -> None:
     except (KafkaError, TimeoutError, OSError, Problem) as error:
         topics = ", ".join(outbox.unacknowledged())
         cause = type(error.__cause__ or error)
+        if cause is InvalidTimestampError:
+            clock.doubt()
+            raise UnsentError(f"{topics}: {refused_time(clock.known())}") from error
         advice = _ADVICE.get(cause, "look at whether Kafka is well")
         raise UnsentError(
             f"Kafka does not take what goes to {topics} ({cause.__name__}): {advice}"

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from processors.runtime import failpoints, metrics
 from schemas import serving
+from schemas.kafka_time import clock, comparing
 from schemas.problem import unreachable
 from schemas.serving import Server, listen, readiness, told_to_stop
 from schemas.settings import Settings
@@ -57,7 +58,8 @@ async def _serve(
     server = Server(_app(name, settings, worker), grace=2)
     health = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await worker.run(told_to_stop())
+        async with comparing(settings, metrics.clock_offset.set):
+            await worker.run(told_to_stop())
     finally:
         server.should_exit = True
         await asyncio.wait([health])
@@ -69,7 +71,10 @@ def _app(name: str, settings: Settings, worker: Worker) -> Starlette:
         return Response()
 
     async def ready(_: Request) -> Response:
-        return readiness(worker.problems() or await _broker_problems(name, settings, worker))
+        clocks = [clock.problem] if clock.problem else []
+        return readiness(
+            clocks + (worker.problems() or await _broker_problems(name, settings, worker))
+        )
 
     async def numbers(_: Request) -> Response:
         return serving.metrics(metrics.exposition())

@@ -23,15 +23,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+)
 
 from processors.runtime import clients, failpoints, metrics
+from processors.runtime.answers import Answers
 from processors.runtime.outbox import Outbox
 from processors.runtime.reduce import Reduced, Work, reduce
 from processors.runtime.restore import NEXT_TIMER, restore
 from processors.runtime.settle import TAKEN_TO, settle
 from processors.runtime.store import Anchor, CorruptError, Store
 from processors.timers import Patience
+from schemas.clock_offset import refused_time
+from schemas.kafka_time import clock
 from schemas.problem import Problem
 from schemas.settings import Settings
 
@@ -58,7 +66,7 @@ class Task:
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
         failed: Callable[[BaseException], None],
-        settled: Callable[[int], int],
+        settled: Callable[[float], int],
     ) -> None:
         """`settled` tells up to when one who was at the end of the log then has heard of all."""
         self.partition = partition
@@ -79,7 +87,7 @@ class Task:
         self._latest = 0
         self._losses = 0
         self._stamp = 0  # the time of the last transaction's records, Unix ms
-        self._answers = 0, 0  # when the last two answers came to the consumer's polls, Unix ms
+        self._answers = Answers()
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
         self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
@@ -141,7 +149,7 @@ class Task:
         """Fence whoever had the partition before, and only then look where to go on."""
         self.epoch = next(_epochs)
         self._queue.clear()
-        self._answers = 0, 0
+        self._answers = Answers()
         self._latest = 0  # what it was taken from may have to be done again
         topics = self._settings.topics
         self._producer = clients.producer(self._settings, topics.transactional_id(self._number))
@@ -189,7 +197,7 @@ class Task:
     async def _next(self) -> Work | None:
         """What is to be done now; None if that is nothing."""
         assert self._store is not None  # noqa: S101 - recovered before
-        now = _now()
+        now = clock.now()
         horizon = await self._horizon(now)
         records: list[Record] = []
         while self._queue and len(records) < _BATCH:
@@ -207,8 +215,8 @@ class Task:
         to be read, and nobody is to be alarmed before.
         """
         quiet = await self._quiet_until()
-        clock = max(self._latest, min(quiet or 0, now))
-        return max(0, clock - round(self._settings.timer_grace * 1000))
+        come = max(self._latest, min(quiet or 0, now))
+        return max(0, come - round(self._settings.timer_grace * 1000))
 
     async def _quiet_until(self) -> int | None:
         """Until when it is known that the log had nothing that was not taken; None if it has.
@@ -219,12 +227,11 @@ class Task:
         if self.partition not in self._consumer.assignment():
             return None
         answer = self._consumer.last_poll_timestamp(self.partition) or 0
-        if answer != self._answers[1]:
-            self._answers = self._answers[1], answer
+        self._answers.look(answer, time.monotonic())
         end = self._consumer.last_stable_offset(self.partition)
         if self._queue or end is None or await self._consumer.position(self.partition) < end:
             return None
-        return self._settled(self._answers[0])
+        return self._settled(self._answers.asked)
 
     async def _batch(self, work: Work) -> None:
         assert self._producer is not None  # noqa: S101 - recovered before
@@ -274,7 +281,7 @@ class Task:
         await producer.begin_transaction()
         outbox = Outbox(producer, "track.after_first_send")
         # Its records bear a time of their own, by which its parts are known to belong together.
-        now = self._stamp = max(_now(), self._stamp + 1)
+        now = self._stamp = max(clock.now(), self._stamp + 1)
         offset = work.records[-1].offset + 1 if work.records else None
         self._fill(outbox, result, now, offset)
         ends = await outbox.send()
@@ -365,11 +372,10 @@ class Task:
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, InvalidTimestampError):
+        clock.doubt()
+        return refused_time(clock.known())
     return str(error) or type(error).__name__
-
-
-def _now() -> int:
-    return round(time.time() * 1000)
 
 
 def patience_of(settings: Settings) -> Patience:
