@@ -7,11 +7,8 @@ from contextlib import suppress
 from ingest import turns
 from ingest.accept import Rejected
 from ingest.publisher import Publisher
-from ingest.reception import Reading, corrected
 from ingest.spool import Spool, Unusable
 from ingest.spoolfile import Row
-from schemas.kafka_time import clock, running
-from schemas.webhook import RawWebhook
 
 # What is sent at a time once Kafka takes something.
 _WINDOW_BYTES = 1024 * 1024
@@ -89,18 +86,10 @@ class Drain:
     async def _send(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[Row]]:
         """What was sent of these, and what of that Kafka acknowledged."""
         answers = []
-        webhooks = await self._corrected(rows)
+        webhooks = [await self._publisher.by_kafkas_clock(row.webhook) for row in rows]
         with suppress(Rejected):  # live traffic comes first; what is over the bound has its turn
             for webhook in webhooks:
                 answers.append(self._publisher.publish(webhook))  # noqa: PERF401 (it may raise)
         results = await asyncio.gather(*answers, return_exceptions=True)
         sent = rows[: len(answers)]
         return sent, [row for row, result in zip(sent, results, strict=True) if result is None]
-
-    async def _corrected(self, rows: Sequence[Row]) -> list[RawWebhook]:
-        """The webhooks, received when they were by Kafka's clock, where it is known."""
-        await self._publisher.compare_clocks()
-        if not clock.compared:
-            return [row.webhook for row in rows]
-        reading = Reading(clock.now(), running())
-        return [corrected(row.webhook, reading) for row in rows]

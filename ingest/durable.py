@@ -113,6 +113,8 @@ class Durable:
     async def publish(self, webhook: RawWebhook) -> Where:
         """Say where the webhook is durable now, or raise `Rejected`."""
         spool = self.spool
+        if webhook.uptime is not None and not self.publisher.away:
+            webhook = await self.publisher.by_kafkas_clock(webhook)
         if spool is None:
             await self.publisher.publish(webhook)
             return "kafka"

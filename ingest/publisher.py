@@ -261,9 +261,10 @@ class Publisher:
                 lane.queue.appendleft(smaller)
             batch.waiting = []
 
-    async def compare_clocks(self) -> None:
-        """Learn Kafka's time if it is not known and can be."""
+    async def by_kafkas_clock(self, webhook: RawWebhook) -> RawWebhook:
+        """The webhook, received when it was by Kafka's clock, if that can be known."""
         await clock.ensure(self._settings)
+        return corrected(webhook, Reading(clock.now(), running())) if clock.compared else webhook
 
     async def _restamp(self, producer: AIOKafkaProducer, lane: Lane, batch: Batch) -> None:
         """Kafka refuses a record's time: send the batch again with times that it can take.

@@ -35,10 +35,11 @@ from schemas.settings import Settings
 from schemas.webhook import Uptime
 
 EVERY_SECONDS = 60.0
-RETRY_SECONDS = 5.0
+RETRY_SECONDS = 1.0  # after silence
+_REASON_SECONDS = 5.0  # where somebody has to change something first
 # A whole comparison, and one request of it.
-_PATIENCE_SECONDS = 2.0
-_REQUEST_MS = 800
+_PATIENCE_SECONDS = 3.0
+_REQUEST_MS = 1500
 _AGAIN_SECONDS = 0.1
 _SAMPLES = 3
 _BATCH_BYTES = 1024
@@ -59,6 +60,10 @@ class KafkaTime:
     """The clock that services stamp records and judge timers by; one a process."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing, as at the start of a process."""
         self._estimate: Estimate | None = None
         self._offset = 0.0  # seconds, when it was estimated
         self._reason = ""  # why the clocks cannot be compared, until somebody changes something
@@ -116,19 +121,24 @@ class KafkaTime:
 
     async def keep(self, settings: Settings, note: Callable[[float], None]) -> None:
         """Compare again and again until cancelled; `note` is told the offset, NaN if unknown."""
-        due = time.monotonic() + (EVERY_SECONDS if self.compared else RETRY_SECONDS)
+        due = time.monotonic() + self._pause()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._doubted or self._jumped() or time.monotonic() >= due:
                 self._doubted = False
                 await self.compare(settings)
-                due = time.monotonic() + (EVERY_SECONDS if self.compared else RETRY_SECONDS)
+                due = time.monotonic() + self._pause()
             self._say()
             note(float("nan") if self.offset is None else self.offset)
 
     @property
     def _bound(self) -> float:
         return 0.0 if self._estimate is None else self._estimate.bound / 1000
+
+    def _pause(self) -> float:
+        if self._reason:
+            return _REASON_SECONDS
+        return EVERY_SECONDS if self.compared else RETRY_SECONDS
 
     def _jumped(self) -> bool:
         offset = self.offset
