@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,11 @@ from schemas.webhook import Uptime
 EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0  # after silence
 _REASON_SECONDS = 5.0  # where somebody has to change something first
-# A whole comparison, and one request of it.
-_PATIENCE_SECONDS = 3.0
+# What waits for a comparison waits so long for it; at the end; one request of it.
+_PATIENCE_SECONDS = 2.0
+_REST_SECONDS = 0.5
 _REQUEST_MS = 1500
+_TRIES = 10
 _AGAIN_SECONDS = 0.1
 _SAMPLES = 3
 _BATCH_BYTES = 1024
@@ -109,10 +111,18 @@ class KafkaTime:
         self._doubted = True
 
     async def compare(self, settings: Settings) -> None:
-        """Compare now, within seconds; without an answer all stays as it is."""
+        """Compare now, within seconds; without an answer all stays as it is.
+
+        A comparison that takes longer goes on: cut off, aiokafka would leave a connection open.
+        """
         if self._comparing is None or self._comparing.done():
             self._comparing = asyncio.create_task(self._compare(settings))
-        await asyncio.shield(self._comparing)
+        await asyncio.wait([self._comparing], timeout=_PATIENCE_SECONDS)
+
+    async def rest(self) -> None:
+        """Let a comparison under way end, but not for long."""
+        if self._comparing is not None and not self._comparing.done():
+            await asyncio.wait([self._comparing], timeout=_REST_SECONDS)
 
     async def ensure(self, settings: Settings) -> None:
         """Compare if that was not done and can be."""
@@ -146,8 +156,7 @@ class KafkaTime:
 
     async def _compare(self, settings: Settings) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                self._take(clock_offset.estimate(await _soon(settings)))
+            self._take(clock_offset.estimate(await _soon(settings)))
         except _IncomparableError as error:
             self._give_up(str(error))
         except (KafkaError, OSError, TimeoutError) as error:
@@ -192,6 +201,7 @@ async def comparing(settings: Settings, note: Callable[[float], None]) -> AsyncI
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])
+        await clock.rest()
 
 
 def wall() -> float:
@@ -224,11 +234,11 @@ class _IncomparableError(Exception):
 
 async def _soon(settings: Settings) -> list[Sample]:
     """Some exchanges, once the topic has a leader that knows it: it may be new."""
-    while True:
-        try:
+    for _ in range(_TRIES):
+        with suppress(LeaderNotAvailableError, NotLeaderForPartitionError):
             return await _samples(settings)
-        except (LeaderNotAvailableError, NotLeaderForPartitionError):
-            await asyncio.sleep(_AGAIN_SECONDS)
+        await asyncio.sleep(_AGAIN_SECONDS)
+    return await _samples(settings)
 
 
 async def _samples(settings: Settings) -> list[Sample]:
