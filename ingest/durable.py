@@ -114,7 +114,7 @@ class Durable:
         """Say where the webhook is durable now, or raise `Rejected`."""
         spool = self.spool
         if webhook.uptime is not None and not self.publisher.away:
-            webhook = await self.publisher.by_kafkas_clock(webhook)
+            [webhook] = await self.publisher.by_kafkas_clock([webhook])
         if spool is None:
             await self.publisher.publish(webhook)
             return "kafka"

@@ -9,6 +9,7 @@ and duplicates are removed downstream.
 import asyncio
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -261,10 +262,13 @@ class Publisher:
                 lane.queue.appendleft(smaller)
             batch.waiting = []
 
-    async def by_kafkas_clock(self, webhook: RawWebhook) -> RawWebhook:
-        """The webhook, received when it was by Kafka's clock, if that can be known."""
+    async def by_kafkas_clock(self, webhooks: Sequence[RawWebhook]) -> list[RawWebhook]:
+        """The webhooks, received when they were by Kafka's clock, if that can be known."""
         await clock.ensure(self._settings)
-        return corrected(webhook, Reading(clock.now(), running())) if clock.compared else webhook
+        if not clock.compared:
+            return list(webhooks)
+        reading = Reading(clock.now(), running())
+        return [corrected(one, reading) for one in webhooks]
 
     async def _restamp(self, producer: AIOKafkaProducer, lane: Lane, batch: Batch) -> None:
         """Kafka refuses a record's time: send the batch again with times that it can take.

@@ -7,6 +7,7 @@ has passed since, which no change of this machine's clock touches.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +17,6 @@ from typing import Any
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
-    KafkaError,
     LeaderNotAvailableError,
     NoError,
     NotLeaderForPartitionError,
@@ -36,10 +36,11 @@ from schemas.webhook import Uptime
 
 EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0  # after silence
-_REASON_SECONDS = 5.0  # where somebody has to change something first
+_LASTING_SECONDS = 5.0  # where somebody has to change something first
 # What waits for a comparison waits so long for it; at the end; one request of it.
 _PATIENCE_SECONDS = 2.0
 _REST_SECONDS = 0.5
+_SILENT_SECONDS = 60.0
 _REQUEST_MS = 1500
 _TRIES = 10
 _AGAIN_SECONDS = 0.1
@@ -68,7 +69,9 @@ class KafkaTime:
         """Know nothing, as at the start of a process."""
         self._estimate: Estimate | None = None
         self._offset = 0.0  # seconds, when it was estimated
-        self._reason = ""  # why the clocks cannot be compared, until somebody changes something
+        self._reason = ""  # why the clocks cannot be compared
+        self._lasting = False  # until somebody changes something
+        self._began = self._tried = -math.inf  # trying, and the last try in vain
         self._said: Said | None = None
         self._doubted = False
         self._comparing: asyncio.Task[None] | None = None
@@ -83,7 +86,7 @@ class KafkaTime:
 
     @property
     def certain(self) -> bool:
-        """Whether `now` is as good as it gets: compared, or known not to be comparable."""
+        """Whether `now` is as good as it gets: compared, or not comparable for some time."""
         return self.compared or bool(self._reason)
 
     @property
@@ -102,9 +105,11 @@ class KafkaTime:
     def known(self) -> str:
         """What is known of this machine's clock, in words."""
         offset = self.offset
-        if offset is not None:
-            return clock_offset.wrong(offset, self._bound)
-        return clock_offset.not_compared(self._reason or "Kafka has not said its time yet")
+        if offset is None:
+            return clock_offset.not_compared(self._reason or "Kafka has not said its time yet")
+        if clock_offset.judge(offset, self._bound) == "right":
+            return f"{clock_offset.difference(offset, self._bound)}; compare the brokers' clocks"
+        return clock_offset.wrong(offset, self._bound)
 
     def doubt(self) -> None:
         """Compare soon: Kafka has refused a time."""
@@ -125,8 +130,9 @@ class KafkaTime:
             await asyncio.wait([self._comparing], timeout=_REST_SECONDS)
 
     async def ensure(self, settings: Settings) -> None:
-        """Compare if that was not done and can be."""
-        if not self.certain:
+        """Compare if that was not done, can be, and was not tried in vain just now."""
+        lately = time.monotonic() - self._tried < RETRY_SECONDS
+        if not (self.compared or self._lasting or lately):
             await self.compare(settings)
 
     async def keep(self, settings: Settings, note: Callable[[float], None]) -> None:
@@ -146,8 +152,8 @@ class KafkaTime:
         return 0.0 if self._estimate is None else self._estimate.bound / 1000
 
     def _pause(self) -> float:
-        if self._reason:
-            return _REASON_SECONDS
+        if self._lasting:
+            return _LASTING_SECONDS
         return EVERY_SECONDS if self.compared else RETRY_SECONDS
 
     def _jumped(self) -> bool:
@@ -155,25 +161,32 @@ class KafkaTime:
         return offset is not None and abs(offset - self._offset) > _JUMP_SECONDS
 
     async def _compare(self, settings: Settings) -> None:
+        if self._began == -math.inf:
+            self._began = time.monotonic()
         try:
             self._take(clock_offset.estimate(await _soon(settings)))
         except _IncomparableError as error:
-            self._give_up(str(error))
-        except (KafkaError, OSError, TimeoutError) as error:
-            log.debug("Kafka has not said its time: %s", type(error).__name__)
+            self._give_up(str(error), lasting=True)
         except Exception as error:  # noqa: BLE001 - a service goes on whatever its clock does
-            self._give_up(type(error).__name__)
+            self._miss(error)
         self._say()
 
     def _take(self, estimate: Estimate) -> None:
         self._estimate = estimate
         self._offset = estimate.offset(wall(), uptime())
-        self._reason = ""
+        self._reason, self._lasting = "", False
 
-    def _give_up(self, reason: str) -> None:
+    def _miss(self, error: Exception) -> None:
+        """Kafka has not said its time; a process that never knew it must go on some day."""
+        self._tried = time.monotonic()
+        log.debug("Kafka has not said its time: %s", type(error).__name__)
+        if not self.compared and self._tried - self._began >= _SILENT_SECONDS:
+            self._give_up(f"Kafka has not said its time so far ({type(error).__name__})")
+
+    def _give_up(self, reason: str, *, lasting: bool = False) -> None:
         if self._reason != reason:
             log.warning("%s; its own is used", clock_offset.not_compared(reason))
-        self._reason = reason
+        self._reason, self._lasting = reason, lasting
 
     def _say(self) -> None:
         """Log what the offset means, where that is due."""
@@ -298,5 +311,7 @@ def _raise(code: int, topic: str) -> None:
         raise _IncomparableError(missing(topic))
     if error is TopicAuthorizationFailedError:
         raise _IncomparableError(f"this user may not write to the topic {topic}; let it")
+    if error is not NoError and not error.retriable:
+        raise _IncomparableError(f"Kafka answers {error.__name__} for the topic {topic}")
     if error is not NoError:
         raise error

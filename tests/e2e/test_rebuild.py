@@ -201,7 +201,7 @@ async def test_refusals(settings: Settings, target: Settings) -> None:
     await topics.drop(target)
     await groups.delete(target, target.topics.groups)
     await topics.apply(target)
-    for option, sentence in [([], "exists (topics: 6"), (["--resume"], "was not begun as")]:
+    for option, sentence in [([], "exists (topics: 7"), (["--resume"], "was not begun as")]:
         code, output = await run("rebuild", "--into", into, *option, **named(settings))
         assert (code, sentence in output) == (1, True), output
 
