@@ -123,8 +123,8 @@ def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Ke
     if names.observations in set().union(*readers.values()):
         # Its normaliser has to go on, and so may its replays.
         going_on = frozenset({names.group("normalise"), *replays})
-        return Kept(frozenset({*inputs, names.dead_letters}), going_on)
-    return Kept(frozenset(names.raw_topics))
+        return Kept(frozenset({*inputs, names.dead_letters, names.clocks}), going_on)
+    return Kept(frozenset({*names.raw_topics, names.clocks}))  # ingest has to go on
 
 
 def _replays(names: Topics, everybody: Iterable[Group]) -> list[str]:

@@ -262,6 +262,10 @@ class Publisher:
                 lane.queue.appendleft(smaller)
             batch.waiting = []
 
+    async def compare_clocks(self) -> None:
+        """Ask for Kafka's time now."""
+        await clock.compare(self._settings)
+
     async def by_kafkas_clock(self, webhooks: Sequence[RawWebhook]) -> list[RawWebhook]:
         """The webhooks, received when they were by Kafka's clock, if that can be known."""
         await clock.ensure(self._settings)

@@ -33,7 +33,7 @@ def corrected(webhook: RawWebhook, reading: Reading) -> RawWebhook:
         received = reading.now - (reading.uptime.ms - noted.ms)
     received = min(received, reading.now)
     if abs(received - webhook.received_at) < _SAME_MS:
-        return webhook
+        return webhook if noted is None else replace(webhook, uptime=None)
     return replace(webhook, received_at=received, own_time=webhook.received_at, uptime=None)
 
 

@@ -90,6 +90,11 @@ class KafkaTime:
         return self.compared or bool(self._reason)
 
     @property
+    def decided(self) -> bool:
+        """Whether it is compared, or cannot be until somebody changes something."""
+        return self.compared or self._lasting
+
+    @property
     def offset(self) -> float | None:
         """By how many seconds this machine's clock is ahead of Kafka's now; None if unknown."""
         return None if self._estimate is None else self._estimate.offset(wall(), uptime())
@@ -132,7 +137,7 @@ class KafkaTime:
     async def ensure(self, settings: Settings) -> None:
         """Compare if that was not done, can be, and was not tried in vain just now."""
         lately = time.monotonic() - self._tried < RETRY_SECONDS
-        if not (self.compared or self._lasting or lately):
+        if not (self.decided or lately):
             await self.compare(settings)
 
     async def keep(self, settings: Settings, note: Callable[[float], None]) -> None:

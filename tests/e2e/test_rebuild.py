@@ -107,7 +107,8 @@ async def _switch(settings: Settings, target: Settings) -> None:
     assert not (settings.data / name).exists()
     left = await topics.partitions(settings)
     assert {topic for topic in settings.topics.all if topic in left} == {
-        *settings.topics.raw_topics
+        *settings.topics.raw_topics,
+        settings.topics.clocks,
     }
     assert {*target.topics.all} <= left.keys()
     assert not {*settings.topics.groups} & {*await groups.names(settings)}

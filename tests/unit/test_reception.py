@@ -34,6 +34,7 @@ def test_corrected(received: int, uptime: Uptime | None, expected: int) -> None:
     hook = replace(HOOK, received_at=received, uptime=uptime)
     found = corrected(hook, READING)
     assert found.received_at == expected
+    assert found.uptime is None
     assert found.own_time == (None if expected == received else received)
 
 
