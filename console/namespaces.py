@@ -78,7 +78,7 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     console = Console(highlight=False)
     console.print(f"to be deleted, with all that is in them: {', '.join(names)}{here}")
     if kept.topics:
-        console.print(f"kept, as others read them: {', '.join(sorted(kept.topics))}")
+        console.print(f"kept, as others need them: {', '.join(sorted(kept.topics))}")
     _confirm(name, confirm)
     own = (*Topics(name).groups, *_replays(Topics(name), everybody))
     gone = [group for group in own if group not in kept.groups]

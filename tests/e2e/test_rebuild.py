@@ -101,7 +101,7 @@ async def _switch(settings: Settings, target: Settings) -> None:
     code, output = await drop(settings, name, "--confirm", name)
     assert (code, f"is read by others ({settings.topics.raw('smsmanager')}" in output) == (1, True)
     code, output = await drop(settings, name, "--keep-inputs", "--confirm", "other")
-    assert (code, "nothing was deleted" in output) == (1, True)
+    assert (code, "nothing was deleted" in output) == (1, True), output
     code, output = await drop(settings, name, "--keep-inputs", "--confirm", name)
     assert code == 0, output
     assert not (settings.data / name).exists()
