@@ -34,7 +34,7 @@ class Drain:
         self.in_vain = False
         self._publisher = publisher
         self._spool = spool
-        self._undated = 0  # so many looks in vain for Kafka's time
+        self._undated = 0  # so many comparisons without Kafka's time
         self._windows = 0  # so many in a row that got no further
         self._taken: list[Row] = []
 

@@ -36,7 +36,7 @@ from schemas.webhook import Uptime
 
 EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0  # after silence
-_LASTING_SECONDS = 5.0  # where somebody has to change something first
+_LASTING_SECONDS = 5.0  # where the topic or a right is missing
 # What waits for a comparison waits so long for it; at the end; one request of it.
 _PATIENCE_SECONDS = 2.0
 _REST_SECONDS = 0.5
@@ -70,8 +70,8 @@ class KafkaTime:
         self._estimate: Estimate | None = None
         self._offset = 0.0  # seconds, when it was estimated
         self._reason = ""  # why the clocks cannot be compared
-        self._lasting = False  # until somebody changes something
-        self._began = self._tried = -math.inf  # trying, and the last try in vain
+        self._lasting = False  # until the topic or the rights are changed
+        self._began = self._tried = -math.inf  # trying, and the last try that failed
         self._said: Said | None = None
         self._doubted = False
         self._comparing: asyncio.Task[None] | None = None
@@ -91,7 +91,7 @@ class KafkaTime:
 
     @property
     def decided(self) -> bool:
-        """Whether it is compared, or cannot be until somebody changes something."""
+        """Whether it is compared, or cannot be with the topic and rights as they are."""
         return self.compared or self._lasting
 
     @property
@@ -135,13 +135,13 @@ class KafkaTime:
             await asyncio.wait([self._comparing], timeout=_REST_SECONDS)
 
     async def ensure(self, settings: Settings) -> None:
-        """Compare if that was not done, can be, and was not tried in vain just now."""
+        """Compare if that was not done, can be, and did not fail just now."""
         lately = time.monotonic() - self._tried < RETRY_SECONDS
         if not (self.decided or lately):
             await self.compare(settings)
 
     async def keep(self, settings: Settings, note: Callable[[float], None]) -> None:
-        """Compare again and again until cancelled; `note` is told the offset, NaN if unknown."""
+        """Compare again and again until cancelled; `note` gets the offset, NaN if unknown."""
         due = time.monotonic() + self._pause()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -247,7 +247,7 @@ def _boot() -> str:
 
 
 class _IncomparableError(Exception):
-    """Kafka does not say its time until somebody changes something; the text says what."""
+    """Kafka does not say its time as topic and rights are; the text says what to change."""
 
 
 async def _soon(settings: Settings) -> list[Sample]:

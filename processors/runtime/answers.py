@@ -4,7 +4,7 @@ import math
 
 
 class Answers:
-    """Told again and again which answer is the newest, it knows a time before that was asked for.
+    """Keeps a time before which the newest answer was not asked for.
 
     A consumer asks again only once it has an answer, so the newest answer was asked for after the
     one before it had come; and that came after the last look at which it was not there.

@@ -68,7 +68,7 @@ async def test_clocks_are_compared(settings: Settings, ahead: None) -> None:
 async def test_a_clock_that_is_set_under_way_moves_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kafka's time goes on; what this machine's clock shows is told to differ."""
+    """Kafka's time goes on; the offset shows what this machine's clock does."""
     one = await _compared(settings)
     assert one.problem is None
     before = one.now()

@@ -200,13 +200,13 @@ class _Case:
                     self._workers[number] = worker, shown
 
     async def _post(self, word: str, numbers: Sequence[int]) -> None:
-        doors = [worker for worker, _ in self._workers if worker.service == "ingest"]
+        ingests = [worker for worker, _ in self._workers if worker.service == "ingest"]
         for number in numbers:
             now = time.time()
             body = json.dumps([_report(number, word, now)]).encode()
             self._posted[f"{word} {number}"] = now * 1000
-            door = doors[number % len(doors)]
-            self._answers.append(await _sent(door, body))
+            ingest = ingests[number % len(ingests)]
+            self._answers.append(await _sent(ingest, body))
 
     def _wrong_answers(self) -> list[str]:
         refused = [status for status in self._answers if status != workers.OK]
@@ -246,8 +246,8 @@ class _Case:
         return wrong
 
     def _mistimed(self, record: Read) -> list[str]:
-        [told] = json.loads(record.value)
-        posted = self._posted[f"{told['result']} {told['message_id'].rpartition('-')[2]}"]
+        [report] = json.loads(record.value)
+        posted = self._posted[f"{report['result']} {report['message_id'].rpartition('-')[2]}"]
         at = record.headers["ce_time"].decode()
         apart = _unix(at) - posted
         return [] if abs(apart) < _SLACK_MS else [f"received {apart / 1000:.0f} s after its post"]
@@ -275,12 +275,12 @@ class _Case:
             await self._trial.until(holds, self._case.name, seconds)
 
 
-async def _sent(door: Worker, body: bytes) -> int:
+async def _sent(ingest: Worker, body: bytes) -> int:
     """Send a webhook as providers do, again where the answer is 503, but not for long."""
     answer = 0
     for pause in _PAUSES:
         await asyncio.sleep(pause)
-        answer = await door.post("/webhooks/smsmanager", body)
+        answer = await ingest.post("/webhooks/smsmanager", body)
         if answer == workers.OK:
             break
     return answer

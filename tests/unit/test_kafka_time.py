@@ -101,7 +101,7 @@ async def test_a_doubt_and_a_set_clock_are_looked_into(
 
 
 async def test_the_offset_is_not_known_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told as NaN: a zero would say that the clock is right."""
+    """It is NaN: a zero would say that the clock is right."""
     one = KafkaTime()
     offsets: list[float] = []
 
