@@ -76,7 +76,7 @@ def _unrepeated(repeats: Repeats) -> Callable[[logging.LogRecord], bool]:
         if record.levelno < logging.WARNING or not record.name.startswith(_REPETITIVE):
             return True
         line = record.getMessage()
-        unsaid = repeats.heard(f"{record.name} {line}", record.created)
+        unsaid = repeats.heard(f"{record.name} {line}", time.monotonic())
         if unsaid:
             record.msg, record.args = f"{line} (repeated {unsaid} times)", ()
         return unsaid is not None

@@ -51,7 +51,7 @@ async def show(settings: Settings) -> None:
     table = Table("namespace", "topics", "partitions", "normalise", "track", "reads")
     for name in found.namespaces:
         names = Topics(name)
-        own = [found.topics[one] for one in names.all if one in found.topics]
+        own = [found.topics[one] for one in names.required if one in found.topics]
         services = [members.get(group) for group in names.groups]
         reads = {topic for one in services if one for topic in one.offsets} - {*names.all}
         table.add_row(
@@ -78,7 +78,7 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     console = Console(highlight=False)
     console.print(f"to be deleted, with all that is in them: {', '.join(names)}{here}")
     if kept.topics:
-        console.print(f"kept, as others read them: {', '.join(sorted(kept.topics))}")
+        console.print(f"kept, as others need them: {', '.join(sorted(kept.topics))}")
     _confirm(name, confirm)
     own = (*Topics(name).groups, *_replays(Topics(name), everybody))
     gone = [group for group in own if group not in kept.groups]
@@ -123,8 +123,8 @@ def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Ke
     if names.observations in set().union(*readers.values()):
         # Its normaliser has to go on, and so may its replays.
         going_on = frozenset({names.group("normalise"), *replays})
-        return Kept(frozenset({*inputs, names.dead_letters}), going_on)
-    return Kept(frozenset(names.raw_topics))
+        return Kept(frozenset({*inputs, names.dead_letters, names.clocks}), going_on)
+    return Kept(frozenset({*names.raw_topics, names.clocks}))  # ingest has to go on
 
 
 def _replays(names: Topics, everybody: Iterable[Group]) -> list[str]:

@@ -13,7 +13,7 @@ from ingest.addresses import AllowList
 from ingest.authenticate import NOTHING, Claim, Headers, Proof
 from schemas.accounts import Patterns
 from schemas.topics import PROVIDERS
-from schemas.webhook import KEPT_HEADERS, RawWebhook
+from schemas.webhook import KEPT_HEADERS, RawWebhook, Uptime
 
 # Whapi's "method" mode sends its events with any of these verbs.
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
@@ -132,11 +132,25 @@ def screen(
     return Screened(source, method, content_type, shown.path, kept, shown.claim)
 
 
-def accept(screened: Screened, max_body: int, *, body: bytes, now: int, id_: str) -> RawWebhook:
-    """The webhook as it goes to Kafka, or `Rejected`; `now` is Unix milliseconds."""
+def accept(
+    screened: Screened,
+    max_body: int,
+    *,
+    body: bytes,
+    now: int,
+    id_: str,
+    own: int | None = None,
+    uptime: Uptime | None = None,
+) -> RawWebhook:
+    """The webhook as it goes to Kafka, or `Rejected`.
+
+    `now` is Kafka's time in Unix milliseconds, `own` what this machine's clock shows if that is
+    something else: a signature of about either is timely, since one of the two clocks is right.
+    """
     if len(body) > max_body:
         raise Rejected("too-large")
-    if screened.claim is not None and not screened.claim.holds(body, now):
+    times = (now,) if own is None else (now, own)
+    if screened.claim is not None and not screened.claim.holds(body, *times):
         raise Rejected("unproven")
     return RawWebhook(
         id=id_,
@@ -149,6 +163,7 @@ def accept(screened: Screened, max_body: int, *, body: bytes, now: int, id_: str
         content_type=screened.content_type,
         headers=screened.headers,
         accounts=screened.source.accounts,
+        uptime=uptime,
     )
 
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +27,7 @@ from ingest.accept import METHODS, Rejected, Source, accept, screen, split
 from ingest.durable import Durable, Where
 from ingest.health import LEAVING, Health
 from ingest.sources_file import load
+from schemas.kafka_time import clock, comparing, running
 from schemas.serving import bare_readiness, live
 from schemas.settings import Settings
 
@@ -60,7 +62,12 @@ class Ingest(Starlette):
 
     def health(self) -> Health:
         """What the private address says, in full."""
-        return Health((LEAVING,)) if self.leaving else self._durable.health
+        if self.leaving:
+            return Health((LEAVING,))
+        health = self._durable.health
+        if not clock.problem:
+            return health
+        return replace(health, problems=(clock.problem, *health.problems))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["raw_path"].startswith(_PREFIX):
@@ -138,8 +145,15 @@ class Hook:
             peer=scope["client"][0] if scope["client"] else "",
         )
         body = await self._body(receive)
-        now = time.time_ns() // 1_000_000
-        webhook = accept(screened, limit, body=body, now=now, id_=os.urandom(16).hex())
+        webhook = accept(
+            screened,
+            limit,
+            body=body,
+            now=clock.now(),
+            own=time.time_ns() // 1_000_000,
+            id_=os.urandom(16).hex(),
+            uptime=None if clock.compared else running(),
+        )
         began = time.perf_counter()
         where = await self._durable.publish(webhook)
         return where, time.perf_counter() - began
@@ -193,11 +207,12 @@ def create_app(settings: Settings) -> Ingest:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await durable.start()
-        try:
-            yield
-        finally:
-            await durable.stop()
+        async with comparing(settings, metrics.clock_offset.set):
+            await durable.start()
+            try:
+                yield
+            finally:
+                await durable.stop()
 
     async def ready(_: Request) -> Response:
         """Whether, not why: Kafka's addresses and the disk's paths are nothing for senders."""

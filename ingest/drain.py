@@ -9,12 +9,16 @@ from ingest.accept import Rejected
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
 from ingest.spoolfile import Row
+from schemas.kafka_time import clock
 
 # What is sent at a time once Kafka takes something.
 _WINDOW_BYTES = 1024 * 1024
 
 # After a look in vain Kafka is tried again so much later.
 PAUSE_SECONDS = 0.5
+
+# So often Kafka may answer and not say its time, with such a pause between.
+_MOST_UNDATED = 60
 
 
 class Drain:
@@ -30,6 +34,7 @@ class Drain:
         self.in_vain = False
         self._publisher = publisher
         self._spool = spool
+        self._undated = 0  # so many comparisons without Kafka's time
         self._windows = 0  # so many in a row that got no further
         self._taken: list[Row] = []
 
@@ -86,9 +91,23 @@ class Drain:
     async def _send(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[Row]]:
         """What was sent of these, and what of that Kafka acknowledged."""
         answers = []
+        if not await self._datable(rows):
+            return [], []
+        webhooks = await self._publisher.by_kafkas_clock([row.webhook for row in rows])
         with suppress(Rejected):  # live traffic comes first; what is over the bound has its turn
-            for row in rows:
-                answers.append(self._publisher.publish(row.webhook))  # noqa: PERF401 (it may raise)
+            for webhook in webhooks:
+                answers.append(self._publisher.publish(webhook))  # noqa: PERF401 (it may raise)
         results = await asyncio.gather(*answers, return_exceptions=True)
         sent = rows[: len(answers)]
         return sent, [row for row, result in zip(sent, results, strict=True) if result is None]
+
+    async def _datable(self, rows: Sequence[Row]) -> bool:
+        """Whether these may go: some say when they were received only once Kafka's time is known.
+
+        If Kafka answers and does not say its time, they are not kept for ever.
+        """
+        if all(row.webhook.uptime is None for row in rows) or clock.decided:
+            return True
+        await self._publisher.compare_clocks()
+        self._undated += self._publisher.problem is None
+        return clock.decided or self._undated >= _MOST_UNDATED

@@ -26,6 +26,7 @@ from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
 from ingest.spooling import Spooling
 from ingest.turns import GivenUp
+from schemas.kafka_time import clock
 from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.webhook import RawWebhook
@@ -143,13 +144,17 @@ class Durable:
     async def publish(self, webhook: RawWebhook) -> Where:
         """Say where the webhook is durable now, or raise `Rejected`."""
         spool = self.spool
+        away = self.publisher.away
+        if webhook.uptime is not None and not away:
+            [webhook] = await self.publisher.by_kafkas_clock([webhook])
+            away = not clock.decided  # the spool keeps what tells when it was received
         if spool is None:
             await self.publisher.publish(webhook)
             return "kafka"
         if self._closing.is_set():
             raise Rejected("shutting-down")
         until = asyncio.get_running_loop().time() + self._seconds
-        if not (self.publisher.away and spool.problem(len(webhook.body)) is None):
+        if not (away and spool.problem(len(webhook.body)) is None):
             try:
                 await self.publisher.publish(webhook)
             except Rejected as rejected:

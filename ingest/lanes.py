@@ -16,12 +16,13 @@ STALE_SECONDS = 0.5
 
 
 class Waiting:
-    """One webhook and the future its request waits for."""
+    """One webhook and the future its request waits for; `stamp` is the time of its record."""
 
-    __slots__ = ("answer", "deadline", "webhook")
+    __slots__ = ("answer", "deadline", "stamp", "webhook")
 
     def __init__(self, webhook: RawWebhook, deadline: float, answer: asyncio.Future[None]) -> None:
         self.webhook = webhook
+        self.stamp = webhook.received_at
         self.deadline = deadline
         self.answer = answer
 
@@ -31,13 +32,17 @@ class Waiting:
 
 
 class Batch:
-    """Records of one raw topic that travel together, oldest first, in an aiokafka builder."""
+    """Records of one raw topic that travel together, oldest first, in an aiokafka builder.
 
-    __slots__ = ("builder", "sent_at", "task", "waiting")
+    `refusals` counts how often Kafka has refused them for their time.
+    """
+
+    __slots__ = ("builder", "refusals", "sent_at", "task", "waiting")
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
         self.waiting: list[Waiting] = []
+        self.refusals = 0
         self.sent_at = 0.0
         self.task: asyncio.Task[Cause | None] | None = None
 
@@ -45,7 +50,7 @@ class Batch:
         """Append, or say that the batch is full; the first record always fits."""
         webhook = waiting.webhook
         room = self.builder.append(
-            timestamp=webhook.received_at,
+            timestamp=waiting.stamp,
             key=None,
             value=webhook.body,
             headers=to_headers(webhook),

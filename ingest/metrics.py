@@ -6,7 +6,6 @@ that was killed counts as received and as nothing else.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -24,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from ingest.durable import Where
 from ingest.held import Held
+from schemas.kafka_time import clock
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry()
@@ -105,6 +105,12 @@ spool_places_given_up = Gauge(
     registry=registry,
     multiprocess_mode="livemax",
 )
+clock_offset = Gauge(
+    "bluetick_clock_offset_seconds",
+    "by how much this machine's clock is ahead of Kafka's; NaN while they are not compared",
+    registry=registry,
+    multiprocess_mode="livemostrecent",
+)
 
 
 def sample(publishing: int, held: Held, given_up: int, spool_limit: int) -> None:
@@ -114,7 +120,7 @@ def sample(publishing: int, held: Held, given_up: int, spool_limit: int) -> None
     spool_bodies.set(held.bodies)
     spool_places_given_up.set(given_up)
     spool_max_bytes.set(spool_limit)
-    waited = 0 if held.oldest is None else time.time() - held.oldest / 1000
+    waited = 0 if held.oldest is None else (clock.now() - held.oldest) / 1000
     spool_age_seconds.set(max(0.0, waited))
 
 

@@ -8,6 +8,8 @@ and duplicates are removed downstream.
 
 import asyncio
 import logging
+import math
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     BrokerResponseError,
+    InvalidTimestampError,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -28,6 +31,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 from ingest.accept import Cause, Rejected
 from ingest.lanes import STALE_SECONDS, Batch, Lane, Waiting
 from ingest.lasting import described, lasting
+from ingest.reception import Reading, corrected, stamp
+from schemas import clock_offset
+from schemas.kafka_time import clock, running
 from schemas.problem import Problem, cut_differently, missing, unreachable
 from schemas.settings import Settings
 from schemas.topics import PROVIDERS
@@ -47,6 +53,10 @@ _REQUEST_MS = 800
 _CLOSE_SECONDS = 1.0
 # A request that fails makes aiokafka wait 0.1 s, to put its batches back for another try.
 _LAST_TRY_SECONDS = 0.3
+
+# Kafka has refused the time of a webhook and nothing more can be done: not ready for so long.
+_REFUSED_SECONDS = 30.0
+_MOST_REFUSALS = 2
 
 _log = logging.getLogger(__name__)
 
@@ -70,13 +80,14 @@ class Publisher:
         self._last_call: float | None = None
         self._producer: AIOKafkaProducer | None = None
         self._heard_at = 0.0
+        self._refused_at = -math.inf
         self._silent = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def problem(self) -> str | None:
         """Why webhooks cannot be published now, in one sentence; None while they can."""
-        return self._watch.problem
+        return self._watch.problem or self._untimely
 
     @property
     def trouble(self) -> str | None:
@@ -94,6 +105,12 @@ class Publisher:
     def away(self) -> bool:
         """Whether Kafka acknowledges nothing: from a while in vain until the next success."""
         return self._silent or self._producer is None
+
+    @property
+    def _untimely(self) -> str | None:
+        """That Kafka has refused webhooks for their time: for a while, as only a try tells more."""
+        lately = self._loop.time() - self._refused_at < _REFUSED_SECONDS
+        return clock_offset.refused_time(clock.known()) if lately else None
 
     @property
     def in_flight(self) -> int:
@@ -203,6 +220,9 @@ class Publisher:
             self._heard()
             lane.refused = type(error).__name__
             self._split(producer, lane, batch)
+        except InvalidTimestampError:
+            self._heard()
+            await self._restamp(producer, lane, batch)
         except KafkaError as error:
             lane.refused = type(error).__name__
             _log.warning("%s: a batch is not acknowledged: %s", lane.topic, type(error).__name__)
@@ -257,6 +277,42 @@ class Publisher:
                     smaller.append(waiting)
                 lane.queue.appendleft(smaller)
             batch.waiting = []
+
+    async def compare_clocks(self) -> None:
+        """Ask for Kafka's time now."""
+        await clock.compare(self._settings)
+
+    async def by_kafkas_clock(self, webhooks: Sequence[RawWebhook]) -> list[RawWebhook]:
+        """The webhooks, received when they were by Kafka's clock, if that can be known."""
+        await clock.ensure(self._settings)
+        if not clock.compared:
+            return list(webhooks)
+        reading = Reading(clock.now(), running())
+        return [corrected(one, reading) for one in webhooks]
+
+    async def _restamp(self, producer: AIOKafkaProducer, lane: Lane, batch: Batch) -> None:
+        """Kafka refuses a record's time: send the batch again with times that it can take.
+
+        If Kafka's time is not known, or is refused as well, the batch is refused.
+        """
+        if batch.refusals == 0:
+            await clock.compare(self._settings)
+        if not clock.compared or batch.refusals >= _MOST_REFUSALS:
+            self._refused_at = self._loop.time()
+            _log.error("%s: %s", lane.topic, clock_offset.refused_time(clock.known()))
+            return
+        reading = Reading(clock.now(), running())
+        batches: list[Batch] = []
+        for waiting in batch.waiting:
+            waiting.webhook = corrected(waiting.webhook, reading)
+            waiting.stamp = stamp(waiting.webhook.received_at, reading.now, batch.refusals + 1)
+            if not batches or not batches[-1].append(waiting):
+                batches.append(Batch(producer.create_batch()))
+                batches[-1].append(waiting)
+        for again in reversed(batches):
+            again.refusals = batch.refusals + 1
+            lane.queue.appendleft(again)
+        batch.waiting = []
 
     def _settle(self, batch: Batch, cause: Cause | None) -> None:
         """Answer all requests of a batch that is over: acknowledged (None), or refused."""

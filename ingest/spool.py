@@ -32,6 +32,7 @@ from ingest.spoolfile import (
     size_of,
     sync,
 )
+from schemas.kafka_time import clock
 from schemas.webhook import RawWebhook
 
 # Taken over from a damaged file at a time; in between bodies are written.
@@ -182,7 +183,7 @@ class Spool:
             self._place.release()
 
     def _refusal(self, size: int) -> str | None:
-        now = time.time_ns() // 1_000_000
+        now = clock.now()
         held = Held(self.held.bodies, self.held.bytes + self._waiting_bytes, self.held.oldest)
         return refusal(held, self._bounds, size=size, now=now)
 

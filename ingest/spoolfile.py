@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from ingest.held import Held
-from schemas.webhook import RawWebhook
+from schemas.webhook import RawWebhook, Uptime
 
 FILE = "spool.db"
 
@@ -324,9 +324,11 @@ def _oldest(db: sqlite3.Connection, provider: str) -> int | None:
 
 
 def head_of(webhook: RawWebhook) -> dict[str, object]:
-    """Everything of a webhook but its body."""
-    accounts = {} if webhook.accounts is None else {"accounts": webhook.accounts}
-    return {
+    """Everything of a webhook but its body; earlier versions can read it if `uptime` is absent."""
+    noted: dict[str, object] = {} if webhook.uptime is None else {"uptime": webhook.uptime}
+    if webhook.accounts is not None:
+        noted["accounts"] = webhook.accounts
+    return noted | {
         "id": webhook.id,
         "source": webhook.source,
         "provider": webhook.provider,
@@ -335,7 +337,6 @@ def head_of(webhook: RawWebhook) -> dict[str, object]:
         "path": webhook.path,
         "content_type": webhook.content_type,
         "headers": dict(webhook.headers),
-        **accounts,
     }
 
 
@@ -364,6 +365,8 @@ def _from_row(row: tuple[Any, ...] | None) -> Row:
 
 def _webhook(head: bytes, body: bytes) -> RawWebhook:
     fields = msgspec.json.decode(head)
+    if "uptime" in fields:
+        fields["uptime"] = msgspec.convert(fields["uptime"], Uptime)
     accounts = fields.pop("accounts", None)
     return RawWebhook(**fields, accounts=None if accounts is None else tuple(accounts), body=body)
 

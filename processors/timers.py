@@ -1,6 +1,6 @@
 """Timers: when a message counts as stalled, when its state expires, and what that says. Pure.
 
-A timer is due at a time of the log, Unix milliseconds by ingest's clock (`received_at`), and is a
+A timer is due at a time of the log, Unix milliseconds by Kafka's clock (`received_at`), and is a
 function of the state, so it is never stored as a fact. Firing it late changes nothing: what it
 says depends on when it was due.
 """

@@ -107,8 +107,18 @@ class Topics:
         return f"{self.namespace}.dead-letters"
 
     @property
+    def clocks(self) -> str:
+        """To it services write to learn Kafka's time (decision 21); no program reads it."""
+        return f"{self.namespace}.clocks"
+
+    @property
     def all(self) -> tuple[str, ...]:
         """Every topic the services use."""
+        return (*self.required, self.clocks)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Those without which they cannot work: namespaces made before have no `clocks`."""
         return (
             *self.raw_topics,
             self.observations,
@@ -150,7 +160,7 @@ class Topics:
         return f"{self.namespace}.track.{partition}"
 
     def specs(self, partitions: int) -> list[TopicSpec]:
-        """Every topic of the namespace's own, with `partitions` partitions each."""
+        """Every topic of the namespace's own; all but `clocks` have so many partitions."""
         return [spec for spec in self._specs(partitions) if spec.name not in self.foreign]
 
     def _specs(self, partitions: int) -> list[TopicSpec]:
@@ -163,12 +173,24 @@ class Topics:
             TopicSpec(self.messages, partitions, _state()),
             TopicSpec(self.inbound, partitions, _kept(days=30, largest=2 * _MiB)),
             TopicSpec(self.dead_letters, partitions, _kept(days=90, largest=2 * _MiB)),
+            TopicSpec(self.clocks, 1, _clocks()),
         ]
 
 
 # A record's time is its writer's: replays seek by it, the tracker knows by it which of its records
 # belong together, and its store knows its place in the log by offset and time (its anchor).
 _TIMES = {"message.timestamp.type": "CreateTime"}
+
+
+def _clocks() -> dict[str, str]:
+    """A few records a minute and process, each of no use once its time is known."""
+    hour = str(3_600_000)
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": hour,
+        "segment.ms": hour,
+        "message.timestamp.type": "LogAppendTime",
+    }
 
 
 def _kept(*, days: int, largest: int | None = None) -> dict[str, str]:

@@ -15,6 +15,10 @@ from schemas.accounts import ACCOUNTS_HEADER, Patterns, decode_patterns, encode_
 
 KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
 
+# A header of a raw record: what ingest's own clock showed at the reception, where that is not the
+# time in `ce_time`.
+OWN_TIME = "ingest-time"
+
 # RFC 3339 has four digits for the year.
 _LAST = 253_402_300_799_000
 
@@ -22,13 +26,21 @@ _SOURCE_PREFIX = "/webhooks/"
 _LONGEST_SOURCE = 100
 
 
+class Uptime(Struct, frozen=True, gc=False):
+    """How many milliseconds a machine had been running; `boot` tells its starts apart."""
+
+    ms: int
+    boot: str
+
+
 class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
     """One webhook as its sender sent it.
 
     `path` is what followed the source in the URL, with the query string; `headers` holds the kept
-    headers, with lower-case names; `received_at` is Unix milliseconds. `accounts` are those the
-    source may speak for, None for every account; `source` is "" if unknown. What strangers wrote is
-    not in its representation, which could end in a log.
+    headers, with lower-case names; `received_at` is Unix milliseconds, by Kafka's clock. Where that
+    was not known, `uptime` is noted beside it, and later `own_time` is what ingest's clock had
+    shown. `accounts` are those the source may speak for, None for every account; `source` is "" if
+    unknown. What strangers wrote is not in its representation, which could end in a log.
     """
 
     id: str
@@ -41,6 +53,8 @@ class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     accounts: Patterns | None = None
+    own_time: int | None = None
+    uptime: Uptime | None = None
 
     def __repr__(self) -> str:
         return f"RawWebhook(id={self.id!r}, source={self.source!r}, {len(self.body)} bytes)"
@@ -53,6 +67,8 @@ def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:
         ("http-path", webhook.path),
         *webhook.headers.items(),
     ]
+    if webhook.own_time is not None:
+        texts.append((OWN_TIME, to_iso(webhook.own_time)))
     event = cloud_event(
         type_="bluetick.webhook.received",
         id_=webhook.id,

@@ -8,7 +8,7 @@ from schemas.settings import Settings, load
 def ready() -> Settings:
     """The settings, once the topics are known to be as they should be."""
     settings = load()
-    require_topics(settings, settings.topics.all)
+    require_topics(settings, settings.topics.required)
     return settings
 
 

@@ -87,6 +87,11 @@ halted = Gauge(
     "partitions of the raw topics that the normaliser cannot go on with",
     registry=registry,
 )
+clock_offset = Gauge(
+    "bluetick_clock_offset_seconds",
+    "by how much this machine's clock is ahead of Kafka's; NaN while they are not compared",
+    registry=registry,
+)
 
 
 # Strangers choose these words: labels must not grow without end, nor hold a phone number.

@@ -36,6 +36,7 @@ from processors.runtime.publishing import Bodies, at
 from processors.runtime.sending import UnsentError, deliver
 from processors.runtime.spans import RawRecord, raw_record
 from processors.runtime.tallies import Tallies
+from schemas.kafka_time import clock
 from schemas.problem import Problem
 from schemas.settings import Settings
 from schemas.topics import PROVIDERS
@@ -304,7 +305,7 @@ class Normaliser(ConsumerRebalanceListener):
 
     async def _records(self, raw: RawRecord, result: Normalised) -> "_Done":
         """The records of a body; `Refused` if they are too many."""
-        now = round(time.time() * 1000)
+        now = clock.now()
         records: list[Outgoing] = []
         size = 0
         for made in (
@@ -322,7 +323,7 @@ class Normaliser(ConsumerRebalanceListener):
 
     def _refused(self, raw: RawRecord, error: Exception) -> "_Done":
         """One dead letter for all of a body."""
-        letter, now = dead_letter(error, raw.body or b""), round(time.time() * 1000)
+        letter, now = dead_letter(error, raw.body or b""), clock.now()
         try:
             [record] = self._bodies.kept(raw, [letter], now)
         except Exception:  # noqa: BLE001 - headers that cannot be copied; the raw record has them

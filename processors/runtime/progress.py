@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from processors.runtime import clients
+from schemas.kafka_time import clock
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -109,15 +110,18 @@ class Settled:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # (until when, since when that is known), Unix ms; the newest last.
-        self._known: deque[tuple[int, int]] = deque(maxlen=_KEPT)
+        # (until when, by Kafka's clock, since when that is known); the newest last.
+        self._known: deque[tuple[int, float]] = deque(maxlen=_KEPT)
 
-    def until(self, at: int) -> int:
-        """Up to when a reader who was at the end of the observations at `at` has heard of all."""
+    def until(self, at: float) -> int:
+        """Up to when a reader who was at the end of the observations at `at` has heard of all.
+
+        `at` is of time.monotonic(); the answer is in Unix milliseconds.
+        """
         return max((until for until, since in self._known if since <= at), default=0)
 
-    def note(self, *, until: int, since: int) -> None:
-        """Note what is known since a time, both Unix ms."""
+    def note(self, *, until: int, since: float) -> None:
+        """Note what is known since a time of time.monotonic()."""
         self._known.append((until, since))
 
     async def watch(self) -> None:
@@ -136,12 +140,10 @@ class Settled:
         while True:
             async with asyncio.timeout(_ASK_SECONDS):
                 if ends is None:
-                    now, ends = _now(), await watch.ends(source.inputs("normalise"))
+                    # A clock that was not compared tells of no body that it was received before.
+                    now = clock.now() if clock.certain else 0
+                    ends = await watch.ends(source.inputs("normalise"))
                 if await watch.reached(source.group("normalise"), ends):
-                    self.note(until=now, since=_now())
+                    self.note(until=now, since=time.monotonic())
                     ends = None
             await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _now() -> int:
-    return round(time.time() * 1000)

@@ -4,7 +4,6 @@ A dead letter is marked as settled only once all that its body amounts to is ack
 retry may be killed anywhere and begun again: what was published twice the tracker knows.
 """
 
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies, at
 from processors.runtime.sending import send
 from processors.runtime.spans import RawRecord, Span
+from schemas.kafka_time import clock
 from schemas.problem import unreachable
 from schemas.settings import Settings
 
@@ -83,6 +83,7 @@ async def retry(
 
 
 async def _started(settings: Settings, producer: AIOKafkaProducer) -> None:
+    await clock.ensure(settings)
     try:
         await producer.start()
     except KafkaError as error:
@@ -145,8 +146,8 @@ def _publish(
         if not one.changes:
             continue
         replayed = [replace(observation, replay=replay) for observation in result.observations]
-        outbox.put(made_of.observed(body, replayed, _now()))
-        outbox.put(made_of.kept(body, one.new, _now()))
+        outbox.put(made_of.observed(body, replayed, clock.now()))
+        outbox.put(made_of.kept(body, one.new, clock.now()))
 
 
 def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay: str) -> None:
@@ -157,7 +158,7 @@ def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay
                 letter.partition,
                 key=None,
                 value=None,
-                timestamp=_now(),
+                timestamp=clock.now(),
                 headers=marker(letter, replay),
             )
 
@@ -170,7 +171,3 @@ def _count(
         report.observations += len(result.observations) if one.changes else 0
         report.resolved += one.resolved
         report.failing.update(letter.code for letter in one.failing)
-
-
-def _now() -> int:
-    return round(time.time() * 1000)

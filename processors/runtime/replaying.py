@@ -23,6 +23,7 @@ from processors.runtime.outbox import Outbox
 from processors.runtime.planning import SLICE, Selection
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import Place, RawRecord
+from schemas.kafka_time import clock
 from schemas.problem import Problem, unreachable
 from schemas.settings import Settings
 
@@ -89,6 +90,7 @@ async def run(
     entered = bool(replay.reached)
     go_on = f"what is done is recorded: go on with: {replay.command}"
     try:
+        await clock.ensure(settings)
         await producer.start()
         async with ledger.writing(settings, replay) as book, _behind(settings, limits) as behind:
             entered = True
@@ -179,7 +181,7 @@ class _Run:
         progress = self._progress
         found = chosen.observations(record, progress.counts)
         told = [replace(observation, replay=self._replay.id) for observation in found]
-        made.outbox.put(self._bodies.observed(record, told, round(time.time() * 1000)))
+        made.outbox.put(self._bodies.observed(record, told, clock.now()))
         made.observations += len(found)
         made.reached[record.topic, record.partition] = record.offset + 1
         progress.records += 1

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from processors.runtime import clients, failpoints, metrics
 from processors.runtime.store import Anchor, Store
+from schemas.kafka_time import clock
 from schemas.settings import Settings
 from schemas.topics import TOMBSTONE_DAYS
 
@@ -60,7 +61,7 @@ class _Restoring:
         if anchor is not None and not (beginning <= anchor.offset < end):
             self._start_anew(f"its last record, {anchor.offset}, is not in {beginning} to {end}")
             anchor = None
-        if anchor is not None and anchor.timestamp < time.time() * 1000 - _OLDEST_MS:
+        if anchor is not None and anchor.timestamp < clock.now() - _OLDEST_MS:
             self._start_anew("it is so old that the log may have forgotten what was dropped since")
             anchor = None
         if anchor is not None and not await self._knows(anchor):

@@ -4,6 +4,7 @@ import asyncio
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     NotEnoughReplicasAfterAppendError,
@@ -14,6 +15,8 @@ from aiokafka.errors import (
 )
 
 from processors.runtime.outbox import Outbox, Outgoing
+from schemas.clock_offset import refused_time
+from schemas.kafka_time import clock
 
 _REPLICAS = "bring its missing replicas back, or lower its min.insync.replicas"
 _ADVICE: dict[type[BaseException], str] = {
@@ -38,6 +41,9 @@ async def send(outbox: Outbox, seconds: float) -> None:
     except (KafkaError, TimeoutError, OSError) as error:
         topics = ", ".join(outbox.unacknowledged())
         cause = type(error.__cause__ or error)
+        if cause is InvalidTimestampError:
+            clock.doubt()
+            raise UnsentError(f"{topics}: {refused_time(clock.known())}") from error
         advice = _ADVICE.get(cause, "look at whether Kafka is well")
         raise UnsentError(
             f"Kafka does not take what goes to {topics} ({cause.__name__}): {advice}"

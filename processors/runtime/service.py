@@ -10,6 +10,7 @@ from typing import Protocol
 from starlette.responses import Response
 
 from processors.runtime import failpoints, metrics
+from schemas.kafka_time import clock, comparing
 from schemas.problem import unreachable
 from schemas.serving import (
     HealthServer,
@@ -65,7 +66,8 @@ async def _serve(
     stop = told_to_stop()
     with logged(name, settings, health=address_of(listener)) as end:
         try:
-            await worker.run(stop)
+            async with comparing(settings, metrics.clock_offset.set):
+                await worker.run(stop)
             end.reason = stop.reason
         finally:
             server.should_exit = True
@@ -73,7 +75,9 @@ async def _serve(
 
 
 async def _ready(name: str, settings: Settings, worker: Worker) -> Response:
-    return readiness(worker.problems() or await _broker_problems(name, settings, worker))
+    clocks = [clock.problem] if clock.problem else []
+    problems = worker.problems() or await _broker_problems(name, settings, worker)
+    return readiness([*clocks, *problems])
 
 
 async def _broker_problems(name: str, settings: Settings, worker: Worker) -> list[str]:

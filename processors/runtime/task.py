@@ -28,12 +28,18 @@ from pathlib import Path
 from typing import cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+)
 
 from processors.cut import Cut
 from processors.refusal import calls
 from processors.runtime import clients, deadletters, failpoints, metrics
 from processors.runtime.alarms import Alarms
+from processors.runtime.answers import Answers
 from processors.runtime.outbox import Outbox, TooLargeError
 from processors.runtime.reduce import Reduced, Work, reduce
 from processors.runtime.restore import NEXT_TIMER, restore
@@ -41,6 +47,8 @@ from processors.runtime.setaside import Letter, SetAside
 from processors.runtime.settle import TAKEN_TO, settle
 from processors.runtime.store import Anchor, CorruptError, Store
 from processors.timers import Patience
+from schemas.clock_offset import refused_time
+from schemas.kafka_time import clock
 from schemas.problem import Problem
 from schemas.records import message_of
 from schemas.settings import Settings
@@ -73,7 +81,7 @@ class Task:
         settings: Settings,
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
-        settled: Callable[[int], int],
+        settled: Callable[[float], int],
         alarms: Alarms,
     ) -> None:
         """`settled` tells up to when one who was at the end of the log then has heard of all."""
@@ -100,7 +108,7 @@ class Task:
         self._latest = 0
         self._losses = 0
         self._stamp = 0  # the time of the last transaction's records, Unix ms
-        self._answers = 0, 0  # when the last two answers came to the consumer's polls, Unix ms
+        self._answers = Answers()
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
         self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
@@ -191,7 +199,7 @@ class Task:
         """Fence whoever had the partition before, and only then look where to go on."""
         self.epoch = next(_epochs)
         self._queue.clear()
-        self._answers = 0, 0
+        self._answers = Answers()
         self._latest = 0  # what it was taken from may have to be done again
         topics = self._settings.topics
         self._producer = clients.producer(self._settings, topics.transactional_id(self._number))
@@ -244,7 +252,7 @@ class Task:
     async def _next(self) -> Work | None:
         """What is to be done now; None if that is nothing."""
         assert self._store is not None  # noqa: S101 - recovered before
-        now = _now()
+        now = clock.now()
         horizon = await self._horizon(now)
         most = self._cut.size
         records: list[Record] = []
@@ -269,8 +277,8 @@ class Task:
         to be read, and nobody is to be alarmed before.
         """
         quiet = await self._quiet_until()
-        clock = max(self._latest, min(quiet or 0, now))
-        return max(0, clock - round(self._settings.timer_grace * 1000))
+        come = max(self._latest, min(quiet or 0, now))
+        return max(0, come - round(self._settings.timer_grace * 1000))
 
     async def _quiet_until(self) -> int | None:
         """Until when it is known that the log had nothing that was not taken; None if it has.
@@ -281,12 +289,11 @@ class Task:
         if self.partition not in self._consumer.assignment():
             return None
         answer = self._consumer.last_poll_timestamp(self.partition) or 0
-        if answer != self._answers[1]:
-            self._answers = self._answers[1], answer
+        self._answers.look(answer, time.monotonic())
         end = self._consumer.last_stable_offset(self.partition)
         if self._queue or end is None or await self._consumer.position(self.partition) < end:
             return None
-        return self._settled(self._answers[0])
+        return self._settled(self._answers.asked)
 
     async def _batch(self, work: Work) -> None:
         assert self._producer is not None  # noqa: S101 - recovered before
@@ -363,7 +370,7 @@ class Task:
         await producer.begin_transaction()
         outbox = Outbox(producer, "track.after_first_send", apart=self._apart)
         # Its records bear a time of their own, by which its parts are known to belong together.
-        now = self._stamp = max(_now(), self._stamp + 1)
+        now = self._stamp = max(clock.now(), self._stamp + 1)
         offset = work.records[result.taken - 1].offset + 1 if result.taken else None
         self._fill(outbox, result, now, offset)
         ends = await outbox.send()
@@ -501,11 +508,10 @@ def _mistake(error: Exception) -> str:
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, InvalidTimestampError):
+        clock.doubt()
+        return refused_time(clock.known())
     return str(error) or type(error).__name__
-
-
-def _now() -> int:
-    return round(time.time() * 1000)
 
 
 def patience_of(settings: Settings) -> Patience:

@@ -101,13 +101,14 @@ async def _switch(settings: Settings, target: Settings) -> None:
     code, output = await drop(settings, name, "--confirm", name)
     assert (code, f"is read by others ({settings.topics.raw('smsmanager')}" in output) == (1, True)
     code, output = await drop(settings, name, "--keep-inputs", "--confirm", "other")
-    assert (code, "nothing was deleted" in output) == (1, True)
+    assert (code, "nothing was deleted" in output) == (1, True), output
     code, output = await drop(settings, name, "--keep-inputs", "--confirm", name)
     assert code == 0, output
     assert not (settings.data / name).exists()
     left = await topics.partitions(settings)
     assert {topic for topic in settings.topics.all if topic in left} == {
-        *settings.topics.raw_topics
+        *settings.topics.raw_topics,
+        settings.topics.clocks,
     }
     assert {*target.topics.all} <= left.keys()
     assert not {*settings.topics.groups} & {*await groups.names(settings)}
@@ -201,7 +202,7 @@ async def test_refusals(settings: Settings, target: Settings) -> None:
     await topics.drop(target)
     await groups.delete(target, target.topics.groups)
     await topics.apply(target)
-    for option, sentence in [([], "exists (topics: 6"), (["--resume"], "was not begun as")]:
+    for option, sentence in [([], "exists (topics: 7"), (["--resume"], "was not begun as")]:
         code, output = await run("rebuild", "--into", into, *option, **named(settings))
         assert (code, sentence in output) == (1, True), output
 

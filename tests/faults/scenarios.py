@@ -2,6 +2,7 @@
 
 from tests.faults import (
     brokers,
+    clocks,
     clusterfaults,
     disks,
     hostile,
@@ -25,6 +26,7 @@ _MODULES = (
     clusterfaults,
     hostile,
     disks,
+    clocks,
 )
 _ORDER = [one.__name__ for one in _MODULES]
 

@@ -31,6 +31,12 @@ async def test_nothing_is_lost_or_doubled(there: World, name: str) -> None:
     assert not outcome.failures
 
 
+async def test_wrong_clocks_raise_no_false_alarm(there: World) -> None:
+    """Services under libfaketime, up to 2 h apart: all statuses, the real alarms and no others."""
+    outcome = await run(there, SCENARIOS["clocks-short"], SEED)
+    assert not outcome.failures
+
+
 @pytest.mark.parametrize("rule", CONTROLS)
 async def test_a_broken_rule_is_noticed(there: World, rule: str) -> None:
     """With a rule of the tracker broken on purpose, records are lost or doubled, and it is told."""

@@ -9,6 +9,7 @@ from asyncio.subprocess import Process
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -27,10 +28,11 @@ PORTS: dict[Service, str] = {
 }
 
 _COMMAND = str(Path(bluetick.__file__).resolve())
-_OK = 200
+OK = 200
 _LOOK_SECONDS = 0.05
 _STOP_SECONDS = 30
 _TAIL = 12
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class DiedError(Exception):
@@ -50,7 +52,7 @@ class Worker:
         self.armed = armed
         self.refuses = False  # set where it must end by itself, aloud
         self._told: set[int] = set()
-        self._url = f"http://127.0.0.1:{port}"
+        self._url = self.metrics_url = f"http://127.0.0.1:{port}"
         self._process = process
 
     @property
@@ -130,20 +132,43 @@ class Worker:
             raise DiedError(self.trouble or f"{self.name} has been ended")
         with suppress(*client.Broken):
             async with asyncio.timeout(3):
-                return (await client.get(self._url, "/health/ready")).status == _OK
+                return (await client.get(self._url, "/health/ready")).status == OK
         return False
+
+    async def problems(self) -> list[str] | None:
+        """What its health says is wrong; None if it does not answer."""
+        if not self.running:
+            raise DiedError(self.trouble or f"{self.name} has been ended")
+        with suppress(*client.Broken):
+            async with asyncio.timeout(3):
+                body = (await client.get(self._url, "/health/ready")).body
+                return list(json.loads(body)["problems"])
+        return None
+
+    async def post(self, path: str, body: bytes) -> int:
+        """Post a webhook; the status of the answer."""
+        connection = client.Connection(client.Endpoint.of(self._url))
+        try:
+            headers = {"content-type": "application/json"}
+            return (await connection.request("POST", path, headers, body)).status
+        finally:
+            connection.close()
 
     async def partitions(self) -> int:
         """How many partitions it works on, all of them ready; 0 if it is not."""
         if not await self.ready():
             return 0
+        return int(await self.metric("bluetick_partitions_assigned") or 0)
+
+    async def metric(self, name: str) -> float | None:
+        """A metric without labels; None if there is none, or no answer."""
         with suppress(*client.Broken):
             async with asyncio.timeout(3):
-                text = (await client.get(self._url, "/metrics")).body.decode()
+                text = (await client.get(self.metrics_url, "/metrics")).body.decode()
             for family in text_string_to_metric_families(text):
-                if family.name == "bluetick_partitions_assigned":
-                    return int(family.samples[0].value)
-        return 0
+                if family.name == name:
+                    return float(family.samples[0].value)
+        return None
 
     def said(self, words: str) -> int:
         """How often its log has these words."""
@@ -167,11 +192,12 @@ async def start(
     *,
     sabotage: str | None = None,
     open_files: int | None = None,
+    extra: Mapping[str, str] = _NOTHING,
 ) -> Worker:
     """Start a worker with these settings and nothing else of ours; does not wait for it.
 
     `sabotage` names a rule that the process is to break: see tests.faults.sabotage. `open_files`
-    limits its file descriptors.
+    limits its file descriptors, `extra` are environment variables that are no settings.
     """
     command = [sys.executable, _COMMAND, service]
     if sabotage:
@@ -184,7 +210,7 @@ async def start(
         process = await asyncio.create_subprocess_exec(
             *leashed(command),
             cwd=Path(_COMMAND).parent,
-            env={**clean, **ours, "PYTHONUNBUFFERED": "1"},
+            env={**clean, **ours, **extra, "PYTHONUNBUFFERED": "1"},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -192,8 +218,11 @@ async def start(
             start_new_session=True,
         )
     port = int(str(environment[PORTS[service]]))
+    metrics = int(str(environment["ingest_metrics_port"])) if service == "ingest" else port
     armed = bool(environment.get("failpoint"))
-    return Worker(name, service, process, port=port, log=log, armed=armed)
+    worker = Worker(name, service, process, port=port, log=log, armed=armed)
+    worker.metrics_url = f"http://127.0.0.1:{metrics}"
+    return worker
 
 
 def _stands(pid: int) -> bool:

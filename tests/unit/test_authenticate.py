@@ -282,6 +282,16 @@ def test_a_signature_holds_for_five_minutes(later: int, *, holds: bool) -> None:
     assert proven(STANDARD, _standard(), now=_NOW + later) is holds
 
 
+@pytest.mark.parametrize(("kafka", "own"), [(0, 86_400_000), (86_400_000, 0), (0, 0)])
+def test_one_right_clock_is_enough(kafka: int, own: int) -> None:
+    """Of Kafka's time and this machine's, either may be wrong: a signature of about one holds."""
+    shown = STANDARD.shown("", _standard())
+    assert shown is not None
+    assert shown.claim is not None
+    assert shown.claim.holds(_BODY, _NOW + kafka, _NOW + own)
+    assert not shown.claim.holds(_BODY, _NOW + 86_400_000, _NOW - 86_400_000)
+
+
 @pytest.mark.parametrize("stamp", [b"", b"-1", b"+1", b"1.0", b"1e9", b"\xb2", b" 1", b"9" * 16])
 def test_a_time_that_is_none_proves_nothing(stamp: bytes) -> None:
     """Only whole seconds in digits are a time, though they be signed."""

@@ -30,11 +30,11 @@ def test_those_of_others_are(name: str) -> None:
     everybody = [REPLAY, reader(name, *RAW)]
     with pytest.raises(Problem, match=f"by {name}\\)"):
         _kept(OLD, everybody, keep_inputs=False)
-    assert _kept(OLD, everybody, keep_inputs=True) == Kept(RAW)
+    assert _kept(OLD, everybody, keep_inputs=True) == Kept(RAW | {OLD.clocks})
 
 
 def test_replays_stay_where_the_normaliser_does() -> None:
     """Others track its observations, and a replay makes some."""
     kept = _kept(OLD, [REPLAY, reader("new.track", OLD.observations)], keep_inputs=True)
     assert kept.groups == {"old.normalise", "old.replay.x"}
-    assert kept.topics == {*RAW, *OBSERVATIONS, OLD.dead_letters}
+    assert kept.topics == {*RAW, *OBSERVATIONS, OLD.dead_letters, OLD.clocks}

@@ -23,9 +23,9 @@ from ingest.accept import Rejected
 from ingest.durable import Durable
 from ingest.held import Bounds, Held, refusal
 from ingest.spool import Spool, Unusable
-from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, is_damage, look, readable
+from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, head_of, is_damage, look, readable
 from schemas.settings import Settings
-from schemas.webhook import RawWebhook
+from schemas.webhook import RawWebhook, Uptime
 from tests.broker.hooks import until
 
 BOUNDS = Bounds(max_bytes=1000, max_age=60)
@@ -87,6 +87,16 @@ def test_what_is_read_is_what_was_kept(
     assert [row.webhook for row in file.read(0, 10**6)] == webhooks
     assert file.held().bodies == len(webhooks)
     assert file.held().oldest == min((each.received_at for each in webhooks), default=None)
+    file.close()
+
+
+def test_an_uptime_is_kept_and_other_heads_are_as_before(tmp_path: Path) -> None:
+    """A body stamped before the clocks were compared says how long the machine had been running."""
+    noted = msgspec.structs.replace(webhook(1), uptime=Uptime(12_345, "boot"))
+    file = SpoolFile(tmp_path)
+    file.add([noted, webhook(2)])
+    assert [row.webhook for row in file.read(0, 1000)] == [noted, webhook(2)]
+    assert "uptime" not in head_of(webhook(2))
     file.close()
 
 

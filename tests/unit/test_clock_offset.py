@@ -1,0 +1,117 @@
+"""How far two clocks are apart, and what is said of it."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import clock_offset
+from schemas.clock_offset import Estimate, Said, Sample, State, estimate, judge, must_say
+
+HOUR = 3_600_000.0
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> tuple[float, list[Sample]]:
+    """What Kafka's time is ahead of the time since the start, and exchanges that show it."""
+    base = draw(st.floats(1e12, 2e12))
+    samples = []
+    for _ in range(draw(st.integers(1, 5))):
+        sent = draw(st.floats(0, 1e9))
+        there, back = draw(st.floats(0, 5000)), draw(st.floats(0, 5000))
+        samples.append(Sample(sent, sent + there + back, int(base + sent + there)))
+    return base, samples
+
+
+@given(exchanges())
+def test_the_error_is_within_its_bound(made: tuple[float, list[Sample]]) -> None:
+    """However a round trip is divided, the true difference is within the bound of the estimate."""
+    base, samples = made
+    found = estimate(samples)
+    assert abs(found.base - base) <= found.bound + 0.01  # floats of 10^12
+
+
+@given(exchanges())
+def test_the_quickest_exchange_counts(made: tuple[float, list[Sample]]) -> None:
+    """The bound is that of the narrowest exchange, in whatever order they came."""
+    _, samples = made
+    assert estimate(samples) == estimate([min(samples, key=lambda one: one.heard - one.sent)])
+    assert estimate(samples).bound == min(estimate([one]).bound for one in samples)
+
+
+@given(exchanges(), st.floats(-2 * HOUR, 2 * HOUR), st.floats(0, 1e9))
+def test_the_offset_is_of_the_wall_clock(
+    made: tuple[float, list[Sample]], ahead: float, uptime: float
+) -> None:
+    """A wall clock that is ahead of Kafka's is found to be, whenever it is looked at."""
+    base, samples = made
+    found = estimate(samples)
+    offset = found.offset(base + uptime + ahead, uptime)
+    assert abs(offset * 1000 - ahead) <= found.bound + 0.02
+    assert abs(found.at(uptime) - (base + uptime)) <= found.bound + 1
+
+
+@pytest.mark.parametrize(
+    ("offset", "bound", "state"),
+    [
+        (0.0, 0.0, "right"),
+        (5.0, 0.0, "right"),
+        (5.01, 0.0, "wrong"),
+        (-5.01, 0.0, "wrong"),
+        (6.0, 1.5, "right"),
+        (60.0, 0.0, "wrong"),
+        (60.01, 0.0, "unready"),
+        (-3600.0, 0.002, "unready"),
+        (61.0, 1.5, "wrong"),
+        (7200.0, 1.0, "unready"),
+    ],
+)
+def test_judge(offset: float, bound: float, state: State) -> None:
+    """What is certain of an offset counts: its distance from zero less the bound."""
+    assert judge(offset, bound) == state
+
+
+WRONG = Said("wrong", 10.0, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "offset", "at", "due"),
+    [
+        (None, "right", 0.0, 0.0, False),
+        (None, "wrong", 10.0, 0.0, True),
+        (WRONG, "wrong", 10.0, 1060.0, False),
+        (WRONG, "wrong", 14.9, 1060.0, False),
+        (WRONG, "wrong", 15.1, 1060.0, True),
+        (WRONG, "wrong", -10.0, 1060.0, True),
+        (WRONG, "wrong", 10.0, 1599.0, False),
+        (WRONG, "wrong", 10.0, 1600.0, True),
+        (WRONG, "unready", 61.0, 1001.0, True),
+        (WRONG, "right", 0.0, 1001.0, True),
+        (Said("right", 0.0, 1000.0), "right", 1.0, 9000.0, False),
+        (Said("right", 0.0, 1000.0), "wrong", 10.0, 1001.0, True),
+    ],
+)
+def test_a_line_is_due(
+    last: Said | None, state: State, offset: float, at: float, *, due: bool
+) -> None:
+    """Once, when it changes much, each ten minutes, and when it is right again."""
+    assert must_say(last, state, offset, at) is due
+
+
+@pytest.mark.parametrize(
+    ("offset", "way"), [(3660.04, "3660.0 s ahead of"), (-7.25, "7.2 s behind")]
+)
+def test_words(offset: float, way: str) -> None:
+    """One sentence: which clock, by how much, what to do."""
+    assert clock_offset.wrong(offset, 0.002) == (
+        f"this machine's clock is {way} Kafka's (± 0.002 s); "
+        "set the wrong one of the two, and keep both set by NTP"
+    )
+
+
+def test_time_goes_on_from_the_estimate() -> None:
+    """What passes since the start is all that moves Kafka's time."""
+    found = Estimate(1_000_000.0, 1.0)
+    times = [found.at(uptime) for uptime in (0.0, 10.0, 500.0)]
+    assert [after - before for before, after in pairwise(times)] == [10, 490]

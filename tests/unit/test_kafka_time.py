@@ -1,0 +1,116 @@
+"""Kafka's time in a process: what it is before, between and after comparisons."""
+
+import math
+import time
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from schemas import kafka_time
+from schemas.clock_offset import Sample
+from schemas.kafka_time import KafkaTime
+from schemas.settings import Settings
+
+MINUTE = 60_000
+_NEAR_MS = 5000
+
+
+def _answering(monkeypatch: pytest.MonkeyPatch, outcome: float | Exception) -> None:
+    """Kafka is so many milliseconds ahead of this machine, or there is no comparison."""
+
+    async def soon(_: Settings) -> list[Sample]:
+        if isinstance(outcome, Exception):
+            raise outcome
+        up = kafka_time.uptime()
+        return [Sample(up - 1, up, round(time.time() * 1000 + outcome))]
+
+    monkeypatch.setattr(kafka_time, "_soon", soon)
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    """Set this machine's clock, as far as it is looked at."""
+    monkeypatch.setattr(kafka_time, "wall", lambda: time.time() * 1000 + ahead)
+
+
+def _is_about(one: KafkaTime, ahead: float) -> bool:
+    return abs(one.now() - time.time() * 1000 - ahead) < _NEAR_MS
+
+
+async def test_its_own_until_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence changes nothing for a minute; then the machine's own clock has to do."""
+    one = KafkaTime()
+    _set(monkeypatch, 61 * MINUTE)
+    _answering(monkeypatch, KafkaConnectionError())
+    await one.compare(Settings())
+    assert (one.compared, one.certain, one.offset, one.problem) == (False, False, None, None)
+    assert _is_about(one, 61 * MINUTE)
+    monkeypatch.setattr(kafka_time, "_SILENT_SECONDS", 0)
+    await one.compare(Settings())
+    assert (one.compared, one.certain) == (False, True)
+
+
+async def test_silence_later_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was compared once goes on, also if Kafka or the topic is gone."""
+    one = KafkaTime()
+    _answering(monkeypatch, -30 * MINUTE)
+    await one.compare(Settings())
+    for error in (KafkaConnectionError(), kafka_time._IncomparableError("gone")):
+        _answering(monkeypatch, error)
+        await one.compare(Settings())
+        assert one.compared
+        assert _is_about(one, -30 * MINUTE)
+        assert one.offset == pytest.approx(1800, abs=5)
+
+
+async def test_a_doubt_and_a_set_clock_are_looked_into(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The minute is not waited for; each change is said, and noted for the metric."""
+    one = KafkaTime()
+    offsets: list[float] = []
+    compared = 0
+
+    async def soon(_: Settings) -> list[Sample]:
+        nonlocal compared
+        compared += 1
+        up = kafka_time.uptime()
+        return [Sample(up - 1, up, round(time.time() * 1000))]
+
+    async def sleep(_: float) -> None:
+        match len(offsets):
+            case 1:
+                one.doubt()
+            case 2:
+                _set(monkeypatch, -20 * MINUTE)
+            case 4:
+                _set(monkeypatch, 0)
+            case 6:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(kafka_time, "_soon", soon)
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    await one.compare(Settings())
+    with pytest.raises(KeyboardInterrupt):
+        await one.keep(Settings(), offsets.append)
+    assert compared == 4  # at the start, doubted, set back, set right
+    assert offsets == pytest.approx([0, 0, -1200, -1200, 0, 0], abs=1)
+    assert [line.partition("; ")[0].partition(" (")[0] for line in caplog.messages] == [
+        "this machine's clock is 1200.0 s behind Kafka's",
+        "this machine's clock is 0.0 s behind Kafka's",
+    ]
+
+
+async def test_the_offset_is_not_known_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is NaN: a zero would say that the clock is right."""
+    one = KafkaTime()
+    offsets: list[float] = []
+
+    async def sleep(_: float) -> None:
+        if offsets:
+            raise KeyboardInterrupt
+
+    _answering(monkeypatch, KafkaConnectionError())
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        await one.keep(Settings(), offsets.append)
+    assert list(map(math.isnan, offsets)) == [True]

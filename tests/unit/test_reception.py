@@ -1,0 +1,61 @@
+"""When a webhook was received, by Kafka's clock."""
+
+import pytest
+from msgspec.structs import replace
+
+from ingest.reception import Reading, corrected, stamp
+from schemas.webhook import OWN_TIME, RawWebhook, Uptime, from_record, to_headers
+
+NOW = 1_800_000_000_000
+HOUR = 3_600_000
+READING = Reading(NOW, Uptime(10_000_000, "this"))
+HOOK = RawWebhook(
+    id="1", source="whapi", provider="whapi", body=b"{}", received_at=NOW - 5 * HOUR, path="/x"
+)
+
+
+@pytest.mark.parametrize(
+    ("received", "uptime", "expected"),
+    [
+        (NOW - HOUR, None, NOW - HOUR),  # by Kafka's clock already
+        (NOW, None, NOW),
+        (NOW + 500, None, NOW + 500),  # two readings of one clock
+        (NOW + HOUR, None, NOW),  # by a clock that was ahead, of an earlier version
+        (NOW + 2 * HOUR, Uptime(9_400_000, "this"), NOW - 600_000),
+        (NOW - 2 * HOUR, Uptime(9_400_000, "this"), NOW - 600_000),
+        (NOW - 600_000, Uptime(9_400_000, "this"), NOW - 600_000),
+        (NOW - 2 * HOUR, Uptime(9_400_000, "another"), NOW - 2 * HOUR),
+        (NOW + 2 * HOUR, Uptime(9_400_000, "another"), NOW),
+        (NOW + 2 * HOUR, Uptime(9_400_000, ""), NOW),
+    ],
+)
+def test_corrected(received: int, uptime: Uptime | None, expected: int) -> None:
+    """The time since the start tells when it was; otherwise, that it was not later than now."""
+    hook = replace(HOOK, received_at=received, uptime=uptime)
+    found = corrected(hook, READING)
+    assert found.received_at == expected
+    assert found.uptime is None
+    assert found.own_time == (None if expected == received else received)
+
+
+@pytest.mark.parametrize(
+    ("received", "refusals", "expected"),
+    [
+        (NOW - HOUR, 1, NOW - HOUR),
+        (NOW + HOUR, 1, NOW),
+        (NOW - HOUR, 2, NOW),
+        (NOW + HOUR, 2, NOW),
+    ],
+)
+def test_stamp(received: int, refusals: int, expected: int) -> None:
+    """A time in the future is refused as such; refused again, it is too old."""
+    assert stamp(received, NOW, refusals) == expected
+
+
+def test_the_own_time_goes_into_a_header() -> None:
+    """Kafka's time is the webhook's; what ingest's clock had shown stands beside it."""
+    hook = replace(HOOK, received_at=NOW, own_time=NOW + HOUR)
+    headers = to_headers(hook)
+    assert (OWN_TIME, b"2027-01-15T09:00:00.000Z") in headers
+    assert from_record("whapi", b"{}", headers, 0).received_at == NOW
+    assert OWN_TIME not in dict(to_headers(HOOK))
