@@ -19,6 +19,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from schemas.connecting import adopt, adopt_producer, fail_batches
 from schemas.problem import Problem, cut_differently, unreachable
 from schemas.settings import Settings
 from schemas.webhook import to_iso
@@ -34,13 +35,14 @@ FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
 _METADATA_SECONDS = 10
 _REQUEST_SECONDS = 4
+_READ_SECONDS = 60  # for an answer of many megabytes; a silent broker has less
 _IDLE_SECONDS = 180
 _BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 
 
 def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
     """Make a consumer that never commits, never jumps and reads only what is committed."""
-    return AIOKafkaConsumer(
+    client = AIOKafkaConsumer(
         **settings.kafka_options(),
         group_id=group,
         # A named worker comes back to its partitions, and the group does not even notice.
@@ -57,23 +59,34 @@ def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
         # Not asking for records is no sign of death here: a task may restore for long, and has
         # deadlines of its own. aiokafka would leave the group, and come back only when asked.
         max_poll_interval_ms=_FOREVER_MS,
-        # JoinGroup waits as long as a rebalance may take, under this timeout.
-        request_timeout_ms=(REBALANCE_SECONDS + 5) * 1000,
         max_partition_fetch_bytes=FETCH_BYTES,
         # How soon `refuse_repartitioned` can notice.
         metadata_max_age_ms=_METADATA_SECONDS * 1000,
     )
+    # JoinGroup waits as long as a rebalance may take.
+    adopt(
+        client._client,  # noqa: SLF001
+        connect_seconds=_REQUEST_SECONDS,
+        answer_seconds=REBALANCE_SECONDS + 5,
+    )
+    return client
 
 
 def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
     """Make a consumer without a group, to read a topic back."""
-    return AIOKafkaConsumer(
+    client = AIOKafkaConsumer(
         **settings.kafka_options(),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level=isolation,
         max_partition_fetch_bytes=2 * FETCH_BYTES,
     )
+    adopt(
+        client._client,  # noqa: SLF001
+        connect_seconds=_REQUEST_SECONDS,
+        answer_seconds=_READ_SECONDS,
+    )
+    return client
 
 
 @contextlib.asynccontextmanager
@@ -120,6 +133,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         # Before the broker, or whatever lies between, does: that would be a loss.
         connections_max_idle_ms=_IDLE_SECONDS * 1000,
     )
+    adopt_producer(client, connect_seconds=_REQUEST_SECONDS)
     _Losses(client)
     return client
 
@@ -234,7 +248,7 @@ async def abandon(client: AIOKafkaProducer) -> None:
         await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
     if sender is not None and sender.done() and not sender.cancelled():
         sender.exception()  # seen: asyncio need not complain of it
-    client._message_accumulator.fail_all(KafkaConnectionError())  # noqa: SLF001
+    fail_batches(client)
 
 
 async def join(client: AIOKafkaConsumer) -> None:
