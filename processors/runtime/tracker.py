@@ -9,6 +9,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from processors.runtime import clients, failpoints, metrics
+from processors.runtime.identity import Identity, stored
 from processors.runtime.progress import Settled
 from processors.runtime.task import Task
 from schemas.settings import Settings
@@ -32,7 +33,15 @@ class Tracker(ConsumerRebalanceListener):
         self._stopping = False
         self._trouble = ""
         self._settled = Settled(settings)
-        self._consumer = clients.consumer(settings, settings.topics.group("track"))
+        directory = settings.data / settings.namespace / "track"
+        self._identity = None if settings.instance else Identity(directory)
+        [topic] = settings.topics.inputs("track")
+        self._consumer = clients.consumer(
+            settings,
+            settings.topics.group("track"),
+            identity=self._identity.name if self._identity else None,
+            on_disk=[(topic, number) for number in stored(directory)],
+        )
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -50,7 +59,10 @@ class Tracker(ConsumerRebalanceListener):
             poll.cancel()
             settling.cancel()
             await asyncio.wait([poll, settling])
-            await clients.leave(self._consumer)
+            # A name in the settings is for planned restarts too, one in the directory for crashes.
+            await clients.leave(self._consumer, for_good=self._identity is not None)
+            if self._identity:
+                self._identity.close()
         for ended in (self._failure, poll):
             if ended.done() and not ended.cancelled():
                 ended.result()

@@ -42,6 +42,7 @@ PURE = (
     "ingest/sources.py",
     "ingest/turns.py",
     "processors/archive.py",
+    "processors/assignment.py",
     "processors/body.py",
     "processors/diff.py",
     "processors/lifecycle.py",
