@@ -110,10 +110,11 @@ async def test_a_leader_that_is_killed_finds_its_partitions(patient: Settings) -
 
 
 async def test_one_that_joins_moves_what_it_gets_and_nothing_else(settings: Settings) -> None:
+    """Their names are in order, so that by range the second would get another partition."""
     a, b, c = Log(), Log(), Log()
-    async with worker(settings, "a", a, named=False), worker(settings, "b", b, named=False):
+    async with worker(settings, "a", a), worker(settings, "b", b):
         before = _held(a), _held(b)
-        async with worker(settings, "c", c, named=False):
+        async with worker(settings, "c", c):
             after = _held(a), _held(b), _held(c)
     assert [len(one) for one in after] == [1, 1, 1]
     assert after[0] <= before[0]
