@@ -35,12 +35,13 @@ _REFUSAL_SECONDS = 1.0
 # The broker answers these only once the whole group has joined: a silence there says nothing.
 _JOIN_GROUP, _SYNC_GROUP = 11, 14
 
-# What the kernel does where no answer is due or none may be expected: it asks the other end.
+# Where no answer is due, or none can be expected, the kernel asks the other end: a broker that is
+# cut off is noticed after six seconds there too.
 _SOCKET_OPTIONS = {
-    "TCP_KEEPIDLE": 4,
-    "TCP_KEEPINTVL": 2,
+    "TCP_KEEPIDLE": 3,
+    "TCP_KEEPINTVL": 1,
     "TCP_KEEPCNT": 3,
-    "TCP_USER_TIMEOUT": 10_000,
+    "TCP_USER_TIMEOUT": 6_000,
 }
 
 

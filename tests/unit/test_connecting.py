@@ -194,4 +194,4 @@ def test_the_kernel_watches_connections_of_both_event_loops(loop: Callable[[], A
         return asked
 
     with asyncio.Runner(loop_factory=loop) as runner:
-        assert runner.run(options()) == [1, 4, 10_000]
+        assert runner.run(options()) == [1, 3, 6_000]
