@@ -19,7 +19,6 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     BrokerResponseError,
     InvalidTimestampError,
-    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     NoError,
@@ -33,6 +32,7 @@ from ingest.lanes import STALE_SECONDS, Batch, Lane, Waiting
 from ingest.lasting import described, lasting
 from ingest.reception import Reading, corrected, stamp
 from schemas import clock_offset
+from schemas.connecting import adopt, adopt_producer, fail_batches
 from schemas.kafka_time import clock, running
 from schemas.problem import Problem, cut_differently, missing, unreachable
 from schemas.settings import Settings
@@ -370,14 +370,16 @@ class Publisher:
             await asyncio.gather(*pending, return_exceptions=True)
 
     async def _connect(self) -> AIOKafkaProducer:
+        deadline = self._settings.publish_deadline
         producer = AIOKafkaProducer(
             **self._settings.kafka_options(),
             acks="all",
             enable_idempotence=False,
             compression_type="zstd",
             max_batch_size=BATCH_BYTES,
-            request_timeout_ms=round(self._settings.publish_deadline * 1000),
+            request_timeout_ms=round(deadline * 1000),
         )
+        adopt_producer(producer, connect_seconds=deadline)
         try:
             await producer.start()
             for lane in self._lanes.values():
@@ -415,6 +417,7 @@ class _Watch:
             self._client = AIOKafkaClient(
                 **self._settings.kafka_options(), request_timeout_ms=_REQUEST_MS
             )
+            adopt(self._client, connect_seconds=_REQUEST_MS / 1000, answer_seconds=None)
             self.problem = await self._look()
         except ValueError as error:
             raise Problem(
@@ -478,7 +481,6 @@ class _Watch:
 async def _disconnect(producer: AIOKafkaProducer) -> None:
     """Stop a producer, also one that died or that Kafka does not answer, in about a second."""
     sender = producer._sender.sender_task  # noqa: SLF001
-    accumulator = producer._message_accumulator  # noqa: SLF001
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await producer.stop()
@@ -493,11 +495,7 @@ async def _disconnect(producer: AIOKafkaProducer) -> None:
             asked.set_result(False)
         await asyncio.wait([sender], timeout=_LAST_TRY_SECONDS)
     finally:
-        # A batch that waits for another try is not among the pending, where aiokafka will look for
-        # it once it has failed.
-        for batches in accumulator._batches.values():  # noqa: SLF001
-            accumulator._pending_batches.update(batches)  # noqa: SLF001
-        accumulator.fail_all(KafkaConnectionError())
+        fail_batches(producer)
 
 
 def _quieten() -> None:

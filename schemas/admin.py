@@ -6,19 +6,27 @@ from contextlib import asynccontextmanager
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from schemas.connecting import adopt
 from schemas.problem import Problem, unreachable
 from schemas.settings import Settings
 
 _REQUEST_SECONDS = 5.0
 
 
+def administrator(settings: Settings) -> AIOKafkaAdminClient:
+    """Make a client for administration; it fails soon where Kafka does not answer."""
+    admin = AIOKafkaAdminClient(
+        **settings.kafka_options(), request_timeout_ms=round(_REQUEST_SECONDS * 1000)
+    )
+    adopt(admin._client, connect_seconds=_REQUEST_SECONDS, answer_seconds=None)  # noqa: SLF001
+    return admin
+
+
 @asynccontextmanager
 async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """A connection for administration; whatever fails on it becomes a `Problem`."""
     try:
-        admin = AIOKafkaAdminClient(
-            **settings.kafka_options(), request_timeout_ms=round(_REQUEST_SECONDS * 1000)
-        )
+        admin = administrator(settings)
     except ValueError as error:
         raise Problem(f"Kafka cannot be asked as the settings say: {error}") from error
     try:

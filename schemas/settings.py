@@ -104,7 +104,9 @@ class Settings(BaseSettings):
         259_200.0, gt=0, description="seconds the oldest spooled body may wait before 503"
     )
 
-    data: Path = Field(Path("data"), description="where the tracker keeps its store")
+    data: Path = Field(
+        Path("data"), description="where the tracker keeps its stores and its name in the group"
+    )
     ingest_metrics_port: int = Field(
         8083, ge=0, le=65535, description="ingest's health and metrics"
     )
@@ -120,7 +122,8 @@ class Settings(BaseSettings):
         None,
         pattern=NAMESPACE,
         description="a lasting name of this worker, no other's: a restart within the session "
-        "timeout then moves no partition (static membership)",
+        "timeout, planned or not, then moves no partition (static membership); default for "
+        "track: one in its data directory, for restarts that are not planned",
     )
     stalled_queued: float = Field(
         600.0, gt=0, description="seconds a message may be queued or sending until `stalled`"

@@ -11,7 +11,6 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.conn import CloseReason
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     IllegalOperation,
     KafkaConnectionError,
@@ -19,6 +18,9 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from processors.assignment import Place
+from processors.runtime.assignor import Assignor
+from schemas.connecting import adopt, adopt_producer, fail_batches
 from schemas.problem import Problem, cut_differently, unreachable
 from schemas.settings import Settings
 from schemas.webhook import to_iso
@@ -33,47 +35,66 @@ _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
 _METADATA_SECONDS = 10
+_HEARTBEAT_SECONDS = 3
 _REQUEST_SECONDS = 4
+_READ_SECONDS = 60  # for an answer of many megabytes; a silent broker has less
 _IDLE_SECONDS = 180
 _BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 
 
-def consumer(settings: Settings, group: str) -> AIOKafkaConsumer:
-    """Make a consumer that never commits, never jumps and reads only what is committed."""
-    return AIOKafkaConsumer(
+def consumer(
+    settings: Settings, group: str, *, identity: str | None = None, on_disk: Iterable[Place] = ()
+) -> AIOKafkaConsumer:
+    """Make a consumer that never commits, never jumps and reads only what is committed.
+
+    `identity` is its name in the group unless the settings have one, `on_disk` what it has already.
+    """
+    client = AIOKafkaConsumer(
         **settings.kafka_options(),
         group_id=group,
         # A named worker comes back to its partitions, and the group does not even notice.
-        group_instance_id=settings.instance,
+        group_instance_id=settings.instance or identity,
         enable_auto_commit=False,
         # An offset that is gone must raise, not move to wherever there is data.
         auto_offset_reset="none",
         isolation_level="read_committed",
-        # Range puts partition p of every topic on the same member; aiokafka wants exactly one.
-        partition_assignment_strategy=[RangePartitionAssignor],
+        # aiokafka wants exactly one; its own are called on their class, this one keeps state.
+        partition_assignment_strategy=[Assignor(on_disk)],
         session_timeout_ms=round(settings.session_timeout * 1000),
-        heartbeat_interval_ms=round(settings.session_timeout * 100),
+        # It is also how soon a member hears that the group is rebalanced.
+        heartbeat_interval_ms=round(min(settings.session_timeout / 10, _HEARTBEAT_SECONDS) * 1000),
         rebalance_timeout_ms=REBALANCE_SECONDS * 1000,
         # Not asking for records is no sign of death here: a task may restore for long, and has
         # deadlines of its own. aiokafka would leave the group, and come back only when asked.
         max_poll_interval_ms=_FOREVER_MS,
-        # JoinGroup waits as long as a rebalance may take, under this timeout.
-        request_timeout_ms=(REBALANCE_SECONDS + 5) * 1000,
         max_partition_fetch_bytes=FETCH_BYTES,
         # How soon `refuse_repartitioned` can notice.
         metadata_max_age_ms=_METADATA_SECONDS * 1000,
     )
+    # JoinGroup waits as long as a rebalance may take.
+    adopt(
+        client._client,  # noqa: SLF001
+        connect_seconds=_REQUEST_SECONDS,
+        answer_seconds=REBALANCE_SECONDS + 5,
+    )
+    return client
 
 
 def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
     """Make a consumer without a group, to read a topic back."""
-    return AIOKafkaConsumer(
+    client = AIOKafkaConsumer(
         **settings.kafka_options(),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level=isolation,
         max_partition_fetch_bytes=2 * FETCH_BYTES,
     )
+    adopt(
+        client._client,  # noqa: SLF001
+        connect_seconds=_REQUEST_SECONDS,
+        answer_seconds=_READ_SECONDS,
+    )
+    return client
 
 
 @contextlib.asynccontextmanager
@@ -120,6 +141,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         # Before the broker, or whatever lies between, does: that would be a loss.
         connections_max_idle_ms=_IDLE_SECONDS * 1000,
     )
+    adopt_producer(client, connect_seconds=_REQUEST_SECONDS)
     _Losses(client)
     return client
 
@@ -234,7 +256,7 @@ async def abandon(client: AIOKafkaProducer) -> None:
         await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
     if sender is not None and sender.done() and not sender.cancelled():
         sender.exception()  # seen: asyncio need not complain of it
-    client._message_accumulator.fail_all(KafkaConnectionError())  # noqa: SLF001
+    fail_batches(client)
 
 
 async def join(client: AIOKafkaConsumer) -> None:
@@ -248,8 +270,13 @@ async def join(client: AIOKafkaConsumer) -> None:
         ) from error
 
 
-async def leave(client: AIOKafkaConsumer) -> None:
-    """Stop a consumer; if the broker is away the group finds out by itself."""
+async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
+    """Stop a consumer; if the broker is away the group finds out by itself.
+
+    A named member stays one until its session is over, unless it leaves `for_good`.
+    """
+    if for_good and client._coordinator is not None:  # noqa: SLF001
+        client._coordinator._group_instance_id = None  # noqa: SLF001
     # Apart from us: while the broker is away, stop() may raise its own requests' CancelledError.
     stopping = asyncio.create_task(client.stop())
     await asyncio.wait([stopping], timeout=_LEAVE_SECONDS)

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from processors.runtime import clients
+from schemas.admin import administrator
 from schemas.kafka_time import clock
 from schemas.settings import Settings
 
@@ -31,7 +31,7 @@ class Watch:
     def __init__(self, settings: Settings) -> None:
         self._partitions = settings.partitions
         self._reader: AIOKafkaConsumer = clients.reader(settings)
-        self._admin = AIOKafkaAdminClient(**settings.kafka_options())
+        self._admin = administrator(settings)
 
     async def start(self) -> None:
         await self._reader.start()

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from processors.cut import Polls
 from processors.runtime import clients, failpoints, metrics
 from processors.runtime.alarms import Alarms
+from processors.runtime.identity import Identity, stored
 from processors.runtime.progress import Settled
 from processors.runtime.task import Task
 from schemas.settings import Settings
@@ -38,7 +39,15 @@ class Tracker(ConsumerRebalanceListener):
         self._trouble = ""
         self._alarms = Alarms(log)
         self._settled = Settled(settings)
-        self._consumer = clients.consumer(settings, settings.topics.group("track"))
+        directory = settings.data / settings.namespace / "track"
+        self._identity = None if settings.instance else Identity(directory)
+        [topic] = settings.topics.inputs("track")
+        self._consumer = clients.consumer(
+            settings,
+            settings.topics.group("track"),
+            identity=self._identity.name if self._identity else None,
+            on_disk=[(topic, number) for number in stored(directory)],
+        )
         self._polls = Polls(most=_MOST_RECORDS, budget=_POLLED_BYTES, size=_FIRST_POLL)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -55,7 +64,10 @@ class Tracker(ConsumerRebalanceListener):
             poll.cancel()
             settling.cancel()
             await asyncio.wait([poll, settling])
-            await clients.leave(self._consumer)
+            # A name in the settings is for planned restarts too, one in the directory for crashes.
+            await clients.leave(self._consumer, for_good=self._identity is not None)
+            if self._identity:
+                self._identity.close()
         if not poll.cancelled():
             poll.result()
 

@@ -1,17 +1,20 @@
-"""The group: a worker with a lasting name restarts in place; a topic cut anew stops the workers."""
+"""The group: restarts in place, few moves, departures; a topic cut anew stops the workers."""
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from console.services import Running, Service, running
 from deploy.kafka import free_port
 from schemas.codec import encode
 from schemas.settings import Settings
+from tests.broker.hooks import until
 from tests.broker.reading import caught_up, read
 from tests.broker.writing import Record, write
 from tests.unit.messages import seen
@@ -35,10 +38,17 @@ class Log:
 
 
 @asynccontextmanager
-async def worker(settings: Settings, name: str, log: Log) -> AsyncIterator[Running]:
+async def worker(
+    settings: Settings, name: str, log: Log, *, named: bool = True
+) -> AsyncIterator[Running]:
+    """A tracker with a data directory of its own, and, unless it is not `named`, a name."""
     port = free_port(0)
     given = settings.model_copy(
-        update={"instance": name, "data": settings.data / name, "track_health_port": port}
+        update={
+            "instance": name if named else None,
+            "data": settings.data / name,
+            "track_health_port": port,
+        }
     )
     async with running(given, [Service("track", port)], log) as [one]:
         yield one
@@ -60,6 +70,82 @@ async def test_a_planned_restart_moves_no_partition(settings: Settings) -> None:
     assert before == after
     assert len(stays.assignments) == moves
     assert len(await read(settings.kafka, settings.topics.statuses)) == 3
+
+
+@pytest.fixture
+def patient(settings: Settings) -> Settings:
+    """A group that waits for a member far longer than any test here runs."""
+    return settings.model_copy(update={"session_timeout": 900})
+
+
+async def test_a_killed_tracker_finds_its_partitions_by_its_data_directory(
+    patient: Settings,
+) -> None:
+    """It has no name in the settings; the other is never asked to let go."""
+    stays, first, again = Log(), Log(), Log()
+    async with worker(patient, "a", stays, named=False):
+        async with worker(patient, "b", first, named=False) as killed:
+            before = first.assignments[-1:]
+            moves = len(stays.assignments)
+            killed.kill()
+            await killed.wait()
+        async with worker(patient, "b", again, named=False):
+            observations = [Record(patient.topics.observations, p, *_fact(p)) for p in range(3)]
+            await write(patient, observations)
+            await caught_up(patient.kafka, patient.topics)
+            assert again.assignments == before
+            assert len(stays.assignments) == moves
+
+    assert len(await read(patient.kafka, patient.topics.statuses)) == 3
+
+
+async def test_a_leader_that_is_killed_finds_its_partitions(patient: Settings) -> None:
+    """Alone in its group, it leads it."""
+    for _ in range(2):
+        log = Log()
+        async with worker(patient, "a", log, named=False) as killed:
+            assert log.assignments == ["[0, 1, 2]"]
+            killed.kill()
+            await killed.wait()
+
+
+async def test_one_that_joins_moves_what_it_gets_and_nothing_else(settings: Settings) -> None:
+    """Their names are in order, so that by range the second would get another partition."""
+    a, b, c = Log(), Log(), Log()
+    async with worker(settings, "a", a), worker(settings, "b", b):
+        before = _held(a), _held(b)
+        async with worker(settings, "c", c):
+            after = _held(a), _held(b), _held(c)
+    assert [len(one) for one in after] == [1, 1, 1]
+    assert after[0] <= before[0]
+    assert after[1] <= before[1]
+
+
+async def test_one_that_stops_in_good_order_hands_over_at_once(patient: Settings) -> None:
+    """Without a name in the settings: Kafka need not miss it first."""
+    stays = Log()
+    async with worker(patient, "a", stays, named=False):
+        async with worker(patient, "b", Log(), named=False):
+            assert len(_held(stays)) < 3
+
+        async def has_all() -> bool:
+            return _held(stays) == {0, 1, 2}
+
+        await until(has_all)
+
+
+async def test_two_on_one_data_directory_have_different_names(settings: Settings) -> None:
+    first, second = Log(), Log()
+    async with (
+        worker(settings, "same", first, named=False),
+        worker(settings, "same", second, named=False),
+    ):
+        assert _held(first) | _held(second) == {0, 1, 2}
+        assert not _held(first) & _held(second)
+
+
+def _held(log: Log) -> set[int]:
+    return set(json.loads(log.assignments[-1]))
 
 
 async def test_topics_cut_anew_under_way_stop_the_services(settings: Settings) -> None:

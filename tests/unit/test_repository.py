@@ -29,6 +29,7 @@ KAFKA_HOMES = (
     "ingest/publisher.py",
     "processors/runtime/",
     "schemas/admin.py",
+    "schemas/connecting.py",
     "schemas/kafka_time.py",
 )
 
@@ -42,6 +43,7 @@ PURE = (
     "ingest/sources.py",
     "ingest/turns.py",
     "processors/archive.py",
+    "processors/assignment.py",
     "processors/body.py",
     "processors/diff.py",
     "processors/lifecycle.py",

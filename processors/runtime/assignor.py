@@ -1,0 +1,87 @@
+"""The group's assignor as aiokafka calls it: members send their claims, and get an epoch back.
+
+aiokafka's own sticky assignor keeps its state in its class, for all consumers of a process, and is
+never given a generation, so that of two claims any may win (aio-libs/aiokafka#1176). This one
+counts epochs of its own: an assignment bears one more than the highest that a member claimed.
+
+On the wire it is called `range`, as what it replaces: members of both kinds can be in one group, as
+each takes whatever assignment the leader makes. Kafka would refuse another name until the last
+member with the old one has gone.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.protocol import (
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
+
+from processors.assignment import Member, Place, assign
+
+_VERSION = 0
+
+
+class Assignor:
+    """One consumer's assignor: it sends claims, assigns if it leads, and keeps what it is given."""
+
+    name = RangePartitionAssignor.name
+
+    def __init__(self, on_disk: Iterable[Place] = ()) -> None:
+        """`on_disk` is what the member would start with soonest, as it was its before."""
+        self._claims = sorted(on_disk)
+        self._epoch = 0
+
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+        """What this member tells the leader."""
+        return ConsumerProtocolMemberMetadata(
+            _VERSION, list(topics), _packed(self._epoch, self._claims)
+        )
+
+    def assign(
+        self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
+    ) -> dict[str, ConsumerProtocolMemberAssignment]:
+        """Assign the partitions of all topics that members read."""
+        known = {name: _member(one) for name, one in members.items()}
+        topics = sorted({topic for one in known.values() for topic in one.topics})
+        places = [(t, number) for t in topics for number in cluster.partitions_for_topic(t) or ()]
+        user_data = _packed(1 + max(one.epoch for one in known.values()), ())
+        return {
+            name: ConsumerProtocolMemberAssignment(_VERSION, _by_topic(given), user_data)
+            for name, given in assign(known, places).items()
+        }
+
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
+        """Keep what the leader assigned, to claim it next time."""
+        self._claims = sorted((p.topic, p.partition) for p in assignment.partitions())
+        self._epoch, _ = _unpacked(assignment.user_data)
+
+
+def _member(metadata: ConsumerProtocolMemberMetadata) -> Member:
+    epoch, claims = _unpacked(metadata.user_data)
+    return Member(frozenset(metadata.subscription), frozenset(claims), epoch)
+
+
+def _by_topic(places: Iterable[Place]) -> list[tuple[str, list[int]]]:
+    found = defaultdict(list)
+    for topic, number in sorted(places):
+        found[topic].append(number)
+    return list(found.items())
+
+
+def _packed(epoch: int, claims: Iterable[Place]) -> bytes:
+    return json.dumps({"epoch": epoch, "claims": dict(_by_topic(claims))}).encode()
+
+
+def _unpacked(user_data: bytes | None) -> tuple[int, list[Place]]:
+    """Epoch and claims; none where a member with another assignor sent something else."""
+    try:
+        found: Any = json.loads(user_data or b"{}")
+        claims = [(str(t), int(n)) for t, ns in found.get("claims", {}).items() for n in ns]
+        return max(0, int(found.get("epoch", 0))), claims
+    except (AttributeError, TypeError, ValueError):
+        return 0, []

@@ -1,0 +1,73 @@
+"""A tracker's lasting name in its group, kept in its data directory.
+
+With it, Kafka gives a tracker that was killed its partitions back as soon as it is there again; to
+the group it was never away. A process takes the first name that no other process of the directory
+has: it holds a lock on the name's file, which ends with the process, however that ends.
+"""
+
+import contextlib
+import fcntl
+import itertools
+import os
+import re
+import secrets
+from pathlib import Path
+
+from schemas.problem import Problem
+
+_NAME = re.compile(r"track-[0-9a-f]{32}")
+_PREFIX = "instance-"
+
+
+class Identity:
+    """The name of one tracker, until it is closed."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take the first free name of a directory, or raise `Problem` if that cannot be done."""
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = _first_free(directory)
+            self.name = _name(self._file)
+        except OSError as error:
+            raise Problem(
+                f"no name can be kept in the data directory {directory} "
+                f"({error.strerror or error}); mend that, or name another (BLUETICK_DATA)"
+            ) from None
+
+    def close(self) -> None:
+        """Let another process have the name."""
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+
+
+def _first_free(directory: Path) -> int:
+    """Open and lock the first file that no other process has locked."""
+    for number in itertools.count():
+        file = os.open(directory / f"{_PREFIX}{number}", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+        except BaseException:
+            os.close(file)
+            raise
+        else:
+            return file
+    raise AssertionError
+
+
+def _name(file: int) -> str:
+    """Read the name in a locked file; an empty or damaged one gets a new name."""
+    found = os.pread(file, 100, 0).decode(errors="replace").strip()
+    if _NAME.fullmatch(found):
+        return found
+    name = f"track-{secrets.token_hex(16)}"
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"{name}\n".encode(), 0)
+    os.fsync(file)
+    return name
+
+
+def stored(directory: Path) -> list[int]:
+    """The partitions whose stores are in a directory."""
+    return sorted(int(one.name) for one in directory.glob("*") if one.name.isdecimal())

@@ -1,0 +1,296 @@
+"""Connections to Kafka: how soon a silent one is closed, how often a failed one is tried again.
+
+aiokafka's consumer, producer and admin make their client themselves; `adopt` changes it in place.
+The private parts of aiokafka that this needs are here, with the evidence in
+docs/decisions/0003-aiokafka.md.
+"""
+
+import asyncio
+import itertools
+import logging
+import os
+import random
+import socket
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import CloseReason, collect_hosts
+from aiokafka.errors import KafkaConnectionError
+
+log = logging.getLogger(__name__)
+
+Address = tuple[str, int]
+
+SILENCE_SECONDS = 5
+_LOOK_SECONDS = 1.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_MOST_FAILURES = 16  # counted: the pause has long stopped growing
+# A caller that cannot connect fails this late, so that its next try sees newer metadata.
+_REFUSAL_SECONDS = 1.0
+# The broker answers these only once the whole group has joined: a silence there says nothing.
+_JOIN_GROUP, _SYNC_GROUP = 11, 14
+
+# Where no answer is due, or none can be expected, the kernel asks the other end: a broker that is
+# cut off is noticed after six seconds there too.
+_SOCKET_OPTIONS = {
+    "TCP_KEEPIDLE": 3,
+    "TCP_KEEPINTVL": 1,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 6_000,
+}
+
+
+class Backoff:
+    """When an address may be connected to again: exponential, with full jitter.
+
+    While a broker is away, one connection is tried at a time, for all clients of the process.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._clock = clock
+        self._draw = draw
+        # How often in a row it failed, and when the next try may begin.
+        self._failed: dict[Address, tuple[int, float]] = {}
+
+    def left(self, address: Address) -> float:
+        """How many seconds to wait before the next try; 0 for none."""
+        _, until = self._failed.get(address, (0, 0.0))
+        return max(0.0, min(until - self._clock(), _LONGEST_PAUSE_SECONDS))
+
+    def begin(self, address: Address) -> None:
+        """Note that a try begins: until it has ended, no other may begin where one has failed."""
+        if address in self._failed:
+            self._failed[address] = self._failed[address][0], float("inf")
+
+    def give_up(self, address: Address) -> None:
+        """Note that a try was cancelled: it says nothing."""
+        if address in self._failed:
+            self._failed[address] = self._failed[address][0], self._clock()
+
+    def failed(self, address: Address) -> None:
+        count = min(self._failed.get(address, (0, 0.0))[0] + 1, _MOST_FAILURES)
+        longest = min(_FIRST_PAUSE_SECONDS * 2 ** (count - 1), _LONGEST_PAUSE_SECONDS)
+        self._failed[address] = count, self._clock() + self._draw(0, longest)
+
+    def succeeded(self, address: Address) -> None:
+        self._failed.pop(address, None)
+
+
+backoff = Backoff()
+
+
+class _Client(AIOKafkaClient):
+    """aiokafka's client, with pauses between tries and an end to silent connections."""
+
+    _answer_seconds: float | None
+    _prepared: "weakref.WeakSet[Any]"
+
+    async def bootstrap(self) -> None:
+        """Ask the servers one by one, first those that did not just fail."""
+        servers = list(self._bootstrap_servers)
+        random.shuffle(servers)
+        servers.sort(key=lambda server: backoff.left(_address(server)))
+        await asyncio.sleep(min(backoff.left(_address(server)) for server in servers))
+        try:
+            for server in servers:
+                if await self._bootstrapped(server):
+                    return
+        finally:
+            self._bootstrap_servers = servers
+        raise KafkaConnectionError(f"Unable to bootstrap from {servers}")
+
+    async def _bootstrapped(self, server: str) -> bool:
+        address = _address(server)
+        self._bootstrap_servers = [server]
+        backoff.begin(address)
+        try:
+            await super().bootstrap()  # type: ignore[no-untyped-call]
+        except KafkaConnectionError:
+            backoff.failed(address)
+            return False
+        except BaseException:
+            backoff.give_up(address)
+            raise
+        backoff.succeeded(address)
+        return True
+
+    def get_random_node(self) -> Any:
+        """A broker that may be connected to, if there is one."""
+        brokers = self.cluster.brokers()
+        usable = [b.nodeId for b in brokers if not backoff.left((b.host, b.port))]
+        return random.choice(usable) if usable else super().get_random_node()  # type: ignore[no-untyped-call]  # noqa: S311
+
+    async def ready(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT) -> bool:
+        """Connect; if that fails, only after a pause, as every caller tries again at once."""
+        if await self._get_conn(node_id, group=group) is not None:
+            return True
+        self.force_metadata_update()  # type: ignore[no-untyped-call]
+        await asyncio.sleep(min(self._pause(node_id), _REFUSAL_SECONDS))
+        return False
+
+    async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
+        """Ask for metadata; if nobody answers, only after a pause, as the callers do not wait."""
+        updated = bool(await super()._metadata_update(cluster_metadata, topics))  # type: ignore[no-untyped-call]
+        if not updated:
+            pauses = [self._pause(broker.nodeId) for broker in self.cluster.brokers()]
+            pause = max(min(pauses, default=0), _FIRST_PAUSE_SECONDS)
+            await asyncio.sleep(min(pause, _REFUSAL_SECONDS))
+        return updated
+
+    async def _get_conn(
+        self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False
+    ) -> Any:
+        """Get a connection, or None: also, at once, where it is too early for another try."""
+        del no_hint  # aiokafka does not look at it either
+        known, address = self._conns.get((node_id, group)), self._address_of(node_id)
+        if address is None or (known is not None and known.connected()):
+            return await super()._get_conn(node_id, group=group)  # type: ignore[no-untyped-call]
+        if backoff.left(address):
+            return None
+        backoff.begin(address)
+        try:
+            connection = await super()._get_conn(node_id, group=group)  # type: ignore[no-untyped-call]
+        except BaseException:
+            backoff.give_up(address)
+            raise
+        if connection is None:
+            backoff.failed(address)
+        else:
+            backoff.succeeded(address)
+            self._prepare(connection)
+        return connection
+
+    def _prepare(self, connection: Any) -> None:
+        if connection in self._prepared or not connection.connected():
+            return
+        self._prepared.add(connection)
+        _ask_the_other_end(connection._writer.get_extra_info("socket"))  # noqa: SLF001
+        if self._answer_seconds is not None:
+            connection._request_timeout = self._answer_seconds  # noqa: SLF001
+            _Silence(self, connection)
+
+    def close_silent(self, connection: Any) -> None:
+        """Close all connections to the broker of one that is silent."""
+        nodes = {node for (node, _), one in self._conns.items() if one is connection}
+        log.warning(
+            "the broker at %s:%d has not answered for %d s; closing the connections to it",
+            connection.host,
+            connection.port,
+            SILENCE_SECONDS,
+        )
+        for (node, _), one in list(self._conns.items()):
+            if node in nodes:
+                one.close(reason=CloseReason.CONNECTION_TIMEOUT)
+
+    def _address_of(self, node_id: Any) -> Address | None:
+        broker = self.cluster.broker_metadata(node_id)
+        return None if broker is None else (broker.host, broker.port)
+
+    def _pause(self, node_id: Any) -> float:
+        address = self._address_of(node_id)
+        return 0.0 if address is None else backoff.left(address)
+
+
+class _Silence:
+    """Looks every second whether a connection on which an answer is due brings any bytes.
+
+    Looks are counted, not seconds: a process that stood still itself has not listened.
+    """
+
+    def __init__(self, client: _Client, connection: Any) -> None:
+        self._client = weakref.ref(client)
+        self._connection = weakref.ref(connection)
+        self._loop = asyncio.get_running_loop()
+        self._seen: object = None
+        self._quiet = 0
+        self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        client, connection = self._client(), self._connection()
+        if client is None or connection is None or not connection.connected():
+            return
+        seen = _progress(connection)
+        self._quiet = self._quiet + 1 if seen is not None and seen == self._seen else 0
+        self._seen = seen
+        if self._quiet >= SILENCE_SECONDS:
+            client.close_silent(connection)
+        else:
+            self._loop.call_later(_LOOK_SECONDS, self._look)
+
+
+def _progress(connection: Any) -> object:
+    """Which answer is due and how much of it is there; None if none can be expected now.
+
+    A broker works off the requests of a connection one after the other.
+    """
+    if not connection._requests:  # noqa: SLF001
+        return None
+    correlation_id, request, _ = connection._requests[0]  # noqa: SLF001
+    if request is not None and request.API_KEY in (_JOIN_GROUP, _SYNC_GROUP):
+        return None
+    return correlation_id, len(connection._reader._buffer)  # noqa: SLF001
+
+
+def adopt(client: AIOKafkaClient, *, connect_seconds: float, answer_seconds: float | None) -> None:
+    """Change a client that is not started: see the class.
+
+    `answer_seconds` is how long an answer may take, whatever it waits for at the broker, while a
+    silence of a few seconds ends the connection; None leaves the time to the client's own timeout.
+    """
+    inner: Any = client
+    inner.__class__ = _Client
+    inner._prepared = weakref.WeakSet()  # noqa: SLF001
+    inner._request_timeout_ms = round(connect_seconds * 1000)  # noqa: SLF001
+    inner._answer_seconds = answer_seconds  # noqa: SLF001
+
+
+def adopt_producer(producer: AIOKafkaProducer, *, connect_seconds: float) -> None:
+    """Change a producer that is not started; its requests keep the timeout it was made with."""
+    adopt(producer.client, connect_seconds=connect_seconds, answer_seconds=None)
+    accumulator: Any = producer._message_accumulator  # noqa: SLF001
+    accumulator._pending_batches = _Pending()  # noqa: SLF001
+
+
+class _Pending(set[Any]):
+    """The batches on their way to Kafka.
+
+    aiokafka removes a batch that failed, but one that waited for another try was removed before.
+    """
+
+    remove = set.discard
+
+
+def fail_batches(producer: AIOKafkaProducer) -> None:
+    """End all that a producer holds, once it cannot be sent any more."""
+    accumulator: Any = producer._message_accumulator  # noqa: SLF001
+    accumulator.fail_all(KafkaConnectionError())
+    for batch in itertools.chain(accumulator._pending_batches, *accumulator._batches.values()):  # noqa: SLF001
+        for known in (batch.future, batch._drain_waiter):  # noqa: SLF001
+            if known.done() and not known.cancelled():
+                known.exception()  # read, so that asyncio does not report it
+
+
+def _ask_the_other_end(connected: Any) -> None:
+    """Have the kernel find out whether the other end is there; what it cannot do is left out."""
+    if connected is None:
+        return
+    # A second descriptor of the same socket: neither asyncio nor uvloop gives out the socket.
+    with socket.socket(fileno=os.dup(connected.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _SOCKET_OPTIONS.items():
+            if (option := getattr(socket, name, None)) is not None:
+                same.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _address(server: str) -> Address:
+    [(host, port, _)] = collect_hosts([server])
+    return host, port

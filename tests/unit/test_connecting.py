@@ -1,0 +1,197 @@
+"""Connections to Kafka: pauses between tries, what counts as silence, what the kernel is asked."""
+
+import asyncio
+import os
+import random
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvloop
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import BrokerMetadata
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import connecting
+from schemas.connecting import Backoff, adopt
+
+A, B = ("a", 1), ("b", 2)
+FETCH, JOIN_GROUP, SYNC_GROUP, HEARTBEAT = 1, 11, 14, 12
+
+
+class Clock:
+    """A time that passes only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _largest(_: float, longest: float) -> float:
+    return longest
+
+
+def test_pauses_double_up_to_two_seconds_and_end_with_a_success() -> None:
+    clock = Clock()
+    backoff = Backoff(clock, _largest)
+    pauses = []
+    for _ in range(7):
+        backoff.failed(A)
+        pauses.append(round(backoff.left(A), 6))
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert backoff.left(B) == 0
+    clock.now += 2
+    assert backoff.left(A) == 0
+    backoff.succeeded(A)
+    backoff.failed(A)
+    assert round(backoff.left(A), 6) == 0.1
+
+
+def test_one_try_at_a_time_where_one_has_failed() -> None:
+    """The first connections of a process may be tried together; nothing is known yet."""
+    backoff = Backoff(Clock(), lambda *_: 0.0)
+    backoff.begin(A)
+    assert backoff.left(A) == 0
+    backoff.failed(A)
+    backoff.begin(A)
+    assert backoff.left(A) > 0
+    backoff.give_up(A)
+    assert backoff.left(A) == 0
+
+
+@given(st.integers(0, 2**32), st.integers(1, 12))
+def test_many_clients_try_about_once_a_second_together(seed: int, clients: int) -> None:
+    """Law: while a broker is away, tries do not grow with the clients that ask every 0.1 s."""
+    clock, tries = Clock(), 0
+    backoff = Backoff(clock, random.Random(seed).uniform)
+    while clock.now < 700:
+        for _ in range(clients):
+            if not backoff.left(A):
+                backoff.begin(A)
+                backoff.failed(A)
+                tries += 1
+        clock.now += 0.1
+    assert tries < 900  # of 6 000 rounds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of the pauses, which are as long as they may be."""
+    clock = Clock()
+    monkeypatch.setattr(connecting, "backoff", Backoff(clock, _largest))
+    return clock
+
+
+class Closing:
+    """A port where every connection is closed at once, and counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.port = 0
+
+    def __call__(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.count += 1
+        writer.close()
+
+
+@pytest.fixture
+async def closing() -> AsyncIterator[Closing]:
+    closing = Closing()
+    server = await asyncio.start_server(closing, "127.0.0.1", 0)
+    closing.port = server.sockets[0].getsockname()[1]
+    yield closing
+    server.close()
+
+
+def _client(port: int) -> Any:
+    client: Any = AIOKafkaClient(bootstrap_servers=[f"127.0.0.1:{port}"])
+    adopt(client, connect_seconds=5, answer_seconds=None)
+    return client
+
+
+async def test_a_broker_that_refuses_is_tried_once_a_pause(clock: Clock, closing: Closing) -> None:
+    """However many ask, by whatever client of the process."""
+    clients = [_client(closing.port) for _ in range(3)]
+    for client in clients:
+        client.cluster._brokers = {1: BrokerMetadata(1, "127.0.0.1", closing.port, None)}
+    counts = []
+    for _ in range(3):
+        ready = await asyncio.gather(*(c.ready(1) for c in clients for _ in range(2)))
+        assert not any(ready)
+        counts.append(closing.count)
+        await asyncio.gather(*(c.ready(1) for c in clients for _ in range(2)))
+        assert closing.count == counts[-1], "it is too early"
+        clock.now += 5
+    # Before the first failure is known, each client tries.
+    assert counts == [counts[0], counts[0] + 1, counts[0] + 2]
+    assert counts[0] <= 2 * len(clients)
+
+
+async def test_bootstrapping_pauses_too(clock: Clock, closing: Closing) -> None:
+    client = _client(closing.port)
+    for count in range(1, 4):
+        with pytest.raises(KafkaConnectionError):
+            await client.bootstrap()
+        assert closing.count == count
+        assert connecting.backoff.left(("127.0.0.1", closing.port)) > 0
+    assert client._bootstrap_servers == [f"127.0.0.1:{closing.port}"]
+    clock.now += 5
+
+
+def _connection(*keys: int, arrived: int = 0, correlation_id: int = 7) -> Any:
+    requests = deque((correlation_id + n, SimpleNamespace(API_KEY=k)) for n, k in enumerate(keys))
+    reader = SimpleNamespace(_buffer=bytearray(arrived))
+    return SimpleNamespace(
+        _requests=deque((number, request, None) for number, request in requests), _reader=reader
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "silent"),
+    [
+        (_connection(), _connection(), False),
+        (_connection(FETCH), _connection(FETCH), True),
+        (_connection(HEARTBEAT), _connection(HEARTBEAT, FETCH), True),
+        # A part of a large answer came in, or a whole one.
+        (_connection(FETCH, arrived=10), _connection(FETCH, arrived=11), False),
+        (_connection(FETCH), _connection(FETCH, correlation_id=8), False),
+        # The broker answers once the group has joined, and what was asked behind that then too.
+        (_connection(JOIN_GROUP), _connection(JOIN_GROUP), False),
+        (_connection(SYNC_GROUP, HEARTBEAT), _connection(SYNC_GROUP, HEARTBEAT), False),
+    ],
+)
+def test_what_silence_is(before: Any, after: Any, *, silent: bool) -> None:
+    seen = connecting._progress(before)
+    assert (seen is not None and seen == connecting._progress(after)) is silent
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_kernel_watches_connections_of_both_event_loops(loop: Callable[[], Any]) -> None:
+    """Neither loop gives out its socket; the options are set on a second descriptor of it."""
+
+    async def options() -> list[int]:
+        server = await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        found = writer.get_extra_info("socket")
+        connecting._ask_the_other_end(found)
+        with socket.socket(fileno=os.dup(found.fileno())) as same:
+            asked = [
+                same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                same.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+            ]
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+        return asked
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(options()) == [1, 3, 6_000]

@@ -1,0 +1,77 @@
+"""The name of a tracker in its data directory: it lasts, and one process has it at a time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from processors.runtime.identity import Identity, stored
+from schemas.problem import Problem
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from processors.runtime.identity import Identity
+print(Identity(Path(sys.argv[1])).name, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_name_lasts(tmp_path: Path) -> None:
+    first = Identity(tmp_path / "track")
+    first.close()
+    again = Identity(tmp_path / "track")
+    assert again.name == first.name
+    assert (tmp_path / "track/instance-0").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_on_one_directory_have_two_names_that_last(tmp_path: Path) -> None:
+    first, second = Identity(tmp_path), Identity(tmp_path)
+    assert first.name != second.name
+    first.close()
+    third = Identity(tmp_path)
+    assert third.name == first.name
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["instance-0", "instance-1"]
+
+
+def test_a_killed_process_holds_no_name(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        name = holder.stdout.readline().strip()
+        other = Identity(tmp_path)
+        assert other.name != name
+    finally:
+        holder.kill()
+        holder.wait()
+        assert holder.stdout is not None
+        holder.stdout.close()
+    assert Identity(tmp_path).name == name
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\xff\x00", b"track-short\n", b"x" * 4000])
+def test_a_damaged_name_is_replaced(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "instance-0").write_bytes(damaged)
+    first = Identity(tmp_path)
+    first.close()
+    assert Identity(tmp_path).name == first.name
+
+
+def test_a_lost_directory_is_another_name(tmp_path: Path) -> None:
+    assert Identity(tmp_path / "a").name != Identity(tmp_path / "b").name
+
+
+def test_a_directory_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Problem, match=r"no name can be kept in .*file/track .*BLUETICK_DATA"):
+        Identity(tmp_path / "file/track")
+
+
+def test_what_is_stored_is_known_by_its_directories(tmp_path: Path) -> None:
+    for name in ("3", "0", "instance-0", "x"):
+        (tmp_path / name).mkdir()
+    assert stored(tmp_path) == [0, 3]
+    assert stored(tmp_path / "nothing") == []
