@@ -131,10 +131,14 @@ async def test_what_kafka_refuses_is_logged_with_its_error(
     await topics.apply(given)
     await largest(given, 1000)
     async with running(given, create=False) as ingest:
-        assert await _post(ingest, secrets.token_bytes(5000)) == 200
         topic = given.topics.raw("whapi")
         words = f"Kafka does not take what goes to {topic} (MessageSizeTooLargeError)"
-        await _logged(caplog, f"webhooks go to the spool: {words}")
+
+        async def refused() -> bool:  # the broker applies the new limit a moment later
+            assert await _post(ingest, secrets.token_bytes(5000)) == 200
+            return f"webhooks go to the spool: {words}" in caplog.text
+
+        await until(refused)
         assert any(words in warning for warning in (await ingest.health())["warnings"])
         await largest(given, 100_000)
         await _logged(caplog, "the spool is empty again")
