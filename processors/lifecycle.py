@@ -10,7 +10,7 @@ best attempt does. Viewers have states of their own and never move the message.
 A state is bounded (processors/bounds.py): where it would hold too many names it keeps the first.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -139,7 +139,10 @@ def _observe_viewer(
     added = _add(known.attempts, observation, bounds)
     viewer = known
     if added.attempts is not known.attempts:
-        viewer = replace(known, attempts=added.attempts)
+        beyond = _higher(known.beyond, _gave_way(known.attempts, added.attempts))
+        viewer = replace(known, attempts=added.attempts, beyond=beyond)
+    elif observation.gateway not in added.attempts:
+        viewer = replace(known, beyond=_higher(known.beyond, [observation.status]))
     after = _view(_describe(state, observation, bounds), observation)
     counted = _audience(after.audience, *(_viewer_rank(one) for one in (known, viewer)))
     after = after if counted == after.audience else replace(after, audience=counted)
@@ -327,6 +330,11 @@ def _without(state: MessageState, gone: Collection[str]) -> MessageState:
     )
 
 
+def _gave_way(before: Mapping[str, Ladder], after: Mapping[str, Ladder]) -> list[Status]:
+    """Where the ladders stood that are not kept any more."""
+    return [ladder.status for gateway, ladder in before.items() if gateway not in after]
+
+
 def _higher(known: Status | None, statuses: Iterable[Status]) -> Status | None:
     """The highest of delivered, read and played among these; None if there is none."""
     reached = [status for status in (known, *statuses) if status in REACHED]
@@ -474,8 +482,8 @@ def _total(attempts: dict[str, Attempt]) -> Billing | None:
 
 def _viewer_rank(viewer: ViewerState) -> int:
     """The highest rung a viewer reached by any gateway; below all if there is none."""
-    ladders = viewer.attempts.values()
-    return max((ATTEMPT_RANK[ladder.status] for ladder in ladders), default=-1)
+    ranks = [ATTEMPT_RANK[ladder.status] for ladder in viewer.attempts.values()]
+    return max(ranks + ([ATTEMPT_RANK[viewer.beyond]] if viewer.beyond else []), default=-1)
 
 
 def _audience(counts: dict[str, int], before: int, after: int) -> dict[str, int]:

@@ -228,13 +228,15 @@ class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
 class ViewerState(Struct, omit_defaults=True, kw_only=True, gc=False):
     """On `messages`, by `viewer_key`: what one viewer of a group's message or a story has seen.
 
-    `attempts` is by gateway. It lives as long as the state of its message does.
+    `attempts` is by gateway, and bounded; `beyond` is as in `MessageState`. It lives as long as the
+    state of its message does.
     """
 
     message_key: str
     viewer: str
     version: int
     attempts: dict[str, Ladder] = {}
+    beyond: Status | None = None
 
 
 class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event", gc=False):

@@ -319,6 +319,10 @@ class _Reducing:
         """Note what became of a key, and when it is to be looked at next."""
         name = key.encode()
         before, after = self._states.before(key), self._states.after(key)
+        if isinstance(after, ViewerState) and self._gone(after):
+            after = None
+        if after is before:
+            return
         try:
             value = None if after is None else encode(after)
             armed, spent = self._timers(key, before, after)
@@ -333,16 +337,18 @@ class _Reducing:
         if armed is not None:
             self.result.armed[name] = armed
 
+    def _gone(self, viewer: ViewerState) -> bool:
+        """Whether its message expired in this batch, be it followed by a later life or not."""
+        return outlived(viewer, self._states.message(viewer.message_key))
+
     def _timers(
         self, key: str, before: State | None, after: State | None
     ) -> tuple[int | None, list[Timer]]:
         """When a changed state is to be looked at next, and the entry that is void now."""
         message = self._states.message(message_of(key))
         armed: int | None
-        if after is None:
+        if after is None or message is None:
             armed = None
-        elif message is None:
-            armed = self._work.now  # it expired in this very batch: its viewers' states follow
         elif isinstance(after, ViewerState):
             armed = timers.outlives(message)
         else:

@@ -263,7 +263,7 @@ async def test_replays_at_the_same_time(
 ) -> None:
     """Overlapping replays of what is missing publish each fact once between them."""
     with monkeypatch.context() as patch:
-        patch.setattr(Bodies, "publish", lambda *_: None)  # observations are lost on their way
+        patch.setattr(Bodies, "observed", lambda *_: iter(()))  # observations are lost on their way
         await _normalise(raw_only)
     expected = await lacking(raw_only)
     ids = ("one", "two")
@@ -305,7 +305,7 @@ async def test_a_source_that_sent_nothing_is_told(
 ) -> None:
     """It is a slip of the keyboard: nothing was planned, and nothing published."""
     with monkeypatch.context() as patch:
-        patch.setattr(Bodies, "publish", lambda *_: None)
+        patch.setattr(Bodies, "observed", lambda *_: iter(()))
         await _normalise(raw_only)
     asked = ("--from", "oldest", "--source", "shop")
     for typed in (("plan", *asked), ("run", "--yes", *asked)):

@@ -31,7 +31,8 @@ Log = dict[str, list[Read]]
 
 def record(topic: str, key: str, value: bytes, **headers: str) -> Read:
     encoded = {name: text.encode() for name, text in headers.items()}
-    place = partition_of(key, PARTITIONS)
+    home = key.split("/", 2)[2] if key.startswith("viewer/") else key
+    place = partition_of(home, PARTITIONS)
     return Read(topic, place, 0, key, value, encoded, NOW)
 
 
@@ -71,7 +72,7 @@ def log() -> Log:
         for topic in OUTPUTS
     }
     log[TOPICS.messages] = [
-        record(TOPICS.messages, key, value, **{NEXT_TIMER: f"{expected().due[key]}"})
+        record(TOPICS.messages, key, value, **{NEXT_TIMER: f"{expected().due.get(key, 0)}"})
         for key, value in made.messages.items()
     ]
     return {
