@@ -114,23 +114,21 @@ def observe(
 
 
 def _observe_own(state: MessageState, observation: StatusObservation, bounds: Bounds) -> Judged:
-    described = _describe(state, observation, bounds)
     added = _add(state.attempts, observation, bounds)
-    ladder = state.attempts.get(observation.gateway)
-    stood = ladder.status if ladder else None
-    after = described
+    after = _describe(state, observation, bounds)
     if added.attempts is not state.attempts:
-        after = _summarise(_keep(described, added.attempts, observation.received_at))
-        if added.verdict == "refined":
-            after = _span(after)
+        after = _keep(after, added, observation.received_at)
     if observation.gateway not in added.attempts:
         beyond = _higher(after.beyond, [observation.status])
         after = after if beyond == after.beyond else _summarise(replace(after, beyond=beyond))
         return Judged(after, None, "too_many_attempts", None)
     after = _bill(_channelled(after, observation), observation)
-    if added.verdict is not None:
-        return Judged(after, None, added.verdict, stood)
-    return Judged(after, None, _verdict(state.status, after.status, observation, stood), stood)
+    if after.attempts is not state.attempts:
+        after = _summarise(after)
+    ladder = state.attempts.get(observation.gateway)
+    stood = ladder.status if ladder else None
+    verdict = added.verdict or _verdict(state.status, after.status, observation, stood)
+    return Judged(after, None, verdict, stood)
 
 
 def _observe_viewer(
@@ -261,6 +259,7 @@ class _Added(NamedTuple):
     """
 
     attempts: dict[str, Any]
+    gateway: str
     verdict: Literal["duplicate", "refined"] | PastBound | None
 
 
@@ -272,18 +271,18 @@ def _add(attempts: dict[str, Any], observation: StatusObservation, bounds: Bound
     before = ladder.facts.get(key) if ladder else None
     kept = fact if before is None else earlier(before, fact)
     if kept is before:
-        return _Added(attempts, "duplicate")
+        return _Added(attempts, gateway, "duplicate")
     if ladder is None and len(attempts) >= bounds.attempts:
         names = first([*attempts, gateway], bounds.attempts)
         if gateway not in names:
-            return _Added(attempts, "too_many_attempts")
+            return _Added(attempts, gateway, "too_many_attempts")
         attempts = {name: one for name, one in attempts.items() if name in names}
     facts = _first_words({**(ladder.facts if ladder else {}), key: kept}, bounds)
     if key not in facts:
-        return _Added(attempts, "too_many_words")
+        return _Added(attempts, gateway, "too_many_words")
     status = max((f.status for f in facts.values()), key=ATTEMPT_RANK.__getitem__)
     added = {**attempts, gateway: _ladder(ladder, observation, status, facts)}
-    return _Added(added, None if before is None else "refined")
+    return _Added(added, gateway, None if before is None else "refined")
 
 
 def _ladder(
@@ -307,10 +306,13 @@ def _first_words(facts: dict[str, Fact], bounds: Bounds) -> dict[str, Fact]:
     return {key: fact for key, fact in facts.items() if fact.status != "unknown" or key in kept}
 
 
-def _keep(state: MessageState, attempts: dict[str, Attempt], received_at: int) -> MessageState:
+def _keep(state: MessageState, added: "_Added", received_at: int) -> MessageState:
     """Take over attempts that changed by a fact received then."""
-    gone = state.attempts.keys() - attempts.keys()
-    if gone:
+    attempts: dict[str, Attempt] = added.attempts
+    if added.verdict == "refined":
+        return _span(replace(state, attempts=attempts))
+    if len(attempts) < len(state.attempts) + (added.gateway not in state.attempts):
+        gone = state.attempts.keys() - attempts.keys()
         return _span(replace(_without(state, gone), attempts=attempts))
     return replace(
         state,
@@ -404,12 +406,7 @@ def _bill(state: MessageState, observation: StatusObservation) -> MessageState:
     if not _newer(state.described_at.get(name), attempt.billing, at, billing):
         return state
     attempts = {**state.attempts, observation.gateway: replace(attempt, billing=billing)}
-    return replace(
-        state,
-        attempts=attempts,
-        billing=_total(attempts),
-        described_at={**state.described_at, name: at},
-    )
+    return replace(state, attempts=attempts, described_at={**state.described_at, name: at})
 
 
 def _descriptions(

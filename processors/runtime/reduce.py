@@ -10,13 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from processors import timers
 from processors.bounds import BOUNDS, Bounds
-from processors.lifecycle import outlived
+from processors.lifecycle import PastBound, outlived
 from processors.outputs import Output
-from processors.runtime.setaside import Letter, SetAside, letter_of, unreadable_record
+from processors.runtime.setaside import PAST_BOUND, Letter, SetAside, letter_of, unreadable_record
 from processors.runtime.states import Read, State, States
 from processors.timers import PATIENCE, Patience
 from processors.track import Step, track
@@ -38,6 +38,8 @@ _SLICE_SECONDS = 0.03
 COSTLY_SECONDS = 0.25
 # How many records' states are read at once.
 _CHUNK = 128
+# And how many of them are decoded before other work may run: one may hold 400 kB.
+_DECODED = 16
 # A timer of a message whose state cannot be used is looked at again after so long.
 _RETRY_MS = 3_600_000
 
@@ -189,87 +191,82 @@ class _Reducing:
             yield key
 
     def _take_all(self, records: Sequence[Consumed]) -> Iterator[str]:
-        observed = []
-        for record in records:
-            observed.append((record, self._observed(record)))
-            yield ""
-        self._states.load(key for _, one in observed if one for key in _keys_of(*one))
-        yield ""
-        for record, one in observed:
+        observed: list[_Observed | None] = []
+        for number, record in enumerate(records):
+            observed.append(self._observed(record))
+            if number % _DECODED == 0:
+                yield ""
+        self._states.load(key for one in observed if one for key in one.keys)
+        for record, one in zip(records, observed, strict=True):
             if self._full():
                 return
             self.result.taken += 1
             if one is not None:
-                self._take(record, *one)
+                self._take(record, one)
                 yield one[0]
 
     def _full(self) -> bool:
-        over = (
+        if (
             self._written > self.limits.written_bytes
             or self._states.read_bytes > self.limits.read_bytes
-        )
-        # The first record is taken whatever it costs, or there would be no end.
-        self._stopped = self._stopped or (over and self.result.taken > 0)
+        ):
+            # The first record is taken whatever it costs, or there would be no end.
+            self._stopped = self._stopped or self.result.taken > 0
         return self._stopped
 
-    def _observed(self, record: Consumed) -> tuple[str, Observation] | None:
-        """A record's key and observation; None, and a dead letter, if it is none."""
-        key, why = (record.key or b"").decode("utf-8", "replace"), ""
+    def _observed(self, record: Consumed) -> "_Observed | None":
+        """What a record observes; None, and a dead letter, if it is no observation."""
+        key = (record.key or b"").decode("utf-8", "replace")
         try:
             observation = decode_observation(record.value)
         except UndecodableError as error:
             why = str(error)
         else:
-            if key not in record_keys(observation):
-                why = "its key is not one of the observation's"
-        if why:
-            letter = unreadable_record(record, why, self._aside.get(key))
-            self.result.letters.append(letter)
-            return None
-        return key, observation
+            if isinstance(observation, StatusObservation) and key == observation.message_key:
+                viewer = observation.viewer
+                return _Observed(key, viewer and viewer_key(key, viewer), observation)
+            if key in record_keys(observation):
+                return _Observed(key, None, observation)
+            why = "its key is not one of the observation's"
+        self.result.letters.append(unreadable_record(record, why, self._aside.get(key)))
+        return None
 
-    def _take(self, record: Consumed, key: str, observation: Observation) -> None:
-        at = min(observation.received_at, self._work.now)
+    def _take(self, record: Consumed, one: "_Observed") -> None:
+        key, viewer, observation = one
+        work, states = self._work, self._states
+        at = min(observation.received_at, work.now)
         self.result.latest = max(self.result.latest, at)
-        viewer = _viewer_key(key, observation)
-        if (aside := self._excluded(key, viewer)) is not None:
+        if self._aside and (aside := self._aside.get(key)):
             self._set_aside(record, observation, aside)
             return
         try:
             step = track(
-                self._states.message(key),
+                states.message(key),
                 key,
                 observation,
-                self._states.viewer(viewer) if viewer else None,
-                patience=self._work.patience,
-                bounds=self._work.bounds,
+                states.viewer(viewer) if viewer else None,
+                patience=work.patience,
+                bounds=work.bounds,
                 at=at,
             )
-            outs = [_out(key.encode(), output) for output in step.outputs]
+            if step.outputs:
+                self._publish(key, step.outputs)
+        except NewerFormatError:
+            raise
+        except UndecodableError as error:
+            self._set_aside(record, observation, SetAside.state_unreadable(key, str(error)))
         except Exception as error:  # noqa: BLE001 - one observation must not end the others
             self._set_aside(record, observation, SetAside.unforeseen(error))
-            return
-        self._keep(key, viewer, step)
-        self._published(step.outputs, outs)
-        self._count(record, observation, step)
-
-    def _excluded(self, key: str, viewer: str | None) -> SetAside | None:
-        """Why a message's observations are set aside; None if they are not."""
-        return (
-            self._aside.get(key)
-            or self._states.unusable(key)
-            or (self._states.unusable(viewer) if viewer else None)
-        )
-
-    def _keep(self, key: str, viewer: str | None, step: Step) -> None:
-        self._states.put(key, step.state)
-        if viewer is not None and step.viewer is not None:
-            self._states.put(viewer, step.viewer)
+        else:
+            states.put(key, step.state)
+            if viewer is not None and step.viewer is not None:
+                states.put(viewer, step.viewer)
+            self._count(record, observation, step)
 
     def _count(self, record: Consumed, observation: Observation, step: Step) -> None:
         self.result.outcomes[observation.provider, step.outcome] += 1
-        past = SetAside.past_bound(step.outcome, self._work.bounds)
-        if past is not None:
+        if step.outcome in PAST_BOUND:
+            past = SetAside.past_bound(cast("PastBound", step.outcome), self._work.bounds)
             self.result.letters.append(letter_of(record, observation, past))
 
     def _set_aside(self, record: Consumed, observation: Observation, why: SetAside) -> None:
@@ -299,9 +296,8 @@ class _Reducing:
             self._look_at_viewer(timer.key, state)
         elif state is not None:
             fired = timers.fire(state, self._work.horizon, self._work.patience)
-            outs = [_out(timer.key.encode(), output) for output in fired.outputs]
+            self._publish(timer.key, fired.outputs)
             self._states.put(timer.key, fired.state)
-            self._published(fired.outputs, outs)
             if fired.state is state:
                 self.result.armed[timer.key.encode()] = timers.due(state, self._work.patience)
 
@@ -357,23 +353,33 @@ class _Reducing:
             return armed, []  # a viewer's entry that is void is moved on when it is looked at
         return armed, [Timer(timers.due(before, self._work.patience), key)]
 
-    def _published(self, outputs: Iterable[Output], outs: Iterable[Out]) -> None:
-        for output, out in zip(outputs, outs, strict=True):
-            self.result.outputs.append(out)
-            self._written += len(out.value)
+    def _publish(self, key: str, outputs: Iterable[Output]) -> None:
+        """Add outputs, all or, if one cannot be written, none."""
+        name, added = key.encode(), self.result.outputs
+        start = len(added)
+        try:
+            for output in outputs:
+                added.append(_out(name, output))
+        except Exception:
+            del added[start:]
+            raise
+        for place, output in enumerate(outputs, start):
+            self._written += len(added[place].value)
             if output.topic == "events":
                 self.result.events[output.type.rpartition(".")[2],] += 1
 
 
-def _keys_of(key: str, observation: Observation) -> list[str]:
-    viewer = _viewer_key(key, observation)
-    return [key] if viewer is None else [key, viewer]
+class _Observed(NamedTuple):
+    """A record's key, that of the viewer's state if it is about one, and what it observes."""
 
+    key: str
+    viewer: str | None
+    observation: Observation
 
-def _viewer_key(key: str, observation: Observation) -> str | None:
-    if isinstance(observation, StatusObservation) and observation.viewer:
-        return viewer_key(key, observation.viewer)
-    return None
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the states it changes."""
+        return (self.key,) if self.viewer is None else (self.key, self.viewer)
 
 
 def _out(key: bytes, output: Output) -> Out:

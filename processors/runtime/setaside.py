@@ -1,12 +1,15 @@
 """Observations that tracking sets aside: why, and the dead letters that keep them. Pure."""
 
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, get_args
 
 from processors.bounds import Bounds
+from processors.lifecycle import PastBound
 from processors.providers.base import Coordinates, DeadLetter
 from processors.refusal import Code, calls
 from schemas.codec import encode
 from schemas.records import Observation
+
+PAST_BOUND: frozenset[str] = frozenset(get_args(PastBound))
 
 
 class Observed(Protocol):
@@ -37,16 +40,15 @@ class SetAside(NamedTuple):
         return cls("too_large", why, valueless=again)
 
     @classmethod
-    def past_bound(cls, outcome: str, bounds: Bounds) -> Self | None:
-        """The reason if the outcome of tracking an observation is that a bound is exceeded."""
-        match outcome:
+    def past_bound(cls, code: PastBound, bounds: Bounds) -> Self:
+        """The state of its message holds as much as it may."""
+        match code:
             case "too_many_attempts":
-                return cls(outcome, f"the message has more than {bounds.attempts} gateways")
+                return cls(code, f"the message has more than {bounds.attempts} gateways")
             case "too_many_words":
-                return cls(outcome, f"a gateway has more than {bounds.words} unknown statuses")
+                return cls(code, f"a gateway has more than {bounds.words} unknown statuses")
             case "too_many_replies":
-                return cls(outcome, f"the message has more than {bounds.replies} replies")
-        return None
+                return cls(code, f"the message has more than {bounds.replies} replies")
 
     @classmethod
     def unforeseen(cls, error: Exception) -> Self:
@@ -89,7 +91,7 @@ class Letter(NamedTuple):
     @property
     def past_bound(self) -> bool:
         """Whether only the sender's own data is at fault, and a bound of ours is exceeded."""
-        return self.letter.code.startswith("too_many_")
+        return self.letter.code in PAST_BOUND
 
 
 def letter_of(record: Observed, observation: Observation, why: SetAside) -> Letter:

@@ -1,6 +1,7 @@
 """The states a batch works on: read from the store, decoded when they are needed, changed. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import cast
 
 from processors.runtime.setaside import SetAside
 from schemas.codec import (
@@ -45,14 +46,12 @@ class States:
         return None
 
     def message(self, key: str) -> MessageState | None:
-        state = self._decoded(key)
-        assert not isinstance(state, ViewerState)  # noqa: S101 - the key is a message's
-        return state
+        """The state of the message with that key, as it is now; None if it is not known."""
+        return cast("MessageState | None", self._decoded(key))
 
     def viewer(self, key: str) -> ViewerState | None:
-        state = self._decoded(key)
-        assert not isinstance(state, MessageState)  # noqa: S101 - the key is a viewer's
-        return state
+        """The state of the viewer with that key, as it is now; None if it is not known."""
+        return cast("ViewerState | None", self._decoded(key))
 
     def put(self, key: str, state: State | None) -> None:
         self._after[key] = state
@@ -68,10 +67,11 @@ class States:
         return (key for key, state in self._after.items() if state is not self._before.get(key))
 
     def _decoded(self, key: str) -> State | None:
-        if key not in self._after:
-            value = self._stored[key]
-            self._before[key] = self._after[key] = self._decode(key, value)
-        return self._after[key]
+        try:
+            return self._after[key]
+        except KeyError:
+            state = self._before[key] = self._after[key] = self._decode(key, self._stored[key])
+            return state
 
     def _decode(self, key: str, value: bytes | None) -> State | None:
         if value is None:
