@@ -224,7 +224,7 @@ class _Reducing:
         else:
             if isinstance(observation, StatusObservation) and key == observation.message_key:
                 viewer = observation.viewer
-                return _Observed(key, viewer and viewer_key(key, viewer), observation)
+                return _Observed(key, viewer_key(key, viewer) if viewer else None, observation)
             if key in record_keys(observation):
                 return _Observed(key, None, observation)
             why = "its key is not one of the observation's"
