@@ -148,8 +148,8 @@ class Topics:
     def needed(self, service: str) -> tuple[str, ...]:
         """The topics a service, `normalise` or `track`, reads, asks about or writes."""
         derived = (self.statuses, self.events, self.messages, self.inbound)
-        written = (self.dead_letters,) if service == "normalise" else derived
-        return (*self.raw_topics, self.observations, *written)
+        written = () if service == "normalise" else derived
+        return (*self.raw_topics, self.observations, *written, self.dead_letters)
 
     def group(self, service: str) -> str:
         """The consumer group of a service, `normalise` or `track`."""
