@@ -6,6 +6,7 @@ under the same account, so no message key changes.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 
@@ -66,12 +67,16 @@ def accounts_of(webhook: RawWebhook, corrections: Corrections) -> Accounts:
     received = webhook.accounts
     if received is None:
         return EVERY
-    own = only(received)
     if webhook.source not in corrections:
-        return Accounts(received, own)
-    corrected = corrections[webhook.source]
+        return _received(received)
+    own, corrected = only(received), corrections[webhook.source]
     permitted = None if corrected is None else received + corrected
     return Accounts(permitted, own or only(corrected))
+
+
+@lru_cache(maxsize=1024)  # sources are few, each in a million webhooks
+def _received(received: Patterns) -> Accounts:
+    return Accounts(received, only(received))
 
 
 def refuse_foreign(permitted: Accounts, accounts: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from processors.refusal import Refused
-from processors.steps import Steps
+from processors.steps import Steps, finished
 from schemas.topics import MAX_BODY
 
 MAX_DEPTH = 64
@@ -51,6 +51,7 @@ _A_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _STRING = re.compile(_A_STRING, re.DOTALL)
 _SOME_STRINGS = re.compile(rb'(?:[^"]*+' + _A_STRING + rb"){1,1000}+", re.DOTALL)
 
+_A_PIECE = 64 * 1024
 _BRACKETS_IN_A_STEP = 64 * 1024
 _UP, _DOWN = b"\x01", b"\xff"  # the signed bytes 1 and -1
 _AS_STEPS = bytes.maketrans(b"[]{}", _UP + _DOWN + _UP + _DOWN)
@@ -71,6 +72,22 @@ _ESCAPED_LETTER = re.compile(rb"\\u00[5-7]")
 
 def checked(body: bytes, bounds: Bounds) -> Steps[bytes]:
     """The body without byte order mark or white space around it; `Refused` if over a limit."""
+    text = _trimmed(body)
+    if _may_exceed(text, bounds):
+        yield
+        yield from _measured(text, bounds)
+    return text
+
+
+def checked_at_once(body: bytes, bounds: Bounds) -> bytes:
+    """The same in one step, of a small body."""
+    text = _trimmed(body)
+    if _may_exceed(text, bounds):
+        finished(_measured(text, bounds))
+    return text
+
+
+def _trimmed(body: bytes) -> bytes:
     # RFC 8259, 8.1: a parser may ignore a byte order mark.
     text = body.removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
     if not text:
@@ -79,11 +96,13 @@ def checked(body: bytes, bounds: Bounds) -> Steps[bytes]:
         text.decode()
     except UnicodeDecodeError as error:
         raise Refused("not_utf8", f"the body is not UTF-8: {error.reason}") from None
-    flat = text.count(b"[") + text.count(b"{") <= MAX_DEPTH
-    if not flat or text.count(b",") >= bounds.values - MAX_DEPTH:
-        yield
-        yield from _measured(text, bounds)
     return text
+
+
+def _may_exceed(text: bytes, bounds: Bounds) -> bool:
+    """Whether the text has to be measured: it could be nested too deep or hold too much."""
+    flat = text.count(b"[") + text.count(b"{") <= MAX_DEPTH
+    return not flat or text.count(b",") >= bounds.values - MAX_DEPTH
 
 
 def _measured(text: bytes, bounds: Bounds) -> Steps[None]:
@@ -153,7 +172,10 @@ def refuse_costly(item: bytes, bounds: Bounds) -> None:
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:
-    """The text in pieces that cut no string and hold at most a thousand of them."""
+    """The text in pieces that cut no string and hold at most a thousand of them, if it is long."""
+    if len(text) <= _A_PIECE:
+        yield text
+        return
     at = 0
     while some := _SOME_STRINGS.match(text, at):
         at = some.end()

@@ -20,6 +20,8 @@ _CUT = "…"
 
 def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
     """The observation as it is published; `Refused` (`too_long`) if its fact cannot be named."""
+    if _all_short(observation, bounds):
+        return observation
     _refuse_long(observation, bounds)
     changed: dict[str, Any] = {}
     for name, most in _left_out(observation, bounds):
@@ -33,6 +35,42 @@ def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
             changed["reason"] = reason
             unread += fields
     return replace(observation, **changed, unread=unread) if changed else observation
+
+
+def _all_short(one: Observation, bounds: Bounds) -> bool:
+    """Whether everything fits for certain: nearly always so, and quick to see."""
+    return (
+        _short(one.message_key, bounds.key)
+        and _short(one.channel, bounds.gateway)
+        and _short(one.gateway, bounds.gateway)
+        and _short(one.recipient, bounds.party)
+        and _short(one.request_id, bounds.request_id)
+        and (one.payload is None or _fits(one.payload, bounds.payload))
+        and (one.content is None or _fits(one.content, bounds.content))
+        and (
+            _short(one.in_reply_to, bounds.key) and _short(one.sender, bounds.party)
+            if isinstance(one, InboundObservation)
+            else _all_short_of_status(one, bounds)
+        )
+    )
+
+
+def _all_short_of_status(one: StatusObservation, bounds: Bounds) -> bool:
+    reason = one.reason
+    return (
+        _short(one.provider_status, bounds.word)
+        and _short(one.viewer, bounds.viewer)
+        and (one.billing is None or _fits(one.billing, bounds.billing))
+        and (
+            reason is None
+            or (_short(reason.code, bounds.reason_code) and _short(reason.text, bounds.reason_text))
+        )
+    )
+
+
+def _short(text: str | None, most: int) -> bool:
+    """Whether a text fits whatever its characters are."""
+    return text is None or len(text) * _WIDEST + _QUOTES <= most
 
 
 def _refuse_long(observation: Observation, bounds: Bounds) -> None:
@@ -85,7 +123,5 @@ def _cut(text: str | None, most: int) -> str | None:
 
 def _fits(value: Any, most: int) -> bool:
     if isinstance(value, str):
-        return len(value) * _WIDEST + _QUOTES <= most or (
-            len(value) <= most and len(encode(value)) <= most
-        )
+        return _short(value, most) or (len(value) <= most and len(encode(value)) <= most)
     return len(encode(value)) <= most

@@ -22,12 +22,16 @@ from processors.providers.base import (
     Item,
     Normalised,
     Part,
+    Split,
 )
 from processors.refusal import Code, Refused, calls
 from processors.steps import Steps, finished
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
+
+# A body up to this, not compressed, takes one step of some milliseconds.
+_SMALL = 4 * 1024
 
 # An item below this costs little to measure.
 _LARGE = 64 * 1024
@@ -43,6 +47,14 @@ def normalise(
     return finished(normalised(webhook, at, bounds, corrections))
 
 
+def begun(
+    webhook: RawWebhook, at: Coordinates, bounds: body.Bounds, corrections: Corrections
+) -> Normalised | Steps[Normalised]:
+    """The same: at once if the body is small, else in steps."""
+    steps = normalised(webhook, at, bounds, corrections)
+    return finished(steps) if _is_small(webhook) else steps
+
+
 def normalised(
     webhook: RawWebhook,
     at: Coordinates,
@@ -51,20 +63,29 @@ def normalised(
 ) -> Steps[Normalised]:
     """The same in steps, each of them short whatever the body is; see decision 18."""
     result = Normalised()
+    small = _is_small(webhook)
     accounts = accounts_of(webhook, corrections)
     try:
-        parts = yield from _split(webhook, bounds)
+        split = _provider(webhook)
+        if small:
+            parts = split(webhook, body.checked_at_once(webhook.body, bounds))
+        else:
+            parts = split(webhook, (yield from _text(webhook, bounds)))
+        body.refuse_count(len(parts))
     except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
         result.dead_letters.append(dead_letter(error, webhook.body))
         return result
     for index, part in enumerate(parts):
-        yield
+        if not small:
+            yield
         raw = RawOrigin(at.topic, at.partition, at.offset, index)
         item = Item(part.json, raw, webhook, accounts.own)
         try:
             body.refuse_costly(part.json, bounds)
             outcomes = part.read(item)
-            refuse_foreign(accounts, (o.account for o in outcomes if not isinstance(o, Ignored)))
+            if accounts.permitted is not None:
+                told = (one.account for one in outcomes if not isinstance(one, Ignored))
+                refuse_foreign(accounts, told)
         except Exception as error:  # noqa: BLE001 - likewise, for this item only
             result.dead_letters.append(dead_letter(error, _keepable(part, webhook), part.pointer))
             continue
@@ -78,16 +99,21 @@ def normalised(
     return result
 
 
-def _split(webhook: RawWebhook, bounds: body.Bounds) -> Steps[list[Part]]:
+def _is_small(webhook: RawWebhook) -> bool:
+    return len(webhook.body) <= _SMALL and "content-encoding" not in webhook.headers
+
+
+def _provider(webhook: RawWebhook) -> Split:
     split = PROVIDERS.get(webhook.provider)
     if split is None:
         raise Refused("unknown_provider", "there is no such provider; see docs/adding-a-provider")
+    return split
+
+
+def _text(webhook: RawWebhook, bounds: body.Bounds) -> Steps[bytes]:
     encoding = webhook.headers.get("content-encoding")
     text = (yield from inflated(webhook.body, encoding)) if encoding else webhook.body
-    text = yield from body.checked(text, bounds)
-    parts = split(webhook, text)
-    body.refuse_count(len(parts))
-    return parts
+    return (yield from body.checked(text, bounds))
 
 
 def _keep(observation: Observation, part: Part, webhook: RawWebhook, result: Normalised) -> None:

@@ -112,8 +112,15 @@ def from_record(
 
 def source_of(headers: Iterable[tuple[str, bytes | None]], provider: str) -> str:
     """The source a raw record came in by, told by its headers alone."""
-    told = (value for name, value in headers if name == "ce_source" and value is not None)
-    return next(told, provider.encode()).decode("utf-8", "replace").removeprefix(_SOURCE_PREFIX)
+    for name, value in headers:
+        if name == "ce_source" and value is not None:
+            return _source(value)
+    return provider
+
+
+@lru_cache(maxsize=1024)  # sources are few, each in a million webhooks
+def _source(header: bytes) -> str:
+    return header.decode("utf-8", "replace").removeprefix(_SOURCE_PREFIX)
 
 
 def cloud_event(

@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import chain
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
+from msgspec import Struct
 
 from processors.cut import Cut
 from processors.deadletterlimit import Flood, Limits, Source, Windows, stopped
@@ -56,6 +57,9 @@ _PATIENCE_SECONDS = 5.0
 # What one body may cost: seconds of the processor's time, and bytes of what comes of it.
 _BODY_SECONDS = 0.25
 _BODY_BYTES = 32 * 1024 * 1024
+
+# Of so many observations the records are made without a pause, and are less than `_BODY_BYTES`.
+_FEW = 16
 
 # How often a partition that cannot go on is tried again, and how long health shows a body that was
 # set aside for what Bluetick or its topics cannot do.
@@ -265,60 +269,60 @@ class Normaliser(ConsumerRebalanceListener):
     async def _normalise(self, polled: Polled, made: "_Round") -> None:
         """Normalise in the order of time what a round may take; the rest is put back."""
         session, began = self._settings.session_timeout, time.monotonic()
+        reached: dict[tuple[str, int], int] = {}
         for record in in_time(polled):
             lasted = time.monotonic() - began
             if made.bodies >= self._cut.size or full(made.size, lasted, session):
                 break
             raw = raw_record(record)
-            made.ends[TopicPartition(raw.topic, raw.partition)] = raw.offset + 1
+            reached[raw.topic, raw.partition] = raw.offset + 1
             made.bodies = self._under_way = made.bodies + 1
-            done = await self._body(raw, made.counted)
-            made.outbox.put(done.records)
-            made.size += done.size
-            made.tallies.count(self._bodies.provider(raw), done.result)
-            made.note(raw, done.result)
-            made.foreign += found(raw, self._bodies.provider(raw), done.result.dead_letters)
+            await self._body(raw, made)
             if self._pace.due():
                 await self._pace.pause()
+        made.ends = {tp: reached[tp] for tp in polled if tp in reached}
         self._order.put_back(
             {tp: [r for r in polled[tp] if r.offset >= made.ends.get(tp, 0)] for tp in polled}
         )
 
-    async def _body(self, raw: RawRecord, counted: Counted) -> "_Done":
-        """What comes of one body; whatever it does, something does."""
-        source = self._source(raw)
-        if not counted.wants(source):
+    async def _body(self, raw: RawRecord, made: "_Round") -> None:
+        """Add what comes of one body; whatever it does, something does."""
+        provider = self._bodies.provider(raw)
+        source = _named(provider, source_of(raw.headers, provider))
+        if not made.counted.wants(source):
             reason = f"too many bodies of the source {source.name} were dead letters"
-            return self._refused(raw, Refused("source_stopped", reason))
+            made.add(raw, provider, self._refused(raw, Refused("source_stopped", reason)))
+            return
         try:
-            result = await self._pace.within(self._bodies.steps(raw), _BODY_SECONDS)
-            done = await self._records(raw, result)
+            result = self._bodies.begun(raw)
+            if not isinstance(result, Normalised):
+                result = await self._pace.within(result, _BODY_SECONDS)
+            if result.dead_letters or len(result.observations) > _FEW:
+                done = await self._records(raw, result)
+            else:
+                records = list(self._bodies.observed(raw, result.observations, clock.now()))
+                done = _Done(result, records, sum([len(one.value) for one in records]))
         except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
             done = self._refused(raw, error)
         letters = done.result.dead_letters
-        counted.add(source, at(raw), letters[0].code if letters else None)
-        return done
-
-    def _source(self, raw: RawRecord) -> Source:
-        provider = self._bodies.provider(raw)
-        return _named(provider, source_of(raw.headers, provider))
+        made.counted.add(source, at(raw), letters[0].code if letters else None)
+        made.add(raw, provider, done)
 
     async def _records(self, raw: RawRecord, result: Normalised) -> "_Done":
         """The records of a body; `Refused` if they are too many."""
         now = clock.now()
         records: list[Outgoing] = []
         size = 0
-        for made in (
+        for record in chain(
             self._bodies.observed(raw, result.observations, now),
             self._bodies.kept(raw, result.dead_letters, now),
         ):
-            for record in made:
-                records.append(record)
-                size += record.size
-                if size > _BODY_BYTES:
-                    raise Refused("too_costly", f"over {_BODY_BYTES} bytes would come of it")
-                if self._pace.due():
-                    await self._pace.pause()
+            records.append(record)
+            size += record.size
+            if size > _BODY_BYTES:
+                raise Refused("too_costly", f"over {_BODY_BYTES} bytes would come of it")
+            if self._pace.due():
+                await self._pace.pause()
         return _Done(result, records, size)
 
     def _refused(self, raw: RawRecord, error: Exception) -> "_Done":
@@ -397,7 +401,7 @@ class Normaliser(ConsumerRebalanceListener):
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-class _Done(NamedTuple):
+class _Done(Struct, frozen=True, gc=False):
     """What came of one body: as a result, and as records of so many bytes."""
 
     result: Normalised
@@ -420,11 +424,20 @@ class _Round:
     mistakes: dict[Coordinates, DeadLetter] = field(default_factory=dict)
     foreign: list[Foreign] = field(default_factory=list)
 
-    def note(self, raw: RawRecord, result: Normalised) -> None:
-        """Remember a body that met a mistake of ours."""
-        for letter in result.dead_letters:
+    def add(self, raw: RawRecord, provider: str, done: _Done) -> None:
+        """Add what came of a body."""
+        self.outbox.put(done.records)
+        self.size += done.size
+        self.tallies.count(provider, done.result)
+        if done.result.dead_letters:
+            self._note(raw, provider, done.result.dead_letters)
+
+    def _note(self, raw: RawRecord, provider: str, letters: Sequence[DeadLetter]) -> None:
+        """Remember a body that met a mistake of ours, or speaks for accounts of others."""
+        for letter in letters:
             if letter.code == "internal_error":
                 self.mistakes[at(raw)] = letter
+        self.foreign += found(raw, provider, letters)
 
     def sentences(self) -> dict[str, str]:
         """What a person has to look at, by its cause: one body of each, and how many more."""

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -15,6 +14,7 @@ from aiokafka.errors import (
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
+from msgspec import Struct
 
 from processors.runtime import failpoints
 from processors.runtime.spans import RawRecord
@@ -41,7 +41,7 @@ class TooLargeError(KafkaError):
 Headers = Sequence[tuple[str, bytes]]
 
 
-class Outgoing(NamedTuple):
+class Outgoing(Struct, frozen=True, gc=False):
     """A record to be sent, and the raw record it is made of; `timestamp` is Unix milliseconds."""
 
     topic: str

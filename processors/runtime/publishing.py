@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from processors.accounts import UNCORRECTED, Corrections
 from processors.body import USUAL, Bounds
-from processors.normalise import dead_letter, normalised
+from processors.normalise import begun, dead_letter
 from processors.providers.base import Coordinates, DeadLetter, Normalised
 from processors.runtime.deadletters import headers
 from processors.runtime.outbox import Outgoing
@@ -37,16 +39,17 @@ class Bodies:
 
     def normalised(self, record: RawRecord, bounds: Bounds = USUAL) -> Normalised:
         """What a raw record amounts to."""
-        return finished(self.steps(record, bounds))
+        begun = self.begun(record, bounds)
+        return begun if isinstance(begun, Normalised) else finished(begun)
 
-    def steps(self, record: RawRecord, bounds: Bounds = USUAL) -> Steps[Normalised]:
-        """The same in short steps."""
+    def begun(self, record: RawRecord, bounds: Bounds = USUAL) -> Normalised | Steps[Normalised]:
+        """The same, at once if the body is small, or in short steps."""
         try:
             provider = self._providers[record.topic]
             webhook = from_record(provider, record.body, record.headers, record.timestamp)
         except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
             return Normalised(dead_letters=[dead_letter(error, record.body or b"")])
-        return (yield from normalised(webhook, at(record), bounds, self._corrections))
+        return begun(webhook, at(record), bounds, self._corrections)
 
     def observed(
         self, record: RawRecord, observations: Iterable[Observation], timestamp: int
@@ -73,7 +76,7 @@ class Bodies:
         Both are on the raw topic, at the coordinates it has.
         """
         ours = len(letter.headers) - len(letter.raw.headers)
-        return letter._replace(value=b"", headers=letter.headers[:ours])
+        return replace(letter, value=b"", headers=letter.headers[:ours])
 
     def is_letter(self, record: Outgoing) -> bool:
         return record.topic == self._dead_letters
