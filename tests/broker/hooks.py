@@ -109,7 +109,11 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 async def largest(given: Settings, size: int, provider: str = "whapi") -> None:
     """Set the largest batch that the raw topic of a provider takes, in bytes."""
+    await configure(given, {"max.message.bytes": str(size)}, provider)
+
+
+async def configure(given: Settings, config: dict[str, str], provider: str = "whapi") -> None:
+    """Set the configuration of a provider's raw topic, and nothing else of it."""
     named = given.topics.raw(provider)
-    config = {"max.message.bytes": str(size)}
     async with administering(given) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, config)])
