@@ -22,13 +22,14 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     NoError,
+    RequestTimedOutError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
 from ingest.accept import Cause, Rejected
-from ingest.lanes import STALE_SECONDS, Batch, Lane, Waiting
+from ingest.lanes import REFUSED_SECONDS, STALE_SECONDS, Batch, Blame, Lane, Waiting
 from ingest.lasting import described, lasting
 from ingest.reception import Reading, corrected, stamp
 from schemas import clock_offset
@@ -54,9 +55,9 @@ _CLOSE_SECONDS = 1.0
 # A request that fails makes aiokafka wait 0.1 s, to put its batches back for another try.
 _LAST_TRY_SECONDS = 0.3
 
-# Kafka has refused the time of a webhook and nothing more can be done: not ready for so long.
-_REFUSED_SECONDS = 30.0
-_MOST_REFUSALS = 2
+_MOST_REFUSALS = 2  # of a batch, for the time of its records
+
+_NOT_CONNECTED = "Kafka answers, but ingest is not connected to it yet"
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,11 @@ class Publisher:
     @property
     def problem(self) -> str | None:
         """Why webhooks cannot be published now, in one sentence; None while they can."""
-        return self._watch.problem or self._untimely
+        if self._watch.problem:
+            return self._watch.problem
+        if self._producer is None:
+            return _NOT_CONNECTED
+        return self._untimely or next(filter(None, map(self._refusal, self._lanes.values())), None)
 
     @property
     def trouble(self) -> str | None:
@@ -95,10 +100,10 @@ class Publisher:
         if self._watch.problem:
             return self._watch.problem
         if self._producer is None:
-            return "Kafka answers, but ingest is not connected to it yet"
+            return _NOT_CONNECTED
         for lane in self._lanes.values():
             if lane.refused:
-                return f"Kafka does not take what goes to {lane.topic} ({lane.refused})"
+                return _not_taken(lane)
         return f"Kafka has acknowledged nothing for {STALE_SECONDS} s" if self._silent else None
 
     @property
@@ -109,8 +114,13 @@ class Publisher:
     @property
     def _untimely(self) -> str | None:
         """That Kafka has refused webhooks for their time: for a while, as only a try tells more."""
-        lately = self._loop.time() - self._refused_at < _REFUSED_SECONDS
+        lately = self._loop.time() - self._refused_at < REFUSED_SECONDS
         return clock_offset.refused_time(clock.known()) if lately else None
+
+    def _refusal(self, lane: Lane) -> str | None:
+        """That Kafka answers, but takes nothing of a topic: lately, as only a try tells more."""
+        refuses = lane.refuses_all(self._loop.time(), self._watch.wrong_at)
+        return _not_taken(lane) if refuses else None
 
     @property
     def in_flight(self) -> int:
@@ -218,17 +228,23 @@ class Publisher:
             await sent
         except MessageSizeTooLargeError as error:
             self._heard()
-            lane.refused = type(error).__name__
+            self._failed(lane, batch, error, "batch")
             self._split(producer, lane, batch)
         except InvalidTimestampError:
             self._heard()
             await self._restamp(producer, lane, batch)
         except KafkaError as error:
-            lane.refused = type(error).__name__
+            silent = isinstance(error, RequestTimedOutError) or not isinstance(
+                error, BrokerResponseError
+            )
+            self._failed(lane, batch, error, "silence" if silent else "answer")
             _log.warning("%s: a batch is not acknowledged: %s", lane.topic, type(error).__name__)
         else:
             return None
         return "not-durable"
+
+    def _failed(self, lane: Lane, batch: Batch, error: KafkaError, blame: Blame) -> None:
+        lane.fail(type(error).__name__, blame, batch.sent_at, self._loop.time())
 
     def _sent(self, lane: Lane, partition: int, task: asyncio.Task[Cause | None]) -> None:
         """A batch is over, well or not: also when its task was cancelled before it began."""
@@ -241,7 +257,7 @@ class Publisher:
                 _log.error("%s: a batch could not be sent (%s)", lane.topic, described(error))
         if cause is None:
             self._heard()
-            lane.refused = None
+            lane.acknowledge(self._loop.time())
         self._settle(lane.sent.pop(partition), cause)
         self._flush_soon()
 
@@ -407,6 +423,7 @@ class _Watch:
         self.problem: str | None = "Kafka was not asked yet"
         self.silent = True
         self.missing = False
+        self.wrong_at = -math.inf  # when it last found a problem
 
     async def start(self, *, patient: bool) -> None:
         """Look once, or raise `Problem`; then keep looking.
@@ -438,6 +455,8 @@ class _Watch:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self.problem = await self._look()
+            if self.problem:
+                self.wrong_at = asyncio.get_running_loop().time()
 
     async def _look(self) -> str | None:
         """What is wrong, in one sentence, within about a second for each broker that hangs."""
@@ -476,6 +495,10 @@ class _Watch:
         if count != self._expected[topic]:
             return cut_differently(topic, count, self._expected[topic])
         return None
+
+
+def _not_taken(lane: Lane) -> str:
+    return f"Kafka does not take what goes to {lane.topic} ({lane.refused})"
 
 
 async def _disconnect(producer: AIOKafkaProducer) -> None:

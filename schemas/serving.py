@@ -105,7 +105,8 @@ def logged(name: str, settings: Settings, **addresses: str) -> Iterator[End]:
     try:
         yield end
     except Problem as problem:
-        _log.error("%s stopped: %s", name, "; ".join(str(problem).splitlines()))
+        why = "; ".join(str(problem).splitlines()).replace(":; ", ": ")
+        _log.error("%s stopped: %s", name, why)
         raise
     except BaseException as error:
         # Its own words may quote what senders sent.

@@ -81,10 +81,21 @@ async def running(given: Settings, *, create: bool = True) -> AsyncIterator[Inge
         address = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=address, timeout=_SECONDS) as client:
             try:
+                await _started(client, serving)
                 yield Ingest(client, port, health_port, given, stop, serving)
             finally:
                 stop.set()
                 await serving
+
+
+async def _started(client: httpx.AsyncClient, serving: asyncio.Task[None]) -> None:
+    """Wait until webhooks are taken; health answers earlier. Raises what ended ingest instead."""
+    live = asyncio.create_task(client.get("/health/live"))
+    await asyncio.wait([live, serving], return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        live.cancel()
+        await serving
+    await live
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -98,7 +109,11 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 async def largest(given: Settings, size: int, provider: str = "whapi") -> None:
     """Set the largest batch that the raw topic of a provider takes, in bytes."""
+    await configure(given, {"max.message.bytes": str(size)}, provider)
+
+
+async def configure(given: Settings, config: dict[str, str], provider: str = "whapi") -> None:
+    """Set the configuration of a provider's raw topic, and nothing else of it."""
     named = given.topics.raw(provider)
-    config = {"max.message.bytes": str(size)}
     async with administering(given) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, config)])

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ from ingest import app, serve
 from schemas.problem import Problem
 from schemas.serving import listen
 from schemas.settings import Settings
-from tests.broker.hooks import Ingest, running, settings, stored, until
+from tests.broker.hooks import Ingest, configure, largest, running, settings, stored, until
 
 _ROOT = Path(__file__).parents[2]
 
@@ -45,6 +46,16 @@ async def _becomes_unready(ingest: Ingest) -> str:
 
     await until(unready)
     return str((await ingest.ready())[1][0])
+
+
+async def _says(ingest: Ingest, words: str) -> None:
+    """Wait until it is unready for this reason: what it notices first differs."""
+
+    async def said() -> bool:
+        status, problems = await ingest.ready()
+        return status == 503 and any(words in problem for problem in problems)
+
+    await until(said)
 
 
 async def _takes_again(ingest: Ingest, mark: str) -> None:
@@ -72,7 +83,7 @@ async def test_a_frozen_broker_means_503_until_it_goes_on(own: LocalKafka, names
             answers += await asyncio.gather(*waiting)
             told = {(each.status_code, each.headers.get("retry-after")) for each in answers}
             assert told == {(503, "5")}
-            assert f"Kafka does not answer at {own.bootstrap}" in await _becomes_unready(ingest)
+            await _says(ingest, f"Kafka does not answer at {own.bootstrap}")
             assert (await ingest.client.get("/health/live")).status_code == 200
             public = await ingest.client.get("/health/ready")
             assert (public.status_code, public.json()) == (503, {"ready": False})
@@ -92,7 +103,7 @@ async def test_a_killed_broker_means_503_until_it_is_back(own: LocalKafka, names
         assert Counter(each.status_code for each in taken) == {200: 50}
         answer = await ingest.client.post("/webhooks/whapi/m", content=b"lost")
         assert (answer.status_code, answer.content) == (503, b"")
-        assert "Kafka does not answer" in await _becomes_unready(ingest)
+        await _says(ingest, f"Kafka does not answer at {own.bootstrap}")
         await own.start()
         await _becomes_ready(ingest)
         await _takes_again(ingest, "m")
@@ -210,6 +221,38 @@ async def test_a_topic_that_vanishes_makes_it_unready(kafka: str, namespace: str
     async with running(settings(kafka, namespace)) as ingest:
         await topics.drop(ingest.settings)
         assert "does not exist" in await _becomes_unready(ingest)
+
+
+async def test_a_topic_that_refuses_all_makes_it_unready(kafka: str, namespace: str) -> None:
+    """Kafka answers and the topic exists, but takes nothing: unready, until it takes a webhook."""
+    async with running(settings(kafka, namespace, publish_deadline=0.7)) as ingest:
+        await configure(ingest.settings, {"cleanup.policy": "compact"})
+
+        async def refused() -> bool:  # a compacted topic takes no record without a key
+            return (await ingest.client.post("/webhooks/whapi", content=b"x")).status_code == 503
+
+        await until(refused)
+        topic = ingest.settings.topics.raw("whapi")
+        status, [problem] = await ingest.ready()
+        assert status == 503
+        assert problem.startswith(f"Kafka does not take what goes to {topic} (")
+        assert (await ingest.client.get("/health/ready")).status_code == 503
+        await configure(ingest.settings, {"cleanup.policy": "delete"})
+        await _takes_again(ingest, "again")
+        assert await ingest.ready() == (200, [])
+
+
+async def test_a_body_that_is_refused_leaves_it_ready(kafka: str, namespace: str) -> None:
+    """Kafka takes less than ingest does: that costs the sender of a large body, and no other."""
+    async with running(settings(kafka, namespace, publish_deadline=0.7)) as ingest:
+        await largest(ingest.settings, 1000)
+
+        async def refused() -> bool:  # the broker applies it a moment later
+            body = secrets.token_bytes(5000)
+            return (await ingest.client.post("/webhooks/whapi", content=body)).status_code == 503
+
+        await until(refused)
+        assert await ingest.ready() == (200, [])
 
 
 async def test_an_unreachable_broker_is_told(namespace: str) -> None:

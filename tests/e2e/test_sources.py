@@ -111,7 +111,13 @@ async def test_what_is_wrong_is_said_line_by_line(
     expected = [f"{file}{sentence.replace('{folder}', str(tmp_path))}" for sentence in sentences]
     assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
     assert "hunter2" not in output
-    assert await run("ingest", "--port", "0", BLUETICK_SOURCES=str(file)) == (1, output)
+    code, refused = await run("ingest", "--port", "0", BLUETICK_SOURCES=str(file))
+    assert (code, "hunter2" in refused) == (1, False), refused
+    log = refused.removesuffix(output).splitlines()
+    assert [line.split()[1:5] for line in log] == [
+        ["INFO", "bluetick:", "ingest", "starting:"],
+        ["ERROR", "bluetick:", "ingest", "stopped:"],
+    ]
 
 
 @pytest.mark.parametrize(

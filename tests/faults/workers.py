@@ -20,7 +20,8 @@ from deploy.process import leashed
 
 Service = Literal["track", "normalise", "ingest"]
 
-# The setting that says where health answers.
+# The setting that says where a service answers whether it is ready. Why not, and metrics, are on
+# the health address, which ingest has beside it.
 PORTS: dict[Service, str] = {
     "ingest": "port",
     "normalise": "normalise_health_port",
@@ -52,7 +53,7 @@ class Worker:
         self.armed = armed
         self.refuses = False  # set where it must end by itself, aloud
         self._told: set[int] = set()
-        self._url = self.metrics_url = f"http://127.0.0.1:{port}"
+        self._url = self.health_url = f"http://127.0.0.1:{port}"
         self._process = process
 
     @property
@@ -141,7 +142,7 @@ class Worker:
             raise DiedError(self.trouble or f"{self.name} has been ended")
         with suppress(*client.Broken):
             async with asyncio.timeout(3):
-                body = (await client.get(self._url, "/health/ready")).body
+                body = (await client.get(self.health_url, "/health/ready")).body
                 return list(json.loads(body)["problems"])
         return None
 
@@ -164,7 +165,7 @@ class Worker:
         """A metric without labels; None if there is none, or no answer."""
         with suppress(*client.Broken):
             async with asyncio.timeout(3):
-                text = (await client.get(self.metrics_url, "/metrics")).body.decode()
+                text = (await client.get(self.health_url, "/metrics")).body.decode()
             for family in text_string_to_metric_families(text):
                 if family.name == name:
                     return float(family.samples[0].value)
@@ -221,7 +222,7 @@ async def start(
     metrics = int(str(environment["ingest_metrics_port"])) if service == "ingest" else port
     armed = bool(environment.get("failpoint"))
     worker = Worker(name, service, process, port=port, log=log, armed=armed)
-    worker.metrics_url = f"http://127.0.0.1:{metrics}"
+    worker.health_url = f"http://127.0.0.1:{metrics}"
     return worker
 
 

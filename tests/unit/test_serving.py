@@ -45,6 +45,7 @@ async def test_start_and_end_are_a_line_each(
     ("error", "reason"),
     [
         (Problem("one\ntwo; do this"), "one; two; do this"),
+        (Problem("two are wrong:\none\ntwo"), "two are wrong: one; two"),
         (ValueError("420777123456"), "ValueError"),
         (asyncio.CancelledError(), "CancelledError"),
     ],
