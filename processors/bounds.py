@@ -11,9 +11,9 @@ from typing import NamedTuple
 class Bounds(NamedTuple):
     """The table; the defaults are in force, tests take smaller ones.
 
-    The first group bounds an observation's fields, the second what a message's state keeps, the
-    third one record of `messages`, uncompressed. A state that keeps as much as the first two
-    groups allow stays below the third (tests/unit/test_bounds.py adds it up).
+    The first group bounds an observation's fields, the second a body, the third what a message's
+    state keeps, the last one record of `messages`, uncompressed. A state that keeps as much as the
+    others allow stays below that (tests/unit/test_bounds.py makes one).
     """
 
     key: int = 1024  # a message key
@@ -27,6 +27,8 @@ class Bounds(NamedTuple):
     billing: int = 2 * 1024
     payload: int = 64 * 1024
     content: int = 256 * 1024
+
+    letters: int = 100  # dead letters of the items of one body
 
     attempts: int = 16  # gateways of a message, and of a viewer
     words: int = 8  # unknown statuses of an attempt, and of a viewer's ladder

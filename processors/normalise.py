@@ -12,6 +12,7 @@ from processors.accounts import (
     accounts_of,
     refuse_foreign,
 )
+from processors.bounds import BOUNDS
 from processors.fitting import fitted
 from processors.inflate import inflated
 from processors.providers import PROVIDERS
@@ -96,7 +97,23 @@ def normalised(
                 result.ignored[outcome.event] = result.ignored.get(outcome.event, 0) + 1
             else:
                 _keep(outcome, part, webhook, result)
+    _fold_surplus(result, webhook)
     return result
+
+
+def _fold_surplus(result: Normalised, webhook: RawWebhook) -> None:
+    """Keep the first dead letters of a body one by one, and all further ones as the whole body.
+
+    Ten thousand bad items in 30 kB would be ten thousand records.
+    """
+    more = result.dead_letters[BOUNDS.letters :]
+    if more:
+        first = more[0]
+        reason = (
+            f"{len(more)} more items cannot be normalised, the first {first.pointer}: {first.code}"
+        )
+        surplus = DeadLetter(code="too_many_bad_items", reason=reason, value=webhook.body)
+        result.dead_letters[BOUNDS.letters :] = [surplus]
 
 
 def _is_small(webhook: RawWebhook) -> bool:

@@ -24,6 +24,7 @@ Code = Literal[
     "not_finite",  # NaN, Infinity, or a number too large for a double, in what would be kept
     "foreign_account",  # an account that is none of its source's
     "too_large",  # what comes of it does not fit a topic
+    "too_many_bad_items",  # what comes after the first `bounds.Bounds.letters` of a body
     "too_long",  # an id, a gateway, a viewer or a status is longer than its bound
     "internal_error",  # a mistake of ours; the reason names the exception
     "not_an_observation",  # a record of `observations` that Bluetick did not write

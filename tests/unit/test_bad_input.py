@@ -243,6 +243,19 @@ def test_a_mistake_of_ours_in_splitting_costs_one_body(monkeypatch: pytest.Monke
     assert outcome(result_of("broken", b"[]")) == (0, [("internal_error", "")], {})
 
 
+def test_further_bad_items_are_one_dead_letter() -> None:
+    """The first ones are kept one by one, the others as the whole body; good ones are published."""
+    bad = b",".join([b"{}"] * (BOUNDS.letters + 7))
+    text = b"[" + bad + b"," + GOOD + b"]"
+    result = result_of("smsmanager", text)
+
+    assert len(result.observations) == 1
+    *single, rest = result.dead_letters
+    assert [letter.pointer for letter in single] == [f"/{n}" for n in range(BOUNDS.letters)]
+    assert (rest.code, rest.pointer, rest.value) == ("too_many_bad_items", "", text)
+    assert rest.reason.startswith(f"7 more items cannot be normalised, the first /{BOUNDS.letters}")
+
+
 def test_numbers_that_grow_are_measured_as_written_out() -> None:
     """A payload is measured in our own JSON; past its bound it is left out, the fact is kept."""
     payload = b"[" + b",".join([b"9e15"] * 12_000) + b"]"
