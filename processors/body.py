@@ -188,7 +188,6 @@ class Once:
 
     def __init__(self, *names: str) -> None:
         self._names = frozenset(names)
-        self._quoted = [f'"{name}"'.encode() for name in names]
         # White space may also stand behind a value, which is then looked at for nothing.
         self._keys = re.compile(rb'"(' + "|".join(names).encode() + rb')"[:\s]')
 
@@ -197,19 +196,9 @@ class Once:
 
         `deeper` is how many of the names are known to be keys inside a member as well.
         """
-        # A single byte is found quickest, and most texts have no escape at all.
-        if self._repeats(text, deeper) or (b"\\" in text and _spelt_oddly(text)):
-            self._refuse_repeated(_pairs.decode(text.decode()))
-
-    def _repeats(self, text: bytes, deeper: int) -> bool:
-        more = 0
-        for name in self._quoted:  # to count a name is quick, but it may be a value too
-            if (count := text.count(name)) > 1:
-                more += count - 1
-        if more <= deeper:
-            return False
         keys = self._keys.findall(text)
-        return len(keys) > len(set(keys)) + deeper
+        if len(keys) > len(set(keys)) + deeper or _spelt_oddly(text):
+            self._refuse_repeated(_pairs.decode(text.decode()))
 
     def _refuse_repeated(self, pairs: list[tuple[str, object]]) -> None:
         seen = set()
@@ -221,7 +210,8 @@ class Once:
 
 
 def _spelt_oddly(text: bytes) -> bool:
-    return b"\\u00" in text and _ESCAPED_LETTER.search(text) is not None
+    # A single byte is found quickest, and most texts have no escape at all.
+    return b"\\" in text and b"\\u00" in text and _ESCAPED_LETTER.search(text) is not None
 
 
 def elements(text: bytes) -> list[bytes]:
