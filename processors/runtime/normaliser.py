@@ -304,8 +304,10 @@ class Normaliser(ConsumerRebalanceListener):
                 done = _Done(result, records, sum([len(one.value) for one in records]))
         except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
             done = self._refused(raw, error)
-        letters = done.result.dead_letters
-        made.counted.add(source, at(raw), letters[0].code if letters else None)
+        if letters := done.result.dead_letters:
+            made.counted.add(source, at(raw), letters[0].code)
+        else:
+            made.counted.good(source)
         made.add(raw, provider, done)
 
     async def _records(self, raw: RawRecord, result: Normalised) -> "_Done":
