@@ -96,19 +96,30 @@ class Window:
 
     def add(self, source: Source, at: Coordinates, code: Code | None, limits: Limits) -> None:
         """Count a body that was normalised: the code of its first dead letter, if it has one."""
+        if code is None:
+            self.good()
+            return
         if self.flood is not None:
             self._tried(code)
             return
-        if len(self._last) == LOOK_BACK:
-            self._dead -= self._last[0] is not None
-        self._last.append(code)
-        if code is None:
-            self._run, self._run_from = 0, None
-            return
+        self._remember(code)
         self._first = self._first if self._dead else at
         self._run_from = self._run_from or at
         self._dead, self._run = self._dead + 1, self._run + 1
         self.flood = self._judged(source, limits)
+
+    def good(self) -> None:
+        """Count a body that was normalised without a dead letter."""
+        if self.flood is not None:
+            self._tried(None)
+            return
+        self._remember(None)
+        self._run, self._run_from = 0, None
+
+    def _remember(self, code: Code | None) -> None:
+        if len(self._last) == LOOK_BACK:
+            self._dead -= self._last[0] is not None
+        self._last.append(code)
 
     def _tried(self, code: Code | None) -> None:
         self._waited = 0
@@ -174,6 +185,10 @@ class Round:
     def add(self, source: Source, at: Coordinates, code: Code | None) -> None:
         """Count a body that was normalised."""
         self._window(source).add(source, at, code, self._limits)
+
+    def good(self, source: Source) -> None:
+        """Count a body that was normalised without a dead letter."""
+        self._window(source).good()
 
     def _window(self, source: Source) -> Window:
         window = self.windows.get(source)

@@ -18,9 +18,13 @@ _QUOTES = 2
 _CUT = "…"
 
 
+# The characters of a text that fits each bound, whatever they are.
+_SHORT = Bounds(*((most - _QUOTES) // _WIDEST for most in BOUNDS))
+
+
 def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
     """The observation as it is published; `Refused` (`too_long`) if its fact cannot be named."""
-    if _all_short(observation, bounds):
+    if bounds is BOUNDS and _is_short(observation):
         return observation
     _refuse_long(observation, bounds)
     changed: dict[str, Any] = {}
@@ -37,40 +41,42 @@ def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
     return replace(observation, **changed, unread=unread) if changed else observation
 
 
-def _all_short(one: Observation, bounds: Bounds) -> bool:
-    """Whether everything fits for certain: nearly always so, and quick to see."""
+def _is_short(one: Observation) -> bool:
+    """Whether everything fits for certain, by its length: quick to see, and nearly always so."""
     return (
-        _short(one.message_key, bounds.key)
-        and _short(one.channel, bounds.gateway)
-        and _short(one.gateway, bounds.gateway)
-        and _short(one.recipient, bounds.party)
-        and _short(one.request_id, bounds.request_id)
-        and (one.payload is None or _fits(one.payload, bounds.payload))
-        and (one.content is None or _fits(one.content, bounds.content))
+        len(one.message_key) <= _SHORT.key
+        and len(one.channel) <= _SHORT.gateway
+        and len(one.gateway) <= _SHORT.gateway
+        and (one.recipient is None or len(one.recipient) <= _SHORT.party)
+        and (one.request_id is None or len(one.request_id) <= _SHORT.request_id)
         and (
-            _short(one.in_reply_to, bounds.key) and _short(one.sender, bounds.party)
-            if isinstance(one, InboundObservation)
-            else _all_short_of_status(one, bounds)
+            _is_short_status(one) if isinstance(one, StatusObservation) else _is_short_inbound(one)
         )
+        and (one.payload is None or _fits(one.payload, BOUNDS.payload))
+        and (one.content is None or _fits(one.content, BOUNDS.content))
     )
 
 
-def _all_short_of_status(one: StatusObservation, bounds: Bounds) -> bool:
+def _is_short_status(one: StatusObservation) -> bool:
     reason = one.reason
     return (
-        _short(one.provider_status, bounds.word)
-        and _short(one.viewer, bounds.viewer)
-        and (one.billing is None or _fits(one.billing, bounds.billing))
+        len(one.provider_status) <= _SHORT.word
+        and (one.viewer is None or len(one.viewer) <= _SHORT.viewer)
+        and (one.billing is None or _fits(one.billing, BOUNDS.billing))
         and (
             reason is None
-            or (_short(reason.code, bounds.reason_code) and _short(reason.text, bounds.reason_text))
+            or (
+                len(reason.code or "") <= _SHORT.reason_code
+                and len(reason.text or "") <= _SHORT.reason_text
+            )
         )
     )
 
 
-def _short(text: str | None, most: int) -> bool:
-    """Whether a text fits whatever its characters are."""
-    return text is None or len(text) * _WIDEST + _QUOTES <= most
+def _is_short_inbound(one: InboundObservation) -> bool:
+    return (one.in_reply_to is None or len(one.in_reply_to) <= _SHORT.key) and (
+        one.sender is None or len(one.sender) <= _SHORT.party
+    )
 
 
 def _refuse_long(observation: Observation, bounds: Bounds) -> None:
@@ -123,5 +129,7 @@ def _cut(text: str | None, most: int) -> str | None:
 
 def _fits(value: Any, most: int) -> bool:
     if isinstance(value, str):
-        return _short(value, most) or (len(value) <= most and len(encode(value)) <= most)
+        return len(value) * _WIDEST + _QUOTES <= most or (
+            len(value) <= most and len(encode(value)) <= most
+        )
     return len(encode(value)) <= most

@@ -64,11 +64,10 @@ def normalised(
 ) -> Steps[Normalised]:
     """The same in steps, each of them short whatever the body is; see decision 18."""
     result = Normalised()
-    small = _is_small(webhook)
     accounts = accounts_of(webhook, corrections)
     try:
         split = _provider(webhook)
-        if small:
+        if _is_small(webhook):
             parts = split(webhook, body.checked_at_once(webhook.body, bounds))
         else:
             parts = split(webhook, (yield from _text(webhook, bounds)))
@@ -76,9 +75,12 @@ def normalised(
     except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
         result.dead_letters.append(dead_letter(error, webhook.body))
         return result
+    size = 0
     for index, part in enumerate(parts):
-        if not small:
+        size += len(part.json) + 1
+        if size > _SMALL:
             yield
+            size = len(part.json)
         raw = RawOrigin(at.topic, at.partition, at.offset, index)
         item = Item(part.json, raw, webhook, accounts.own)
         try:

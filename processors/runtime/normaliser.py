@@ -268,10 +268,9 @@ class Normaliser(ConsumerRebalanceListener):
 
     async def _normalise(self, polled: Polled, made: "_Round") -> None:
         """Normalise in the order of time what a round may take; the rest is put back."""
-        session, began = self._settings.session_timeout, time.monotonic()
+        session, began, lasted = self._settings.session_timeout, time.monotonic(), 0.0
         reached: dict[tuple[str, int], int] = {}
         for record in in_time(polled):
-            lasted = time.monotonic() - began
             if made.bodies >= self._cut.size or full(made.size, lasted, session):
                 break
             raw = raw_record(record)
@@ -280,9 +279,10 @@ class Normaliser(ConsumerRebalanceListener):
             await self._body(raw, made)
             if self._pace.due():
                 await self._pace.pause()
+                lasted = time.monotonic() - began
         made.ends = {tp: reached[tp] for tp in polled if tp in reached}
         self._order.put_back(
-            {tp: [r for r in polled[tp] if r.offset >= made.ends.get(tp, 0)] for tp in polled}
+            {tp: _since(made.ends.get(tp, 0), records) for tp, records in polled.items()}
         )
 
     async def _body(self, raw: RawRecord, made: "_Round") -> None:
@@ -304,8 +304,10 @@ class Normaliser(ConsumerRebalanceListener):
                 done = _Done(result, records, sum([len(one.value) for one in records]))
         except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
             done = self._refused(raw, error)
-        letters = done.result.dead_letters
-        made.counted.add(source, at(raw), letters[0].code if letters else None)
+        if letters := done.result.dead_letters:
+            made.counted.add(source, at(raw), letters[0].code)
+        else:
+            made.counted.good(source)
         made.add(raw, provider, done)
 
     async def _records(self, raw: RawRecord, result: Normalised) -> "_Done":
@@ -462,6 +464,13 @@ class _Round:
 def _named(provider: str, name: str) -> Source:
     """A source; its name is a header, so anything, and ends in logs."""
     return Source(provider, word(name))
+
+
+def _since(
+    offset: int, records: Sequence[ConsumerRecord[bytes, bytes]]
+) -> Sequence[ConsumerRecord[bytes, bytes]]:
+    """The records from an offset on, of one partition's."""
+    return [one for one in records if one.offset >= offset] if records[-1].offset >= offset else []
 
 
 def _first_of(places: Sequence[Coordinates]) -> str:

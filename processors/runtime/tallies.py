@@ -12,17 +12,18 @@ class Tallies:
     """What a round counted; published once the round is committed, so repeats do not count."""
 
     def __init__(self) -> None:
-        self._webhooks: Counter[tuple[str, ...]] = Counter()
-        self._observations: Counter[tuple[str, ...]] = Counter()
+        # What every body has is listed, and counted at the end: that is the quicker way.
+        self._webhooks: list[tuple[str, ...]] = []
+        self._observations: list[tuple[str, ...]] = []
         self._dead_letters: Counter[tuple[str, ...]] = Counter()
         self._ignored: Counter[tuple[str, ...]] = Counter()
         self._unread: Counter[tuple[str, ...]] = Counter()
 
     def count(self, provider: str, result: Normalised) -> None:
-        self._webhooks[provider,] += 1
+        self._webhooks.append((provider,))
         for observation in result.observations:
             seen = observation.status if isinstance(observation, StatusObservation) else "inbound"
-            self._observations[provider, seen] += 1
+            self._observations.append((provider, seen))
             for name in observation.unread:
                 self._unread[provider, name] += 1
         for letter in result.dead_letters:
@@ -35,8 +36,8 @@ class Tallies:
         self._dead_letters[provider, code] += 1
 
     def publish(self) -> None:
-        metrics.add(metrics.webhooks, self._webhooks)
-        metrics.add(metrics.observations, self._observations)
+        metrics.add(metrics.webhooks, Counter(self._webhooks))
+        metrics.add(metrics.observations, Counter(self._observations))
         metrics.add(metrics.dead_letters, self._dead_letters)
         metrics.add(metrics.ignored, self._ignored)
         metrics.add(metrics.unread, self._unread)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors.bounds import BOUNDS
+from processors.bounds import BOUNDS, Bounds
 from processors.fitting import fitted
 from processors.refusal import Refused
 from schemas.codec import encode
@@ -91,3 +91,29 @@ def test_a_reason_is_cut_to_its_bound(text: str, code: str) -> None:
             assert now.endswith("…")
             assert was.startswith(now[:-1])
             assert len(encode(now)) > most - 12  # no more is cut than must be
+
+
+_TEXTS = st.integers(0, 180).flatmap(lambda n: st.sampled_from(["x" * n, "\x00" * n, "ž" * n]))
+
+
+@given(st.data(), st.sampled_from([SENT, ANSWER]))
+def test_what_is_short_needs_no_measuring(data: st.DataObject, one: Observation) -> None:
+    """To look at lengths alone gives what measuring every field gives."""
+    named = {"message_key", "channel", "gateway", "recipient", "request_id"}
+    named |= {"sender", "in_reply_to"} if one is ANSWER else {"provider_status", "viewer"}
+    changed: dict[str, Any] = {
+        name: data.draw(_TEXTS) for name in data.draw(st.sets(st.sampled_from(sorted(named))))
+    }
+    if one is SENT:
+        changed["reason"] = data.draw(st.none() | st.builds(Reason, code=_TEXTS, text=_TEXTS))
+    observation = replace(one, **changed)
+    measured = BOUNDS._replace()  # equal, and not the same: no short way is taken
+
+    assert _kept(observation, BOUNDS) == _kept(observation, measured)
+
+
+def _kept(observation: Observation, bounds: Bounds) -> Observation | str:
+    try:
+        return fitted(observation, bounds)
+    except Refused as refused:
+        return refused.reason

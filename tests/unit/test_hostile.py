@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE, ORDINARY, Sent, report, zipped
 from processors import body, inflate
+from processors.accounts import UNCORRECTED
 from processors.body import UNBOUNDED, USUAL, Bounds
 from processors.inflate import MAX_MEMBERS, SLICE, inflated
-from processors.normalise import normalise, normalised
+from processors.normalise import begun, normalise, normalised
+from processors.providers.base import Normalised
 from processors.refusal import Refused
 from processors.steps import finished
 from schemas.topics import MAX_BODY
@@ -212,3 +214,39 @@ def test_measuring_is_cut_into_steps() -> None:
     with pytest.raises(Refused, match="nested deeper"):
         finished(body.checked(strings, USUAL))
     assert len(list(body._pieces(strings))) == 51
+
+
+def _items(count: int, size: int) -> bytes:
+    """So many items of so many bytes each, with the comma behind them."""
+    return b"[" + b",".join([b"7" * (size - 1)] * count) + b"]"
+
+
+@pytest.mark.parametrize("provider", ["smsmanager", "whapi", "unknown"])
+@pytest.mark.parametrize(
+    ("sent", "at_once"),
+    [
+        (_items(100, 40), True),
+        (_items(2047, 2) + b" ", True),  # 4 096 bytes
+        (_items(2047, 2) + b"  ", False),
+        (b"[" * 2048 + b"]" * 2048, True),
+        (b"", True),
+    ],
+)
+def test_a_small_body_is_done_at_once(provider: str, sent: bytes, at_once: bool) -> None:  # noqa: FBT001
+    """It gives what the steps give; a larger or compressed one is left to the caller's pace."""
+    for encoding in ("", "gzip"):
+        body_sent = zipped(sent) if encoding else sent
+        webhook = Sent(provider, body_sent, encoding).received()
+        made = begun(webhook, AT, USUAL, UNCORRECTED)
+        assert isinstance(made, Normalised) == (at_once and not encoding)
+        result = made if isinstance(made, Normalised) else finished(made)
+        assert result == normalise(webhook, AT)
+
+
+def test_small_items_share_a_step() -> None:
+    """A step takes items of 4 KiB together, so a body of tiny ones has few."""
+    webhook = Sent("smsmanager", _items(10_000, 2), "").received()
+    steps = sum(1 for _ in normalised(webhook, AT))
+    assert 4 <= steps <= 10
+    webhook = Sent("smsmanager", _items(100, 5000), "").received()
+    assert sum(1 for _ in normalised(webhook, AT)) >= 100
