@@ -55,7 +55,7 @@ def show(settings: Settings, text: str, *, json: bool) -> int:
     """
     at = place_of(text)
     kind, topic = resolve(settings.topics, at.topic)
-    if kind not in ("raw", "dead-letters"):
+    if kind not in ("raw", "dead-letters", "observations"):
         raise Problem(f"{topic} holds no dead letters; name a place on raw.* or dead-letters")
     at = at._replace(topic=topic)
     found = finished(found_at(settings, at))
@@ -116,7 +116,7 @@ def _further(name: str) -> bool:
 
 
 def _header(name: str, value: bytes) -> str:
-    ours = name in (deadletters.EXCEPTION, deadletters.STACKTRACE, deadletters.TIMESTAMP)
+    ours = name in deadletters.PLAIN
     if ours or name in _PLAIN:
         return ", ".join(value.decode("utf-8", "replace").splitlines())
     return "…"

@@ -37,7 +37,14 @@ def run(
     """
     corrections = accounts(sources) if sources else UNCORRECTED
     # All are read whatever is meant: a body's other dead letters must not be written again.
-    known = chosen(finished(standing(settings, Selection())))
+    bodies_of = frozenset(settings.topics.raw_topics)
+    # A record of `observations` that is none has no body behind it.
+    known = [
+        kept
+        for kept in chosen(finished(standing(settings, Selection())))
+        if kept.entry.letter.raw.topic in bodies_of
+        or kept.entry.letter.code != "not_an_observation"
+    ]
     bodies: dict[Coordinates, set[Identity]] = {
         kept.entry.letter.raw: set()
         for kept in chosen((one for one in known if meant.holds(one.entry)), limit)

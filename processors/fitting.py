@@ -4,6 +4,7 @@ What tells a message, a gateway, a viewer or a status cannot be cut: too long, i
 other field is left out, or cut where a beginning still helps, and named in `unread`.
 """
 
+from decimal import Decimal
 from typing import Any
 
 from msgspec.structs import replace
@@ -11,11 +12,12 @@ from msgspec.structs import replace
 from processors.bounds import BOUNDS, Bounds
 from processors.refusal import Refused
 from schemas.codec import encode
-from schemas.records import InboundObservation, Observation, Reason, StatusObservation
+from schemas.records import Billing, InboundObservation, Observation, Reason, StatusObservation
 
 _WIDEST = 6  # bytes of JSON that one character takes at most: \u0001
 _QUOTES = 2
 _CUT = "…"
+_MOST_DIGITS = 30  # before or after the decimal point of a price with an exponent
 
 
 # The characters of a text that fits each bound, whatever they are.
@@ -30,7 +32,8 @@ def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
     changed: dict[str, Any] = {}
     for name, most in _left_out(observation, bounds):
         value = getattr(observation, name)
-        if value is not None and not _fits(value, most):
+        fits = _billed if name == "billing" else _fits
+        if value is not None and not fits(value, most):
             changed[name] = None
     unread = sorted(changed)
     if isinstance(observation, StatusObservation) and observation.reason is not None:
@@ -62,7 +65,7 @@ def _is_short_status(one: StatusObservation) -> bool:
     return (
         len(one.provider_status) <= _SHORT.word
         and (one.viewer is None or len(one.viewer) <= _SHORT.viewer)
-        and (one.billing is None or _fits(one.billing, BOUNDS.billing))
+        and (one.billing is None or _billed(one.billing, BOUNDS.billing))
         and (
             reason is None
             or (
@@ -113,6 +116,15 @@ def _reason(reason: Reason, bounds: Bounds) -> tuple[Reason, list[str]]:
     code, text = _cut(reason.code, bounds.reason_code), _cut(reason.text, bounds.reason_text)
     changed = [("reason.code", code != reason.code), ("reason.text", text != reason.text)]
     return Reason(code=code, text=text), [name for name, cut in changed if cut]
+
+
+def _billed(billing: Billing, most: int) -> bool:
+    """Whether a billing fits, and no price has an exponent that makes a sum of any length."""
+    return _fits(billing, most) and all(
+        abs(Decimal(price).adjusted()) <= _MOST_DIGITS
+        for price in billing.prices.values()
+        if "e" in price or "E" in price
+    )
 
 
 def _cut(text: str | None, most: int) -> str | None:

@@ -127,8 +127,15 @@ def _observe_own(state: MessageState, observation: StatusObservation, bounds: Bo
         after = _summarise(after)
     ladder = state.attempts.get(observation.gateway)
     stood = ladder.status if ladder else None
-    verdict = added.verdict or _verdict(state.status, after.status, observation, stood)
+    stands = after.status
+    if added.gave_way and stands and state.status and _below(stands, state.status):
+        stands = state.status  # an attempt that gave way moves nothing back
+    verdict = added.verdict or _verdict(state.status, stands, observation, stood)
     return Judged(after, None, verdict, stood)
+
+
+def _below(status: Status, other: Status) -> bool:
+    return MESSAGE_RANK[status] < MESSAGE_RANK[other]
 
 
 def _observe_viewer(
@@ -255,11 +262,13 @@ def _verdict(
 class _Added(NamedTuple):
     """Ladders after one more fact; `verdict` is None if the fact is new and kept.
 
-    `attempts` is the very mapping given if nothing changed.
+    `attempts` is the very mapping given if nothing changed; `gave_way` says whether anything in it
+    had to go for the new fact.
     """
 
     attempts: dict[str, Any]
     gateway: str
+    gave_way: bool
     verdict: Literal["duplicate", "refined"] | PastBound | None
 
 
@@ -271,18 +280,27 @@ def _add(attempts: dict[str, Any], observation: StatusObservation, bounds: Bound
     before = ladder.facts.get(key) if ladder else None
     kept = fact if before is None else earlier(before, fact)
     if kept is before:
-        return _Added(attempts, gateway, "duplicate")
-    if ladder is None and len(attempts) >= bounds.attempts:
+        return _same(attempts, gateway, "duplicate")
+    known = len(attempts)
+    if ladder is None and known >= bounds.attempts:
         names = first([*attempts, gateway], bounds.attempts)
         if gateway not in names:
-            return _Added(attempts, gateway, "too_many_attempts")
+            return _same(attempts, gateway, "too_many_attempts")
         attempts = {name: one for name, one in attempts.items() if name in names}
     facts = _first_words({**(ladder.facts if ladder else {}), key: kept}, bounds)
     if key not in facts:
-        return _Added(attempts, gateway, "too_many_words")
+        return _same(attempts, gateway, "too_many_words")
     status = max((f.status for f in facts.values()), key=ATTEMPT_RANK.__getitem__)
+    words = len(facts) < (len(ladder.facts) if ladder else 0) + (before is None)
+    gave_way = words or len(attempts) < known
     added = {**attempts, gateway: _ladder(ladder, observation, status, facts)}
-    return _Added(added, gateway, None if before is None else "refined")
+    return _Added(added, gateway, gave_way, None if before is None else "refined")
+
+
+def _same(
+    attempts: dict[str, Any], gateway: str, verdict: Literal["duplicate"] | PastBound
+) -> _Added:
+    return _Added(attempts, gateway, gave_way=False, verdict=verdict)
 
 
 def _ladder(
@@ -309,11 +327,10 @@ def _first_words(facts: dict[str, Fact], bounds: Bounds) -> dict[str, Fact]:
 def _keep(state: MessageState, added: "_Added", received_at: int) -> MessageState:
     """Take over attempts that changed by a fact received then."""
     attempts: dict[str, Attempt] = added.attempts
-    if added.verdict == "refined":
+    if added.gave_way:
+        state = _without(state, state.attempts.keys() - attempts.keys())
+    if added.gave_way or added.verdict == "refined":
         return _span(replace(state, attempts=attempts))
-    if len(attempts) < len(state.attempts) + (added.gateway not in state.attempts):
-        gone = state.attempts.keys() - attempts.keys()
-        return _span(replace(_without(state, gone), attempts=attempts))
     return replace(
         state,
         attempts=attempts,

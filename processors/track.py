@@ -90,13 +90,32 @@ def _take(
         return _take_inbound(known, key, observation, bounds)
     judged = lifecycle.observe(known, observation, viewer, bounds)
     if judged.verdict not in _PUBLISHED:
-        return Step(judged.state, judged.viewer, judged.verdict, [])
+        return _take_unpublished(known, judged, observation)
     cause = lifecycle.cause_of(observation)
     outputs = [_status(judged, observation)]
     if not observation.viewer:
         outputs += _events(known, judged, observation, cause)
     state, resumed = timers.resume(known, judged.state, cause, observation.raw)
     return Step(state, judged.viewer, judged.verdict, outputs + resumed)
+
+
+def _take_unpublished(known: MessageState, judged: Judged, observation: StatusObservation) -> Step:
+    """What is known, or past a bound: an event only if the message moved on all the same."""
+    state = judged.state
+    if observation.viewer or state.status is None or state.status == known.status:
+        return Step(state, judged.viewer, judged.verdict, [])
+    cause = lifecycle.cause_of(observation)
+    moved = Advanced(
+        message_key=observation.message_key,
+        cause=cause,
+        raw=observation.raw,
+        replay=observation.replay,
+        from_=known.status,
+        to=state.status,
+    )
+    at, fact = lifecycle.when(observation), lifecycle.fact_id(observation)
+    state, resumed = timers.resume(known, state, cause, observation.raw)
+    return Step(state, None, judged.verdict, [event(moved, at, *fact), *resumed])
 
 
 def _first(key: str, observation: Observation) -> MessageState:

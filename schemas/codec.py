@@ -1,5 +1,6 @@
 """Bytes on our own topics to records and back: one encoder, one decoder a record kind."""
 
+import re
 from typing import Generic, TypeVar
 
 import msgspec
@@ -14,9 +15,18 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 encode = _encoder.encode
 
+_QUOTED = re.compile("['\"`]")
+_LONGEST = 200
+
 
 class UndecodableError(Exception):
     """A record on one of our own topics is not what the topic promises; the reason in words."""
+
+
+def _without_values(message: str) -> str:
+    """What is wrong and where, without the value that msgspec quotes."""
+    what, at, where = message.partition(" - at ")
+    return f"{_QUOTED.split(what)[0].rstrip()}{at}{where}"[:_LONGEST]
 
 
 class Decoder(Generic[T]):
@@ -32,7 +42,7 @@ class Decoder(Generic[T]):
         try:
             return self._decoder.decode(data)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise UndecodableError(str(error)) from error
+            raise UndecodableError(_without_values(str(error))) from error
 
 
 decode_observation: Decoder[records.Observation] = Decoder(records.Observation)
@@ -50,7 +60,7 @@ class NewerFormatError(UndecodableError):
 
 def decode_state(data: bytes | memoryview | None) -> records.MessageState:
     """Decode a message's state, of this format or an older one."""
-    state = _current(_decode_message(data))
+    state = _current(_decode_message, data)
     if state.version == 1 and data is not None:
         return _decode_first_format(data).message
     return state
@@ -58,7 +68,7 @@ def decode_state(data: bytes | memoryview | None) -> records.MessageState:
 
 def decode_viewer(data: bytes | memoryview | None) -> records.ViewerState:
     """Decode the state of a viewer of a message."""
-    return _current(_decode_viewer(data))
+    return _current(_decode_viewer, data)
 
 
 def decode_by_key(
@@ -74,13 +84,30 @@ def viewers_of(data: bytes) -> list[records.ViewerState]:
     return state.viewer_states if state.version == 1 else []
 
 
+class _Format(msgspec.Struct):
+    version: int = 0
+
+
+_decode_format: Decoder[_Format] = Decoder(_Format)
+
+
 S = TypeVar("S", records.MessageState, records.ViewerState)
 
 
-def _current(state: S) -> S:
-    if state.version > records.STATE_VERSION:
+def _current(decode: Decoder[S], data: bytes | memoryview | None) -> S:
+    """Decode a state; one of a newer format need not fit ours, and is refused as that."""
+    try:
+        state = decode(data)
+    except UndecodableError:
+        _refuse_newer(_decode_format(data).version)
+        raise
+    _refuse_newer(state.version)
+    return state
+
+
+def _refuse_newer(version: int) -> None:
+    if version > records.STATE_VERSION:
         raise NewerFormatError(
-            f"state format {state.version} is newer than {records.STATE_VERSION}, "
+            f"state format {version} is newer than {records.STATE_VERSION}, "
             "the one this Bluetick knows"
         )
-    return state

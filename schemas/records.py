@@ -343,6 +343,9 @@ def _quoted(account: str) -> str:
 
 _VIEWER = "viewer/"
 
+RESERVED = (_VIEWER, "\x00")
+"""How keys of `messages`, and of the tracker's store, begin that are not keys of messages."""
+
 
 def viewer_key(message: str, viewer: str) -> str:
     """The key of a viewer's state: `viewer/<viewer>/<message key>`, the viewer quoted.

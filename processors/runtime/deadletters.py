@@ -25,6 +25,9 @@ RESOLVED = "dead-letter-resolved"
 OBSERVED = "dead-letter-observation"
 REPLAY = "dead-letter-replay"
 
+# Their values are ours, not a sender's.
+PLAIN = frozenset({EXCEPTION, STACKTRACE, TIMESTAMP, OBSERVED, REPLAY})
+
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 Headers = Sequence[tuple[str, bytes]]

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from processors import timers
 from processors.bounds import BOUNDS, Bounds
@@ -21,7 +21,9 @@ from processors.runtime.states import Read, State, States
 from processors.timers import PATIENCE, Patience
 from processors.track import Step, track
 from schemas.codec import NewerFormatError, UndecodableError, decode_observation, encode
+from schemas.problem import Problem
 from schemas.records import (
+    RESERVED,
     MessageState,
     Observation,
     StatusObservation,
@@ -36,12 +38,13 @@ from schemas.webhook import cloud_event
 _SLICE_SECONDS = 0.03
 # A message that takes more of the processor than that in one step is set aside.
 COSTLY_SECONDS = 0.25
-# How many records' states are read at once.
-_CHUNK = 128
-# And how many of them are decoded before other work may run: one may hold 400 kB.
-_DECODED = 16
+# So many records are decoded, and their states read, at once: 1 MiB each at most.
+_CHUNK = 32
 # A timer of a message whose state cannot be used is looked at again after so long.
 _RETRY_MS = 3_600_000
+
+
+T = TypeVar("T")
 
 
 class Consumed(Protocol):
@@ -64,8 +67,8 @@ class Timer(NamedTuple):
 class Limits(NamedTuple):
     """How much one batch may take: past one of these it ends, and the rest is for the next one.
 
-    `seconds` are of the wall clock; `read_bytes` are states read, `written_bytes` outputs, states
-    apart.
+    `seconds` are of the wall clock; `read_bytes` are records and states read, so that what is
+    written of states is bounded as well; `written_bytes` are outputs.
     """
 
     seconds: float = 2.0
@@ -134,6 +137,8 @@ async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None
         await _drive(reducing)
         if not reducing.failed:
             return reducing.result
+        if not reducing.failed.keys() - aside.keys():
+            raise Problem(f"tracking fails for {', '.join(reducing.failed)}; please report this")
         # Done again without them: what they had changed is not to be picked out.
         aside |= reducing.failed
 
@@ -163,6 +168,7 @@ class _Reducing:
         self._work = work
         self._states = States(read)
         self._aside = aside
+        self._read = 0
         self._written = 0
         self._stopped = False
 
@@ -173,46 +179,46 @@ class _Reducing:
     def costly(self, key: str) -> None:
         """The last step took too much of the processor, for the message of that key."""
         message = message_of(key)
-        if message not in self._aside:
+        if key and message not in self._aside:
             self.failed[message] = SetAside(
                 "too_costly", f"tracking it took more than {COSTLY_SECONDS:g} s of CPU"
             )
 
     def steps(self) -> Iterator[str]:
         """Do all that is to be done, in order, in small steps; each yields the key it was about."""
-        for start in range(0, len(self._work.records), _CHUNK):
-            chunk = self._work.records[start : start + _CHUNK]
-            yield from self._take_all(chunk)
-            if self._stopped:
+        for chunk in _chunks(self._work.records):
+            if self._full():
                 break
-        yield from self._look_at_all(self._work.timers)
+            yield from self._take_all(chunk)
+        for number, due in enumerate(_chunks(self._work.timers)):
+            if number and self._full():
+                break
+            yield from self._look_at_all(due)
         for key in list(self._states.changed()):
             self._write(key)
             yield key
 
     def _take_all(self, records: Sequence[Consumed]) -> Iterator[str]:
-        observed: list[_Observed | None] = []
-        for number, record in enumerate(records):
-            observed.append(self._observed(record))
-            if number % _DECODED == 0:
-                yield ""
+        observed = [self._observed(record) for record in records]
+        self._read += sum(len(record.value or b"") for record in records)
+        yield ""
         self._states.load(key for one in observed if one for key in one.keys)
+        yield ""
         for record, one in zip(records, observed, strict=True):
-            if self._full():
-                return
             self.result.taken += 1
             if one is not None:
                 self._take(record, one)
                 yield one[0]
 
     def _full(self) -> bool:
-        if (
-            self._written > self.limits.written_bytes
-            or self._states.read_bytes > self.limits.read_bytes
-        ):
-            # The first record is taken whatever it costs, or there would be no end.
-            self._stopped = self._stopped or self.result.taken > 0
-        return self._stopped
+        """Whether no more is taken; something is in any case, or there would be no end."""
+        if not self.result.taken:
+            return False
+        return (
+            self._stopped
+            or self._written > self.limits.written_bytes
+            or self._read + self._states.read_bytes > self.limits.read_bytes
+        )
 
     def _observed(self, record: Consumed) -> "_Observed | None":
         """What a record observes; None, and a dead letter, if it is no observation."""
@@ -222,12 +228,15 @@ class _Reducing:
         except UndecodableError as error:
             why = str(error)
         else:
-            if isinstance(observation, StatusObservation) and key == observation.message_key:
+            if key.startswith(RESERVED):
+                why = "its key is not that of a message"
+            elif isinstance(observation, StatusObservation) and key == observation.message_key:
                 viewer = observation.viewer
                 return _Observed(key, viewer_key(key, viewer) if viewer else None, observation)
-            if key in record_keys(observation):
+            elif key in record_keys(observation):
                 return _Observed(key, None, observation)
-            why = "its key is not one of the observation's"
+            else:
+                why = "its key is not one of the observation's"
         self.result.letters.append(unreadable_record(record, why, self._aside.get(key)))
         return None
 
@@ -254,7 +263,7 @@ class _Reducing:
         except NewerFormatError:
             raise
         except UndecodableError as error:
-            self._set_aside(record, observation, SetAside.state_unreadable(key, str(error)))
+            self._set_aside(record, observation, SetAside.state_unreadable(str(error)))
         except Exception as error:  # noqa: BLE001 - one observation must not end the others
             self._set_aside(record, observation, SetAside.unforeseen(error))
         else:
@@ -275,6 +284,7 @@ class _Reducing:
 
     def _look_at_all(self, due: Sequence[Timer]) -> Iterator[str]:
         self._states.load(key for timer in due for key in (timer.key, message_of(timer.key)))
+        yield ""
         for timer in due:
             self.result.spent.append(timer)
             try:
@@ -309,17 +319,20 @@ class _Reducing:
         if message is None or outlived(viewer, message):
             self._states.put(key, None)
         else:
-            self.result.armed[key.encode()] = timers.outlives(message)
+            due = timers.outlives(message)
+            # The message may be due as well and not fired yet: not again at once.
+            later = self._work.now + _RETRY_MS
+            self.result.armed[key.encode()] = due if due > self._work.horizon else later
 
     def _write(self, key: str) -> None:
         """Note what became of a key, and when it is to be looked at next."""
         name = key.encode()
         before, after = self._states.before(key), self._states.after(key)
-        if isinstance(after, ViewerState) and self._gone(after):
-            after = None
-        if after is before:
-            return
         try:
+            if isinstance(after, ViewerState) and self._gone(after):
+                after = None
+            if after is before:
+                return
             value = None if after is None else encode(after)
             armed, spent = self._timers(key, before, after)
         except Exception as error:  # noqa: BLE001 - one message must not end the others
@@ -367,6 +380,10 @@ class _Reducing:
             self._written += len(added[place].value)
             if output.topic == "events":
                 self.result.events[output.type.rpartition(".")[2],] += 1
+
+
+def _chunks(many: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (many[start : start + _CHUNK] for start in range(0, len(many), _CHUNK))
 
 
 class _Observed(NamedTuple):

@@ -62,8 +62,8 @@ class SetAside(NamedTuple):
         )
 
     @classmethod
-    def state_unreadable(cls, key: str, why: str) -> Self:
-        return cls("state_unreadable", f"the stored state of {key} cannot be read: {why}")
+    def state_unreadable(cls, why: str) -> Self:
+        return cls("state_unreadable", f"the stored state of its message cannot be read: {why}")
 
     @classmethod
     def state_too_large(cls, size: int, bounds: Bounds) -> Self:
@@ -97,10 +97,13 @@ class Letter(NamedTuple):
 def letter_of(record: Observed, observation: Observation, why: SetAside) -> Letter:
     """The dead letter of an observation; its pointer is `#` and the item's number in the body."""
     raw = observation.raw
+    origin = Coordinates(raw.topic, raw.partition, raw.offset)
+    if raw.partition < 0 or raw.offset < 0:
+        origin = _place(record)  # another program made it up
     return Letter(
         _key(record),
         _dead_letter(encode(observation), f"#{raw.index}", why),
-        Coordinates(raw.topic, raw.partition, raw.offset),
+        origin,
         _place(record),
         observation.received_at,
         observation.provider,

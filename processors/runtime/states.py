@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
+from msgspec.structs import replace
+
 from processors.runtime.setaside import SetAside
 from schemas.codec import (
     NewerFormatError,
     UndecodableError,
-    decode_state,
-    decode_viewer,
+    decode_by_key,
     viewers_of,
 )
-from schemas.records import MessageState, ViewerState, split_viewer_key, viewer_key
+from schemas.records import MessageState, ViewerState, viewer_key
 
 Read = Callable[[Sequence[str]], list[bytes | None]]
 State = MessageState | ViewerState
@@ -42,7 +43,7 @@ class States:
         except NewerFormatError:
             raise
         except UndecodableError as error:
-            return SetAside.state_unreadable(key, str(error))
+            return SetAside.state_unreadable(str(error))
         return None
 
     def message(self, key: str) -> MessageState | None:
@@ -70,16 +71,21 @@ class States:
         try:
             return self._after[key]
         except KeyError:
-            state = self._before[key] = self._after[key] = self._decode(key, self._stored[key])
-            return state
+            return self._decode(key, self._stored[key])
 
     def _decode(self, key: str, value: bytes | None) -> State | None:
-        if value is None:
-            return None
-        if split_viewer_key(key) is not None:
-            return decode_viewer(value)
-        state = decode_state(value)
-        for viewer in viewers_of(value) if b'"viewers":' in value else ():
-            # Of the first format: from now on each viewer has a state of its own.
-            self._after[viewer_key(key, viewer.viewer)] = viewer
+        state: State | None = None
+        if value is not None:
+            state = decode_by_key(key, value)
+        self._before[key] = self._after[key] = state
+        if value is not None and isinstance(state, MessageState) and b'"viewers":' in value:
+            self._take_apart(key, state, value)
         return state
+
+    def _take_apart(self, key: str, state: MessageState, value: bytes) -> None:
+        """Give each viewer of a state of the first format one of its own; all are written."""
+        viewers = viewers_of(value)
+        if viewers:
+            self._before[key] = replace(state)  # another object: the message counts as changed
+        for viewer in viewers:
+            self._after[viewer_key(key, viewer.viewer)] = viewer

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from processors import timers
 from processors.bounds import BOUNDS, Bounds
 from processors.fitting import fitted
 from processors.lifecycle import MESSAGE_RANK, fact_id
@@ -22,7 +23,7 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
 )
-from tests.unit.messages import Folded, reply, seen
+from tests.unit.messages import KEY, Folded, reply, seen
 from tests.unit.test_lifecycle_laws import STATUSES, status_observations
 
 SMALL = BOUNDS._replace(attempts=2, words=1, replies=2)
@@ -33,7 +34,12 @@ REPLIES = st.builds(
     st.sampled_from(["r1", "r2", "r3", "r4"]),
     st.integers(1, 9),
 )
-FAR = st.lists(status_observations(gateways=GATEWAYS) | REPLIES, min_size=1, max_size=24)
+WORDS = st.builds(
+    lambda one, word: replace(one, status="unknown", provider_status=word),
+    status_observations(gateways=GATEWAYS),
+    st.sampled_from(["a", "b", "c", "d"]),
+)
+FAR = st.lists(status_observations(gateways=GATEWAYS) | WORDS | REPLIES, min_size=1, max_size=24)
 
 
 def published(folded: Folded) -> list[str]:
@@ -88,6 +94,32 @@ def test_delivery_is_never_taken_back_past_a_bound(history: list[StatusObservati
     first = next((i for i, rank in enumerate(ranks) if rank >= reached), len(ranks))
 
     assert ranks[first:] == sorted(ranks[first:])
+
+
+def test_a_message_that_moves_past_a_bound_says_so() -> None:
+    """A delivery by a gateway too many is no fact of the state, but the message is delivered."""
+    one = BOUNDS._replace(attempts=1)
+    folded = Folded(seen("queued", 1, "a"), bounds=one)
+    stalled = timers.fire(folded.state, 600_001, timers.PATIENCE)
+    assert stalled.state is not None
+    folded.states[KEY] = stalled.state
+
+    delivered = seen("delivered", 2, "z")
+    for _ in range(2):
+        folded.take(delivered)
+
+    assert folded.outcomes == ["advanced", "too_many_attempts", "too_many_attempts"]
+    assert folded.events == ["advanced", "advanced", "resumed"]
+    assert (folded.state.status, folded.state.stalled_since) == ("delivered", None)
+
+
+def test_an_attempt_that_gives_way_moves_nothing_back() -> None:
+    """The state is what the gateways kept amount to; no event says that the message went back."""
+    one = BOUNDS._replace(attempts=1)
+
+    folded = Folded(seen("sent", 1, "z"), seen("queued", 2, "a"), bounds=one)
+
+    assert folded.outcomes == ["advanced", "late"]
 
 
 def test_a_bound_that_is_raised_lets_a_retry_in() -> None:

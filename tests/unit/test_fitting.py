@@ -26,6 +26,8 @@ SENT, ANSWER = seen("sent", 1), reply(2)
         (SENT, "payload", "\x00" * 10_923),  # six bytes each, as JSON
         (SENT, "content", {"type": "text", "text": "ž" * 131_072}),
         (SENT, "billing", Billing(prices={f"C{n}": "0.1" for n in range(200)})),
+        (SENT, "billing", Billing(prices={"CZK": "1e-480000"})),
+        (SENT, "billing", Billing(prices={"CZK": "0.5", "EUR": "9E31"})),
         (ANSWER, "sender", "x" * 511),
         (ANSWER, "content", {"type": "text", "text": "x" * 262_144}),
     ],
@@ -45,6 +47,7 @@ def test_what_is_too_long_is_left_out_and_named(
     [
         (SENT, "recipient", "x" * 510),
         (SENT, "payload", "x" * 65_534),
+        (SENT, "billing", Billing(prices={"CZK": "8.9e-1"})),
         (SENT, "content", {"type": "text", "text": "ž" * 131_000}),
         (ANSWER, "sender", "x" * 510),
     ],

@@ -185,6 +185,26 @@ async def test_a_record_that_is_no_observation_is_set_aside(record: Record) -> N
     assert result.taken == 2
 
 
+@pytest.mark.parametrize("key", ["viewer/x/y/z", "\x00timer and more"])
+async def test_a_key_that_is_no_message_key_is_refused(key: str) -> None:
+    """Another program's observation must not reach a viewer's state, or the index of timers."""
+    record = Record(encode(seen("sent", 1, message_key=key)), key=key.encode())
+
+    result = await reduced([record], nothing)
+
+    assert [one.letter.code for one in result.letters] == ["not_an_observation"]
+    assert (result.states, result.taken) == ({}, 1)
+
+
+async def test_a_reason_quotes_no_value() -> None:
+    """What a sender or another program wrote is in the dead letter's value alone."""
+    odd = encode(seen("sent", 1)).replace(b'"status":"sent"', b'"status":"420777123456"')
+
+    [letter] = (await reduced([Record(odd)], nothing)).letters
+
+    assert letter.letter.reason == "Invalid enum value - at `$.status`"
+
+
 OTHER = "smsmanager/-/other"
 OWN, BESIDE = seen("sent", 1), seen("sent", 2, message_key=OTHER, message_id="other")
 
@@ -201,9 +221,11 @@ async def test_an_unreadable_state_costs_its_own_message_alone() -> None:
     assert list(result.states) == [OTHER.encode()]
 
 
-async def test_a_state_of_a_newer_format_stops_the_pass() -> None:
-    """A newer Bluetick wrote it: nothing may be set aside by an older one."""
-    newer = encode(replace(Folded(OWN).state, version=STATE_VERSION + 1))
+@pytest.mark.parametrize("changed", [{}, {"status": "teleported"}, {"attempts": []}])
+async def test_a_state_of_a_newer_format_stops_the_pass(changed: dict[str, Any]) -> None:
+    """A newer Bluetick wrote it, whatever is in it: nothing may be set aside by an older one."""
+    state = msgspec.to_builtins(replace(Folded(OWN).state, version=STATE_VERSION + 1))
+    newer = encode(state | changed)
 
     with pytest.raises(NewerFormatError, match="newer than"):
         await reduced([Record(encode(OWN))], lambda _: [newer])
@@ -270,8 +292,8 @@ async def test_a_message_that_is_not_wanted_is_set_aside() -> None:
 
 
 async def test_a_batch_ends_at_its_limits() -> None:
-    """What is past a limit is left for the next batch; one record is taken in any case."""
-    records = [Record(encode(seen("sent", n, f"g{n}"))) for n in range(1, 6)]
+    """What is past a limit is left for the next batch; some records are taken in any case."""
+    records = [Record(encode(seen("sent", 1)))] * 100
 
     written = await reduce(Work(records, [], NOW, 0, limits=Limits(written_bytes=1)), nothing)
     read = await reduce(
@@ -279,7 +301,7 @@ async def test_a_batch_ends_at_its_limits() -> None:
         lambda _: [encode(Folded(OWN).state)],
     )
 
-    assert (written.taken, read.taken) == (1, 1)
+    assert 0 < written.taken == read.taken < 100
 
 
 async def test_a_viewer_has_a_state_of_its_own() -> None:
@@ -336,3 +358,47 @@ async def test_viewers_in_a_state_of_the_first_format_get_their_own() -> None:
         **{key: encode(one) for key, one in folded.viewers.items()},
     }
     assert [out.topic for out in result.outputs] == ["statuses", "events"]
+
+
+async def test_viewers_of_the_first_format_are_taken_out_once() -> None:
+    """Also by an observation that changes nothing in the message's own state."""
+    told = [seen("read", at, "whatsapp", viewer=viewer) for viewer, at in (("v", 100), ("w", 50))]
+    folded = Folded(*told)
+    old = msgspec.to_builtins(folded.state) | {"version": 1}
+    viewers = {one.viewer: one.attempts for one in folded.viewers.values()}
+    old = {name: value for name, value in old.items() if name != "viewed"} | {"viewers": viewers}
+    store: dict[str, bytes | None] = {KEY: encode(old)}
+    record = Record(encode(seen("delivered", 70, "whatsapp", viewer="v")))
+
+    published = []
+    for _ in range(2):
+        result = await reduced([record], lambda keys: [store.get(key) for key in keys])
+        store.update({key.decode(): value for key, value in result.states.items()})
+        published.append(len(result.outputs))
+
+    assert published == [1, 0]
+
+
+async def test_a_viewers_timer_does_not_come_back_at_once() -> None:
+    """Its message is due as well and was not looked at yet: the viewer's turn comes later."""
+    first = await reduced([Record(encode(seen("read", 5, "whatsapp", viewer="v")))], nothing)
+    stored = {key.decode(): value for key, value in first.states.items()}
+    timer = Timer(first.armed[viewer_key(KEY, "v").encode()], viewer_key(KEY, "v"))
+
+    result = await reduced(
+        [], lambda keys: [stored[key] for key in keys], timers=[timer], horizon=timer.due + 9
+    )
+
+    assert result.armed[timer.key.encode()] > timer.due + 9
+
+
+async def test_timers_end_at_the_limits_as_well() -> None:
+    """What is not looked at stays in the index."""
+    state = encode(Folded(seen("queued", 1)).state)
+    due = [Timer(n, KEY) for n in range(100)]
+    first = [Record(encode(seen("queued", 1)))]
+    work = Work(first, due, NOW, 0, limits=Limits(read_bytes=0))
+
+    result = await reduce(work, lambda keys: [state for _ in keys])
+
+    assert 0 < len(result.spent) < 100
