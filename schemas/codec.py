@@ -15,7 +15,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 encode = _encoder.encode
 
-_QUOTED = re.compile("['\"`]")
+_QUOTED = re.compile("['\"]")
 _LONGEST = 200
 
 

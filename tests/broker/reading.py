@@ -6,7 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from schemas.topics import Topics
 
@@ -99,10 +105,20 @@ def _ends(bootstrap: str, topic: str) -> dict[int, int]:
 
 
 def _ends_of(consumer: Consumer, topic: str) -> dict[int, int]:
-    return {
-        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
-        for p in _partitions(consumer, topic)
-    }
+    return {p: _end_of(consumer, TopicPartition(topic, p)) for p in _partitions(consumer, topic)}
+
+
+def _end_of(consumer: Consumer, place: TopicPartition) -> int:
+    """The end of a partition; one of a topic just created may wait for its leader."""
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(place, timeout=10)[1])
+        except KafkaException as error:
+            unled = error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION
+            if not unled or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_SECONDS)
 
 
 def _committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
