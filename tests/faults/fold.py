@@ -23,7 +23,8 @@ def judge_stores(home: Path, namespace: str, changelog: Sequence[Read]) -> tuple
     anchor, and know every timer.
     """
     compared, wrong = 0, list[str]()
-    for directory in sorted(home.glob(f"*/{namespace}/track/*")):
+    # Beside the partitions' stores lie the names of trackers.
+    for directory in sorted(home.glob(f"*/{namespace}/track/[0-9]*")):
         partition = int(directory.name)
         content = _content(directory)
         if content is not None and _ANCHOR in content:
