@@ -59,7 +59,7 @@ def _return(_: Random, store: Path, stale: Path) -> None:
 
 def _swap(random: Random, store: Path, _: Path) -> None:
     """Put another partition's store in its place."""
-    others = [other for other in store.parent.iterdir() if other != store]
+    others = [other for other in _stores_in(store.parent) if other != store]
     shutil.rmtree(store)
     shutil.copytree(random.choice(others), store)
 
@@ -94,7 +94,12 @@ async def stores(trial: Trial) -> None:
         worker = await trial.start("track", slot=_SLOT)
         await trial.published(300)
         await worker.stop()
-        for store in sorted(home.iterdir()):
+        for store in _stores_in(home):
             damage(trial.random, store, stale / store.name)
         trial.did["damages"] += 1
     await trial.start("track", slot=_SLOT)
+
+
+def _stores_in(home: Path) -> list[Path]:
+    """The stores of a tracker's partitions; beside them lie the names of trackers."""
+    return sorted(home.glob("[0-9]*"))
