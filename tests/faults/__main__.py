@@ -15,7 +15,7 @@ from deploy.jars import cache_directory, kafka_jars
 from tests.faults import report, scenarios
 from tests.faults.cluster import cluster
 from tests.faults.controls import CONTROLS
-from tests.faults.disks import mounted
+from tests.faults.disks import mounted, unmount
 from tests.faults.registry import Scenario
 from tests.faults.report import Outcome, Verdict
 from tests.faults.run import control, run
@@ -96,6 +96,7 @@ async def _run(options: argparse.Namespace) -> int:
         if options.report:
             report.write(options.report, outcomes, verdicts)
         if good:
+            unmount(home)
             shutil.rmtree(home)
         else:
             _say(f"the logs are in {home}")

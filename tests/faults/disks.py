@@ -102,6 +102,13 @@ def mounted(place: Path, size: int) -> Path:
     return place
 
 
+def unmount(home: Path) -> None:
+    """Unmount the file systems under a directory, so that it can be removed."""
+    places = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+    for place in [one for one in places if one.startswith(f"{home}/")]:
+        subprocess.run(["umount", "--lazy", place], check=True, timeout=10)
+
+
 @contextmanager
 def _full(disk: Path, *, left: int = 0) -> Iterator[None]:
     """Leave so many bytes of a disk meanwhile."""
