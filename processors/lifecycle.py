@@ -35,6 +35,7 @@ from schemas.records import (
     Verdict,
     Viewed,
     ViewerState,
+    cause_of,
 )
 
 ASIDE: tuple[Status, ...] = ("unknown", "deleted")
@@ -363,7 +364,9 @@ def _higher(known: Status | None, statuses: Iterable[Status]) -> Status | None:
 def _view(state: MessageState, observation: StatusObservation) -> MessageState:
     """Sum up one more receipt by a viewer, be it new or repeated."""
     at = observation.received_at
-    newest = Viewed(first_at=at, last=cause_of(observation), raw=observation.raw)
+    newest = Viewed(
+        first_at=at, last=cause_of(observation.gateway, observation), raw=observation.raw
+    )
     known = state.viewed
     if known is not None:
         last = max(known, newest, key=_viewed_last)
@@ -374,19 +377,6 @@ def _view(state: MessageState, observation: StatusObservation) -> MessageState:
 def _viewed_last(viewed: Viewed) -> tuple[int, RawOrigin, bool, bytes]:
     last = viewed.last
     return last.received_at, viewed.raw, last.replay is None, encode(last)
-
-
-def cause_of(observation: StatusObservation) -> Cause:
-    return Cause(
-        received_at=observation.received_at,
-        occurred_at=observation.occurred_at,
-        status=observation.status,
-        provider_status=observation.provider_status,
-        gateway=observation.gateway,
-        reason=observation.reason,
-        replay=observation.replay,
-        catch_up=observation.catch_up,
-    )
 
 
 def _channelled(state: MessageState, observation: StatusObservation) -> MessageState:

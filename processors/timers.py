@@ -24,6 +24,7 @@ from schemas.records import (
     Resumed,
     Stalled,
     Status,
+    cause_of,
 )
 from schemas.topics import STATE_TTL_DAYS
 
@@ -172,7 +173,7 @@ def _stalled(state: MessageState, at: int, patience: Patience) -> Output:
     gateway, heard = _heard(state)
     stalled = Stalled(
         message_key=state.message_key,
-        cause=_cause(gateway, heard),
+        cause=cause_of(gateway, heard),
         raw=heard.raw,
         status=state.status,
         waiting_ms=patience.with_(state.status, _best(state)[1].channel),
@@ -200,7 +201,7 @@ def _expired(state: MessageState) -> Output:
 
 def _heard_at_all(state: MessageState) -> tuple[Cause, RawOrigin]:
     """What was heard last of a message, by viewers and in answers too, and where it lies."""
-    heard = [(_newness(one), _cause(*one), one[1].raw) for one in _own(state)]
+    heard = [(_newness(one), cause_of(*one), one[1].raw) for one in _own(state)]
     heard += [(_newness(one), _answer(*one), one[1].raw) for one in state.inbound.items()]
     if state.viewed is not None:
         last, raw = state.viewed.last, state.viewed.raw
@@ -219,19 +220,6 @@ def _took(state: MessageState, status: Status) -> int | None:
         if lifecycle.ATTEMPT_RANK[fact.status] >= least and fact.status not in lifecycle.FAILURES
     ]
     return min(times) - began if times and began is not None else None
-
-
-def _cause(gateway: str, fact: Fact) -> Cause:
-    return Cause(
-        received_at=fact.received_at,
-        occurred_at=fact.occurred_at,
-        status=fact.status,
-        provider_status=fact.provider_status,
-        gateway=gateway,
-        reason=fact.reason,
-        replay=fact.replay,
-        catch_up=fact.catch_up,
-    )
 
 
 def _answer(key: str, reply: Reply) -> Cause:

@@ -31,6 +31,7 @@ from schemas.records import (
     StatusRecord,
     Verdict,
     ViewerState,
+    cause_of,
     home_key,
 )
 
@@ -91,7 +92,7 @@ def _take(
     judged = lifecycle.observe(known, observation, viewer, bounds)
     if judged.verdict not in _PUBLISHED:
         return _take_unpublished(known, judged, observation)
-    cause = lifecycle.cause_of(observation)
+    cause = cause_of(observation.gateway, observation)
     outputs = [_status(judged, observation)]
     if not observation.viewer:
         outputs += _events(known, judged, observation, cause)
@@ -104,7 +105,7 @@ def _take_unpublished(known: MessageState, judged: Judged, observation: StatusOb
     state = judged.state
     if observation.viewer or state.status is None or state.status == known.status:
         return Step(state, judged.viewer, judged.verdict, [])
-    cause = lifecycle.cause_of(observation)
+    cause = cause_of(observation.gateway, observation)
     moved = Advanced(
         message_key=observation.message_key,
         cause=cause,

@@ -6,13 +6,13 @@ from msgspec.structs import asdict
 
 from schemas.records import (
     STATE_VERSION,
-    Cause,
     Fact,
     Ladder,
     MessageState,
     RawOrigin,
     Viewed,
     ViewerState,
+    cause_of,
 )
 
 
@@ -45,16 +45,7 @@ class FirstFormat(MessageState, omit_defaults=True, kw_only=True, gc=False):
         if not receipts:
             return None
         gateway, last = receipts[-1]
-        cause = Cause(
-            received_at=last.received_at,
-            occurred_at=last.occurred_at,
-            status=last.status,
-            provider_status=last.provider_status,
-            gateway=gateway,
-            reason=last.reason,
-            replay=last.replay,
-            catch_up=last.catch_up,
-        )
+        cause = cause_of(gateway, last)
         return Viewed(first_at=receipts[0][1].received_at, last=cause, raw=last.raw)
 
     def _receipts(self) -> Iterator[tuple[str, Fact]]:

@@ -328,6 +328,20 @@ Event = (
 )
 
 
+def cause_of(gateway: str, told: Fact | StatusObservation) -> Cause:
+    """The cause of an event: a status that a gateway reported."""
+    return Cause(
+        received_at=told.received_at,
+        occurred_at=told.occurred_at,
+        status=told.status,
+        provider_status=told.provider_status,
+        gateway=gateway,
+        reason=told.reason,
+        replay=told.replay,
+        catch_up=told.catch_up,
+    )
+
+
 def message_key(provider: str, account: str | None, message_id: str) -> str:
     """`provider/account/message_id`; the account is `-` if there is none.
 
