@@ -19,8 +19,8 @@ from console.commands import (
     topics,
     webhooks,
 )
-from schemas.problem import Problem
-from schemas.version import __version__
+from service.errors import Problem
+from service.version import __version__
 
 app = typer.Typer(
     name="bluetick",

@@ -18,8 +18,8 @@ from bench import timers as storming
 from bench import work as working
 from bench.figures import Report
 from bench.ground import Ground, ground
-from console.logs import log_to_stderr
-from schemas.problem import Problem
+from service.errors import Problem
+from service.log_lines import log_to_stderr
 
 app = typer.Typer(
     name="bench",

@@ -9,13 +9,13 @@ from resource import RUSAGE_SELF, getrusage
 from bench.figures import Report
 from bench.ground import Ground, Tell, size
 from console.simulate import simulate
-from processors.runtime import clients
 from processors.runtime.archive import reading, writing
 from processors.runtime.archive.storage import Storage
 from processors.runtime.outbox import Outbox
 from processors.runtime.spans import Window
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook, to_headers
+from service.kafka import clients
+from service.settings import Settings
 
 COUNT = 500_000
 _PROVIDER = "smsmanager"

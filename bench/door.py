@@ -15,10 +15,10 @@ from bench.figures import Report
 from bench.ground import Ground
 from bench.waiting import until
 from console import client
-from deploy import process
 from deploy.kafka import free_port
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service import child_processes
+from service.errors import Problem
+from service.settings import Settings
 
 SECONDS = 10.0
 _CONNECTIONS = (1, 16, 64, 256)
@@ -69,7 +69,7 @@ async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
     }
     environment = [f"BLUETICK_{name}={value}" for name, value in given.items()]
     command = [sys.executable, _COMMAND, "ingest", "--workers", str(case.workers)]
-    running = process.spawn(["/usr/bin/env", *environment, *command], log)
+    running = child_processes.spawn(["/usr/bin/env", *environment, *command], log)
 
     def ready() -> bool:
         if running.poll() is not None:
@@ -83,7 +83,7 @@ async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
     finally:
         asked.cancel()
         running.terminate()
-        await process.end(running, _STOP_SECONDS)
+        await child_processes.end(running, _STOP_SECONDS)
 
 
 async def _answers(port: int) -> bool:

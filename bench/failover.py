@@ -13,7 +13,7 @@ from bench.live import Live, flowing, live
 from bench.waiting import until
 from bench.worker import Worker
 from deploy.kafka import free_port
-from schemas.settings import Settings
+from service.settings import Settings
 
 SESSION = 6.0
 TRIALS = 3

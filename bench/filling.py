@@ -6,10 +6,10 @@ from itertools import islice
 
 from bench.ground import Tell
 from bench.states import State, Template, states
-from processors.runtime import clients
 from processors.runtime.outbox import Outbox
 from processors.runtime.restore import NEXT_TIMER
-from schemas.settings import Settings
+from service.kafka import clients
+from service.settings import Settings
 
 _ROUND = 20_000
 _TELL_SECONDS = 5

@@ -11,7 +11,7 @@ from typing import Any
 
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from schemas.settings import Settings
+from service.settings import Settings
 
 Tell = Callable[[str], None]
 """Takes one line about what is going on."""

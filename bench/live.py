@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from bench.states import observations
 from bench.waiting import until
-from processors.runtime import clients
 from schemas.codec import encode
 from schemas.records import Observation, message_key
-from schemas.settings import Settings
+from service.kafka import clients
+from service.settings import Settings
 
 _ENOUGH_SECONDS = 120
 

@@ -9,7 +9,7 @@ from bench.ground import Ground, size
 from bench.live import flowing, live
 from bench.states import settled
 from bench.worker import Memory, Worker, worker
-from schemas.settings import Settings
+from service.settings import Settings
 
 COUNTS = (100_000, 1_000_000, 5_000_000)
 _PARTITIONS = 6

@@ -14,12 +14,12 @@ from bench.ground import Ground
 from console.posts import Post
 from console.simulate import duration_ms, simulate
 from deploy import groups, topics
-from processors.runtime import clients
 from processors.runtime.outbox import Outbox
 from processors.runtime.progress import watching
-from schemas.problem import Problem
-from schemas.settings import Settings
 from schemas.webhook import to_headers
+from service.errors import Problem
+from service.kafka import clients
+from service.settings import Settings
 
 COUNT = 1_000_000
 _PARTITIONS = 6

@@ -17,18 +17,19 @@ from console.replay import spare_collector
 from console.simulate import simulate
 from processors.normalise import normalise
 from processors.providers.base import Coordinates
-from processors.runtime import clients, planning, replaying
+from processors.runtime import planning, replaying
 from processors.runtime.ledger import Replay, Spec
 from processors.runtime.outbox import Outbox
 from processors.runtime.replaying import Limits
 from processors.runtime.spans import Window
 from processors.track import track
 from schemas.codec import encode
-from schemas.problem import Problem
 from schemas.records import MessageState, record_keys
-from schemas.settings import Settings
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers
+from service.errors import Problem
+from service.kafka import clients
+from service.settings import Settings
 
 COUNT = 100_000
 _LEAST_RATE = 40_000

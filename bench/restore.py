@@ -17,7 +17,7 @@ from bench.worker import ready, tracker
 from processors.runtime.restore import restore as restore_store
 from processors.runtime.store import Store
 from processors.runtime.tracker import Tracker
-from schemas.settings import Settings
+from service.settings import Settings
 
 COUNTS = (100_000, 1_000_000)
 _PARTITIONS = 4

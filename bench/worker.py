@@ -15,10 +15,10 @@ from typing import NamedTuple, Self
 import bluetick
 from bench.waiting import LOOK_SECONDS, until
 from console import client
-from deploy import process
 from processors.runtime.tracker import Tracker
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service import child_processes
+from service.errors import Problem
+from service.settings import Settings
 
 _OK = 200
 _STOP_SECONDS = 60
@@ -80,7 +80,7 @@ class Worker:
         self.log.touch()
         self._begin = self.log.stat().st_size
         self._url = f"http://127.0.0.1:{settings.track_health_port}"
-        self._process = process.spawn(list(_command(settings)), self.log)
+        self._process = child_processes.spawn(list(_command(settings)), self.log)
 
     @property
     def pid(self) -> int:
@@ -109,13 +109,13 @@ class Worker:
 
     def kill(self) -> None:
         """End it as an accident would."""
-        process.kill(self._process)
+        child_processes.kill(self._process)
 
     async def stop(self) -> None:
         """End it in good order, by force if that takes long."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            await process.end(self._process, _STOP_SECONDS)
+            await child_processes.end(self._process, _STOP_SECONDS)
 
     async def _is_ready(self) -> bool:
         if self._process.poll() is not None:

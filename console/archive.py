@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from console.providers import providers
 from console.report import plain_table
 from processors.archive import Manifest, Place, Plan, called
 from processors.ranges import times_of
@@ -17,9 +18,8 @@ from processors.runtime.archive import reading, verifying, writing
 from processors.runtime.archive.storage import Storage
 from processors.runtime.archive.verifying import Held, Verified
 from processors.runtime.spans import Window, refuse_backwards
-from schemas.problem import Problem
-from schemas.settings import Settings
-from schemas.topics import providers
+from service.errors import Problem
+from service.settings import Settings
 
 _INTERRUPTED = 130
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
+from console.providers import providers
 from processors.providers.base import Coordinates
 from processors.refusal import Code
 from processors.runtime.deadletters import Entry, Kept
-from schemas.problem import Problem
-from schemas.topics import providers
 from schemas.webhook import to_iso
+from service.errors import Problem
 
 _NUMBER = re.compile(r"\d+")
 _PLACE = re.compile(r"(?P<topic>[^\[/]+)(/(\d{1,9})/(\d{1,18})|\[(\d{1,9})\]@(\d{1,18}))", re.ASCII)

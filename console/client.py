@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from schemas.problem import Problem
+from service.errors import Problem
 
 _ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0

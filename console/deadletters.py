@@ -19,9 +19,9 @@ from processors.runtime import deadletters, redrive, spans
 from processors.runtime.deadletters import Kept
 from processors.runtime.publishing import Bodies
 from schemas.accounts import ACCOUNTS_HEADER
-from schemas.problem import Problem
-from schemas.settings import Settings
 from schemas.webhook import to_iso
+from service.errors import Problem
+from service.settings import Settings
 
 # Headers that hold no secret and nobody's data; of the others only the name is shown.
 _PLAIN = {"ce_specversion", "ce_source", "ce_type", "ce_time", "content-type", "content-encoding"}

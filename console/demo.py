@@ -24,9 +24,9 @@ from console.up import Line, Progress, line, until_told, worries
 from deploy import topics
 from processors.runtime.groups import lag
 from schemas import codec
-from schemas.problem import Problem
 from schemas.records import MessageState
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 
 _MESSAGES = 400
 _SEED = 20

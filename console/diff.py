@@ -17,12 +17,12 @@ from console.namespaces import look
 from console.render import masked, printable, shown_key
 from processors.diff import Difference, State, differences, same
 from processors.ranges import times_of
-from processors.runtime.clients import reading
 from schemas.codec import UndecodableError, decode_by_key
-from schemas.problem import Problem, unreachable
 from schemas.records import MessageState
-from schemas.settings import Settings
 from schemas.topics import Topics
+from service.errors import Problem, unreachable
+from service.kafka.clients import reading
+from service.settings import Settings
 
 Kind = Literal["same", "only_a", "only_b", "different"]
 

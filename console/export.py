@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console.jsontext import as_text
 from console.render import Record, text_or_base64
-from schemas.problem import Problem
+from service.errors import Problem
 
 
 class File:

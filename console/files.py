@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from console.posts import JSON, Post, headers_of
-from schemas.problem import Problem
+from service.errors import Problem
 
 STDIN = "-"
 

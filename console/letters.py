@@ -19,8 +19,8 @@ from processors.providers.base import Coordinates
 from processors.ranges import times_of
 from processors.runtime import deadletters, spans
 from processors.runtime.deadletters import Entry, Kept, Ledger
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from deploy import groups, topics
 from deploy.groups import Group
-from schemas.problem import Problem
-from schemas.settings import Settings
 from schemas.topics import Topics, namespaces
+from service.errors import Problem
+from service.settings import Settings
 
 
 @dataclass(frozen=True)

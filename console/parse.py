@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from console.files import STDIN, read_body
 from console.jsontext import escaped
 from console.posts import headers_of
+from console.providers import providers
 from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
 from schemas.codec import encode
-from schemas.topics import providers
 from schemas.webhook import KEPT_HEADERS, RawWebhook
 
 _NOWHERE = Coordinates("parse", 0, 0)

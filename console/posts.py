@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from schemas.problem import Problem
 from schemas.webhook import RawWebhook
+from service.errors import Problem
 
 JSON: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from deploy.process import leashed
+from service.child_processes import leashed
 
 HOME = Path(__file__).parents[1]
 

@@ -20,9 +20,9 @@ from console.up import until_told, worries
 from deploy import topics
 from deploy.kafka import free_port
 from processors.runtime.progress import Watch, commit, watching
-from schemas.problem import Problem, unreachable
-from schemas.settings import NAMESPACE, Settings
 from schemas.webhook import to_iso
+from service.errors import Problem, unreachable
+from service.settings import NAMESPACE, Settings
 
 _LOOK_SECONDS = 0.5
 _TELL_SECONDS = 5.0

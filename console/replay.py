@@ -26,6 +26,7 @@ from rich.table import Table
 
 from console.jsontext import as_text
 from console.options import Range
+from console.providers import providers
 from ingest.sources_file import accounts
 from processors import ranges
 from processors.accounts import UNCORRECTED, Corrections, fingerprint
@@ -37,10 +38,9 @@ from processors.runtime.planning import Plan
 from processors.runtime.replaying import Limits
 from processors.runtime.reporting import Report
 from processors.runtime.spans import Window, refuse_backwards
-from schemas.problem import Problem
-from schemas.settings import Settings
-from schemas.topics import providers
 from schemas.webhook import to_iso
+from service.errors import Problem
+from service.settings import Settings
 
 # A tracker at work is there in a moment; for one that is not, a plan need not wait.
 _CATCH_UP_SECONDS = 5.0

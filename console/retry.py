@@ -18,8 +18,8 @@ from processors.providers.base import Coordinates
 from processors.runtime import redrive
 from processors.runtime.deadletters import Identity
 from processors.runtime.sending import UnsentError
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 
 
 def run(

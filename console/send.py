@@ -16,8 +16,8 @@ from console.client import Broken, Connection, Endpoint
 from console.files import posts_from
 from console.posts import Post
 from console.simulate import duration_ms, simulate
-from schemas.problem import Problem
 from schemas.topics import PROVIDERS
+from service.errors import Problem
 
 ALL = "all"
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from console import client
 from console.program import another
 from ingest.sources_file import secret_variables
-from schemas import environment
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service import child_environment
+from service.errors import Problem
+from service.settings import Settings
 
 Show = Callable[[str, str], None]
 """Takes a service's name and one line of its log."""
@@ -148,7 +148,7 @@ def _environment(settings: Settings, service: Service) -> dict[str, str]:
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()
     }
-    return {**environment.service(os.environ, secrets), **ours, "PYTHONUNBUFFERED": "1"}
+    return {**child_environment.service(os.environ, secrets), **ours, "PYTHONUNBUFFERED": "1"}
 
 
 async def _until_ready(services: list[Running]) -> None:

@@ -30,9 +30,9 @@ from console.payloads import (
 )
 from console.posts import Post
 from console.spoiling import spoiled
-from schemas.problem import Problem
 from schemas.records import Status, message_key
 from schemas.topics import PROVIDERS
+from service.errors import Problem
 
 CHANNELS = (
     Channel("TITMSE-S1MUL", "body"),

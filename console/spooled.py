@@ -26,8 +26,8 @@ from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
 from ingest.spoolfile import FILE, MARKER, Row, head_of, look, readable
 from ingest.turns import MOST_IN_VAIN
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 
 _INTERRUPTED = 130
 _CLOSE_SECONDS = 2.0

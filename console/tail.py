@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from rich.console import Console
 
 from console.render import Record, as_json, as_line
-from processors.runtime.clients import reading
-from schemas.problem import Problem, missing
-from schemas.settings import Settings
 from schemas.topics import Topics, partition_of
+from service.errors import Problem, missing
+from service.kafka.clients import reading
+from service.settings import Settings
 
 _POLL_MS = 500
 _UNKEYED = ("raw", "dead-letters")

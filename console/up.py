@@ -19,9 +19,9 @@ from deploy import topics
 from deploy.jars import VERSION
 from deploy.kafka import LocalKafka, free_port
 from ingest.sources_file import load
-from schemas import private
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service import private_files
+from service.errors import Problem
+from service.settings import Settings
 
 # The ports after ingest's own, in their order, and whose they are.
 _FOLLOWING = {
@@ -167,7 +167,7 @@ async def line(
 def _make_private(state: Path) -> None:
     """What is below it is the tracker's; the directory of all data may be used by others."""
     try:
-        private.directory(state)
+        private_files.directory(state)
     except OSError as error:
         raise Problem(
             f"the data directory {state} cannot be written ({error.strerror}); make it writable, "

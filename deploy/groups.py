@@ -9,9 +9,9 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupIdNotFound, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from schemas.admin import administering
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.kafka.admin import administering
+from service.settings import Settings
 
 _CONSUMERS = "consumer"
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from schemas.problem import Problem
+from service.errors import Problem
 
 VERSION = "4.3.1"
 # slf4j-simple rather than slf4j-nop: with nop a broker that cannot start dies without a word.

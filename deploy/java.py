@@ -6,8 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from schemas import environment
-from schemas.problem import Problem
+from service import child_environment
+from service.errors import Problem
 
 OLDEST = 17  # what the brokers of Kafka 4 need (upgrade notes of 4.0, KIP-1013)
 _VERSION = re.compile(r'version "(\d+)')
@@ -39,7 +39,7 @@ def _major(java: str) -> int:
     try:
         answer = subprocess.run(  # noqa: S603 (their own java)
             [java, "-version"],
-            env=environment.system(os.environ),
+            env=child_environment.system(os.environ),
             capture_output=True,
             text=True,
             timeout=20,

@@ -21,11 +21,10 @@ from typing import Self
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from deploy import process
 from deploy.jars import VERSION, cache_directory, kafka_jars
 from deploy.java import find_java
-from schemas import private
-from schemas.problem import Problem
+from service import child_processes, private_files
+from service.errors import Problem
 
 HOST = "127.0.0.1"
 # What one node needs that a cluster does not, and what makes it quick to start.
@@ -149,14 +148,14 @@ class LocalKafka:
         """End the broker in good order, by force after 15 s. Does nothing when none is started."""
         if self._process:
             try:
-                await process.end(self._process, _STOP_SECONDS)
+                await child_processes.end(self._process, _STOP_SECONDS)
             finally:
                 self._process = None
 
     def kill(self) -> None:
         """End the broker as a crash would (SIGKILL). Does nothing when none is started."""
         if self._process:
-            process.kill(self._process)
+            child_processes.kill(self._process)
             self._process = None
 
     def pause(self) -> None:
@@ -233,11 +232,11 @@ class LocalKafka:
             f"--cluster-id={self._cluster_id()}",
             f"--config={config}",
         ]
-        running = process.spawn([*java, *tool], self.log)
+        running = child_processes.spawn([*java, *tool], self.log)
         try:
-            code = await process.exit_code(running, _FORMAT_SECONDS)
+            code = await child_processes.exit_code(running, _FORMAT_SECONDS)
         finally:
-            process.kill(running)
+            child_processes.kill(running)
         if code != 0:
             raise self._failure("Kafka could not format its data directory")
         fresh.rename(self._logs)
@@ -248,7 +247,7 @@ class LocalKafka:
 
     async def _run(self, java: list[str], lock: int) -> None:
         config = self._properties(self._logs)
-        self._process = process.spawn([*java, "kafka.Kafka", config], self.log, keep=[lock])
+        self._process = child_processes.spawn([*java, "kafka.Kafka", config], self.log, keep=[lock])
         try:
             os.pwrite(lock, str(self.pid).encode(), 0)
             await self._wait_for_answer()
@@ -266,7 +265,7 @@ class LocalKafka:
 
     async def died(self) -> Problem:
         """Wait until the broker ends by itself; says so."""
-        while await process.exit_code(self._started(), _WATCH_SECONDS) is None:
+        while await child_processes.exit_code(self._started(), _WATCH_SECONDS) is None:
             pass
         return self._failure("Kafka ended")
 
@@ -309,8 +308,8 @@ async def _answers(bootstrap: str) -> bool:
 
 def _make_writable(data: Path) -> None:
     try:
-        private.directory(data)
-        private.tighten(data)
+        private_files.directory(data)
+        private_files.tighten(data)
         (data / "lock").touch()
     except OSError as error:
         raise Problem(

@@ -14,10 +14,10 @@ from aiokafka.errors import (
     for_code,
 )
 
-from schemas.admin import administering
-from schemas.problem import Problem, cut_differently, missing
-from schemas.settings import Settings
 from schemas.topics import TopicSpec
+from service.errors import Problem, cut_differently, missing
+from service.kafka.admin import administering
+from service.settings import Settings
 
 _SETTLE_SECONDS = 15.0
 _LOOK_SECONDS = 0.05

@@ -4,7 +4,7 @@
 body is durable, exactly as it came. Every other answer of the hook is empty too: a
 sender learns the status (`ingest.accept.STATUS`) and nothing else. 405 names the verbs in `Allow`,
 503 says in `Retry-After` when to come again. An answer before the end of the body ends the
-connection; `schemas.connection` sees to that, and to what is no request at all.
+connection; `service.http.protocol` sees to that, and to what is no request at all.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from ingest.accept import METHODS, Rejected, Source, accept, screen, split
 from ingest.durable import Durable, Where
 from ingest.health import LEAVING, Health
 from ingest.sources_file import load
-from schemas.kafka_time import clock, comparing, running
-from schemas.serving import bare_readiness, live
-from schemas.settings import Settings
+from service.http.server import bare_readiness, live
+from service.kafka.clock import clock, comparing, running
+from service.settings import Settings
 
 _PREFIX = b"/webhooks/"
 _EMPTY: Message = {"type": "http.response.body"}

@@ -9,7 +9,7 @@ from ingest.accept import Rejected
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
 from ingest.spoolfile import Row
-from schemas.kafka_time import clock
+from service.kafka.clock import clock
 
 # What is sent at a time once Kafka takes something.
 _WINDOW_BYTES = 1024 * 1024

@@ -20,16 +20,16 @@ from ingest.accept import Rejected
 from ingest.drain import PAUSE_SECONDS, Drain
 from ingest.health import Health, Spooled, judged, spooled
 from ingest.held import Bounds, Held
-from ingest.lasting import described, lasting
 from ingest.places import Place
 from ingest.publisher import Publisher
 from ingest.spool import Spool, Unusable
 from ingest.spooling import Spooling
 from ingest.turns import GivenUp
-from schemas.kafka_time import clock
-from schemas.problem import Problem
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook
+from service.background_tasks import described, lasting
+from service.errors import Problem
+from service.kafka.clock import clock
+from service.settings import Settings
 
 Where = Literal["kafka", "spool"]
 

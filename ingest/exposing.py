@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from ingest import metrics
 from ingest.health import Health
-from ingest.lasting import lasting
-from schemas.serving import HealthServer, Server, listen_for_health, readiness
-from schemas.settings import Settings
+from service.background_tasks import lasting
+from service.http.server import HealthServer, Server, listen_for_health, readiness
+from service.settings import Settings
 
 # How often gauges that nobody sets by the way are looked at.
 SAMPLE_SECONDS = 1.0

@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from ingest.durable import Where
 from ingest.held import Held
-from schemas.kafka_time import clock
+from service.kafka.clock import clock
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry()

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from ingest.spoolfile import FILE, MARKER, sync
-from schemas import private
+from service import private_files
 
 DAMAGED = f"{FILE}.damaged-"
 JOURNAL = "-journal"
@@ -103,8 +103,8 @@ def _locked(directory: Path) -> Place | None:
 def _make(directory: Path) -> None:
     """Make a directory that only we may read, and have its name on the disk."""
     if directory.is_dir():
-        private.tighten(directory)
+        private_files.tighten(directory)
         return
-    private.directory(directory)
+    private_files.directory(directory)
     sync(directory.parent)
     sync(directory.parent.parent)

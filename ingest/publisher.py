@@ -30,15 +30,15 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from ingest.accept import Cause, Rejected
 from ingest.lanes import REFUSED_SECONDS, STALE_SECONDS, Batch, Blame, Lane, Waiting
-from ingest.lasting import described, lasting
 from ingest.reception import Reading, corrected, stamp
-from schemas import clock_offset
-from schemas.connecting import adopt, adopt_producer, fail_batches
-from schemas.kafka_time import clock, running
-from schemas.problem import Problem, cut_differently, missing, unreachable
-from schemas.settings import Settings
 from schemas.topics import PROVIDERS
 from schemas.webhook import RawWebhook
+from service.background_tasks import described, lasting
+from service.errors import Problem, cut_differently, missing, unreachable
+from service.kafka import clock_offset
+from service.kafka.clock import clock, running
+from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.settings import Settings
 
 # One batch, before compression, in bytes: far below the broker's 1 MiB, far above its overhead.
 BATCH_BYTES = 512 * 1024

@@ -15,12 +15,12 @@ from ingest.addresses import is_loopback
 from ingest.app import Ingest, create_app
 from ingest.exposing import exposed, sampling
 from ingest.health import Health
-from schemas.connection import bounded
-from schemas.connections import Connections
-from schemas.descriptors import raise_limit, shares
-from schemas.problem import Problem
-from schemas.serving import Server, address_of, listen, logged, told_to_stop
-from schemas.settings import Settings
+from service.errors import Problem
+from service.http.connection_limits import Connections
+from service.http.open_files import raise_limit, shares
+from service.http.protocol import bounded
+from service.http.server import Server, address_of, listen, logged, told_to_stop
+from service.settings import Settings
 
 # The end takes at most 10 s. Readiness is false for `drain` seconds before the door closes, so that
 # a load balancer can notice; whoever was let in last has a moment to begin; then what is under way

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from ingest.accept import SOURCES, Source
 from ingest.sources import Declared, Finding, Place, read, source, weakness
 from schemas.accounts import Patterns
-from schemas.problem import Problem
+from service.errors import Problem
 
 _LARGEST = 4096
 

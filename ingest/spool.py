@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 from ingest.accept import Rejected
 from ingest.held import Bounds, Held, refusal
-from ingest.lasting import described
 from ingest.places import DAMAGED, JOURNAL, Place, set_aside
 from ingest.spoolfile import (
     FILE,
@@ -32,8 +31,9 @@ from ingest.spoolfile import (
     size_of,
     sync,
 )
-from schemas.kafka_time import clock
 from schemas.webhook import RawWebhook
+from service.background_tasks import described
+from service.kafka.clock import clock
 
 # Taken over from a damaged file at a time; in between bodies are written.
 _RESCUED_ROWS = 200

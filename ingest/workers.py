@@ -21,10 +21,10 @@ from ingest.exposing import exposed
 from ingest.health import LEAVING, Health, together
 from ingest.serve import refuse_exposure
 from ingest.sources_file import secret_variables
-from schemas import environment
-from schemas.problem import Problem
-from schemas.serving import address_of, listen, logged, told_to_stop
-from schemas.settings import Settings
+from service import child_environment
+from service.errors import Problem
+from service.http.server import address_of, listen, logged, told_to_stop
+from service.settings import Settings
 
 # A worker that serves reports its health every second; one that is silent for so long is stuck.
 SILENT_SECONDS = 10.0
@@ -169,7 +169,7 @@ class _Supervisor:
     async def _start(self) -> Process:
         return await asyncio.create_subprocess_exec(
             *self._command,
-            env=environment.service(os.environ, self._needed()),
+            env=child_environment.service(os.environ, self._needed()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
             stderr=PIPE,

@@ -11,8 +11,8 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from schemas.problem import Problem
 from schemas.webhook import to_iso
+from service.errors import Problem
 
 FORMAT = 1
 MANIFESTS = "_manifests"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple, get_args
 
 from processors.refusal import Code
-from schemas.problem import Problem
 from schemas.records import Status
+from service.errors import Problem
 
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _AGO = re.compile(r"-(\d{1,6})([smhdw])")

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
-from schemas.problem import Problem
-
 PROVIDERS = ("smsmanager", "whapi")
 
 _DAY = 24 * 3600 * 1000
@@ -24,15 +22,6 @@ MAX_BODY = 900 * 1024
 # The topics and groups by which a namespace is known; the other names are anybody's.
 _MARKS = (*(f".raw.{provider}" for provider in PROVIDERS), ".observations", ".dead-letters")
 _GROUP_MARKS = (".normalise", ".track")
-
-
-def providers(name: str | None) -> tuple[str, ...]:
-    """The provider of that name, or all of them; raises `Problem` if there is none."""
-    if name is None:
-        return PROVIDERS
-    if name not in PROVIDERS:
-        raise Problem(f"there is no provider {name!r}; there is: {', '.join(PROVIDERS)}")
-    return (name,)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import pytest
 from deploy import topics
 from deploy.jars import VERSION, cache_directory, kafka_jars
 from deploy.kafka import HOST, SINGLE_NODE, LocalKafka, answered, free_port
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 
 _CONTAINER_SECONDS = 90
 

@@ -25,7 +25,7 @@ def archive(
     from console import archive as archiving
     from console.commands.ready import ready
     from processors.runtime import failpoints
-    from schemas.problem import Problem
+    from service.errors import Problem
 
     if verify and (provider or since or until):
         raise Problem("--verify is about all of an archive: leave out --provider, --from and --to")

@@ -9,7 +9,7 @@ import typer
 def test(context: typer.Context) -> None:
     """Run the tests of this checkout; further options go to pytest."""
     from console.program import HOME
-    from schemas.problem import Problem
+    from service.errors import Problem
 
     if not (HOME / "tests").is_dir():
         raise Problem("the tests are part of the repository, not of the installed package")

@@ -27,7 +27,7 @@ def list_(
 ) -> None:
     """Count dead letters by their cause, with an example of each."""
     from console import deadletters, letters
-    from schemas.settings import load
+    from service.settings import load
 
     chosen = letters.selection(meant)
     sys.exit(deadletters.list_(load(), chosen, everything=everything, limit=limit, json=json))
@@ -41,7 +41,7 @@ def show(
 ) -> None:
     """Show a dead letter, or those of a raw body, with its headers and its value's shape."""
     from console import deadletters
-    from schemas.settings import load
+    from service.settings import load
 
     sys.exit(deadletters.show(load(), place, json=json))
 
@@ -57,7 +57,7 @@ def export(
 ) -> None:
     """Write dead letters to a file, one JSON object a line, whole."""
     from console import deadletters, letters
-    from schemas.settings import load
+    from service.settings import load
 
     chosen = letters.selection(meant)
     sys.exit(deadletters.take_along(load(), chosen, target, everything=everything, limit=limit))
@@ -80,7 +80,7 @@ def retry(
     """
     from console import letters
     from console import retry as again
-    from schemas.settings import load
+    from service.settings import load
 
     settings = load()
     chosen = letters.selection(meant)

@@ -25,7 +25,7 @@ def rebuild(
     """Derive a namespace anew from the raw bodies of this one, beside it; see docs/rebuild.md."""
     from console import rebuild as rebuilding
     from console.commands.ready import log
-    from schemas.settings import load
+    from service.settings import load
 
     settings = load()
     log("WARNING")
@@ -54,7 +54,7 @@ def diff(
 ) -> None:
     """Compare the states of the messages in two namespaces; exit code 1 if they differ."""
     from console import diff as comparing
-    from schemas.settings import load
+    from service.settings import load
 
     sys.exit(comparing.run(load(), a, b, since=since, examples=examples, json=json))
 
@@ -65,7 +65,7 @@ def list_() -> None:
     import asyncio
 
     from console import namespaces
-    from schemas.settings import load
+    from service.settings import load
 
     asyncio.run(namespaces.show(load()))
 
@@ -83,6 +83,6 @@ def drop(
 ) -> None:
     """Delete the topics, groups and local stores of a namespace, with all that is in them."""
     from console import namespaces
-    from schemas.settings import load
+    from service.settings import load
 
     namespaces.drop(load(), name, confirm=confirm, keep_inputs=keep_inputs)

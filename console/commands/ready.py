@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from schemas.settings import Settings, load
+from service.settings import Settings, load
 
 
 def ready() -> Settings:
@@ -24,6 +24,6 @@ def require_topics(settings: Settings, needed: Collection[str]) -> None:
 
 def log(level: str) -> None:
     """Log from here on."""
-    from console.logs import log_to_stderr
+    from service.log_lines import log_to_stderr
 
     log_to_stderr(level)

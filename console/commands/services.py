@@ -28,10 +28,10 @@ def up(
     """
     from console import demo as demonstration
     from console import up as everything
-    from schemas import private
-    from schemas.settings import load
+    from service import private_files
+    from service.settings import load
 
-    private.mask()
+    private_files.mask()
     settings = load(port=port)
     if demo:
         sys.exit(demonstration.demo(settings, kafka_port))
@@ -48,10 +48,10 @@ def ingest(
     from console.program import another
     from ingest import serve
     from ingest import workers as several
-    from schemas import private
-    from schemas.settings import load
+    from service import private_files
+    from service.settings import load
 
-    private.mask()
+    private_files.mask()
     settings = load(port=port)
     log(settings.log_level)
     if inherited is not None:
@@ -69,11 +69,11 @@ def normalise(health_port: Port = None) -> None:
     from console.commands.ready import require_topics
     from processors.runtime.normaliser import Normaliser
     from processors.runtime.service import run
-    from schemas import private
-    from schemas.problem import Problem
-    from schemas.settings import load
+    from service import private_files
+    from service.errors import Problem
+    from service.settings import load
 
-    private.mask()
+    private_files.mask()
     settings = load(normalise_health_port=health_port)
     if settings.topics.observations in settings.topics.foreign:
         raise Problem(
@@ -91,11 +91,11 @@ def track(health_port: Port = None, data: Data = None) -> None:
     from console.commands.ready import require_topics
     from processors.runtime.service import run
     from processors.runtime.tracker import Tracker
-    from schemas import private
-    from schemas.settings import load
+    from service import private_files
+    from service.settings import load
 
-    private.mask()
+    private_files.mask()
     settings = load(track_health_port=health_port, data=data)
     require_topics(settings, settings.topics.needed("track"))
-    private.tighten(settings.data / settings.namespace)
+    private_files.tighten(settings.data / settings.namespace)
     run("track", settings, Tracker, settings.track_health_port)

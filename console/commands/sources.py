@@ -19,6 +19,6 @@ def check(
     Secrets are looked for where the file says, as ingest does, and never shown.
     """
     from console import sources
-    from schemas.settings import load
+    from service.settings import load
 
     sources.check(file or load().sources)

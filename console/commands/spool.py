@@ -16,7 +16,7 @@ group = typer.Typer(
 def status() -> None:
     """Show what waits in each place of the spool; exit code 1 if something cannot be read."""
     from console import spooled
-    from schemas.settings import load
+    from service.settings import load
 
     sys.exit(spooled.status(load()))
 
@@ -25,7 +25,7 @@ def status() -> None:
 def drain() -> None:
     """Send to Kafka what no running ingest holds; Ctrl-C leaves the rest where it is."""
     from console import spooled
-    from schemas.settings import load
+    from service.settings import load
 
     sys.exit(spooled.drain(load()))
 
@@ -40,6 +40,6 @@ def export(
     providers sent them: keep them as safe as the spool, and delete them after use.
     """
     from console import spooled
-    from schemas.settings import load
+    from service.settings import load
 
     sys.exit(spooled.export(load(), to))

@@ -23,7 +23,7 @@ def tail(
 ) -> None:
     """Follow a topic, one line a record, as other services see it (read committed)."""
     from console import tail as following
-    from schemas.settings import load
+    from service.settings import load
 
     sys.exit(
         following.run(

@@ -11,8 +11,8 @@ def check() -> None:
     import asyncio
 
     from deploy import topics
-    from schemas.problem import Problem
-    from schemas.settings import load
+    from service.errors import Problem
+    from service.settings import load
 
     findings = asyncio.run(topics.check(load()))
     for finding in findings:
@@ -31,7 +31,7 @@ def apply() -> None:
     import asyncio
 
     from deploy import topics
-    from schemas.settings import load
+    from service.settings import load
 
     done = asyncio.run(topics.apply(load()))
     for line in done or ["nothing to do: every topic is as it should be"]:

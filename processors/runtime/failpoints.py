@@ -10,7 +10,7 @@ import os
 import re
 import signal
 
-from schemas.problem import Problem
+from service.errors import Problem
 
 POINTS = (
     "track.after_fencing",  # the producer has started; the committed offset is not read yet

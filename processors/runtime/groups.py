@@ -10,9 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.runtime import clients
-from schemas.admin import administering
-from schemas.settings import Settings
+from service.kafka import clients
+from service.kafka.admin import administering
+from service.settings import Settings
 
 _ASK_SECONDS = 0.2
 _SETTLE_SECONDS = 20

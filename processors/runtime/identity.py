@@ -13,7 +13,7 @@ import re
 import secrets
 from pathlib import Path
 
-from schemas.problem import Problem
+from service.errors import Problem
 
 _NAME = re.compile(r"track-[0-9a-f]{32}")
 _PREFIX = "instance-"

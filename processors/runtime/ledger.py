@@ -14,11 +14,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from processors.ranges import Only
-from processors.runtime import clients, groups
+from processors.runtime import groups
 from processors.runtime.groups import Committed
 from processors.runtime.spans import Place, Span, Window, remaining
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.kafka import clients
+from service.settings import Settings
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,60}")
 # The broker's offset.metadata.max.bytes is 4096 unless somebody made it less.

@@ -27,7 +27,7 @@ from processors.providers.base import Coordinates, DeadLetter, Normalised
 from processors.providers.reading import word
 from processors.refusal import Refused
 from processors.roundcut import MOST_BODIES, full
-from processors.runtime import clients, failpoints, metrics
+from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.foreign import Alarm, Foreign, found
 from processors.runtime.intime import InTime, in_time
@@ -37,11 +37,12 @@ from processors.runtime.publishing import Bodies, at
 from processors.runtime.sending import UnsentError, deliver
 from processors.runtime.spans import RawRecord, raw_record
 from processors.runtime.tallies import Tallies
-from schemas.kafka_time import clock
-from schemas.problem import Problem
-from schemas.settings import Settings
 from schemas.topics import PROVIDERS
 from schemas.webhook import source_of
+from service.errors import Problem
+from service.kafka import clients
+from service.kafka.clock import clock
+from service.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from processors.runtime.ledger import Spec
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import Consumed, Place, RawRecord, Window
 from schemas.codec import UndecodableError, decode_by_key
-from schemas.problem import Problem
 from schemas.records import Observation
-from schemas.settings import Settings
 from schemas.webhook import source_of
+from service.errors import Problem
+from service.settings import Settings
 
 # After so many observations the event loop's other work is let in, fetching above all.
 SLICE = 200

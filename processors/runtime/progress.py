@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from processors.runtime import clients
-from schemas.admin import administrator
-from schemas.kafka_time import clock
-from schemas.settings import Settings
+from service.kafka import clients
+from service.kafka.admin import administrator
+from service.kafka.clock import clock
+from service.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from processors.runtime.spans import RawRecord
 from processors.steps import Steps, finished
 from schemas.codec import encode
 from schemas.records import Observation, record_keys
-from schemas.settings import Settings
 from schemas.topics import partition_of
 from schemas.webhook import from_record
+from service.settings import Settings
 
 
 class Bodies:

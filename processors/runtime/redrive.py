@@ -16,15 +16,16 @@ from processors.accounts import Corrections
 from processors.body import UNBOUNDED
 from processors.providers.base import Coordinates, Normalised
 from processors.retry import Settled, settle
-from processors.runtime import clients, failpoints, spans
+from processors.runtime import failpoints, spans
 from processors.runtime.deadletters import Identity, marker
 from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies, at
 from processors.runtime.sending import send
 from processors.runtime.spans import RawRecord, Span
-from schemas.kafka_time import clock
-from schemas.problem import unreachable
-from schemas.settings import Settings
+from service.errors import unreachable
+from service.kafka import clients
+from service.kafka.clock import clock
+from service.settings import Settings
 
 # Offsets nearer to each other than this are read in one go, with what lies between.
 _NEAR = 10_000

@@ -21,7 +21,6 @@ from processors.runtime.states import Read, State, States
 from processors.timers import PATIENCE, Patience
 from processors.track import Step, track
 from schemas.codec import NewerFormatError, UndecodableError, decode_observation, encode
-from schemas.problem import Problem
 from schemas.records import (
     RESERVED,
     MessageState,
@@ -33,6 +32,7 @@ from schemas.records import (
     viewer_key,
 )
 from schemas.webhook import cloud_event
+from service.errors import Problem
 
 # After so long the pass lets the event loop's other work run, heartbeats above all.
 _SLICE_SECONDS = 0.03

@@ -17,15 +17,16 @@ from msgspec.structs import replace
 
 from processors.accounts import UNCORRECTED, Corrections
 from processors.replay import Counts
-from processors.runtime import clients, failpoints, groups, ledger, planning, sources
+from processors.runtime import failpoints, groups, ledger, planning, sources
 from processors.runtime.ledger import Ledger, Replay
 from processors.runtime.outbox import Outbox
 from processors.runtime.planning import SLICE, Selection
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import Place, RawRecord
-from schemas.kafka_time import clock
-from schemas.problem import Problem, unreachable
-from schemas.settings import Settings
+from service.errors import Problem, unreachable
+from service.kafka import clients
+from service.kafka.clock import clock
+from service.settings import Settings
 
 # A round is as much as the rate allows in this time, so that it flows rather than bursts.
 _ROUND_SECONDS = 0.2

@@ -8,8 +8,8 @@ from typing import TypeVar
 from processors.runtime import groups, spans
 from processors.runtime.ledger import Replay
 from schemas.codec import Decoder, UndecodableError, decode_event, decode_inbound, decode_status
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 
 T = TypeVar("T")
 

@@ -6,11 +6,12 @@ import time
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from processors.runtime import clients, failpoints, metrics
+from processors.runtime import failpoints, metrics
 from processors.runtime.store import Anchor, Store
-from schemas.kafka_time import clock
-from schemas.settings import Settings
 from schemas.topics import TOMBSTONE_DAYS
+from service.kafka import clients
+from service.kafka.clock import clock
+from service.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from aiokafka.errors import (
 )
 
 from processors.runtime.outbox import Outbox, Outgoing
-from schemas.clock_offset import refused_time
-from schemas.kafka_time import clock
+from service.kafka.clock import clock
+from service.kafka.clock_offset import refused_time
 
 _REPLICAS = "bring its missing replicas back, or lower its min.insync.replicas"
 _ADVICE: dict[type[BaseException], str] = {

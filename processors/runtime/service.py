@@ -10,9 +10,8 @@ from typing import Protocol
 from starlette.responses import Response
 
 from processors.runtime import failpoints, metrics
-from schemas.kafka_time import clock, comparing
-from schemas.problem import unreachable
-from schemas.serving import (
+from service.errors import unreachable
+from service.http.server import (
     HealthServer,
     address_of,
     listen_for_health,
@@ -20,7 +19,8 @@ from schemas.serving import (
     readiness,
     told_to_stop,
 )
-from schemas.settings import Settings
+from service.kafka.clock import clock, comparing
+from service.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from processors.runtime import clients
 from processors.runtime.restore import header_number
-from schemas.settings import Settings
 from schemas.webhook import to_iso
+from service.kafka import clients
+from service.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from processors.runtime import groups, spans
 from processors.runtime.ledger import Spec
 from processors.runtime.spans import Source, Span, Window
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 
 
 async def logged(

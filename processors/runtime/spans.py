@@ -12,11 +12,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from processors.runtime import clients
 from processors.runtime.groups import Committed
-from schemas.problem import Problem, unreachable
-from schemas.settings import Settings
 from schemas.webhook import to_iso
+from service.errors import Problem, unreachable
+from service.kafka import clients
+from service.settings import Settings
 
 # What a spool that may take no more is given to be drained once Kafka is back.
 _DRAIN_MS = 24 * 3_600_000

@@ -30,8 +30,8 @@ from rocksdict import (
 )
 
 from processors.runtime.reduce import Timer
-from schemas import private
-from schemas.problem import Problem
+from service import private_files
+from service.errors import Problem
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Store:
 
     def _open(self) -> Rdict:
         try:
-            private.directory(self._directory)
+            private_files.directory(self._directory)
         except OSError as error:
             raise self._explained(error.strerror or str(error)) from None
         # Options are given on every open: RocksDB does not keep them for an existing database.

@@ -37,7 +37,7 @@ from aiokafka.errors import (
 
 from processors.cut import Cut
 from processors.refusal import calls
-from processors.runtime import clients, deadletters, failpoints, metrics
+from processors.runtime import deadletters, failpoints, metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.answers import Answers
 from processors.runtime.outbox import Outbox, TooLargeError
@@ -47,11 +47,12 @@ from processors.runtime.setaside import Letter, SetAside
 from processors.runtime.settle import TAKEN_TO, settle
 from processors.runtime.store import Anchor, CorruptError, Store
 from processors.timers import Patience
-from schemas.clock_offset import refused_time
-from schemas.kafka_time import clock
-from schemas.problem import Problem
 from schemas.records import message_of
-from schemas.settings import Settings
+from service.errors import Problem
+from service.kafka import clients
+from service.kafka.clock import clock
+from service.kafka.clock_offset import refused_time
+from service.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,13 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from processors.cut import Polls
-from processors.runtime import clients, failpoints, metrics
+from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.identity import Identity, stored
 from processors.runtime.progress import Settled
 from processors.runtime.task import Task
-from schemas.settings import Settings
+from service.kafka import clients
+from service.settings import Settings
 
 log = logging.getLogger(__name__)
 

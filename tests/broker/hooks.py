@@ -12,9 +12,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from deploy import topics
 from ingest import exposing
 from ingest.serve import serve
-from schemas.admin import administering
-from schemas.serving import listen
-from schemas.settings import Settings
+from service.http.server import listen
+from service.kafka.admin import administering
+from service.settings import Settings
 from tests.broker.reading import Read, read
 
 _SECONDS = 20

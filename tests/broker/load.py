@@ -22,9 +22,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from schemas.connection import bounded
-from schemas.connections import Connections
-from schemas.serving import Server, listen
+from service.http.connection_limits import Connections
+from service.http.protocol import bounded
+from service.http.server import Server, listen
 from tests.broker.hooks import settings
 from tests.broker.wire import Head, connect
 from tests.e2e.commands import COMMAND

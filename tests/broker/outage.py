@@ -24,10 +24,10 @@ from console.client import Broken, Connection, Endpoint
 from console.services import Service, running
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from deploy.process import leashed
 from ingest import places
 from ingest.spoolfile import FILE, look
-from schemas.settings import Settings
+from service.child_processes import leashed
+from service.settings import Settings
 from tests.broker.reading import Read, read
 
 _BEFORE_SECONDS = 5.0

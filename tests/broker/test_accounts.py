@@ -11,7 +11,7 @@ import pytest
 
 from console import client
 from console.services import Running, Service, running
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.reading import Read, caught_up, read
 from tests.broker.test_dead_letters import Log, dead_letters, environment
 from tests.e2e.commands import run

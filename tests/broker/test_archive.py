@@ -13,8 +13,8 @@ from processors.runtime import spans
 from processors.runtime.archive import reading, verifying, writing
 from processors.runtime.archive.storage import Storage
 from processors.runtime.spans import RawRecord, Window
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 from tests.broker.writing import Record, write
 
 DAY = 24 * 3_600_000

@@ -19,8 +19,8 @@ import pytest
 
 from deploy import topics
 from deploy.kafka import free_port
-from schemas.settings import Settings
 from schemas.topics import MAX_BODY
+from service.settings import Settings
 from tests.broker import hooks
 from tests.broker.reading import read
 from tests.broker.wire import Head, connect, exchange, statuses

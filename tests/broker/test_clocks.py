@@ -12,10 +12,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy import topics
 from ingest.spoolfile import SpoolFile
-from schemas import kafka_time
-from schemas.kafka_time import KafkaTime, clock
-from schemas.settings import Settings
 from schemas.webhook import OWN_TIME, RawWebhook, Uptime, to_iso
+from service.kafka import clock as kafka_time
+from service.kafka.clock import KafkaTime, clock
+from service.settings import Settings
 from tests.broker.hooks import Ingest, running, stored, until
 from tests.broker.hooks import settings as settings_with
 from tests.broker.reading import Read

@@ -8,7 +8,7 @@ import pytest
 
 from ingest import app
 from ingest.app import Ingest, create_app
-from schemas.settings import Settings
+from service.settings import Settings
 
 _SCOPE = {
     "type": "http",

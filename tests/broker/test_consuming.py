@@ -24,12 +24,12 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from console.services import Service, running
 from deploy.kafka import free_port
-from processors.runtime import clients
 from schemas.codec import encode
 from schemas.records import Observation, StatusRecord, message_key
-from schemas.settings import Settings
 from schemas.topics import partition_of
 from schemas.webhook import cloud_event, to_iso
+from service.kafka import clients
+from service.settings import Settings
 from tests.broker.reading import caught_up, read
 from tests.broker.writing import Record, write
 from tests.unit.messages import seen

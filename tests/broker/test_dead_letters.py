@@ -24,7 +24,7 @@ from processors.providers.base import Coordinates, DeadLetter
 from processors.runtime import deadletters as letters
 from processors.runtime import metrics
 from processors.runtime.normaliser import Normaliser
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.hooks import until
 from tests.broker.reading import caught_up_with, committed, read
 from tests.broker.writing import Record, write

@@ -12,7 +12,7 @@ import pytest
 
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.hooks import Ingest, largest, running, settings, stored, until
 from tests.e2e.commands import command
 

@@ -4,9 +4,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from console import diff
-from processors.runtime.clients import reading
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.kafka.clients import reading
+from service.settings import Settings
 from tests.broker.writing import Record, write
 
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.kafka import free_port
 from ingest import metrics
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.hooks import running, settings, until
 from tests.broker.wire import Head, connect
 from tests.e2e.commands import command

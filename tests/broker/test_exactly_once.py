@@ -7,8 +7,8 @@ from pathlib import Path
 
 from console.services import Service, running
 from console.simulate import simulate
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook, to_headers
+from service.settings import Settings
 from tests.broker.reading import Read, caught_up, ends, read
 from tests.broker.recomputed import Recomputed, recompute
 from tests.broker.writing import Record, write

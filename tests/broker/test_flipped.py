@@ -15,8 +15,8 @@ from ingest import app, durable, places, spoolfile, turns
 from ingest.durable import Durable
 from ingest.places import JOURNAL
 from ingest.spoolfile import FILE, SpoolFile
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook
+from service.settings import Settings
 from tests.broker.hooks import Ingest, running, settings, stored, until
 
 _PAGE = 4096

@@ -13,8 +13,8 @@ from console.services import Running, Service, running
 from processors.normalise import normalise
 from processors.providers.base import Coordinates
 from processors.runtime import normaliser
-from schemas.settings import Settings
 from schemas.webhook import to_headers
+from service.settings import Settings
 from tests.broker.reading import caught_up_with, read
 from tests.broker.writing import Record, write
 

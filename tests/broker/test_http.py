@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from schemas.head import MAX_HEAD, MAX_HEADERS, MAX_LINE
 from schemas.topics import MAX_BODY
+from service.http.request_head import MAX_HEAD, MAX_HEADERS, MAX_LINE
 from tests.broker.hooks import Ingest, stored
 from tests.broker.wire import Head, answers, chunks, connect, exchange, statuses
 

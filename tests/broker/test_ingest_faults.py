@@ -18,9 +18,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
 from ingest import app, serve
-from schemas.problem import Problem
-from schemas.serving import listen
-from schemas.settings import Settings
+from service.errors import Problem
+from service.http.server import listen
+from service.settings import Settings
 from tests.broker.hooks import Ingest, configure, largest, running, settings, stored, until
 
 _ROOT = Path(__file__).parents[2]
@@ -298,7 +298,7 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        "from ingest import serve; from schemas.settings import load; serve.run(load())",
+        "from ingest import serve; from service.settings import load; serve.run(load())",
         cwd=_ROOT,
         env=environment,
         stderr=asyncio.subprocess.PIPE,

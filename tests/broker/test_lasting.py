@@ -12,14 +12,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from deploy.kafka import free_port
-from ingest import durable, exposing, lasting, metrics, places, publisher, turns
+from ingest import durable, exposing, metrics, places, publisher, turns
 from ingest.drain import Drain
 from ingest.health import Health
 from ingest.publisher import Publisher
 from ingest.spoolfile import SpoolFile
-from schemas.serving import Server
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook
+from service import background_tasks
+from service.http.server import Server
+from service.settings import Settings
 from tests.broker.hooks import Ingest, running, settings, stored, until
 
 _SECRET = "canary-of-a-body"
@@ -140,7 +141,7 @@ async def test_metrics_are_answered_again(
 
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for home, name in (
-        (lasting, "PAUSE_SECONDS"),
+        (background_tasks, "PAUSE_SECONDS"),
         (durable, "ADOPT_SECONDS"),
         (publisher, "WATCH_SECONDS"),
         (exposing, "SAMPLE_SECONDS"),

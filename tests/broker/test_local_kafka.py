@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 import deploy.kafka
 from deploy.jars import LIST, difference, parse_list, verify
 from deploy.kafka import LocalKafka, free_port
-from schemas.problem import Problem
+from service.errors import Problem
 
 ROOT = Path(__file__).parents[2]
 

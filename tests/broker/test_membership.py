@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from console.services import Running, Service, running
 from deploy.kafka import free_port
 from schemas.codec import encode
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.hooks import until
 from tests.broker.reading import caught_up, read
 from tests.broker.writing import Record, write

@@ -23,9 +23,9 @@ from processors.runtime.ledger import Replay
 from processors.runtime.normaliser import Normaliser
 from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies
-from schemas.problem import Problem
-from schemas.settings import Settings
 from schemas.webhook import to_headers
+from service.errors import Problem
+from service.settings import Settings
 from tests.broker.reading import Read, caught_up, read
 from tests.broker.recomputed import recompute
 from tests.broker.writing import Record, write

@@ -7,7 +7,7 @@ import pytest
 
 from processors import roundcut
 from processors.runtime import normaliser
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.reading import caught_up_with, read
 from tests.broker.writing import Record, write
 

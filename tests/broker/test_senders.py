@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from schemas.problem import Problem
+from service.errors import Problem
 from tests.broker.hooks import Ingest, running, settings, stored
 from tests.broker.reading import Read
 

@@ -14,8 +14,8 @@ from aiokafka.errors import KafkaConnectionError
 
 from deploy import topics
 from deploy.kafka import HOST, LocalKafka, free_port
-from processors.runtime import clients
-from schemas.settings import Settings
+from service.kafka import clients
+from service.settings import Settings
 from tests.broker.hooks import until
 from tests.broker.writing import Record, write
 from tests.faults.proxy import Proxy

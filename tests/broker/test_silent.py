@@ -14,7 +14,7 @@ import pytest
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
 from schemas.codec import encode
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.hooks import until
 from tests.broker.reading import caught_up_with, read
 from tests.broker.wire import Head, exchange, statuses

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from schemas import connection
+from service.http import protocol
 from tests.broker.hooks import Ingest, running, settings, stored
 from tests.broker.wire import Head, answers, chunks, connect, statuses
 
@@ -95,7 +95,7 @@ async def test_the_refused_make_room(
     kafka: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connections that linger behind a refusal keep nobody out; without pressure none is cut."""
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 60.0)
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 60.0)
     bad = b"GET  / HTTP/1.1\r\n\r\n"
     async with (
         running(settings(kafka, namespace, max_connections=3, publish_deadline=30)) as ingest,

@@ -9,8 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from processors.runtime import spans
 from processors.runtime.spans import RawRecord, Span, Window
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 from tests.broker.writing import Record, write
 
 DAY = 24 * 3_600_000

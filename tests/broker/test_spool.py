@@ -22,8 +22,8 @@ from deploy.kafka import LocalKafka, free_port
 from ingest import app, durable, metrics, places, turns
 from ingest.held import Held
 from ingest.spoolfile import FILE, SpoolFile, look
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook
+from service.settings import Settings
 from tests.broker.hooks import Ingest, largest, running, settings, stored, until
 from tests.e2e.commands import COMMAND
 

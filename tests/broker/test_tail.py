@@ -16,9 +16,9 @@ from console import tail
 from console.render import Record
 from deploy import topics
 from deploy.kafka import free_port
-from schemas.problem import Problem
-from schemas.settings import Settings
 from schemas.topics import Topics, partition_of
+from service.errors import Problem
+from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 3
@@ -29,7 +29,7 @@ KEYS = ("smsmanager/-/a", "smsmanager/-/b", "smsmanager/-/c", "smsmanager/-/d")
 SCRIPT = """
 import sys
 from console import tail
-from schemas.settings import Settings
+from service.settings import Settings
 sys.exit(tail.run(Settings(kafka=sys.argv[1], namespace=sys.argv[2]), "raw.whapi", from_start=True))
 """
 

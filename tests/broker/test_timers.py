@@ -9,9 +9,9 @@ from console.services import Running, Service, running
 from deploy import topics
 from schemas.codec import decode_event, encode
 from schemas.records import Event, Expired, Observation, Resumed, Stalled
-from schemas.settings import Settings
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers
+from service.settings import Settings
 from tests.broker.hooks import until
 from tests.broker.reading import read
 from tests.broker.writing import Record, write

@@ -9,8 +9,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from console.services import Service, running
 from deploy import topics
 from deploy.kafka import free_port
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 from tests.broker.hooks import settings, until
 
 

@@ -17,8 +17,8 @@ from processors.bounds import BOUNDS
 from processors.runtime import deadletters
 from schemas.codec import decode_observation, decode_status, encode
 from schemas.records import MessageState, StatusObservation, message_key
-from schemas.settings import Settings
 from schemas.topics import partition_of
+from service.settings import Settings
 from tests.broker.reading import caught_up, read
 from tests.broker.writing import Record, write
 from tests.e2e.commands import command

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from processors.runtime import clients
 from processors.runtime.outbox import Outbox
-from schemas.settings import Settings
+from service.kafka import clients
+from service.settings import Settings
 
 
 class Record(NamedTuple):

@@ -20,7 +20,7 @@ from processors.runtime.publishing import Bodies
 from processors.runtime.spans import RawRecord, Window
 from schemas.codec import encode
 from schemas.records import record_keys
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.reading import read
 from tests.broker.recomputed import recompute
 from tests.broker.test_replay import bluetick, bodies, everything_is_right, raw

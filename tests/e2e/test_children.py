@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deploy.kafka import free_port
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.e2e.commands import command
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -1,7 +1,7 @@
 """The demo, on the broker of the tests: it must tell the truth about itself."""
 
 from deploy import topics
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.e2e.commands import left_behind, run
 
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.e2e.commands import left_behind, run
 
 NOWHERE = "127.0.0.1:1"

@@ -17,12 +17,12 @@ from console.services import Service, running
 from console.simulate import simulate
 from deploy import groups, topics
 from deploy.kafka import free_port
-from processors.runtime import clients
 from processors.runtime.outbox import Outbox
 from schemas.codec import encode
-from schemas.settings import Settings
 from schemas.topics import partition_of
 from schemas.webhook import to_headers
+from service.kafka import clients
+from service.settings import Settings
 from tests.broker.reading import caught_up, read
 from tests.e2e.commands import command, left_behind, run
 from tests.unit.messages import KEY, Folded, seen

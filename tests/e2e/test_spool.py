@@ -14,9 +14,9 @@ from deploy.kafka import free_port
 from ingest import places
 from ingest.places import Place
 from ingest.spoolfile import FILE, SpoolFile, look
-from schemas.admin import administering
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook
+from service.kafka.admin import administering
+from service.settings import Settings
 from tests.broker.reading import read
 from tests.e2e.commands import command, run
 

@@ -8,8 +8,8 @@ from typing import Any
 from console.services import Service, running
 from deploy import topics
 from ingest.spoolfile import SpoolFile
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook, to_headers
+from service.settings import Settings
 from tests.broker.reading import caught_up
 from tests.broker.test_dead_letters import environment
 from tests.broker.writing import Record, write

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from deploy.kafka import free_port
-from schemas.settings import Settings
 from schemas.topics import Topics, partition_of
-from schemas.version import __version__
+from service.settings import Settings
+from service.version import __version__
 from tests.broker.reading import Read, caught_up, read
 from tests.e2e.commands import command, left_behind
 

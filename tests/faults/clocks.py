@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deploy import topics
 from deploy.kafka import free_port
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.reading import Read, read
 from tests.faults import workers
 from tests.faults.registry import scenario

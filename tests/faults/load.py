@@ -17,8 +17,8 @@ from random import Random
 from confluent_kafka import Producer
 
 from console.simulate import simulate
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook, to_headers
+from service.settings import Settings
 
 _TICK_SECONDS = 0.05
 _MESSAGES = 1500  # simulated at once; their bodies are shuffled among each other

@@ -15,11 +15,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.producer.transaction_manager import TransactionManager, TransactionState
 
 import bluetick
-from processors.runtime import clients, failpoints
+from processors.runtime import failpoints
 from processors.runtime.outbox import Outbox
 from processors.runtime.task import Task
-from schemas.settings import Settings
 from schemas.topics import Topics
+from service.kafka import clients
+from service.settings import Settings
 
 _PATIENCE_SECONDS = 60
 _LOOK_SECONDS = 0.01

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from deploy.process import leashed
+from service.child_processes import leashed
 from tests.faults.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]

@@ -16,7 +16,7 @@ from deploy import topics
 from deploy.kafka import free_port
 from ingest.places import known
 from ingest.spoolfile import FILE, look
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.broker.reading import Read, read
 from tests.faults import workers
 from tests.faults.cluster import Cluster

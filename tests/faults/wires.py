@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy.kafka import HOST, LocalKafka, free_port
-from deploy.process import leashed
+from service.child_processes import leashed
 from tests.faults.proxy import Proxy
 
 NUMBERS = (1, 2, 3)

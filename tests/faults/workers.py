@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import bluetick
 from console import client
-from deploy.process import leashed
+from service.child_processes import leashed
 
 Service = Literal["track", "normalise", "ingest"]
 

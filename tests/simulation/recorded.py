@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from processors.runtime import clients
-from schemas.settings import Settings
+from service.kafka import clients
+from service.settings import Settings
 from tests.broker.hooks import until
 from tests.simulation.model import GROUP, Broker, FencedError, Item, RefusedError, Token
 

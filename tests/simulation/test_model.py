@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.simulation.recorded import SCRIPTS, Modelled, Real, play
 
 

@@ -22,7 +22,7 @@ from processors.archive import (
     decode_manifest,
     encode_manifest,
 )
-from schemas.problem import Problem
+from service.errors import Problem
 
 TOPIC = "bluetick.raw.whapi"
 PLACE = (TOPIC, 0)

@@ -19,7 +19,7 @@ from processors.archive import MANIFESTS, File, decode_manifest, encode_manifest
 from processors.runtime.archive import files, reading, verifying
 from processors.runtime.archive.storage import Storage
 from processors.runtime.spans import RawRecord, Span, Window
-from schemas.problem import Problem
+from service.errors import Problem
 from tests.unit.archives import BEGAN, HOUR, TOPIC, archive, offsets, record, write
 
 HEADERS: st.SearchStrategy[Any] = st.lists(

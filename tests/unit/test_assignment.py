@@ -11,8 +11,8 @@ from aiokafka.coordinator.protocol import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.assignment import Member, Place, assign
-from processors.runtime.assignor import Assignor
+from service.kafka.assignment import Member, Place, assign
+from service.kafka.assignor import Assignor
 
 TOPIC = frozenset({"t"})
 

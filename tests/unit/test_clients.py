@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.conn import CloseReason
 from aiokafka.errors import KafkaConnectionError
 
-from processors.runtime import clients
-from processors.runtime.clients import _way_back
-from schemas.settings import Settings
+from service.kafka import clients
+from service.kafka.clients import _way_back
+from service.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import clock_offset
-from schemas.clock_offset import Estimate, Said, Sample, State, estimate, judge, must_say
+from service.kafka import clock_offset
+from service.kafka.clock_offset import Estimate, Said, Sample, State, estimate, judge, must_say
 
 HOUR = 3_600_000.0
 

@@ -17,8 +17,8 @@ from aiokafka.structs import BrokerMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import connecting
-from schemas.connecting import Backoff, adopt
+from service.kafka import connections
+from service.kafka.connections import Backoff, adopt
 
 A, B = ("a", 1), ("b", 2)
 FETCH, JOIN_GROUP, SYNC_GROUP, HEARTBEAT = 1, 11, 14, 12
@@ -85,7 +85,7 @@ def test_many_clients_try_about_once_a_second_together(seed: int, clients: int) 
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of the pauses, which are as long as they may be."""
     clock = Clock()
-    monkeypatch.setattr(connecting, "backoff", Backoff(clock, _largest))
+    monkeypatch.setattr(connections, "backoff", Backoff(clock, _largest))
     return clock
 
 
@@ -140,7 +140,7 @@ async def test_bootstrapping_pauses_too(clock: Clock, closing: Closing) -> None:
         with pytest.raises(KafkaConnectionError):
             await client.bootstrap()
         assert closing.count == count
-        assert connecting.backoff.left(("127.0.0.1", closing.port)) > 0
+        assert connections.backoff.left(("127.0.0.1", closing.port)) > 0
     assert client._bootstrap_servers == [f"127.0.0.1:{closing.port}"]
     clock.now += 5
 
@@ -168,8 +168,8 @@ def _connection(*keys: int, arrived: int = 0, correlation_id: int = 7) -> Any:
     ],
 )
 def test_what_silence_is(before: Any, after: Any, *, silent: bool) -> None:
-    seen = connecting._progress(before)
-    assert (seen is not None and seen == connecting._progress(after)) is silent
+    seen = connections._progress(before)
+    assert (seen is not None and seen == connections._progress(after)) is silent
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -180,7 +180,7 @@ def test_the_kernel_watches_connections_of_both_event_loops(loop: Callable[[], A
         server = await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         found = writer.get_extra_info("socket")
-        connecting._ask_the_other_end(found)
+        connections._ask_the_other_end(found)
         with socket.socket(fileno=os.dup(found.fileno())) as same:
             asked = [
                 same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),

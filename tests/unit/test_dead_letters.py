@@ -15,7 +15,7 @@ from processors.providers.base import Coordinates, DeadLetter, Normalised, Part
 from processors.retry import settle
 from processors.runtime import deadletters
 from processors.runtime.deadletters import Entry, Identity, Ledger, headers, marker, read
-from schemas.problem import Problem
+from service.errors import Problem
 from tests.unit.webhooks import AT, result_of
 
 RAW = Coordinates("bluetick.raw.whapi", 3, 120)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.descriptors import RESERVE, Shares, shares
+from service.http.open_files import RESERVE, Shares, shares
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from processors.providers.base import Coordinates, DeadLetter
 from processors.refusal import Code
 from processors.runtime.deadletters import Identity, headers, marker
 from schemas.records import Event, Verdict
-from schemas.settings import Settings
 from schemas.topics import Topics, partition_of
+from service.settings import Settings
 
 HOME = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from console.export import opened
-from schemas.problem import Problem
+from service.errors import Problem
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from processors.runtime import failpoints
-from schemas.problem import Problem
+from service.errors import Problem
 
 POINT = "track.before_begin"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.head import MAX_HEAD, MAX_HEADERS, MAX_LINE, BadHead, check_start, checked
+from service.http.request_head import MAX_HEAD, MAX_HEADERS, MAX_LINE, BadHead, check_start, checked
 
 LINE = b"POST /a HTTP/1.1\r\n"
 HOST = b"Host: x\r\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from processors.runtime.identity import Identity, stored
-from schemas.problem import Problem
+from service.errors import Problem
 
 _HOLD = """
 import sys, time

@@ -6,10 +6,10 @@ import time
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from schemas import kafka_time
-from schemas.clock_offset import Sample
-from schemas.kafka_time import KafkaTime
-from schemas.settings import Settings
+from service.kafka import clock
+from service.kafka.clock import KafkaTime
+from service.kafka.clock_offset import Sample
+from service.settings import Settings
 
 MINUTE = 60_000
 _NEAR_MS = 5000
@@ -21,15 +21,15 @@ def _answering(monkeypatch: pytest.MonkeyPatch, outcome: float | Exception) -> N
     async def soon(_: Settings) -> list[Sample]:
         if isinstance(outcome, Exception):
             raise outcome
-        up = kafka_time.uptime()
+        up = clock.uptime()
         return [Sample(up - 1, up, round(time.time() * 1000 + outcome))]
 
-    monkeypatch.setattr(kafka_time, "_soon", soon)
+    monkeypatch.setattr(clock, "_soon", soon)
 
 
 def _set(monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
     """Set this machine's clock, as far as it is looked at."""
-    monkeypatch.setattr(kafka_time, "wall", lambda: time.time() * 1000 + ahead)
+    monkeypatch.setattr(clock, "wall", lambda: time.time() * 1000 + ahead)
 
 
 def _is_about(one: KafkaTime, ahead: float) -> bool:
@@ -44,7 +44,7 @@ async def test_its_own_until_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> 
     await one.compare(Settings())
     assert (one.compared, one.certain, one.offset, one.problem) == (False, False, None, None)
     assert _is_about(one, 61 * MINUTE)
-    monkeypatch.setattr(kafka_time, "_SILENT_SECONDS", 0)
+    monkeypatch.setattr(clock, "_SILENT_SECONDS", 0)
     await one.compare(Settings())
     assert (one.compared, one.certain) == (False, True)
 
@@ -54,7 +54,7 @@ async def test_silence_later_takes_nothing_away(monkeypatch: pytest.MonkeyPatch)
     one = KafkaTime()
     _answering(monkeypatch, -30 * MINUTE)
     await one.compare(Settings())
-    for error in (KafkaConnectionError(), kafka_time._IncomparableError("gone")):
+    for error in (KafkaConnectionError(), clock._IncomparableError("gone")):
         _answering(monkeypatch, error)
         await one.compare(Settings())
         assert one.compared
@@ -73,7 +73,7 @@ async def test_a_doubt_and_a_set_clock_are_looked_into(
     async def soon(_: Settings) -> list[Sample]:
         nonlocal compared
         compared += 1
-        up = kafka_time.uptime()
+        up = clock.uptime()
         return [Sample(up - 1, up, round(time.time() * 1000))]
 
     async def sleep(_: float) -> None:
@@ -87,7 +87,7 @@ async def test_a_doubt_and_a_set_clock_are_looked_into(
             case 6:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(kafka_time, "_soon", soon)
+    monkeypatch.setattr(clock, "_soon", soon)
     monkeypatch.setattr("asyncio.sleep", sleep)
     await one.compare(Settings())
     with pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,7 @@ from aiokafka.structs import OffsetAndMetadata
 from processors.runtime import ledger
 from processors.runtime.ledger import Replay, Spec
 from processors.runtime.spans import Span
-from schemas.problem import Problem
+from service.errors import Problem
 
 SPANS = tuple(Span("bluetick.raw.whapi", partition, 0, 9) for partition in range(3))
 REPLAY = Replay("mended", 1, Spec(SPANS), {span.place: 4 for span in SPANS})

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from console.logs import Repeats, log_to_stderr
+from service.log_lines import Repeats, log_to_stderr
 
 
 def test_a_line_is_said_once_a_minute_with_a_count() -> None:

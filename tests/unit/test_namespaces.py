@@ -4,8 +4,8 @@ import pytest
 
 from console.namespaces import Kept, _kept, _replays
 from deploy.groups import Group
-from schemas.problem import Problem
 from schemas.topics import Topics
+from service.errors import Problem
 
 OLD = Topics("old")
 RAW = frozenset(OLD.raw_topics)

@@ -10,7 +10,7 @@ import pytest
 
 from console import parse
 from schemas.codec import decode_observation
-from schemas.problem import Problem
+from service.errors import Problem
 
 REPORT = {
     "request_id": "bc36f3d1-d284-463a-921b-a3560c154649",

@@ -11,7 +11,7 @@ import pytest
 
 from ingest.places import take
 from processors.runtime.store import Store
-from schemas import private
+from service import private_files
 
 
 def mode(path: Path) -> int:
@@ -29,7 +29,7 @@ def test_a_directory_and_those_above_it_are_made_private(tmp_path: Path) -> None
     """Not those that were there: others may use them."""
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
-    private.directory(shared / "a/b")
+    private_files.directory(shared / "a/b")
     assert [mode(path) for path in (shared, shared / "a", shared / "a/b")] == [0o755, 0o700, 0o700]
 
 
@@ -39,9 +39,9 @@ def test_a_directory_that_is_there_is_tightened(tmp_path: Path) -> None:
     below.mkdir(parents=True, mode=0o755)
     (below / "file").touch(mode=0o640)
     (below / "program").touch(mode=0o555)
-    private.directory(tmp_path / "a")
+    private_files.directory(tmp_path / "a")
     assert (mode(tmp_path / "a"), mode(below)) == (0o700, 0o755)
-    private.tighten(tmp_path / "a")
+    private_files.tighten(tmp_path / "a")
     assert [mode(path) for path in (below, below / "file", below / "program")] == [
         0o700,
         0o600,
@@ -57,7 +57,7 @@ def test_what_a_link_names_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a/elsewhere").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "a/file").symlink_to(tmp_path / "file")
     (tmp_path / "a/nothing").symlink_to(tmp_path / "nothing")
-    private.tighten(tmp_path / "a")
+    private_files.tighten(tmp_path / "a")
     assert (mode(tmp_path / "elsewhere"), mode(tmp_path / "file")) == (0o755, 0o644)
 
 
@@ -67,13 +67,13 @@ def test_what_another_user_owns_is_left_alone(
     """The kernel would refuse it, and that would end a service that can work."""
     tmp_path.chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
-    private.directory(tmp_path)
+    private_files.directory(tmp_path)
     assert mode(tmp_path) == 0o755
 
 
 def test_what_is_not_there_is_no_trouble(tmp_path: Path) -> None:
     """Files disappear while a directory is gone through."""
-    private.tighten(tmp_path / "nothing")
+    private_files.tighten(tmp_path / "nothing")
 
 
 def test_with_the_mask_a_store_is_private(tmp_path: Path) -> None:

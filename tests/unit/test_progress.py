@@ -4,7 +4,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from processors.runtime.progress import Settled, behind
-from schemas.settings import Settings
+from service.settings import Settings
 
 A, B = TopicPartition("raw", 0), TopicPartition("raw", 1)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from processors.ranges import Only, offsets_of, only_of, time_of
-from schemas.problem import Problem
+from service.errors import Problem
 
 NOW = 1_790_000_000_000
 MINUTE = 60_000

@@ -15,7 +15,7 @@ from processors.runtime.planning import Selection
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import RawRecord
 from schemas.records import MessageState, Observation, RawOrigin, ViewerState
-from schemas.settings import Settings
+from service.settings import Settings
 from tests.unit.messages import KEY, Folded, reply, seen
 from tests.unit.test_lifecycle_laws import HISTORIES
 

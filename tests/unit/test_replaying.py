@@ -12,8 +12,8 @@ from processors.runtime import replaying
 from processors.runtime.ledger import Replay, Spec
 from processors.runtime.outbox import Outbox
 from processors.runtime.spans import Place, Span
-from schemas.problem import Problem
-from schemas.settings import Settings
+from service.errors import Problem
+from service.settings import Settings
 
 SPAN = Span("bluetick.raw.whapi", 0, 3, 9)
 

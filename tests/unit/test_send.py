@@ -12,7 +12,7 @@ from console import client, send
 from console.client import Connection, Endpoint
 from console.posts import Post, headers_of
 from console.send import deliver
-from schemas.problem import Problem
+from service.errors import Problem
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n"

@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from schemas.problem import Problem
-from schemas.serving import address_of, logged, told_to_stop
-from schemas.settings import Settings
-from schemas.version import __version__
+from service.errors import Problem
+from service.http.server import address_of, logged, told_to_stop
+from service.settings import Settings
+from service.version import __version__
 
 _SETTINGS = Settings(kafka="kafka-0:9092,kafka-1:9092", namespace="shop")
 

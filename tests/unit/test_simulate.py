@@ -13,8 +13,8 @@ from console.simulate import Fact, Simulation, simulate
 from processors.lifecycle import fact_key
 from processors.normalise import normalise
 from processors.providers.base import Coordinates, Normalised
-from schemas.problem import Problem
 from schemas.records import InboundObservation, StatusObservation
+from service.errors import Problem
 from tests.unit.messages import Folded
 
 BASE = 1_750_000_000_000

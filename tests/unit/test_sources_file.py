@@ -7,7 +7,7 @@ import pytest
 
 from ingest.accept import SOURCES
 from ingest.sources_file import load
-from schemas.problem import Problem
+from service.errors import Problem
 
 _SECRET = b"0123456789abcdef"
 

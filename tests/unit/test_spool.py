@@ -24,8 +24,8 @@ from ingest.durable import Durable
 from ingest.held import Bounds, Held, refusal
 from ingest.spool import Spool, Unusable
 from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, head_of, is_damage, look, readable
-from schemas.settings import Settings
 from schemas.webhook import RawWebhook, Uptime
+from service.settings import Settings
 from tests.broker.hooks import until
 
 BOUNDS = Bounds(max_bytes=1000, max_age=60)

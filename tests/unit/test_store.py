@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from processors.runtime.store import Anchor, CorruptError, Store
-from schemas.problem import Problem
+from service.errors import Problem
 
 ANCHOR = Anchor(offset=41, timestamp=1_760_000_000_000)
 RANDOM = Random(1)

@@ -10,8 +10,8 @@ import pytest
 
 from ingest import workers
 from ingest.workers import _Supervisor, _Worker, lines, pause
-from schemas.problem import Problem
-from schemas.serving import Stop
+from service.errors import Problem
+from service.http.server import Stop
 from tests.broker.hooks import until
 
 

@@ -5,7 +5,7 @@ Importing anything of this package takes pyarrow and fsspec, so only what needs 
 
 from importlib.util import find_spec
 
-from schemas.problem import Problem
+from service.errors import Problem
 
 if missing := [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]:
     raise Problem(f'an archive needs {" and ".join(missing)}: pip install "bluetick[archive]"')

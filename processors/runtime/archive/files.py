@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from processors.archive import File, Place, day_of, file_name
 from processors.runtime.archive.storage import Part, Storage
 from processors.runtime.spans import RawRecord
-from schemas.problem import Problem
+from service.errors import Problem
 
 # Where a group of rows and a file end depends on their records alone: the same records are the
 # same bytes, whoever writes them, however they were polled.

@@ -10,7 +10,7 @@ from processors.runtime import spans
 from processors.runtime.archive import files
 from processors.runtime.archive.storage import Storage, unfinished
 from processors.runtime.spans import Batch, Place, RawRecord, Source, Span, Window
-from schemas.problem import Problem
+from service.errors import Problem
 
 _CHUNK = 1000
 _CHUNK_BYTES = 4 * 1024 * 1024

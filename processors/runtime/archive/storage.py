@@ -16,7 +16,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from processors.runtime import failpoints
-from schemas.problem import Problem
+from service.errors import Problem
 
 _PART = ".part"
 _USER_INFO = re.compile(r"://[^/]*@")

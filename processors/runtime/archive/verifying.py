@@ -7,7 +7,7 @@ from processors.archive import MANIFESTS, Catalogue, File, Manifest, Place, call
 from processors.runtime.archive import files
 from processors.runtime.archive.reading import nothing_at
 from processors.runtime.archive.storage import Storage, unfinished
-from schemas.problem import Problem
+from service.errors import Problem
 
 
 class Held(NamedTuple):

@@ -26,9 +26,9 @@ from processors.runtime import failpoints, spans
 from processors.runtime.archive import files
 from processors.runtime.archive.storage import Storage
 from processors.runtime.spans import RawRecord, Span, Window
-from schemas.problem import Problem
-from schemas.settings import Settings
 from schemas.webhook import to_iso
+from service.errors import Problem
+from service.settings import Settings
 
 
 class Watcher(Protocol):

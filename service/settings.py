@@ -9,8 +9,8 @@ from pydantic import Field, FilePath, SecretStr, ValidationError, field_validato
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schemas.problem import Problem
 from schemas.topics import MAX_BODY, Topics
+from service.errors import Problem
 
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"

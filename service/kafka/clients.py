@@ -18,12 +18,12 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from processors.assignment import Place
-from processors.runtime.assignor import Assignor
-from schemas.connecting import adopt, adopt_producer, fail_batches
-from schemas.problem import Problem, cut_differently, unreachable
-from schemas.settings import Settings
 from schemas.webhook import to_iso
+from service.errors import Problem, cut_differently, unreachable
+from service.kafka.assignment import Place
+from service.kafka.assignor import Assignor
+from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.settings import Settings
 
 log = logging.getLogger(__name__)
 

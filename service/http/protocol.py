@@ -11,8 +11,8 @@ from collections.abc import Callable
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from schemas.connections import Connections
-from schemas.head import END, MAX_HEAD, BadHead, check_start, checked
+from service.http.connection_limits import Connections
+from service.http.request_head import END, MAX_HEAD, BadHead, check_start, checked
 
 # Between two requests. Balancers and clients should end an idle connection earlier than we do:
 # whoever sends just when the other closes does not know whether the request was taken.

@@ -21,7 +21,7 @@ from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberMetadata,
 )
 
-from processors.assignment import Member, Place, assign
+from service.kafka.assignment import Member, Place, assign
 
 _VERSION = 0
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Connection(Protocol):
-    """What a connection can be asked: `schemas.connection` has it."""
+    """What a connection can be asked: `service.http.protocol` has it."""
 
     loop: asyncio.AbstractEventLoop
 

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from schemas.connecting import adopt
-from schemas.problem import Problem, unreachable
-from schemas.settings import Settings
+from service.errors import Problem, unreachable
+from service.kafka.connections import adopt
+from service.settings import Settings
 
 _REQUEST_SECONDS = 5.0
 

@@ -28,11 +28,11 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from schemas import clock_offset
-from schemas.clock_offset import Estimate, Said, Sample
-from schemas.problem import missing
-from schemas.settings import Settings
 from schemas.webhook import Uptime
+from service.errors import missing
+from service.kafka import clock_offset
+from service.kafka.clock_offset import Estimate, Said, Sample
+from service.settings import Settings
 
 EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0  # after silence

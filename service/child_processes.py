@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas import environment, private
+from service import child_environment, private_files
 
 _LEASH = Path(__file__).with_name("leash.py")
 _REAP_SECONDS = 10  # SIGKILL takes milliseconds, unless the machine is in deep trouble
@@ -32,13 +32,13 @@ def spawn(command: Sequence[str], log: Path, keep: Sequence[int] = ()) -> subpro
         return subprocess.Popen(  # noqa: S603 (the command is ours)
             leashed(command),
             cwd=log.parent,
-            env=environment.system(os.environ),
+            env=child_environment.system(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
             pass_fds=keep,
-            umask=private.MASK,
+            umask=private_files.MASK,
         )
 
 

@@ -22,12 +22,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from schemas.connection import bounded
-from schemas.connections import Connections
-from schemas.descriptors import raise_limit, shares
-from schemas.problem import Problem
-from schemas.settings import Settings
-from schemas.version import __version__
+from service.errors import Problem
+from service.http.connection_limits import Connections
+from service.http.open_files import raise_limit, shares
+from service.http.protocol import bounded
+from service.settings import Settings
+from service.version import __version__
 
 # Connections that wait in the system to be accepted, and how many are accepted at a time. Each is
 # an open file before it is counted; asyncio would accept as many at a time as may wait.

@@ -1,0 +1,1 @@
+"""Serving HTTP: the server, its connections and their bounds."""

@@ -1,0 +1,1 @@
+"""Kafka clients: connections, assignment of partitions, clocks, administration."""
