@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import archiving, door, figures
+from bench import archiving, figures
+from bench import body_cost as working
 from bench import failover as failing
+from bench import ingest as door
 from bench import memory as remembering
 from bench import rebuild as rebuilding
 from bench import replay as replaying
 from bench import restore as restoring
 from bench import timers as storming
-from bench import work as working
+from bench.environment import Ground, ground
 from bench.figures import Report
-from bench.ground import Ground, ground
 from service.errors import Problem
 from service.log_lines import log_to_stderr
 

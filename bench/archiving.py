@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from resource import RUSAGE_SELF, getrusage
 
+from bench.environment import Ground, Tell, size
 from bench.figures import Report
-from bench.ground import Ground, Tell, size
 from console.simulate import simulate
 from processors.runtime.archive import reading, writing
 from processors.runtime.archive.storage import Storage

@@ -7,10 +7,10 @@ from itertools import chain
 from statistics import median
 from typing import NamedTuple
 
+from bench.environment import Ground, Tell
 from bench.figures import Report
-from bench.ground import Ground, Tell
-from bench.live import Live, flowing, live
-from bench.waiting import until
+from bench.live_traffic import Live, flowing, live
+from bench.polling import until
 from bench.worker import Worker
 from deploy.kafka import free_port
 from service.settings import Settings

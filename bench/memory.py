@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
+from bench.changelog import fill
+from bench.environment import Ground, size
 from bench.figures import Report
-from bench.filling import fill
-from bench.ground import Ground, size
-from bench.live import flowing, live
+from bench.live_traffic import flowing, live
 from bench.states import settled
 from bench.worker import Memory, Worker, worker
 from service.settings import Settings

@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 import bluetick
+from bench.environment import Ground
 from bench.figures import Report
-from bench.ground import Ground
 from console.posts import Post
 from console.simulate import duration_ms, simulate
 from deploy import groups, topics

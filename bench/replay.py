@@ -9,9 +9,9 @@ from pathlib import Path
 from aiokafka import TopicPartition
 
 import bluetick
+from bench.environment import Ground
 from bench.figures import Report, quantile
-from bench.ground import Ground
-from bench.live import flowing, live
+from bench.live_traffic import flowing, live
 from bench.worker import worker
 from console.replay import spare_collector
 from console.simulate import simulate

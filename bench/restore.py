@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from bench.changelog import fill
+from bench.environment import Ground, size
 from bench.figures import Report
-from bench.filling import fill
-from bench.ground import Ground, size
-from bench.lateness import watched
-from bench.live import flowing, live
+from bench.live_traffic import flowing, live
+from bench.loop_stalls import watched
+from bench.polling import until
 from bench.states import settled
-from bench.waiting import until
 from bench.worker import ready, tracker
 from processors.runtime.restore import restore as restore_store
 from processors.runtime.store import Store

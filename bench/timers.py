@@ -3,13 +3,13 @@
 import asyncio
 import time
 
+from bench.changelog import fill
+from bench.environment import Ground, Tell
 from bench.figures import Report
-from bench.filling import fill
-from bench.ground import Ground, Tell
-from bench.lateness import watched
-from bench.live import Live, flowing, live
+from bench.live_traffic import Live, flowing, live
+from bench.loop_stalls import watched
+from bench.polling import LOOK_SECONDS
 from bench.states import stalled
-from bench.waiting import LOOK_SECONDS
 from bench.worker import ready, tracker
 from processors.runtime import metrics
 

@@ -13,7 +13,7 @@ from shutil import which
 from typing import NamedTuple, Self
 
 import bluetick
-from bench.waiting import LOOK_SECONDS, until
+from bench.polling import LOOK_SECONDS, until
 from console import client
 from processors.runtime.tracker import Tracker
 from service import child_processes

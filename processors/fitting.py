@@ -1,4 +1,4 @@
-"""An observation made to fit its bounds (processors/bounds.py), whatever its provider. Pure.
+"""An observation made to fit its bounds (schemas/bounds.py), whatever its provider. Pure.
 
 What tells a message, a gateway, a viewer or a status cannot be cut: too long, it is refused. Any
 other field is left out, or cut where a beginning still helps, and named in `unread`.
@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from processors.bounds import BOUNDS, Bounds
 from processors.refusal import Refused
+from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import Billing, InboundObservation, Observation, Reason, StatusObservation
 

@@ -7,7 +7,7 @@ telling of a descriptive field. An attempt stands at the highest rung it reached
 `delivered` or above, else at its failure, else at its highest rung; the message stands where its
 best attempt does. Viewers have states of their own and never move the message.
 
-A state is bounded (processors/bounds.py): where it would hold too many names it keeps the first.
+A state is bounded (schemas/bounds.py): where it would hold too many names it keeps the first.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from processors.bounds import BOUNDS, Bounds, first
+from schemas.bounds import BOUNDS, Bounds, first
 from schemas.codec import encode
 from schemas.records import (
     STATE_VERSION,

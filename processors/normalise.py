@@ -12,7 +12,6 @@ from processors.accounts import (
     accounts_of,
     refuse_foreign,
 )
-from processors.bounds import BOUNDS
 from processors.fitting import fitted
 from processors.inflate import inflated
 from processors.providers import PROVIDERS
@@ -27,6 +26,7 @@ from processors.providers.base import (
 )
 from processors.refusal import Code, Refused, calls
 from processors.steps import Steps, finished
+from schemas.bounds import BOUNDS
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook

@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple, cast
 from msgspec.structs import asdict
 
 from processors import lifecycle, timers
-from processors.bounds import BOUNDS, Bounds
 from processors.lifecycle import Judged, PastBound
 from processors.outputs import Output, event, identify
 from processors.timers import PATIENCE, Patience
+from schemas.bounds import BOUNDS, Bounds
 from schemas.records import (
     STATE_VERSION,
     Advanced,

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from schemas import records
-from schemas.first_format import FirstFormat
+from schemas.state_format_1 import FirstFormat
 
 T = TypeVar("T")
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 from processors import timers
-from processors.bounds import BOUNDS, Bounds
 from processors.lifecycle import PastBound, outlived
 from processors.outputs import Output
 from processors.runtime.setaside import PAST_BOUND, Letter, SetAside, letter_of, unreadable_record
 from processors.runtime.states import Read, State, States
 from processors.timers import PATIENCE, Patience
 from processors.track import Step, track
+from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import NewerFormatError, UndecodableError, decode_observation, encode
 from schemas.records import (
     RESERVED,

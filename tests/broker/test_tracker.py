@@ -13,8 +13,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from console.services import Service, running
 from deploy import topics
 from deploy.kafka import LocalKafka, free_port
-from processors.bounds import BOUNDS
 from processors.runtime import deadletters
+from schemas.bounds import BOUNDS
 from schemas.codec import decode_observation, decode_status, encode
 from schemas.records import MessageState, StatusObservation, message_key
 from schemas.topics import partition_of

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from processors.bounds import BOUNDS, Bounds
 from processors.outputs import Output
 from processors.track import track
+from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import (
     InboundObservation,

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors import body, normalise
-from processors.bounds import BOUNDS
 from processors.providers import PROVIDERS
 from processors.providers.base import Item, Normalised, Outcomes, Part
 from processors.refusal import Refused
 from schemas import topics
+from schemas.bounds import BOUNDS
 from schemas.codec import decode_observation, encode
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors import timers
-from processors.bounds import BOUNDS, Bounds
 from processors.fitting import fitted
 from processors.lifecycle import MESSAGE_RANK, fact_id
+from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import (
     Billing,

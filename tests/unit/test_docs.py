@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import get_args
 from zlib import crc32
 
-from processors.bounds import BOUNDS
 from processors.providers.base import Coordinates, DeadLetter
 from processors.refusal import Code
 from processors.runtime.deadletters import Identity, headers, marker
+from schemas.bounds import BOUNDS
 from schemas.records import Event, Verdict
 from schemas.topics import Topics, partition_of
 from service.settings import Settings

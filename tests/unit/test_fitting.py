@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors.bounds import BOUNDS, Bounds
 from processors.fitting import fitted
 from processors.refusal import Refused
+from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import Billing, Observation, Reason
 from tests.unit.messages import reply, seen

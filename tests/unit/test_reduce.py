@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from processors import lifecycle
-from processors.bounds import BOUNDS
 from processors.runtime.reduce import Limits, Reduced, Timer, Work, reduce
 from processors.runtime.setaside import SetAside
 from processors.runtime.states import Read
+from schemas.bounds import BOUNDS
 from schemas.codec import NewerFormatError, decode_state, decode_status, decode_viewer, encode
 from schemas.records import STATE_VERSION, MessageState, StatusObservation, viewer_key
 from tests.unit.messages import KEY, Folded, seen

@@ -1,4 +1,4 @@
-"""One port for two processes: `python -m bench.accepting`. An inherited socket or SO_REUSEPORT.
+"""One port for two processes: `python -m bench.listening`. An inherited socket or SO_REUSEPORT.
 
 Each connection is new and has one question; prints who answered, and what failed, while both run
 and while one of them ends. The decision is docs/decisions/0011-balancer.md.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 
-from bench.ground import Tell
+from bench.environment import Tell
 from bench.states import State, Template, states
 from processors.runtime.outbox import Outbox
 from processors.runtime.restore import NEXT_TIMER

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from msgspec.structs import replace
 
+from bench.polling import until
 from bench.states import observations
-from bench.waiting import until
 from schemas.codec import encode
 from schemas.records import Observation, message_key
 from service.kafka import clients

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import bluetick
+from bench.environment import Ground
 from bench.figures import Report
-from bench.ground import Ground
-from bench.waiting import until
+from bench.polling import until
 from console import client
 from deploy.kafka import free_port
 from service import child_processes
@@ -100,7 +100,7 @@ async def _measure(
 ) -> None:
     before = _cpu(pid)
     sender = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.door", str(settings.port), str(connections), str(seconds)),
+        *(sys.executable, "-m", "bench.ingest", str(settings.port), str(connections), str(seconds)),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await sender.communicate()
