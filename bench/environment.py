@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import topics
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
 from service.settings import Settings
 
 Tell = Callable[[str], None]

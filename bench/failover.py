@@ -12,7 +12,7 @@ from bench.figures import Report
 from bench.live_traffic import Live, flowing, live
 from bench.polling import until
 from bench.worker import Worker
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from service.settings import Settings
 
 SESSION = 6.0

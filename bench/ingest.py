@@ -15,7 +15,7 @@ from bench.environment import Ground
 from bench.figures import Report
 from bench.polling import until
 from console import client
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from service import child_processes
 from service.errors import Problem
 from service.settings import Settings

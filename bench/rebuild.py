@@ -13,7 +13,7 @@ from bench.environment import Ground
 from bench.figures import Report
 from console.posts import Post
 from console.simulate import duration_ms, simulate
-from deploy import groups, topics
+from deploy import consumer_groups, topics
 from processors.runtime.outbox import Outbox
 from processors.runtime.progress import watching
 from schemas.webhook import to_headers
@@ -46,7 +46,7 @@ async def rebuild(ground: Ground, count: int = COUNT) -> list[Report]:
             observations = await _observations(into)
         finally:
             await topics.drop(into)
-            await groups.delete(into, into.topics.groups)
+            await consumer_groups.delete(into, into.topics.groups)
         most = _MOST_SECONDS if count == COUNT else None
         report.add("until the present, with starting and stopping", seconds, "s", most=most)
         report.add("bodies", count / seconds, "/s")

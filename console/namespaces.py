@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from deploy import groups, topics
-from deploy.groups import Group
+from deploy import consumer_groups, topics
+from deploy.consumer_groups import Group
 from schemas.topics import Topics, namespaces
 from service.errors import Problem
 from service.settings import Settings
@@ -41,13 +41,15 @@ class Found:
 
 async def look(settings: Settings) -> Found:
     """See what is on the broker."""
-    return Found(await topics.partitions(settings), frozenset(await groups.names(settings)))
+    return Found(
+        await topics.partitions(settings), frozenset(await consumer_groups.names(settings))
+    )
 
 
 async def show(settings: Settings) -> None:
     """Print a table of the namespaces."""
     found = await look(settings)
-    members = {group.name: group for group in await groups.groups(settings)}
+    members = {group.name: group for group in await consumer_groups.groups(settings)}
     table = Table("namespace", "topics", "partitions", "normalise", "track", "reads")
     for name in found.namespaces:
         names = Topics(name)
@@ -69,7 +71,7 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     found = asyncio.run(look(settings))
     if name not in found.namespaces:
         raise found.unknown(name, "to drop")
-    everybody = asyncio.run(groups.groups(settings))
+    everybody = asyncio.run(consumer_groups.groups(settings))
     kept = _kept(Topics(name), everybody, keep_inputs=keep_inputs)
     names = [one for one in Topics(name).all if one in found.topics and one not in kept.topics]
     _refuse_in_use(Topics(name), names, kept, everybody)
@@ -161,4 +163,4 @@ def _confirm(name: str, confirm: str | None) -> None:
 
 async def _delete(settings: Settings, kept: Kept, gone: Iterable[str]) -> list[str]:
     done = await topics.drop(settings, kept.topics)
-    return done + await groups.delete(settings, gone)
+    return done + await consumer_groups.delete(settings, gone)

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from service.child_processes import leashed
+from service.child_processes import dying_with_parent
 
 HOME = Path(__file__).parents[1]
 
 
 def another(*arguments: str) -> list[str]:
     """The command of a further process, which the kernel ends with this one."""
-    return leashed([sys.executable, str(HOME / "bluetick.py"), *arguments])
+    return dying_with_parent([sys.executable, str(HOME / "bluetick.py"), *arguments])

@@ -18,7 +18,7 @@ from console.pace import Mark, Pace
 from console.services import Running, Service, first_to_end, running
 from console.up import until_told, worries
 from deploy import topics
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from processors.runtime.progress import Watch, commit, watching
 from schemas.webhook import to_iso
 from service.errors import Problem, unreachable

@@ -16,8 +16,8 @@ from rich.text import Text
 from console import client
 from console.services import Running, Service, Show, first_to_end, running
 from deploy import topics
-from deploy.jars import VERSION
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
+from deploy.local_kafka.jars import VERSION
 from ingest.sources_file import load
 from service import private_files
 from service.errors import Problem

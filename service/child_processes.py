@@ -10,16 +10,16 @@ from pathlib import Path
 
 from service import child_environment, private_files
 
-_LEASH = Path(__file__).with_name("leash.py")
+_DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 _REAP_SECONDS = 10  # SIGKILL takes milliseconds, unless the machine is in deep trouble
 
 
-def leashed(command: Sequence[str]) -> list[str]:
+def dying_with_parent(command: Sequence[str]) -> list[str]:
     """The command, so wrapped that on Linux it is killed when the calling *thread* ends.
 
     The kernel ties it to the thread (prctl(2)): use it from the thread of the event loop.
     """
-    return [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), str(os.getpid()), *command]
 
 
 def spawn(command: Sequence[str], log: Path, keep: Sequence[int] = ()) -> subprocess.Popen[bytes]:
@@ -30,7 +30,7 @@ def spawn(command: Sequence[str], log: Path, keep: Sequence[int] = ()) -> subpro
     """
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 (the command is ours)
-            leashed(command),
+            dying_with_parent(command),
             cwd=log.parent,
             env=child_environment.system(os.environ),
             stdin=subprocess.DEVNULL,

@@ -14,8 +14,8 @@ import hypothesis
 import pytest
 
 from deploy import topics
-from deploy.jars import VERSION, cache_directory, kafka_jars
-from deploy.kafka import HOST, SINGLE_NODE, LocalKafka, answered, free_port
+from deploy.local_kafka.broker import HOST, SINGLE_NODE, LocalKafka, answered, free_port
+from deploy.local_kafka.jars import VERSION, cache_directory, kafka_jars
 from service.errors import Problem
 from service.settings import Settings
 

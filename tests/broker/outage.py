@@ -23,10 +23,10 @@ from bench.figures import quantile
 from console.client import Broken, Connection, Endpoint
 from console.services import Service, running
 from deploy import topics
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
 from ingest import places
 from ingest.spoolfile import FILE, look
-from service.child_processes import leashed
+from service.child_processes import dying_with_parent
 from service.settings import Settings
 from tests.broker.reading import Read, read
 
@@ -147,7 +147,7 @@ async def _start_client(
 ) -> asyncio.subprocess.Process:
     command = [sys.executable, "-m", "tests.broker.outage", "--client", url, str(file)]
     return await asyncio.create_subprocess_exec(
-        *leashed([*command, str(seconds), f"--rate={rate}"])
+        *dying_with_parent([*command, str(seconds), f"--rate={rate}"])
     )
 
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from deploy import topics
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from schemas.topics import MAX_BODY
 from service.settings import Settings
 from tests.broker import hooks
@@ -417,7 +417,9 @@ async def _workers(settings: Settings, count: int, without: list[int] | None = N
     async def there() -> bool:
         lines = left_behind(settings.namespace)
         found[:] = [
-            pid for pid, line in lines.items() if "--inherited" in line and "leash" not in line
+            pid
+            for pid, line in lines.items()
+            if "--inherited" in line and "die_with_parent" not in line
         ]
         return len(found) == count and not set(found) & set(without or ())
 

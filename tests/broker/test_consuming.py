@@ -23,7 +23,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from console.services import Service, running
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from schemas.codec import encode
 from schemas.records import Observation, StatusRecord, message_key
 from schemas.topics import partition_of

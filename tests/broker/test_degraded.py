@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from deploy import topics
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
 from service.settings import Settings
 from tests.broker.hooks import Ingest, largest, running, settings, stored, until
 from tests.e2e.commands import command

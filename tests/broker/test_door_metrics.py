@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from ingest import metrics
 from service.settings import Settings
 from tests.broker.hooks import running, settings, until

@@ -16,7 +16,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy import topics
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
 from ingest import app, serve
 from service.errors import Problem
 from service.http.server import listen

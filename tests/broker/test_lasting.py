@@ -11,7 +11,7 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from ingest import durable, exposing, metrics, places, publisher, turns
 from ingest.drain import Drain
 from ingest.health import Health

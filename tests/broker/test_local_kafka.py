@@ -14,9 +14,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-import deploy.kafka
-from deploy.jars import LIST, difference, parse_list, verify
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka import broker
+from deploy.local_kafka.broker import LocalKafka, free_port
+from deploy.local_kafka.jars import LIST, difference, parse_list, verify
 from service.errors import Problem
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ async def test_data_survives_a_stop_a_new_port_and_a_crash(tmp_path: Path) -> No
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from deploy.kafka import LocalKafka
+from deploy.local_kafka.broker import LocalKafka
 
 async def main():
     async with LocalKafka(Path(sys.argv[1])) as kafka:
@@ -127,8 +127,8 @@ async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 def test_a_free_port_is_given_to_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens on it yet when the next one asks, here or in another process."""
     port = free_port(0)
-    monkeypatch.setattr(deploy.kafka, "_FIRST_PORT", port)
-    monkeypatch.setattr(deploy.kafka, "_PORTS", 1)
+    monkeypatch.setattr(broker, "_FIRST_PORT", port)
+    monkeypatch.setattr(broker, "_PORTS", 1)
     assert free_port(0) != port
     assert free_port(port) == port
 

@@ -11,7 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from console.services import Running, Service, running
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from schemas.codec import encode
 from service.settings import Settings
 from tests.broker.hooks import until

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from deploy import topics
-from deploy.kafka import HOST, LocalKafka, free_port
+from deploy.local_kafka.broker import HOST, LocalKafka, free_port
 from service.kafka import clients
 from service.settings import Settings
 from tests.broker.hooks import until

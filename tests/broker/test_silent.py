@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deploy import topics
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
 from schemas.codec import encode
 from service.settings import Settings
 from tests.broker.hooks import until

@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from console.client import Broken, Connection, Endpoint
 from deploy import topics
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
 from ingest import app, durable, metrics, places, turns
 from ingest.held import Held
 from ingest.spoolfile import FILE, SpoolFile, look

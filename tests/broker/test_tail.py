@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from console import tail
 from console.render import Record
 from deploy import topics
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from schemas.topics import Topics, partition_of
 from service.errors import Problem
 from service.settings import Settings

@@ -8,7 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from console.services import Service, running
 from deploy import topics
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from service.errors import Problem
 from service.settings import Settings
 from tests.broker.hooks import settings, until

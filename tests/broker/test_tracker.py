@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from console.services import Service, running
 from deploy import topics
-from deploy.kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
 from processors.runtime import deadletters
 from schemas.bounds import BOUNDS
 from schemas.codec import decode_observation, decode_status, encode

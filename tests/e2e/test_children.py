@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from service.settings import Settings
 from tests.e2e.commands import command
 

@@ -15,8 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from console.services import Service, running
 from console.simulate import simulate
-from deploy import groups, topics
-from deploy.kafka import free_port
+from deploy import consumer_groups, topics
+from deploy.local_kafka.broker import free_port
 from processors.runtime.outbox import Outbox
 from schemas.codec import encode
 from schemas.topics import partition_of
@@ -39,7 +39,7 @@ async def target(settings: Settings) -> AsyncIterator[Settings]:
     )
     yield given
     await topics.drop(given)
-    await groups.delete(given, given.topics.groups)
+    await consumer_groups.delete(given, given.topics.groups)
 
 
 async def test_a_rebuild_equals_its_source(settings: Settings, target: Settings) -> None:
@@ -82,7 +82,7 @@ async def _track_anew(settings: Settings) -> None:
     left = await topics.partitions(settings)
     assert {*settings.topics.raw_topics, settings.topics.observations} <= left.keys()
     assert settings.topics.statuses not in left
-    assert settings.topics.group("normalise") in await groups.names(settings)
+    assert settings.topics.group("normalise") in await consumer_groups.names(settings)
     code, output = await drop(settings, again.namespace, "--confirm", again.namespace)
     assert code == 0, output
 
@@ -111,7 +111,7 @@ async def _switch(settings: Settings, target: Settings) -> None:
         settings.topics.clocks,
     }
     assert {*target.topics.all} <= left.keys()
-    assert not {*settings.topics.groups} & {*await groups.names(settings)}
+    assert not {*settings.topics.groups} & {*await consumer_groups.names(settings)}
 
 
 async def test_killed_in_the_middle_it_goes_on(settings: Settings, target: Settings) -> None:
@@ -200,7 +200,7 @@ async def test_refusals(settings: Settings, target: Settings) -> None:
     code, output = await rebuild(settings, target, "--resume", "--until-present")
     assert code == 0, output
     await topics.drop(target)
-    await groups.delete(target, target.topics.groups)
+    await consumer_groups.delete(target, target.topics.groups)
     await topics.apply(target)
     for option, sentence in [([], "exists (topics: 7"), (["--resume"], "was not begun as")]:
         code, output = await run("rebuild", "--into", into, *option, **named(settings))

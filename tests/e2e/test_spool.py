@@ -10,7 +10,7 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy import topics
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from ingest import places
 from ingest.places import Place
 from ingest.spoolfile import FILE, SpoolFile, look

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from schemas.topics import Topics, partition_of
 from service.settings import Settings
 from service.version import __version__

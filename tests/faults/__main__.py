@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from deploy.jars import cache_directory, kafka_jars
+from deploy.local_kafka.jars import cache_directory, kafka_jars
 from tests.faults import report, scenarios
 from tests.faults.cluster import cluster
 from tests.faults.controls import CONTROLS

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from deploy import topics
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from service.settings import Settings
 from tests.broker.reading import Read, read
 from tests.faults import workers

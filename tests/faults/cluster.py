@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from itertools import count
 from pathlib import Path
 
-from deploy.kafka import HOST, LocalKafka, free_port
+from deploy.local_kafka.broker import HOST, LocalKafka, free_port
 from tests.faults.admin import Admin
 from tests.faults.quorum import active_controller
 from tests.faults.wires import NUMBERS, Wires, wires

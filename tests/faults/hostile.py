@@ -17,7 +17,7 @@ from console import client
 from console.client import Broken, Connection, Endpoint
 from console.posts import Post
 from console.simulate import CHANNELS
-from deploy.kafka import HOST, free_port
+from deploy.local_kafka.broker import HOST, free_port
 from tests.faults import hostilebodies
 from tests.faults.fleet import in_time, ingest
 from tests.faults.hostilebodies import CHANNEL, SMSMANAGER, WHAPI, foreign

@@ -5,7 +5,7 @@ import socket
 from types import TracebackType
 from typing import Self
 
-from deploy.kafka import HOST
+from deploy.local_kafka.broker import HOST
 from tests.faults.link import Faults, Held, Link
 
 END_TXN = 26  # an api key

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from service.child_processes import leashed
+from service.child_processes import dying_with_parent
 from tests.faults.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
@@ -18,7 +18,7 @@ SHORT = ("hostile-reasons", "hostile-gateways")
 
 async def _run(*options: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *leashed([sys.executable, "-m", "tests.faults", *options]),
+        *dying_with_parent([sys.executable, "-m", "tests.faults", *options]),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -14,7 +14,7 @@ from aiokafka.client import CoordinationType
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 
-from deploy.kafka import HOST, LocalKafka, free_port
+from deploy.local_kafka.broker import HOST, LocalKafka, free_port
 from tests.broker.reading import read
 from tests.faults.link import Held
 from tests.faults.proxy import END_TXN, Proxy

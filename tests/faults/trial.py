@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from deploy import topics
-from deploy.kafka import free_port
+from deploy.local_kafka.broker import free_port
 from ingest.places import known
 from ingest.spoolfile import FILE, look
 from service.settings import Settings

@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from deploy.kafka import HOST, LocalKafka, free_port
-from service.child_processes import leashed
+from deploy.local_kafka.broker import HOST, LocalKafka, free_port
+from service.child_processes import dying_with_parent
 from tests.faults.proxy import Proxy
 
 NUMBERS = (1, 2, 3)
@@ -136,7 +136,7 @@ async def wires(*, namespaces: bool) -> AsyncIterator[Wires]:
 
 async def _namespace(stack: AsyncExitStack, number: int) -> int:
     """Make a broker's namespace and its cable; the process that keeps it."""
-    command = leashed(["/usr/bin/env", "unshare", "--net", "sleep", "infinity"])
+    command = dying_with_parent(["/usr/bin/env", "unshare", "--net", "sleep", "infinity"])
     holder = await asyncio.create_subprocess_exec(*command, start_new_session=True)
 
     async def end() -> None:

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import bluetick
 from console import client
-from service.child_processes import leashed
+from service.child_processes import dying_with_parent
 
 Service = Literal["track", "normalise", "ingest"]
 
@@ -209,7 +209,7 @@ async def start(
     clean = {key: value for key, value in os.environ.items() if not key.startswith("BLUETICK_")}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *leashed(command),
+            *dying_with_parent(command),
             cwd=Path(_COMMAND).parent,
             env={**clean, **ours, **extra, "PYTHONUNBUFFERED": "1"},
             stdin=asyncio.subprocess.DEVNULL,

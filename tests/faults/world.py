@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from deploy.kafka import HOST, LocalKafka, free_port
+from deploy.local_kafka.broker import HOST, LocalKafka, free_port
 from tests.faults.admin import Admin
 from tests.faults.proxy import Proxy
 

@@ -3,7 +3,7 @@
 import pytest
 
 from console.namespaces import Kept, _kept, _replays
-from deploy.groups import Group
+from deploy.consumer_groups import Group
 from schemas.topics import Topics
 from service.errors import Problem
 

@@ -13,7 +13,7 @@ from service.errors import Problem
 VERSION = "4.3.1"
 # slf4j-simple rather than slf4j-nop: with nop a broker that cannot start dies without a word.
 COORDINATES = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
-LIST = Path(__file__).with_name("kafka-jars.sha256")
+LIST = Path(__file__).with_name("jars.sha256")
 _PROGRESS_SECONDS = 1.0
 
 
@@ -125,7 +125,7 @@ def _fetch(
 ) -> None:
     """Download into `staging`, verify, then show the jars at `directory` all at once."""
     try:
-        from deploy.maven import Cancelled, fetch  # noqa: PLC0415 (the extra "local" is optional)
+        from deploy.local_kafka.maven import Cancelled, fetch  # noqa: PLC0415 (the extra "local" is optional)
     except ImportError:
         raise Problem(
             f'Kafka {VERSION} is fetched with jgo: pip install "bluetick[local]"'

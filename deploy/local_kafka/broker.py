@@ -21,8 +21,8 @@ from typing import Self
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from deploy.jars import VERSION, cache_directory, kafka_jars
-from deploy.java import find_java
+from deploy.local_kafka.jars import VERSION, cache_directory, kafka_jars
+from deploy.local_kafka.java import find_java
 from service import child_processes, private_files
 from service.errors import Problem
 
