@@ -27,7 +27,7 @@ from rich.table import Table
 from console.jsontext import as_text
 from console.options import Range
 from console.providers import providers
-from ingest.sources_file import accounts
+from ingest.sources.loader import accounts
 from processors import ranges
 from processors.accounts import UNCORRECTED, Corrections, fingerprint
 from processors.ranges import Only

@@ -12,7 +12,7 @@ from rich.text import Text
 from console.causes import Selection, place
 from console.letters import chosen, finished, print_json, progress, standing
 from console.render import GOOD
-from ingest.sources_file import accounts
+from ingest.sources.loader import accounts
 from processors.accounts import UNCORRECTED, Corrections
 from processors.providers.base import Coordinates
 from processors.runtime import redrive

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from console import client
 from console.program import another
-from ingest.sources_file import secret_variables
+from ingest.sources.loader import secret_variables
 from service import child_environment
 from service.errors import Problem
 from service.settings import Settings

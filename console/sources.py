@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingest.sources import Declared, unrestricted
-from ingest.sources_file import Senders, load
+from ingest.sources.config import Declared, unrestricted
+from ingest.sources.loader import Senders, load
 
 
 def check(file: Path | None) -> None:

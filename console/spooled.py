@@ -18,14 +18,14 @@ from rich.table import Table
 
 from console.jsontext import as_text
 from console.up import until_told
-from ingest import places
-from ingest.drain import PAUSE_SECONDS, Drain
-from ingest.durable import open_spool
-from ingest.held import Held
-from ingest.publisher import Publisher
-from ingest.spool import Spool, Unusable
-from ingest.spoolfile import FILE, MARKER, Row, head_of, look, readable
-from ingest.turns import MOST_IN_VAIN
+from ingest.delivery import open_spool
+from ingest.publishing.publisher import Publisher
+from ingest.spool import slots
+from ingest.spool.database import FILE, MARKER, Row, head_of, look, readable
+from ingest.spool.drainer import PAUSE_SECONDS, Drain
+from ingest.spool.quota import Held
+from ingest.spool.retry_schedule import MOST_IN_VAIN
+from ingest.spool.spool import Spool, Unusable
 from service.errors import Problem
 from service.settings import Settings
 
@@ -43,7 +43,7 @@ def status(settings: Settings) -> int:
     spool = _directory(settings)
     table = Table("place", "in use", "provider", "bodies", "bytes", "oldest", box=None)
     trouble = False
-    for place in places.known(spool):
+    for place in slots.known(spool):
         try:
             trouble |= not _show(table, place)
         except OSError as error:
@@ -57,7 +57,7 @@ def status(settings: Settings) -> int:
 
 def _show(table: Table, place: Path) -> bool:
     """Show what a place holds; False if its file cannot be read. Raises `OSError`."""
-    used = "yes" if places.in_use(place) else "no"
+    used = "yes" if slots.in_use(place) else "no"
     held = _held(place)
     for provider, one in (held or {}).items():
         age = "-" if one.oldest is None else _age(time.time() - one.oldest / 1000)
@@ -79,7 +79,7 @@ def drain(settings: Settings) -> int:
 def export(settings: Settings, to: Path) -> int:
     """Copy every body that can be read, damaged files included; nothing is removed."""
     files, unread = [], []
-    for place in places.known(_directory(settings)):
+    for place in slots.known(_directory(settings)):
         try:
             files += _files(place)
         except OSError as error:
@@ -162,7 +162,7 @@ async def _drain(settings: Settings, directory: Path) -> int:
     console = Console(stderr=True, highlight=False)
     sent, troubled = 0, []
     try:
-        for name in places.holding(directory):
+        for name in slots.holding(directory):
             count, trouble = await _empty(settings, publisher, directory / name, console)
             sent += count
             if trouble:
@@ -171,7 +171,7 @@ async def _drain(settings: Settings, directory: Path) -> int:
     finally:
         publisher.close(0)
         await publisher.stop()
-    in_use = [place.name for place in places.known(directory) if _in_use(place)]
+    in_use = [place.name for place in slots.known(directory) if _in_use(place)]
     console.print(f"{sent} bodies sent")
     if in_use:
         console.print(f"in use, and drained by their ingest: {', '.join(in_use)}")
@@ -186,7 +186,7 @@ async def _drain(settings: Settings, directory: Path) -> int:
 def _in_use(place: Path) -> bool:
     """Whether a place is in use, as far as we may know."""
     with suppress(OSError):
-        return places.in_use(place)
+        return slots.in_use(place)
     return False
 
 
@@ -195,7 +195,7 @@ async def _empty(
 ) -> tuple[int, str | None]:
     """Send what a place holds if nobody has it: how many that were, and why it was not all."""
     try:
-        place = places.take_over(directory)
+        place = slots.take_over(directory)
         if place is None:
             return 0, None
         spool = await open_spool(settings, place)
@@ -222,7 +222,7 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
         TextColumn(str(spool.directory)), BarColumn(), MofNCompleteColumn(), console=console
     ) as bar:
         task = bar.add_task("", total=spool.held.bodies)
-        while spool.held.bodies or places.set_aside(spool.directory):
+        while spool.held.bodies or slots.set_aside(spool.directory):
             forward, why = 0, None
             try:
                 forward = await moving.forward()

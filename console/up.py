@@ -18,7 +18,7 @@ from console.services import Running, Service, Show, first_to_end, running
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from deploy.local_kafka.jars import VERSION
-from ingest.sources_file import load
+from ingest.sources.loader import load
 from service import private_files
 from service.errors import Problem
 from service.settings import Settings

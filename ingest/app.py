@@ -2,7 +2,8 @@
 
 `POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once the
 body is durable, exactly as it came. Every other answer of the hook is empty too: a
-sender learns the status (`ingest.accept.STATUS`) and nothing else. 405 names the verbs in `Allow`,
+sender learns the status (`ingest.admission.STATUS`) and nothing else. 405 names the verbs in
+`Allow`,
 503 says in `Retry-After` when to come again. An answer before the end of the body ends the
 connection; `service.http.protocol` sees to that, and to what is no request at all.
 """
@@ -23,10 +24,10 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ingest import metrics
-from ingest.accept import METHODS, Rejected, Source, accept, screen, split
-from ingest.durable import Durable, Where
+from ingest.admission import METHODS, Rejected, Source, accept, screen, split
+from ingest.delivery import Durable, Where
 from ingest.health import LEAVING, Health
-from ingest.sources_file import load
+from ingest.sources.loader import load
 from service.http.server import bare_readiness, live
 from service.kafka.clock import clock, comparing, running
 from service.settings import Settings

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ingest.held import Bounds, Held
+from ingest.spool.quota import Bounds, Held
 
 LEAVING = "ingest is shutting down"
 

@@ -21,8 +21,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from ingest.durable import Where
-from ingest.held import Held
+from ingest.delivery import Where
+from ingest.spool.quota import Held
 from service.kafka.clock import clock
 
 disable_created_metrics()  # type: ignore[no-untyped-call]

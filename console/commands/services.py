@@ -46,8 +46,8 @@ def ingest(
     """Take webhooks over HTTP and put each body on Kafka."""
     from console.commands.ready import log
     from console.program import another
-    from ingest import serve
-    from ingest import workers as several
+    from ingest import server
+    from ingest import supervisor as several
     from service import private_files
     from service.settings import load
 
@@ -55,9 +55,9 @@ def ingest(
     settings = load(port=port)
     log(settings.log_level)
     if inherited is not None:
-        serve.run_worker(settings, inherited, several.report)
+        server.run_worker(settings, inherited, several.report)
     elif workers == 1:
-        serve.run(settings)
+        server.run(settings)
     else:
         several.run(
             settings, workers, lambda listener: another("ingest", "--inherited", str(listener))

@@ -10,8 +10,8 @@ import httpx
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy import topics
-from ingest import exposing
-from ingest.serve import serve
+from ingest import metrics_server
+from ingest.server import serve
 from service.http.server import listen
 from service.kafka.admin import administering
 from service.settings import Settings
@@ -74,7 +74,7 @@ async def running(given: Settings, *, create: bool = True) -> AsyncIterator[Inge
     stop = asyncio.Event()
     with (
         listen("a test", given.host, given.port, "BLUETICK_PORT") as listener,
-        exposing.listen(given) as private,
+        metrics_server.listen(given) as private,
     ):
         port, health_port = listener.getsockname()[1], private.getsockname()[1]
         serving = asyncio.create_task(serve(given, listener, stop, private=private))

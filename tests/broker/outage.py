@@ -24,8 +24,8 @@ from console.client import Broken, Connection, Endpoint
 from console.services import Service, running
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
-from ingest import places
-from ingest.spoolfile import FILE, look
+from ingest.spool import slots
+from ingest.spool.database import FILE, look
 from service.child_processes import dying_with_parent
 from service.settings import Settings
 from tests.broker.reading import Read, read
@@ -103,7 +103,7 @@ async def _take_away(kafka: LocalKafka, seconds: float, *, pause: bool) -> None:
 async def _until_drained(settings: Settings) -> float:
     async with asyncio.timeout(_DRAINED_SECONDS):
         while settings.spool and any(  # noqa: ASYNC110 (another process drains it)
-            look(place / FILE) for place in places.known(settings.spool)
+            look(place / FILE) for place in slots.known(settings.spool)
         ):
             await asyncio.sleep(0.1)
     return time.time()

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy import topics
-from ingest.spoolfile import SpoolFile
+from ingest.spool.database import SpoolFile
 from schemas.webhook import OWN_TIME, RawWebhook, Uptime, to_iso
 from service.kafka import clock as kafka_time
 from service.kafka.clock import KafkaTime, clock

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest import app, durable, places, spoolfile, turns
-from ingest.durable import Durable
-from ingest.places import JOURNAL
-from ingest.spoolfile import FILE, SpoolFile
+from ingest import app, delivery
+from ingest.delivery import Durable
+from ingest.spool import database, retry_schedule, slots
+from ingest.spool.database import FILE, SpoolFile
+from ingest.spool.slots import JOURNAL
 from schemas.webhook import RawWebhook
 from service.settings import Settings
 from tests.broker.hooks import Ingest, running, settings, stored, until
@@ -80,7 +81,7 @@ def _pairs(webhooks: list[RawWebhook]) -> set[Pair]:
 
 def _left(spool: Path, stack: ExitStack, *, hot: bool) -> _Left:
     """A place with bodies; if `hot`, as a crash leaves it that came in the middle of a commit."""
-    place = places.take(spool)
+    place = slots.take(spool)
     webhooks, more = _webhooks(320), _webhooks(100) if hot else []
     with closing(SpoolFile(place.directory)) as file:
         file.add(webhooks)
@@ -90,7 +91,7 @@ def _left(spool: Path, stack: ExitStack, *, hot: bool) -> _Left:
             file._db.executemany(
                 "INSERT INTO webhooks (provider, received_at, bytes, head, body, sha256)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                map(spoolfile._to_row, more),
+                map(database._to_row, more),
             )
             crashed = {name: Path(f"{file.path}{name}").read_bytes() for name in ("", JOURNAL)}
             file._db.execute("ROLLBACK")
@@ -121,15 +122,15 @@ async def test_a_flipped_bit_harms_nothing_unsaid(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nothing wrong is published; what is missing is told; good places come out whole."""
-    monkeypatch.setattr(durable, "ADOPT_SECONDS", 0.1)
-    monkeypatch.setattr(durable, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(turns, "SKIP_SECONDS", 3600)
+    monkeypatch.setattr(delivery, "ADOPT_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry_schedule, "SKIP_SECONDS", 3600)
     chance = random.Random(1)
     spool = tmp_path / "spool"
     good: list[_Left] = []
     flipped: dict[str, _Left] = {}
     with ExitStack() as stack:
-        stack.callback(places.take(spool).release)  # this one will be ingest's own
+        stack.callback(slots.take(spool).release)  # this one will be ingest's own
         for kind in _PLACES:
             hot = kind.startswith("journal")
             good.append(_left(spool, stack, hot=hot))
@@ -158,7 +159,7 @@ async def test_a_flipped_bit_harms_nothing_unsaid(
 
 async def _over(spool: Path, given_up: Callable[[], int]) -> bool:
     """Whether all places are empty but those that were given up."""
-    return len(places.holding(spool)) == given_up()
+    return len(slots.holding(spool)) == given_up()
 
 
 async def _published(ingest: Ingest) -> set[Pair]:

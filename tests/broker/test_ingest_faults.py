@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
-from ingest import app, serve
+from ingest import app, server
 from service.errors import Problem
 from service.http.server import listen
 from service.settings import Settings
@@ -264,7 +264,7 @@ async def test_an_unreachable_broker_is_told(namespace: str) -> None:
 
 async def _start(given: Settings) -> None:
     with listen("a test", "127.0.0.1", 0, "BLUETICK_PORT") as listener:
-        await serve.serve(given, listener, asyncio.Event())
+        await server.serve(given, listener, asyncio.Event())
 
 
 def test_a_port_in_use_is_told() -> None:
@@ -272,14 +272,14 @@ def test_a_port_in_use_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Problem, match=rf"cannot listen on 127\.0\.0\.1:{port} \(Address"):
-            serve.run(Settings(port=port))
+            server.run(Settings(port=port))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
 def test_strangers_are_not_let_in_unproven(host: str) -> None:
     """A listening address that others can reach needs a file that says how senders are proven."""
     with pytest.raises(Problem, match="BLUETICK_SOURCES"):
-        serve.run(Settings(host=host))
+        server.run(Settings(host=host))
 
 
 async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> None:
@@ -298,7 +298,7 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        "from ingest import serve; from service.settings import load; serve.run(load())",
+        "from ingest import server; from service.settings import load; server.run(load())",
         cwd=_ROOT,
         env=environment,
         stderr=asyncio.subprocess.PIPE,

@@ -12,11 +12,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from deploy.local_kafka.broker import free_port
-from ingest import durable, exposing, metrics, places, publisher, turns
-from ingest.drain import Drain
+from ingest import delivery, metrics, metrics_server
 from ingest.health import Health
-from ingest.publisher import Publisher
-from ingest.spoolfile import SpoolFile
+from ingest.publishing import publisher
+from ingest.publishing.publisher import Publisher
+from ingest.spool import retry_schedule, slots
+from ingest.spool.database import SpoolFile
+from ingest.spool.drainer import Drain
 from schemas.webhook import RawWebhook
 from service import background_tasks
 from service.http.server import Server
@@ -57,7 +59,7 @@ class _Noting:
 
 def _left(spool: Path) -> set[bytes]:
     """Bodies in places that nobody has: the first is ingest's own, one it can only take over."""
-    left, bodies = [places.take(spool) for _ in range(2)], set()
+    left, bodies = [slots.take(spool) for _ in range(2)], set()
     for place in left:
         body, id_ = secrets.token_bytes(50), secrets.token_hex(16)
         with closing(SpoolFile(place.directory)) as file:
@@ -81,7 +83,7 @@ def _left(spool: Path) -> set[bytes]:
 # Where each is made to fail, and at which call.
 _FAILING: dict[str, tuple[object, str, int]] = {
     "the drain": (Drain, "forward", 1),
-    "adoption": (places, "holding", 1),
+    "adoption": (slots, "holding", 1),
     "the sweep": (Publisher, "_listen", 3),
     "the mending": (Publisher, "_give_up", 1),
     "the watch": (publisher._Watch, "_look", 2),
@@ -103,7 +105,7 @@ async def test_tasks_that_fail_say_so_and_begin_again(
         failing[what] = _Failing(getattr(home, name), at)
         monkeypatch.setattr(home, name, failing[what])
     # A place that fails is given up by itself.
-    monkeypatch.setattr(places, "take_over", _Failing(places.take_over))
+    monkeypatch.setattr(slots, "take_over", _Failing(slots.take_over))
     producers = _Noting()
     monkeypatch.setattr(publisher, "AIOKafkaProducer", producers)
     given = settings(kafka, namespace, spool=tmp_path / "spool")
@@ -129,8 +131,8 @@ async def test_metrics_are_answered_again(
     failing = _Failing(Server.on_tick, at=2)
     monkeypatch.setattr(Server, "on_tick", failing)
     given = Settings(ingest_metrics_port=free_port(0))
-    with exposing.listen(given) as listener:
-        async with exposing.exposed(listener, Health), httpx.AsyncClient() as client:
+    with metrics_server.listen(given) as listener:
+        async with metrics_server.exposed(listener, Health), httpx.AsyncClient() as client:
             await until(partial(_called, failing, 4))
             answer = await client.get(f"http://127.0.0.1:{given.ingest_metrics_port}/metrics")
     assert "bluetick_ingest_received_total" in answer.text
@@ -142,10 +144,10 @@ async def test_metrics_are_answered_again(
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for home, name in (
         (background_tasks, "PAUSE_SECONDS"),
-        (durable, "ADOPT_SECONDS"),
+        (delivery, "ADOPT_SECONDS"),
         (publisher, "WATCH_SECONDS"),
-        (exposing, "SAMPLE_SECONDS"),
-        (turns, "SKIP_SECONDS"),
+        (metrics_server, "SAMPLE_SECONDS"),
+        (retry_schedule, "SKIP_SECONDS"),
     ):
         monkeypatch.setattr(home, name, 0.1)
 

@@ -19,9 +19,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from console.client import Broken, Connection, Endpoint
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
-from ingest import app, durable, metrics, places, turns
-from ingest.held import Held
-from ingest.spoolfile import FILE, SpoolFile, look
+from ingest import app, delivery, metrics
+from ingest.spool import retry_schedule, slots
+from ingest.spool.database import FILE, SpoolFile, look
+from ingest.spool.quota import Held
 from schemas.webhook import RawWebhook
 from service.settings import Settings
 from tests.broker.hooks import Ingest, largest, running, settings, stored, until
@@ -37,7 +38,7 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKa
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "ADOPT_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "ADOPT_SECONDS", 0.1)
 
 
 def _settings(own: LocalKafka, namespace: str, tmp_path: Path, **others: object) -> Settings:
@@ -71,7 +72,7 @@ async def _drained(given: Settings) -> None:
     async def empty() -> bool:
         assert given.spool is not None
         try:
-            return not any(look(place / FILE) for place in places.known(given.spool))
+            return not any(look(place / FILE) for place in slots.known(given.spool))
         except sqlite3.OperationalError:
             return False  # it is just being set aside: there is no file for a moment
 
@@ -114,7 +115,7 @@ async def test_a_frozen_broker_means_200_from_the_spool(
 
 def _held(given: Settings) -> dict[str, Held]:
     assert given.spool is not None
-    [place] = places.known(given.spool)
+    [place] = slots.known(given.spool)
     return dict(look(place / FILE))
 
 
@@ -158,7 +159,7 @@ async def test_what_the_dead_left_is_taken_over(
     """Bodies in a place that nobody has any more go to Kafka, whoever comes by."""
     given = _settings(own, namespace, tmp_path)
     assert given.spool is not None
-    kept = [places.take(given.spool) for _ in range(3)]
+    kept = [slots.take(given.spool) for _ in range(3)]
     bodies = _bodies(3)
     for place, body in zip(kept, bodies, strict=True):
         _fill(place, _webhook(body))
@@ -191,13 +192,13 @@ async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What Kafka refuses is given up aloud, and kept; it goes there once it is taken."""
-    monkeypatch.setattr(turns, "SKIP_SECONDS", 3600)
+    monkeypatch.setattr(retry_schedule, "SKIP_SECONDS", 3600)
     given = _settings(own, namespace, tmp_path)
     assert given.spool is not None
     await topics.apply(given)
     await largest(given, 10_000)
     refused, good, unknown = os.urandom(20_000), _bodies(3), b"of a provider that is no more"
-    left = [places.take(given.spool) for _ in range(3)]
+    left = [slots.take(given.spool) for _ in range(3)]
     _fill(left[0], _webhook(refused), _webhook(good[0]))
     _fill(left[1], _webhook(unknown, "forgotten"), _webhook(good[1]))
     _fill(left[2], _webhook(good[2]))
@@ -211,17 +212,17 @@ async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
         told = re.findall(r"Kafka takes none of the 1 bodies in \S+/(\d+);", caplog.text)
         assert told == ["0", "1"]
         await largest(given, 100_000)
-        monkeypatch.setattr(turns, "SKIP_SECONDS", 0)
+        monkeypatch.setattr(retry_schedule, "SKIP_SECONDS", 0)
         await until(lambda: _are_there(ingest, [refused, *good]))
         await until(lambda: _given_up(1))
 
 
-def _fill(place: places.Place, *webhooks: RawWebhook) -> None:
+def _fill(place: slots.Place, *webhooks: RawWebhook) -> None:
     with closing(SpoolFile(place.directory)) as file:
         file.add(webhooks)
 
 
-def _kept(place: places.Place) -> dict[str, int]:
+def _kept(place: slots.Place) -> dict[str, int]:
     return {name: held.bodies for name, held in look(place.directory / FILE).items()}
 
 
@@ -311,7 +312,7 @@ async def test_a_damaged_spool_is_set_aside_and_what_is_readable_goes_on(
         await _drained(given)
         await until(lambda: _are_all_there(ingest, bodies[:3] + bodies[4:200]))
         assert len(list(path.parent.glob(f"{FILE}.salvaged-*[0-9]"))) == 1
-        assert not places.set_aside(path.parent), "or the place would be left behind for ever"
+        assert not slots.set_aside(path.parent), "or the place would be left behind for ever"
         assert re.search(r"is damaged \(body \d+ is not what was written\)", caplog.text)
         own.pause()
         try:

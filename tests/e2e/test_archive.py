@@ -202,7 +202,7 @@ def test_only_archives_need_the_extra(tmp_path: Path) -> None:
     program = """if True:
         import sys
         sys.modules |= {"pyarrow": None, "fsspec": None}  # importing them fails
-        import bluetick, ingest.serve, console.replay, console.up, processors.runtime.tracker
+        import bluetick, ingest.server, console.replay, console.up, processors.runtime.tracker
         sys.argv = ["bluetick", "archive", sys.argv[1], "--verify"]
         bluetick.main()
     """

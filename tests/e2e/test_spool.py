@@ -11,9 +11,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy import topics
 from deploy.local_kafka.broker import free_port
-from ingest import places
-from ingest.places import Place
-from ingest.spoolfile import FILE, SpoolFile, look
+from ingest.spool import slots
+from ingest.spool.database import FILE, SpoolFile, look
+from ingest.spool.slots import Place
 from schemas.webhook import RawWebhook
 from service.kafka.admin import administering
 from service.settings import Settings
@@ -25,7 +25,7 @@ _BODIES = [b"", bytes(range(256)), secrets.token_bytes(50_000)]
 
 def _fill(spool: Path, bodies: list[bytes]) -> Place:
     """A place of the spool with these bodies, still taken."""
-    place = places.take(spool)
+    place = slots.take(spool)
     file = SpoolFile(place.directory)
     file.add(
         RawWebhook(

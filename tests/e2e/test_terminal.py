@@ -7,7 +7,7 @@ from typing import Any
 
 from console.services import Service, running
 from deploy import topics
-from ingest.spoolfile import SpoolFile
+from ingest.spool.database import SpoolFile
 from schemas.webhook import RawWebhook, to_headers
 from service.settings import Settings
 from tests.broker.reading import caught_up

@@ -14,8 +14,8 @@ from confluent_kafka import KafkaException
 
 from deploy import topics
 from deploy.local_kafka.broker import free_port
-from ingest.places import known
-from ingest.spoolfile import FILE, look
+from ingest.spool.database import FILE, look
+from ingest.spool.slots import known
 from service.settings import Settings
 from tests.broker.reading import Read, read
 from tests.faults import workers

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.accept import (
+from ingest.admission import (
     MAX_HEADER,
     MAX_PATH,
     METHODS,
@@ -15,7 +15,7 @@ from ingest.accept import (
     accept,
     screen,
 )
-from ingest.sources import MOST_ACCOUNT_BYTES
+from ingest.sources.config import MOST_ACCOUNT_BYTES
 from schemas.topics import MAX_BODY, PROVIDERS
 from schemas.webhook import RawWebhook, from_record, to_headers
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from console.samples import load
 from console.spooled import _to_lines
-from ingest.spoolfile import SpoolFile
+from ingest.spool.database import SpoolFile
 from processors.accounts import fingerprint
 from processors.normalise import normalise
 from processors.providers.base import Normalised

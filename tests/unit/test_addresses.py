@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.addresses import AllowList, is_loopback
+from ingest.sources.ip_allowlist import AllowList, is_loopback
 
 _ALLOWED = (ip_network("203.0.113.0/24"), ip_network("2001:db8:a::/48"))
 _PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ingest import authenticate
-from ingest.authenticate import NOTHING, TOLERANCE, Algorithm, Encoding, Headers, Proof
+from ingest.sources import authentication
+from ingest.sources.authentication import NOTHING, TOLERANCE, Algorithm, Encoding, Headers, Proof
 
 OLD = b"the old secret of 26 bytes"
 NEW = b"the new secret of 26 bytes"
@@ -50,12 +50,12 @@ def _standard(key: bytes = KEY, id_: bytes = b"msg_1", stamp: bytes = _STAMP) ->
     ]
 
 
-HEADER = authenticate.header("X-Token", BOTH)
-BEARER = authenticate.bearer(BOTH)
-BASIC = authenticate.basic("žofie", BOTH)
-PATH = authenticate.path(BOTH)
-HMAC = authenticate.signature("X-Request-Signature", "sha256", "hex", "sha256=", BOTH)
-STANDARD = authenticate.standard_webhook([KEY, NEW])
+HEADER = authentication.header("X-Token", BOTH)
+BEARER = authentication.bearer(BOTH)
+BASIC = authentication.basic("žofie", BOTH)
+PATH = authentication.path(BOTH)
+HMAC = authentication.signature("X-Request-Signature", "sha256", "hex", "sha256=", BOTH)
+STANDARD = authentication.standard_webhook([KEY, NEW])
 
 _PREFIXED = b"sha256=" + _mac(NEW).hex().encode()
 _USER = "žofie:".encode()
@@ -145,7 +145,7 @@ def test_who_has_none_is_not(proof: Proof, headers: Headers) -> None:
 )
 def test_a_secret_segment_is_taken_out_of_the_path(path: str, left: str) -> None:
     """What goes on to Kafka is the path without it."""
-    shown = authenticate.path([OLD.hex().encode(), NEW.hex().encode()]).shown(path, [])
+    shown = authentication.path([OLD.hex().encode(), NEW.hex().encode()]).shown(path, [])
     assert shown is not None
     assert (shown.path, shown.claim) == (left, None)
 
@@ -168,7 +168,7 @@ def test_a_secret_segment_is_taken_out_of_the_path(path: str, left: str) -> None
 )
 def test_a_secret_anywhere_else_proves_nothing(path: str) -> None:
     """Only the first segment counts, exactly as it was given out."""
-    assert not proven(authenticate.path([NEW.hex().encode()]), path=path)
+    assert not proven(authentication.path([NEW.hex().encode()]), path=path)
 
 
 # RFC 4231, cases 1 and 2, and RFC 2202, case 2, for SHA-1.
@@ -215,16 +215,16 @@ def test_vectors_of_the_standard(algorithm: Algorithm, key: bytes, data: bytes, 
         ("base64url", urlsafe_b64encode(raw).rstrip(b"=")),
     ]
     for encoding, text in spelt:
-        proof = authenticate.signature("X-Sig", algorithm, encoding, "", [key])
+        proof = authentication.signature("X-Sig", algorithm, encoding, "", [key])
         assert proven(proof, [(b"x-sig", text)], body=data)
         assert not proven(proof, [(b"x-sig", text)], body=data + b" ")
 
 
 def test_the_vector_of_standard_webhooks() -> None:
     """The example of the reference libraries holds, and nothing like it with another time."""
-    key = authenticate.standard_key(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    key = authentication.standard_key(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     assert key is not None
-    proof = authenticate.standard_webhook([key])
+    proof = authentication.standard_webhook([key])
     headers = [
         (b"webhook-id", b"msg_p5jXN8AQM9LWM0D4loKWxJek"),
         (b"webhook-timestamp", b"1614265330"),
@@ -317,7 +317,7 @@ def test_an_id_with_a_full_stop_proves_nothing() -> None:
 )
 def test_keys_of_standard_webhooks(secret: bytes, key: bytes | None) -> None:
     """They are base64 after `whsec_`."""
-    assert authenticate.standard_key(secret) == key
+    assert authentication.standard_key(secret) == key
 
 
 PROOFS: list[Proof] = [HEADER, BEARER, BASIC, PATH, HMAC, STANDARD]
@@ -395,7 +395,7 @@ def _hash(secret: bytes) -> bytes:
 
 
 def _tree() -> ast.Module:
-    return ast.parse(Path(authenticate.__file__).read_text())
+    return ast.parse(Path(authentication.__file__).read_text())
 
 
 def _comparisons() -> Iterator[str]:

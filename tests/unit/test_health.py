@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.health import LEAVING, Health, judged, spooled, together
-from ingest.held import Bounds, Held
-from ingest.spooling import Spooling
+from ingest.spool.notices import Spooling
+from ingest.spool.quota import Bounds, Held
 
 BOUNDS = Bounds(max_bytes=1000, max_age=100.0)
 NOW = 1_700_000_000_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.lanes import REFUSED_SECONDS, Blame, Lane
+from ingest.publishing.topic_batches import REFUSED_SECONDS, Blame, Lane
 
 
 def _lane(*batches: Blame | None) -> Lane:

@@ -35,10 +35,10 @@ def test_only_those_who_repeat_themselves_are_counted(capsys: pytest.CaptureFixt
         for name in ("aiokafka.client", "processors.runtime.settle"):
             for _ in range(3):
                 logging.getLogger(name).error("Unable connect to %s", "node 1")
-        logging.getLogger("ingest.durable").info("empty")
-        logging.getLogger("ingest.durable").info("empty")
+        logging.getLogger("ingest.delivery").info("empty")
+        logging.getLogger("ingest.delivery").info("empty")
     finally:
         root.setLevel(before[0])
         root.handlers[:] = before[1]
     said = [line.split()[2].rstrip(":") for line in capsys.readouterr().err.splitlines()]
-    assert said == ["aiokafka.client", *["processors.runtime.settle"] * 3, *["ingest.durable"] * 2]
+    assert said == ["aiokafka.client", *["processors.runtime.settle"] * 3, *["ingest.delivery"] * 2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.places import take
+from ingest.spool.slots import take
 from processors.runtime.store import Store
 from service import private_files
 
@@ -81,8 +81,8 @@ def test_with_the_mask_a_store_is_private(tmp_path: Path) -> None:
     fill = f"""
 from pathlib import Path
 from processors.runtime.store import Anchor, Store
-from schemas import private
-private.mask()
+from service import private_files
+private_files.mask()
 store = Store(Path({str(tmp_path)!r}) / "data/store", "messages[0]")
 store.write({{b"a": b"b"}}, Anchor(1, 2))
 store.close()

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from ingest.reception import Reading, corrected, stamp
+from ingest.reception_time import Reading, corrected, stamp
 from schemas.webhook import OWN_TIME, RawWebhook, Uptime, from_record, to_headers
 
 NOW = 1_800_000_000_000

@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from ingest.accept import Rejected, accept, screen
-from ingest.sources import KINDS, Finding, read, source, unrestricted, weakness
+from ingest.admission import Rejected, accept, screen
+from ingest.sources.config import KINDS, Finding, read, source, unrestricted, weakness
 from schemas.webhook import KEPT_HEADERS
 
 SECRET = b"a secret of 22 bytes.."

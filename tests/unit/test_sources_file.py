@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.accept import SOURCES
-from ingest.sources_file import load
+from ingest.admission import SOURCES
+from ingest.sources.loader import load
 from service.errors import Problem
 
 _SECRET = b"0123456789abcdef"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.sources_lines import Path, lines
+from ingest.sources.toml_positions import Path, lines
 
 _ODD = '''\
 # a = 1

@@ -16,14 +16,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import durable as durable_module
-from ingest import places
-from ingest import spool as spool_module
-from ingest.accept import Rejected
-from ingest.durable import Durable
-from ingest.held import Bounds, Held, refusal
-from ingest.spool import Spool, Unusable
-from ingest.spoolfile import FILE, MARKER, Damaged, SpoolFile, head_of, is_damage, look, readable
+from ingest import delivery as durable_module
+from ingest.admission import Rejected
+from ingest.delivery import Durable
+from ingest.spool import slots
+from ingest.spool import spool as spool_module
+from ingest.spool.database import (
+    FILE,
+    MARKER,
+    Damaged,
+    SpoolFile,
+    head_of,
+    is_damage,
+    look,
+    readable,
+)
+from ingest.spool.quota import Bounds, Held, refusal
+from ingest.spool.spool import Spool, Unusable
 from schemas.webhook import RawWebhook, Uptime
 from service.settings import Settings
 from tests.broker.hooks import until
@@ -341,26 +350,26 @@ def test_a_full_disk_keeps_nothing_by_halves(
 
 def test_each_process_has_a_place_of_its_own(tmp_path: Path) -> None:
     """The first free number is taken; one that is released is taken again."""
-    first, second = places.take(tmp_path), places.take(tmp_path)
+    first, second = slots.take(tmp_path), slots.take(tmp_path)
     assert [first.directory.name, second.directory.name] == ["0", "1"]
-    assert places.in_use(first.directory)
+    assert slots.in_use(first.directory)
     first.release()
-    assert not places.in_use(first.directory)
-    assert places.take(tmp_path).directory.name == "0"
-    assert places.known(tmp_path) == [tmp_path / "0", tmp_path / "1"]
+    assert not slots.in_use(first.directory)
+    assert slots.take(tmp_path).directory.name == "0"
+    assert slots.known(tmp_path) == [tmp_path / "0", tmp_path / "1"]
 
 
 def test_only_places_with_bodies_that_nobody_has_are_left_behind(tmp_path: Path) -> None:
     """A place in use, and one that is empty, are left alone; a damaged file counts as bodies."""
-    ours, theirs, damaged, empty = (places.take(tmp_path) for _ in range(4))
+    ours, theirs, damaged, empty = (slots.take(tmp_path) for _ in range(4))
     for place in (ours, theirs):
         SpoolFile(place.directory).add([webhook(1)])
     (damaged.directory / f"{FILE}.damaged-1").touch()
     for place in (theirs, damaged, empty):
         place.release()
     (empty.directory / f"{FILE}.damaged-1-journal").touch()
-    assert places.holding(tmp_path) == ["0", "1", "2"]
-    found = [places.take_over(directory) for directory in places.known(tmp_path)]
+    assert slots.holding(tmp_path) == ["0", "1", "2"]
+    found = [slots.take_over(directory) for directory in slots.known(tmp_path)]
     assert [place and place.directory for place in found] == [
         *(None, theirs.directory, damaged.directory, None)
     ]
@@ -370,7 +379,7 @@ async def test_a_place_of_somebody_else_is_told_and_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What we may not look into could hold something; adoption says so, and tries the next one."""
-    for place in [places.take(tmp_path) for _ in range(3)]:
+    for place in [slots.take(tmp_path) for _ in range(3)]:
         place.release()
     (tmp_path / "2" / MARKER).touch()
     theirs, listed = tmp_path / "1", Path.iterdir
@@ -448,7 +457,7 @@ def test_a_value_of_another_type_is_damage(tmp_path: Path, column: str, value: s
 
 def _own(directory: Path) -> Spool:
     return Spool(
-        places.take(directory), Bounds(10**9, 10**6), max_waiting=10, max_waiting_bytes=10**6
+        slots.take(directory), Bounds(10**9, 10**6), max_waiting=10, max_waiting_bytes=10**6
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.turns import MOST_IN_VAIN, SKIP_SECONDS, GivenUp, due, in_vain
+from ingest.spool.retry_schedule import MOST_IN_VAIN, SKIP_SECONDS, GivenUp, due, in_vain
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest import workers
-from ingest.workers import _Supervisor, _Worker, lines, pause
+from ingest import supervisor
+from ingest.supervisor import _Supervisor, _Worker, lines, pause
 from service.errors import Problem
 from service.http.server import Stop
 from tests.broker.hooks import until
@@ -64,9 +64,9 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once one has served, it is told each time, and the supervisor goes on."""
-    monkeypatch.setattr(workers, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(supervisor, "_LONGEST_PAUSE", 0.01)
     stop = Stop()
-    monkeypatch.setattr(workers, "told_to_stop", lambda: stop)
+    monkeypatch.setattr(supervisor, "told_to_stop", lambda: stop)
     program, away = tmp_path / "worker", tmp_path / "away"
     program.write_text(f"#!/bin/sh\necho '{{}}'\nmv {program} {away}\n")
     program.chmod(0o700)
@@ -90,20 +90,20 @@ async def test_a_worker_that_reports_nothing_any_more_is_a_problem(
 ) -> None:
     """One that hangs is named; before the first report of any, none serves."""
     stop = Stop()
-    monkeypatch.setattr(workers, "told_to_stop", lambda: stop)
-    monkeypatch.setattr(workers, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "told_to_stop", lambda: stop)
+    monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.2)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     program = tmp_path / "worker"
     program.write_text("#!/bin/sh\necho '{}'\nexec sleep 60\n")
     program.chmod(0o700)
-    supervisor = _Supervisor(1, [str(program)], _listener(), 1.0)
-    assert supervisor.health().problems == ("no worker serves yet",)
-    running = asyncio.create_task(supervisor.run())
+    several = _Supervisor(1, [str(program)], _listener(), 1.0)
+    assert several.health().problems == ("no worker serves yet",)
+    running = asyncio.create_task(several.run())
 
     async def stuck() -> bool:
-        return any("is stuck: no report" in problem for problem in supervisor.health().problems)
+        return any("is stuck: no report" in problem for problem in several.health().problems)
 
     await until(stuck)
     stop.set()
     await running
-    assert supervisor.health().problems == ("ingest is shutting down",)
+    assert several.health().problems == ("ingest is shutting down",)

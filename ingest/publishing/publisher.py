@@ -28,9 +28,16 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
-from ingest.accept import Cause, Rejected
-from ingest.lanes import REFUSED_SECONDS, STALE_SECONDS, Batch, Blame, Lane, Waiting
-from ingest.reception import Reading, corrected, stamp
+from ingest.admission import Cause, Rejected
+from ingest.publishing.topic_batches import (
+    REFUSED_SECONDS,
+    STALE_SECONDS,
+    Batch,
+    Blame,
+    Lane,
+    Waiting,
+)
+from ingest.reception_time import Reading, corrected, stamp
 from schemas.topics import PROVIDERS
 from schemas.webhook import RawWebhook
 from service.background_tasks import described, lasting

@@ -10,11 +10,11 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
-from ingest import exposing, metrics
-from ingest.addresses import is_loopback
+from ingest import metrics, metrics_server
 from ingest.app import Ingest, create_app
-from ingest.exposing import exposed, sampling
 from ingest.health import Health
+from ingest.metrics_server import exposed, sampling
+from ingest.sources.ip_allowlist import is_loopback
 from service.errors import Problem
 from service.http.connection_limits import Connections
 from service.http.open_files import raise_limit, shares
@@ -40,7 +40,7 @@ def run(settings: Settings) -> None:
     refuse_exposure(settings)
     with (
         listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
-        exposing.listen(settings) as private,
+        metrics_server.listen(settings) as private,
     ):
         _run(_serve_until_told("ingest", settings, listener, private=private))
 

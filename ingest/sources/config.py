@@ -12,11 +12,11 @@ from ipaddress import IPv6Network, ip_network
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-from ingest import authenticate
-from ingest.accept import Source
-from ingest.addresses import AllowList, Network
-from ingest.authenticate import Algorithm, Encoding, Proof
-from ingest.sources_lines import Path, lines
+from ingest.admission import Source
+from ingest.sources import authentication
+from ingest.sources.authentication import Algorithm, Encoding, Proof
+from ingest.sources.ip_allowlist import AllowList, Network
+from ingest.sources.toml_positions import Path, lines
 from schemas.accounts import NAMELESS, NO_ACCOUNT, Patterns, encode_patterns, only
 from schemas.topics import PROVIDERS
 from schemas.webhook import KEPT_HEADERS
@@ -118,7 +118,7 @@ def weakness(auth: str, secret: bytes) -> str | None:
     if not kind.shape.fullmatch(secret):
         return kind.shape_in_words
     if auth == "standard-webhooks":
-        key = authenticate.standard_key(secret)
+        key = authentication.standard_key(secret)
         if key is None:
             return "is not whsec_ and base64 after it"
         return None if len(key) >= LEAST_KEY else f"stands for fewer than {LEAST_KEY} bytes"
@@ -396,7 +396,7 @@ _EXAMPLES: Mapping[str, str] = MappingProxyType(
 
 
 def _signature(options: Mapping[str, str], secrets: Sequence[bytes]) -> Proof:
-    return authenticate.signature(
+    return authentication.signature(
         options["header"],
         cast("Algorithm", options["algorithm"]),
         cast("Encoding", options["encoding"]),
@@ -406,32 +406,32 @@ def _signature(options: Mapping[str, str], secrets: Sequence[bytes]) -> Proof:
 
 
 def _standard(_: Mapping[str, str], secrets: Sequence[bytes]) -> Proof:
-    keys = map(authenticate.standard_key, secrets)
-    return authenticate.standard_webhook(key for key in keys if key is not None)
+    keys = map(authentication.standard_key, secrets)
+    return authentication.standard_webhook(key for key in keys if key is not None)
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "none": Kind(lambda _, __: authenticate.NOTHING, keys=()),
+        "none": Kind(lambda _, __: authentication.NOTHING, keys=()),
         "header": Kind(
-            lambda options, secrets: authenticate.header(options["header"], secrets),
+            lambda options, secrets: authentication.header(options["header"], secrets),
             ("header", "secrets"),
             re.compile(rb"[!-~](?:[ -~]*[!-~])?"),
             "has other than printable ASCII in it, or spaces around it",
         ),
         "bearer": Kind(
-            lambda _, secrets: authenticate.bearer(secrets),
+            lambda _, secrets: authentication.bearer(secrets),
             shape=re.compile(rb"[!-~]+"),
             shape_in_words="has spaces or other than printable ASCII in it",
         ),
         "basic": Kind(
-            lambda options, secrets: authenticate.basic(options["user"], secrets),
+            lambda options, secrets: authentication.basic(options["user"], secrets),
             ("user", "secrets"),
             re.compile(rb"[^\x00-\x1f\x7f]+"),
             "has control characters in it",
         ),
         "path": Kind(
-            lambda _, secrets: authenticate.path(secrets),
+            lambda _, secrets: authentication.path(secrets),
             shape=re.compile(rb"[A-Za-z0-9._~-]+"),
             shape_in_words="has other than letters, digits and . _ ~ - in it, which URLs change",
         ),

@@ -5,7 +5,7 @@ import math
 from collections import deque
 from typing import Any, Literal
 
-from ingest.accept import Cause, Rejected
+from ingest.admission import Cause, Rejected
 from schemas.webhook import RawWebhook, to_headers
 
 # Batches of a topic on their way at a time. With more, batches are smaller and each costs more.

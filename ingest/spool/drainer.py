@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ingest import turns
-from ingest.accept import Rejected
-from ingest.publisher import Publisher
-from ingest.spool import Spool, Unusable
-from ingest.spoolfile import Row
+from ingest.admission import Rejected
+from ingest.publishing.publisher import Publisher
+from ingest.spool import retry_schedule
+from ingest.spool.database import Row
+from ingest.spool.spool import Spool, Unusable
 from service.kafka.clock import clock
 
 # What is sent at a time once Kafka takes something.
@@ -48,7 +48,7 @@ class Drain:
             return await self._forward()
         except Unusable:
             self._windows += 1
-            self.in_vain = turns.in_vain(self._windows, ended=False)
+            self.in_vain = retry_schedule.in_vain(self._windows, ended=False)
             raise
 
     async def _forward(self) -> int:
@@ -80,7 +80,7 @@ class Drain:
             self._windows = 0
         elif sent:
             self._windows += 1
-        self.in_vain = turns.in_vain(self._windows, ended=ended)
+        self.in_vain = retry_schedule.in_vain(self._windows, ended=ended)
 
     async def _forget(self) -> None:
         """Remove what Kafka has; if the disk does not let us, it must not be sent again."""

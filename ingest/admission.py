@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from ingest.addresses import AllowList
-from ingest.authenticate import NOTHING, Claim, Headers, Proof
+from ingest.sources.authentication import NOTHING, Claim, Headers, Proof
+from ingest.sources.ip_allowlist import AllowList
 from schemas.accounts import Patterns
 from schemas.topics import PROVIDERS
 from schemas.webhook import KEPT_HEADERS, RawWebhook, Uptime

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.held import Held
+from ingest.spool.quota import Held
 from schemas.webhook import RawWebhook, Uptime
 
 FILE = "spool.db"

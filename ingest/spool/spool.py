@@ -18,19 +18,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ingest.accept import Rejected
-from ingest.held import Bounds, Held, refusal
-from ingest.places import DAMAGED, JOURNAL, Place, set_aside
-from ingest.spoolfile import (
-    FILE,
-    MARKER,
-    Row,
-    SpoolFile,
-    is_damage,
-    readable,
-    size_of,
-    sync,
-)
+from ingest.admission import Rejected
+from ingest.spool.database import FILE, MARKER, Row, SpoolFile, is_damage, readable, size_of, sync
+from ingest.spool.quota import Bounds, Held, refusal
+from ingest.spool.slots import DAMAGED, JOURNAL, Place, set_aside
 from schemas.webhook import RawWebhook
 from service.background_tasks import described
 from service.kafka.clock import clock

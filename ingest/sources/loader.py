@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ingest.accept import SOURCES, Source
-from ingest.sources import Declared, Finding, Place, read, source, weakness
+from ingest.admission import SOURCES, Source
+from ingest.sources.config import Declared, Finding, Place, read, source, weakness
 from schemas.accounts import Patterns
 from service.errors import Problem
 

@@ -15,16 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ingest import places, turns
-from ingest.accept import Rejected
-from ingest.drain import PAUSE_SECONDS, Drain
+from ingest.admission import Rejected
 from ingest.health import Health, Spooled, judged, spooled
-from ingest.held import Bounds, Held
-from ingest.places import Place
-from ingest.publisher import Publisher
-from ingest.spool import Spool, Unusable
-from ingest.spooling import Spooling
-from ingest.turns import GivenUp
+from ingest.publishing.publisher import Publisher
+from ingest.spool import retry_schedule, slots
+from ingest.spool.drainer import PAUSE_SECONDS, Drain
+from ingest.spool.notices import Spooling
+from ingest.spool.quota import Bounds, Held
+from ingest.spool.retry_schedule import GivenUp
+from ingest.spool.slots import Place
+from ingest.spool.spool import Spool, Unusable
 from schemas.webhook import RawWebhook
 from service.background_tasks import described, lasting
 from service.errors import Problem
@@ -210,7 +210,7 @@ class Durable:
     async def _give_turns(self, directory: Path) -> None:
         """Try each place whose turn it is once."""
         try:
-            holding = await asyncio.to_thread(places.holding, directory)
+            holding = await asyncio.to_thread(slots.holding, directory)
         except OSError as error:
             why = error.strerror
             _log.error(
@@ -218,11 +218,11 @@ class Durable:
             )
             return
         self._given_up = {name: one for name, one in self._given_up.items() if name in holding}
-        for name in turns.due(holding, self._given_up, asyncio.get_running_loop().time()):
+        for name in retry_schedule.due(holding, self._given_up, asyncio.get_running_loop().time()):
             if self._closing.is_set():
                 return
             try:
-                if place := await asyncio.to_thread(places.take_over, directory / name):
+                if place := await asyncio.to_thread(slots.take_over, directory / name):
                     await self._empty_place(place)
             except OSError as error:
                 why = error.strerror or described(error)
@@ -256,7 +256,9 @@ class Durable:
 
     def _give_up(self, name: str, after: int, why: str) -> None:
         self._given_up[name] = GivenUp(asyncio.get_running_loop().time(), after)
-        _log.error("%s; they stay there, and are tried again in %g s", why, turns.SKIP_SECONDS)
+        _log.error(
+            "%s; they stay there, and are tried again in %g s", why, retry_schedule.SKIP_SECONDS
+        )
 
     async def _emptied(self, spool: Spool, drain: Drain, *, patient: bool = True) -> bool:
         """Send all that a spool holds; False if we are to stop before, or if it is in vain.
@@ -310,7 +312,7 @@ def _bounds(settings: Settings) -> Bounds:
 
 def _take(directory: Path) -> Place:
     try:
-        return places.take(directory)
+        return slots.take(directory)
     except OSError as error:
         raise Problem(
             f"the spool {directory} (BLUETICK_SPOOL) cannot be used: {error.strerror}: "

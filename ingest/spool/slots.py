@@ -9,7 +9,7 @@ import os
 from itertools import count
 from pathlib import Path
 
-from ingest.spoolfile import FILE, MARKER, sync
+from ingest.spool.database import FILE, MARKER, sync
 from service import private_files
 
 DAMAGED = f"{FILE}.damaged-"

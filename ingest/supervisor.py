@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from ingest import exposing, metrics
-from ingest.exposing import exposed
+from ingest import metrics, metrics_server
 from ingest.health import LEAVING, Health, together
-from ingest.serve import refuse_exposure
-from ingest.sources_file import secret_variables
+from ingest.metrics_server import exposed
+from ingest.server import refuse_exposure
+from ingest.sources.loader import secret_variables
 from service import child_environment
 from service.errors import Problem
 from service.http.server import address_of, listen, logged, told_to_stop
@@ -61,7 +61,7 @@ def run(settings: Settings, count: int, command: Command) -> None:
     with (
         metrics.shared(),
         listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
-        exposing.listen(settings) as private,
+        metrics_server.listen(settings) as private,
     ):
         patience = settings.drain + _STOP_SECONDS
         supervisor = _Supervisor(

@@ -1,7 +1,7 @@
 """What happens to the spool that the log should say: when it is used, why, how full it is. Pure."""
 
 from ingest.health import Spooled
-from ingest.held import Held
+from ingest.spool.quota import Held
 
 # The log warns when a bound of the spool is used up to these shares.
 _LEVELS = (0.5, 0.9)

@@ -1,0 +1,1 @@
+"""Sources: which senders may post webhooks, how each proves itself, from which addresses."""

@@ -1,0 +1,1 @@
+"""The spool: webhooks in files on this machine while Kafka does not take them."""
