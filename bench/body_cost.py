@@ -9,7 +9,7 @@ from bench.figures import Report
 from bench.hostile import HOSTILE, ORDINARY, Sent
 from processors.inflate import MAX_INFLATED
 from processors.normalise import normalised
-from processors.providers.base import Coordinates
+from providers.contract import Coordinates
 
 TIMES = 3
 _AT = Coordinates("bench.raw", 0, 0)

@@ -16,13 +16,13 @@ from bench.worker import worker
 from console.replay import spare_collector
 from console.simulate import simulate
 from processors.normalise import normalise
-from processors.providers.base import Coordinates
 from processors.runtime import planning, replaying
 from processors.runtime.ledger import Replay, Spec
 from processors.runtime.outbox import Outbox
 from processors.runtime.replaying import Limits
 from processors.runtime.spans import Window
 from processors.track import track
+from providers.contract import Coordinates
 from schemas.codec import encode
 from schemas.records import MessageState, record_keys
 from schemas.topics import partition_of

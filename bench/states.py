@@ -10,9 +10,9 @@ from typing import NamedTuple, Self
 from console.simulate import simulate
 from processors import timers
 from processors.normalise import normalise
-from processors.providers.base import Coordinates
 from processors.timers import PATIENCE
 from processors.track import track
+from providers.contract import Coordinates
 from schemas.codec import encode
 from schemas.records import MessageState, Observation, record_keys
 

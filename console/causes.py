@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
 from console.providers import providers
-from processors.providers.base import Coordinates
-from processors.refusal import Code
 from processors.runtime.deadletters import Entry, Kept
+from providers.contract import Coordinates
+from providers.rejection import Code
 from schemas.webhook import to_iso
 from service.errors import Problem
 

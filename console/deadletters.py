@@ -13,11 +13,11 @@ from console.masking import shape
 from console.parse import lines
 from console.render import Record, as_json, printable
 from console.tail import resolve
-from processors.body import UNBOUNDED
-from processors.providers.base import Coordinates
 from processors.runtime import deadletters, redrive, spans
 from processors.runtime.deadletters import Kept
 from processors.runtime.publishing import Bodies
+from providers.contract import Coordinates
+from providers.json_slices import UNBOUNDED
 from schemas.accounts import ACCOUNTS_HEADER
 from schemas.webhook import to_iso
 from service.errors import Problem

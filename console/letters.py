@@ -15,10 +15,10 @@ from console.jsontext import as_text
 from console.options import Letters
 from console.render import Record
 from deploy import topics
-from processors.providers.base import Coordinates
 from processors.ranges import times_of
 from processors.runtime import deadletters, spans
 from processors.runtime.deadletters import Entry, Kept, Ledger
+from providers.contract import Coordinates
 from service.errors import Problem
 from service.settings import Settings
 

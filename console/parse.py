@@ -9,7 +9,7 @@ from console.jsontext import escaped
 from console.posts import headers_of
 from console.providers import providers
 from processors.normalise import normalise
-from processors.providers.base import Coordinates, Normalised
+from providers.contract import Coordinates, Normalised
 from schemas.codec import encode
 from schemas.webhook import KEPT_HEADERS, RawWebhook
 

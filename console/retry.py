@@ -14,10 +14,10 @@ from console.letters import chosen, finished, print_json, progress, standing
 from console.render import GOOD
 from ingest.sources.loader import accounts
 from processors.accounts import UNCORRECTED, Corrections
-from processors.providers.base import Coordinates
 from processors.runtime import redrive
 from processors.runtime.deadletters import Identity
 from processors.runtime.sending import UnsentError
+from providers.contract import Coordinates
 from service.errors import Problem
 from service.settings import Settings
 

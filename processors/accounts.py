@@ -13,7 +13,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Struct
 
-from processors.refusal import Refused
+from providers.rejection import Refused
 from schemas.accounts import NO_ACCOUNT, Patterns, matches, only
 from schemas.webhook import RawWebhook
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from processors.refusal import Refused
+from providers.rejection import Refused
 from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import Billing, InboundObservation, Observation, Reason, StatusObservation

@@ -7,8 +7,8 @@ read again.
 
 import zlib
 
-from processors.refusal import Refused
-from processors.steps import Steps
+from providers.rejection import Refused
+from providers.steps import Steps
 
 MAX_INFLATED = 10 * 1024 * 1024
 

@@ -4,7 +4,6 @@ Whatever the bytes are, `normalise` returns; the same webhook always gives the s
 item is guarded alone: one bad item never takes its neighbours with it.
 """
 
-from processors import body
 from processors.accounts import (
     UNCORRECTED,
     Corrections,
@@ -14,18 +13,10 @@ from processors.accounts import (
 )
 from processors.fitting import fitted
 from processors.inflate import inflated
-from processors.providers import PROVIDERS
-from processors.providers.base import (
-    Coordinates,
-    DeadLetter,
-    Ignored,
-    Item,
-    Normalised,
-    Part,
-    Split,
-)
-from processors.refusal import Code, Refused, calls
-from processors.steps import Steps, finished
+from providers import PROVIDERS, json_slices
+from providers.contract import Coordinates, DeadLetter, Ignored, Item, Normalised, Part, Split
+from providers.rejection import Code, Refused, calls
+from providers.steps import Steps, finished
 from schemas.bounds import BOUNDS
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
@@ -41,7 +32,7 @@ _LARGE = 64 * 1024
 def normalise(
     webhook: RawWebhook,
     at: Coordinates,
-    bounds: body.Bounds = body.USUAL,
+    bounds: json_slices.Bounds = json_slices.USUAL,
     corrections: Corrections = UNCORRECTED,
 ) -> Normalised:
     """Everything a webhook amounts to; `at` is where its raw record lies. Never raises."""
@@ -49,7 +40,7 @@ def normalise(
 
 
 def begun(
-    webhook: RawWebhook, at: Coordinates, bounds: body.Bounds, corrections: Corrections
+    webhook: RawWebhook, at: Coordinates, bounds: json_slices.Bounds, corrections: Corrections
 ) -> Normalised | Steps[Normalised]:
     """The same: at once if the body is small, else in steps."""
     steps = normalised(webhook, at, bounds, corrections)
@@ -59,7 +50,7 @@ def begun(
 def normalised(
     webhook: RawWebhook,
     at: Coordinates,
-    bounds: body.Bounds = body.USUAL,
+    bounds: json_slices.Bounds = json_slices.USUAL,
     corrections: Corrections = UNCORRECTED,
 ) -> Steps[Normalised]:
     """The same in steps, each of them short whatever the body is; see decision 18."""
@@ -68,10 +59,10 @@ def normalised(
     try:
         split = _provider(webhook)
         if _is_small(webhook):
-            parts = split(webhook, body.checked_at_once(webhook.body, bounds))
+            parts = split(webhook, json_slices.checked_at_once(webhook.body, bounds))
         else:
             parts = split(webhook, (yield from _text(webhook, bounds)))
-        body.refuse_count(len(parts))
+        json_slices.refuse_count(len(parts))
     except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
         result.dead_letters.append(dead_letter(error, webhook.body))
         return result
@@ -84,7 +75,7 @@ def normalised(
         raw = RawOrigin(at.topic, at.partition, at.offset, index)
         item = Item(part.json, raw, webhook, accounts.own)
         try:
-            body.refuse_costly(part.json, bounds)
+            json_slices.refuse_costly(part.json, bounds)
             outcomes = part.read(item)
             if accounts.permitted is not None:
                 told = (one.account for one in outcomes if not isinstance(one, Ignored))
@@ -129,10 +120,10 @@ def _provider(webhook: RawWebhook) -> Split:
     return split
 
 
-def _text(webhook: RawWebhook, bounds: body.Bounds) -> Steps[bytes]:
+def _text(webhook: RawWebhook, bounds: json_slices.Bounds) -> Steps[bytes]:
     encoding = webhook.headers.get("content-encoding")
     text = (yield from inflated(webhook.body, encoding)) if encoding else webhook.body
-    return (yield from body.checked(text, bounds))
+    return (yield from json_slices.checked(text, bounds))
 
 
 def _keep(observation: Observation, part: Part, webhook: RawWebhook, result: Normalised) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, get_args
 
-from processors.refusal import Code
+from providers.rejection import Code
 from schemas.records import Status
 from service.errors import Problem
 

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 from processors import lifecycle
 from processors.lifecycle import FactId, Precedence
-from processors.providers.base import Normalised
 from processors.ranges import Only
+from providers.contract import Normalised
 from schemas.records import (
     MessageState,
     Observation,

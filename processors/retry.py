@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from processors.providers.base import Coordinates, DeadLetter, Normalised
 from processors.runtime.deadletters import Identity
+from providers.contract import Coordinates, DeadLetter, Normalised
 
 
 class Settled(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
-from processors.providers.base import Coordinates, DeadLetter
 from processors.runtime.setaside import Letter
+from providers.contract import Coordinates, DeadLetter
 
 EXCEPTION = "__streams.errors.exception"
 STACKTRACE = "__streams.errors.stacktrace"

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from processors.providers.base import DeadLetter
 from processors.runtime import metrics
 from processors.runtime.spans import RawRecord
+from providers.contract import DeadLetter
 from schemas.webhook import source_of
 
 log = logging.getLogger(__name__)

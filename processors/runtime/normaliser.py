@@ -23,9 +23,6 @@ from processors.cut import Cut
 from processors.deadletterlimit import Flood, Limits, Source, Windows, stopped
 from processors.deadletterlimit import Round as Counted
 from processors.normalise import dead_letter
-from processors.providers.base import Coordinates, DeadLetter, Normalised
-from processors.providers.reading import word
-from processors.refusal import Refused
 from processors.roundcut import MOST_BODIES, full
 from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
@@ -37,6 +34,9 @@ from processors.runtime.publishing import Bodies, at
 from processors.runtime.sending import UnsentError, deliver
 from processors.runtime.spans import RawRecord, raw_record
 from processors.runtime.tallies import Tallies
+from providers.contract import Coordinates, DeadLetter, Normalised
+from providers.fields import word
+from providers.rejection import Refused
 from schemas.topics import PROVIDERS
 from schemas.webhook import source_of
 from service.errors import Problem

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from processors.accounts import UNCORRECTED, Corrections
-from processors.body import USUAL, Bounds
 from processors.normalise import begun, dead_letter
-from processors.providers.base import Coordinates, DeadLetter, Normalised
 from processors.runtime.deadletters import headers
 from processors.runtime.outbox import Outgoing
 from processors.runtime.spans import RawRecord
-from processors.steps import Steps, finished
+from providers.contract import Coordinates, DeadLetter, Normalised
+from providers.json_slices import USUAL, Bounds
+from providers.steps import Steps, finished
 from schemas.codec import encode
 from schemas.records import Observation, record_keys
 from schemas.topics import partition_of

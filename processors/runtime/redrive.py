@@ -13,8 +13,6 @@ from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from processors.accounts import Corrections
-from processors.body import UNBOUNDED
-from processors.providers.base import Coordinates, Normalised
 from processors.retry import Settled, settle
 from processors.runtime import failpoints, spans
 from processors.runtime.deadletters import Identity, marker
@@ -22,6 +20,8 @@ from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies, at
 from processors.runtime.sending import send
 from processors.runtime.spans import RawRecord, Span
+from providers.contract import Coordinates, Normalised
+from providers.json_slices import UNBOUNDED
 from service.errors import unreachable
 from service.kafka import clients
 from service.kafka.clock import clock

@@ -3,8 +3,8 @@
 from typing import NamedTuple, Protocol, Self, get_args
 
 from processors.lifecycle import PastBound
-from processors.providers.base import Coordinates, DeadLetter
-from processors.refusal import Code, calls
+from providers.contract import Coordinates, DeadLetter
+from providers.rejection import Code, calls
 from schemas.bounds import Bounds
 from schemas.codec import encode
 from schemas.records import Observation

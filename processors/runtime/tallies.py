@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from processors.providers.base import Normalised
-from processors.refusal import Code
 from processors.runtime import metrics
+from providers.contract import Normalised
+from providers.rejection import Code
 from schemas.records import StatusObservation
 
 

@@ -36,7 +36,6 @@ from aiokafka.errors import (
 )
 
 from processors.cut import Cut
-from processors.refusal import calls
 from processors.runtime import deadletters, failpoints, metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.answers import Answers
@@ -47,6 +46,7 @@ from processors.runtime.setaside import Letter, SetAside
 from processors.runtime.settle import TAKEN_TO, settle
 from processors.runtime.store import Anchor, CorruptError, Store
 from processors.timers import Patience
+from providers.rejection import calls
 from schemas.records import message_of
 from service.errors import Problem
 from service.kafka import clients

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from processors.normalise import normalise
-from processors.providers.base import Coordinates
 from processors.track import track
+from providers.contract import Coordinates
 from schemas.codec import encode
 from schemas.records import MessageState, ViewerState, record_keys, state_key
 from schemas.topics import Topics

@@ -20,10 +20,10 @@ from console.causes import Selection, grouped
 from console.letters import standing
 from console.services import Running, Service, running
 from deploy import topics
-from processors.providers.base import Coordinates, DeadLetter
 from processors.runtime import deadletters as letters
 from processors.runtime import metrics
 from processors.runtime.normaliser import Normaliser
+from providers.contract import Coordinates, DeadLetter
 from service.settings import Settings
 from tests.broker.hooks import until
 from tests.broker.reading import caught_up_with, committed, read

@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 from bench.hostile import HOSTILE, Sent, zipped
 from console.services import Running, Service, running
 from processors.normalise import normalise
-from processors.providers.base import Coordinates
 from processors.runtime import normaliser
+from providers.contract import Coordinates
 from schemas.webhook import to_headers
 from service.settings import Settings
 from tests.broker.reading import caught_up_with, read

@@ -16,13 +16,14 @@ from console.options import Range
 from console.replay import resolve
 from console.services import Service, running
 from console.simulate import simulate
-from processors.providers import smsmanager, whapi
 from processors.runtime import deadletters, planning, replaying, spans
 from processors.runtime.groups import lag
 from processors.runtime.ledger import Replay
 from processors.runtime.normaliser import Normaliser
 from processors.runtime.outbox import Outbox
 from processors.runtime.publishing import Bodies
+from providers.smsmanager import parser as smsmanager
+from providers.whapi import parser as whapi
 from schemas.webhook import to_headers
 from service.errors import Problem
 from service.settings import Settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from processors.normalise import normalise
-from processors.providers.base import Coordinates
+from providers.contract import Coordinates
 from schemas.codec import encode
 from schemas.topics import Topics
 from schemas.webhook import from_record

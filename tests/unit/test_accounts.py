@@ -16,8 +16,8 @@ from console.spooled import _to_lines
 from ingest.spool.database import SpoolFile
 from processors.accounts import fingerprint
 from processors.normalise import normalise
-from processors.providers.base import Normalised
 from processors.runtime.foreign import Alarm, Foreign
+from providers.contract import Normalised
 from schemas.accounts import Patterns, decode_patterns, encode_patterns, matches, only
 from schemas.records import record_keys
 from schemas.webhook import RawWebhook, from_record, to_headers

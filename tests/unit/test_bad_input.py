@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors import body, normalise
-from processors.providers import PROVIDERS
-from processors.providers.base import Item, Normalised, Outcomes, Part
-from processors.refusal import Refused
+from processors import normalise
+from providers import PROVIDERS, json_slices
+from providers.contract import Item, Normalised, Outcomes, Part
+from providers.rejection import Refused
 from schemas import topics
 from schemas.bounds import BOUNDS
 from schemas.codec import decode_observation, encode
@@ -393,7 +393,7 @@ def test_neighbours_change_nothing(entries: list[Any], place: int) -> None:
 @given(st.lists(values, max_size=6), st.sampled_from([None, 1, "\ud800", float("nan")]))
 def test_both_ways_of_cutting_agree(entries: list[Any], last: Any) -> None:
     """The careful way cuts as the fast way does; NaN at the end forces the careful one."""
-    cut = body.elements(json.dumps([*entries, last]).encode())
+    cut = json_slices.elements(json.dumps([*entries, last]).encode())
     assert cut == [json.dumps(entry).encode() for entry in [*entries, last]]
 
 
@@ -437,7 +437,7 @@ def test_a_name_that_is_told_twice_is_always_found(text: str) -> None:
     names = [name for name, _ in pairs if name in ("id", "status")]
     refused = False
     try:
-        body.Once("id", "status")(text.encode())
+        json_slices.Once("id", "status")(text.encode())
     except Refused as error:
         refused = error.code == "duplicate_key"
     assert refused == (len(names) != len(set(names)))

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from processors.refusal import Refused
 from processors.runtime import pace
 from processors.runtime.pace import Pace
-from processors.steps import Steps
+from providers.rejection import Refused
+from providers.steps import Steps
 
 _FOREVER = 10**9
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from console.causes import Selection, grouped, place, place_of
 from console.masking import shape
 from console.render import Record
-from processors.providers import PROVIDERS
-from processors.providers.base import Coordinates, DeadLetter, Normalised, Part
 from processors.retry import settle
 from processors.runtime import deadletters
 from processors.runtime.deadletters import Entry, Identity, Ledger, headers, marker, read
+from providers import PROVIDERS
+from providers.contract import Coordinates, DeadLetter, Normalised, Part
 from service.errors import Problem
 from tests.unit.webhooks import AT, result_of
 
@@ -71,7 +71,7 @@ def test_a_mistake_of_ours_says_where_it_was_made(monkeypatch: pytest.MonkeyPatc
 def test_a_refusal_has_no_stacktrace() -> None:
     """The body is at fault, not the code."""
     [letter] = result_of("whapi", b"no").dead_letters
-    assert (letter.exception, letter.stacktrace) == ("processors.refusal.Refused", "")
+    assert (letter.exception, letter.stacktrace) == ("providers.rejection.Refused", "")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from processors.deadletterlimit import (
     Windows,
     stopped,
 )
-from processors.providers.base import Coordinates
-from processors.refusal import Code
+from providers.contract import Coordinates
+from providers.rejection import Code
 
 USUAL = Limits(ratio=0.5, run=500)
 GOOD: Code | None = None

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import get_args
 from zlib import crc32
 
-from processors.providers.base import Coordinates, DeadLetter
-from processors.refusal import Code
 from processors.runtime.deadletters import Identity, headers, marker
+from providers.contract import Coordinates, DeadLetter
+from providers.rejection import Code
 from schemas.bounds import BOUNDS
 from schemas.records import Event, Verdict
 from schemas.topics import Topics, partition_of

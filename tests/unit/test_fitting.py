@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors.fitting import fitted
-from processors.refusal import Refused
+from providers.rejection import Refused
 from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import Billing, Observation, Reason

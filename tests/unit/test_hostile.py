@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE, ORDINARY, Sent, report, zipped
-from processors import body, inflate
+from processors import inflate
 from processors.accounts import UNCORRECTED
-from processors.body import UNBOUNDED, USUAL, Bounds
 from processors.inflate import MAX_MEMBERS, SLICE, inflated
 from processors.normalise import begun, normalise, normalised
-from processors.providers.base import Normalised
-from processors.refusal import Refused
-from processors.steps import finished
+from providers import json_slices
+from providers.contract import Normalised
+from providers.json_slices import UNBOUNDED, USUAL, Bounds
+from providers.rejection import Refused
+from providers.steps import finished
 from schemas.topics import MAX_BODY
 from tests.unit.webhooks import AT
 
@@ -97,7 +98,7 @@ def test_the_bounds_of_a_body(containers: int, commas: int, code: str) -> None:
     """Neither one more array nor one more value."""
     bounds = Bounds(values=200, containers=100, commas=0, quotes=0, digits=0)
     with pytest.raises(Refused) as refused:
-        finished(body.checked(text(containers, commas, 5000), bounds))
+        finished(json_slices.checked(text(containers, commas, 5000), bounds))
     assert refused.value.code == code
 
 
@@ -118,10 +119,10 @@ def test_the_bounds_of_an_item(item: bytes, refused: bool) -> None:  # noqa: FBT
     """Commas, quotes, and digits of long numbers."""
     bounds = Bounds(values=0, containers=0, commas=100, quotes=200, digits=1000)
     if not refused:
-        body.refuse_costly(item, bounds)
+        json_slices.refuse_costly(item, bounds)
         return
     with pytest.raises(Refused, match="the item holds more than"):
-        body.refuse_costly(item, bounds)
+        json_slices.refuse_costly(item, bounds)
 
 
 class Counting:
@@ -197,7 +198,9 @@ def test_as_many_members_as_are_allowed(parts: list[bytes]) -> None:
 
 def _steps(size: int) -> int:
     """In how many steps brackets of so many bytes are measured."""
-    measured: Generator[None, None, bytes] = body.checked(b"[" * size + b"]" * size, UNBOUNDED)
+    measured: Generator[None, None, bytes] = json_slices.checked(
+        b"[" * size + b"]" * size, UNBOUNDED
+    )
     count = 0
     try:
         while True:
@@ -212,8 +215,8 @@ def test_measuring_is_cut_into_steps() -> None:
     assert _steps(200_000) < _steps(2_000_000) <= 10 * _steps(200_000)
     strings = b"[" * 65 + b'"a"' * 50_000 + b"]" * 65
     with pytest.raises(Refused, match="nested deeper"):
-        finished(body.checked(strings, USUAL))
-    assert len(list(body._pieces(strings))) == 51
+        finished(json_slices.checked(strings, USUAL))
+    assert len(list(json_slices._pieces(strings))) == 51
 
 
 def _items(count: int, size: int) -> bytes:

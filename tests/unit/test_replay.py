@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from processors.providers.base import DeadLetter, Normalised
 from processors.ranges import Only
 from processors.replay import Counts, Facts, Kind, wanted
 from processors.runtime.ledger import Spec
 from processors.runtime.planning import Selection
 from processors.runtime.publishing import Bodies
 from processors.runtime.spans import RawRecord
+from providers.contract import DeadLetter, Normalised
 from schemas.records import MessageState, Observation, RawOrigin, ViewerState
 from service.settings import Settings
 from tests.unit.messages import KEY, Folded, reply, seen

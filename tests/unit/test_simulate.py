@@ -12,7 +12,7 @@ from console.posts import Post
 from console.simulate import Fact, Simulation, simulate
 from processors.lifecycle import fact_key
 from processors.normalise import normalise
-from processors.providers.base import Coordinates, Normalised
+from providers.contract import Coordinates, Normalised
 from schemas.records import InboundObservation, StatusObservation
 from service.errors import Problem
 from tests.unit.messages import Folded

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from processors.providers.smsmanager import STATUSES
+from providers.smsmanager.parser import STATUSES
 from schemas.records import home_key, message_key, record_keys
 from tests.unit.webhooks import changed, one_inbound, one_status, outcome, result_of
 

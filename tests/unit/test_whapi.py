@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from processors.providers.whapi import ASIDE, STATUSES
+from providers.whapi.parser import ASIDE, STATUSES
 from tests.unit.webhooks import changed, one_status, outcome, result_of
 
 CHANNEL = "MANTIS-M72HC"

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from processors.normalise import normalise
-from processors.providers.base import Coordinates, Normalised
+from providers.contract import Coordinates, Normalised
 from schemas.records import InboundObservation, Observation, StatusObservation
 from schemas.webhook import RawWebhook
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from processors.refusal import Code
+from providers.rejection import Code
 from schemas.records import Observation, RawOrigin
 from schemas.webhook import RawWebhook
 
@@ -79,7 +79,7 @@ Read = Callable[[Item], Outcomes]
 class Part(Struct, frozen=True, gc=False):
     """One item as a provider cut it from a body, and how to read it.
 
-    `read` gives at least one outcome or raises `processors.refusal.Refused`.
+    `read` gives at least one outcome or raises `providers.rejection.Refused`.
     """
 
     pointer: str

@@ -7,8 +7,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from processors.providers.base import Ignored, Item, Outcomes, Read
-from processors.refusal import Code, Refused
+from providers.contract import Ignored, Item, Outcomes, Read
+from providers.rejection import Code, Refused
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from processors.providers.reading import refuse_non_finite
+from providers.fields import refuse_non_finite
 
 # Field names of the OpenAPI document's contents, and ours.
 _TEXTS = {

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Required
 from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from processors.providers.reading import MAX_ID, Id, reader
+from providers.fields import MAX_ID, Id, reader
 
 _Word = Annotated[str, Field(max_length=MAX_ID)]
 

@@ -18,18 +18,10 @@ import msgspec
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from processors import body
-from processors.providers.base import Item, Outcomes, Part
-from processors.providers.reading import (
-    Id,
-    ignore,
-    milliseconds,
-    missing,
-    phone,
-    reader,
-    refuse_non_finite,
-)
-from processors.refusal import Refused
+from providers import json_slices
+from providers.contract import Item, Outcomes, Part
+from providers.fields import Id, ignore, milliseconds, missing, phone, reader, refuse_non_finite
+from providers.rejection import Refused
 from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Billing,
@@ -66,8 +58,8 @@ DETAILS = frozenset({"sms", "viber", "whatsapp", "whatsapp_body", "whatsapp_temp
 _NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
 _PRICES = (("CZK", "price_czk"), ("EUR", "price_eur"))
 _ROOT = {ord("["), ord("{")}
-_once_wrapped = body.Once("notifications")
-_once = body.Once("type", "message_id", "gateway", "timestamp", "result")
+_once_wrapped = json_slices.Once("notifications")
+_once = json_slices.Once("type", "message_id", "gateway", "timestamp", "result")
 
 _RESULT_INFO = re.compile(r"\[([0-9]+)\]\s*(.*)", re.DOTALL)
 _WITH_INDEX = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}-([0-9]{1,9})")
@@ -134,19 +126,19 @@ _lenient = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_
 def split(_: RawWebhook, text: bytes) -> list[Part]:
     """Cut a body into its items."""
     if text[0] not in _ROOT:
-        body.refuse_unless_json(text)
+        json_slices.refuse_unless_json(text)
         raise Refused("wrong_root", "the body should be an array of events")
     if text.startswith(b"["):
         return _parts("", text)
     if b'notifications"' not in text:
-        body.refuse_unless_json(text)
+        json_slices.refuse_unless_json(text)
         return [Part("", text, read_item)]
     return _wrapped(text)
 
 
 def _wrapped(text: bytes) -> list[Part]:
     """The items of an object with `notifications`; what stands beside them is counted."""
-    members = body.members(text)
+    members = json_slices.members(text)
     if not members.get("notifications", b"").startswith(b"["):
         return [Part("", text, read_item)]
     _once_wrapped(text)
@@ -162,7 +154,7 @@ def _wrapped(text: bytes) -> list[Part]:
 def _parts(pointer: str, array: bytes) -> list[Part]:
     return [
         Part(f"{pointer}/{index}", element, read_item)
-        for index, element in enumerate(body.elements(array))
+        for index, element in enumerate(json_slices.elements(array))
     ]
 
 

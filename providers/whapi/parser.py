@@ -10,19 +10,12 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from processors import body
-from processors.providers.base import Ignored, Item, Outcomes, Part, Read
-from processors.providers.reading import (
-    MAX_ID,
-    ignore,
-    milliseconds,
-    missing,
-    phone,
-    word,
-)
-from processors.providers.whapi import models
-from processors.providers.whapi.content import content_of
-from processors.refusal import Refused
+from providers import json_slices
+from providers.contract import Ignored, Item, Outcomes, Part, Read
+from providers.fields import MAX_ID, ignore, milliseconds, missing, phone, word
+from providers.rejection import Refused
+from providers.whapi import payloads
+from providers.whapi.content import content_of
 from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Direction,
@@ -78,10 +71,10 @@ _PERSONAL = re.compile(r"([0-9]+)@(?:s\.whatsapp\.net|c\.us)")
 _SHARED = ("@g.us", "@newsletter", "@broadcast")
 
 _KNOWN = READ | ASIDE
-_once_in_body = body.Once(
+_once_in_body = json_slices.Once(
     "channel_id", "messages", "statuses", "messages_updates", "messages_removed"
 )
-_once_in_item = body.Once(
+_once_in_item = json_slices.Once(
     "id", "status", "timestamp", "type", "from_me", "from", "chat_id", "recipient_id", "viewer_id"
 )
 
@@ -91,9 +84,9 @@ _DIRECTIONS: dict[bool | None, Direction] = {True: "outbound", False: "inbound",
 def split(webhook: RawWebhook, text: bytes) -> list[Part]:
     """Cut a body into its items, in the order of its data keys."""
     if not text.startswith(b"{"):
-        body.refuse_unless_json(text)
+        json_slices.refuse_unless_json(text)
         raise Refused("wrong_root", "the body should be an object")
-    members = body.members(text)
+    members = json_slices.members(text)
     _once_in_body(text)
     event = members.pop("event", _NULL)
     catch_up = _event(webhook, event)[1] == "put"
@@ -104,7 +97,7 @@ def split(webhook: RawWebhook, text: bytes) -> list[Part]:
     parts: list[Part] = []
     for name, value in data.items():
         parts += _parts(name, value, getattr(channel, name) if name in READ else ignore(name))
-        body.refuse_count(len(parts))
+        json_slices.refuse_count(len(parts))
     return parts
 
 
@@ -113,7 +106,7 @@ def _parts(name: str, value: bytes, reader: Read) -> list[Part]:
         return [Part(f"/{name}", value, reader)]
     return [
         Part(f"/{name}/{index}", element, reader)
-        for index, element in enumerate(body.elements(value))
+        for index, element in enumerate(json_slices.elements(value))
     ]
 
 
@@ -133,9 +126,9 @@ def _event(webhook: RawWebhook, event: bytes) -> tuple[str | None, str]:
     return told.get("type") or kind, verb
 
 
-def _read_event(event: bytes) -> models.Event:
+def _read_event(event: bytes) -> payloads.Event:
     try:
-        return models.read_event(event)
+        return payloads.read_event(event)
     except Refused:
         return {}
 
@@ -151,7 +144,7 @@ def _channel(told: bytes, *, catch_up: bool) -> "_Channel":
 
 
 def _read_channel(told: bytes, *, catch_up: bool) -> "_Channel":
-    return _Channel(models.read_channel_id(told) or None, catch_up=catch_up)
+    return _Channel(payloads.read_channel_id(told) or None, catch_up=catch_up)
 
 
 _short_channel = lru_cache(maxsize=1024)(_read_channel)
@@ -185,7 +178,7 @@ def _is_shared(chat: str | None) -> bool:
     return chat is not None and (chat == "stories" or chat.endswith(_SHARED))
 
 
-def _reason(errors: list[models.Error] | None) -> Reason | None:
+def _reason(errors: list[payloads.Error] | None) -> Reason | None:
     if not errors:
         return None
     first = errors[0]
@@ -205,7 +198,7 @@ class _Channel:
 
     def statuses(self, item: Item) -> Outcomes:
         """One entry of `statuses`. It does not tell whose message it is about."""
-        told = models.read_status(item.json)
+        told = payloads.read_status(item.json)
         _once_in_item(item.json)
         recipient = _party(told.get("recipient_id"), "recipient_id")
         viewer = _party(told.get("viewer_id"), "viewer_id")
@@ -223,7 +216,7 @@ class _Channel:
 
     def messages(self, item: Item) -> Outcomes:
         """One entry of `messages`: ours, somebody's, or something done to an earlier one."""
-        told = models.read_message(item.json)
+        told = payloads.read_message(item.json)
         _once_in_item(item.json)
         if told["type"] == "action":
             return (self._action(item, told),)
@@ -237,7 +230,7 @@ class _Channel:
         return outcomes or (Ignored("messages.no_status"),)
 
     def _carried(
-        self, item: Item, told: models.Message, status: str, content: dict[str, Any]
+        self, item: Item, told: payloads.Message, status: str, content: dict[str, Any]
     ) -> StatusObservation:
         """The status a message event carries."""
         chat = _party(told.get("chat_id"), "chat_id")
@@ -253,7 +246,7 @@ class _Channel:
         )
 
     def _inbound(
-        self, item: Item, told: models.Message, content: dict[str, Any]
+        self, item: Item, told: payloads.Message, content: dict[str, Any]
     ) -> InboundObservation:
         """A message by somebody else.
 
@@ -285,7 +278,7 @@ class _Channel:
         )
 
     def _answered(
-        self, context: models.Context | None, sender: str | None, account: str | None
+        self, context: payloads.Context | None, sender: str | None, account: str | None
     ) -> str | None:
         """The message of ours that is quoted; people quote themselves too."""
         quoted = context.get("quoted_id") if context else None
@@ -296,7 +289,7 @@ class _Channel:
             return None
         return message_key(PROVIDER, account, quoted)
 
-    def _action(self, item: Item, told: models.Message) -> StatusObservation | Ignored:
+    def _action(self, item: Item, told: payloads.Message) -> StatusObservation | Ignored:
         """What somebody did to another message; only a deletion changes that one's status."""
         action = told.get("action") or missing("action")
         # The target may also be a chat (OpenAPI document); a message id never holds an @.
@@ -316,7 +309,7 @@ class _Channel:
 
         `after_update.timestamp` is when the message was written.
         """
-        told = models.read_update(item.json)
+        told = payloads.read_update(item.json)
         _once_in_item(item.json)
         after = told.get("after_update") or missing("after_update")
         before = told.get("before_update") or {}
@@ -335,7 +328,7 @@ class _Channel:
 
     def messages_removed(self, item: Item) -> Outcomes:
         """One entry of `messages_removed`: the id of a message that was deleted."""
-        removed = models.read_removed(item.json)
+        removed = payloads.read_removed(item.json)
         return (self._status(item, removed, "deleted"),)
 
     def _account(self, item: Item) -> str | None:

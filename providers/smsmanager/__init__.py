@@ -1,0 +1,1 @@
+"""SmsManager, JSON API v2."""

@@ -1,0 +1,1 @@
+"""Whapi.Cloud."""
