@@ -9,10 +9,10 @@ from resource import RUSAGE_SELF, getrusage
 from bench.environment import Ground, Tell, size
 from bench.figures import Report
 from console.simulate import simulate
-from processors.runtime.archive import reading, writing
-from processors.runtime.archive.storage import Storage
-from processors.runtime.outbox import Outbox
-from processors.runtime.spans import Window
+from processors.archive import reader, writer
+from processors.archive.storage import Storage
+from processors.runtime.log_ranges import Window
+from processors.runtime.record_batches import Outbox
 from schemas.webhook import RawWebhook, to_headers
 from service.kafka import clients
 from service.settings import Settings
@@ -35,13 +35,13 @@ async def archive(ground: Ground, count: int = COUNT) -> list[Report]:
         topic = settings.topics.raw(_PROVIDER)
 
         began, cpu = time.monotonic(), time.process_time()
-        plans = await writing.prepare(settings, reading.catalogue(storage), [topic], None)
-        await writing.archive(settings, storage, _PROVIDER, plans, _Unwatched())
+        plans = await writer.prepare(settings, reader.catalogue(storage), [topic], None)
+        await writer.archive(settings, storage, _PROVIDER, plans, _Unwatched())
         report.add("archive", count / (time.monotonic() - began), "bodies/s")
         report.add("archive: CPU of a body", _micros(cpu, count), "µs")
         report.add("a body in the archive", size(settings.data / "archive") / count, "bytes")
 
-        archived = await reading.opened(storage.url)
+        archived = await reader.opened(storage.url)
         wanted = archived.by_time([topic], Window())
         began = time.monotonic()
         await archived.verify(wanted)

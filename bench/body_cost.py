@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from bench.figures import Report
 from bench.hostile import HOSTILE, ORDINARY, Sent
-from processors.inflate import MAX_INFLATED
-from processors.normalise import normalised
+from processors.normalising.decompression import MAX_INFLATED
+from processors.normalising.normalise import normalised
 from providers.contract import Coordinates
 
 TIMES = 3

@@ -6,8 +6,8 @@ from itertools import islice
 
 from bench.environment import Tell
 from bench.states import State, Template, states
-from processors.runtime.outbox import Outbox
-from processors.runtime.restore import NEXT_TIMER
+from processors.runtime.record_batches import Outbox
+from processors.tracking.restore import NEXT_TIMER
 from service.kafka import clients
 from service.settings import Settings
 

@@ -7,7 +7,7 @@ from functools import cache
 from random import Random
 from typing import NamedTuple
 
-from processors.inflate import MAX_INFLATED
+from processors.normalising.decompression import MAX_INFLATED
 from providers.json_slices import MAX_ITEMS, USUAL
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook

@@ -14,8 +14,8 @@ from bench.figures import Report
 from console.posts import Post
 from console.simulate import duration_ms, simulate
 from deploy import consumer_groups, topics
-from processors.runtime.outbox import Outbox
-from processors.runtime.progress import watching
+from processors.runtime.group_progress import watching
+from processors.runtime.record_batches import Outbox
 from schemas.webhook import to_headers
 from service.errors import Problem
 from service.kafka import clients

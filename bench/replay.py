@@ -15,13 +15,14 @@ from bench.live_traffic import flowing, live
 from bench.worker import worker
 from console.replay import spare_collector
 from console.simulate import simulate
-from processors.normalise import normalise
-from processors.runtime import planning, replaying
-from processors.runtime.ledger import Replay, Spec
-from processors.runtime.outbox import Outbox
-from processors.runtime.replaying import Limits
-from processors.runtime.spans import Window
-from processors.track import track
+from processors.normalising.normalise import normalise
+from processors.replay import plan as planning
+from processors.replay import run
+from processors.replay.progress import Replay, Spec
+from processors.replay.run import Limits
+from processors.runtime.log_ranges import Window
+from processors.runtime.record_batches import Outbox
+from processors.tracking.track import track
 from providers.contract import Coordinates
 from schemas.codec import encode
 from schemas.records import MessageState, record_keys
@@ -125,7 +126,7 @@ async def _run(settings: Settings, spec: Spec) -> float:
     """Publish all of it; seconds."""
     one = Replay("bench", round(time.time() * 1000), spec, {})
     began = time.monotonic()
-    await replaying.run(settings, one, Limits(0, 0), lambda _: None, asyncio.Event())
+    await run.run(settings, one, Limits(0, 0), lambda _: None, asyncio.Event())
     return time.monotonic() - began
 
 

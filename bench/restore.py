@@ -14,9 +14,9 @@ from bench.loop_stalls import watched
 from bench.polling import until
 from bench.states import settled
 from bench.worker import ready, tracker
-from processors.runtime.restore import restore as restore_store
-from processors.runtime.store import Store
-from processors.runtime.tracker import Tracker
+from processors.tracking.restore import restore as restore_store
+from processors.tracking.state_store import Store
+from processors.tracking.tracker import Tracker
 from service.settings import Settings
 
 COUNTS = (100_000, 1_000_000)

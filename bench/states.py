@@ -8,10 +8,10 @@ from random import Random
 from typing import NamedTuple, Self
 
 from console.simulate import simulate
-from processors import timers
-from processors.normalise import normalise
-from processors.timers import PATIENCE
-from processors.track import track
+from processors.normalising.normalise import normalise
+from processors.tracking import timers
+from processors.tracking.timers import PATIENCE
+from processors.tracking.track import track
 from providers.contract import Coordinates
 from schemas.codec import encode
 from schemas.records import MessageState, Observation, record_keys

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import bluetick
 from bench.polling import LOOK_SECONDS, until
 from console import client
-from processors.runtime.tracker import Tracker
+from processors.tracking.tracker import Tracker
 from service import child_processes
 from service.errors import Problem
 from service.settings import Settings
@@ -40,7 +40,7 @@ async def tracker(settings: Settings) -> AsyncIterator[Tracker]:
     """Run a tracker in this process; what ended it is raised here."""
     stop = asyncio.Event()
     one = Tracker(settings)
-    # As `processors.runtime.service` does, which is not run here.
+    # As `processors.runtime.process` does, which is not run here.
     gc.collect()
     gc.freeze()
     running = asyncio.create_task(one.run(stop))

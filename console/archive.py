@@ -12,12 +12,13 @@ from rich.text import Text
 
 from console.providers import providers
 from console.report import plain_table
-from processors.archive import Manifest, Place, Plan, called
-from processors.ranges import times_of
-from processors.runtime.archive import reading, verifying, writing
-from processors.runtime.archive.storage import Storage
-from processors.runtime.archive.verifying import Held, Verified
-from processors.runtime.spans import Window, refuse_backwards
+from processors.archive import reader, writer
+from processors.archive import verify as verifying
+from processors.archive.catalogue import Manifest, Place, Plan, called
+from processors.archive.storage import Storage
+from processors.archive.verify import Held, Verified
+from processors.replay.range_syntax import times_of
+from processors.runtime.log_ranges import Window, refuse_backwards
 from service.errors import Problem
 from service.settings import Settings
 
@@ -79,13 +80,13 @@ async def _archive(
 ) -> tuple[dict[str, Manifest], Mapping[Place, Plan]]:
     """One manifest for each provider that had anything."""
     topics = {settings.topics.raw(provider): provider for provider in providers}
-    known = await asyncio.to_thread(reading.catalogue, storage)
-    plans = await writing.prepare(settings, known, list(topics), window)
+    known = await asyncio.to_thread(reader.catalogue, storage)
+    plans = await writer.prepare(settings, known, list(topics), window)
     bar.expect(sum(end - start for one in plans.values() for start, end in one.read))
     done = {}
     for topic, provider in topics.items():
         of = {place: one for place, one in plans.items() if place[0] == topic}
-        if manifest := await writing.archive(settings, storage, provider, of, bar):
+        if manifest := await writer.archive(settings, storage, provider, of, bar):
             done[provider] = manifest
     return done, plans
 

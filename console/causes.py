@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
 from console.providers import providers
-from processors.runtime.deadletters import Entry, Kept
+from processors.dead_letters.record import Entry, Kept
 from providers.contract import Coordinates
 from providers.rejection import Code
 from schemas.webhook import to_iso

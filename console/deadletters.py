@@ -13,9 +13,11 @@ from console.masking import shape
 from console.parse import lines
 from console.render import Record, as_json, printable
 from console.tail import resolve
-from processors.runtime import deadletters, redrive, spans
-from processors.runtime.deadletters import Kept
-from processors.runtime.publishing import Bodies
+from processors.dead_letters import record as deadletters
+from processors.dead_letters.record import Kept
+from processors.normalising.body_normaliser import Bodies
+from processors.replay import dead_letter_retry
+from processors.runtime import log_ranges
 from providers.contract import Coordinates
 from providers.json_slices import UNBOUNDED
 from schemas.accounts import ACCOUNTS_HEADER
@@ -125,9 +127,9 @@ def _header(name: str, value: bytes) -> str:
 def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
     """Say what today's code makes of a raw body without dead letters, and what it looks like."""
 
-    async def body() -> spans.RawRecord | None:
-        kept, _ = await redrive.there(settings, [at])
-        async for found in redrive.read(settings, kept):
+    async def body() -> log_ranges.RawRecord | None:
+        kept, _ = await dead_letter_retry.there(settings, [at])
+        async for found in dead_letter_retry.read(settings, kept):
             return found[0]
         return None
 

@@ -22,7 +22,7 @@ from console.simulate import simulate
 from console.tail import follow
 from console.up import Line, Progress, line, until_told, worries
 from deploy import topics
-from processors.runtime.groups import lag
+from processors.runtime.consumer_groups import lag
 from schemas import codec
 from schemas.records import MessageState
 from service.errors import Problem

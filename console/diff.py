@@ -15,8 +15,8 @@ from rich.table import Table
 from console.jsontext import as_text
 from console.namespaces import look
 from console.render import masked, printable, shown_key
-from processors.diff import Difference, State, differences, same
-from processors.ranges import times_of
+from processors.replay.range_syntax import times_of
+from processors.tracking.state_diff import Difference, State, differences, same
 from schemas.codec import UndecodableError, decode_by_key
 from schemas.records import MessageState
 from schemas.topics import Topics

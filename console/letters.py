@@ -15,9 +15,10 @@ from console.jsontext import as_text
 from console.options import Letters
 from console.render import Record
 from deploy import topics
-from processors.ranges import times_of
-from processors.runtime import deadletters, spans
-from processors.runtime.deadletters import Entry, Kept, Ledger
+from processors.dead_letters import record as deadletters
+from processors.dead_letters.record import Entry, Kept, Ledger
+from processors.replay.range_syntax import times_of
+from processors.runtime import log_ranges
 from providers.contract import Coordinates
 from service.errors import Problem
 from service.settings import Settings
@@ -76,11 +77,11 @@ async def entries(
     """The records of the topic up to its present end; None beside what is not ours."""
     await topics.require(settings, settings.topics.needed("normalise"))
     topic = settings.topics.dead_letters
-    parts = await spans.everything(settings, [topic], since)
+    parts = await log_ranges.everything(settings, [topic], since)
     parts = [span for span in parts if partition in (None, span.partition)]
     with progress("dead letters") as (expect, advance):
         expect(sum(span.end - span.start for span in parts))
-        async for batch in spans.consumed(settings, parts):
+        async for batch in log_ranges.consumed(settings, parts):
             for record in batch.records:
                 shown = Record.of(record)
                 yield shown, deadletters.read(shown)

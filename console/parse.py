@@ -8,7 +8,7 @@ from console.files import STDIN, read_body
 from console.jsontext import escaped
 from console.posts import headers_of
 from console.providers import providers
-from processors.normalise import normalise
+from processors.normalising.normalise import normalise
 from providers.contract import Coordinates, Normalised
 from schemas.codec import encode
 from schemas.webhook import KEPT_HEADERS, RawWebhook

@@ -19,7 +19,7 @@ from console.services import Running, Service, first_to_end, running
 from console.up import until_told, worries
 from deploy import topics
 from deploy.local_kafka.broker import free_port
-from processors.runtime.progress import Watch, commit, watching
+from processors.runtime.group_progress import Watch, commit, watching
 from schemas.webhook import to_iso
 from service.errors import Problem, unreachable
 from service.settings import NAMESPACE, Settings

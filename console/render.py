@@ -11,7 +11,7 @@ import msgspec
 from rich.text import Text
 
 from console.jsontext import as_text
-from processors.runtime import deadletters as letters
+from processors.dead_letters import record as letters
 from schemas import codec
 from schemas.records import (
     Advanced,

@@ -28,16 +28,19 @@ from console.jsontext import as_text
 from console.options import Range
 from console.providers import providers
 from ingest.sources.loader import accounts
-from processors import ranges
-from processors.accounts import UNCORRECTED, Corrections, fingerprint
-from processors.ranges import Only
-from processors.replay import STANDINGS
-from processors.runtime import ledger, planning, replaying, reporting
-from processors.runtime.ledger import Replay, Spec
-from processors.runtime.planning import Plan
-from processors.runtime.replaying import Limits
-from processors.runtime.reporting import Report
-from processors.runtime.spans import Window, refuse_backwards
+from processors.normalising.accounts import UNCORRECTED, Corrections, fingerprint
+from processors.replay import plan as planning
+from processors.replay import progress as ledger
+from processors.replay import range_syntax
+from processors.replay import report as reporting
+from processors.replay import run as replaying
+from processors.replay.facts import STANDINGS
+from processors.replay.plan import Plan
+from processors.replay.progress import Replay, Spec
+from processors.replay.range_syntax import Only
+from processors.replay.report import Report
+from processors.replay.run import Limits
+from processors.runtime.log_ranges import Window, refuse_backwards
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings
@@ -139,10 +142,10 @@ def _read(asked: Range) -> tuple[Window, dict[int, tuple[int, int]], Only | None
         raise Problem("offsets are those of one topic: say which with --provider")
     if not asked.offsets and not asked.since:
         raise Problem("say where the range begins, with --from (a time, or oldest) or --offsets")
-    window = Window(*ranges.times_of(asked.since, asked.until, round(time.time() * 1000)))
+    window = Window(*range_syntax.times_of(asked.since, asked.until, round(time.time() * 1000)))
     refuse_backwards(window)
-    only = ranges.only_of(asked.only) if asked.only else None
-    return window, ranges.offsets_of(asked.offsets or ()), only
+    only = range_syntax.only_of(asked.only) if asked.only else None
+    return window, range_syntax.offsets_of(asked.offsets or ()), only
 
 
 async def resolve(

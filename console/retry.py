@@ -13,10 +13,10 @@ from console.causes import Selection, place
 from console.letters import chosen, finished, print_json, progress, standing
 from console.render import GOOD
 from ingest.sources.loader import accounts
-from processors.accounts import UNCORRECTED, Corrections
-from processors.runtime import redrive
-from processors.runtime.deadletters import Identity
-from processors.runtime.sending import UnsentError
+from processors.dead_letters.record import Identity
+from processors.normalising.accounts import UNCORRECTED, Corrections
+from processors.replay import dead_letter_retry
+from processors.runtime.batch_sending import UnsentError
 from providers.contract import Coordinates
 from service.errors import Problem
 from service.settings import Settings
@@ -77,16 +77,18 @@ def _retried(
     bodies: Mapping[Coordinates, set[Identity]],
     corrections: Corrections,
     replay: str | None,
-) -> redrive.Report:
+) -> dead_letter_retry.Report:
     try:
         with progress("bodies") as (expect, advance):
             expect(len(bodies))
-            return finished(redrive.retry(settings, bodies, corrections, replay, advance))
+            return finished(dead_letter_retry.retry(settings, bodies, corrections, replay, advance))
     except UnsentError as error:
         raise Problem(f"{error}; what was retried before is kept: retry the rest again") from None
 
 
-def _outcome(done: redrive.Report, replay: str | None, remaining: int) -> dict[str, object]:
+def _outcome(
+    done: dead_letter_retry.Report, replay: str | None, remaining: int
+) -> dict[str, object]:
     return {
         "replay": replay,
         "bodies": done.bodies,
@@ -98,7 +100,7 @@ def _outcome(done: redrive.Report, replay: str | None, remaining: int) -> dict[s
     }
 
 
-def _say(done: redrive.Report, replay: str | None, remaining: int) -> None:
+def _say(done: dead_letter_retry.Report, replay: str | None, remaining: int) -> None:
     would = "" if replay else "would be "
     console = Console()
     line = Text(f"{done.bodies} bodies read; {done.observations} observations {would}published")

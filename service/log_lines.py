@@ -18,7 +18,7 @@ _WAITED_OUT = ("GroupCoordinatorNotAvailableError",)
 _NOBODYS = "Future exception was never retrieved"
 
 # While Kafka is away these say the same several times a second.
-_REPETITIVE = ("aiokafka", "ingest", "processors.runtime.task")
+_REPETITIVE = ("aiokafka", "ingest", "processors.tracking.partition_task")
 _REPEAT_SECONDS = 60.0
 _LINES = 256
 

@@ -22,6 +22,9 @@ def archive(
 
     `bluetick replay … --archive URL` reads them back once Kafka has let them go.
     """
+    from processors.archive import requirements
+
+    requirements.check()
     from console import archive as archiving
     from console.commands.ready import ready
     from processors.runtime import failpoints

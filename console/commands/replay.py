@@ -48,8 +48,8 @@ def run(
     """
     from console import replay
     from console.commands.ready import ready
+    from processors.replay.run import Limits
     from processors.runtime import failpoints
-    from processors.runtime.replaying import Limits
 
     if asked.given or not id_:
         replay.check(asked)

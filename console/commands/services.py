@@ -67,8 +67,8 @@ def ingest(
 def normalise(health_port: Port = None) -> None:
     """Turn raw bodies into observations and dead letters."""
     from console.commands.ready import require_topics
-    from processors.runtime.normaliser import Normaliser
-    from processors.runtime.service import run
+    from processors.normalising.normaliser import Normaliser
+    from processors.runtime.process import run
     from service import private_files
     from service.errors import Problem
     from service.settings import load
@@ -89,8 +89,8 @@ def normalise(health_port: Port = None) -> None:
 def track(health_port: Port = None, data: Data = None) -> None:
     """Turn observations into statuses, events, inbound messages and the state of each message."""
     from console.commands.ready import require_topics
-    from processors.runtime.service import run
-    from processors.runtime.tracker import Tracker
+    from processors.runtime.process import run
+    from processors.tracking.tracker import Tracker
     from service import private_files
     from service.settings import load
 

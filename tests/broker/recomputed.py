@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from processors.normalise import normalise
-from processors.track import track
+from processors.normalising.normalise import normalise
+from processors.tracking.track import track
 from providers.contract import Coordinates
 from schemas.codec import encode
 from schemas.records import MessageState, ViewerState, record_keys, state_key

@@ -8,11 +8,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from processors.archive import Manifest, Range
-from processors.runtime import spans
-from processors.runtime.archive import reading, verifying, writing
-from processors.runtime.archive.storage import Storage
-from processors.runtime.spans import RawRecord, Window
+from processors.archive import reader, verify, writer
+from processors.archive.catalogue import Manifest, Range
+from processors.archive.storage import Storage
+from processors.runtime import log_ranges
+from processors.runtime.log_ranges import RawRecord, Window
 from service.errors import Problem
 from service.settings import Settings
 from tests.broker.writing import Record, write
@@ -53,15 +53,15 @@ async def run(
     settings: Settings, storage: Storage, window: Window | None = None
 ) -> tuple[Manifest | None, list[Range]]:
     """One run over one provider: its manifest, and what it came too late for."""
-    known = reading.catalogue(storage)
-    plans = await writing.prepare(settings, known, [topic_of(settings)], window)
-    made = await writing.archive(settings, storage, "whapi", plans, Unwatched())
+    known = reader.catalogue(storage)
+    plans = await writer.prepare(settings, known, [topic_of(settings)], window)
+    made = await writer.archive(settings, storage, "whapi", plans, Unwatched())
     return made, [gone for one in plans.values() for gone in one.lost]
 
 
 async def held(settings: Settings, storage: Storage) -> list[RawRecord]:
     """All the archive gives back, in order."""
-    archived = await reading.opened(storage.url)
+    archived = await reader.opened(storage.url)
     wanted = archived.by_time([topic_of(settings)], Window())
     await archived.verify(wanted)
     records = [record async for batch in archived.read(wanted) for record in batch.records]
@@ -70,10 +70,10 @@ async def held(settings: Settings, storage: Storage) -> list[RawRecord]:
 
 async def there(settings: Settings) -> list[RawRecord]:
     """All the topic has now."""
-    wanted = await spans.by_time(settings, [topic_of(settings)], Window())
+    wanted = await log_ranges.by_time(settings, [topic_of(settings)], Window())
     records = [
         record._replace(headers=list(record.headers))
-        async for batch in spans.read(settings, wanted)
+        async for batch in log_ranges.read(settings, wanted)
         for record in batch.records
     ]
     return sorted(records, key=lambda record: (record.partition, record.offset))
@@ -104,7 +104,7 @@ async def test_each_run_takes_what_is_new(settings: Settings, storage: Storage) 
     ]
     assert third is None
     assert await held(settings, storage) == await there(settings)
-    assert verifying.verify(storage, lambda *_: None).sound
+    assert verify.verify(storage, lambda *_: None).sound
 
 
 async def test_an_archive_outlives_the_log(settings: Settings, storage: Storage) -> None:
@@ -126,9 +126,9 @@ async def test_a_range_and_then_the_rest(settings: Settings, storage: Storage) -
     await receive(settings, 0, [BEGAN + n * DAY // 4 for n in range(12)])
     await run(settings, storage, Window(BEGAN, BEGAN + 1))
     await run(settings, storage, Window(BEGAN + 9 * DAY // 4, None))
-    gaps = reading.catalogue(storage).gaps((topic_of(settings), 0))
+    gaps = reader.catalogue(storage).gaps((topic_of(settings), 0))
     assert gaps == [Range(5, 9)]
-    assert not verifying.verify(storage, lambda *_: None).sound
+    assert not verify.verify(storage, lambda *_: None).sound
 
     filled, _ = await run(settings, storage)
     assert filled
@@ -193,7 +193,7 @@ async def test_a_run_that_fails_leaves_the_archive_as_it_was(
         patched.setattr(Storage, "write", full)
         with pytest.raises(Problem, match="the disk is full"):
             await run(settings, storage)
-    assert reading.catalogue(storage).files == []
+    assert reader.catalogue(storage).files == []
 
     await run(settings, storage)
     assert await held(settings, storage) == await there(settings)

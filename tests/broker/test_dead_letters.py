@@ -20,9 +20,9 @@ from console.causes import Selection, grouped
 from console.letters import standing
 from console.services import Running, Service, running
 from deploy import topics
-from processors.runtime import deadletters as letters
+from processors.dead_letters import record as letters
+from processors.normalising.normaliser import Normaliser
 from processors.runtime import metrics
-from processors.runtime.normaliser import Normaliser
 from providers.contract import Coordinates, DeadLetter
 from service.settings import Settings
 from tests.broker.hooks import until

@@ -10,8 +10,8 @@ from confluent_kafka.admin import AdminClient
 
 from bench.hostile import HOSTILE, Sent, zipped
 from console.services import Running, Service, running
-from processors.normalise import normalise
-from processors.runtime import normaliser
+from processors.normalising import normaliser
+from processors.normalising.normalise import normalise
 from providers.contract import Coordinates
 from schemas.webhook import to_headers
 from service.settings import Settings

@@ -16,12 +16,15 @@ from console.options import Range
 from console.replay import resolve
 from console.services import Service, running
 from console.simulate import simulate
-from processors.runtime import deadletters, planning, replaying, spans
-from processors.runtime.groups import lag
-from processors.runtime.ledger import Replay
-from processors.runtime.normaliser import Normaliser
-from processors.runtime.outbox import Outbox
-from processors.runtime.publishing import Bodies
+from processors.dead_letters import record as deadletters
+from processors.normalising.body_normaliser import Bodies
+from processors.normalising.normaliser import Normaliser
+from processors.replay import plan as planning
+from processors.replay import run as replaying
+from processors.replay.progress import Replay
+from processors.runtime import log_ranges
+from processors.runtime.consumer_groups import lag
+from processors.runtime.record_batches import Outbox
 from providers.smsmanager import parser as smsmanager
 from providers.whapi import parser as whapi
 from schemas.webhook import to_headers
@@ -398,9 +401,9 @@ async def _flow(settings: Settings, records: Sequence[Record], enough: asyncio.E
             pass  # asking Kafka is the waiting
 
 
-async def _consumed(settings: Settings, topic: str) -> list[spans.Consumed]:
-    log = await spans.everything(settings, [topic])
-    return [one async for batch in spans.consumed(settings, log) for one in batch.records]
+async def _consumed(settings: Settings, topic: str) -> list[log_ranges.Consumed]:
+    log = await log_ranges.everything(settings, [topic])
+    return [one async for batch in log_ranges.consumed(settings, log) for one in batch.records]
 
 
 async def _of(settings: Settings, topic: str, replay: str) -> list[Read]:

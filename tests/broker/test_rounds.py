@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from processors import roundcut
-from processors.runtime import normaliser
+from processors.normalising import normaliser, round_limit
 from service.settings import Settings
 from tests.broker.reading import caught_up_with, read
 from tests.broker.writing import Record, write
@@ -21,7 +20,7 @@ async def test_a_round_ends_when_much_comes_of_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest is put back: all of it comes, and once."""
-    monkeypatch.setattr(roundcut, "MOST_BYTES", 1)
+    monkeypatch.setattr(round_limit, "MOST_BYTES", 1)
     sizes: list[int] = []
     committed = normaliser.Normaliser._committed
 

@@ -7,8 +7,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from processors.runtime import spans
-from processors.runtime.spans import RawRecord, Span, Window
+from processors.runtime import log_ranges
+from processors.runtime.log_ranges import RawRecord, Span, Window
 from service.errors import Problem
 from service.settings import Settings
 from tests.broker.writing import Record, write
@@ -26,7 +26,7 @@ async def received(settings: Settings, partition: int, times: Sequence[int]) -> 
 
 
 async def records(settings: Settings, wanted: Sequence[Span]) -> list[RawRecord]:
-    return [record async for batch in spans.read(settings, wanted) for record in batch.records]
+    return [record async for batch in log_ranges.read(settings, wanted) for record in batch.records]
 
 
 async def test_a_range_by_time_holds_what_was_spooled_too(settings: Settings) -> None:
@@ -38,7 +38,7 @@ async def test_a_range_by_time_holds_what_was_spooled_too(settings: Settings) ->
     topic = await received(settings, 1, times)
     window = Window(BEGAN + 1, BEGAN + hour)
 
-    wanted = await spans.by_time(settings, [topic], window)
+    wanted = await log_ranges.by_time(settings, [topic], window)
 
     # What lies beyond a spool's greatest age after the end is not even read.
     assert wanted == [Span(topic, 1, 1, 4)]
@@ -50,11 +50,11 @@ async def test_many_partitions_are_read_each_in_order(settings: Settings) -> Non
     """Everything of each span comes once and in order, and the positions tell so."""
     for partition in range(3):
         topic = await received(settings, partition, [BEGAN + n for n in range(5000)])
-    wanted = await spans.by_offsets(settings, topic, {0: (10, 5000), 2: (0, 4999)})
+    wanted = await log_ranges.by_offsets(settings, topic, {0: (10, 5000), 2: (0, 4999)})
 
-    reached: dict[spans.Place, int] = {}
+    reached: dict[log_ranges.Place, int] = {}
     seen: list[tuple[int, int]] = []
-    async for batch in spans.read(settings, wanted):
+    async for batch in log_ranges.read(settings, wanted):
         seen += [(record.partition, record.offset) for record in batch.records]
         reached |= batch.reached
         assert reached == {
@@ -64,7 +64,7 @@ async def test_many_partitions_are_read_each_in_order(settings: Settings) -> Non
     assert [o for p, o in seen if p == 0] == list(range(10, 5000))
     assert [o for p, o in seen if p == 2] == list(range(4999))
     assert {p for p, _ in seen} == {0, 2}
-    assert spans.remaining(wanted, reached) == []
+    assert log_ranges.remaining(wanted, reached) == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ async def test_offsets_outside_of_the_log_are_told(
     """The sentence says what there is instead."""
     topic = await cut(settings)
     with pytest.raises(Problem, match=said):
-        await spans.by_offsets(settings, topic, offsets)
+        await log_ranges.by_offsets(settings, topic, offsets)
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ async def test_times_outside_of_the_log_are_told(
     """Likewise; what retention took in part is not taken for the whole."""
     topic = await cut(settings)
     with pytest.raises(Problem, match=said):
-        await spans.by_time(settings, [topic], window)
+        await log_ranges.by_time(settings, [topic], window)
 
 
 async def test_all_there_is_is_a_range(settings: Settings) -> None:
     """Without bounds it is what the log holds, from its first record on."""
     topic = await cut(settings)
-    assert await spans.by_time(settings, [topic], Window()) == [Span(topic, 1, 2, 6)]
+    assert await log_ranges.by_time(settings, [topic], Window()) == [Span(topic, 1, 2, 6)]
 
 
 async def cut(settings: Settings) -> str:

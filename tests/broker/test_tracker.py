@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from console.services import Service, running
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
-from processors.runtime import deadletters
+from processors.dead_letters import record
 from schemas.bounds import BOUNDS
 from schemas.codec import decode_observation, decode_status, encode
 from schemas.records import MessageState, StatusObservation, message_key
@@ -83,9 +83,9 @@ async def test_an_unreadable_record_is_set_aside(
 
     [letter] = await read(settings.kafka, settings.topics.dead_letters)
     assert (letter.partition, letter.value) == (PARTITION, value)
-    assert letter.headers[deadletters.CODE] == b"not_an_observation"
-    assert letter.headers[deadletters.OFFSET] == b"1"
-    assert letter.headers[deadletters.OBSERVED].endswith(f".observations/{PARTITION}/1".encode())
+    assert letter.headers[record.CODE] == b"not_an_observation"
+    assert letter.headers[record.OFFSET] == b"1"
+    assert letter.headers[record.OBSERVED].endswith(f".observations/{PARTITION}/1".encode())
     statuses = await read(settings.kafka, settings.topics.statuses)
     assert [decode_status(one.value).status for one in statuses] == ["sent", "delivered"]
 
@@ -161,8 +161,8 @@ async def test_a_message_that_a_topic_refuses_is_set_aside_alone(settings: Setti
     await track_to_the_end(settings)
 
     [letter] = await read(settings.kafka, settings.topics.dead_letters)
-    assert letter.headers[deadletters.CODE] == b"too_large"
-    assert settings.topics.statuses.encode() in letter.headers[deadletters.MESSAGE]
+    assert letter.headers[record.CODE] == b"too_large"
+    assert settings.topics.statuses.encode() in letter.headers[record.MESSAGE]
     assert decode_observation(letter.value) == big
     statuses = await read(settings.kafka, settings.topics.statuses)
     assert [one.key for one in statuses] == [one.message_key for one in beside]
@@ -184,8 +184,8 @@ async def test_observations_past_a_bound_are_dead_letters_once(settings: Setting
     letters = await read(settings.kafka, settings.topics.dead_letters)
     statuses = await read(settings.kafka, settings.topics.statuses)
     assert [decode_observation(one.value) for one in letters] == told[BOUNDS.attempts :]
-    assert {one.headers[deadletters.CODE] for one in letters} == {b"too_many_attempts"}
-    assert [one.headers[deadletters.POINTER] for one in letters] == [b"#0"] * len(letters)
+    assert {one.headers[record.CODE] for one in letters} == {b"too_many_attempts"}
+    assert [one.headers[record.POINTER] for one in letters] == [b"#0"] * len(letters)
     assert len(statuses) == BOUNDS.attempts
 
 

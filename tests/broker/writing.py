@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from processors.runtime.outbox import Outbox
+from processors.runtime.record_batches import Outbox
 from service.kafka import clients
 from service.settings import Settings
 

@@ -14,10 +14,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from console.services import Service, running
-from processors.runtime import spans
-from processors.runtime.archive.reading import opened
-from processors.runtime.publishing import Bodies
-from processors.runtime.spans import RawRecord, Window
+from processors.archive.reader import opened
+from processors.normalising.body_normaliser import Bodies
+from processors.runtime import log_ranges
+from processors.runtime.log_ranges import RawRecord, Window
 from schemas.codec import encode
 from schemas.records import record_keys
 from service.settings import Settings
@@ -35,10 +35,10 @@ async def received(settings: Settings) -> Settings:
 
 
 async def raw_records(settings: Settings) -> list[RawRecord]:
-    wanted = await spans.by_time(settings, settings.topics.raw_topics, Window())
+    wanted = await log_ranges.by_time(settings, settings.topics.raw_topics, Window())
     return [
         record._replace(headers=list(record.headers))
-        async for batch in spans.read(settings, wanted)
+        async for batch in log_ranges.read(settings, wanted)
         for record in batch.records
     ]
 
@@ -202,7 +202,7 @@ def test_only_archives_need_the_extra(tmp_path: Path) -> None:
     program = """if True:
         import sys
         sys.modules |= {"pyarrow": None, "fsspec": None}  # importing them fails
-        import bluetick, ingest.server, console.replay, console.up, processors.runtime.tracker
+        import bluetick, ingest.server, console.replay, console.up, processors.tracking.tracker
         sys.argv = ["bluetick", "archive", sys.argv[1], "--verify"]
         bluetick.main()
     """

@@ -17,7 +17,7 @@ from console.services import Service, running
 from console.simulate import simulate
 from deploy import consumer_groups, topics
 from deploy.local_kafka.broker import free_port
-from processors.runtime.outbox import Outbox
+from processors.runtime.record_batches import Outbox
 from schemas.codec import encode
 from schemas.topics import partition_of
 from schemas.webhook import to_headers

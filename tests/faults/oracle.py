@@ -1,6 +1,7 @@
 """What the topics must hold after the faults, recomputed from the raw topics by one plain loop.
 
-It shares nothing with the services but the parsing of bodies (`processors.normalise`). The order of
+It shares nothing with the services but the parsing of bodies
+(`processors.normalising.normalise`). The order of
 a message's observations is the tracker's input order, read from the observations topic: first
 appearances count, since repeats change nothing.
 """
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from processors.normalise import normalise
+from processors.normalising.normalise import normalise
 from providers.contract import Coordinates
 from schemas.codec import encode
 from schemas.topics import Topics

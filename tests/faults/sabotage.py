@@ -16,8 +16,8 @@ from aiokafka.producer.transaction_manager import TransactionManager, Transactio
 
 import bluetick
 from processors.runtime import failpoints
-from processors.runtime.outbox import Outbox
-from processors.runtime.task import Task
+from processors.runtime.record_batches import Outbox
+from processors.tracking.partition_task import Task
 from schemas.topics import Topics
 from service.kafka import clients
 from service.settings import Settings

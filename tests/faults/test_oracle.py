@@ -9,8 +9,8 @@ from functools import cache
 import pytest
 
 from console.simulate import simulate
-from processors.runtime import deadletters
-from processors.runtime.restore import NEXT_TIMER
+from processors.dead_letters import record as deadletters
+from processors.tracking.restore import NEXT_TIMER
 from schemas.codec import encode
 from schemas.topics import Topics, partition_of
 from schemas.webhook import to_headers

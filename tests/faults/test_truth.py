@@ -10,7 +10,7 @@ import pytest
 
 from console.journeys import JOURNEYS
 from console.simulate import Fact, Lifecycle, Truth
-from processors.normalise import normalise
+from processors.normalising.normalise import normalise
 from providers.contract import Coordinates
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from processors import lifecycle, timers
-from processors.timers import PATIENCE
-from processors.track import track
+from processors.tracking import lifecycle, timers
+from processors.tracking.timers import PATIENCE
+from processors.tracking.track import track
 from schemas.codec import decode_observation, decode_state, decode_viewer, encode
 from schemas.records import MessageState, ViewerState, split_viewer_key, state_key
 from tests.simulation.model import Broker, Log, Record

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from processors.runtime.store import Anchor
+from processors.tracking.state_store import Anchor
 from tests.simulation import checks
 from tests.simulation.checks import BrokenError, Reader, Watch
 from tests.simulation.life import DAY, HOUR, MINUTE, SECOND, Lives

@@ -1,4 +1,4 @@
-"""A tracker's task as a machine of steps, in the order of processors/runtime/task.py.
+"""A tracker's task as a machine of steps, in the order of processors/tracking/partition_task.py.
 
 `steps` stops before each thing the task awaits: there a schedule may kill it, leave it frozen, or
 let others go on. The pure pass is the real one.
@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from aiokafka import TopicPartition
 
-from processors.runtime.reduce import Consumed, Reduced, Timer, Work, reduce
-from processors.runtime.settle import Open, was_committed
-from processors.runtime.store import Anchor
+from processors.tracking.batch import Consumed, Reduced, Timer, Work, reduce
+from processors.tracking.hanging_transactions import Open, was_committed
+from processors.tracking.state_store import Anchor
 from tests.simulation.model import GROUP, Broker, FencedError, Item, Record, RefusedError, Token
 from tests.simulation.rules import Rules
 from tests.simulation.store import Store
@@ -146,7 +146,7 @@ class Worker:
         self._ready = True
 
     def _end_open(self) -> Iterator[str]:
-        """End what Kafka left open, as processors/runtime/settle.py does."""
+        """End what Kafka left open, as processors/tracking/hanging_transactions.py does."""
         while self._rules.end_open and (left := self._left_open()):
             yield "end what is open"
             commit = was_committed(left, self._broker.offset or 0)

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterable, Sequence
 
-from processors.archive import FORMAT, MANIFESTS, Coverage, Manifest, encode_manifest
-from processors.runtime.archive.files import Writer
-from processors.runtime.archive.storage import Storage
-from processors.runtime.archive.writing import witness
-from processors.runtime.spans import RawRecord
+from processors.archive.catalogue import FORMAT, MANIFESTS, Coverage, Manifest, encode_manifest
+from processors.archive.parquet import Writer
+from processors.archive.storage import Storage
+from processors.archive.writer import witness
+from processors.runtime.log_ranges import RawRecord
 
 TOPIC = "bluetick.raw.whapi"
 HOUR = 3_600_000

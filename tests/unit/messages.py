@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from processors.outputs import Output
-from processors.track import track
+from processors.tracking.outputs import Output
+from processors.tracking.track import track
 from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import (

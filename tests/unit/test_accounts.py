@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from console.samples import load
 from console.spooled import _to_lines
 from ingest.spool.database import SpoolFile
-from processors.accounts import fingerprint
-from processors.normalise import normalise
-from processors.runtime.foreign import Alarm, Foreign
+from processors.normalising.accounts import fingerprint
+from processors.normalising.foreign_account_alarm import Alarm, Foreign
+from processors.normalising.normalise import normalise
 from providers.contract import Normalised
 from schemas.accounts import Patterns, decode_patterns, encode_patterns, matches, only
 from schemas.records import record_keys

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.runtime.answers import Answers
+from processors.runtime.fetch_times import Answers
 
 
 def test_no_answer_was_asked_for_at_a_known_time_at_first() -> None:

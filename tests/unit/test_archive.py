@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors import archive
-from processors.archive import (
+from processors.archive import catalogue
+from processors.archive.catalogue import (
     Catalogue,
     Coverage,
     File,
@@ -40,7 +40,7 @@ def covered(*ranges: tuple[int, int], lost: tuple[tuple[int, int], ...] = ()) ->
 def manifest(one: tuple[int, int], lost: tuple[tuple[int, int], ...] = ()) -> Manifest:
     start, end = one
     file = File(
-        path=archive.file_name("whapi", PLACE, archive.day_of(start * DAY), start, end - 1),
+        path=catalogue.file_name("whapi", PLACE, catalogue.day_of(start * DAY), start, end - 1),
         size=1,
         sha256="a" * 64,
         topic=TOPIC,
@@ -82,8 +82,8 @@ def offsets(ranges: list[Any]) -> set[int]:
 def test_ranges_are_sets_of_offsets(some: list[Any], others: list[Any]) -> None:
     """Union and difference are those of the offsets, in order and in as few ranges as can be."""
     for found, expected in (
-        (archive.joined(some), offsets(some)),
-        (archive.without(some, others), offsets(some) - offsets(others)),
+        (catalogue.joined(some), offsets(some)),
+        (catalogue.without(some, others), offsets(some) - offsets(others)),
     ):
         assert offsets(found) == expected
         assert all(a.end < b.start for a, b in pairwise(found))
@@ -117,14 +117,14 @@ def test_a_run_reads_what_is_missing(
     known: Catalogue, log: Any, wanted: Any, read: list[Any], lost: list[Any]
 ) -> None:
     """Offsets that are archived are not read again; those that are gone are told."""
-    plan = archive.plan(known, PLACE, Range(*log), Range(*wanted) if wanted else None)
+    plan = catalogue.plan(known, PLACE, Range(*log), Range(*wanted) if wanted else None)
     assert plan == Plan([Range(*one) for one in read], [Range(*one) for one in lost])
 
 
 def test_a_log_that_ends_before_the_archive_is_another_topic() -> None:
     """Offsets that start over would overwrite what is archived."""
     with pytest.raises(Problem, match=r"\[0\] is not the topic that was archived here: it ends at"):
-        archive.plan(covered((0, 4)), PLACE, Range(0, 3))
+        catalogue.plan(covered((0, 4)), PLACE, Range(0, 3))
 
 
 def test_a_manifest_is_what_was_written() -> None:

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors.archive import MANIFESTS, File, decode_manifest, encode_manifest
-from processors.runtime.archive import files, reading, verifying
-from processors.runtime.archive.storage import Storage
-from processors.runtime.spans import RawRecord, Span, Window
+from processors.archive import parquet as files
+from processors.archive import reader, verify
+from processors.archive.catalogue import MANIFESTS, File, decode_manifest, encode_manifest
+from processors.archive.storage import Storage
+from processors.runtime.log_ranges import RawRecord, Span, Window
 from service.errors import Problem
 from tests.unit.archives import BEGAN, HOUR, TOPIC, archive, offsets, record, write
 
@@ -40,12 +41,12 @@ def partitions(draw: st.DrawFn) -> list[RawRecord]:
     ]
 
 
-async def _all(archived: reading.Archive, wanted: list[Span]) -> list[RawRecord]:
+async def _all(archived: reader.Archive, wanted: list[Span]) -> list[RawRecord]:
     return [one async for batch in archived.read(wanted) for one in batch.records]
 
 
 async def _opened_and_verified(storage: Storage) -> None:
-    archived = await reading.opened(storage.url)
+    archived = await reader.opened(storage.url)
     await archived.verify(archived.by_time([TOPIC], Window()))
 
 
@@ -70,7 +71,7 @@ async def test_what_is_read_is_what_was_written(records: list[RawRecord]) -> Non
     """Nulls, empty bodies, any bytes, repeated names, 900 KiB, times beyond the calendar."""
     storage = Storage(f"memory://{token_hex(8)}")
     archive(storage, records)
-    archived = await reading.opened(storage.url)
+    archived = await reader.opened(storage.url)
     wanted = archived.by_time([TOPIC], Window())
     await archived.verify(wanted)
 
@@ -100,7 +101,7 @@ async def test_files_are_bounded_and_lie_by_day(small: None, storage: Storage) -
         (f"provider=whapi/day=2023-11-14/{TOPIC}-0-61-98.parquet", 26),
         (f"provider=whapi/day=2023-11-13/{TOPIC}-0-0-99.parquet", 34),
     ]
-    archived = await reading.opened(storage.url)
+    archived = await reader.opened(storage.url)
     assert await _all(archived, archived.by_time([TOPIC], Window())) == records
     assert offsets(await _all(archived, [Span(TOPIC, 0, 55, 63)])) == list(range(55, 63))
 
@@ -124,7 +125,7 @@ async def test_overlapping_runs_are_read_once(storage: Storage) -> None:
     archive(storage, records[:60])
     archive(storage, records[40:])
     archive(storage, records[:60])
-    archived = await reading.opened(storage.url)
+    archived = await reader.opened(storage.url)
 
     batches = [batch async for batch in archived.read(archived.by_time([TOPIC], Window()))]
     assert [one for batch in batches for one in batch.records] == records
@@ -135,9 +136,9 @@ async def test_partitions_advance_together(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The facts of one message lie on any partition: they come near to their order in time."""
-    monkeypatch.setattr(reading, "_CHUNK", 5)
+    monkeypatch.setattr(reader, "_CHUNK", 5)
     archive(storage, *[[record(n, partition=p) for n in range(50)] for p in range(3)])
-    archived = await reading.opened(storage.url)
+    archived = await reader.opened(storage.url)
 
     read = await _all(archived, archived.by_time([TOPIC], Window()))
     assert len(read) == 150
@@ -148,7 +149,7 @@ async def test_files_of_two_topics_of_one_name_are_told(storage: Storage) -> Non
     """An offset that two files have differently is never one or the other by chance."""
     archive(storage, [record(n) for n in range(9)])
     archive(storage, [record(n, body=b"[]") for n in range(4, 12)])
-    archived = await reading.opened(storage.url)
+    archived = await reader.opened(storage.url)
 
     with pytest.raises(Problem, match=r"disagree on offset 4 of bluetick.raw.whapi\[0\]"):
         await _all(archived, archived.by_time([TOPIC], Window()))
@@ -219,7 +220,7 @@ async def test_damage_is_told_before_anything_is_read(made: Made, kind: str) -> 
 
     with pytest.raises(Problem, match=said):
         await _opened_and_verified(made.storage)
-    found = verifying.verify(made.storage, lambda *_: None)
+    found = verify.verify(made.storage, lambda *_: None)
     troubles = [*found.troubles, *(said for one in found.held for said in one.troubles)]
     assert not found.sound
     assert found.unnamed == []  # whose they are a damaged manifest does not tell
@@ -290,7 +291,7 @@ def test_a_manifest_that_says_something_else_is_told(
     altered = replace(manifest, files=[replace(made.file, **change)])
     made.manifest.write_bytes(encode_manifest(altered))
 
-    found = verifying.verify(made.storage, lambda *_: None)
+    found = verify.verify(made.storage, lambda *_: None)
     [troubles] = [one.troubles for one in found.held]
     assert [one for one in troubles if "does not hold the records its manifest names" in one]
     assert [one.partition(": ")[2] for one in found.troubles] == said
@@ -299,7 +300,7 @@ def test_a_manifest_that_says_something_else_is_told(
 def test_verify_tells_of_a_gap(made: Made) -> None:
     """Files that are whole are not all of an archive."""
     archive(made.storage, [record(n) for n in range(305, 310)])
-    [held] = verifying.verify(made.storage, lambda *_: None).held
+    [held] = verify.verify(made.storage, lambda *_: None).held
     assert held.troubles == [
         "bluetick.raw.whapi[0] lacks the offsets 300-305: they were never archived"
     ]
@@ -312,8 +313,8 @@ def test_a_run_that_was_cut_off_leaves_nothing_to_be_read(made: Made) -> None:
     part = made.storage.writing(made.file.path)
     part.write(b"PAR1")
 
-    assert reading.catalogue(made.storage).files == [made.file]
-    found = verifying.verify(made.storage, lambda *_: None)
+    assert reader.catalogue(made.storage).files == [made.file]
+    found = verify.verify(made.storage, lambda *_: None)
     assert found.sound
     assert len(found.unnamed) == 2
     part.drop()
@@ -362,7 +363,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 async def test_urls_that_lead_nowhere(url: str, said: str, tmp_path: Path) -> None:
     """One sentence, and no secret in it."""
     with pytest.raises(Problem, match=said) as raised:
-        await reading.opened(url.replace("{tmp}", str(tmp_path)))
+        await reader.opened(url.replace("{tmp}", str(tmp_path)))
     assert "secret" not in str(raised.value)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors import normalise
+from processors.normalising import normalise
 from providers import PROVIDERS, json_slices
 from providers.contract import Item, Normalised, Outcomes, Part
 from providers.rejection import Refused

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors import timers
-from processors.fitting import fitted
-from processors.lifecycle import MESSAGE_RANK, fact_id
+from processors.normalising.field_bounds import fitted
+from processors.tracking import timers
+from processors.tracking.lifecycle import MESSAGE_RANK, fact_id
 from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import (

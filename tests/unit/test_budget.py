@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from processors.runtime import pace
-from processors.runtime.pace import Pace
+from processors.runtime import cpu_budget
+from processors.runtime.cpu_budget import Pace
 from providers.rejection import Refused
 from providers.steps import Steps
 
@@ -55,7 +55,7 @@ async def test_the_last_step_counts_too() -> None:
 
 async def test_other_tasks_run_in_the_pauses_at_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step here is followed by a pause, in which another task spends more than the budget."""
-    monkeypatch.setattr(pace, "_STRETCH_SECONDS", 0.0)
+    monkeypatch.setattr(cpu_budget, "_STRETCH_SECONDS", 0.0)
     turns = 0
 
     async def other() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from console.causes import Selection, grouped, place, place_of
 from console.masking import shape
 from console.render import Record
-from processors.retry import settle
-from processors.runtime import deadletters
-from processors.runtime.deadletters import Entry, Identity, Ledger, headers, marker, read
+from processors.dead_letters import record as deadletters
+from processors.dead_letters.record import Entry, Identity, Ledger, headers, marker, read
+from processors.replay.retry_outcome import settle
 from providers import PROVIDERS
 from providers.contract import Coordinates, DeadLetter, Normalised, Part
 from service.errors import Problem
@@ -63,7 +63,7 @@ def test_a_mistake_of_ours_says_where_it_was_made(monkeypatch: pytest.MonkeyPatc
     written = dict(headers(letter, AT, 1, ()))
     assert written["__streams.errors.exception"] == b"builtins.ValueError"
     trace = written["__streams.errors.stacktrace"].decode()
-    assert trace.splitlines()[0].startswith("processors.normalise.normalised:")
+    assert trace.splitlines()[0].startswith("processors.normalising.normalise.normalised:")
     assert ".careless:" in trace.splitlines()[-1]
     assert "420777" not in repr(letter)
 

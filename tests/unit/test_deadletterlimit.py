@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.deadletterlimit import (
+from processors.dead_letters.limit import (
     GOOD_ENOUGH,
     LEAST,
     LOOK_BACK,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from console.diff import reason
-from processors.diff import differences, same
-from processors.track import track
+from processors.tracking.state_diff import differences, same
+from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import MessageState, Observation
 from tests.unit.messages import KEY, seen

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 from zlib import crc32
 
-from processors.runtime.deadletters import Identity, headers, marker
+from processors.dead_letters.record import Identity, headers, marker
 from providers.contract import Coordinates, DeadLetter
 from providers.rejection import Code
 from schemas.bounds import BOUNDS

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors.fitting import fitted
+from processors.normalising.field_bounds import fitted
 from providers.rejection import Refused
 from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode

@@ -4,7 +4,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.runtime import groups
+from processors.runtime import consumer_groups
 
 PLACE = TopicPartition("bluetick.observations", 0)
 
@@ -28,4 +28,4 @@ def test_what_is_left_is_what_the_log_still_has(
 ) -> None:
     """An idle group of a log that retention has emptied is not behind."""
     done = {} if committed is None else {PLACE: OffsetAndMetadata(committed, "")}
-    assert groups.left({PLACE: beginning}, {PLACE: end}, done) == left
+    assert consumer_groups.left({PLACE: beginning}, {PLACE: end}, done) == left

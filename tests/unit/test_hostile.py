@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE, ORDINARY, Sent, report, zipped
-from processors import inflate
-from processors.accounts import UNCORRECTED
-from processors.inflate import MAX_MEMBERS, SLICE, inflated
-from processors.normalise import begun, normalise, normalised
+from processors.normalising import decompression
+from processors.normalising.accounts import UNCORRECTED
+from processors.normalising.decompression import MAX_MEMBERS, SLICE, inflated
+from processors.normalising.normalise import begun, normalise, normalised
 from providers import json_slices
 from providers.contract import Normalised
 from providers.json_slices import UNBOUNDED, USUAL, Bounds
@@ -159,7 +159,7 @@ class _Zlib:
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many bytes inflating has handled since."""
-    monkeypatch.setattr(inflate, "zlib", _Zlib)
+    monkeypatch.setattr(decompression, "zlib", _Zlib)
     Counting.handled = 0
     return lambda: Counting.handled
 

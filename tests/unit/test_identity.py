@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from processors.runtime.identity import Identity, stored
+from processors.runtime.member_name import Identity, stored
 from service.errors import Problem
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from processors.runtime.identity import Identity
+from processors.runtime.member_name import Identity
 print(Identity(Path(sys.argv[1])).name, flush=True)
 time.sleep(600)
 """

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.inflate import FLOOR, MAX_INFLATED, MAX_MEMBERS, inflated
+from processors.normalising.decompression import FLOOR, MAX_INFLATED, MAX_MEMBERS, inflated
 from providers.rejection import Refused
 from providers.steps import finished
 from schemas.topics import MAX_BODY

@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.runtime.intime import InTime, in_time
+from processors.normalising.time_order import InTime, in_time
 
 PATIENCE = 5.0
 A, B = TopicPartition("raw", 0), TopicPartition("raw", 1)

@@ -4,9 +4,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.runtime import ledger
-from processors.runtime.ledger import Replay, Spec
-from processors.runtime.spans import Span
+from processors.replay import progress
+from processors.replay.progress import Replay, Spec
+from processors.runtime.log_ranges import Span
 from service.errors import Problem
 
 SPANS = tuple(Span("bluetick.raw.whapi", partition, 0, 9) for partition in range(3))
@@ -16,15 +16,15 @@ REPLAY = Replay("mended", 1, Spec(SPANS), {span.place: 4 for span in SPANS})
 def committed(replay: Replay) -> dict[TopicPartition, OffsetAndMetadata]:
     return {
         TopicPartition(*span.place): OffsetAndMetadata(
-            replay.reached[span.place], ledger._note(replay, span)
+            replay.reached[span.place], progress._note(replay, span)
         )
         for span in replay.spec.spans
     }
 
 
 def test_a_replay_is_found_as_it_was_noted() -> None:
-    assert ledger._replay("mended", committed(REPLAY)) == REPLAY
-    assert ledger._replay("mended", {}) is None
+    assert progress._replay("mended", committed(REPLAY)) == REPLAY
+    assert progress._replay("mended", {}) is None
 
 
 def test_a_replay_that_is_forgotten_in_part_is_not_gone_on_with() -> None:
@@ -32,4 +32,4 @@ def test_a_replay_that_is_forgotten_in_part_is_not_gone_on_with() -> None:
     known = committed(REPLAY)
     known.pop(TopicPartition(*SPANS[1].place))
     with pytest.raises(Problem, match="has forgotten 1 of the 3 partitions of the replay mended"):
-        ledger._replay("mended", known)
+        progress._replay("mended", known)

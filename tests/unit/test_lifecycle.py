@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from processors import lifecycle
+from processors.tracking import lifecycle
 from schemas.codec import encode
 from schemas.records import Advanced, Billing, Contradiction, Observation, Reason, Replied, Status
 from tests.unit.messages import KEY, Folded, reply, seen

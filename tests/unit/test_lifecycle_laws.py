@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors import lifecycle
+from processors.tracking import lifecycle
 from schemas.codec import decode_state, decode_viewer, encode
 from schemas.records import (
     Advanced,

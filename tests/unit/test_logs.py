@@ -32,7 +32,7 @@ def test_only_those_who_repeat_themselves_are_counted(capsys: pytest.CaptureFixt
     before = root.level, root.handlers[:]
     try:
         log_to_stderr("INFO")
-        for name in ("aiokafka.client", "processors.runtime.settle"):
+        for name in ("aiokafka.client", "processors.tracking.hanging_transactions"):
             for _ in range(3):
                 logging.getLogger(name).error("Unable connect to %s", "node 1")
         logging.getLogger("ingest.delivery").info("empty")
@@ -41,4 +41,8 @@ def test_only_those_who_repeat_themselves_are_counted(capsys: pytest.CaptureFixt
         root.setLevel(before[0])
         root.handlers[:] = before[1]
     said = [line.split()[2].rstrip(":") for line in capsys.readouterr().err.splitlines()]
-    assert said == ["aiokafka.client", *["processors.runtime.settle"] * 3, *["ingest.delivery"] * 2]
+    assert said == [
+        "aiokafka.client",
+        *["processors.tracking.hanging_transactions"] * 3,
+        *["ingest.delivery"] * 2,
+    ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingest.spool.slots import take
-from processors.runtime.store import Store
+from processors.tracking.state_store import Store
 from service import private_files
 
 
@@ -80,7 +80,7 @@ def test_with_the_mask_a_store_is_private(tmp_path: Path) -> None:
     """RocksDB's own files, too; a store from before is tightened when it is opened."""
     fill = f"""
 from pathlib import Path
-from processors.runtime.store import Anchor, Store
+from processors.tracking.state_store import Anchor, Store
 from service import private_files
 private_files.mask()
 store = Store(Path({str(tmp_path)!r}) / "data/store", "messages[0]")

@@ -3,7 +3,7 @@
 import pytest
 from aiokafka import TopicPartition
 
-from processors.runtime.progress import Settled, behind
+from processors.runtime.group_progress import Settled, behind
 from service.settings import Settings
 
 A, B = TopicPartition("raw", 0), TopicPartition("raw", 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.ranges import Only, offsets_of, only_of, time_of
+from processors.replay.range_syntax import Only, offsets_of, only_of, time_of
 from service.errors import Problem
 
 NOW = 1_790_000_000_000

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from processors import lifecycle
-from processors.runtime.reduce import Limits, Reduced, Timer, Work, reduce
-from processors.runtime.setaside import SetAside
-from processors.runtime.states import Read
+from processors.tracking import lifecycle
+from processors.tracking.batch import Limits, Reduced, Timer, Work, reduce
+from processors.tracking.batch_states import Read
+from processors.tracking.set_aside import SetAside
 from schemas.bounds import BOUNDS
 from schemas.codec import NewerFormatError, decode_state, decode_status, decode_viewer, encode
 from schemas.records import STATE_VERSION, MessageState, StatusObservation, viewer_key

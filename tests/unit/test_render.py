@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.render import Record, as_json, as_line, elapsed, masked
-from processors.track import track
+from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import MessageState, Observation, Reason
 from schemas.webhook import RawWebhook, to_headers

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from processors.ranges import Only
-from processors.replay import Counts, Facts, Kind, wanted
-from processors.runtime.ledger import Spec
-from processors.runtime.planning import Selection
-from processors.runtime.publishing import Bodies
-from processors.runtime.spans import RawRecord
+from processors.normalising.body_normaliser import Bodies
+from processors.replay.facts import Counts, Facts, Kind, wanted
+from processors.replay.plan import Selection
+from processors.replay.progress import Spec
+from processors.replay.range_syntax import Only
+from processors.runtime.log_ranges import RawRecord
 from providers.contract import DeadLetter, Normalised
 from schemas.records import MessageState, Observation, RawOrigin, ViewerState
 from service.settings import Settings

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from processors.runtime import replaying
-from processors.runtime.ledger import Replay, Spec
-from processors.runtime.outbox import Outbox
-from processors.runtime.spans import Place, Span
+from processors.replay import run
+from processors.replay.progress import Replay, Spec
+from processors.runtime.log_ranges import Place, Span
+from processors.runtime.record_batches import Outbox
 from service.errors import Problem
 from service.settings import Settings
 
@@ -33,16 +33,16 @@ async def test_what_was_never_entered_cannot_be_gone_on_with(
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         settings = Settings(kafka=f"127.0.0.1:{nobody.getsockname()[1]}")
         replay = Replay("mended", 1, Spec((SPAN,)), reached)
-        limits = replaying.Limits(rate=0, backlog=0)
+        limits = run.Limits(rate=0, backlog=0)
         with pytest.raises(Problem, match=said):
-            await replaying.run(settings, replay, limits, lambda _: None, asyncio.Event())
+            await run.run(settings, replay, limits, lambda _: None, asyncio.Event())
 
 
 @pytest.mark.parametrize(
     ("rate", "observations"), [(0, 5000), (0.1, 1), (2000, 400), (1e9, 5000), (math.inf, 5000)]
 )
 def test_a_round_is_what_flows_in_a_moment(rate: float, observations: int) -> None:
-    assert replaying.Limits(rate, 0).round == observations
+    assert run.Limits(rate, 0).round == observations
 
 
 async def test_an_outbox_always_names_its_topics() -> None:

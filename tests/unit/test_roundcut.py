@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.roundcut import MOST_BYTES, full
+from processors.normalising.round_limit import MOST_BYTES, full
 
 
 @pytest.mark.parametrize(

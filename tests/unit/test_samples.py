@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from console.samples import Sample, load
-from processors.normalise import normalise
+from processors.normalising.normalise import normalise
 from schemas.records import InboundObservation, Observation
 from schemas.topics import PROVIDERS
 from schemas.webhook import RawWebhook

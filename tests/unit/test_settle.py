@@ -3,7 +3,7 @@
 import pytest
 from aiokafka import TopicPartition
 
-from processors.runtime.settle import Open, was_committed
+from processors.tracking.hanging_transactions import Open, was_committed
 
 PLACES = (TopicPartition("bluetick.messages", 0),)
 

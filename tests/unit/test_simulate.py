@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from console.journeys import JOURNEYS
 from console.posts import Post
 from console.simulate import Fact, Simulation, simulate
-from processors.lifecycle import fact_key
-from processors.normalise import normalise
+from processors.normalising.normalise import normalise
+from processors.tracking.lifecycle import fact_key
 from providers.contract import Coordinates, Normalised
 from schemas.records import InboundObservation, StatusObservation
 from service.errors import Problem

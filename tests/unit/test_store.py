@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from processors.runtime.store import Anchor, CorruptError, Store
+from processors.tracking.state_store import Anchor, CorruptError, Store
 from service.errors import Problem
 
 ANCHOR = Anchor(offset=41, timestamp=1_760_000_000_000)
@@ -128,7 +128,7 @@ def test_a_disk_that_takes_no_more_is_not_a_lock(tmp_path: Path) -> None:
     fill = f"""
 import resource
 from pathlib import Path
-from processors.runtime.store import Anchor, Store
+from processors.tracking.state_store import Anchor, Store
 store = Store(Path({str(tmp_path)!r}) / "While lock file/blockstore", "messages[0]")
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
@@ -151,7 +151,7 @@ def test_a_store_in_use_is_left_alone(directory: Path) -> None:
     hold = f"""
 import sys
 from pathlib import Path
-from processors.runtime.store import Store
+from processors.tracking.state_store import Store
 store = Store(Path({str(directory)!r}), "messages[0]")
 print("open", flush=True)
 sys.stdin.read()

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors import timers
-from processors.timers import PATIENCE, Patience
-from processors.track import track
+from processors.tracking import timers
+from processors.tracking.timers import PATIENCE, Patience
+from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import Advanced, Expired, MessageState, Resumed, Stalled, Status
 from tests.unit.messages import KEY, Folded, reply, seen

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from processors.normalise import normalise
+from processors.normalising.normalise import normalise
 from providers.contract import Coordinates, Normalised
 from schemas.records import InboundObservation, Observation, StatusObservation
 from schemas.webhook import RawWebhook

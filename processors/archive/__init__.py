@@ -1,0 +1,1 @@
+"""Archives of raw topics: Parquet files and manifests on any file system that fsspec knows."""

@@ -1,0 +1,171 @@
+"""One run of an archive: what the log has and the archive has not, and a manifest last."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+from processors.archive import parquet
+from processors.archive.catalogue import (
+    FORMAT,
+    MANIFESTS,
+    Catalogue,
+    Coverage,
+    Lost,
+    Manifest,
+    Place,
+    Plan,
+    Range,
+    Witness,
+    encode_manifest,
+    made_anew,
+    plan,
+)
+from processors.archive.storage import Storage
+from processors.runtime import failpoints, log_ranges
+from processors.runtime.log_ranges import RawRecord, Span, Window
+from schemas.webhook import to_iso
+from service.errors import Problem
+from service.settings import Settings
+
+
+class Watcher(Protocol):
+    """Who wants to know how it goes."""
+
+    def moved(self, offsets: int, records: int, size: int) -> None:
+        """Hear that so many offsets were passed, with records of so many bytes."""
+
+
+async def prepare(
+    settings: Settings, known: Catalogue, topics: Sequence[str], window: Window | None
+) -> dict[Place, Plan]:
+    """What to read of each partition: a window's, or all that is not archived.
+
+    Raises `Problem` if a topic is not the one that was archived.
+    """
+    log = {
+        place: Range(span.start, span.end)
+        for place, span in (await log_ranges.held(settings, topics)).items()
+    }
+    wanted: Mapping[Place, Range | None] = dict.fromkeys(log)
+    if window is not None:
+        ranges = await log_ranges.by_time(settings, topics, window)
+        wanted = {span.place: Range(span.start, span.end) for span in ranges}
+    plans = {place: plan(known, place, log[place], wanted[place]) for place in wanted}
+    await _recognise(settings, known, log)
+    return plans
+
+
+async def archive(
+    settings: Settings,
+    storage: Storage,
+    provider: str,
+    plans: Mapping[Place, Plan],
+    watcher: Watcher,
+) -> Manifest | None:
+    """Write what the plans say and then the manifest; None if there was nothing to say."""
+    if not any(one.read or one.lost for one in plans.values()):
+        return None
+    written: list[parquet.Writer] = []
+    coverage = []
+    for place, one in plans.items():
+        for wanted in one.read:
+            writer = parquet.Writer(storage, provider, place)
+            coverage.append(await _copy(settings, Span(*place, *wanted), writer, watcher))
+            written.append(writer)
+    now = round(time.time() * 1000)
+    manifest = Manifest(
+        format=FORMAT,
+        provider=provider,
+        written_at=now,
+        files=[file for writer in written for file in writer.files],
+        coverage=coverage,
+        lost=[
+            Lost(topic=place[0], partition=place[1], start=gone.start, end=gone.end)
+            for place, one in plans.items()
+            for gone in one.lost
+        ],
+    )
+    stamp = to_iso(now).replace("-", "").replace(":", "")
+    failpoints.reach("archive.before_manifest")
+    name = f"{MANIFESTS}/{provider}-{stamp}-{secrets.token_hex(4)}.json"
+    await asyncio.to_thread(storage.write, name, encode_manifest(manifest))
+    return manifest
+
+
+async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Place, Range]) -> None:
+    """Raise `Problem` unless the last archived record is still what it was, where it is kept."""
+    witnesses = {
+        place: last
+        for place, kept in log.items()
+        if (last := known.witness(place)) and kept.start <= last.offset < kept.end
+    }
+    wanted = [Span(*place, w.offset, w.offset + 1) for place, w in witnesses.items()]
+    found = {
+        (record.topic, record.partition): witness(record)
+        async for batch in log_ranges.read(settings, wanted)
+        for record in batch.records
+    }
+    for place, last in witnesses.items():
+        if found.get(place) != last:
+            when = to_iso(last.timestamp)
+            raise Problem(
+                made_anew(place, f"offset {last.offset}, received at {when}, is another body")
+            )
+
+
+class _Copied(NamedTuple):
+    """What a range has given so far."""
+
+    records: int = 0
+    first: RawRecord | None = None
+    last: RawRecord | None = None
+
+
+async def _copy(
+    settings: Settings, span: Span, writer: parquet.Writer, watcher: Watcher
+) -> Coverage:
+    copied, at = _Copied(), span.start
+    loop = asyncio.get_running_loop()
+    # One thread: what is abandoned is never still being written.
+    with ThreadPoolExecutor(1, "archive") as thread:
+        try:
+            async for batch in log_ranges.read(settings, [span]):
+                await loop.run_in_executor(thread, writer.add, batch.records)
+                if batch.records:
+                    copied = _Copied(
+                        copied.records + len(batch.records),
+                        copied.first or batch.records[0],
+                        batch.records[-1],
+                    )
+                reached = batch.reached.get(span.place, at)
+                watcher.moved(reached - at, len(batch.records), sum(map(_size, batch.records)))
+                at = reached
+            await loop.run_in_executor(thread, writer.close)
+        finally:
+            await loop.run_in_executor(thread, writer.abandon)
+    return Coverage(
+        topic=span.topic,
+        partition=span.partition,
+        start=span.start,
+        end=span.end,
+        records=copied.records,
+        first=copied.first and witness(copied.first),
+        last=copied.last and witness(copied.last),
+    )
+
+
+def witness(record: RawRecord) -> Witness:
+    """What tells the record from any other at its offset."""
+    digest = parquet.body_hash(record.body)
+    return Witness(
+        offset=record.offset,
+        timestamp=record.timestamp,
+        sha256=None if digest is None else digest.hex(),
+    )
+
+
+def _size(record: RawRecord) -> int:
+    return len(record.body or b"") + sum(len(value or b"") for _, value in record.headers)

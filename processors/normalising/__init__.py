@@ -1,0 +1,1 @@
+"""Normalising: raw bodies to observations, dead letters and counts."""

@@ -1,0 +1,87 @@
+"""From a raw record to records of `observations` and `dead-letters`: the one way, live or not."""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from processors.dead_letters.record import headers
+from processors.normalising.accounts import UNCORRECTED, Corrections
+from processors.normalising.normalise import begun, dead_letter
+from processors.runtime.log_ranges import RawRecord
+from processors.runtime.record_batches import Outgoing
+from providers.contract import Coordinates, DeadLetter, Normalised
+from providers.json_slices import USUAL, Bounds
+from providers.steps import Steps, finished
+from schemas.codec import encode
+from schemas.records import Observation, record_keys
+from schemas.topics import partition_of
+from schemas.webhook import from_record
+from service.settings import Settings
+
+
+class Bodies:
+    """What raw records amount to, as records to be sent.
+
+    `corrections` are accounts of sources, permitted beside those at reception.
+    """
+
+    def __init__(self, settings: Settings, corrections: Corrections = UNCORRECTED) -> None:
+        self._corrections = corrections
+        topics = settings.topics
+        self._providers = {topic: topics.provider_of(topic) for topic in topics.raw_topics}
+        self._topic = topics.observations
+        self._dead_letters = topics.dead_letters
+        self._partitions = settings.partitions
+
+    def provider(self, record: RawRecord) -> str:
+        """Whose bodies the record's topic holds."""
+        return self._providers[record.topic]
+
+    def normalised(self, record: RawRecord, bounds: Bounds = USUAL) -> Normalised:
+        """What a raw record amounts to."""
+        begun = self.begun(record, bounds)
+        return begun if isinstance(begun, Normalised) else finished(begun)
+
+    def begun(self, record: RawRecord, bounds: Bounds = USUAL) -> Normalised | Steps[Normalised]:
+        """The same, at once if the body is small, or in short steps."""
+        try:
+            provider = self._providers[record.topic]
+            webhook = from_record(provider, record.body, record.headers, record.timestamp)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
+            return Normalised(dead_letters=[dead_letter(error, record.body or b"")])
+        return begun(webhook, at(record), bounds, self._corrections)
+
+    def observed(
+        self, record: RawRecord, observations: Iterable[Observation], timestamp: int
+    ) -> Iterator[Outgoing]:
+        """The records of observations, each under all of its keys."""
+        for observation in observations:
+            value = encode(observation)
+            for key in record_keys(observation):
+                partition = partition_of(key, self._partitions)
+                yield Outgoing(self._topic, partition, key.encode(), value, timestamp, (), record)
+
+    def kept(
+        self, record: RawRecord, letters: Iterable[DeadLetter], timestamp: int
+    ) -> Iterator[Outgoing]:
+        """The records of a raw record's dead letters, on the partition of its number."""
+        for letter in letters:
+            own = headers(letter, at(record), record.timestamp, record.headers)
+            place = (self._dead_letters, record.partition)
+            yield Outgoing(*place, None, letter.value, timestamp, own, record)
+
+    def bare(self, letter: Outgoing) -> Outgoing:
+        """A dead letter with an empty value, and without the raw record's own headers.
+
+        Both are on the raw topic, at the coordinates it has.
+        """
+        ours = len(letter.headers) - len(letter.raw.headers)
+        return replace(letter, value=b"", headers=letter.headers[:ours])
+
+    def is_letter(self, record: Outgoing) -> bool:
+        return record.topic == self._dead_letters
+
+
+def at(record: RawRecord) -> Coordinates:
+    """Where a raw record lies."""
+    return Coordinates(record.topic, record.partition, record.offset)

@@ -1,0 +1,66 @@
+"""The alarm about bodies that speak for accounts of other sources: a count, and a log line."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from processors.runtime import metrics
+from processors.runtime.log_ranges import RawRecord
+from providers.contract import DeadLetter
+from schemas.webhook import source_of
+
+log = logging.getLogger(__name__)
+
+_SECONDS = 60.0
+_LONGEST = 100
+
+
+class Foreign(NamedTuple):
+    """One item that speaks for an account that is not its source's, and where it lies."""
+
+    source: str
+    account: str
+    at: str
+
+    def __str__(self) -> str:
+        # What strangers wrote: cut, and without characters that could command a terminal.
+        source, account = ascii(self.source[:_LONGEST]), ascii(self.account[:_LONGEST])
+        return (
+            f"{self.at}: the source {source} speaks for the account {account}, which is not its "
+            "own; it is a dead letter (foreign_account): if it is right, correct `accounts` and "
+            "retry it, else change the secret of that source (docs/sources.md)"
+        )
+
+
+def found(raw: RawRecord, provider: str, letters: Iterable[DeadLetter]) -> list[Foreign]:
+    """The items of a body that speak for an account of others."""
+    foreign = [letter for letter in letters if letter.code == "foreign_account"]
+    if not foreign:
+        return []
+    source, place = source_of(raw.headers, provider), f"{raw.topic}[{raw.partition}]@{raw.offset}"
+    return [Foreign(source, letter.account, f"{place}{letter.pointer}") for letter in foreign]
+
+
+class Alarm:
+    """Counts what is foreign, and logs an ERROR for each source at most once a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._logged: dict[str, float] = {}
+        self._unlogged: dict[str, int] = {}
+
+    def raise_for(self, items: Iterable[Foreign]) -> None:
+        for one in items:
+            label = metrics.source_label(one.source)
+            metrics.foreign.labels(label).inc()
+            self._log(label, one)
+
+    def _log(self, label: str, one: Foreign) -> None:
+        now = self._clock()
+        if label in self._logged and now - self._logged[label] < _SECONDS:
+            self._unlogged[label] = self._unlogged.get(label, 0) + 1
+            return
+        self._logged[label] = now
+        more = self._unlogged.pop(label, 0)
+        log.error("%s%s", one, f" ({more} more since the last such line)" if more else "")

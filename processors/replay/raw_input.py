@@ -1,0 +1,81 @@
+"""Where the bodies of a replay come from: Kafka's log, or an archive of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
+
+from processors.archive import requirements
+from processors.replay.progress import Spec
+from processors.runtime import consumer_groups, log_ranges
+from processors.runtime.log_ranges import Source, Span, Window
+from service.errors import Problem
+from service.settings import Settings
+
+
+async def logged(
+    settings: Settings,
+    topics: Sequence[str],
+    window: Window,
+    offsets: Mapping[int, tuple[int, int]],
+) -> tuple[list[Span], list[Span]]:
+    """A range's spans in Kafka's log, and what of them is not left to the live normaliser."""
+    if offsets:
+        found = await log_ranges.by_offsets(settings, topics[0], offsets)
+    else:
+        found = await log_ranges.by_time(settings, topics, window)
+    done = await consumer_groups.committed(settings, settings.topics.group("normalise"))
+    cut = log_ranges.normalised(found, done)
+    if not cut:
+        raise Problem(
+            "the normaliser has not come to that range yet, and will take it by itself: there is "
+            "nothing to replay; start `bluetick normalise` if it does not run"
+        )
+    return found, cut
+
+
+async def archived(
+    settings: Settings,
+    topics: Sequence[str],
+    window: Window,
+    offsets: Mapping[int, tuple[int, int]],
+    url: str,
+) -> tuple[str, list[Span]]:
+    """The archive's URL in full, and a range's spans in it.
+
+    All of them are meant, also what the normaliser has not come to: the log may be another by now,
+    or have nothing left, and a body that is normalised twice does no harm.
+    """
+    requirements.check()
+    from processors.archive import reader  # noqa: PLC0415 (the extra "archive")
+
+    archive = await reader.opened(url)
+    found = archive.by_offsets(topics[0], offsets) if offsets else archive.by_time(topics, window)
+    if beyond := [span.partition for span in found if span.partition >= settings.partitions]:
+        raise Problem(
+            f"the archive has bodies of partition {max(beyond)}, and the topics have no such "
+            f"partition: BLUETICK_PARTITIONS is {settings.partitions}; replay them into a "
+            "namespace that has as many"
+        )
+    return archive.url, found
+
+
+async def bodies(settings: Settings, spec: Spec, wanted: Iterable[Span]) -> Source:
+    """The bodies of some of a replay's spans; an archive's files are all verified first."""
+    source = (
+        log_ranges.read(settings, wanted)
+        if spec.archive is None
+        else _archived(spec.archive, wanted)
+    )
+    async with aclosing(source):
+        async for batch in source:
+            yield batch
+
+
+async def _archived(url: str, wanted: Iterable[Span]) -> Source:
+    requirements.check()
+    from processors.archive import reader  # noqa: PLC0415 (the extra "archive")
+
+    archive, left = await reader.opened(url), list(wanted)
+    await archive.verify(left)
+    async with aclosing(archive.read(left)) as source:
+        async for batch in source:
+            yield batch

@@ -1,0 +1,65 @@
+"""What a replay brought: the records on the derived topics that say they come from it."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from processors.replay.progress import Replay
+from processors.runtime import consumer_groups, log_ranges
+from schemas.codec import Decoder, UndecodableError, decode_event, decode_inbound, decode_status
+from service.errors import Problem
+from service.settings import Settings
+
+T = TypeVar("T")
+
+# How far the clocks of whoever replays and of whoever tracks may be apart.
+_SKEW_MS = 3_600_000
+
+
+@dataclass(slots=True)
+class Report:
+    """Records by what they say; `behind` is how many observations the tracker has still to take."""
+
+    replay: Replay
+    behind: int = 0
+    facts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By provider, status (or `inbound`) and verdict (`-` for inbound)."""
+    events: Counter[str] = field(default_factory=Counter)
+
+
+async def report(settings: Settings, replay: Replay, wait: float) -> Report:
+    """Count what came of a replay; `wait` is the seconds the tracker may take to catch up."""
+    topics = settings.topics
+    behind = await consumer_groups.passed(
+        settings, topics.group("track"), topics.observations, wait
+    )
+    made = Report(replay, behind)
+    async for status in _of(settings, topics.statuses, replay, decode_status):
+        if status.replay == replay.id:
+            made.facts[status.provider, status.status, status.verdict] += 1
+    async for inbound in _of(settings, topics.inbound, replay, decode_inbound):
+        if inbound.replay == replay.id:
+            made.facts[inbound.provider, "inbound", "-"] += 1
+    async for event in _of(settings, topics.events, replay, decode_event):
+        if event.cause.replay == replay.id:
+            made.events[str(event.__struct_config__.tag)] += 1
+    return made
+
+
+async def _of(
+    settings: Settings, topic: str, replay: Replay, decode: Decoder[T]
+) -> AsyncIterator[T]:
+    """A topic's records since the replay began that name it somewhere."""
+    mark = f'"replay":"{replay.id}"'.encode()
+    log = await log_ranges.everything(settings, [topic], replay.started_at - _SKEW_MS)
+    async for batch in log_ranges.consumed(settings, log):
+        for record in batch.records:
+            if record.value is not None and mark in record.value:
+                try:
+                    yield decode(record.value)
+                except UndecodableError as error:
+                    raise Problem(
+                        f"{topic}[{record.partition}] offset {record.offset} cannot be read "
+                        f"({error}); find out who wrote it"
+                    ) from None

@@ -1,0 +1,1 @@
+"""Tracking: observations to states, statuses, events and inbound messages, exactly once."""

@@ -1,0 +1,139 @@
+"""Restoring a store: read `messages` from the store's anchor to the end of the log."""
+
+import asyncio
+import logging
+import time
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from processors.runtime import failpoints, metrics
+from processors.tracking.state_store import Anchor, Store
+from schemas.topics import TOMBSTONE_DAYS
+from service.kafka import clients
+from service.kafka.clock import clock
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 5
+_SILENCE_SECONDS = 60
+_POLL_MS = 100
+_BATCH = 1000
+
+# A store that lacks more than that is not caught up: the log may hold neither a state it has nor
+# the tombstone that ended it, and the state would come back to life.
+_OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
+
+# A header of the records of `messages`: when the state's next timer is due, in Unix milliseconds.
+# The state would tell as well, but to decode it costs as much as all the rest of restoring it.
+NEXT_TIMER = "next-timer-at"
+
+
+async def restore(settings: Settings, store: Store, partition: int) -> None:
+    """Bring the store up to the end of its partition of `messages`.
+
+    The caller has fenced every earlier owner and ended what was open, so the end does not move
+    meanwhile. Raises `TimeoutError` if Kafka falls silent.
+    """
+    changelog = TopicPartition(settings.topics.messages, partition)
+    reader = clients.reader(settings)
+    reader.assign([changelog])
+    async with asyncio.timeout(_SILENCE_SECONDS):
+        await reader.start()
+    try:
+        [end] = (await reader.end_offsets([changelog])).values()
+        [beginning] = (await reader.beginning_offsets([changelog])).values()
+        await _Restoring(reader, changelog, store).run(beginning, end)
+    finally:
+        await clients.leave(reader)
+
+
+class _Restoring:
+    """One restore; the anchor's own record is read first, as proof that the log is the same."""
+
+    def __init__(self, reader: AIOKafkaConsumer, changelog: TopicPartition, store: Store) -> None:
+        self._reader = reader
+        self._changelog = changelog
+        self._store = store
+        self._count = 0
+
+    async def run(self, beginning: int, end: int) -> None:
+        anchor = self._store.anchor
+        if anchor is not None and not (beginning <= anchor.offset < end):
+            self._start_anew(f"its last record, {anchor.offset}, is not in {beginning} to {end}")
+            anchor = None
+        if anchor is not None and anchor.timestamp < clock.now() - _OLDEST_MS:
+            self._start_anew("it is so old that the log may have forgotten what was dropped since")
+            anchor = None
+        if anchor is not None and not await self._knows(anchor):
+            self._start_anew("the log has another record in place of its last one")
+            anchor = None
+        await self._read(anchor.offset + 1 if anchor else beginning, end)
+
+    def _start_anew(self, why: str) -> None:
+        log.warning("the store of partition %d: %s; starting anew", self._changelog.partition, why)
+        self._store.wipe()
+
+    async def _knows(self, anchor: Anchor) -> bool:
+        """Whether the log has this very record; compaction may have taken it, too."""
+        self._reader.seek(self._changelog, anchor.offset)
+        deadline = time.monotonic() + _SILENCE_SECONDS
+        while time.monotonic() < deadline:
+            got = await self._reader.getmany(self._changelog, timeout_ms=_POLL_MS, max_records=1)
+            for record in got.get(self._changelog, []):
+                return Anchor(record.offset, record.timestamp) == anchor
+            if await self._reader.position(self._changelog) > anchor.offset:
+                return False
+        raise TimeoutError
+
+    async def _read(self, start: int, end: int) -> None:
+        self._reader.seek(self._changelog, start)
+        number = self._changelog.partition
+        if start < end:
+            log.info("restoring partition %d: offsets %d to %d", number, start, end)
+        began = told = heard = time.monotonic()
+        left = metrics.restoring.labels(str(number))
+        # The log may end in transaction markers: the position passes them, records do not.
+        while (position := await self._reader.position(self._changelog)) < end:
+            left.set(end - position)
+            # What a fetch brought is there at once, and may be a hundred polls.
+            await asyncio.sleep(0)
+            if await self._take():
+                failpoints.reach("track.during_restore")
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENCE_SECONDS:
+                raise TimeoutError
+            if time.monotonic() - told > _PROGRESS_SECONDS:
+                told = time.monotonic()
+                share = 100 * (position - start) // (end - start)
+                log.info("restoring partition %d: %d %%", number, share)
+        left.set(0)
+        if start < end:
+            seconds = time.monotonic() - began
+            log.info("restored partition %d: %d states in %.1f s", number, self._count, seconds)
+
+    async def _take(self) -> bool:
+        """Write one poll's records to the store; whether there were any."""
+        got = await self._reader.getmany(self._changelog, timeout_ms=_POLL_MS, max_records=_BATCH)
+        records = got.get(self._changelog, [])
+        if records:
+            last = Anchor(records[-1].offset, records[-1].timestamp)
+            states = {record.key: record.value for record in records if record.key is not None}
+            # At once if the record does not say.
+            armed = {
+                r.key: header_number(r, NEXT_TIMER) or 0
+                for r in records
+                if r.key and r.value is not None
+            }
+            self._store.write(states, last, armed)
+            self._count += len(records)
+            metrics.restored.inc(len(records))
+        return bool(records)
+
+
+def header_number(record: ConsumerRecord[bytes, bytes], wanted: str) -> int | None:
+    """The number in a header of a record of `messages`; None if the record does not say."""
+    for name, value in record.headers:
+        if name == wanted and value.isdigit():
+            return int(value)
+    return None

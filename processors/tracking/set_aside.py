@@ -1,0 +1,141 @@
+"""Observations that tracking sets aside: why, and the dead letters that keep them. Pure."""
+
+from typing import NamedTuple, Protocol, Self, get_args
+
+from processors.tracking.lifecycle import PastBound
+from providers.contract import Coordinates, DeadLetter
+from providers.rejection import Code, calls
+from schemas.bounds import Bounds
+from schemas.codec import encode
+from schemas.records import Observation
+
+PAST_BOUND: frozenset[str] = frozenset(get_args(PastBound))
+
+
+class Observed(Protocol):
+    """What is read of a record of `observations`."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class SetAside(NamedTuple):
+    """Why an observation, or all of a message's in a batch, cannot be tracked.
+
+    A dead letter that is `valueless` has the coordinates alone.
+    """
+
+    code: Code
+    reason: str
+    exception: str = ""
+    stacktrace: str = ""
+    valueless: bool = False
+
+    @classmethod
+    def refused(cls, why: str, *, again: bool) -> Self:
+        """Kafka does not take what one message amounts to; `again`, not even as a dead letter."""
+        return cls("too_large", why, valueless=again)
+
+    @classmethod
+    def past_bound(cls, code: PastBound, bounds: Bounds) -> Self:
+        """The state of its message holds as much as it may."""
+        match code:
+            case "too_many_attempts":
+                return cls(code, f"the message has more than {bounds.attempts} gateways")
+            case "too_many_words":
+                return cls(code, f"a gateway has more than {bounds.words} unknown statuses")
+            case "too_many_replies":
+                return cls(code, f"the message has more than {bounds.replies} replies")
+
+    @classmethod
+    def unforeseen(cls, error: Exception) -> Self:
+        """A mistake of ours; the error's own words may quote what is personal."""
+        kind = type(error)
+        return cls(
+            "internal_error",
+            f"tracking it raised {kind.__name__}; please report this",
+            f"{kind.__module__}.{kind.__qualname__}",
+            calls(error),
+        )
+
+    @classmethod
+    def state_unreadable(cls, why: str) -> Self:
+        return cls("state_unreadable", f"the stored state of its message cannot be read: {why}")
+
+    @classmethod
+    def state_too_large(cls, size: int, bounds: Bounds) -> Self:
+        return cls(
+            "state_too_large", f"its message's state would be {size} bytes, above {bounds.state}"
+        )
+
+
+class Letter(NamedTuple):
+    """A dead letter of tracking: `key` is the record's, "" if that is no text.
+
+    `raw` is where the raw body behind the observation lies (the observation itself, if it cannot be
+    read), `observed` where the observation does; `timestamp` is when it was received, Unix ms, and
+    `replay` the id of the replay it came by.
+    """
+
+    key: str
+    letter: DeadLetter
+    raw: Coordinates
+    observed: Coordinates
+    timestamp: int
+    provider: str
+    replay: str | None
+
+    @property
+    def past_bound(self) -> bool:
+        """Whether only the sender's own data is at fault, and a bound of ours is exceeded."""
+        return self.letter.code in PAST_BOUND
+
+
+def letter_of(record: Observed, observation: Observation, why: SetAside) -> Letter:
+    """The dead letter of an observation; its pointer is `#` and the item's number in the body."""
+    raw = observation.raw
+    origin = Coordinates(raw.topic, raw.partition, raw.offset)
+    if raw.partition < 0 or raw.offset < 0:
+        origin = _place(record)  # another program made it up
+    return Letter(
+        _key(record),
+        _dead_letter(encode(observation), f"#{raw.index}", why),
+        origin,
+        _place(record),
+        observation.received_at,
+        observation.provider,
+        observation.replay,
+    )
+
+
+def unreadable_record(record: Observed, why: str, aside: SetAside | None) -> Letter:
+    """The dead letter of a record that is not an observation: some other program wrote it.
+
+    `aside` is why records with its key are set aside already, if they are.
+    """
+    valueless = aside is not None and aside.valueless
+    unreadable = SetAside("not_an_observation", why, valueless=valueless)
+    letter, place = _dead_letter(record.value or b"", "", unreadable), _place(record)
+    return Letter(_key(record), letter, place, place, 0, "", None)
+
+
+def _dead_letter(value: bytes, pointer: str, why: SetAside) -> DeadLetter:
+    return DeadLetter(
+        code=why.code,
+        reason=why.reason,
+        value=b"" if why.valueless else value,
+        pointer=pointer,
+        exception=why.exception,
+        stacktrace=why.stacktrace,
+    )
+
+
+def _place(record: Observed) -> Coordinates:
+    return Coordinates(record.topic, record.partition, record.offset)
+
+
+def _key(record: Observed) -> str:
+    return (record.key or b"").decode("utf-8", "replace")

@@ -1,0 +1,250 @@
+"""The tracker's local store: one RocksDB a partition, a cache of the `messages` topic.
+
+It is never the truth. The write-ahead log is off: the changelog is one. The anchor, the last record
+of `messages` the store contains, is written in the same batch as the states, so a crash loses both
+or neither. Whatever looks wrong (another manifest, an anchor the log does not know, corruption)
+means: wipe and restore.
+
+Beside the states lies an index of timers: which state is to be looked at when. An entry may be void
+(the state has moved on since): it costs a look. What is never missing is the entry of a timer.
+"""
+
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Self, TypeVar
+
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
+
+from processors.tracking.batch import Timer
+from service import private_files
+from service.errors import Problem
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_FORMAT = 3
+# State keys are message keys, which begin with a provider's name: they never begin with \x00.
+_ANCHOR = b"\x00anchor"
+_MANIFEST = b"\x00manifest"
+# An entry of the index: this, eight bytes of Unix milliseconds, the message key.
+_TIMER = b"\x00timer"
+_HEAD = len(_TIMER) + 8
+_NEVER = 2**63 - 1
+
+_BUFFER_BYTES = 8 * 1024 * 1024  # for each of a process's partitions, and more while one is filled
+_BUFFERS = 6
+_BLOCK_BYTES = 16 * 1024  # the index of all blocks is kept in memory
+
+# What fcntl(2) says of a lock that another process has.
+_TAKEN = (os.strerror(errno.EAGAIN), os.strerror(errno.EACCES))
+
+_cache = Cache(64 * 1024 * 1024)  # shared by all partitions of the process
+
+
+class CorruptError(Exception):
+    """The store cannot be read; wiped and restored it is as good as new."""
+
+
+class Anchor(NamedTuple):
+    """A record of the changelog. Its time tells it from one of another life of the topic."""
+
+    offset: int
+    timestamp: int
+
+    @classmethod
+    def of(cls, value: bytes) -> Self:
+        return cls(*map(int, value.split()))
+
+    def __bytes__(self) -> bytes:
+        return f"{self.offset} {self.timestamp}".encode()
+
+
+class Store:
+    """States by message key, both as bytes, the timers, and the anchor."""
+
+    def __init__(self, directory: Path, identity: str) -> None:
+        """Open or create; `identity` names the changelog partition the store is a copy of."""
+        self._directory = directory
+        self._identity = f"{_FORMAT} {identity}".encode()
+        self._write_options = WriteOptions()
+        # A property, whatever the library's stub says.
+        self._write_options.disable_wal = True  # type: ignore[method-assign,assignment]
+        self._read_options = ReadOptions()
+        self._read_options.set_iterate_upper_bound(_TIMER + b"\xff" * 9)
+        # Where the index is known to begin: below it lie only the tombstones of spent entries,
+        # and to walk over a million of them at each look would take ever longer.
+        self._first = _TIMER
+        try:
+            self._db = self._open()
+        except CorruptError as error:
+            log.warning("%s: starting anew", error)
+            self._db = self._open_empty()
+        if not self._ours():
+            self.wipe()
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """The last changelog record in the store; None for an empty store."""
+        value = self._read(lambda: self._db.get(_ANCHOR))
+        return None if value is None else Anchor.of(value)
+
+    def get(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Read the states of many messages at once."""
+        if not keys:
+            return []
+        return self._read(lambda: list(self._db.get([key.encode() for key in keys]) or ()))
+
+    def due(self, until: int, most: int) -> list[Timer]:
+        """The first timers due at `until` (Unix ms) or before, at most so many."""
+        return self._read(lambda: list(islice(self._timers(until), most)))
+
+    def write(
+        self,
+        states: Mapping[bytes, bytes | None],
+        anchor: Anchor | None,
+        armed: Mapping[bytes, int] | None = None,
+        spent: Iterable[Timer] = (),
+    ) -> None:
+        """Put (or, for None, delete) states and move the anchor, all or nothing.
+
+        `armed` says by key when a state is to be looked at (Unix ms), `spent` which timers go.
+        """
+        batch = WriteBatch(raw_mode=True)
+        for key, value in states.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        for timer in spent:
+            batch.delete(_entry(timer.due, timer.key.encode()))
+        for key, at in (armed or {}).items():
+            entry = _entry(at, key)
+            batch.put(entry, b"")
+            self._first = min(self._first, entry)
+        if anchor is not None:
+            batch.put(_ANCHOR, bytes(anchor))
+        self._read(lambda: self._db.write(batch, self._write_options))
+
+    def wipe(self) -> None:
+        """Forget everything; the next restore starts from the beginning of the log."""
+        self._db.close()
+        self._db = self._open_empty()
+
+    def close(self) -> None:
+        """Write what is in memory to disk and close."""
+        try:
+            self._db.flush()
+        except Exception as error:  # noqa: BLE001 - rocksdict raises plain Exception
+            log.warning("store %s cannot be flushed: %s", self._directory, error)
+        finally:
+            self._db.close()
+
+    def _timers(self, until: int) -> Iterator[Timer]:
+        """Walk the index in order, and note where it begins."""
+        entries = self._db.iter(self._read_options)
+        entries.seek(self._first)
+        first = True
+        while entries.valid():
+            key = entries.key()
+            if first:
+                self._first, first = key, False
+            due = int.from_bytes(key[len(_TIMER) : _HEAD])
+            if due > until:
+                return
+            yield Timer(due, key[_HEAD:].decode())
+            entries.next()
+
+    def _ours(self) -> bool:
+        try:
+            return bool(self._read(lambda: self._db.get(_MANIFEST)) == self._identity)
+        except CorruptError as error:
+            log.warning("%s: starting anew", error)
+            return False
+
+    def _open_empty(self) -> Rdict:
+        shutil.rmtree(self._directory, ignore_errors=False)
+        self._first = _TIMER
+        database = self._open()
+        database.put(_MANIFEST, self._identity, self._write_options)
+        return database
+
+    def _open(self) -> Rdict:
+        try:
+            private_files.directory(self._directory)
+        except OSError as error:
+            raise self._explained(error.strerror or str(error)) from None
+        # Options are given on every open: RocksDB does not keep them for an existing database.
+        return self._read(
+            lambda: Rdict(
+                str(self._directory), options=_options(), access_type=AccessType.read_write()
+            )
+        )
+
+    def _read(self, work: Callable[[], T]) -> T:
+        """Do something with RocksDB, whose errors rocksdict raises as plain Exception."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001
+            raise self._explained(str(error)) from None
+
+    def _explained(self, error: str) -> Exception:
+        where = f"the store {self._directory}"
+        if error.startswith(("Corruption", "Invalid argument")):
+            return CorruptError(f"{where} is damaged ({error})")
+        if _is_locked(error):
+            return Problem(
+                f"{where} is open in another process; give each tracker a data directory of its "
+                "own (BLUETICK_DATA)"
+            )
+        return Problem(
+            f"{where} cannot be used ({error}); mend that, or name another data directory "
+            "(BLUETICK_DATA), then start again"
+        )
+
+
+def _is_locked(error: str) -> bool:
+    """Whether RocksDB says that the store is open elsewhere. Its errors name the path, too."""
+    another = error.startswith("IO error: While lock file: ") and error.endswith(_TAKEN)
+    return another or error.startswith("IO error: lock hold by current process, ")
+
+
+def _entry(due: int, key: bytes) -> bytes:
+    # Whoever wrote a time no clock ever showed gets it looked at first, or never.
+    return _TIMER + min(max(due, 0), _NEVER).to_bytes(8) + key
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(create_if_missing=True)
+    table = BlockBasedOptions()
+    table.set_block_cache(_cache)
+    table.set_block_size(_BLOCK_BYTES)
+    # Most look-ups are for messages never seen before: the filter answers them from memory.
+    table.set_bloom_filter(10, block_based=False)
+    options.set_block_based_table_factory(table)
+    options.set_write_buffer_size(_BUFFER_BYTES)
+    # rocksdict holds the interpreter while it writes: a write that waits for compaction, as RocksDB
+    # would have it while a store is filled, stops the whole process. Here none ever waits.
+    options.set_max_write_buffer_number(_BUFFERS)
+    options.set_level_zero_file_num_compaction_trigger(16)
+    options.set_level_zero_slowdown_writes_trigger(1000)
+    options.set_level_zero_stop_writes_trigger(2000)
+    options.set_soft_pending_compaction_bytes_limit(0)
+    options.set_hard_pending_compaction_bytes_limit(0)
+    options.set_keep_log_file_num(2)
+    return options

@@ -1,0 +1,214 @@
+"""Tracking: a message's state and one more observation give its next state and what to publish.
+
+Pure. An observation reaches the tracker under the key of the message whose state owns it and, if it
+answers another message, once more under that one's key: see `schemas.records.record_keys`.
+"""
+
+from typing import Any, Literal, NamedTuple, cast
+
+from msgspec.structs import asdict
+
+from processors.tracking import lifecycle, timers
+from processors.tracking.lifecycle import Judged, PastBound
+from processors.tracking.outputs import Output, event, identify
+from processors.tracking.timers import PATIENCE, Patience
+from schemas.bounds import BOUNDS, Bounds
+from schemas.records import (
+    STATE_VERSION,
+    Advanced,
+    Cause,
+    Contradicted,
+    Event,
+    FellBack,
+    InboundObservation,
+    Late,
+    MessageState,
+    Observation,
+    Recovered,
+    Replied,
+    Status,
+    StatusObservation,
+    StatusRecord,
+    Verdict,
+    ViewerState,
+    cause_of,
+    home_key,
+)
+
+# A new fact, published on `statuses`.
+_PUBLISHED: frozenset[str] = frozenset({"advanced", "late", "contradiction", "recovered", "aside"})
+# An event names so many of a message's earlier gateways.
+_MOST = 10
+
+
+class Step(NamedTuple):
+    """What one observation did: the states after it, what it was, what is to be published.
+
+    A state is the very object given in if nothing changed. `outcome` is a verdict, `inbound`, or
+    the bound that the observation's fact exceeds: then the state does not hold it.
+    """
+
+    state: MessageState
+    viewer: ViewerState | None
+    outcome: Verdict | Literal["inbound"] | PastBound
+    outputs: list[Output]
+
+
+def track(
+    state: MessageState | None,
+    key: str,
+    observation: Observation,
+    viewer: ViewerState | None = None,
+    *,
+    patience: Patience = PATIENCE,
+    bounds: Bounds = BOUNDS,
+    at: int | None = None,
+) -> Step:
+    """Take one observation, read under `key`, into that message's state (None: never seen).
+
+    `viewer` is the state of the observation's viewer. Timers of the message that were due by then
+    fire first: `at` is when it was received, Unix milliseconds, where the observation's own
+    `received_at` is not to be trusted.
+    """
+    at = observation.received_at if at is None else at
+    fired: list[Output] = []
+    if state is not None and timers.due(state, patience) <= at:
+        state, fired = timers.fire(state, at, patience)
+    if viewer is not None and lifecycle.outlived(viewer, state):
+        viewer = None
+    step = _take(state or _first(key, observation), key, observation, viewer, bounds)
+    return step._replace(outputs=[*fired, *step.outputs]) if fired else step
+
+
+def _take(
+    known: MessageState,
+    key: str,
+    observation: Observation,
+    viewer: ViewerState | None,
+    bounds: Bounds,
+) -> Step:
+    if isinstance(observation, InboundObservation):
+        return _take_inbound(known, key, observation, bounds)
+    judged = lifecycle.observe(known, observation, viewer, bounds)
+    if judged.verdict not in _PUBLISHED:
+        return _take_unpublished(known, judged, observation)
+    cause = cause_of(observation.gateway, observation)
+    outputs = [_status(judged, observation)]
+    if not observation.viewer:
+        outputs += _events(known, judged, observation, cause)
+    state, resumed = timers.resume(known, judged.state, cause, observation.raw)
+    return Step(state, judged.viewer, judged.verdict, outputs + resumed)
+
+
+def _take_unpublished(known: MessageState, judged: Judged, observation: StatusObservation) -> Step:
+    """What is known, or past a bound: an event only if the message moved on all the same."""
+    state = judged.state
+    if observation.viewer or state.status is None or state.status == known.status:
+        return Step(state, judged.viewer, judged.verdict, [])
+    cause = cause_of(observation.gateway, observation)
+    moved = Advanced(
+        message_key=observation.message_key,
+        cause=cause,
+        raw=observation.raw,
+        replay=observation.replay,
+        from_=known.status,
+        to=state.status,
+    )
+    at, fact = lifecycle.when(observation), lifecycle.fact_id(observation)
+    state, resumed = timers.resume(known, state, cause, observation.raw)
+    return Step(state, None, judged.verdict, [event(moved, at, *fact), *resumed])
+
+
+def _first(key: str, observation: Observation) -> MessageState:
+    """A state that knows no facts yet."""
+    own = key == observation.message_key
+    return MessageState(
+        message_key=key,
+        version=STATE_VERSION,
+        provider=observation.provider,
+        account=observation.account,
+        message_id=observation.message_id if own else key.split("/", 2)[2],
+        first_seen_at=observation.received_at,
+        updated_at=observation.received_at,
+    )
+
+
+def _take_inbound(
+    known: MessageState, key: str, observation: InboundObservation, bounds: Bounds
+) -> Step:
+    state, outcome = lifecycle.answer(known, observation, bounds)
+    if outcome != "inbound":
+        return Step(state, None, outcome, [])
+    outputs = []
+    if key == home_key(observation):
+        id_ = identify("inbound", observation.message_key)
+        time = lifecycle.when(observation)
+        outputs.append(Output("inbound", id_, "bluetick.message.inbound", time, observation))
+    if key == observation.in_reply_to:
+        replied = _replied(state, observation)
+        outputs.append(event(replied, lifecycle.when(replied.cause), observation.message_key))
+    return Step(state, None, outcome, outputs)
+
+
+def _replied(state: MessageState, reply: InboundObservation) -> Replied:
+    began = lifecycle.began(state)
+    elapsed = None if began is None else lifecycle.when(reply) - began
+    return Replied(
+        message_key=state.message_key,
+        cause=Cause(
+            received_at=reply.received_at,
+            occurred_at=reply.occurred_at,
+            gateway=reply.gateway,
+            reply=reply.message_key,
+            replay=reply.replay,
+            catch_up=reply.catch_up,
+        ),
+        raw=reply.raw,
+        replay=reply.replay,
+        # A clock that says the answer came first tells nothing about how long it took.
+        elapsed_ms=elapsed if elapsed is not None and elapsed >= 0 else None,
+    )
+
+
+def _status(judged: Judged, observation: StatusObservation) -> Output:
+    verdict = cast("Verdict", judged.verdict)  # what is past a bound is not published
+    record = StatusRecord(
+        **asdict(observation), verdict=verdict, message_status=judged.state.status
+    )
+    id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
+    return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
+
+
+def _events(
+    before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
+) -> list[Output]:
+    """What a new fact of the message itself (not of a viewer) amounts to."""
+    common: dict[str, Any] = {
+        "message_key": new.message_key,
+        "cause": cause,
+        "raw": new.raw,
+        "replay": new.replay,
+    }
+    at = lifecycle.when(new)
+    events = []
+    if before.attempts and new.gateway not in before.attempts:
+        fell_back = FellBack(**common, gateway=new.gateway, earlier=sorted(before.attempts)[:_MOST])
+        events.append(event(fell_back, at, new.gateway))
+    moved = _moved(before.status, judged, at, common)
+    return [*events, event(moved, at, *lifecycle.fact_id(new))] if moved else events
+
+
+def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any]) -> Event | None:
+    """The event of a verdict; None for what stands beside the ladder."""
+    status = judged.state.status
+    match judged.verdict:
+        case "advanced" | "recovered" as verdict if status:
+            kind = Advanced if verdict == "advanced" else Recovered
+            elapsed = at - (lifecycle.began(judged.state) or at)
+            return kind(**common, from_=before, to=status, elapsed_ms=elapsed)
+        case "late":
+            return Late(**common, current=status)
+        case "contradiction" if judged.stood:
+            return Contradicted(**common, current=status, evidence=judged.stood)
+        case _:
+            return None
