@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from console.commands import (
+from cli.commands import (
     archive,
-    checkout,
-    letters,
+    dead_letters,
     namespaces,
     replay,
     services,
     sources,
     spool,
     tail,
+    test,
     topics,
     webhooks,
 )
@@ -46,13 +46,11 @@ for command in (
     namespaces.diff,
 ):
     app.command()(command)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    checkout.test
-)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
 app.add_typer(topics.group, name="topics")
 app.add_typer(sources.group, name="sources")
 app.add_typer(spool.group, name="spool")
-app.add_typer(letters.group, name="dead-letters")
+app.add_typer(dead_letters.group, name="dead-letters")
 app.add_typer(replay.group, name="replay")
 app.add_typer(namespaces.group, name="namespace")
 

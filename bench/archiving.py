@@ -8,7 +8,7 @@ from resource import RUSAGE_SELF, getrusage
 
 from bench.environment import Ground, Tell, size
 from bench.figures import Report
-from console.simulate import simulate
+from cli.simulator.simulate import simulate
 from processors.archive import reader, writer
 from processors.archive.storage import Storage
 from processors.runtime.log_ranges import Window

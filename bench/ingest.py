@@ -14,7 +14,7 @@ import bluetick
 from bench.environment import Ground
 from bench.figures import Report
 from bench.polling import until
-from console import client
+from cli.simulator import http_client
 from deploy.local_kafka.broker import free_port
 from service import child_processes
 from service.errors import Problem
@@ -89,8 +89,8 @@ async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
 async def _answers(port: int) -> bool:
     """Wait until ingest says that it is ready."""
     while True:
-        with suppress(*client.Broken):
-            if (await client.get(f"http://127.0.0.1:{port}", "/health/ready")).status == _OK:
+        with suppress(*http_client.Broken):
+            if (await http_client.get(f"http://127.0.0.1:{port}", "/health/ready")).status == _OK:
                 return True
         await asyncio.sleep(0.1)
 
@@ -130,7 +130,7 @@ async def _post(port: int, connections: int, seconds: float) -> None:
 
     async def one() -> None:
         nonlocal refused
-        connection = client.Connection(client.Endpoint.of(f"http://127.0.0.1:{port}"))
+        connection = http_client.Connection(http_client.Endpoint.of(f"http://127.0.0.1:{port}"))
         while (began := time.perf_counter()) < end:
             answer = await connection.request("POST", "/webhooks/smsmanager", {}, _BODY)
             took.append(1000 * (time.perf_counter() - began))

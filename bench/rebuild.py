@@ -11,8 +11,8 @@ from pathlib import Path
 import bluetick
 from bench.environment import Ground
 from bench.figures import Report
-from console.posts import Post
-from console.simulate import duration_ms, simulate
+from cli.simulator.requests import Post
+from cli.simulator.simulate import duration_ms, simulate
 from deploy import consumer_groups, topics
 from processors.runtime.group_progress import watching
 from processors.runtime.record_batches import Outbox

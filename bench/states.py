@@ -7,7 +7,7 @@ from itertools import islice
 from random import Random
 from typing import NamedTuple, Self
 
-from console.simulate import simulate
+from cli.simulator.simulate import simulate
 from processors.normalising.normalise import normalise
 from processors.tracking import timers
 from processors.tracking.timers import PATIENCE

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 import bluetick
 from bench.polling import LOOK_SECONDS, until
-from console import client
+from cli.simulator import http_client
 from processors.tracking.tracker import Tracker
 from service import child_processes
 from service.errors import Problem
@@ -103,7 +103,7 @@ class Worker:
 
     async def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
-        text = (await client.get(self._url, "/metrics")).body.decode()
+        text = (await http_client.get(self._url, "/metrics")).body.decode()
         lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith(name))
         return sum(float(value) for _, _, value in lines)
 
@@ -121,8 +121,8 @@ class Worker:
         if self._process.poll() is not None:
             lines = self.log.read_text(errors="replace").splitlines()
             raise Problem("\n  ".join(["the tracker ended; its log ends with:", *lines[-10:]]))
-        with suppress(*client.Broken):
-            return (await client.get(self._url, "/health/ready")).status == _OK
+        with suppress(*http_client.Broken):
+            return (await http_client.get(self._url, "/health/ready")).status == _OK
         return False
 
 

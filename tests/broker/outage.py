@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.figures import quantile
-from console.client import Broken, Connection, Endpoint
-from console.services import Service, running
+from cli.processes import Service, running
+from cli.simulator.http_client import Broken, Connection, Endpoint
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from ingest.spool import slots

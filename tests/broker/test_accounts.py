@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from console import client
-from console.services import Running, Service, running
+from cli.processes import Running, Service, running
+from cli.simulator import http_client
 from service.settings import Settings
 from tests.broker.reading import Read, caught_up, read
 from tests.broker.test_dead_letters import Log, dead_letters, environment
@@ -124,7 +124,7 @@ async def test_no_source_reports_on_accounts_of_another(tenants: Settings) -> No
             ("foreign_account", "/statuses/1", "A-1", "/webhooks/tenant-b"),
         ]
         assert json.loads(letters[0].value)["id"] in ("M1", "M2")
-        metrics = (await client.get(normalise.service.url, "/metrics")).body
+        metrics = (await http_client.get(normalise.service.url, "/metrics")).body
         assert b'bluetick_foreign_account_total{source="tenant-b"} 2.0' in metrics
         place = f"{tenants.topics.raw('whapi')}[{letters[0].partition}]@"
         [line] = [line for line in log.lines if " ERROR " in line]

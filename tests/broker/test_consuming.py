@@ -22,7 +22,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from console.services import Service, running
+from cli.processes import Service, running
 from deploy.local_kafka.broker import free_port
 from schemas.codec import encode
 from schemas.records import Observation, StatusRecord, message_key

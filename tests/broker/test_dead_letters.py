@@ -15,10 +15,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from console import client
-from console.causes import Selection, grouped
-from console.letters import standing
-from console.services import Running, Service, running
+from cli.dead_letters.causes import Selection, grouped
+from cli.dead_letters.reader import standing
+from cli.processes import Running, Service, running
+from cli.simulator import http_client
 from deploy import topics
 from processors.dead_letters import record as letters
 from processors.normalising.normaliser import Normaliser
@@ -69,7 +69,7 @@ async def normaliser(settings: Settings, log: Log | None = None) -> AsyncIterato
 async def health(settings: Settings) -> list[str]:
     """What the normaliser says is wrong; nothing if it is ready."""
     url = f"http://127.0.0.1:{settings.normalise_health_port}"
-    told = json.loads((await client.get(url, "/health/ready")).body)
+    told = json.loads((await http_client.get(url, "/health/ready")).body)
     assert told["ready"] == (not told["problems"])
     return [str(problem) for problem in told["problems"]]
 
@@ -138,8 +138,8 @@ async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None
         await sent("tenant-b", *[BAD] * 21, *map(good, range(100, 109)))
         sentence = await until_told(settings, "source tenant-b of smsmanager is stopped")
         await sent("tenant-a", *[BAD] * 20, good(2))
-        numbers = await client.get(started.service.url, "/metrics")
-        live = await client.get(started.service.url, "/health/live")
+        numbers = await http_client.get(started.service.url, "/metrics")
+        live = await http_client.get(started.service.url, "/health/live")
         # Ten of a hundred are tried, and then it goes on by itself.
         await sent("tenant-b", *map(good, range(200, 300)))
         assert not await health(settings)

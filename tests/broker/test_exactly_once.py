@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.services import Service, running
-from console.simulate import simulate
+from cli.processes import Service, running
+from cli.simulator.simulate import simulate
 from schemas.webhook import RawWebhook, to_headers
 from service.settings import Settings
 from tests.broker.reading import Read, caught_up, ends, read

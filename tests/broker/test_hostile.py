@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from bench.hostile import HOSTILE, Sent, zipped
-from console.services import Running, Service, running
+from cli.processes import Running, Service, running
 from processors.normalising import normaliser
 from processors.normalising.normalise import normalise
 from providers.contract import Coordinates

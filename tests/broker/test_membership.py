@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from console.services import Running, Service, running
+from cli.processes import Running, Service, running
 from deploy.local_kafka.broker import free_port
 from schemas.codec import encode
 from service.settings import Settings

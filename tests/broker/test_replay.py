@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
-from console.options import Range
-from console.replay import resolve
-from console.services import Service, running
-from console.simulate import simulate
+from cli.options import Range
+from cli.processes import Service, running
+from cli.replay import resolve
+from cli.simulator.simulate import simulate
 from processors.dead_letters import record as deadletters
 from processors.normalising.body_normaliser import Bodies
 from processors.normalising.normaliser import Normaliser

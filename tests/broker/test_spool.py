@@ -16,7 +16,7 @@ import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from console.client import Broken, Connection, Endpoint
+from cli.simulator.http_client import Broken, Connection, Endpoint
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from ingest import app, delivery, metrics

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from console import tail
-from console.render import Record
+from cli import tail
+from cli.output.records import Record
 from deploy import topics
 from deploy.local_kafka.broker import free_port
 from schemas.topics import Topics, partition_of
@@ -28,7 +28,7 @@ KEYS = ("smsmanager/-/a", "smsmanager/-/b", "smsmanager/-/c", "smsmanager/-/d")
 
 SCRIPT = """
 import sys
-from console import tail
+from cli import tail
 from service.settings import Settings
 sys.exit(tail.run(Settings(kafka=sys.argv[1], namespace=sys.argv[2]), "raw.whapi", from_start=True))
 """

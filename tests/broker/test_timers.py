@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from console.services import Running, Service, running
+from cli.processes import Running, Service, running
 from deploy import topics
 from schemas.codec import decode_event, encode
 from schemas.records import Event, Expired, Observation, Resumed, Stalled

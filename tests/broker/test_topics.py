@@ -6,7 +6,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from console.services import Service, running
+from cli.processes import Service, running
 from deploy import topics
 from deploy.local_kafka.broker import free_port
 from service.errors import Problem

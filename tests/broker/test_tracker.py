@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from console.services import Service, running
+from cli.processes import Service, running
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from processors.dead_letters import record

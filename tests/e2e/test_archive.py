@@ -13,7 +13,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from console.services import Service, running
+from cli.processes import Service, running
 from processors.archive.reader import opened
 from processors.normalising.body_normaliser import Bodies
 from processors.runtime import log_ranges
@@ -202,7 +202,7 @@ def test_only_archives_need_the_extra(tmp_path: Path) -> None:
     program = """if True:
         import sys
         sys.modules |= {"pyarrow": None, "fsspec": None}  # importing them fails
-        import bluetick, ingest.server, console.replay, console.up, processors.tracking.tracker
+        import bluetick, ingest.server, cli.replay, cli.up.up, processors.tracking.tracker
         sys.argv = ["bluetick", "archive", sys.argv[1], "--verify"]
         bluetick.main()
     """

@@ -13,8 +13,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from console.services import Service, running
-from console.simulate import simulate
+from cli.processes import Service, running
+from cli.simulator.simulate import simulate
 from deploy import consumer_groups, topics
 from deploy.local_kafka.broker import free_port
 from processors.runtime.record_batches import Outbox

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from console.services import Service, running
+from cli.processes import Service, running
 from deploy import topics
 from ingest.spool.database import SpoolFile
 from schemas.webhook import RawWebhook, to_headers

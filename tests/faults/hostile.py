@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
-from console import client
-from console.client import Broken, Connection, Endpoint
-from console.posts import Post
-from console.simulate import CHANNELS
+from cli.simulator import http_client
+from cli.simulator.http_client import Broken, Connection, Endpoint
+from cli.simulator.requests import Post
+from cli.simulator.simulate import CHANNELS
 from deploy.local_kafka.broker import HOST, free_port
 from tests.faults import hostilebodies
 from tests.faults.fleet import in_time, ingest
@@ -231,7 +231,7 @@ async def _lives(worker: Worker) -> list[str]:
     for _ in range(3):
         try:
             async with asyncio.timeout(3):
-                answer = await client.get(worker.url, "/health/live")
+                answer = await http_client.get(worker.url, "/health/live")
         except Broken as error:
             return [f"{worker.name}: /health/live does not answer ({type(error).__name__})"]
         if answer.status != _OK:

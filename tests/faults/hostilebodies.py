@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
 
-from console.posts import Post
+from cli.simulator.requests import Post
 
 MARK = "hostile"
 SMSMANAGER, WHAPI = f"{MARK}-smsmanager", f"{MARK}-whapi"

@@ -16,7 +16,7 @@ from random import Random
 
 from confluent_kafka import Producer
 
-from console.simulate import simulate
+from cli.simulator.simulate import simulate
 from schemas.webhook import RawWebhook, to_headers
 from service.settings import Settings
 

@@ -1,6 +1,7 @@
 """Traffic over HTTP: simulated webhooks, each posted as a provider does, until it is answered 200.
 
-The truth about them is known in advance (console/simulate.py): it does not depend on the parsing.
+The truth about them is known in advance (cli/simulator/simulate.py): it does not depend on the
+parsing.
 """
 
 import asyncio
@@ -11,9 +12,9 @@ from hashlib import sha256
 from random import Random
 from typing import NamedTuple
 
-from console.client import Broken, Connection, Endpoint
-from console.posts import Post
-from console.simulate import Truth, simulate
+from cli.simulator.http_client import Broken, Connection, Endpoint
+from cli.simulator.requests import Post
+from cli.simulator.simulate import Truth, simulate
 
 _MESSAGES = 40  # simulated at once; their posts are shuffled among each other
 _DUPLICATES = 0.1

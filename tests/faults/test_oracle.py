@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from console.simulate import simulate
+from cli.simulator.simulate import simulate
 from processors.dead_letters import record as deadletters
 from processors.tracking.restore import NEXT_TIMER
 from schemas.codec import encode

@@ -8,8 +8,8 @@ from random import Random
 import msgspec
 import pytest
 
-from console.journeys import JOURNEYS
-from console.simulate import Fact, Lifecycle, Truth
+from cli.simulator.scenarios import JOURNEYS
+from cli.simulator.simulate import Fact, Lifecycle, Truth
 from processors.normalising.normalise import normalise
 from providers.contract import Coordinates
 from schemas.topics import MAX_BODY

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from console.simulate import Truth
+from cli.simulator.simulate import Truth
 from tests.broker.reading import Read
 from tests.faults.judge import differences
 from tests.faults.posting import digest

@@ -15,7 +15,7 @@ from typing import Literal
 from prometheus_client.parser import text_string_to_metric_families
 
 import bluetick
-from console import client
+from cli.simulator import http_client
 from service.child_processes import dying_with_parent
 
 Service = Literal["track", "normalise", "ingest"]
@@ -131,24 +131,24 @@ class Worker:
         """Whether it says so itself; raises `DiedError` once it has ended."""
         if not self.running:
             raise DiedError(self.trouble or f"{self.name} has been ended")
-        with suppress(*client.Broken):
+        with suppress(*http_client.Broken):
             async with asyncio.timeout(3):
-                return (await client.get(self._url, "/health/ready")).status == OK
+                return (await http_client.get(self._url, "/health/ready")).status == OK
         return False
 
     async def problems(self) -> list[str] | None:
         """What its health says is wrong; None if it does not answer."""
         if not self.running:
             raise DiedError(self.trouble or f"{self.name} has been ended")
-        with suppress(*client.Broken):
+        with suppress(*http_client.Broken):
             async with asyncio.timeout(3):
-                body = (await client.get(self.health_url, "/health/ready")).body
+                body = (await http_client.get(self.health_url, "/health/ready")).body
                 return list(json.loads(body)["problems"])
         return None
 
     async def post(self, path: str, body: bytes) -> int:
         """Post a webhook; the status of the answer."""
-        connection = client.Connection(client.Endpoint.of(self._url))
+        connection = http_client.Connection(http_client.Endpoint.of(self._url))
         try:
             headers = {"content-type": "application/json"}
             return (await connection.request("POST", path, headers, body)).status
@@ -163,9 +163,9 @@ class Worker:
 
     async def metric(self, name: str) -> float | None:
         """A metric without labels; None if there is none, or no answer."""
-        with suppress(*client.Broken):
+        with suppress(*http_client.Broken):
             async with asyncio.timeout(3):
-                text = (await client.get(self.health_url, "/metrics")).body.decode()
+                text = (await http_client.get(self.health_url, "/metrics")).body.decode()
             for family in text_string_to_metric_families(text):
                 if family.name == name:
                     return float(family.samples[0].value)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.samples import load
-from console.spooled import _to_lines
+from cli.spool import _to_lines
+from cli.up.examples import load
 from ingest.spool.database import SpoolFile
 from processors.normalising.accounts import fingerprint
 from processors.normalising.foreign_account_alarm import Alarm, Foreign

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from console.options import spread
+from cli.options import spread
 
 HOME = Path(__file__).parents[2]
 

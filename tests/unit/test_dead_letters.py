@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.causes import Selection, grouped, place, place_of
-from console.masking import shape
-from console.render import Record
+from cli.dead_letters.causes import Selection, grouped, place, place_of
+from cli.output.records import Record
+from cli.output.redaction import shape
 from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Entry, Identity, Ledger, headers, marker, read
 from processors.replay.retry_outcome import settle

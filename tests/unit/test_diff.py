@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from console.diff import reason
+from cli.namespaces.compare import reason
 from processors.tracking.state_diff import differences, same
 from processors.tracking.track import track
 from schemas.codec import encode

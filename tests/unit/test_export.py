@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from console.export import opened
+from cli.output.jsonl import opened
 from service.errors import Problem
 
 

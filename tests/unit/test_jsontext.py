@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.jsontext import as_text
+from cli.output.json_escaping import as_text
 
 HOME = Path(__file__).parents[2]
 
@@ -49,12 +49,12 @@ def test_what_can_be_seen_stays() -> None:
 _NOT_PRINTED = {
     "batching.py": "bodies to send",
     "simulate.py": "bodies to send",
-    "spoiling.py": "bodies to send",
-    "services.py": "settings in an environment",
-    "masking.py": "single words that `printable` has been through",
-    "render.py": "a part of what `as_text` writes",
+    "malformed.py": "bodies to send",
+    "processes.py": "settings in an environment",
+    "redaction.py": "single words that `printable` has been through",
+    "records.py": "a part of what `as_text` writes",
     "parse.py": "given to `escaped`",
-    "jsontext.py": "the one place",
+    "json_escaping.py": "the one place",
 }
 
 
@@ -62,7 +62,7 @@ def test_commands_write_json_in_one_way() -> None:
     """No other file of the command line encodes JSON: it would print what a terminal obeys."""
     encoders = ("json.encode", "json.format", "json.dumps", "orjson.dumps", "codec.encode")
     found = set()
-    for path in (HOME / "console").rglob("*.py"):
+    for path in (HOME / "cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)

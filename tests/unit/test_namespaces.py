@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.namespaces import Kept, _kept, _replays
+from cli.namespaces.manage import Kept, _kept, _replays
 from deploy.consumer_groups import Group
 from schemas.topics import Topics
 from service.errors import Problem

@@ -1,6 +1,6 @@
 """How long a rebuild is said to take."""
 
-from console.pace import Mark, Pace
+from cli.namespaces.rate import Mark, Pace
 
 
 def pace(*marks: Mark) -> Pace:

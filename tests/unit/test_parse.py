@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from console import parse
+from cli import parse
 from schemas.codec import decode_observation
 from service.errors import Problem
 

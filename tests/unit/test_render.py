@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.render import Record, as_json, as_line, elapsed, masked
+from cli.output.records import Record, as_json, as_line, elapsed, masked
 from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import MessageState, Observation, Reason

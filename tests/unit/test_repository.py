@@ -15,7 +15,7 @@ HOME = Path(__file__).parents[2]
 MAY_IMPORT = {
     "bench": {
         "bluetick",
-        "console",
+        "cli",
         "deploy",
         "ingest",
         "processors",
@@ -23,8 +23,8 @@ MAY_IMPORT = {
         "schemas",
         "service",
     },
-    "bluetick": {"console", "service"},
-    "console": {"deploy", "ingest", "processors", "providers", "schemas", "service"},
+    "bluetick": {"cli", "service"},
+    "cli": {"deploy", "ingest", "processors", "providers", "schemas", "service"},
     "deploy": {"schemas", "service"},
     "ingest": {"schemas", "service"},
     "processors": {"providers", "schemas", "service"},
@@ -35,7 +35,7 @@ MAY_IMPORT = {
 OURS = {*MAY_IMPORT, "tests"}
 KAFKA_HOMES = (
     "bench/",
-    "console/",
+    "cli/",
     "deploy/",
     "ingest/publishing/",
     "processors/normalising/",
@@ -48,9 +48,9 @@ KAFKA_HOMES = (
 
 # Of the pure files, those that others start from; whatever of ours they import is pure as well.
 PURE = (
-    "console/pace.py",
-    "console/render.py",
-    "console/simulate.py",
+    "cli/namespaces/rate.py",
+    "cli/output/records.py",
+    "cli/simulator/simulate.py",
     "ingest/admission.py",
     "service/http/request_head.py",
     "ingest/sources/config.py",

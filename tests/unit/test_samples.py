@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from console.samples import Sample, load
+from cli.up.examples import Sample, load
 from processors.normalising.normalise import normalise
 from schemas.records import InboundObservation, Observation
 from schemas.topics import PROVIDERS

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from console import client, send
-from console.client import Connection, Endpoint
-from console.posts import Post, headers_of
-from console.send import deliver
+from cli.simulator import http_client, send
+from cli.simulator.http_client import Connection, Endpoint
+from cli.simulator.requests import Post, headers_of
+from cli.simulator.send import deliver
 from service.errors import Problem
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -214,7 +214,7 @@ async def test_a_bad_url_is_said(url: str) -> None:
 )
 def test_a_listening_address_has_a_url(host: str, reachable: str) -> None:
     """An address that means all of them is reached by loopback; IPv6 stands in brackets."""
-    assert client.url(host, 8083) == f"http://{reachable}:8083"
+    assert http_client.url(host, 8083) == f"http://{reachable}:8083"
 
 
 def run(source: str, *files: str, **options: object) -> asyncio.Future[int]:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.journeys import JOURNEYS
-from console.posts import Post
-from console.simulate import Fact, Simulation, simulate
+from cli.simulator.requests import Post
+from cli.simulator.scenarios import JOURNEYS
+from cli.simulator.simulate import Fact, Simulation, simulate
 from processors.normalising.normalise import normalise
 from processors.tracking.lifecycle import fact_key
 from providers.contract import Coordinates, Normalised

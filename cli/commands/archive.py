@@ -1,0 +1,39 @@
+"""`bluetick archive`: raw bodies, kept for longer than Kafka keeps them."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.options import From, Provider, To
+
+
+def archive(
+    url: Annotated[str, typer.Argument(help="A directory, or a URL that fsspec knows.")],
+    *,
+    provider: Provider = None,
+    since: From = None,
+    until: To = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every byte of the archive instead.")
+    ] = False,
+) -> None:
+    """Keep raw bodies as Parquet files: all that is not archived yet, or a range of time.
+
+    `bluetick replay … --archive URL` reads them back once Kafka has let them go.
+    """
+    from processors.archive import requirements
+
+    requirements.check()
+    from cli import archive as archiving
+    from cli.commands.preflight import ready
+    from processors.runtime import failpoints
+    from service.errors import Problem
+
+    if verify and (provider or since or until):
+        raise Problem("--verify is about all of an archive: leave out --provider, --from and --to")
+    if verify:
+        sys.exit(archiving.verify(url))
+    settings = ready()
+    failpoints.arm(settings.failpoint)
+    sys.exit(archiving.run(settings, url, provider=provider, since=since, until=until))

@@ -1,0 +1,88 @@
+"""`bluetick dead-letters`: what could not be normalised."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Accounts, Json, Letters, RecordJson, spread
+
+group = typer.Typer(
+    help="What could not be normalised: look at it, retry it, take it along.", no_args_is_help=True
+)
+
+All = Annotated[bool, typer.Option("--all", help="Those a retry resolved, too.")]
+Oldest = Annotated[int | None, typer.Option(min=1, help="The oldest so many.")]
+
+
+@group.command("list")
+@spread
+def list_(
+    *,
+    meant: Letters,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many causes.")] = None,
+    json: Json = False,
+    everything: All = False,
+) -> None:
+    """Count dead letters by their cause, with an example of each."""
+    from cli.dead_letters import inspect, reader
+    from service.settings import load
+
+    chosen = reader.selection(meant)
+    sys.exit(inspect.list_(load(), chosen, everything=everything, limit=limit, json=json))
+
+
+@group.command()
+def show(
+    place: Annotated[str, typer.Argument(help="raw.whapi/3/120, or dead-letters/3/7.")],
+    *,
+    json: RecordJson = False,
+) -> None:
+    """Show a dead letter, or those of a raw body, with its headers and its value's shape."""
+    from cli.dead_letters import inspect
+    from service.settings import load
+
+    sys.exit(inspect.show(load(), place, json=json))
+
+
+@group.command()
+@spread
+def export(
+    target: Annotated[Path, typer.Argument(help="A new file, or a directory.")],
+    *,
+    meant: Letters,
+    limit: Oldest = None,
+    everything: All = False,
+) -> None:
+    """Write dead letters to a file, one JSON object a line, whole."""
+    from cli.dead_letters import inspect, reader
+    from service.settings import load
+
+    chosen = reader.selection(meant)
+    sys.exit(inspect.take_along(load(), chosen, target, everything=everything, limit=limit))
+
+
+@group.command()
+@spread
+def retry(
+    *,
+    meant: Letters,
+    limit: Oldest = None,
+    accounts: Accounts = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be resolved.")] = False,
+    json: Json = False,
+) -> None:
+    """Normalise their raw bodies by today's code, and mark what that resolves.
+
+    Accounts in BLUETICK_SOURCES, or in --accounts, are permitted beside those at reception.
+    May be repeated and interrupted. Exit code 1 if a body is not there any more.
+    """
+    from cli.dead_letters import reader
+    from cli.dead_letters import retry as again
+    from service.settings import load
+
+    settings = load()
+    chosen = reader.selection(meant)
+    sources = accounts or settings.sources
+    sys.exit(again.run(settings, chosen, sources=sources, limit=limit, dry=dry_run, json=json))

@@ -1,0 +1,19 @@
+"""`bluetick test`: what only a checkout can do."""
+
+import os
+import sys
+
+import typer
+
+
+def test(context: typer.Context) -> None:
+    """Run the tests of this checkout; further options go to pytest."""
+    from cli.program import HOME
+    from service.errors import Problem
+
+    if not (HOME / "tests").is_dir():
+        raise Problem("the tests are part of the repository, not of the installed package")
+    import pytest
+
+    os.chdir(HOME)
+    sys.exit(pytest.main(context.args))

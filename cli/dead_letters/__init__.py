@@ -1,0 +1,1 @@
+"""Dead letters on the command line: list, show, export, retry."""

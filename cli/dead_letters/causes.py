@@ -1,0 +1,100 @@
+"""Which dead letters a person means, and what caused them, counted. Pure."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+from cli.providers import providers
+from processors.dead_letters.record import Entry, Kept
+from providers.contract import Coordinates
+from providers.rejection import Code
+from schemas.webhook import to_iso
+from service.errors import Problem
+
+_NUMBER = re.compile(r"\d+")
+_PLACE = re.compile(r"(?P<topic>[^\[/]+)(/(\d{1,9})/(\d{1,18})|\[(\d{1,9})\]@(\d{1,18}))", re.ASCII)
+
+
+class Selection(NamedTuple):
+    """Which dead letters are meant; `since` and `until` are when they were written, Unix ms."""
+
+    provider: str | None = None
+    code: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def check(self) -> None:
+        """Raise `Problem` for what can never be found."""
+        providers(self.provider)
+        if self.code is not None and self.code not in get_args(Code):
+            known = ", ".join(get_args(Code))
+            raise Problem(f"there is no code {self.code!r}; there is: {known}")
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise Problem(
+                f"--from, {to_iso(self.since)}, is not before --to, {to_iso(self.until)}; swap them"
+            )
+
+    def holds(self, entry: Entry) -> bool:
+        after = self.since is None or self.since <= entry.timestamp
+        before = self.until is None or entry.timestamp < self.until
+        provider = self.provider in (None, provider_of(entry))
+        return after and before and provider and self.code in (None, entry.letter.code)
+
+
+class Cause(NamedTuple):
+    """What dead letters have in common; of numbers in the reason each is `#`."""
+
+    provider: str
+    code: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Group:
+    """The dead letters of one cause: how many, from when to when, where one of them came from."""
+
+    cause: Cause
+    first: int
+    last: int
+    example: Coordinates
+    open: int = 0
+    resolved: int = 0
+
+
+def grouped(letters: Iterable[Kept]) -> list[Group]:
+    """Dead letters by their cause, those with the most open ones first."""
+    groups: dict[Cause, Group] = {}
+    for kept in letters:
+        entry = kept.entry
+        cause = Cause(provider_of(entry), entry.letter.code, _NUMBER.sub("#", entry.reason))
+        at = entry.timestamp
+        group = groups.setdefault(cause, Group(cause, at, at, entry.letter.raw))
+        group.first, group.last = min(group.first, at), max(group.last, at)
+        if kept.resolved is None:
+            group.open += 1
+        else:
+            group.resolved += 1
+    return sorted(groups.values(), key=lambda group: (-group.open, -group.resolved, group.cause))
+
+
+def provider_of(entry: Entry) -> str:
+    """The provider whose body it was: the last part of its raw topic's name."""
+    return entry.letter.raw.topic.rpartition(".")[2]
+
+
+def place(at: Coordinates) -> str:
+    """Coordinates as a person passes them on to `show`."""
+    return f"{at.topic}/{at.partition}/{at.offset}"
+
+
+def place_of(text: str) -> Coordinates:
+    """Coordinates as a person writes them: `raw.whapi/3/120`, or `raw.whapi[3]@120`."""
+    match = _PLACE.fullmatch(text)
+    if not match:
+        raise Problem(
+            f"{text!r} is no place; write <topic>/<partition>/<offset>, such as raw.whapi/3/120 or "
+            "dead-letters/3/7"
+        )
+    numbers = [int(number) for number in match.groups()[2:] if number is not None]
+    return Coordinates(match["topic"], *numbers)

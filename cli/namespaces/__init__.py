@@ -1,0 +1,1 @@
+"""Namespaces on the command line: list, delete, rebuild, compare."""

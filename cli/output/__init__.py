@@ -1,0 +1,1 @@
+"""What commands print: tables, records, JSON lines, without texts and whole phone numbers."""

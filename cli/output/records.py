@@ -1,0 +1,344 @@
+"""A Kafka record as one line for a person, or as one line of JSON for a program. Pure.
+
+Lines for people show no message texts and of phone numbers only the last three digits.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from rich.text import Text
+
+from cli.output.json_escaping import as_text
+from processors.dead_letters import record as letters
+from schemas import codec
+from schemas.records import (
+    Advanced,
+    Contradicted,
+    Event,
+    Expired,
+    FellBack,
+    InboundObservation,
+    Late,
+    Recovered,
+    Replied,
+    Resumed,
+    Stalled,
+    StatusObservation,
+    StatusRecord,
+    Verdict,
+    ViewerState,
+    split_viewer_key,
+)
+from schemas.webhook import to_iso
+
+GOOD = "green"
+MOVING = "cyan"
+BAD = "red"
+ODD = "yellow"
+DIM = "dim"
+
+_COLOURS = {
+    **dict.fromkeys(("queued", "sending", "sent"), MOVING),
+    **dict.fromkeys(("delivered", "read", "played"), GOOD),
+    **dict.fromkeys(("rejected", "undelivered", "failed", "expired"), BAD),
+    **dict.fromkeys(("deleted", "unknown"), ODD),
+}
+_VERDICTS: dict[Verdict, str] = {
+    "advanced": GOOD,
+    "recovered": GOOD,
+    "late": DIM,
+    "contradiction": BAD,
+    "aside": ODD,
+}
+
+_EVENT_COLOURS: dict[type[Event], str] = {
+    Contradicted: BAD,
+    Expired: DIM,
+    FellBack: ODD,
+    Late: DIM,
+    Replied: MOVING,
+    Resumed: MOVING,
+    Stalled: BAD,
+}
+
+# So few digits are a short code, nobody's number.
+_SHORT_CODE = 4
+_HOUR_MS = 3_600_000
+_MINUTE_MS = 60_000
+
+
+class Record(NamedTuple):
+    """One Kafka record; `timestamp` is Unix milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    value: bytes | None
+
+    @classmethod
+    def of(cls, consumed: Any) -> "Record":
+        """What Kafka's client gave, which has more to it."""
+        return cls(*(getattr(consumed, name) for name in cls._fields))
+
+
+def as_line(kind: str, record: Record) -> Text:
+    """One line on a record of a topic of a kind: `statuses`, `events`, …, `raw`."""
+    line = Text(to_iso(record.timestamp), style=DIM)
+    line.append("  ")
+    if record.key is not None:
+        line.append(shown_key(record.key.decode("utf-8", "replace")), style="default")
+        line.append("  ")
+    try:
+        what = _KINDS[kind](record)
+    except codec.UndecodableError as error:
+        what = _line(("not readable: " + printable(str(error)), BAD))
+    return line.append_text(what)
+
+
+def shown_key(key: str) -> str:
+    """A record's key for a person: the viewer in the key of a viewer's state is masked."""
+    split = split_viewer_key(key)
+    if split is None:
+        return printable(key)
+    message, viewer = split
+    return printable(f"viewer/{masked(viewer)}/{message}")
+
+
+def as_json(record: Record) -> str:
+    """One JSON object: the value as it is on the topic if it is JSON, else in `value_base64`.
+
+    `headers` is an array of pairs, for a name may repeat. A record without a value has neither
+    `value` nor `value_base64`. What is no UTF-8 text appears as `{"base64": …}`.
+    """
+    shown: dict[str, object] = {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "key": None if record.key is None else text_or_base64(record.key),
+        "headers": [[name, text_or_base64(value)] for name, value in record.headers],
+    }
+    if record.value is not None:
+        shown.update(_value(record.value))
+    return as_text(shown)
+
+
+def masked(text: str) -> str:
+    """A phone number, or whatever holds one, with only its last three digits to be seen."""
+    places = [place for place, char in enumerate(text) if char.isdigit()]
+    if len(places) <= _SHORT_CODE:
+        return printable(text)
+    return printable(text[: places[0]] + "…" + text[places[-3] :])
+
+
+def elapsed(milliseconds: int) -> str:
+    """A duration in the two units that matter: `1.5 s`, `3 min 20 s`, `25 h 0 min`."""
+    if milliseconds < _MINUTE_MS:
+        return f"{milliseconds / 1000:.1f} s"
+    if milliseconds < _HOUR_MS:
+        minutes, rest = divmod(milliseconds, _MINUTE_MS)
+        return f"{minutes} min {rest // 1000} s"
+    hours, rest = divmod(milliseconds, _HOUR_MS)
+    return f"{hours} h {rest // _MINUTE_MS} min"
+
+
+Part = tuple[str, str] | str
+
+
+def _line(*parts: Part | None) -> Text:
+    """Parts, each text or (text, colour), with two spaces between."""
+    line = Text()
+    for part in parts:
+        if part is None:
+            continue
+        if line:
+            line.append("  ")
+        text, style = (part, "default") if isinstance(part, str) else part
+        line.append(text, style)
+    return line
+
+
+def _status_part(status: str | None, word: str | None = None) -> Part:
+    shown = status or "-"
+    other = f" ({printable(word)})" if word not in (None, status) else ""
+    return shown + other, _COLOURS.get(shown, "default")
+
+
+def _statuses(record: Record) -> Text:
+    told = codec.decode_status(record.value)
+    moved = None if told.message_status == told.status else f"stands at {told.message_status}"
+    return _line((told.verdict, _VERDICTS.get(told.verdict, DIM)), *_told(told), moved)
+
+
+def _observations(record: Record) -> Text:
+    told = codec.decode_observation(record.value)
+    if isinstance(told, InboundObservation):
+        return _inbound(record)
+    return _line(*_told(told))
+
+
+def _told(told: StatusObservation | StatusRecord) -> list[Part | None]:
+    reason = told.reason
+    return [
+        _status_part(told.status, told.provider_status),
+        printable(told.gateway),
+        f"to {masked(told.recipient)}" if told.recipient else None,
+        f"viewer {masked(told.viewer)}" if told.viewer else None,
+        f"[{printable(reason.code)}]" if reason and reason.code else None,
+        (f"replay {told.replay}", DIM) if told.replay else None,
+    ]
+
+
+def _inbound(record: Record) -> Text:
+    told = codec.decode_observation(record.value)
+    if not isinstance(told, InboundObservation):
+        raise codec.UndecodableError("it is not an inbound message")
+    kind = str((told.content or {}).get("type", "message"))
+    return _line(
+        ("reply" if told.in_reply_to else "inbound", MOVING),
+        printable(kind),
+        printable(told.gateway),
+        f"from {masked(told.sender)}" if told.sender else None,
+        f"to {masked(told.recipient)}" if told.recipient else None,
+        f"answers {printable(told.in_reply_to)}" if told.in_reply_to else None,
+    )
+
+
+def _events(record: Record) -> Text:
+    event = codec.decode_event(record.value)
+    name = str(event.__struct_config__.tag)
+    parts = _happened(event)
+    gateway = None if isinstance(event, FellBack) else event.cause.gateway
+    took = getattr(event, "elapsed_ms", None)
+    return _line(
+        (name.replace("_", " "), _event_colour(event)),
+        *parts,
+        printable(gateway) if gateway else None,
+        None if took is None else f"after {elapsed(took)}",
+    )
+
+
+def _event_colour(event: Event) -> str:
+    if isinstance(event, Advanced | Recovered):
+        return _COLOURS.get(event.to, GOOD)
+    return _EVENT_COLOURS[type(event)]
+
+
+def _happened(event: Event) -> list[Part | None]:
+    match event:
+        case Advanced() | Recovered():
+            begin = f"{event.from_} → " if event.from_ else ""
+            return [(begin + event.to, _COLOURS[event.to])]
+        case Late():
+            return [_status_part(event.cause.status), f"stands at {event.current}"]
+        case Contradicted():
+            return [_status_part(event.cause.status), f"after {event.evidence}"]
+        case FellBack():
+            earlier = ", ".join(printable(gateway) for gateway in event.earlier)
+            return [f"{earlier} → {printable(event.gateway)}"]
+        case Replied():
+            return []
+        case Stalled() | Resumed() | Expired():
+            return _timed(event)
+
+
+def _timed(event: Stalled | Resumed | Expired) -> list[Part | None]:
+    status = _status_part(event.status) if event.status else None
+    if isinstance(event, Stalled):
+        return [status, f"for {elapsed(event.waiting_ms)}"]
+    tries = isinstance(event, Expired) and event.attempts > 1 and f"{event.attempts} attempts"
+    return [status, tries or None]
+
+
+def _messages(record: Record) -> Text:
+    if record.value is None:
+        return _line(("forgotten", DIM))
+    state = codec.decode_by_key((record.key or b"").decode("utf-8", "replace"), record.value)
+    if isinstance(state, ViewerState):
+        stands = (f"{printable(g)}: {one.status}" for g, one in state.attempts.items())
+        return _line("viewer", *stands)
+    viewers = ", ".join(f"{rung} by {count}" for rung, count in state.audience.items())
+    disputed = len(state.contradictions)
+    return _line(
+        _status_part(state.status),
+        "inbound" if state.direction == "inbound" else None,
+        f"to {masked(state.recipient)}" if state.recipient else None,
+        *(
+            f"{printable(gateway)}: {attempt.status}"
+            for gateway, attempt in state.attempts.items()
+            if len(state.attempts) > 1
+        ),
+        viewers or None,
+        ("replied", MOVING) if state.replied_at else None,
+        (f"contradictions: {disputed}", BAD) if disputed else None,
+    )
+
+
+def _dead_letters(record: Record) -> Text:
+    headers = {
+        name: printable(value.decode("utf-8", "replace"))
+        for name, value in reversed(record.headers)
+        if value is not None
+    }
+    origin = "{}[{}]@{}".format(
+        *(headers.get(name, "?") for name in (letters.TOPIC, letters.PARTITION, letters.OFFSET))
+    )
+    settled = record.value is None and letters.RESOLVED in headers
+    return _line(
+        (f"resolved by {headers[letters.RESOLVED]}", GOOD) if settled else None,
+        (headers.get(letters.CODE, "no code"), BAD),
+        None if settled else headers.get(letters.MESSAGE, "no reason"),
+        headers.get(letters.POINTER) or "whole body",
+        (origin, DIM),
+    )
+
+
+def _raw(record: Record) -> Text:
+    headers = {
+        name: None if value is None else value.decode("utf-8", "replace")
+        for name, value in record.headers
+    }
+    # What follows the source may hold a secret.
+    target = headers.get("ce_source", "") + ("…" if headers.get("http-path") else "")
+    return _line(
+        f"{len(record.value or b'')} bytes",
+        printable(headers.get("http-method", "POST")),
+        printable(target) or None,
+    )
+
+
+_KINDS: dict[str, Callable[[Record], Text]] = {
+    "statuses": _statuses,
+    "observations": _observations,
+    "events": _events,
+    "messages": _messages,
+    "inbound": _inbound,
+    "dead-letters": _dead_letters,
+    "raw": _raw,
+}
+
+
+def printable(text: str) -> str:
+    """A stranger's words without what could command a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def text_or_base64(data: bytes | None) -> object:
+    """The text, or what it is in base64 if it is none; None, as a header may have, stays."""
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(data or b"").decode()}
+
+
+def _value(value: bytes) -> dict[str, object]:
+    try:
+        value.decode()
+        return {"value": msgspec.Raw(msgspec.json.format(value, indent=-1))}
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return {"value_base64": b64encode(value).decode()}

@@ -1,0 +1,110 @@
+"""A stranger's bytes for a person's eyes: their shape, without texts or whole phone numbers. Pure.
+
+Names of fields are shown; values only of the fields that tell why something was refused.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from cli.output.records import printable
+
+_SHAPE_CHARACTERS = 400
+_LINES = 100
+_WORD = 64
+_FIRST_BYTES = 4
+
+# What providers say in these is their own vocabulary, an id, or a time.
+_TIMES = {"timestamp", "time", "created_at", "updated_at"}
+_TELLING = {
+    *("type", "subtype", "event", "action", "status", "result", "gateway", "channel", "direction"),
+    *("id", "message_id", "request_id", "channel_id", "code", "mcc", "mnc", "parts", "currency"),
+    *_TIMES,
+}
+_PHONE = re.compile(r"\+?[0-9][0-9 ()./-]{4,}", re.ASCII)
+_DIGITS = re.compile(r"\d{6,}")
+_LETTER = re.compile(r"[^\W\d_]")
+_DIGIT = re.compile(r"\d")
+
+
+class _Number(str):
+    """A number as it was written."""
+
+    __slots__ = ()
+
+
+class _Members(list[tuple[str, Any]]):
+    """An object with its names as often as they are there."""
+
+
+_decoder = json.JSONDecoder(
+    strict=False,
+    parse_int=_Number,
+    parse_float=_Number,
+    parse_constant=_Number,
+    object_pairs_hook=_Members,
+)
+
+
+def shape(value: bytes) -> list[str]:
+    """Lines that show a body or an item: indented if it is JSON, else letter by letter."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return [f"no UTF-8; it begins with {value[:_FIRST_BYTES].hex(' ')}"]
+    try:
+        lines = list(_written(_decoder.decode(text), "", ""))
+    except (ValueError, RecursionError):
+        lines = _anonymous(text)
+    if len(lines) > _LINES:
+        lines = [*lines[:_LINES], f"… {len(lines) - _LINES} lines more"]
+    return lines
+
+
+def _anonymous(text: str) -> list[str]:
+    """Text with x for each letter and 9 for each digit: what it is built like."""
+    begin = _DIGIT.sub("9", _LETTER.sub("x", text[:_SHAPE_CHARACTERS]))
+    more = len(text) - _SHAPE_CHARACTERS
+    lines = [printable(line) for line in begin.splitlines()] or [""]
+    return [*lines, f"… {more} characters more"] if more > 0 else lines
+
+
+def _written(value: Any, name: str, indent: str) -> Iterator[str]:
+    """JSON again, a line for each member or element."""
+    label = f"{indent}{json.dumps(_digits_hidden(name), ensure_ascii=False)}: " if name else indent
+    if isinstance(value, _Members):
+        yield label + "{"
+        for member, inner in value:
+            yield from _written(inner, printable(member), indent + "  ")
+        yield indent + "}"
+    elif isinstance(value, list):
+        yield label + "["
+        for inner in value:
+            yield from _written(inner, "", indent + "  ")
+        yield indent + "]"
+    else:
+        yield label + _scalar(value, name)
+
+
+def _scalar(value: Any, name: str) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if name in _TIMES and len(value) <= _WORD:
+        return _quoted(value)
+    if name in _TELLING and len(value) <= _WORD:
+        return _digits_hidden(_quoted(value))
+    if isinstance(value, _Number):
+        return _digits_hidden(value)
+    if _PHONE.fullmatch(value):
+        return f'"…{value[-3:]}"'
+    return f"text of {len(value)} characters" if value else '""'
+
+
+def _quoted(value: str) -> str:
+    text = printable(value)
+    return text if isinstance(value, _Number) else json.dumps(text, ensure_ascii=False)
+
+
+def _digits_hidden(text: str) -> str:
+    return _DIGITS.sub(lambda digits: "…" + digits[0][-3:], text)

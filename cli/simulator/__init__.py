@@ -1,0 +1,1 @@
+"""Simulated webhooks: message lives, payloads, requests, and a client that posts them."""

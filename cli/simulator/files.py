@@ -1,0 +1,47 @@
+"""Bodies from files and the standard input."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cli.simulator.requests import JSON, Post, headers_of
+from service.errors import Problem
+
+STDIN = "-"
+
+
+def posts_from(
+    source: str,
+    names: Iterable[str],
+    *,
+    method: str = "POST",
+    path: str = "",
+    headers: Iterable[str] = (),
+) -> Iterator[Post]:
+    """A post for each file, in order; of a directory its *.json; `-` is the standard input."""
+    kept = {**JSON, **headers_of(headers)}
+    for name in names:
+        for file in _files(name):
+            yield Post(source, read_body(file), method.upper(), path, kept)
+
+
+def read_body(name: str) -> bytes:
+    """A file's bytes, or those of the standard input for `-`; raises `Problem`."""
+    if name == STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise Problem(
+            f"{name} cannot be read: {error.strerror or error}; name a file, or - for the standard "
+            "input"
+        ) from None
+
+
+def _files(name: str) -> list[str]:
+    if name == STDIN or not Path(name).is_dir():
+        return [name]
+    found = sorted(str(file) for file in Path(name).glob("*.json"))
+    if not found:
+        raise Problem(f"there is no *.json file in the directory {name}")
+    return found

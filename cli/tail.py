@@ -1,0 +1,151 @@
+"""`bluetick tail`: follow a topic, one line per record."""
+
+import asyncio
+import heapq
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from rich.console import Console
+
+from cli.output.records import Record, as_json, as_line
+from schemas.topics import Topics, partition_of
+from service.errors import Problem, missing
+from service.kafka.clients import reading
+from service.settings import Settings
+
+_POLL_MS = 500
+_UNKEYED = ("raw", "dead-letters")
+
+
+def run(
+    settings: Settings,
+    topic: str,
+    *,
+    from_start: bool = False,
+    until_end: bool = False,
+    json_lines: bool = False,
+    key: str | None = None,
+    limit: int | None = None,
+) -> int:
+    """Print a topic's records as they come; returns the exit code 0.
+
+    `topic` is a short name such as `events` or `raw.whapi`, or a full one. It goes on until Ctrl-C,
+    until `limit` records were printed, or with `until_end` (which begins at the start) until the
+    present end of the topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
+    """
+    kind, name = resolve(settings.topics, topic, key)
+    show = _show_json if json_lines else _line_printer(kind)
+
+    async def print_all() -> None:
+        left = limit
+        begin = from_start or until_end
+        following = follow(settings, name, from_start=begin, until_end=until_end, key=key)
+        async with aclosing(following) as records:
+            while left != 0 and (record := await anext(records, None)) is not None:
+                show(record)
+                left = None if left is None else left - 1
+
+    try:
+        asyncio.run(print_all())
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # Whoever read has seen enough; nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str]:
+    """A topic's kind (`raw`, `events`, …) and full name; raises `Problem`."""
+    short = dict(zip(topics.all, Topics("").all, strict=True))
+    short = {full: dotted.removeprefix(".") for full, dotted in short.items()}
+    full = next((f for f, s in short.items() if name in (f, s)), None)
+    if full is None:
+        raise Problem(f"there is no topic {name!r}; there is: {', '.join(short.values())}")
+    kind = short[full].partition(".")[0]
+    if key is not None and kind in _UNKEYED:
+        raise Problem(f"the records of {full} have no keys: leave out --key")
+    if key is not None and key.count("/") < 2:  # noqa: PLR2004 - provider/account/message_id
+        raise Problem(f"--key {key!r} is no message key; it is provider/account/message_id")
+    return kind, full
+
+
+async def follow(
+    settings: Settings,
+    topic: str,
+    *,
+    from_start: bool,
+    until_end: bool = False,
+    key: str | None = None,
+) -> AsyncGenerator[Record, None]:
+    """Committed records of a topic, those of a partition in order, near to the order of time.
+
+    With a key only its partition is read. Raises `Problem`.
+    """
+    async with reading(settings) as client:
+        partitions = await _partitions(client, settings, topic, key)
+        client.assign(partitions)
+        ends = await client.end_offsets(partitions)
+        starts = await client.beginning_offsets(partitions) if from_start else ends
+        for partition in partitions:
+            client.seek(partition, starts[partition])
+        while not (until_end and await _reached(client, ends)):
+            for record in _in_time(await client.getmany(timeout_ms=_POLL_MS)):
+                if until_end and record.offset >= ends[TopicPartition(topic, record.partition)]:
+                    continue
+                if key is None or record.key == key.encode():
+                    yield Record.of(record)
+
+
+async def _partitions(
+    client: AIOKafkaConsumer, settings: Settings, topic: str, key: str | None
+) -> list[TopicPartition]:
+    """The partitions to read. All topics are asked for: asking for one might create it."""
+    if topic not in await client.topics():
+        raise Problem(missing(topic, settings.kafka))
+    first = TopicPartition(topic, 0)
+    client.assign([first])
+    await client.end_offsets([first])  # learns of the topic's partitions
+    numbers = client.partitions_for_topic(topic) or {0}
+    if key is not None:
+        return [TopicPartition(topic, partition_of(key, len(numbers)))]
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+async def _reached(client: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
+    """Whether all partitions are read up to `ends`, transaction markers included."""
+    for partition, end in ends.items():
+        if await client.position(partition) < end:
+            return False
+    return True
+
+
+def _in_time(
+    polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]],
+) -> list[ConsumerRecord[bytes, bytes]]:
+    return list(heapq.merge(*polled.values(), key=lambda record: record.timestamp))
+
+
+def _show_json(record: Record) -> None:
+    sys.stdout.write(as_json(record) + "\n")
+    sys.stdout.flush()
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to us; rich's own would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def _line_printer(kind: str) -> Callable[[Record], None]:
+    console = _Console()
+
+    def show(record: Record) -> None:
+        # A line longer than the terminal stays one line, for whoever pipes it on.
+        console.print(as_line(kind, record), soft_wrap=True)
+
+    return show

@@ -1,0 +1,53 @@
+"""The sample webhooks that the demo sends and the tests judge: one file, one webhook."""
+
+from collections.abc import Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import msgspec
+
+from schemas.topics import PROVIDERS
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a sample amounts to, written by hand from the provider's documents.
+
+    `observations` are the fields worth saying of each, in order; nested values are whole.
+    `dead_letters` counts by code, `ignored` by event.
+    """
+
+    observations: list[dict[str, Any]] = []
+    dead_letters: dict[str, int] = {}
+    ignored: dict[str, int] = {}
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One webhook as its provider sends it to `/webhooks/<source><path>`; `body` is verbatim."""
+
+    description: str
+    source: str
+    body: msgspec.Raw
+    expect: Expected
+    method: str = "POST"
+    path: str = ""
+    headers: dict[str, str] = {}
+    name: str = ""
+
+
+_decoder = msgspec.json.Decoder(Sample)
+
+
+def load() -> list[Sample]:
+    """Every sample, named `<provider>/<file>`, in the order of the names."""
+    samples = []
+    for provider in PROVIDERS:
+        for file in _sorted(resources.files(f"providers.{provider}") / "examples"):
+            sample = _decoder.decode(file.read_bytes())
+            name = f"{provider}/{file.name.removesuffix('.json')}"
+            samples.append(msgspec.structs.replace(sample, name=name))
+    return samples
+
+
+def _sorted(folder: Traversable) -> Iterator[Traversable]:
+    return iter(sorted(folder.iterdir(), key=lambda entry: entry.name))

@@ -1,0 +1,242 @@
+"""`bluetick up`: the whole line on one machine, from Kafka to the tracker."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cli.processes import Running, Service, Show, first_to_end, running
+from cli.simulator import http_client
+from deploy import topics
+from deploy.local_kafka.broker import LocalKafka, free_port
+from deploy.local_kafka.jars import VERSION
+from ingest.sources.loader import load
+from service import private_files
+from service.errors import Problem
+from service.settings import Settings
+
+# The ports after ingest's own, in their order, and whose they are.
+_FOLLOWING = {
+    "normalise_health_port": "normalise",
+    "track_health_port": "track",
+    "ingest_metrics_port": "ingest",
+}
+_COLOURS = {"ingest": "cyan", "normalise": "magenta", "track": "green"}
+# Where the commands look for Kafka unless told otherwise, so that `tail` finds it.
+_KAFKA_PORT = 9092
+_EXAMPLE = (
+    '[{"message_id": "e27ff0ac-87b5-4e1d-b644-5fc6029e2a11", "gateway": "sms", '
+    '"timestamp": 1700000000, "type": "outgoing", "to": {"phone_number": "420777123456"}, '
+    '"result": "delivered"}]'
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """The whole line, running: with which settings, as which processes."""
+
+    settings: Settings
+    services: list[Running]
+    kafka: LocalKafka | None
+
+    @property
+    def webhooks(self) -> str:
+        """Where ingest takes webhooks."""
+        return http_client.url(self.settings.host, self.settings.port)
+
+    def url(self, name: str) -> str:
+        """Where a service answers for its health and metrics."""
+        return next(one.service.url for one in self.services if one.service.name == name)
+
+
+class Progress:
+    """Tells a person what is being waited for: a moving line in a terminal, else line by line."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("starting")
+        self._began = time.monotonic()
+        self._status.start()
+
+    def __call__(self, step: str) -> None:
+        """Show the step under way."""
+        if self._console.is_terminal:
+            self._status.update(step)
+        else:
+            self._console.print(Text(f"  {step}"))
+
+    def done(self, step: str) -> None:
+        """Show a step that is over, with the time since the start."""
+        seconds = time.monotonic() - self._began
+        self._console.print(
+            Text.assemble(("✓ ", "green"), f"{step}  ", (f"{seconds:.1f} s", "dim"))
+        )
+
+    def stop(self) -> None:
+        self._status.stop()
+
+
+def up(settings: Settings, kafka_port: int | None, data: Path | None) -> int:
+    """Run until Ctrl-C or SIGTERM, and return 0; `Problem` if a service ends by itself."""
+    load(settings.sources)  # a mistake in them is told before anything is started
+    port = _KAFKA_PORT if kafka_port is None else kafka_port
+    named = settings.data if "data" in settings.model_fields_set else None
+    return until_told(_up(settings, port, data or named or _home()), told=0)
+
+
+def until_told(work: Coroutine[Any, Any, int], *, told: int) -> int:
+    """Run to the end or to SIGINT or SIGTERM, which return `told` once all is stopped in order."""
+
+    async def run() -> int:
+        task = asyncio.create_task(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return told
+
+    return asyncio.run(run())
+
+
+async def _up(settings: Settings, kafka_port: int, data: Path) -> int:
+    console = Console(highlight=False)
+    progress = Progress(console)
+    try:
+        async with line(settings, kafka_port, data, progress, shown(console)) as up_:
+            progress.stop()
+            _tell(console, up_)
+            raise await _trouble(up_)
+    finally:
+        progress.stop()
+        console.print("stopped")
+
+
+async def _trouble(up_: Line) -> Problem:
+    """Wait until a service, or the Kafka started with them, ends by itself; says which."""
+    waits: list[asyncio.Task[Running] | asyncio.Task[Problem]] = [
+        asyncio.create_task(first_to_end(up_.services))
+    ]
+    if up_.kafka is not None:
+        waits.append(asyncio.create_task(up_.kafka.died()))
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        ended = done.pop().result()
+        return ended.why() if isinstance(ended, Running) else ended
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+@asynccontextmanager
+async def line(
+    settings: Settings, kafka_port: int, data: Path, progress: Progress, show: Show
+) -> AsyncIterator[Line]:
+    """Start Kafka (unless the settings name one), topics and services; stop them in reverse."""
+    settings = settings.model_copy(update=_ports(settings) | {"data": data / "state"})
+    _make_private(settings.data)
+    async with AsyncExitStack() as stack:
+        local = None
+        if "kafka" not in settings.model_fields_set:
+            local = LocalKafka(data / "kafka", kafka_port, progress=progress)
+            await stack.enter_async_context(local)
+            settings = settings.model_copy(update={"kafka": local.bootstrap})
+            progress.done(f"Kafka {VERSION} answers at {local.bootstrap}")
+        progress("creating topics")
+        created = await topics.apply(settings)
+        progress.done(f"topics {settings.namespace}.*: {len(created)} changes")
+        progress("starting ingest, normalise and track")
+        services = [
+            Service("ingest", settings.ingest_metrics_port, settings.health_host),
+            Service("normalise", settings.normalise_health_port, settings.health_host),
+            Service("track", settings.track_health_port, settings.health_host),
+        ]
+        started = await stack.enter_async_context(running(settings, services, show))
+        progress.done("ingest, normalise and track are ready")
+        yield Line(settings, started, local)
+
+
+def _make_private(state: Path) -> None:
+    """What is below it is the tracker's; the directory of all data may be used by others."""
+    try:
+        private_files.directory(state)
+    except OSError as error:
+        raise Problem(
+            f"the data directory {state} cannot be written ({error.strerror}); make it writable, "
+            "or name another one with --data (BLUETICK_DATA)"
+        ) from None
+
+
+def shown(console: Console) -> Show:
+    """Show a service's log line behind its name, in its colour."""
+
+    def show(name: str, text: str) -> None:
+        line = Text.assemble((f"{name:>9} ", _COLOURS.get(name, "")), text)
+        console.print(line, soft_wrap=True)
+
+    return show
+
+
+def worries(console: Console) -> Show:
+    """Show of the services' logs only what is wrong."""
+    show = shown(console)
+
+    def worry(name: str, text: str) -> None:
+        # aiokafka warns of what it then waits out, such as a group's first use of a fresh cluster.
+        if " ERROR " in text or (" WARNING " in text and " aiokafka." not in text):
+            show(name, text)
+
+    return worry
+
+
+def _tell(console: Console, up_: Line) -> None:
+    settings, ingest = up_.settings, up_.webhooks
+    addresses = [up_.url(one.service.name) for one in up_.services]
+    sources = "|".join(load(settings.sources).sources)
+    console.print(
+        f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
+        f"  webhooks   {ingest}/webhooks/<{sources}>\n"
+        f"  data       {settings.data.parent}\n"
+        f"  health     {'  '.join(f'{one}/health/ready' for one in addresses)}\n"
+        f"  metrics    {'  '.join(f'{one}/metrics' for one in addresses)}\n\n"
+        "Try it from another terminal:\n",
+        soft_wrap=True,
+    )
+    console.print(
+        Text(
+            f"  curl -i {ingest}/webhooks/smsmanager -d '{_EXAMPLE}'\n"
+            f"  {_named(settings)}./bluetick tail statuses --from-start\n"
+        ),
+        soft_wrap=True,
+    )
+    console.print("Ctrl-C stops everything.\n")
+
+
+def _named(settings: Settings) -> str:
+    """What a command needs to be told to find this Kafka: nothing, if it looks there anyway."""
+    usual = Settings.model_fields["kafka"].default
+    return "" if settings.kafka == usual else f"BLUETICK_KAFKA={settings.kafka} "
+
+
+def _ports(settings: Settings) -> dict[str, int]:
+    """The ports of the three services, each known to be free; the others follow ingest's."""
+    wanted = {"port": settings.port}
+    for number, name in enumerate(_FOLLOWING, start=1):
+        follows = name not in settings.model_fields_set
+        port = settings.port + number if settings.port else 0
+        wanted[name] = port if follows else getattr(settings, name)
+    return {name: free_port(port, _FOLLOWING.get(name, "ingest")) for name, port in wanted.items()}
+
+
+def _home() -> Path:
+    """Where this user's programs keep data (XDG Base Directory)."""
+    named = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".local/share") / "bluetick"
