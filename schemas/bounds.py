@@ -13,7 +13,7 @@ class Bounds(NamedTuple):
 
     The first group bounds an observation's fields, the second a body, the third what a message's
     state keeps, the last one record of `messages`, uncompressed. A state that keeps as much as the
-    others allow stays below that (tests/unit/test_bounds.py makes one).
+    others allow stays below that (tests/unit/processors/tracking/test_state_bounds.py makes one).
     """
 
     key: int = 1024  # a message key

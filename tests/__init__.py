@@ -1,1 +1,5 @@
-"""Tests: unit (pure), broker (a real Kafka), e2e (the real command line)."""
+"""Tests: pure code in unit/, a real Kafka in broker/, the real command line in e2e/."""
+
+from pathlib import Path
+
+HOME = Path(__file__).parents[1]  # of the checkout

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.broker.hooks import Ingest, running, settings
+from tests.broker.running_ingest import Ingest, running, settings
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from processors.runtime import log_ranges
 from processors.runtime.log_ranges import RawRecord, Window
 from service.errors import Problem
 from service.settings import Settings
-from tests.broker.writing import Record, write
+from tests.broker.producing import Record, write
 
 DAY = 24 * 3_600_000
 BEGAN = round(time.time() * 1000) // DAY * DAY - 3 * DAY  # midnight, not yet retention's

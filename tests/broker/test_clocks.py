@@ -16,9 +16,9 @@ from schemas.webhook import OWN_TIME, RawWebhook, Uptime, to_iso
 from service.kafka import clock as kafka_time
 from service.kafka.clock import KafkaTime, clock
 from service.settings import Settings
-from tests.broker.hooks import Ingest, running, stored, until
-from tests.broker.hooks import settings as settings_with
 from tests.broker.reading import Read
+from tests.broker.running_ingest import Ingest, running, stored, until
+from tests.broker.running_ingest import settings as settings_with
 
 HOUR = 3_600_000
 AHEAD = 61 * 60_000

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,11 +29,12 @@ from schemas.topics import partition_of
 from schemas.webhook import cloud_event, to_iso
 from service.kafka import clients
 from service.settings import Settings
+from tests import HOME as CHECKOUT
+from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up, read
-from tests.broker.writing import Record, write
 from tests.unit.messages import seen
 
-HOME = Path(__file__).parents[2] / "docs/consuming"
+HOME = CHECKOUT / "docs/consuming"
 SECONDS = 60
 BATCH = 500  # what each of them takes at a time, at most
 PAGE = 4096  # the smallest pipe: whoever writes a batch into it must wait for its reader

@@ -25,9 +25,9 @@ from processors.normalising.normaliser import Normaliser
 from processors.runtime import metrics
 from providers.contract import Coordinates, DeadLetter
 from service.settings import Settings
-from tests.broker.hooks import until
+from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, committed, read
-from tests.broker.writing import Record, write
+from tests.broker.running_ingest import until
 from tests.e2e.commands import run
 
 BAD = b"not JSON"

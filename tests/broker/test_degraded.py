@@ -13,7 +13,7 @@ import pytest
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from service.settings import Settings
-from tests.broker.hooks import Ingest, largest, running, settings, stored, until
+from tests.broker.running_ingest import Ingest, largest, running, settings, stored, until
 from tests.e2e.commands import command
 
 MIB = 1024 * 1024

@@ -7,7 +7,7 @@ from cli.namespaces import compare
 from service.errors import Problem
 from service.kafka.clients import reading
 from service.settings import Settings
-from tests.broker.writing import Record, write
+from tests.broker.producing import Record, write
 
 
 async def test_silence_has_an_end(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from cli.processes import Service, running
 from cli.simulator.simulate import simulate
 from schemas.webhook import RawWebhook, to_headers
 from service.settings import Settings
+from tests.broker.producing import Record, write
 from tests.broker.reading import Read, caught_up, ends, read
-from tests.broker.recomputed import Recomputed, recompute
-from tests.broker.writing import Record, write
+from tests.broker.recomputation import Recomputed, recompute
 
 MESSAGES = 1500
 CHUNK = 60

@@ -15,8 +15,8 @@ from processors.normalising.normalise import normalise
 from providers.contract import Coordinates
 from schemas.webhook import to_headers
 from service.settings import Settings
+from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, read
-from tests.broker.writing import Record, write
 
 _MEMBERS_AT_ONCE = 70
 _ROUNDS = 2

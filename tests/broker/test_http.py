@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from schemas.topics import MAX_BODY
 from service.http.request_head import MAX_HEAD, MAX_HEADERS, MAX_LINE
-from tests.broker.hooks import Ingest, stored
-from tests.broker.wire import Head, answers, chunks, connect, exchange, statuses
+from tests.broker.http_bytes import Head, answers, chunks, connect, exchange, statuses
+from tests.broker.running_ingest import Ingest, stored
 
 RECEIVE_SECONDS = 2.0
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from schemas.topics import MAX_BODY
-from tests.broker.hooks import Ingest, stored
+from tests.broker.running_ingest import Ingest, stored
 
 RECEIVE_SECONDS = 1.0
 

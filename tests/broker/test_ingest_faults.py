@@ -9,7 +9,6 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -21,9 +20,8 @@ from ingest import app, server
 from service.errors import Problem
 from service.http.server import listen
 from service.settings import Settings
-from tests.broker.hooks import Ingest, configure, largest, running, settings, stored, until
-
-_ROOT = Path(__file__).parents[2]
+from tests import HOME
+from tests.broker.running_ingest import Ingest, configure, largest, running, settings, stored, until
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +297,7 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
         sys.executable,
         "-c",
         "from ingest import server; from service.settings import load; server.run(load())",
-        cwd=_ROOT,
+        cwd=HOME,
         env=environment,
         stderr=asyncio.subprocess.PIPE,
     )

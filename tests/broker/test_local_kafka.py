@@ -18,8 +18,7 @@ from deploy.local_kafka import broker
 from deploy.local_kafka.broker import LocalKafka, free_port
 from deploy.local_kafka.jars import LIST, difference, parse_list, verify
 from service.errors import Problem
-
-ROOT = Path(__file__).parents[2]
+from tests import HOME
 
 
 async def write(bootstrap: str, topic: str, value: bytes) -> None:
@@ -93,7 +92,7 @@ asyncio.run(main())
 def test_a_killed_parent_leaves_no_broker(tmp_path: Path) -> None:
     """When the process that started it is killed outright, the broker ends as well."""
     command = [sys.executable, "-c", CHILD, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=HOME) as parent:
         try:
             assert parent.stdout
             broker = os.pidfd_open(int(parent.stdout.readline()))

@@ -14,9 +14,9 @@ from cli.processes import Running, Service, running
 from deploy.local_kafka.broker import free_port
 from schemas.codec import encode
 from service.settings import Settings
-from tests.broker.hooks import until
+from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up, read
-from tests.broker.writing import Record, write
+from tests.broker.running_ingest import until
 from tests.unit.messages import seen
 
 NOW = round(time.time() * 1000)

@@ -30,9 +30,9 @@ from providers.whapi import parser as whapi
 from schemas.webhook import to_headers
 from service.errors import Problem
 from service.settings import Settings
+from tests.broker.producing import Record, write
 from tests.broker.reading import Read, caught_up, read
-from tests.broker.recomputed import recompute
-from tests.broker.writing import Record, write
+from tests.broker.recomputation import recompute
 from tests.e2e.commands import command, run
 from tests.faults.judge import OUTPUTS, Found, judge
 from tests.faults.oracle import expect_tracked

@@ -7,8 +7,8 @@ import pytest
 
 from processors.normalising import normaliser, round_limit
 from service.settings import Settings
+from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, read
-from tests.broker.writing import Record, write
 
 
 def body(number: int) -> bytes:

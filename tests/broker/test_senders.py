@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from service.errors import Problem
-from tests.broker.hooks import Ingest, running, settings, stored
 from tests.broker.reading import Read
+from tests.broker.running_ingest import Ingest, running, settings, stored
 
 _OLD = secrets.token_hex(16)
 _NEW = secrets.token_hex(16)

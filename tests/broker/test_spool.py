@@ -25,7 +25,7 @@ from ingest.spool.database import FILE, SpoolFile, look
 from ingest.spool.quota import Held
 from schemas.webhook import RawWebhook
 from service.settings import Settings
-from tests.broker.hooks import Ingest, largest, running, settings, stored, until
+from tests.broker.running_ingest import Ingest, largest, running, settings, stored, until
 from tests.e2e.commands import COMMAND
 
 

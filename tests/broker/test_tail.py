@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -19,8 +18,8 @@ from deploy.local_kafka.broker import free_port
 from schemas.topics import Topics, partition_of
 from service.errors import Problem
 from service.settings import Settings
+from tests import HOME
 
-ROOT = Path(__file__).parents[2]
 PARTITIONS = 3
 
 # More keys than partitions: some share one.
@@ -57,7 +56,7 @@ async def write(producer: AIOKafkaProducer, topic: str, key: str, value: bytes) 
 
 def start(settings: Settings) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", SCRIPT, settings.kafka, settings.namespace]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 async def shown(settings: Settings, key: str | None = None) -> list[Record]:

@@ -12,9 +12,9 @@ from schemas.records import Event, Expired, Observation, Resumed, Stalled
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers
 from service.settings import Settings
-from tests.broker.hooks import until
+from tests.broker.producing import Record, write
 from tests.broker.reading import read
-from tests.broker.writing import Record, write
+from tests.broker.running_ingest import until
 from tests.unit.messages import KEY, seen
 
 NOW = round(time.time() * 1000)

@@ -11,7 +11,7 @@ from deploy import topics
 from deploy.local_kafka.broker import free_port
 from service.errors import Problem
 from service.settings import Settings
-from tests.broker.hooks import settings, until
+from tests.broker.running_ingest import settings, until
 
 
 async def _create(kafka: str, topic: NewTopic) -> None:

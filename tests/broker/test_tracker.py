@@ -19,8 +19,8 @@ from schemas.codec import decode_observation, decode_status, encode
 from schemas.records import MessageState, StatusObservation, message_key
 from schemas.topics import partition_of
 from service.settings import Settings
+from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up, read
-from tests.broker.writing import Record, write
 from tests.e2e.commands import command
 from tests.unit.messages import KEY, seen
 

@@ -21,10 +21,11 @@ from processors.runtime.log_ranges import RawRecord, Window
 from schemas.codec import encode
 from schemas.records import record_keys
 from service.settings import Settings
+from tests import HOME
+from tests.broker.producing import write
 from tests.broker.reading import read
-from tests.broker.recomputed import recompute
+from tests.broker.recomputation import recompute
 from tests.broker.test_replay import bluetick, bodies, everything_is_right, raw
-from tests.broker.writing import write
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ def test_only_archives_need_the_extra(tmp_path: Path) -> None:
     """
     ended = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
-        cwd=Path(__file__).parents[2],
+        cwd=HOME,
         capture_output=True,
         text=True,
         check=False,

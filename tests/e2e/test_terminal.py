@@ -10,11 +10,11 @@ from deploy import topics
 from ingest.spool.database import SpoolFile
 from schemas.webhook import RawWebhook, to_headers
 from service.settings import Settings
+from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up
 from tests.broker.test_dead_letters import environment
-from tests.broker.writing import Record, write
 from tests.e2e.commands import run
-from tests.unit.test_jsontext import UNSAFE
+from tests.unit.cli.output.test_json_escaping import UNSAFE
 
 # A message id may hold all of them, except NUL in an argument of a command.
 _MARK = UNSAFE.replace("\x00", "")

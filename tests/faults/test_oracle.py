@@ -15,7 +15,7 @@ from schemas.codec import encode
 from schemas.topics import Topics, partition_of
 from schemas.webhook import to_headers
 from tests.broker.reading import Read
-from tests.broker.recomputed import recompute
+from tests.broker.recomputation import recompute
 from tests.faults.judge import OUTPUTS, Found, judge, judge_normalised
 from tests.faults.oracle import Letter, Tracked, expect_observations, expect_tracked
 from tests.unit.messages import KEY, seen

@@ -13,7 +13,7 @@ async def test_an_outage_loses_no_webhook(how: str) -> None:
     """Every body answered 200 is there, byte for byte, and none that nobody sent."""
     options = ["--minutes", "0.4", "--rate", "300", *(["--pause"] if how == "frozen" else [])]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.broker.outage", *options),
+        *(sys.executable, "-m", "tests.broker.kafka_outage", *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

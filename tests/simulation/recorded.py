@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from service.kafka import clients
 from service.settings import Settings
-from tests.broker.hooks import until
+from tests.broker.running_ingest import until
 from tests.simulation.model import GROUP, Broker, FencedError, Item, RefusedError, Token
 
 # A verb and what it is said of. Producers are "one", "two", …, all with one transactional id; one

@@ -1,7 +1,6 @@
 """What the documents say is what the code does."""
 
 import re
-from pathlib import Path
 from typing import get_args
 from zlib import crc32
 
@@ -12,8 +11,7 @@ from schemas.bounds import BOUNDS
 from schemas.records import Event, Verdict
 from schemas.topics import Topics, partition_of
 from service.settings import Settings
-
-HOME = Path(__file__).parents[2]
+from tests import HOME
 
 
 def test_every_setting_is_documented_as_it_is() -> None:

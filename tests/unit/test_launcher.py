@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-HOME = Path(__file__).parents[2]
+from tests import HOME
+
 PROGRAM = """import os, sys
 print([os.getcwd(), os.getpid(), sys.argv[1:], sys.prefix], flush=True)
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HOME = Path(__file__).parents[2]
+from tests import HOME
 
 # Whom of ours each part may import besides itself; only tests import tests.
 MAY_IMPORT = {

@@ -1,0 +1,123 @@
+"""Ranges of the raw topics: which offsets a range is, what is read of it, what is refused."""
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from processors.runtime import log_ranges
+from processors.runtime.log_ranges import RawRecord, Span, Window
+from service.errors import Problem
+from service.settings import Settings
+from tests.broker.producing import Record, write
+
+DAY = 24 * 3_600_000
+BEGAN = round(time.time() * 1000) - 3 * DAY  # not yet retention's
+
+
+async def received(settings: Settings, partition: int, times: Sequence[int]) -> str:
+    """Bodies received at those times, in that order in the log; the topic."""
+    topic = settings.topics.raw("whapi")
+    bodies = [Record(topic, partition, None, b"{}", timestamp=time) for time in times]
+    await write(settings, bodies)
+    return topic
+
+
+async def records(settings: Settings, wanted: Sequence[Span]) -> list[RawRecord]:
+    return [record async for batch in log_ranges.read(settings, wanted) for record in batch.records]
+
+
+async def test_a_range_by_time_holds_what_was_spooled_too(settings: Settings) -> None:
+    """A body that came to Kafka hours after it was received is in the range of its reception."""
+    hour = DAY // 24
+    settings = settings.model_copy(update={"spool_max_age": 7200.0})
+    spooled = 2 * hour + DAY
+    times = [BEGAN, BEGAN + 1, BEGAN + hour, BEGAN + 1, BEGAN + hour + spooled, BEGAN + 1]
+    topic = await received(settings, 1, times)
+    window = Window(BEGAN + 1, BEGAN + hour)
+
+    wanted = await log_ranges.by_time(settings, [topic], window)
+
+    # What lies beyond a spool's greatest age after the end is not even read.
+    assert wanted == [Span(topic, 1, 1, 4)]
+    found = [r.offset for r in await records(settings, wanted) if window.holds(r.timestamp)]
+    assert found == [1, 3]
+
+
+async def test_many_partitions_are_read_each_in_order(settings: Settings) -> None:
+    """Everything of each span comes once and in order, and the positions tell so."""
+    for partition in range(3):
+        topic = await received(settings, partition, [BEGAN + n for n in range(5000)])
+    wanted = await log_ranges.by_offsets(settings, topic, {0: (10, 5000), 2: (0, 4999)})
+
+    reached: dict[log_ranges.Place, int] = {}
+    seen: list[tuple[int, int]] = []
+    async for batch in log_ranges.read(settings, wanted):
+        seen += [(record.partition, record.offset) for record in batch.records]
+        reached |= batch.reached
+        assert reached == {
+            (topic, p): max(o for q, o in seen if q == p) + 1 for p in {q for q, _ in seen}
+        }
+
+    assert [o for p, o in seen if p == 0] == list(range(10, 5000))
+    assert [o for p, o in seen if p == 2] == list(range(4999))
+    assert {p for p, _ in seen} == {0, 2}
+    assert log_ranges.remaining(wanted, reached) == []
+
+
+@pytest.mark.parametrize(
+    ("offsets", "said"),
+    [
+        ({1: (0, 4)}, r"\[1\] does not hold all of 0-4; there is: .* has offsets 2 to 5, \d{4}-"),
+        ({1: (3, 7)}, r"does not hold all of 3-7"),
+        ({1: (4, 4)}, "the range 4-4 of .* is empty"),
+        ({9: (0, 1)}, r"there is no .*\[9\]: the topic's last partition is 2"),
+        ({0: (0, 1)}, "does not hold all of 0-1; nothing is there"),
+    ],
+)
+async def test_offsets_outside_of_the_log_are_told(
+    settings: Settings, offsets: dict[int, tuple[int, int]], said: str
+) -> None:
+    """The sentence says what there is instead."""
+    topic = await cut(settings)
+    with pytest.raises(Problem, match=said):
+        await log_ranges.by_offsets(settings, topic, offsets)
+
+
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        (Window(BEGAN + 1, None), "no longer holds everything since .*: begin at .* or later"),
+        (
+            Window(BEGAN + 6, None),
+            r"no body was received in that range; there is: .* 2 to 5, \d{4}-",
+        ),
+        (Window(None, BEGAN - 5 * DAY), "no body was received in that range"),
+        (Window(BEGAN + 3, BEGAN + 3), "which is not before its end"),
+    ],
+)
+async def test_times_outside_of_the_log_are_told(
+    settings: Settings, window: Window, said: str
+) -> None:
+    """Likewise; what retention took in part is not taken for the whole."""
+    topic = await cut(settings)
+    with pytest.raises(Problem, match=said):
+        await log_ranges.by_time(settings, [topic], window)
+
+
+async def test_all_there_is_is_a_range(settings: Settings) -> None:
+    """Without bounds it is what the log holds, from its first record on."""
+    topic = await cut(settings)
+    assert await log_ranges.by_time(settings, [topic], Window()) == [Span(topic, 1, 2, 6)]
+
+
+async def cut(settings: Settings) -> str:
+    """Six bodies on partition 1, of which retention took two; the topic."""
+    topic = await received(settings, 1, [BEGAN + number for number in range(6)])
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, 1): RecordsToDelete(2)})
+    await admin.close()
+    return topic

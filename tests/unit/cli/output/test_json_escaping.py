@@ -1,0 +1,69 @@
+"""JSON for terminals: the same value, with nothing in it that a terminal obeys."""
+
+import ast
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.output.json_escaping import as_text
+from tests import HOME
+
+# C0, DEL, C1, a sign that ends a line, marks and overrides of the writing direction, a tag.
+UNSAFE = "\x00\x07\x1b\x7f\x80\x9b\x9f\u2028\u061c\u200e\u200f\u202a\u202e\u2066\u2069\U000e0041"
+
+_TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(UNSAFE)))
+_VALUES = st.recursive(
+    st.one_of(_TEXTS, st.integers(-(2**63), 2**63 - 1), st.none()),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(_TEXTS, inner)),
+)
+
+
+@given(_VALUES, st.sampled_from([0, 2]))
+def test_json_keeps_its_value_and_is_printable(value: Any, indent: int) -> None:
+    """Whatever the texts are, and in names as well as values."""
+    text = as_text(value, indent=indent)
+    assert json.loads(text) == value
+    assert text.replace("\n", "" if indent else "\n").isprintable()
+
+
+@pytest.mark.parametrize("char", UNSAFE)
+def test_what_a_terminal_obeys_is_escaped(char: str) -> None:
+    """Each of them alone, spelled as JSON spells it."""
+    text = as_text([f"<{char}>"])
+    assert char not in text
+    assert text.startswith(r'["<\u')
+
+
+def test_what_can_be_seen_stays() -> None:
+    """Letters of any language, and line ends between the parts."""
+    assert as_text({"Příliš žluťoučký": "日本 😀"}) == '{"Příliš žluťoučký":"日本 😀"}'
+    assert as_text({"a": 1}, indent=2) == '{\n  "a": 1\n}'
+
+
+# What else makes JSON in a command, and does not print it.
+_NOT_PRINTED = {
+    "batching.py": "bodies to send",
+    "simulate.py": "bodies to send",
+    "malformed.py": "bodies to send",
+    "processes.py": "settings in an environment",
+    "redaction.py": "single words that `printable` has been through",
+    "records.py": "a part of what `as_text` writes",
+    "parse.py": "given to `escaped`",
+    "json_escaping.py": "the one place",
+}
+
+
+def test_commands_write_json_in_one_way() -> None:
+    """No other file of the command line encodes JSON: it would print what a terminal obeys."""
+    encoders = ("json.encode", "json.format", "json.dumps", "orjson.dumps", "codec.encode")
+    found = set()
+    for path in (HOME / "cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                if name.endswith(encoders) or name == "encode":
+                    found.add(path.name)
+    assert found == set(_NOT_PRINTED)
