@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from processors.runtime import clients
 from processors.runtime.restore import header_number
@@ -56,12 +57,12 @@ def was_committed(left: Open, committed: int) -> bool:
 
 
 async def settle(
-    settings: Settings, producer: AIOKafkaProducer, source: TopicPartition, start: int
+    settings: Settings, producer: AIOKafkaProducer, source: TopicPartition, start: int, note: str
 ) -> int:
     """End what is open in the partition's outputs; the offset at which to go on.
 
-    The producer has fenced every earlier owner; `start` is the offset that is committed. Raises
-    `KafkaError` or `TimeoutError` if Kafka does not let it be ended.
+    The producer has fenced every earlier owner; `start` is the committed offset, `note` is its
+    metadata. Raises `KafkaError` or `TimeoutError` if Kafka does not let it be ended.
     """
     lost, topics = clients.losses(producer), settings.topics
     names = (topics.messages, topics.statuses, topics.events, topics.inbound)
@@ -80,7 +81,7 @@ async def settle(
                 _tell(left, commit=commit)
                 if commit:
                     start = max(start, left.taken_to or 0)
-                offsets = {source: start}
+                offsets = {source: OffsetAndMetadata(start, note)}
                 # A connection that breaks meanwhile is no reason to stop: aiokafka asks again.
                 async with asyncio.timeout(settings.transaction_timeout * 2 / 3):
                     with clients.explained(producer):
