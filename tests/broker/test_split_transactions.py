@@ -118,8 +118,8 @@ async def test_a_fact_whose_state_was_lost_is_published_once(
     states = await read(settings.kafka, topics.messages)
     assert {state.key for state in states} == {KEY}, "the states are not"
 
-    # The same reports are repeated, and another one follows.
-    repeated = [*first, *(one for one in lost if one), seen("read", NOW + 4)]
+    # Most of the reports are repeated, and another one follows.
+    repeated = [*first, *lost[:1], seen("read", NOW + 4)]
     await write(settings, [observed(settings, one) for one in repeated])
     data = settings.data if store == "kept" else settings.data / "empty"
     lines = await track_to_the_end(settings.model_copy(update={"data": data}))
