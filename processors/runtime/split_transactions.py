@@ -38,10 +38,11 @@ _MOST = 100_000
 # After so long, no output is left out any more.
 _KEPT_MS = 24 * 3_600_000
 
-_NOTE = re.compile(r"1:(\d{1,18}):(\d{1,18})(?::(\d{1,18}):(\d{1,18}))?", re.ASCII)
+_NUMBER = r":(\d{1,18})"
+_NOTE = re.compile(f"1{_NUMBER * 3}(?:{_NUMBER * 2})?", re.ASCII)
 
 Headers = Sequence[tuple[str, bytes]]
-Identify = Callable[[Headers], bytes | None]
+Identify = Callable[[bytes | None, Headers], bytes | None]
 
 
 class Window(NamedTuple):
@@ -54,11 +55,12 @@ class Window(NamedTuple):
 class Note(NamedTuple):
     """What is committed with the group's offset, as its metadata.
 
-    `stamp` is the time of the newest transaction that wrote states, Unix milliseconds (0: not
-    known), `begin` the offset that was committed before it. While observations are tracked again,
-    `window` has the times of the outputs that were visible before.
+    `time` is that of the transaction, Unix milliseconds (0: not known), `stamp` that of the newest
+    transaction that wrote states, `begin` the offset that was committed before that one. While
+    observations are tracked again, `window` has the times of the outputs that were visible before.
     """
 
+    time: int = 0
     stamp: int = 0
     begin: int = 0
     window: Window | None = None
@@ -69,27 +71,31 @@ class Note(NamedTuple):
         found = _NOTE.fullmatch(metadata)
         if not found:
             return cls()
-        stamp, begin, first, last = (int(each or 0) for each in found.groups())
-        return cls(stamp, begin, Window(first, last) if last else None)
+        time, stamp, begin, first, last = (int(each or 0) for each in found.groups())
+        return cls(time, stamp, begin, Window(first, last) if last else None)
 
     @property
     def metadata(self) -> str:
-        return ":".join(map(str, (1, self.stamp, self.begin, *(self.window or ()))))
+        parts = (1, self.time, self.stamp, self.begin, *(self.window or ()))
+        return ":".join(map(str, parts))
 
     @property
     def latest(self) -> int:
         """The latest time it names."""
-        return max(self.stamp, self.window.last if self.window else 0)
+        return max(self.time, self.window.last if self.window else 0)
 
-    def after(self, time: int, begin: int, *, states: bool, left: bool) -> Self:
+    def after(self, time: int, begin: int, *, states: bool, seen: bool) -> Self:
         """The note of the next transaction, of that time, which begins at that offset.
 
-        `states` says whether it writes states, `left` whether outputs are to be left out after it.
+        `states` says whether it writes states, `seen` whether outputs may be left out of it: if
+        this one is split too, they are left out again.
         """
-        window = self.window if left else None
+        window = self.window if seen else None
         if window and time - window.last > _KEPT_MS:
             window = None
-        return type(self)(time, begin, window) if states else self._replace(window=window)
+        if states:
+            return type(self)(time, time, begin, window)
+        return self._replace(time=time, window=window)
 
 
 class Split(NamedTuple):
@@ -122,25 +128,38 @@ def periods(note: Note, newest: int, now: int) -> list[Window]:
 
 
 def without(result: Reduced, seen: frozenset[bytes]) -> tuple[Reduced, frozenset[bytes]]:
-    """A batch without the outputs that consumers see already, and the identities left."""
+    """A batch without the outputs that consumers see already, and the identities left.
+
+    Each leaves out one output: a message that expired begins again, with the same facts.
+    """
     if not seen:
         return result, seen
-    outputs = [(output_id(out.headers), out) for out in result.outputs]
-    letters = [(_of_letter(letter), letter) for letter in result.letters]
+    left = set(seen)
+
+    def is_new(one: bytes | None) -> bool:
+        if one not in left:
+            return True
+        left.remove(one)
+        return False
+
     new = replace(
         result,
-        outputs=[out for one, out in outputs if one not in seen],
-        letters=[letter for one, letter in letters if one not in seen],
+        outputs=[out for out in result.outputs if is_new(output_id(out.key, out.headers))],
+        letters=[letter for letter in result.letters if is_new(_of_letter(letter))],
     )
-    return new, seen - {one for one, _ in (*outputs, *letters) if one}
+    return new, frozenset(left)
 
 
-def output_id(headers: Headers) -> bytes | None:
-    """What identifies an output: a function of the fact alone (processors/outputs.py)."""
-    return dict(headers).get("ce_id")
+def output_id(key: bytes | None, headers: Headers) -> bytes | None:
+    """What identifies an output: its key and its id, which depends on the fact alone.
+
+    A reply to two messages is published for each, with the same id.
+    """
+    id_ = dict(headers).get("ce_id")
+    return None if key is None or id_ is None else key + b"#" + id_
 
 
-def letter_id(headers: Headers) -> bytes | None:
+def letter_id(_: bytes | None, headers: Headers) -> bytes | None:
     """What identifies a dead letter of tracking; None if it is one of normalising."""
     known = dict(headers)
     observed = known.get(deadletters.OBSERVED)
@@ -148,7 +167,7 @@ def letter_id(headers: Headers) -> bytes | None:
 
 
 def _of_letter(letter: Letter) -> bytes | None:
-    return letter_id(deadletters.of_tracking(letter))
+    return letter_id(None, deadletters.of_tracking(letter))
 
 
 async def find(
@@ -238,7 +257,7 @@ class _Visible:
         # The log may end in transaction markers: the position passes them, records do not.
         while await self._reader.position(place) < end:
             got = await self._reader.getmany(place, timeout_ms=_POLL_MS, max_records=_BATCH)
-            known = ((identify(r.headers), r.timestamp) for r in got.get(place, []))
+            known = ((identify(r.key, r.headers), r.timestamp) for r in got.get(place, []))
             if not self._take(((one, at) for one, at in known if one is not None), window):
                 return
 

@@ -45,7 +45,7 @@ from processors.runtime.outbox import Outbox, TooLargeError
 from processors.runtime.reduce import Reduced, Work, reduce
 from processors.runtime.restore import NEXT_TIMER, restore
 from processors.runtime.setaside import Letter, SetAside
-from processors.runtime.settle import TAKEN_TO, settle
+from processors.runtime.settle import NOTE, TAKEN_TO, settle
 from processors.runtime.split_transactions import Note, without
 from processors.runtime.store import Anchor, CorruptError, Store
 from processors.timers import Patience
@@ -215,7 +215,7 @@ class Task:
         async with asyncio.timeout(_ASK_SECONDS):
             offsets = await clients.start_offsets(self._consumer, [self.partition])
             note = await clients.offset_metadata(self._consumer, self.partition)
-        await self._settle(offsets[self.partition], note)
+        note = await self._settle(offsets[self.partition], note)
         if self._store is None:
             identity = f"{topics.messages}[{self._number}]"
             self._store = Store(self._directory, identity)
@@ -229,14 +229,17 @@ class Task:
         metrics.stopped_partitions.labels(str(self._number)).set(0)
         log.info("partition %d: ready, at offset %d", self._number, self._fed)
 
-    async def _settle(self, start: int, note: str) -> None:
-        """End what Kafka left open, and know where to go on."""
+    async def _settle(self, start: int, note: str) -> str:
+        """End what Kafka left open, and know where to go on; returns the offset's metadata."""
         assert self._producer is not None  # noqa: S101 - made before
         self._working = True  # cut short it may do harm: whoever closes the task waits for it
         try:
-            self._fed = await settle(self._settings, self._producer, self.partition, start, note)
+            self._fed, note = await settle(
+                self._settings, self._producer, self.partition, start, note
+            )
         finally:
             self._working = False
+        return note
 
     async def _repair(self, note: Note, anchor: Anchor | None) -> None:
         """Go back if the states of the last transaction are missing; look what is published."""
@@ -388,10 +391,12 @@ class Task:
         now = self._stamp = max(clock.now(), self._stamp + 1)
         taken_to = work.records[result.taken - 1].offset + 1 if result.taken else None
         new, left = without(result, self._seen)
-        self._fill(outbox, new, now, taken_to)
+        note = self._note.after(
+            now, self._offset, states=bool(result.states), seen=bool(self._seen)
+        )
+        self._fill(outbox, new, now, taken_to, note)
         ends = await outbox.send()
         failpoints.reach("track.after_sends")
-        note = self._note.after(now, self._offset, states=bool(result.states), left=bool(left))
         offset = self._offset if taken_to is None else taken_to
         # Timers alone take nothing; but the next owner must know of outputs that are left out.
         if taken_to is not None or note.window is not None:
@@ -407,7 +412,9 @@ class Task:
         end = ends.get(topics.messages)
         return None if end is None else Anchor(end - 1, now)
 
-    def _fill(self, outbox: Outbox, result: Reduced, now: int, offset: int | None) -> None:
+    def _fill(
+        self, outbox: Outbox, result: Reduced, now: int, offset: int | None, note: Note
+    ) -> None:
         """Put outputs and changelog into batches; `now` is the records' time."""
         topics = self._settings.topics
         for out in result.outputs:
@@ -421,6 +428,7 @@ class Task:
                 owner=out.key.decode(),
             )
         headers = [(TAKEN_TO, b"%d" % offset)] if offset is not None else []
+        headers.append((NOTE, note.metadata.encode()))
         for key, value in result.states.items():
             if value is not None:
                 headers.append((NEXT_TIMER, b"%d" % result.armed[key]))

@@ -22,19 +22,19 @@ FOREVER = 2**63 - 1
 
 NUMBERS = st.integers(0, 10**18 - 1)
 WINDOWS = st.none() | st.builds(Window, NUMBERS, NUMBERS.filter(bool))
-NOTES = st.builds(Note, NUMBERS, NUMBERS, WINDOWS)
+NOTES = st.builds(Note, NUMBERS, NUMBERS, NUMBERS, WINDOWS)
 
 
 @given(NOTES)
 def test_a_note_is_read_as_it_was_written(note: Note) -> None:
-    """The metadata of the offset says all, in less than a hundred bytes."""
+    """The metadata of the offset says all, in about a hundred bytes."""
     assert Note.of(note.metadata) == note
     assert len(note.metadata) < 100
 
 
 @pytest.mark.parametrize(
     "metadata",
-    ["", "a note of another program", "2:1700000000000:5", "1:5", "1:-5:6", "1:5:6:7", "1:٣:4"],
+    ["", "another program's", "2:5:5:5", "1:5:5", "1:5:-5:6", "1:5:6:7:8", "1:5:٣:4"],
 )
 def test_other_metadata_is_no_note(metadata: str) -> None:
     """An offset set by hand, or by another version, is taken as it is."""
@@ -45,18 +45,24 @@ def test_other_metadata_is_no_note(metadata: str) -> None:
 @pytest.mark.parametrize(
     ("note", "newest", "committed", "beginning", "expected"),
     [
-        (Note(NOW, 5), NOW, 9, 0, None),  # the newest state is of that transaction
-        (Note(NOW, 5), NOW + 1, 9, 0, None),  # timers wrote a state after it
-        (Note(NOW, 5), NOW - 1, 9, 0, 5),
-        (Note(NOW, 5), 0, 9, 0, 5),  # it was the first
-        (Note(NOW, 0), 0, 9, 0, 0),
-        (Note(NOW, 9), NOW - 1, 9, 0, 9),  # it took nothing
-        (Note(NOW, 5), NOW - 1, 9, 7, 7),  # retention took what it took first
-        (Note(NOW, 5), NOW - 1, 9, 12, None),
-        (Note(NOW, 5), NOW - 1, 3, 0, None),  # the offset was set back
+        (Note(NOW, NOW, 5), NOW, 9, 0, None),  # the newest state is of that transaction
+        (Note(NOW, NOW, 5), NOW + 1, 9, 0, None),  # timers wrote a state after it
+        (Note(NOW, NOW, 5), NOW - 1, 9, 0, 5),
+        (Note(NOW, NOW, 5), 0, 9, 0, 5),  # it was the first
+        (Note(NOW, NOW, 0), 0, 9, 0, 0),
+        (Note(NOW, NOW, 9), NOW - 1, 9, 0, 9),  # it took nothing
+        (Note(NOW, NOW, 5), NOW - 1, 9, 7, 7),  # retention took what it took first
+        (Note(NOW, NOW, 5), NOW - 1, 9, 12, None),
+        (Note(NOW, NOW, 5), NOW - 1, 3, 0, None),  # the offset was set back
         (Note(), 0, 9, 0, None),
-        (Note(NOW - 4 * DAY, 5), NOW - 50 * DAY, 9, 0, 5),
-        (Note(NOW - 6 * DAY, 5), NOW - 50 * DAY, 9, 0, None),  # or a tombstone that is gone
+        (Note(NOW - 4 * DAY, NOW - 4 * DAY, 5), NOW - 50 * DAY, 9, 0, 5),
+        (
+            Note(NOW - 6 * DAY, NOW - 6 * DAY, 5),
+            NOW - 50 * DAY,
+            9,
+            0,
+            None,
+        ),  # or a tombstone that is gone
     ],
 )
 def test_states_are_missing_if_the_newest_is_older_than_the_note(
@@ -72,11 +78,15 @@ def test_states_are_missing_if_the_newest_is_older_than_the_note(
         (Note(), NOW - 5, [Window(NOW - 4, FOREVER)]),
         (Note(), 0, [Window(NOW - 5 * DAY + 1, FOREVER)]),
         (
-            Note(NOW, 5, Window(NOW - 20, NOW - 10)),
+            Note(NOW, NOW, 5, Window(NOW - 20, NOW - 10)),
             NOW - 5,
             [Window(NOW - 4, FOREVER), Window(NOW - 20, NOW - 10)],
         ),
-        (Note(NOW, 5, Window(NOW - 3 * DAY, NOW - 2 * DAY)), NOW - 5, [Window(NOW - 4, FOREVER)]),
+        (
+            Note(NOW, NOW, 5, Window(NOW - 3 * DAY, NOW - 2 * DAY)),
+            NOW - 5,
+            [Window(NOW - 4, FOREVER)],
+        ),
     ],
 )
 def test_outputs_without_states_are_left_out(
@@ -90,30 +100,37 @@ WINDOW = Window(50, 60)
 
 
 @pytest.mark.parametrize(
-    ("before", "time", "states", "left", "expected"),
+    ("before", "time", "states", "seen", "expected"),
     [
-        (Note(), 70, True, False, Note(70, 4)),
-        (Note(60, 3), 70, True, False, Note(70, 4)),
-        (Note(60, 3), 70, False, False, Note(60, 3)),  # it knew all its facts
-        (Note(60, 3, WINDOW), 70, True, True, Note(70, 4, WINDOW)),
-        (Note(60, 3, WINDOW), 70, False, True, Note(60, 3, WINDOW)),
-        (Note(60, 3, WINDOW), 70, True, False, Note(70, 4)),  # all is published again, or was
-        (Note(60, 3, WINDOW), 61 + DAY, True, True, Note(61 + DAY, 4)),
+        (Note(), 70, True, False, Note(70, 70, 4)),
+        (Note(), 70, False, False, Note(70, 0, 0)),
+        (Note(60, 60, 3), 70, True, False, Note(70, 70, 4)),
+        (Note(60, 60, 3), 70, False, False, Note(70, 60, 3)),  # it knew all its facts
+        (Note(60, 60, 3, WINDOW), 70, True, True, Note(70, 70, 4, WINDOW)),
+        (Note(60, 60, 3, WINDOW), 70, False, True, Note(70, 60, 3, WINDOW)),
+        (
+            Note(60, 60, 3, WINDOW),
+            70,
+            True,
+            False,
+            Note(70, 70, 4),
+        ),  # the one before left out the last
+        (Note(60, 60, 3, WINDOW), 61 + DAY, True, True, Note(61 + DAY, 61 + DAY, 4)),
     ],
 )
 def test_the_note_of_the_next_transaction(
     before: Note,
     time: int,
     states: bool,  # noqa: FBT001
-    left: bool,  # noqa: FBT001
+    seen: bool,  # noqa: FBT001
     expected: Note,
 ) -> None:
-    """It names the transaction if that writes states, and the window while outputs are left."""
-    assert before.after(time, 4, states=states, left=left) == expected
+    """It names the transaction if it writes states, the window while outputs are left out."""
+    assert before.after(time, 4, states=states, seen=seen) == expected
 
 
-def _out(topic: str, identity: bytes) -> Out:
-    return Out(topic, b"key", b"{}", [("ce_id", identity)])
+def _out(topic: str, identity: bytes, key: bytes = b"key") -> Out:
+    return Out(topic, key, b"{}", [("ce_id", identity)])
 
 
 @dataclass
@@ -130,22 +147,29 @@ def _letter(offset: int, value: bytes = b"no") -> Letter:
     return unreadable_record(record, "it is no JSON", None)
 
 
-SEEN = frozenset([b"a", b"c", b"observations/1/7#not_an_observation"])
+SEEN = frozenset([b"key#a", b"key#c", b"observations/1/7#not_an_observation"])
 
 
 def test_outputs_that_are_visible_are_left_out() -> None:
     """Those of a batch that consumers see already; each identity is used once."""
     batch = Reduced(
         taken=3,
-        outputs=[_out("statuses", b"a"), _out("events", b"b")],
+        outputs=[_out("statuses", b"a"), _out("events", b"b"), _out("inbound", b"c", b"other")],
         letters=[_letter(7), _letter(8)],
         states={b"key": b"{}"},
     )
     new, left = without(batch, SEEN)
-    assert new.outputs == [_out("events", b"b")]
+    assert new.outputs == [_out("events", b"b"), _out("inbound", b"c", b"other")]
     assert new.letters == [_letter(8)]
     assert (new.taken, new.states) == (batch.taken, batch.states)
-    assert left == {b"c"}
+    assert left == {b"key#c"}
+
+
+def test_an_identity_leaves_out_one_output() -> None:
+    """What a later life of the message publishes with the same id is new."""
+    batch = Reduced(outputs=[_out("statuses", b"a")] * 2)
+    new, left = without(batch, frozenset([b"key#a"]))
+    assert (new.outputs, left) == ([_out("statuses", b"a")], frozenset())
 
 
 def test_a_batch_is_as_it_is_where_nothing_is_left_out() -> None:
