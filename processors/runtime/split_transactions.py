@@ -11,6 +11,7 @@ consumers see already.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -191,33 +192,43 @@ async def find(
                 first = min(visible.first, _FOREVER if back is None else note.stamp)
                 await visible.look_at_letters(Window(first, _FOREVER))
             for window in before:
-                await visible.look_at_outputs(window)
-                await visible.look_at_letters(window)
+                with contextlib.suppress(_TooManyError):  # then it spans two accidents
+                    await visible.look_at_outputs(window)
+                    await visible.look_at_letters(window)
     except _TooManyError:
-        log.warning(
-            "partition %d: more than %d outputs are newer than the newest state on %s: the states "
-            "of many transactions are missing and are not restored; repeated reports of their "
-            "facts are published again",
-            source.partition,
-            _MOST,
-            settings.topics.messages,
-        )
+        _refuse(settings, source.partition)
         return Split(committed, note._replace(window=None))
     finally:
         await clients.leave(reader)
     offset = committed if back is None else back
+    found = Split(offset, note._replace(window=visible.window), frozenset(visible.ids))
     if split:
-        log.warning(
-            "partition %d: Kafka committed parts of a transaction of %s, but not its states on %s; "
-            "observations are tracked again from offset %d, without the %d outputs that are "
-            "visible already",
-            source.partition,
-            to_iso(visible.last if back is None else note.stamp),
-            settings.topics.messages,
-            offset,
-            len(visible.ids),
-        )
-    return Split(offset, note._replace(window=visible.window), frozenset(visible.ids))
+        _warn(settings, source.partition, found, visible.last if back is None else note.stamp)
+    return found
+
+
+def _warn(settings: Settings, partition: int, found: Split, time: int) -> None:
+    log.warning(
+        "partition %d: Kafka committed parts of a transaction of %s, but not its states on %s; "
+        "observations are tracked again from offset %d, without the %d outputs that are visible "
+        "already",
+        partition,
+        to_iso(time),
+        settings.topics.messages,
+        found.offset,
+        len(found.seen),
+    )
+
+
+def _refuse(settings: Settings, partition: int) -> None:
+    log.warning(
+        "partition %d: more than %d outputs are newer than the newest state on %s: the states of "
+        "many transactions are missing and are not restored; repeated reports of their facts are "
+        "published again",
+        partition,
+        _MOST,
+        settings.topics.messages,
+    )
 
 
 class _TooManyError(Exception):

@@ -1,4 +1,4 @@
-"""A transaction that Kafka committed without its states: facts that were published stay single.
+"""A transaction that Kafka committed without its states: each fact is published once all the same.
 
 A tracker of this process writes such a transaction: its states are in a transaction of another
 producer, which is aborted; everything else is the tracker's own.
@@ -12,10 +12,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from console.services import Service, running
-from processors.runtime import clients, deadletters, task
+from processors.runtime import clients, deadletters, split_transactions, task
 from processors.runtime.outbox import Outbox
+from processors.runtime.split_transactions import Note, Split, Window, find
 from processors.runtime.tracker import Tracker
 from schemas.codec import decode_event, decode_state, encode
 from schemas.kafka_time import comparing
@@ -172,3 +174,29 @@ async def _alarms(settings: Settings, count: int) -> bool:
 async def _knows_alarm(settings: Settings) -> bool:
     states = await read(settings.kafka, settings.topics.messages)
     return b"stalled_since" in states[-1].value
+
+
+async def test_outputs_newer_than_the_newest_state_are_found(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them, and those of the window; too many are of more than one transaction."""
+    topics = settings.topics
+    source = TopicPartition(topics.observations, PARTITION)
+    outputs = [
+        Record(topic, PARTITION, b"key", b"{}", [("ce_id", b"%d" % number)], NOW + number)
+        for number, topic in enumerate([topics.statuses, topics.events, topics.inbound] * 2)
+    ]
+    await write(settings, outputs)
+    await write(settings, [observed(settings, None)] * 5)
+
+    found = await find(settings, source, 4, Note(NOW + 5, NOW + 5, 2), NOW + 2)
+    assert found.seen == {b"key#3", b"key#4", b"key#5"}
+    assert (found.offset, found.note.window) == (2, Window(NOW + 3, NOW + 5))
+
+    again = await find(settings, source, 4, found.note, NOW + 5)
+    assert again == found._replace(offset=4)
+
+    monkeypatch.setattr(split_transactions, "_MOST", 2)
+    assert await find(settings, source, 4, found.note, NOW + 2) == Split(
+        4, Note(NOW + 5, NOW + 5, 2)
+    )
