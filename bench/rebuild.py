@@ -14,7 +14,7 @@ from bench.figures import Report
 from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
 from deploy import consumer_groups, topics
-from processors.runtime.group_progress import watching
+from processors.runtime.consumer_groups import watching
 from processors.runtime.record_batches import Outbox
 from schemas.webhook import to_headers
 from service.errors import Problem

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -128,10 +129,9 @@ async def _behind(settings: Settings, limits: Limits) -> AsyncIterator[Behind | 
     if not limits.backlog:
         yield None
         return
-    async with consumer_groups.watching(
-        settings, topics.group("track"), [topics.observations]
-    ) as behind:
-        yield behind
+    group, inputs = topics.group("track"), [topics.observations]
+    async with consumer_groups.watching(settings, inputs) as watch:
+        yield partial(watch.lag, group, inputs)
 
 
 class _Run:

@@ -119,7 +119,7 @@ async def reading(
     except (KafkaError, TimeoutError) as error:
         raise unreachable(settings.kafka, error) from error
     finally:
-        await client.stop()
+        await leave(client)
 
 
 def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
@@ -271,9 +271,9 @@ async def join(client: AIOKafkaConsumer) -> None:
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
-    """Stop a consumer; if the broker is away the group finds out by itself.
+    """Stop a consumer within seconds; if the broker is away its session runs out there.
 
-    A named member stays one until its session is over, unless it leaves `for_good`.
+    A static member keeps its place until its session ends, unless it leaves `for_good`.
     """
     if for_good and client._coordinator is not None:  # noqa: SLF001
         client._coordinator._group_instance_id = None  # noqa: SLF001
@@ -282,7 +282,7 @@ async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
     await asyncio.wait([stopping], timeout=_LEAVE_SECONDS)
     if not stopping.done() or stopping.cancelled() or stopping.exception():
         stopping.cancel()
-        log.warning("left the group without a word: Kafka does not answer")
+        log.warning("closed a consumer while Kafka does not answer")
 
 
 def check(client: AIOKafkaConsumer) -> None:
