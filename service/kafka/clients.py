@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 # Batches are the unit of throughput; well below the broker's limit of 1 MiB for a batch.
 BATCH_BYTES = 512 * 1024
 _FOREVER_MS = 2**31 - 1
-_ABANDON_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
+# After a request that failed aiokafka waits 0.1 s, to put its batches back for another try.
+_SENDER_SECONDS = 0.3
 _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
@@ -235,28 +237,51 @@ async def end(
     await (client.commit_transaction() if commit else client.abort_transaction())
 
 
-async def abandon(client: AIOKafkaProducer) -> None:
-    """Close a producer within seconds, whatever it still holds: the outcome is not ours to know.
+async def abandon(client: AIOKafkaProducer, *, flush_seconds: float = 0) -> None:
+    """Close a producer within seconds; whether what it still holds arrives stays unknown.
 
-    `stop()` would flush first and its sender wait for requests under way, both for ever if the
-    broker is away. The sender first, so that it opens no connection again, then the sockets: it
-    ends once its requests have failed, and cancelled again it gives them up too.
+    With `flush_seconds` Kafka has so long to acknowledge what was sent. `stop()` alone would flush
+    and wait for requests under way, both for ever if the broker is away.
+    """
+    sender = client._sender.sender_task  # noqa: SLF001
+    if not (flush_seconds and await _stopped(client, flush_seconds)):
+        await _cut_off(client, sender)
+    if sender is not None and sender.done() and not sender.cancelled():
+        sender.exception()  # read, so that asyncio does not report it
+    fail_batches(client)
+
+
+async def _stopped(client: AIOKafkaProducer, seconds: float) -> bool:
+    """Whether a producer stops in time; after a failure `stop()` cannot be repeated."""
+    try:
+        async with asyncio.timeout(seconds):
+            await client.stop()
+    except (KafkaError, TimeoutError):
+        return False
+    return True
+
+
+async def _cut_off(client: AIOKafkaProducer, sender: asyncio.Task[None] | None) -> None:
+    """End a producer's sender first, so that it opens no connection again, then its connections.
+
+    The sender ends once its requests have failed; cancelled a second time it gives them up too.
     """
     client._closed = True  # noqa: SLF001
-    sender = client._sender.sender_task  # noqa: SLF001
     if sender is not None:
         sender.cancel()
     with contextlib.suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(_ABANDON_SECONDS):
+        async with asyncio.timeout(_CLOSE_SECONDS):
             await client.client.close()
     if sender is not None and not sender.done():
-        await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
+        await asyncio.wait([sender], timeout=_SENDER_SECONDS)
     if sender is not None and not sender.done():
         sender.cancel()
-        await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
-    if sender is not None and sender.done() and not sender.cancelled():
-        sender.exception()  # seen: asyncio need not complain of it
-    fail_batches(client)
+        await asyncio.wait([sender], timeout=_SENDER_SECONDS)
+
+
+async def broken(client: AIOKafkaProducer) -> None:
+    """Wait until a started producer's sender has ended: it will fail everything it is given."""
+    await asyncio.wait([client._sender.sender_task])  # noqa: SLF001 (there is no public sign)
 
 
 async def join(client: AIOKafkaConsumer) -> None:
