@@ -5,7 +5,6 @@ that waited in a spool lie later in the log under an older timestamp, so a span 
 further than its end (`spooled_ms`), and each record's timestamp is looked at.
 """
 
-import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Generic, NamedTuple, TypeVar
@@ -14,16 +13,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from processors.runtime.consumer_groups import Committed
 from schemas.webhook import to_iso
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka import clients
+from service.kafka.read_to_end import first_record, read_to_end
 from service.settings import Settings
 
 # What a spool that may take no more is given to be drained once Kafka is back.
 _DRAIN_MS = 24 * 3_600_000
-
-_POLL_MS = 500
-_SILENCE_SECONDS = 60
-_BATCH = 4000
 
 Place = tuple[str, int]
 """A topic's partition."""
@@ -193,46 +189,22 @@ async def consumed(
 ) -> AsyncGenerator[Batch[Consumed], None]:
     """All committed records of the spans, batch by batch.
 
-    Raises `Problem` if Kafka falls silent, or if retention takes what was still to be read.
+    Raises `Problem` if Kafka is silent, or if retention takes what was still to be read.
     """
-    spans = remaining(spans, {})
-    if not spans:
-        return
-    left = {TopicPartition(*span.place): span.end for span in spans}
+    left = remaining(spans, {})
     if not left:
         return
     async with clients.reading(settings) as client:
-        client.assign(list(left))
-        for span in spans:
+        client.assign([TopicPartition(*span.place) for span in left])
+        for span in left:
             client.seek(TopicPartition(*span.place), span.start)
-        heard = time.monotonic()
-        while left:
-            batch = await _poll(client, left)
-            if batch.reached:
-                heard = time.monotonic()
-                yield batch
-            elif time.monotonic() - heard > _SILENCE_SECONDS:
-                raise unreachable(settings.kafka)
-
-
-async def _poll(client: AIOKafkaConsumer, left: dict[TopicPartition, int]) -> Batch[Consumed]:
-    """Read on; a partition that is read to its end leaves `left`."""
-    before = {place: await client.position(place) for place in left}
-    polled = await client.getmany(*left, timeout_ms=_POLL_MS, max_records=_BATCH)
-    batch: Batch[Consumed] = Batch([], {})
-    for place, records in polled.items():
-        end = left[place]
-        inside = records[-1].offset < end
-        batch.records.extend(records if inside else [r for r in records if r.offset < end])
-    for place, end in list(left.items()):
-        # It passes offsets without a record, too: records alone would never come to the end.
-        position = await client.position(place)
-        if position > before[place]:
-            batch.reached[place.topic, place.partition] = min(position, end)
-        if position >= end:
-            del left[place]
-            client.pause(place)
-    return batch
+        ends = {TopicPartition(*span.place): span.end for span in left}
+        async with aclosing(read_to_end(client, ends)) as reads:
+            async for records, reached in reads:
+                yield Batch(
+                    [record for found in records.values() for record in found],
+                    {(place.topic, place.partition): at for place, at in reached.items()},
+                )
 
 
 def raw_record(record: Consumed) -> RawRecord:
@@ -285,7 +257,7 @@ async def _held(client: AIOKafkaConsumer, log: dict[Place, Span]) -> str:
         for place, span in log.items()
         if span.start < span.end
         for offset in (span.start, span.end - 1)
-        for record in await _one(client, Span(*place, offset, span.end))
+        for record in await _first(client, Span(*place, offset, span.end))
     ]
     if not edges:
         return "nothing is there"
@@ -298,10 +270,9 @@ async def _held(client: AIOKafkaConsumer, log: dict[Place, Span]) -> str:
     return "there is: " + "; ".join(said)
 
 
-async def _one(client: AIOKafkaConsumer, span: Span) -> list[RawRecord]:
-    """The first record of a span, if it comes soon."""
+async def _first(client: AIOKafkaConsumer, span: Span) -> list[RawRecord]:
+    """The first record of a span, if there is one."""
     place = TopicPartition(*span.place)
     client.assign([place])
-    client.seek(place, span.start)
-    polled = await client.getmany(place, timeout_ms=10 * _POLL_MS, max_records=1)
-    return [raw_record(record) for record in polled.get(place, ())]
+    found = await first_record(client, place, span.start, span.end)
+    return [raw_record(found)] if found else []
