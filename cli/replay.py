@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -44,6 +43,7 @@ from processors.runtime.log_ranges import Window, refuse_backwards
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings
+from service.signals import stopping
 
 # A tracker at work is there in a moment; for one that is not, a plan need not wait.
 _CATCH_UP_SECONDS = 5.0
@@ -219,7 +219,7 @@ async def _publish(
     stop = asyncio.Event()
     resume = f"go on with: {replay.command}"
     try:
-        with _bar() as bar, _until_told(stop):
+        with _bar() as bar, stopping(stop):
             done = await replaying.run(
                 settings, replay, limits, bar.show, stop, corrections=corrections
             )
@@ -238,27 +238,6 @@ async def _publish(
         return _INTERRUPTED
     _say(f"finished; what came of it: {_report_command(replay)}")
     return 0
-
-
-@contextmanager
-def _until_told(stop: asyncio.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask to stop; the second one insists."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine runs in one
-
-    def told() -> None:
-        if stop.is_set():
-            task.cancel()
-        stop.set()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, told)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 class _Bar:

@@ -16,13 +16,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from cli.namespaces.manage import Found, look
 from cli.namespaces.rate import Mark, Pace
 from cli.processes import Running, Service, first_to_end, running
-from cli.up.up import until_told, worries
+from cli.up.up import worries
 from deploy import topics
 from deploy.local_kafka.broker import free_port
 from processors.runtime.consumer_groups import Watch, commit, watching
 from schemas.webhook import to_iso
 from service.errors import Problem, unreachable
 from service.settings import NAMESPACE, Settings
+from service.signals import run_until_signal
 
 _LOOK_SECONDS = 0.5
 _TELL_SECONDS = 5.0
@@ -66,7 +67,7 @@ class Plan:
 
 def run(settings: Settings, wish: Wish) -> int:
     """Rebuild, and follow until Ctrl-C; returns the exit code."""
-    return until_told(_rebuild(_plan(settings, wish), wish), told=_INTERRUPTED)
+    return run_until_signal(_rebuild(_plan(settings, wish), wish), stopped=_INTERRUPTED)
 
 
 def _plan(source: Settings, wish: Wish) -> Plan:

@@ -22,13 +22,14 @@ from cli.simulator.simulate import simulate
 from cli.tail import follow
 from cli.up import examples
 from cli.up.reconciliation import CameOut, SentIn, sent_in, settle
-from cli.up.up import Line, Progress, line, until_told, worries
+from cli.up.up import Line, Progress, line, worries
 from deploy import topics
 from processors.runtime.consumer_groups import lag
 from schemas import codec
 from schemas.records import MessageState
 from service.errors import Problem
 from service.settings import Settings
+from service.signals import run_until_signal
 
 _MESSAGES = 400
 _SEED = 20
@@ -42,7 +43,7 @@ def demo(settings: Settings, kafka_port: int | None) -> int:
     """Run it all and end; returns 0 only if what came out is what was sent in."""
     if settings.sources is not None:
         raise Problem("the demo sends without proof; leave BLUETICK_SOURCES unset for it")
-    return until_told(_demo(settings, kafka_port or 0), told=_INTERRUPTED)
+    return run_until_signal(_demo(settings, kafka_port or 0), stopped=_INTERRUPTED)
 
 
 async def _demo(settings: Settings, kafka_port: int) -> int:

@@ -4,11 +4,9 @@ Health and metrics have an address of their own, BLUETICK_HEALTH_HOST and a port
 Its connections are bounded, so that silent ones take nothing the service works with.
 """
 
-import asyncio
 import contextlib
 import errno
 import logging
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from service.http.connection_limits import Connections
 from service.http.open_files import raise_limit, shares
 from service.http.protocol import bounded
 from service.settings import Settings
+from service.signals import Stop
 from service.version import __version__
 
 # Connections that wait in the system to be accepted, and how many are accepted at a time. Each is
@@ -66,24 +65,6 @@ def address_of(listener: socket.socket) -> str:
     """Where a socket listens, as host:port."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class Stop(asyncio.Event):
-    """Set once a service is to stop; `reason` says by what."""
-
-    reason = "it ended by itself"
-
-    def on(self, number: signal.Signals) -> None:
-        self.reason = number.name
-        self.set()
-
-
-def told_to_stop() -> Stop:
-    """An event that SIGTERM and SIGINT set."""
-    stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.on, number)
-    return stop
 
 
 @dataclass(slots=True)

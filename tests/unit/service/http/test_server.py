@@ -8,8 +8,9 @@ import socket
 import pytest
 
 from service.errors import Problem
-from service.http.server import address_of, logged, told_to_stop
+from service.http.server import address_of, logged
 from service.settings import Settings
+from service.signals import stop_on_signals
 from service.version import __version__
 
 _SETTINGS = Settings(kafka="kafka-0:9092,kafka-1:9092", namespace="shop")
@@ -25,7 +26,7 @@ async def test_start_and_end_are_a_line_each(
     number: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With version, namespace, addresses and Kafka; then with the signal that ended it."""
-    stop = told_to_stop()
+    stop = stop_on_signals()
     with logged("ingest", _SETTINGS, webhooks="[::1]:8080", metrics="127.0.0.1:8083") as end:
         os.kill(os.getpid(), number)
         await asyncio.wait_for(stop.wait(), 30)
