@@ -21,6 +21,7 @@ from processors.replay.range_syntax import times_of
 from processors.runtime.log_ranges import Window, refuse_backwards
 from service.errors import Problem
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 _INTERRUPTED = 130
 
@@ -33,7 +34,7 @@ def run(
     What retention deleted before it could be archived is a `Problem` too, once the rest is safe.
     """
     wanted = providers(provider)
-    window = Window(*times_of(since, until, round(time.time() * 1000)))
+    window = Window(*times_of(since, until, now_ms()))
     refuse_backwards(window)
     storage = Storage(url)
     console = Console(highlight=False)

@@ -44,6 +44,7 @@ from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings
 from service.signals import stopping
+from service.wall_clock import now_ms
 
 # A tracker at work is there in a moment; for one that is not, a plan need not wait.
 _CATCH_UP_SECONDS = 5.0
@@ -142,7 +143,7 @@ def _read(asked: Range) -> tuple[Window, dict[int, tuple[int, int]], Only | None
         raise Problem("offsets are those of one topic: say which with --provider")
     if not asked.offsets and not asked.since:
         raise Problem("say where the range begins, with --from (a time, or oldest) or --offsets")
-    window = Window(*range_syntax.times_of(asked.since, asked.until, round(time.time() * 1000)))
+    window = Window(*range_syntax.times_of(asked.since, asked.until, now_ms()))
     refuse_backwards(window)
     only = range_syntax.only_of(asked.only) if asked.only else None
     return window, range_syntax.offsets_of(asked.offsets or ()), only

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from service.errors import Problem
 from service.kafka.clients import reading
 from service.kafka.read_to_end import read_to_end
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 Kind = Literal["same", "only_a", "only_b", "different"]
 
@@ -41,7 +41,7 @@ def run(settings: Settings, a: str, b: str, *, since: str | None, examples: int,
     """Print how two namespaces differ; returns 0 if they do not, else 1."""
     if a == b:
         raise Problem(f"{a} is named twice: name the two namespaces to compare")
-    first, _ = times_of(since, None, round(time.time() * 1000))
+    first, _ = times_of(since, None, now_ms())
     comparison = asyncio.run(_compare(settings, a, b, first or 0, examples))
     if json:
         sys.stdout.write(as_text(comparison.as_json()) + "\n")
@@ -132,7 +132,7 @@ class _Pair:
 
     async def read(self) -> None:
         """Read both to their present ends; what differs and is recent is looked at again."""
-        self._began = round(time.time() * 1000)
+        self._began = now_ms()
         self._client.assign(list(self._places))
         for place, start in (await self._client.beginning_offsets(list(self._places))).items():
             self._client.seek(place, start)

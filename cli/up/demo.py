@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ from schemas.records import MessageState
 from service.errors import Problem
 from service.settings import Settings
 from service.signals import run_until_signal
+from service.wall_clock import now_ms
 
 _MESSAGES = 400
 _SEED = 20
@@ -76,7 +76,7 @@ async def _through(console: Console, up_: Line) -> bool:
     documented = examples.load()
     simulation = simulate(
         messages=_MESSAGES,
-        base_time_ms=round(time.time() * 1000) - 24 * 3600 * 1000,
+        base_time_ms=now_ms() - 24 * 3600 * 1000,
         seed=_SEED,
         duplicates=_DUPLICATES,
         shuffle=True,

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
@@ -29,6 +28,7 @@ from processors.runtime.log_ranges import RawRecord, Span, Window
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 
 class Watcher(Protocol):
@@ -75,7 +75,7 @@ async def archive(
             writer = parquet.Writer(storage, provider, place)
             coverage.append(await _copy(settings, Span(*place, *wanted), writer, watcher))
             written.append(writer)
-    now = round(time.time() * 1000)
+    now = now_ms()
     manifest = Manifest(
         format=FORMAT,
         provider=provider,
