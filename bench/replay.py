@@ -23,8 +23,8 @@ from processors.replay.run import Limits
 from processors.runtime.log_ranges import Window
 from processors.runtime.record_batches import Outbox
 from processors.tracking.track import track
-from providers.contract import Coordinates
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.records import MessageState, record_keys
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers

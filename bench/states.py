@@ -11,8 +11,8 @@ from processors.normalising.normalise import normalise
 from processors.tracking import timers
 from processors.tracking.timers import PATIENCE
 from processors.tracking.track import track
-from providers.contract import Coordinates
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.records import MessageState, Observation, record_keys
 from service.wall_clock import now_ms
 

@@ -8,8 +8,9 @@ from cli.providers import providers
 from cli.simulator.files import STDIN, read_body
 from cli.simulator.requests import headers_of
 from processors.normalising.normalise import normalise
-from providers.contract import Coordinates, Normalised
+from providers.contract import Normalised
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.webhook import KEPT_HEADERS, RawWebhook
 from service.wall_clock import now_ms
 

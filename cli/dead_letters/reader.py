@@ -18,7 +18,7 @@ from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Entry, Kept, Ledger
 from processors.replay.range_syntax import times_of
 from processors.runtime import log_ranges
-from providers.contract import Coordinates
+from schemas.coordinates import Coordinates
 from service.errors import Problem
 from service.settings import Settings
 from service.wall_clock import now_ms

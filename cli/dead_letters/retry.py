@@ -17,7 +17,7 @@ from processors.dead_letters.record import Identity
 from processors.normalising.accounts import UNCORRECTED, Corrections
 from processors.replay import dead_letter_retry
 from processors.runtime.batch_sending import UnsentError
-from providers.contract import Coordinates
+from schemas.coordinates import Coordinates
 from service.errors import Problem
 from service.settings import Settings
 

@@ -9,7 +9,9 @@ from processors.archive import parquet
 from processors.archive.catalogue import MANIFESTS, Catalogue, File, Range, called, decode_manifest
 from processors.archive.storage import Storage, unfinished
 from processors.runtime import log_ranges
-from processors.runtime.log_ranges import Batch, Place, RawRecord, Source, Span, Window
+from processors.runtime.log_ranges import Span, Window
+from processors.runtime.raw_record import Batch, RawRecord, Source
+from schemas.coordinates import Partition
 from service.errors import Problem
 
 _CHUNK = 1000
@@ -69,8 +71,8 @@ class Archive:
 
         A message's bodies lie on any partition, so the partitions advance together.
         """
-        heads: list[tuple[int, Place]] = []
-        ahead: dict[Place, list[RawRecord]] = {}
+        heads: list[tuple[int, Partition]] = []
+        ahead: dict[Partition, list[RawRecord]] = {}
         left = log_ranges.remaining(wanted, {})
         ways = {span.place: self._records(span) for span in left}
         for place, way in ways.items():
@@ -132,9 +134,9 @@ def nothing_at(storage: Storage) -> Problem:
 
 async def _advance(
     way: Iterator[RawRecord],
-    place: Place,
-    heads: list[tuple[int, Place]],
-    ahead: dict[Place, list[RawRecord]],
+    place: Partition,
+    heads: list[tuple[int, Partition]],
+    ahead: dict[Partition, list[RawRecord]],
 ) -> None:
     if chunk := await asyncio.to_thread(_take, way):
         ahead[place] = chunk

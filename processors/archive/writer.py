@@ -14,7 +14,6 @@ from processors.archive.catalogue import (
     Coverage,
     Lost,
     Manifest,
-    Place,
     Plan,
     Range,
     Witness,
@@ -24,7 +23,9 @@ from processors.archive.catalogue import (
 )
 from processors.archive.storage import Storage
 from processors.runtime import failpoints, log_ranges
-from processors.runtime.log_ranges import RawRecord, Span, Window
+from processors.runtime.log_ranges import Span, Window
+from processors.runtime.raw_record import RawRecord
+from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings
@@ -40,7 +41,7 @@ class Watcher(Protocol):
 
 async def prepare(
     settings: Settings, known: Catalogue, topics: Sequence[str], window: Window | None
-) -> dict[Place, Plan]:
+) -> dict[Partition, Plan]:
     """What to read of each partition: a window's, or all that is not archived.
 
     Raises `Problem` if a topic is not the one that was archived.
@@ -49,7 +50,7 @@ async def prepare(
         place: Range(span.start, span.end)
         for place, span in (await log_ranges.held(settings, topics)).items()
     }
-    wanted: Mapping[Place, Range | None] = dict.fromkeys(log)
+    wanted: Mapping[Partition, Range | None] = dict.fromkeys(log)
     if window is not None:
         ranges = await log_ranges.by_time(settings, topics, window)
         wanted = {span.place: Range(span.start, span.end) for span in ranges}
@@ -62,7 +63,7 @@ async def archive(
     settings: Settings,
     storage: Storage,
     provider: str,
-    plans: Mapping[Place, Plan],
+    plans: Mapping[Partition, Plan],
     watcher: Watcher,
 ) -> Manifest | None:
     """Write what the plans say and then the manifest; None if there was nothing to say."""
@@ -95,7 +96,7 @@ async def archive(
     return manifest
 
 
-async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Place, Range]) -> None:
+async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Partition, Range]) -> None:
     """Raise `Problem` unless the last archived record is still what it was, where it is kept."""
     witnesses = {
         place: last

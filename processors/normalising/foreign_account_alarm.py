@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from processors.runtime import metrics
-from processors.runtime.log_ranges import RawRecord
+from processors.runtime.raw_record import RawRecord
 from providers.contract import DeadLetter
 from schemas.webhook import source_of
 

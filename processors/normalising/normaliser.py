@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from processors.dead_letters.limit import Flood, Limits, Source, Windows, stopped
 from processors.dead_letters.limit import Round as Counted
-from processors.normalising.body_normaliser import Bodies, at
+from processors.normalising.body_normaliser import Bodies
 from processors.normalising.foreign_account_alarm import Alarm, Foreign, found
 from processors.normalising.normalise import dead_letter
 from processors.normalising.round_counts import Tallies
@@ -31,12 +31,13 @@ from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.batch_sending import UnsentError, deliver
 from processors.runtime.cpu_budget import Pace
-from processors.runtime.log_ranges import RawRecord, raw_record
+from processors.runtime.raw_record import RawRecord, raw_record
 from processors.runtime.record_batches import Outbox, Outgoing
 from processors.tracking.batch_size import Cut
-from providers.contract import Coordinates, DeadLetter, Normalised
+from providers.contract import DeadLetter, Normalised
 from providers.fields import word
 from providers.rejection import Refused
+from schemas.coordinates import Coordinates, at
 from schemas.topics import PROVIDERS
 from schemas.webhook import source_of
 from service.errors import Problem

@@ -24,8 +24,9 @@ from processors.replay.facts import Counts
 from processors.replay.plan import SLICE, Selection
 from processors.replay.progress import Ledger, Replay
 from processors.runtime import consumer_groups, failpoints
-from processors.runtime.log_ranges import Place, RawRecord
+from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outbox
+from schemas.coordinates import Partition
 from service.errors import Problem, unreachable
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -69,7 +70,7 @@ class Progress:
 class _Round:
     outbox: Outbox
     observations: int = 0
-    reached: dict[Place, int] = field(default_factory=dict)
+    reached: dict[Partition, int] = field(default_factory=dict)
 
 
 Tell = Callable[[Progress], None]

@@ -7,11 +7,13 @@ further than its end (`spooled_ms`), and each record's timestamp is looked at.
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime.consumer_groups import Committed
+from processors.runtime.raw_record import Batch, Consumed, RawRecord, Source, raw_record
+from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.kafka import clients
@@ -20,9 +22,6 @@ from service.settings import Settings
 
 # What a spool that may take no more is given to be drained once Kafka is back.
 _DRAIN_MS = 24 * 3_600_000
-
-Place = tuple[str, int]
-"""A topic's partition."""
 
 
 class Span(NamedTuple):
@@ -34,7 +33,7 @@ class Span(NamedTuple):
     end: int
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Partition:
         return self.topic, self.partition
 
 
@@ -49,37 +48,7 @@ class Window(NamedTuple):
         return after and (self.until is None or timestamp < self.until)
 
 
-class RawRecord(NamedTuple):
-    """One raw body with its coordinates, wherever it was read from."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    headers: Sequence[tuple[str, bytes]]
-    body: bytes | None
-
-
-R = TypeVar("R")
-
-
-class Batch(NamedTuple, Generic[R]):
-    """Some records, each partition's in order, and what is read with them.
-
-    `reached` is, for the partitions that moved, the offset of the next record to come.
-    """
-
-    records: list[R]
-    reached: dict[Place, int]
-
-
-Source = AsyncGenerator[Batch[RawRecord], None]
-"""Where bodies come from: the broker (`read`), or whoever gives the same batches."""
-
-Consumed = ConsumerRecord[bytes, bytes]
-
-
-def remaining(spans: Iterable[Span], reached: Mapping[Place, int]) -> list[Span]:
+def remaining(spans: Iterable[Span], reached: Mapping[Partition, int]) -> list[Span]:
     """What is left of the spans once those offsets are reached."""
     left = [
         span._replace(start=max(span.start, reached.get(span.place, span.start))) for span in spans
@@ -164,7 +133,7 @@ async def everything(
         return remaining(whole, {})
 
 
-async def held(settings: Settings, topics: Sequence[str]) -> dict[Place, Span]:
+async def held(settings: Settings, topics: Sequence[str]) -> dict[Partition, Span]:
     """The offsets of every partition of the topics, also where there is nothing now."""
     async with clients.reading(settings, topics) as client:
         return await _log(client, settings, topics)
@@ -207,21 +176,9 @@ async def consumed(
                 )
 
 
-def raw_record(record: Consumed) -> RawRecord:
-    """A record of a raw topic as it came from the broker."""
-    return RawRecord(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.headers,
-        record.value,
-    )
-
-
 async def _log(
     client: AIOKafkaConsumer, settings: Settings, topics: Iterable[str]
-) -> dict[Place, Span]:
+) -> dict[Partition, Span]:
     """All that the topics hold now, by partition."""
     places = [TopicPartition(t, number) for t in topics for number in range(settings.partitions)]
     starts = await client.beginning_offsets(places)
@@ -230,8 +187,8 @@ async def _log(
 
 
 async def _first_since(
-    client: AIOKafkaConsumer, log: Iterable[Place], at: int | None
-) -> dict[Place, int]:
+    client: AIOKafkaConsumer, log: Iterable[Partition], at: int | None
+) -> dict[Partition, int]:
     """Each partition's first offset with such a timestamp or a later one, where there is any."""
     if at is None:
         return {}
@@ -239,7 +196,9 @@ async def _first_since(
     return {(p.topic, p.partition): known.offset for p, known in found.items() if known}
 
 
-async def _refuse_forgotten(client: AIOKafkaConsumer, log: dict[Place, Span], since: int) -> None:
+async def _refuse_forgotten(
+    client: AIOKafkaConsumer, log: dict[Partition, Span], since: int
+) -> None:
     """Raise `Problem` if retention has deleted what may have been received at `since` or later."""
     cut = {TopicPartition(*p): 0 for p, span in log.items() if 0 < span.start < span.end}
     oldest = [known.timestamp for known in (await client.offsets_for_times(cut)).values() if known]
@@ -250,7 +209,7 @@ async def _refuse_forgotten(client: AIOKafkaConsumer, log: dict[Place, Span], si
         )
 
 
-async def _held(client: AIOKafkaConsumer, log: dict[Place, Span]) -> str:
+async def _held(client: AIOKafkaConsumer, log: dict[Partition, Span]) -> str:
     """Say what the topics hold: offsets, and when the first and last bodies were received."""
     edges = [
         RawRecord(*place, offset, record.timestamp, (), None)

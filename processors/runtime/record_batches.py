@@ -17,7 +17,7 @@ from aiokafka.structs import RecordMetadata
 from msgspec import Struct
 
 from processors.runtime import failpoints
-from processors.runtime.log_ranges import RawRecord
+from processors.runtime.raw_record import RawRecord
 
 # Closing a batch compresses it: after so long the event loop's other work is let in.
 _PAUSE_SECONDS = 0.02

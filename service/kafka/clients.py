@@ -18,9 +18,9 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.errors import Problem, cut_differently, unreachable
-from service.kafka.assignment import Place
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
 from service.settings import Settings
@@ -45,7 +45,11 @@ _BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseR
 
 
 def consumer(
-    settings: Settings, group: str, *, identity: str | None = None, on_disk: Iterable[Place] = ()
+    settings: Settings,
+    group: str,
+    *,
+    identity: str | None = None,
+    on_disk: Iterable[Partition] = (),
 ) -> AIOKafkaConsumer:
     """Make a consumer that never commits, never jumps and reads only what is committed.
 

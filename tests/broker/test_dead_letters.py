@@ -23,7 +23,8 @@ from deploy import topics
 from processors.dead_letters import record as letters
 from processors.normalising.normaliser import Normaliser
 from processors.runtime import metrics
-from providers.contract import Coordinates, DeadLetter
+from providers.contract import DeadLetter
+from schemas.coordinates import Coordinates
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, committed, read
