@@ -17,10 +17,9 @@ from processors.normalising.accounts import Corrections
 from processors.normalising.body_normaliser import Bodies
 from processors.replay.retry_outcome import Settled, settle
 from processors.runtime import failpoints, log_ranges
-from processors.runtime.batch_sending import send
 from processors.runtime.log_ranges import Span
 from processors.runtime.raw_record import RawRecord
-from processors.runtime.record_batches import Outbox
+from processors.runtime.record_batches import Outbox, send
 from providers.contract import Normalised
 from providers.json_slices import UNBOUNDED
 from schemas.coordinates import Coordinates, Partition, at
