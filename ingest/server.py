@@ -90,8 +90,7 @@ async def serve(
         app.leaving = True
         connections.leave()
         await asyncio.wait([serving], timeout=settings.drain)
-        for door in server.servers:
-            door.close()
+        server.stop_listening()
         await asyncio.wait([serving], timeout=_SETTLE_SECONDS)
         app.hook.close()
         server.should_exit = True

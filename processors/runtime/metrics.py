@@ -7,7 +7,6 @@ from prometheus_client import (
     Counter,
     Gauge,
     disable_created_metrics,
-    generate_latest,
 )
 
 from schemas.coordinates import Partition
@@ -129,8 +128,3 @@ def add(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:
     """Add a batch's counts, by label values."""
     for labels, count in tally.items():
         counter.labels(*labels).inc(count)
-
-
-def exposition() -> bytes:
-    """All metrics in Prometheus' text format."""
-    return generate_latest(registry)

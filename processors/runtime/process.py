@@ -60,7 +60,7 @@ async def _serve(
     gc.freeze()
     gc.set_threshold(_YOUNG)
     server = HealthServer(
-        lambda: _ready(name, settings, worker), metrics.exposition, grace=_GRACE_SECONDS
+        lambda: _ready(name, settings, worker), metrics.registry, grace=_GRACE_SECONDS
     )
     health = asyncio.create_task(server.serve(sockets=[listener]))
     stop = stop_on_signals()
