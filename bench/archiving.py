@@ -11,7 +11,7 @@ from bench.figures import Report
 from cli.simulator.simulate import simulate
 from processors.archive import reader, writer
 from processors.archive.storage import Storage
-from processors.runtime.log_ranges import Window
+from processors.runtime.offset_ranges import Window
 from processors.runtime.record_batches import Outbox
 from schemas.webhook import RawWebhook, to_headers
 from service.kafka import clients

@@ -20,7 +20,7 @@ from processors.replay import plan as planning
 from processors.replay import run
 from processors.replay.progress import Replay, Spec
 from processors.replay.run import Limits
-from processors.runtime.log_ranges import Window
+from processors.runtime.offset_ranges import Window
 from processors.runtime.record_batches import Outbox
 from processors.tracking.track import track
 from schemas.codec import encode

@@ -18,7 +18,7 @@ from processors.archive.catalogue import Manifest, Plan, called
 from processors.archive.storage import Storage
 from processors.archive.verify import Held, Verified
 from processors.replay.range_syntax import times_of
-from processors.runtime.log_ranges import Window, refuse_backwards
+from processors.runtime.offset_ranges import Window, refuse_backwards
 from schemas.coordinates import Partition
 from service.errors import Problem
 from service.settings import Settings

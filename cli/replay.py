@@ -39,7 +39,7 @@ from processors.replay.progress import Replay, Spec
 from processors.replay.range_syntax import Only
 from processors.replay.report import Report
 from processors.replay.run import Limits
-from processors.runtime.log_ranges import Window, refuse_backwards
+from processors.runtime.offset_ranges import Window, refuse_backwards
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings

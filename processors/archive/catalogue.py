@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from processors.runtime.offset_ranges import Range
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.errors import Problem
@@ -20,13 +21,6 @@ MANIFESTS = "_manifests"
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^provider=[^/]+/day=\d{4}-\d\d-\d\d/[^/]+\.parquet$")]
-
-
-class Range(NamedTuple):
-    """Offsets `start` to before `end`."""
-
-    start: int
-    end: int
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):

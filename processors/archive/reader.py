@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from processors.archive import parquet
-from processors.archive.catalogue import MANIFESTS, Catalogue, File, Range, called, decode_manifest
+from processors.archive.catalogue import MANIFESTS, Catalogue, File, called, decode_manifest
 from processors.archive.storage import Storage, unfinished
-from processors.runtime import log_ranges
-from processors.runtime.log_ranges import Span, Window
+from processors.runtime.offset_ranges import Span, Window, refuse_backwards, refuse_empty, remaining
 from processors.runtime.raw_record import Batch, RawRecord, Source
 from schemas.coordinates import Partition
 from service.errors import Problem
@@ -40,7 +39,7 @@ class Archive:
 
     def by_time(self, topics: Sequence[str], window: Window) -> list[Span]:
         """The spans that hold every record of the window; raises `Problem` if it does not."""
-        log_ranges.refuse_backwards(window)
+        refuse_backwards(window)
         found = self._known.by_time(topics, window.since, window.until)
         return [Span(*place, *wanted) for place, wanted in found.items()]
 
@@ -48,8 +47,8 @@ class Archive:
         """Spans of one topic, from an offset to before another by partition; raises `Problem`."""
         wanted = [Span(topic, partition, *bounds) for partition, bounds in sorted(offsets.items())]
         for span in wanted:
-            log_ranges.refuse_empty(span)
-            self._known.require(span.place, Range(span.start, span.end))
+            refuse_empty(span)
+            self._known.require(span.place, span.offsets)
         return wanted
 
     async def verify(
@@ -73,7 +72,7 @@ class Archive:
         """
         heads: list[tuple[int, Partition]] = []
         ahead: dict[Partition, list[RawRecord]] = {}
-        left = log_ranges.remaining(wanted, {})
+        left = remaining(wanted, {})
         ways = {span.place: self._records(span) for span in left}
         for place, way in ways.items():
             await _advance(way, place, heads, ahead)
@@ -86,7 +85,7 @@ class Archive:
             yield Batch([], {span.place: span.end for span in left})
 
     def _files(self, span: Span) -> list[File]:
-        return self._known.overlapping(span.place, (span.start, span.end))
+        return self._known.overlapping(span.place, span.offsets)
 
     def _records(self, span: Span) -> Iterator[RawRecord]:
         """The records of a span in order, each once; days and overlapping runs are merged."""

@@ -15,7 +15,6 @@ from processors.archive.catalogue import (
     Lost,
     Manifest,
     Plan,
-    Range,
     Witness,
     encode_manifest,
     made_anew,
@@ -23,7 +22,7 @@ from processors.archive.catalogue import (
 )
 from processors.archive.storage import Storage
 from processors.runtime import failpoints, log_ranges
-from processors.runtime.log_ranges import Span, Window
+from processors.runtime.offset_ranges import Range, Span, Window
 from processors.runtime.raw_record import RawRecord
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
@@ -46,14 +45,11 @@ async def prepare(
 
     Raises `Problem` if a topic is not the one that was archived.
     """
-    log = {
-        place: Range(span.start, span.end)
-        for place, span in (await log_ranges.held(settings, topics)).items()
-    }
+    log = {place: span.offsets for place, span in (await log_ranges.held(settings, topics)).items()}
     wanted: Mapping[Partition, Range | None] = dict.fromkeys(log)
     if window is not None:
         ranges = await log_ranges.by_time(settings, topics, window)
-        wanted = {span.place: Range(span.start, span.end) for span in ranges}
+        wanted = {span.place: span.offsets for span in ranges}
     plans = {place: plan(known, place, log[place], wanted[place]) for place in wanted}
     await _recognise(settings, known, log)
     return plans

@@ -17,7 +17,7 @@ from processors.normalising.accounts import Corrections
 from processors.normalising.body_normaliser import Bodies
 from processors.replay.retry_outcome import Settled, settle
 from processors.runtime import failpoints, log_ranges
-from processors.runtime.log_ranges import Span
+from processors.runtime.offset_ranges import Span
 from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outbox, send
 from providers.contract import Normalised

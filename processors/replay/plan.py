@@ -19,7 +19,7 @@ from processors.replay.facts import Counts, Facts, Kind, Standing, wanted
 from processors.replay.progress import Spec
 from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups, log_ranges
-from processors.runtime.log_ranges import Window
+from processors.runtime.offset_ranges import Span, Window
 from processors.runtime.raw_record import Consumed, RawRecord
 from schemas.codec import UndecodableError, decode_by_key
 from schemas.coordinates import Coordinates, at
@@ -201,6 +201,6 @@ async def _with_dead_letter(settings: Settings, code: str) -> frozenset[Coordina
     return frozenset(found)
 
 
-def size(wanted_: Iterable[log_ranges.Span]) -> int:
+def size(wanted_: Iterable[Span]) -> int:
     """How many records spans hold, at most."""
     return sum(span.end - span.start for span in wanted_)

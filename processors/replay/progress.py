@@ -16,7 +16,7 @@ from aiokafka.structs import OffsetAndMetadata
 from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups
 from processors.runtime.consumer_groups import Committed
-from processors.runtime.log_ranges import Span, Window, remaining
+from processors.runtime.offset_ranges import Span, Window, remaining
 from schemas.coordinates import Partition
 from service.errors import Problem
 from service.kafka import clients

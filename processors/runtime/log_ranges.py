@@ -1,4 +1,4 @@
-"""Ranges of the raw topics: what a range means on this broker, and reading it batch by batch.
+"""Ranges of topics on this broker: which offsets a range means, and reading it batch by batch.
 
 A range by time is one of the record's own timestamp, which is when the body was received. Bodies
 that waited in a spool lie later in the log under an older timestamp, so a span by time reaches
@@ -7,11 +7,11 @@ further than its end (`spooled_ms`), and each record's timestamp is looked at.
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime.consumer_groups import Committed
+from processors.runtime.offset_ranges import Span, Window, refuse_backwards, refuse_empty, remaining
 from processors.runtime.raw_record import Batch, Consumed, RawRecord, Source, raw_record
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
@@ -24,59 +24,9 @@ from service.settings import Settings
 _DRAIN_MS = 24 * 3_600_000
 
 
-class Span(NamedTuple):
-    """Offsets `start` to before `end` of one partition."""
-
-    topic: str
-    partition: int
-    start: int
-    end: int
-
-    @property
-    def place(self) -> Partition:
-        return self.topic, self.partition
-
-
-class Window(NamedTuple):
-    """Times of reception, Unix milliseconds, from `since` to before `until`; None: no bound."""
-
-    since: int | None = None
-    until: int | None = None
-
-    def holds(self, timestamp: int) -> bool:
-        after = self.since is None or self.since <= timestamp
-        return after and (self.until is None or timestamp < self.until)
-
-
-def remaining(spans: Iterable[Span], reached: Mapping[Partition, int]) -> list[Span]:
-    """What is left of the spans once those offsets are reached."""
-    left = [
-        span._replace(start=max(span.start, reached.get(span.place, span.start))) for span in spans
-    ]
-    return [span for span in left if span.start < span.end]
-
-
 def spooled_ms(settings: Settings) -> int:
     """How long a body may have waited in ingest's spool before it came to Kafka."""
     return round(settings.spool_max_age * 1000) + _DRAIN_MS
-
-
-def refuse_backwards(window: Window) -> None:
-    """Raise `Problem` for a window that ends before it begins."""
-    if window.since is not None and window.until is not None and window.since >= window.until:
-        raise Problem(
-            f"the range begins at {to_iso(window.since)}, which is not before its end, "
-            f"{to_iso(window.until)}; swap --from and --to"
-        )
-
-
-def refuse_empty(span: Span) -> None:
-    """Raise `Problem` for a span without offsets."""
-    if span.start >= span.end:
-        raise Problem(
-            f"the range {span.start}-{span.end} of {span.topic}[{span.partition}] is empty; it is "
-            "FIRST-END, and END, the offset after the last, is greater than FIRST"
-        )
 
 
 async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> list[Span]:

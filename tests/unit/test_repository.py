@@ -64,6 +64,7 @@ PURE = (
     "providers/**/*.py",
     "processors/dead_letters/record.py",
     "processors/tracking/track.py",
+    "processors/runtime/offset_ranges.py",
     "service/kafka/clock_offset.py",
 )
 # A broker, a clock, the environment, other processes, or chance that nobody seeded.

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from processors.replay import run
 from processors.replay.progress import Replay, Spec
-from processors.runtime.log_ranges import Span
+from processors.runtime.offset_ranges import Span
 from processors.runtime.record_batches import Outbox
 from schemas.coordinates import Partition
 from service.errors import Problem
