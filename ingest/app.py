@@ -31,6 +31,7 @@ from ingest.sources.loader import load
 from service.http.server import bare_readiness, live
 from service.kafka.clock import clock, comparing, running
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 _PREFIX = b"/webhooks/"
 _EMPTY: Message = {"type": "http.response.body"}
@@ -151,7 +152,7 @@ class Hook:
             limit,
             body=body,
             now=clock.now(),
-            own=time.time_ns() // 1_000_000,
+            own=now_ms(),
             id_=os.urandom(16).hex(),
             uptime=None if clock.compared else running(),
         )

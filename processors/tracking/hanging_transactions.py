@@ -23,12 +23,12 @@ from processors.tracking.restore import header_number
 from processors.tracking.split_transactions import Note
 from schemas.webhook import to_iso
 from service.kafka import clients
+from service.kafka.read_to_end import SILENCE_SECONDS, first_record
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_POLL_MS = 100
-_SILENCE_SECONDS = 60
+_LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 20
 
 # A header of the first record of a transaction on `messages`: the offset it commits, where it does.
@@ -92,7 +92,7 @@ async def settle(
     shared = TopicPartition(topics.dead_letters, source.partition)
     stable, everything = clients.reader(settings), clients.reader(settings, "read_uncommitted")
     try:
-        async with asyncio.timeout(_SILENCE_SECONDS):
+        async with asyncio.timeout(SILENCE_SECONDS):
             # One after the other: one that still starts cannot be stopped.
             await stable.start()
             await everything.start()
@@ -169,7 +169,7 @@ class _Looking:
                     f"{topic}[{number}] has a transaction that does not end; if this goes on, end "
                     "it by hand (kafka-transactions.sh find-hanging, then abort)"
                 )
-            await asyncio.sleep(_POLL_MS / 1000)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _open(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Where what is open begins, for each place where something is."""
@@ -195,11 +195,5 @@ async def _first(
 ) -> ConsumerRecord[bytes, bytes] | None:
     """The first record from an offset on; None if there is none."""
     reader.assign([place])
-    reader.seek(place, offset)
     [end] = (await reader.end_offsets([place])).values()
-    # The log may end in transaction markers: the position passes them, records do not.
-    while await reader.position(place) < end:
-        got = await reader.getmany(place, timeout_ms=_POLL_MS, max_records=1)
-        for record in got.get(place, []):
-            return record
-    return None
+    return await first_record(reader, place, offset, end)

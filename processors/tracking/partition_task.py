@@ -168,7 +168,7 @@ class Task:
         finally:
             self.ready = False
             self._alarms.clear(self.partition)
-            metrics.stopped_partitions.labels(str(self._number)).set(0)
+            metrics.note_stopped(self.partition, stopped=False)
             await self._release()
 
     async def _track(self) -> None:
@@ -190,7 +190,7 @@ class Task:
         """Leave the partition where it is for a while, and say why: the others go on."""
         why = str(error) if isinstance(error, Problem) else _mistake(error)
         self.stopped = True
-        metrics.stopped_partitions.labels(str(self._number)).set(1)
+        metrics.note_stopped(self.partition, stopped=True)
         sentence = f"partition {self._number} is stopped: {why}; it is tried again each minute"
         self._alarms.raise_(self.partition, sentence, time.monotonic())
         self._fault = None
@@ -229,7 +229,7 @@ class Task:
         self.ready = True
         self.stopped = False
         self._alarms.clear(self.partition)
-        metrics.stopped_partitions.labels(str(self._number)).set(0)
+        metrics.note_stopped(self.partition, stopped=False)
         log.info("partition %d: ready, at offset %d", self._number, self._fed)
 
     async def _settle(self, start: int, note: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from cli.simulator.scenarios import JOURNEYS
 from cli.simulator.simulate import Fact, Lifecycle, Truth
 from processors.normalising.normalise import normalise
-from providers.contract import Coordinates
+from schemas.coordinates import Coordinates
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 from tests.broker.reading import Read

@@ -7,9 +7,10 @@ from zlib import crc32
 import pytest
 
 from processors.dead_letters.record import Identity, headers, marker
-from providers.contract import Coordinates, DeadLetter
+from providers.contract import DeadLetter
 from providers.rejection import Code
 from schemas.bounds import BOUNDS
+from schemas.coordinates import Coordinates
 from schemas.records import Event, Verdict
 from schemas.topics import Topics, partition_of
 from service.settings import Settings
