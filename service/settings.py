@@ -3,12 +3,20 @@
 import os
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
+from pydantic import (
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.processors import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
 from service.errors import Problem
 
@@ -22,7 +30,7 @@ _WORDS = {
 }
 
 
-class Settings(BaseSettings):
+class _Settings(BaseSettings):
     """Every setting of every service; the description of each is what the documentation shows."""
 
     model_config = SettingsConfigDict(env_prefix="BLUETICK_", frozen=True)
@@ -110,10 +118,6 @@ class Settings(BaseSettings):
     ingest_metrics_port: int = Field(
         8083, ge=0, le=65535, description="ingest's health and metrics"
     )
-    normalise_health_port: int = Field(
-        8081, ge=0, le=65535, description="normalise's health and metrics"
-    )
-    track_health_port: int = Field(8082, ge=0, le=65535, description="track's health and metrics")
     session_timeout: float = Field(30.0, ge=6, description="seconds until a silent worker is out")
     transaction_timeout: float = Field(
         15.0, ge=5, description="seconds a transaction, or a round of normalise, may last"
@@ -168,6 +172,11 @@ class Settings(BaseSettings):
     def topics(self) -> Topics:
         return Topics(self.namespace, self.raw_namespace, self.observations_namespace)
 
+    def health_port(self, name: str) -> int:
+        """The port of a processor's health and metrics."""
+        port: int = getattr(self, processor(name).port_setting)
+        return port
+
     def of(self, namespace: str) -> "Settings":
         """The same for another namespace, with raw topics and observations of its own."""
         own = {"raw_namespace": None, "observations_namespace": None}
@@ -188,6 +197,29 @@ class Settings(BaseSettings):
         if self.security.endswith("SSL"):
             options["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
         return options
+
+
+if TYPE_CHECKING:
+    Settings = _Settings
+else:
+    # Each processor adds the setting of its health port.
+    Settings = create_model(
+        "Settings",
+        __base__=_Settings,
+        __module__=__name__,
+        **{
+            one.port_setting: (
+                int,
+                Field(
+                    one.health_port,
+                    ge=0,
+                    le=65535,
+                    description=f"{one.name}'s health and metrics",
+                ),
+            )
+            for one in PROCESSORS
+        },
+    )
 
 
 def load(**overrides: Any) -> Settings:
