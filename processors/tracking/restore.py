@@ -22,7 +22,7 @@ _BATCH = 1000
 
 # A store that lacks more than that is not caught up: the log may hold neither a state it has nor
 # the tombstone that ended it, and the state would come back to life.
-_OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
+OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
 
 # A header of the records of `messages`: when the state's next timer is due, in Unix milliseconds.
 # The state would tell as well, but to decode it costs as much as all the rest of restoring it.
@@ -62,7 +62,7 @@ class _Restoring:
         if anchor is not None and not (beginning <= anchor.offset < end):
             self._start_anew(f"its last record, {anchor.offset}, is not in {beginning} to {end}")
             anchor = None
-        if anchor is not None and anchor.timestamp < clock.now() - _OLDEST_MS:
+        if anchor is not None and anchor.timestamp < clock.now() - OLDEST_MS:
             self._start_anew("it is so old that the log may have forgotten what was dropped since")
             anchor = None
         if anchor is not None and not await self._knows(anchor):

@@ -17,6 +17,7 @@ from aiokafka.errors import (
     KafkaError,
     OffsetOutOfRangeError,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 from schemas.webhook import to_iso
 from service.errors import Problem, cut_differently, unreachable
@@ -218,7 +219,7 @@ async def end(
     client: AIOKafkaProducer,
     places: Iterable[TopicPartition],
     group: str,
-    offsets: dict[TopicPartition, int],
+    offsets: dict[TopicPartition, OffsetAndMetadata],
     *,
     commit: bool,
 ) -> None:
@@ -322,6 +323,16 @@ async def start_offsets(
             )
         offsets[partition] = beginnings[partition] if committed is None else committed
     return offsets
+
+
+async def offset_metadata(client: AIOKafkaConsumer, partition: TopicPartition) -> str:
+    """The metadata of the offset the group has committed; "" if it has none.
+
+    aiokafka's `committed` drops it.
+    """
+    coordinator: Any = client._coordinator  # noqa: SLF001
+    found = await coordinator.fetch_committed_offsets([partition])
+    return str(found[partition].metadata) if partition in found else ""
 
 
 async def overtaken(client: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Problem:
