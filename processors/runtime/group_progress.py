@@ -1,28 +1,18 @@
-"""How far groups have come on the topics they read; and what of a log may still be on its way."""
+"""How far groups have come on the topics they read."""
 
 import asyncio
-import logging
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from service.kafka import clients
 from service.kafka.admin import administrator
-from service.kafka.clock import clock
 from service.settings import Settings
-
-log = logging.getLogger(__name__)
 
 Offsets = Mapping[TopicPartition, int]
 
-_LOOK_SECONDS = 1.0
-_RETRY_SECONDS = 5.0
 _ASK_SECONDS = 30.0
-_KEPT = 10
 
 
 class Watch:
@@ -99,51 +89,3 @@ async def commit(settings: Settings, group: str, offsets: Offsets) -> None:
         await client.commit(dict(offsets))
     finally:
         await clients.leave(client)
-
-
-class Settled:
-    """Until when all bodies received are known to be among the observations.
-
-    A tracker at the end of its log has heard of everything only if normalise has: while bodies wait
-    in the raw topics, it is too early to say that nothing was heard of a message.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        # (until when, by Kafka's clock, since when that is known); the newest last.
-        self._known: deque[tuple[int, float]] = deque(maxlen=_KEPT)
-
-    def until(self, at: float) -> int:
-        """Up to when a reader who was at the end of the observations at `at` has heard of all.
-
-        `at` is of time.monotonic(); the answer is in Unix milliseconds.
-        """
-        return max((until for until, since in self._known if since <= at), default=0)
-
-    def note(self, *, until: int, since: float) -> None:
-        """Note what is known since a time of time.monotonic()."""
-        self._known.append((until, since))
-
-    async def watch(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            try:
-                async with watching(self._settings) as watch:
-                    await self._look(watch)
-            except (KafkaError, TimeoutError, OSError) as error:
-                log.warning("normalise's progress is not known: %s", error or type(error).__name__)
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _look(self, watch: Watch) -> None:
-        source = self._settings.topics.source
-        now, ends = 0, None
-        while True:
-            async with asyncio.timeout(_ASK_SECONDS):
-                if ends is None:
-                    # A clock that was not compared tells of no body that it was received before.
-                    now = clock.now() if clock.certain else 0
-                    ends = await watch.ends(source.inputs("normalise"))
-                if await watch.reached(source.group("normalise"), ends):
-                    self.note(until=now, since=time.monotonic())
-                    ends = None
-            await asyncio.sleep(_LOOK_SECONDS)

@@ -8,9 +8,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
-from processors.runtime.group_progress import Settled
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.tracking.batch_size import Polls
+from processors.tracking.normaliser_watermark import NormaliserWatermark
 from processors.tracking.partition_task import Task
 from service.errors import Problem
 from service.settings import Settings
@@ -36,18 +36,18 @@ class Tracker(Member):
         self._tasks: dict[TopicPartition, Task] = {}
         # The epochs of the tasks that the poll under way is for.
         self._polled_for: dict[TopicPartition, int] = {}
-        self._settled = Settled(settings)
-        self._settling: asyncio.Task[None] | None = None
+        self._watermark = NormaliserWatermark(settings)
+        self._watching: asyncio.Task[None] | None = None
         self._polls = Polls(most=_MOST_RECORDS, budget=_POLLED_BYTES, size=_FIRST_POLL)
 
     def start(self) -> None:
-        self._settling = asyncio.create_task(self._settled.watch())
+        self._watching = asyncio.create_task(self._watermark.watch())
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """Start a task for each."""
         for partition in partitions:
             self._tasks[partition] = Task(
-                self._settings, self._consumer, partition, self._settled.until, self._alarms
+                self._settings, self._consumer, partition, self._watermark.until, self._alarms
             )
         log.info("assigned partitions %s", [tp.partition for tp in partitions])
 
@@ -94,9 +94,9 @@ class Tracker(Member):
 
     async def close(self) -> None:
         await self._close_tasks()
-        if self._settling is not None:
-            self._settling.cancel()
-            await asyncio.wait([self._settling])
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
 
     async def _close_tasks(self) -> None:
         tasks, self._tasks = list(self._tasks.values()), {}

@@ -1,24 +1,10 @@
-"""What of a log may still be on its way."""
+"""How far a group is behind the ends of its topics."""
 
-import pytest
 from aiokafka import TopicPartition
 
-from processors.runtime.group_progress import Settled, behind
-from service.settings import Settings
+from processors.runtime.group_progress import behind
 
 A, B = TopicPartition("raw", 0), TopicPartition("raw", 1)
-
-
-@pytest.mark.parametrize(
-    ("at", "until"),
-    [(0, 0), (119, 0), (120, 100), (219, 100), (220, 200), (1000, 200)],
-)
-def test_until_when_all_is_heard(at: int, until: int) -> None:
-    """Only who was at the end after normalise was seen to be done has heard of all before."""
-    settled = Settled(Settings())
-    settled.note(until=100, since=120)
-    settled.note(until=200, since=220)
-    assert settled.until(at) == until
 
 
 def test_behind() -> None:
