@@ -31,11 +31,11 @@ from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.assigned_partitions import AssignedPartitions
 from processors.runtime.batch_sending import UnsentError, deliver
+from processors.runtime.batch_size import Cut
 from processors.runtime.cpu_budget import Pace
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.runtime.log_ranges import RawRecord, raw_record
 from processors.runtime.record_batches import Outbox, Outgoing
-from processors.tracking.batch_size import Cut
 from providers.contract import Coordinates, DeadLetter, Normalised
 from providers.fields import word
 from providers.rejection import Refused

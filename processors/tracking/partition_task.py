@@ -32,9 +32,9 @@ from aiokafka.errors import InvalidTimestampError, KafkaError, ProducerFenced
 
 from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
+from processors.runtime.batch_size import Cut
 from processors.runtime.record_batches import TooLargeError
 from processors.tracking.batch import Reduced, Work, reduce
-from processors.tracking.batch_size import Cut
 from processors.tracking.log_clock import LogClock
 from processors.tracking.recovery import recover
 from processors.tracking.session import Session

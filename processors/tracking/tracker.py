@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
+from processors.runtime.batch_size import Polls
 from processors.runtime.group_worker import Member, Poll, Polled
-from processors.tracking.batch_size import Polls
 from processors.tracking.normaliser_watermark import NormaliserWatermark
 from processors.tracking.partition_task import Task
 from service.errors import Problem
