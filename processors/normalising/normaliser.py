@@ -4,7 +4,7 @@ A round is: poll, normalise, send everything, see every acknowledgement, and onl
 offsets. A crash repeats a round, and a repeated observation is harmless: the tracker knows it.
 
 No body stops the others (decision 18): one that costs too much, is too large for a topic or raises
-what nobody foresaw is a dead letter, and a partition that cannot go on stands alone.
+an unexpected error is a dead letter, and a partition that cannot continue is halted alone.
 """
 
 import asyncio

@@ -328,7 +328,7 @@ class Task:
         """Another owner has the partition: do not fight for it, the group will tell us so.
 
         If it does not, the transaction had merely expired (this process was suspended, say), and
-        the task goes on. To be fenced again soon after that means a rival.
+        the task continues. To be fenced again soon after that means a rival.
         """
         log.warning("partition %d: fenced; waiting for the group's word", self._number)
         patience = self._settings.session_timeout

@@ -66,6 +66,7 @@ PURE = (
     "ingest/sources/config.py",
     "ingest/spool/retry_schedule.py",
     "processors/archive/catalogue.py",
+    "processors/runtime/batch_size.py",
     "service/kafka/assignment.py",
     "processors/tracking/state_diff.py",
     "processors/tracking/lifecycle.py",
