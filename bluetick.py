@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -33,18 +34,16 @@ app = typer.Typer(
 )
 
 # In the order in which help shows them.
-for command in (
-    services.up,
-    services.ingest,
-    services.normalise,
-    services.track,
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    *services.COMMANDS,
     webhooks.parse,
     webhooks.send,
     tail.tail,
     archive.archive,
     namespaces.rebuild,
     namespaces.diff,
-):
+)
+for command in _COMMANDS:
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
 app.add_typer(topics.group, name="topics")

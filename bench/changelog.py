@@ -7,7 +7,7 @@ from itertools import islice
 from bench.environment import Tell
 from bench.states import State, Template, states
 from processors.runtime.record_batches import Outbox
-from processors.tracking.restore import NEXT_TIMER
+from processors.tracking.changelog_headers import NEXT_TIMER
 from service.kafka import clients
 from service.settings import Settings
 from service.wall_clock import now_ms

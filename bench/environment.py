@@ -11,6 +11,7 @@ from typing import Any
 
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
+from schemas.processors import TRACK
 from service.settings import Settings
 
 Tell = Callable[[str], None]
@@ -34,9 +35,8 @@ class Ground:
             namespace=namespace,
             data=self._directory / namespace,
             log_level="INFO",
-            track_health_port=free_port(0),
             **given,
-        )
+        ).model_copy(update={TRACK.port_setting: free_port(0)})
         await topics.apply(settings)
         try:
             yield settings

@@ -14,9 +14,9 @@ from bench.loop_stalls import watched
 from bench.polling import until
 from bench.states import settled
 from bench.worker import ready, tracker
+from processors.runtime.group_worker import GroupWorker
 from processors.tracking.restore import restore as restore_store
 from processors.tracking.state_store import Store
-from processors.tracking.tracker import Tracker
 from service.settings import Settings
 
 COUNTS = (100_000, 1_000_000)
@@ -91,7 +91,7 @@ async def _beside(ground: Ground, count: int) -> Report:
     return report
 
 
-def _assigned(one: Tracker) -> bool:
+def _assigned(one: GroupWorker) -> bool:
     return all(problem.startswith("partitions not ready") for problem in one.problems())
 
 

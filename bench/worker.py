@@ -15,7 +15,9 @@ from typing import NamedTuple, Self
 import bluetick
 from bench.polling import LOOK_SECONDS, until
 from cli.simulator import http_client
+from processors.runtime.group_worker import GroupWorker
 from processors.tracking.tracker import Tracker
+from schemas.processors import TRACK
 from service import child_processes
 from service.errors import Problem
 from service.settings import Settings
@@ -36,10 +38,10 @@ _ASSIGNED = re.compile(r"assigned partitions \[([\d, ]*)\]")
 
 
 @asynccontextmanager
-async def tracker(settings: Settings) -> AsyncIterator[Tracker]:
+async def tracker(settings: Settings) -> AsyncIterator[GroupWorker]:
     """Run a tracker in this process; what ended it is raised here."""
     stop = asyncio.Event()
-    one = Tracker(settings)
+    one = GroupWorker(TRACK, settings, Tracker)
     # As `processors.runtime.process` does, which is not run here.
     gc.collect()
     gc.freeze()
@@ -52,7 +54,7 @@ async def tracker(settings: Settings) -> AsyncIterator[Tracker]:
         gc.unfreeze()
 
 
-async def ready(one: Tracker, seconds: float) -> float:
+async def ready(one: GroupWorker, seconds: float) -> float:
     """Wait until a tracker in this process works on all its partitions; returns the seconds."""
     return await until(lambda: not one.problems(), seconds)
 
@@ -79,7 +81,7 @@ class Worker:
         self.log = settings.data / f"{name}.log"
         self.log.touch()
         self._begin = self.log.stat().st_size
-        self._url = f"http://127.0.0.1:{settings.track_health_port}"
+        self._url = f"http://127.0.0.1:{settings.health_port('track')}"
         self._process = child_processes.spawn(list(_command(settings)), self.log)
 
     @property

@@ -1,8 +1,10 @@
 """The topics: their names, partitioning and broker settings, as data."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from zlib import crc32
+
+from schemas.processors import PROCESSORS, TopicKind, processor
 
 PROVIDERS = ("smsmanager", "whapi")
 
@@ -21,7 +23,7 @@ MAX_BODY = 900 * 1024
 
 # The topics and groups by which a namespace is known; the other names are anybody's.
 _MARKS = (*(f".raw.{provider}" for provider in PROVIDERS), ".observations", ".dead-letters")
-_GROUP_MARKS = (".normalise", ".track")
+_GROUP_MARKS = tuple(f".{one.name}" for one in PROCESSORS)
 
 
 @dataclass(frozen=True)
@@ -127,22 +129,31 @@ class Topics:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The consumer groups of the services."""
-        return self.group("normalise"), self.group("track")
+        """The consumer groups of the processors."""
+        return tuple(self.group(one.name) for one in PROCESSORS)
 
-    def inputs(self, service: str) -> tuple[str, ...]:
-        """The topics a service, `normalise` or `track`, reads."""
-        return self.raw_topics if service == "normalise" else (self.observations,)
+    def inputs(self, name: str) -> tuple[str, ...]:
+        """The topics a processor reads."""
+        return self._of(processor(name).inputs)
 
-    def needed(self, service: str) -> tuple[str, ...]:
-        """The topics a service, `normalise` or `track`, reads, asks about or writes."""
-        derived = (self.statuses, self.events, self.messages, self.inbound)
-        written = () if service == "normalise" else derived
-        return (*self.raw_topics, self.observations, *written, self.dead_letters)
+    def outputs(self, name: str) -> tuple[str, ...]:
+        """The topics a processor writes."""
+        return self._of(processor(name).outputs)
 
-    def group(self, service: str) -> str:
-        """The consumer group of a service, `normalise` or `track`."""
-        return f"{self.namespace}.{service}"
+    def needed(self, name: str) -> tuple[str, ...]:
+        """The topics a processor reads, asks about or writes."""
+        one = processor(name)
+        return self._of({*one.inputs, *one.asks, *one.outputs})
+
+    def _of(self, kinds: Collection[TopicKind]) -> tuple[str, ...]:
+        """The topics of these kinds, in the order of `required`."""
+        others = [name for name in self.required if name not in self.raw_topics]
+        raw = self.raw_topics if "raw" in kinds else ()
+        return (*raw, *(name for name in others if name.rpartition(".")[2] in kinds))
+
+    def group(self, name: str) -> str:
+        """The consumer group of a processor."""
+        return f"{self.namespace}.{name}"
 
     def transactional_id(self, partition: int) -> str:
         """The tracker's fencing token: one a partition, whoever owns it (decision 3)."""

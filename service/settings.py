@@ -3,12 +3,13 @@
 import os
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, create_model, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.processors import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
 from service.errors import Problem
 
@@ -22,7 +23,7 @@ _WORDS = {
 }
 
 
-class Settings(BaseSettings):
+class _Settings(BaseSettings):
     """Every setting of every service; the description of each is what the documentation shows."""
 
     model_config = SettingsConfigDict(env_prefix="BLUETICK_", frozen=True)
@@ -137,9 +138,6 @@ class Settings(BaseSettings):
     )
 
     # Normalise.
-    normalise_health_port: int = Field(
-        8081, ge=0, le=65535, description="port of normalise's health and metrics"
-    )
     dead_letter_ratio: float = Field(
         0.5,
         ge=0,
@@ -155,9 +153,6 @@ class Settings(BaseSettings):
     )
 
     # Track.
-    track_health_port: int = Field(
-        8082, ge=0, le=65535, description="port of track's health and metrics"
-    )
     data: Path = Field(
         Path("data"), description="directory of the tracker's stores and of its group instance id"
     )
@@ -189,6 +184,11 @@ class Settings(BaseSettings):
     def topics(self) -> Topics:
         return Topics(self.namespace, self.raw_namespace, self.observations_namespace)
 
+    def health_port(self, name: str) -> int:
+        """The port of a processor's health and metrics."""
+        port: int = getattr(self, processor(name).port_setting)
+        return port
+
     def of(self, namespace: str) -> "Settings":
         """The same for another namespace, with raw topics and observations of its own."""
         own = {"raw_namespace": None, "observations_namespace": None}
@@ -209,6 +209,29 @@ class Settings(BaseSettings):
         if self.security.endswith("SSL"):
             options["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
         return options
+
+
+if TYPE_CHECKING:
+    Settings = _Settings
+else:
+    # Each processor adds the setting of its health port.
+    Settings = create_model(
+        "Settings",
+        __base__=_Settings,
+        __module__=__name__,
+        **{
+            one.port_setting: (
+                int,
+                Field(
+                    one.health_port,
+                    ge=0,
+                    le=65535,
+                    description=f"port of {one.name}'s health and metrics",
+                ),
+            )
+            for one in PROCESSORS
+        },
+    )
 
 
 def load(**overrides: Any) -> Settings:

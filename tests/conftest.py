@@ -16,6 +16,7 @@ import pytest
 from deploy import topics
 from deploy.local_kafka.broker import HOST, SINGLE_NODE, LocalKafka, answered, free_port
 from deploy.local_kafka.jars import VERSION, cache_directory, kafka_jars
+from schemas.processors import PROCESSORS
 from service.errors import Problem
 from service.settings import Settings
 
@@ -75,9 +76,7 @@ async def settings(kafka: str, namespace: str, tmp_path: Path) -> AsyncIterator[
         session_timeout=6,
         port=free_port(0),
         ingest_metrics_port=0,
-        normalise_health_port=free_port(0),
-        track_health_port=free_port(0),
-    )
+    ).model_copy(update={one.port_setting: free_port(0) for one in PROCESSORS})
     await topics.apply(given)
     yield given
     await topics.drop(given)

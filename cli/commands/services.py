@@ -1,11 +1,17 @@
-"""`bluetick up`, and the three services it runs: `ingest`, `normalise` and `track`."""
+"""`bluetick up`, and the services that it runs: `ingest` and the processors."""
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import Data, Port
+from schemas.processors import PROCESSORS, Processor
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def up(
@@ -22,7 +28,7 @@ def up(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Run everything on this machine: Kafka, the topics, ingest, normalise and track.
+    """Run everything on this machine: Kafka, the topics, ingest and the processors.
 
     With BLUETICK_KAFKA set, that cluster is used and none is started.
     """
@@ -64,38 +70,47 @@ def ingest(
         )
 
 
-def normalise(health_port: Port = None) -> None:
-    """Turn raw bodies into observations and dead letters."""
+def processor(one: Processor) -> Callable[..., None]:
+    """Make the command that runs a processor; only one that keeps state has a data directory."""
+
+    def stateless(health_port: Port = None) -> None:
+        _process(one, health_port, None)
+
+    def stateful(health_port: Port = None, data: Data = None) -> None:
+        _process(one, health_port, data)
+
+    command = stateful if one.keeps_state else stateless
+    command.__name__ = one.name
+    command.__doc__ = one.summary
+    return command
+
+
+def _process(one: Processor, health_port: int | None, data: Path | None) -> None:
     from cli.commands.preflight import require_topics
-    from processors.normalising.normaliser import Normaliser
+    from processors.registry import member
     from processors.runtime.process import run
     from service import private_files
+    from service.settings import load
+
+    private_files.mask()
+    settings = load(**{one.port_setting: health_port}, data=data)
+    _refuse_foreign_outputs(one, settings)
+    require_topics(settings, settings.topics.needed(one.name))
+    if one.keeps_state:
+        private_files.tighten(settings.data / settings.namespace)
+    run(one, settings, member(one))
+
+
+def _refuse_foreign_outputs(one: Processor, settings: "Settings") -> None:
     from service.errors import Problem
-    from service.settings import load
 
-    private_files.mask()
-    settings = load(normalise_health_port=health_port)
-    if settings.topics.observations in settings.topics.foreign:
+    topics = settings.topics
+    if {*topics.outputs(one.name)} & {*topics.foreign}:
         raise Problem(
-            f"the namespace {settings.namespace} tracks the observations of "
-            f"{settings.topics.observed} (BLUETICK_OBSERVATIONS_NAMESPACE), whose own normalise "
-            "makes them; run it there, with BLUETICK_NAMESPACE="
-            f"{settings.topics.observed}"
+            f"the namespace {settings.namespace} tracks the observations of {topics.observed} "
+            f"(BLUETICK_OBSERVATIONS_NAMESPACE), whose own {one.name} makes them; run it there, "
+            f"with BLUETICK_NAMESPACE={topics.observed}"
         )
-    require_topics(settings, settings.topics.needed("normalise"))
-    run("normalise", settings, Normaliser, settings.normalise_health_port)
 
 
-def track(health_port: Port = None, data: Data = None) -> None:
-    """Turn observations into statuses, events, inbound messages and the state of each message."""
-    from cli.commands.preflight import require_topics
-    from processors.runtime.process import run
-    from processors.tracking.tracker import Tracker
-    from service import private_files
-    from service.settings import load
-
-    private_files.mask()
-    settings = load(track_health_port=health_port, data=data)
-    require_topics(settings, settings.topics.needed("track"))
-    private_files.tighten(settings.data / settings.namespace)
-    run("track", settings, Tracker, settings.track_health_port)
+COMMANDS: tuple[Callable[..., None], ...] = (up, ingest, *map(processor, PROCESSORS))

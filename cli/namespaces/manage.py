@@ -11,6 +11,7 @@ from rich.table import Table
 
 from deploy import consumer_groups, topics
 from deploy.consumer_groups import Group
+from schemas.processors import PROCESSORS
 from schemas.topics import Topics, namespaces
 from service.errors import Problem
 from service.settings import Settings
@@ -50,17 +51,18 @@ async def show(settings: Settings) -> None:
     """Print a table of the namespaces."""
     found = await look(settings)
     members = {group.name: group for group in await consumer_groups.groups(settings)}
-    table = Table("namespace", "topics", "partitions", "normalise", "track", "reads")
+    services = [one.name for one in PROCESSORS]
+    table = Table("namespace", "topics", "partitions", *services, "reads")
     for name in found.namespaces:
         names = Topics(name)
         own = [found.topics[one] for one in names.required if one in found.topics]
-        services = [members.get(group) for group in names.groups]
-        reads = {topic for one in services if one for topic in one.offsets} - {*names.all}
+        groups = [members.get(group) for group in names.groups]
+        reads = {topic for one in groups if one for topic in one.offsets} - {*names.all}
         table.add_row(
             name,
             str(len(own)),
             "/".join(str(count) for count in sorted(set(own))),
-            *("-" if one is None else f"{one.members} running" for one in services),
+            *("-" if one is None else f"{one.members} running" for one in groups),
             ", ".join(sorted(reads)),
         )
     Console(highlight=False).print(table)
@@ -123,8 +125,9 @@ def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Ke
             "--keep-inputs, or drop those first"
         )
     if names.observations in set().union(*readers.values()):
-        # Its normaliser has to go on, and so may its replays.
-        going_on = frozenset({names.group("normalise"), *replays})
+        # What makes the observations has to continue, and so may its replays.
+        makers = [one.name for one in PROCESSORS if names.observations in names.outputs(one.name)]
+        going_on = frozenset({*map(names.group, makers), *replays})
         return Kept(frozenset({*inputs, names.dead_letters, names.clocks}), going_on)
     return Kept(frozenset({*names.raw_topics, names.clocks}))  # ingest has to go on
 

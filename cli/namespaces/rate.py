@@ -1,6 +1,8 @@
 """How fast a rebuild goes, and how long it will take. Pure."""
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 _KEPT_SECONDS = 10.0
@@ -9,12 +11,13 @@ _KEPT_SECONDS = 10.0
 class Mark(NamedTuple):
     """Where a rebuild is at a time in seconds; `bodies` are None for one from observations.
 
-    Each count is (done, there are).
+    Each count is (done, there are); `others` are those of further processors, by name.
     """
 
     at: float
     bodies: tuple[int, int] | None
     observations: tuple[int, int]
+    others: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
 class Pace:

@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from aiokafka import TopicPartition
@@ -20,6 +20,8 @@ from cli.up.up import worries
 from deploy import topics
 from deploy.local_kafka.broker import free_port
 from processors.runtime.consumer_groups import Watch, commit, watching
+from schemas.processors import NORMALISE, PROCESSORS, TRACK, processor
+from schemas.topics import Topics
 from schemas.webhook import to_iso
 from service.errors import Problem, unreachable
 from service.settings import NAMESPACE, Settings
@@ -48,11 +50,11 @@ class Wish:
 
 @dataclass(frozen=True)
 class Plan:
-    """A rebuild: the settings of its source and its target, and the services that do it."""
+    """A rebuild: the settings of its source and its target, and the processors that do it."""
 
     source: Settings
     target: Settings
-    services: tuple[str, ...] = field(default=("normalise", "track"))
+    services: tuple[str, ...]
 
     @property
     def group(self) -> str:
@@ -84,7 +86,13 @@ def _plan(source: Settings, wish: Wish) -> Plan:
     if wish.from_observations:
         inputs["observations_namespace"] = source.topics.observed
     target = source.of(wish.into).model_copy(update=inputs)
-    return Plan(source, target, ("track",) if wish.from_observations else ("normalise", "track"))
+    return Plan(source, target, _services(target.topics, wish))
+
+
+def _services(names: Topics, wish: Wish) -> tuple[str, ...]:
+    """Every processor, but not those whose output is kept."""
+    kept = {names.observations} if wish.from_observations else set()
+    return tuple(one.name for one in PROCESSORS if not kept & {*names.outputs(one.name)})
 
 
 async def _rebuild(plan: Plan, wish: Wish) -> int:
@@ -169,7 +177,8 @@ def _refuse_gap(wish: Wish, beginnings: Mapping[TopicPartition, int]) -> None:
 
 async def _work(console: Console, plan: Plan, wish: Wish, watch: Watch) -> int:
     ports = {name: free_port(0) for name in plan.services}
-    settings = plan.target.model_copy(update={f"{n}_health_port": p for n, p in ports.items()})
+    given = {processor(name).port_setting: port for name, port in ports.items()}
+    settings = plan.target.model_copy(update=given)
     services = [Service(name, port, settings.health_host) for name, port in ports.items()]
     console.print(f"rebuilding {plan.source.namespace} into {wish.into}")
     began = time.monotonic()
@@ -245,7 +254,8 @@ async def _mark(plan: Plan, watch: Watch, begun: Begun) -> Mark:
             if place in committed
         )
         counts[service] = done, sum(end - places[place] for place, end in ends.items())
-    return Mark(time.monotonic(), counts.get("normalise"), counts["track"])
+    bodies, observations = counts.pop(NORMALISE.name, None), counts.pop(TRACK.name)
+    return Mark(time.monotonic(), bodies, observations, counts)
 
 
 class _Shown:
@@ -282,10 +292,16 @@ class _Shown:
         lines = {}
         if mark.bodies is not None:
             done, there = mark.bodies
-            lines["normalise"] = done, there, f"{done:,} of {there:,} bodies, {pace.bodies:,.0f}/s"
+            lines[NORMALISE.name] = (
+                done,
+                there,
+                f"{done:,} of {there:,} bodies, {pace.bodies:,.0f}/s",
+            )
         done = mark.observations[0]
         words = f"{done:,} of {pace.expected:,} observations, {pace.observations:,.0f}/s{togo}"
-        lines["track"] = done, pace.expected, words
+        lines[TRACK.name] = done, pace.expected, words
+        for name, (done, there) in mark.others.items():
+            lines[name] = done, there, f"{name}: {done:,} of {there:,} records"
         for name, task in self._tasks.items():
             done, there, words = lines[name]
             self._bars.update(task, completed=done, total=there, words=words)

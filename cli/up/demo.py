@@ -25,6 +25,7 @@ from cli.up.up import Line, Progress, line, worries
 from deploy import topics
 from processors.runtime.consumer_groups import lag
 from schemas import codec
+from schemas.processors import NORMALISE, PROCESSORS
 from schemas.records import MessageState
 from service.errors import Problem
 from service.settings import Settings
@@ -116,9 +117,9 @@ class _Advancing(Unwatched):
 
 
 async def _until_through(up_: Line, tell: Callable[[str], None]) -> None:
-    """Wait until both groups have committed the end of their input."""
+    """Wait until each processor's group has committed the end of its input."""
     settings = up_.settings
-    steps = [("normalise", settings.topics.raw_topics), ("track", [settings.topics.observations])]
+    steps = [(one.name, settings.topics.inputs(one.name)) for one in PROCESSORS]
     try:
         async with asyncio.timeout(_SETTLE_SECONDS):
             for service, inputs in steps:
@@ -147,7 +148,7 @@ async def _collect(up_: Line) -> tuple[CameOut, list[tuple[str, str, str]]]:
     out.states = {one.message_key: one for one in states if isinstance(one, MessageState)}
     letters = [_letter(dict(r.headers)) for r in await _read(settings, names.dead_letters)]
     out.dead_letters = Counter(code for code, _, _ in letters)
-    metrics = (await http_client.get(up_.url("normalise"), "/metrics")).body.decode()
+    metrics = (await http_client.get(up_.url(NORMALISE.name), "/metrics")).body.decode()
     out.observations = _count(metrics, "bluetick_observations", "status").total()
     out.ignored = _count(metrics, "bluetick_ignored_events", "event")
     return out, letters

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from rich.console import Console
@@ -17,18 +18,20 @@ from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from deploy.local_kafka.jars import VERSION
 from ingest.sources.loader import load
+from schemas.processors import PROCESSORS
 from service import private_files
 from service.errors import Problem
 from service.settings import Settings
 from service.signals import run_until_signal
 
-# The ports after ingest's own, in their order, and whose they are.
+# The settings of the ports that follow ingest's own, and whose they are.
 _FOLLOWING = {
-    "normalise_health_port": "normalise",
-    "track_health_port": "track",
+    **{one.port_setting: one.name for one in PROCESSORS},
     "ingest_metrics_port": "ingest",
 }
-_COLOURS = {"ingest": "cyan", "normalise": "magenta", "track": "green"}
+_SERVICES = ("ingest", *(one.name for one in PROCESSORS))
+_COLOURS = dict(zip(_SERVICES, cycle(("cyan", "magenta", "green", "yellow", "blue")), strict=False))
+_NAME_WIDTH = max(map(len, _SERVICES))
 # Where the commands look for Kafka unless told otherwise, so that `tail` finds it.
 _KAFKA_PORT = 9092
 _EXAMPLE = (
@@ -137,14 +140,13 @@ async def line(
         progress("creating topics")
         created = await topics.apply(settings)
         progress.done(f"topics {settings.namespace}.*: {len(created)} changes")
-        progress("starting ingest, normalise and track")
-        services = [
-            Service("ingest", settings.ingest_metrics_port, settings.health_host),
-            Service("normalise", settings.normalise_health_port, settings.health_host),
-            Service("track", settings.track_health_port, settings.health_host),
-        ]
+        names = " and ".join([", ".join(_SERVICES[:-1]), _SERVICES[-1]])
+        progress(f"starting {names}")
+        ports = {one.name: settings.health_port(one.name) for one in PROCESSORS}
+        ports = {"ingest": settings.ingest_metrics_port, **ports}
+        services = [Service(name, port, settings.health_host) for name, port in ports.items()]
         started = await stack.enter_async_context(running(settings, services, show))
-        progress.done("ingest, normalise and track are ready")
+        progress.done(f"{names} are ready")
         yield Line(settings, started, local)
 
 
@@ -163,7 +165,7 @@ def shown(console: Console) -> Show:
     """Show a service's log line behind its name, in its colour."""
 
     def show(name: str, text: str) -> None:
-        line = Text.assemble((f"{name:>9} ", _COLOURS.get(name, "")), text)
+        line = Text.assemble((f"{name:>{_NAME_WIDTH}} ", _COLOURS.get(name, "")), text)
         console.print(line, soft_wrap=True)
 
     return show
@@ -211,13 +213,21 @@ def _named(settings: Settings) -> str:
 
 
 def _ports(settings: Settings) -> dict[str, int]:
-    """The ports of the three services, each known to be free; the others follow ingest's."""
+    """The ports of the services, each known to be free; the others follow ingest's.
+
+    They follow it as their defaults follow its default.
+    """
     wanted = {"port": settings.port}
-    for number, name in enumerate(_FOLLOWING, start=1):
+    for name in _FOLLOWING:
         follows = name not in settings.model_fields_set
-        port = settings.port + number if settings.port else 0
+        port = settings.port + _default(name) - _default("port") if settings.port else 0
         wanted[name] = port if follows else getattr(settings, name)
     return {name: free_port(port, _FOLLOWING.get(name, "ingest")) for name, port in wanted.items()}
+
+
+def _default(name: str) -> int:
+    port: int = Settings.model_fields[name].default
+    return port
 
 
 def _home() -> Path:

@@ -4,19 +4,19 @@ A round is: poll, normalise, send everything, see every acknowledgement, and onl
 offsets. A crash repeats a round, and a repeated observation is harmless: the tracker knows it.
 
 No body stops the others (decision 18): one that costs too much, is too large for a topic or raises
-what nobody foresaw is a dead letter, and a partition that cannot go on stands alone.
+an unexpected error is a dead letter, and a partition that cannot continue is halted alone.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 
-from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from msgspec import Struct
 
 from processors.dead_letters.limit import Flood, Limits, Source, Windows, stopped
@@ -29,10 +29,12 @@ from processors.normalising.round_limit import MOST_BODIES, full
 from processors.normalising.time_order import InTime, in_time
 from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
+from processors.runtime.assigned_partitions import AssignedPartitions
+from processors.runtime.batch_size import Cut
 from processors.runtime.cpu_budget import Pace
+from processors.runtime.group_worker import Member, Poll, Polled
 from processors.runtime.raw_record import RawRecord, raw_record
 from processors.runtime.record_batches import Outbox, Outgoing, UnsentError, deliver
-from processors.tracking.batch_size import Cut
 from providers.contract import DeadLetter, Normalised
 from providers.fields import word
 from providers.rejection import Refused
@@ -46,13 +48,9 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
-
 _POLL_MS = 200
 _ROUND = 1000
-_RETRY_SECONDS = 1.0
 _ASK_SECONDS = 30.0
-_FINISH_SECONDS = 5.0
 _PATIENCE_SECONDS = 5.0
 
 # What one body may cost: seconds of the processor's time, and bytes of what comes of it.
@@ -62,192 +60,91 @@ _BODY_BYTES = 32 * 1024 * 1024
 # Of so many observations the records are made without a pause, and are less than `_BODY_BYTES`.
 _FEW = 16
 
-# How often a partition that cannot go on is tried again, and how long health shows a body that was
-# set aside for what Bluetick or its topics cannot do.
-_TRY_AGAIN_SECONDS = 60.0
+# How long health shows a body that was set aside for what Bluetick or its topics cannot do.
 _SHOWN_SECONDS = 600.0
 
 
-class Normaliser(ConsumerRebalanceListener):
-    """One consumer over all raw topics, one producer."""
+class Normaliser(Member):
+    """Normalises what a member of the group reads of all raw topics, with one producer."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
         self._settings = settings
+        self._consumer = consumer
+        self._alarms = alarms
         self._bodies = Bodies(settings)
-        self._consumer = clients.consumer(settings, settings.topics.group("normalise"))
         self._producer: AIOKafkaProducer | None = None
-        self._joined = False
-        self._trouble = ""
-        self._stopping = False
-        self._unplaced: set[TopicPartition] = set()
-        self._placed: set[TopicPartition] = set()
+        self._partitions = AssignedPartitions(consumer, alarms)
         self._order: InTime[ConsumerRecord[bytes, bytes]] = InTime(_PATIENCE_SECONDS)
         self._idle = True
         self._windows = Windows(Limits(settings.dead_letter_ratio, settings.dead_letter_run))
-        self._alarms = Alarms(log)
-        self._halted: set[TopicPartition] = set()
-        self._try_again_at = 0.0
         self._pace = Pace()
         self._cut = Cut.whole(MOST_BODIES)
         self._under_way = 0
         self._foreign_accounts = Alarm()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Normalise until `stop` is set; raises what made going on impossible."""
-        work = asyncio.create_task(self._work())
-        halt = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait([work, halt], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            # A round cut off is repeated by whoever comes next, its dead letters too.
-            self._stopping = True
-            await asyncio.wait([work], timeout=_FINISH_SECONDS)
-            work.cancel()
-            halt.cancel()
-            await asyncio.wait([work])
-            await clients.leave(self._consumer)
-            await self._drop_producer()
-        if not work.cancelled():
-            work.result()
+    def start(self) -> None:
+        """Nothing runs between the rounds."""
 
-    async def _work(self) -> None:
-        self._consumer.subscribe(list(self._settings.topics.inputs("normalise")), listener=self)
-        await clients.join(self._consumer)
-        while not self._stopping:
-            await self._round()
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        self._partitions.assign(partitions)
+        log.info("assigned %d partitions", len(partitions))
 
-    def problems(self) -> list[str]:
-        """Why the normaliser is not ready; nothing if it is."""
-        alarms = self._alarms.sentences(time.monotonic())
-        if self._trouble:
-            return [*alarms, self._trouble]
-        if not self._joined:
-            return [*alarms, "the consumer group has not assigned partitions yet"]
-        if waiting := sorted(tp.partition for tp in self._unplaced - self._halted):
-            return [*alarms, f"partitions not ready yet: {waiting}"]
-        return alarms
-
-    async def broker_topics(self) -> set[str]:
-        """Ask the broker for its topics: the sign that it answers."""
-        return set(await self._consumer.topics())
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Forget them: whoever gets them repeats what was not committed."""
-        del revoked  # eager assignors take all
-        self._joined = False
-        metrics.partitions.set(0)
-        self._placed.clear()
-        self._unplaced.clear()
+    async def revoked(self) -> None:
+        """Forget them: the next owner repeats what was not committed."""
+        self._partitions.revoke()
         self._order.clear()
-        for partition in list(self._halted):
-            self._unhalt(partition)
 
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Note them; they are placed outside the callback, where heartbeats go on."""
-        self._unplaced = set(assigned)
-        self._joined = True
-        self._consumer.pause(*self._unplaced)
-        metrics.partitions.set(len(self._unplaced))
-        log.info("assigned %d partitions", len(self._unplaced))
-
-    async def _round(self) -> None:
-        inputs = self._settings.topics.inputs("normalise")
-        clients.refuse_repartitioned(self._consumer, inputs, self._settings.partitions)
-        self._alarms.remind(time.monotonic())
+    async def next_poll(self) -> Poll:
+        """Read ahead where little is in hand; what is in hand does not wait for more."""
         self._under_way = 0
-        try:
-            await self._place()
-            if not self._placed:
-                clients.check(self._consumer)
-                await asyncio.sleep(_POLL_MS / 1000)
-                return
-            taken = await self._take()
-            if taken:
-                await self._process(taken)
-            # Nothing may have been polled only because it is still being fetched again.
-            if taken or await self._caught_up():
-                self._trouble = ""
-        except OffsetOutOfRangeError as error:
-            for partition, offset in error.args[0].items():
-                self._halt(partition, await clients.overtaken(self._consumer, partition, offset))
-        except (UnsentError, KafkaError, TimeoutError, OSError) as error:
-            self._trouble = str(error) or type(error).__name__
-            log.warning("%s; repeating the round", self._trouble)
-            self._cut = self._cut.failed(self._under_way)
-            await self._start_over()
+        for partition, offset in (await self._partitions.seek()).items():
+            self._order.place(partition, offset)
+        if not self._partitions.ready:
+            return Poll((), _POLL_MS, _ROUND)
+        wanted = self._order.wanted()
+        return Poll(wanted, _POLL_MS if wanted and self._idle else 0, _ROUND)
+
+    async def records(self, polled: Polled) -> bool:
+        """Normalise what is next by its time."""
+        if not self._partitions.ready:
+            return False
+        self._order.add(polled)
+        taken = self._order.take(self._consumer.highwater, time.monotonic())
+        self._idle = not taken
+        if taken:
+            await self._process(taken)
+        # Nothing may have been polled only because it is still being fetched again.
+        return bool(taken) or await self._caught_up()
+
+    def overtaken(self, partition: TopicPartition, problem: Problem) -> None:
+        self._partitions.halt(partition, problem)
+        self._order.forget([partition])
+
+    def failed(self, error: Exception) -> str:
+        trouble = str(error) or type(error).__name__
+        log.warning("%s; repeating the round", trouble)
+        return trouble
+
+    async def start_over(self) -> None:
+        """Go back to what is committed, with a new producer."""
+        self._cut = self._cut.failed(self._under_way)
+        await self._drop_producer()
+        self._partitions.start_over()
+        self._order.clear()
+
+    def waiting(self) -> Iterable[TopicPartition]:
+        return self._partitions.waiting
+
+    async def close(self) -> None:
+        await self._drop_producer()
 
     async def _caught_up(self) -> bool:
         """Whether Kafka has said that there is no more to read."""
-        for partition in self._placed:
+        for partition in self._partitions.ready:
             end = self._consumer.highwater(partition)
             if end is None or await self._consumer.position(partition) < end:
                 return False
         return True
-
-    async def _take(self) -> Polled:
-        """Read on, and take what is next by its time."""
-        if wanted := self._order.wanted():
-            # What is in hand is worked on without a wait for more.
-            wait = _POLL_MS if self._idle else 0
-            self._order.add(
-                await self._consumer.getmany(*wanted, timeout_ms=wait, max_records=_ROUND)
-            )
-        taken = self._order.take(self._consumer.highwater, time.monotonic())
-        self._idle = not taken
-        return taken
-
-    async def _place(self) -> None:
-        """Set newly assigned partitions to where the group stopped."""
-        if self._halted and time.monotonic() >= self._try_again_at:
-            self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
-            self._unplaced |= self._halted
-        if not self._unplaced:
-            return
-        wanted = frozenset(self._unplaced)
-        async with asyncio.timeout(_ASK_SECONDS):
-            offsets = await self._starts(wanted)
-        # Meanwhile the group may have changed its mind.
-        for partition in offsets.keys() & self._unplaced:
-            self._consumer.seek(partition, offsets[partition])
-            self._consumer.resume(partition)
-            self._unplaced.discard(partition)
-            self._placed.add(partition)
-            self._order.place(partition, offsets[partition])
-            self._unhalt(partition)
-
-    async def _starts(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where the partitions begin; those that cannot go on are halted."""
-        try:
-            return await clients.start_offsets(self._consumer, wanted)
-        except Problem:
-            pass  # one of them, or several: each is asked for alone
-        offsets: dict[TopicPartition, int] = {}
-        for partition in wanted:
-            try:
-                offsets |= await clients.start_offsets(self._consumer, [partition])
-            except Problem as problem:
-                self._halt(partition, problem)
-        return offsets
-
-    def _halt(self, partition: TopicPartition, problem: Problem) -> None:
-        """Read a partition no more for now: what is committed of it stays as it is."""
-        if partition not in self._consumer.assignment():
-            return
-        self._unplaced.discard(partition)
-        self._placed.discard(partition)
-        self._order.forget([partition])
-        self._consumer.pause(partition)
-        if not self._halted:
-            self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
-        self._halted.add(partition)
-        metrics.note_stopped(partition, stopped=True)
-        sentence = f"{problem}; the other partitions go on"
-        self._alarms.raise_(partition, sentence, time.monotonic())
-
-    def _unhalt(self, partition: TopicPartition) -> None:
-        self._halted.discard(partition)
-        self._alarms.clear(partition)
-        metrics.note_stopped(partition, stopped=False)
 
     async def _process(self, polled: Polled) -> None:
         producer = self._producer or await self._start_producer()
@@ -394,14 +291,6 @@ class Normaliser(ConsumerRebalanceListener):
         if self._producer is not None:
             await clients.abandon(self._producer)
             self._producer = None
-
-    async def _start_over(self) -> None:
-        """Go back to what is committed, with a new producer."""
-        await self._drop_producer()
-        self._unplaced |= self._placed
-        self._placed.clear()
-        self._order.clear()
-        await asyncio.sleep(_RETRY_SECONDS)
 
 
 class _Done(Struct, frozen=True, gc=False):

@@ -1,6 +1,6 @@
-"""A tracker's lasting name in its group, kept in its data directory.
+"""A member's lasting name in its group, kept in its processor's data directory.
 
-With it, Kafka gives a tracker that was killed its partitions back as soon as it is there again; to
+With it, Kafka gives a member that was killed its partitions back as soon as it is there again; to
 the group it was never away. A process takes the first name that no other process of the directory
 has: it holds a lock on the name's file, which ends with the process, however that ends.
 """
@@ -15,19 +15,18 @@ from pathlib import Path
 
 from service.errors import Problem
 
-_NAME = re.compile(r"track-[0-9a-f]{32}")
 _PREFIX = "instance-"
 
 
 class Identity:
-    """The name of one tracker, until it is closed."""
+    """The name of one member, until it is closed; it begins with the directory's."""
 
     def __init__(self, directory: Path) -> None:
         """Take the first free name of a directory, or raise `Problem` if that cannot be done."""
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = _first_free(directory)
-            self.name = _name(self._file)
+            self.name = _name(self._file, directory.name)
         except OSError as error:
             raise Problem(
                 f"no name can be kept in the data directory {directory} "
@@ -56,12 +55,12 @@ def _first_free(directory: Path) -> int:
     raise AssertionError
 
 
-def _name(file: int) -> str:
+def _name(file: int, prefix: str) -> str:
     """Read the name in a locked file; an empty or damaged one gets a new name."""
     found = os.pread(file, 100, 0).decode(errors="replace").strip()
-    if _NAME.fullmatch(found):
+    if re.fullmatch(rf"{re.escape(prefix)}-[0-9a-f]{{32}}", found):
         return found
-    name = f"track-{secrets.token_hex(16)}"
+    name = f"{prefix}-{secrets.token_hex(16)}"
     os.ftruncate(file, 0)
     os.pwrite(file, f"{name}\n".encode(), 0)
     os.fsync(file)

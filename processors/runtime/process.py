@@ -4,12 +4,12 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from starlette.responses import Response
 
 from processors.runtime import failpoints, metrics
+from processors.runtime.group_worker import GroupWorker, MakeMember
+from schemas.processors import Processor
 from service.errors import unreachable
 from service.http.server import (
     HealthServer,
@@ -32,29 +32,20 @@ _GRACE_SECONDS = 2
 _YOUNG = 20_000
 
 
-class Worker(Protocol):
-    """What a processor is to its process."""
-
-    def run(self, stop: asyncio.Event) -> Awaitable[None]: ...
-    def problems(self) -> list[str]: ...
-    def broker_topics(self) -> Awaitable[set[str]]: ...
-
-
-def run(name: str, settings: Settings, make: Callable[[Settings], Worker], port: int) -> None:
-    """Run a worker until SIGTERM or SIGINT; raises `Problem` for what made going on impossible.
-
-    `name` is the command's, `port` that of its health and metrics.
-    """
+def run(processor: Processor, settings: Settings, make: MakeMember) -> None:
+    """Run a processor until SIGTERM or SIGINT; `Problem` if it cannot continue."""
     failpoints.arm(settings.failpoint)
-    setting = f"BLUETICK_{name.upper()}_HEALTH_PORT"
-    with listen_for_health(name, settings.health_host, port, setting) as listener:
-        asyncio.run(_serve(name, settings, make, listener))
+    setting = f"BLUETICK_{processor.port_setting.upper()}"
+    port = settings.health_port(processor.name)
+    with listen_for_health(processor.name, settings.health_host, port, setting) as listener:
+        asyncio.run(_serve(processor, settings, make, listener))
 
 
 async def _serve(
-    name: str, settings: Settings, make: Callable[[Settings], Worker], listener: socket.socket
+    processor: Processor, settings: Settings, make: MakeMember, listener: socket.socket
 ) -> None:
-    worker = make(settings)
+    name = processor.name
+    worker = GroupWorker(processor, settings, make)
     # What is there by now stays: looking through it again and again stops the loop for 0.1 s.
     gc.collect()
     gc.freeze()
@@ -74,13 +65,13 @@ async def _serve(
             await asyncio.wait([health])
 
 
-async def _ready(name: str, settings: Settings, worker: Worker) -> Response:
+async def _ready(name: str, settings: Settings, worker: GroupWorker) -> Response:
     clocks = [clock.problem] if clock.problem else []
     problems = worker.problems() or await _broker_problems(name, settings, worker)
     return readiness([*clocks, *problems])
 
 
-async def _broker_problems(name: str, settings: Settings, worker: Worker) -> list[str]:
+async def _broker_problems(name: str, settings: Settings, worker: GroupWorker) -> list[str]:
     try:
         async with asyncio.timeout(_BROKER_SECONDS):
             there = await worker.broker_topics()

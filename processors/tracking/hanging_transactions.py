@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.tracking.restore import header_number
+from processors.tracking.changelog_headers import NOTE, TAKEN_TO, header_number
 from processors.tracking.split_transactions import Note
 from schemas.webhook import to_iso
 from service.kafka import clients
@@ -30,11 +30,6 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 20
-
-# A header of the first record of a transaction on `messages`: the offset it commits, where it does.
-TAKEN_TO = "taken-to"
-# And what it commits with it, as the offset's metadata.
-NOTE = "offset-metadata"
 
 
 class Open(NamedTuple):
@@ -77,7 +72,7 @@ def once_committed(left: Open, committed: int, note: str) -> tuple[int, str]:
     return committed if left.taken_to is None else left.taken_to, left.note
 
 
-async def settle(
+async def end_open(
     settings: Settings, producer: AIOKafkaProducer, source: TopicPartition, start: int, note: str
 ) -> tuple[int, str]:
     """End what is open in the partition's outputs; the offset that is committed then, its metadata.

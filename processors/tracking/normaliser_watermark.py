@@ -1,4 +1,8 @@
-"""The normaliser's watermark: up to when the observations hold every body that was received."""
+"""The time up to which all bodies received are known to be among the observations.
+
+A tracker at the end of its log has all observations only if normalise has read all raw bodies.
+While bodies wait in the raw topics, it is too early to say that a message had no report.
+"""
 
 import asyncio
 import logging
@@ -8,6 +12,7 @@ from collections import deque
 from aiokafka.errors import KafkaError
 
 from processors.runtime.consumer_groups import Watch, watching
+from schemas.processors import NORMALISE
 from service.errors import Problem
 from service.kafka.clock import clock
 from service.settings import Settings
@@ -21,11 +26,7 @@ _KEPT = 10
 
 
 class NormaliserWatermark:
-    """Until when all bodies received are known to be among the observations.
-
-    A tracker at the end of its log knows of everything only if normalise is at its own: while
-    bodies wait in the raw topics, it is too early to report that a message had no receipt.
-    """
+    """Compares the offsets of normalise with the ends of the raw topics, again and again."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -33,7 +34,7 @@ class NormaliserWatermark:
         self._known: deque[tuple[int, float]] = deque(maxlen=_KEPT)
 
     def until(self, at: float) -> int:
-        """Up to when a reader at the end of the observations at `at` has read all.
+        """Up to when a reader at the end of the observations at `at` has every report.
 
         `at` is of time.monotonic(); the answer is in Unix milliseconds.
         """
@@ -44,7 +45,7 @@ class NormaliserWatermark:
         self._known.append((until, since))
 
     async def watch(self) -> None:
-        """Follow the normaliser's committed offsets until cancelled."""
+        """Compare until cancelled."""
         while True:
             try:
                 async with watching(self._settings) as watch:
@@ -59,10 +60,10 @@ class NormaliserWatermark:
         while True:
             async with asyncio.timeout(_ASK_SECONDS):
                 if ends is None:
-                    # A clock that was not compared proves of no body that it was received before.
+                    # By a clock that was not compared, no body is known to be received before.
                     now = clock.now() if clock.certain else 0
-                    ends = await watch.ends(source.inputs("normalise"))
-                if not await watch.behind(source.group("normalise"), ends):
+                    ends = await watch.ends(source.inputs(NORMALISE.name))
+                if not await watch.behind(source.group(NORMALISE.name), ends):
                     self.note(until=now, since=time.monotonic())
                     ends = None
             await asyncio.sleep(_LOOK_SECONDS)

@@ -4,12 +4,12 @@ A task owns a transactional producer (its fencing token), a store, and a short q
 batch is what the queue holds and a bounded number of timers that are due. Its order, and why:
 
 1. read the states of all keys at once; the pure pass makes new states and outputs;
-2. begin a transaction; send outputs and changelog, then the consumer's offset;
-3. look at every delivery: aiokafka would commit over a batch that failed;
-4. commit; 5. write the states and the anchor to the store, in one batch.
+2. publish outputs, changelog and the consumer's offset in one transaction (transaction.py);
+3. write the states and the anchor to the store, in one batch.
 
-A crash before 4 leaves nothing, between 4 and 5 a store that is behind and is caught up from the
-changelog. Any error or deadline before 4 has ended throws the producer away, never the truth.
+A crash before the commit leaves nothing, between 2 and 3 a store that is behind and is caught up
+from the changelog. Any error or deadline before the commit has ended throws the producer away,
+never the truth: the task recovers, and works on a new session (recovery.py).
 
 A batch that takes too long, or that Kafka refuses as too large, is cut smaller when it is repeated;
 the one message that is at fault is set aside (docs/decisions/0017-bounds.md). What no repetition
@@ -22,36 +22,27 @@ import itertools
 import logging
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import (
-    InvalidTimestampError,
-    KafkaConnectionError,
-    KafkaError,
-    ProducerFenced,
-)
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.errors import InvalidTimestampError, KafkaError, ProducerFenced
 
-from processors.dead_letters import record
 from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
-from processors.runtime.fetch_times import Answers
-from processors.runtime.record_batches import Outbox, TooLargeError
-from processors.tracking import split_transactions
+from processors.runtime.batch_size import Cut
+from processors.runtime.record_batches import TooLargeError
 from processors.tracking.batch import Reduced, Work, reduce
-from processors.tracking.batch_size import Cut
-from processors.tracking.hanging_transactions import NOTE, TAKEN_TO, settle
-from processors.tracking.restore import NEXT_TIMER, restore
+from processors.tracking.log_clock import LogClock
+from processors.tracking.recovery import recover
+from processors.tracking.session import Session
 from processors.tracking.set_aside import Letter, SetAside
-from processors.tracking.split_transactions import Note, without
 from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
+from processors.tracking.transaction import publish
 from providers.rejection import calls
-from schemas.records import message_of
 from service.errors import Problem
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -68,7 +59,6 @@ _TIMERS = 250  # fired in one transaction: what waits for more of them must not 
 _TICK_SECONDS = 1.0
 _epochs = itertools.count()  # no two tasks of a process share one
 _RETRY_SECONDS = 1.0
-_ASK_SECONDS = 30.0
 _CLOSE_SECONDS = 10.0
 # A partition that cannot go on is tried again after so long.
 _STOPPED_SECONDS = 60.0
@@ -86,10 +76,10 @@ class Task:
         settings: Settings,
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
-        settled: Callable[[float], int],
+        watermark: Callable[[float], int],
         alarms: Alarms,
     ) -> None:
-        """`settled` tells up to when one who was at the end of the log then has heard of all."""
+        """`watermark` is `NormaliserWatermark.until`."""
         self.partition = partition
         self.ready = False
         self.stopped = False
@@ -97,7 +87,7 @@ class Task:
         self.epoch = next(_epochs)
         self._settings = settings
         self._consumer = consumer
-        self._settled = settled
+        self._watermark = watermark
         self._alarms = alarms
         self._queue: deque[Sequence[Record]] = deque()
         self._fed = 0
@@ -110,13 +100,7 @@ class Task:
         self._unwanted: dict[str, SetAside] = {}
         self._fault: Problem | None = None
         self._patience = patience_of(settings)
-        self._latest = 0
-        self._losses = 0
         self._stamp = 0  # the time of the last transaction's records, Unix ms
-        self._offset = 0  # the offset that is committed
-        self._note = Note()  # what is committed with it
-        self._seen = frozenset[bytes]()  # outputs that consumers see already
-        self._answers = Answers()
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
         self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
@@ -174,8 +158,7 @@ class Task:
     async def _track(self) -> None:
         """Recover and work, once; raises what a repetition at once does not mend."""
         try:
-            await self._recover()
-            await self._work()
+            await self._work(await self._recover())
         except ProducerFenced:
             await self._wait_for_revocation()
         except CorruptError as error:
@@ -203,27 +186,22 @@ class Task:
                     self._arrived.clear()
                     await self._arrived.wait()
 
-    async def _recover(self) -> None:
-        """Fence whoever had the partition before, and only then look where to go on."""
+    async def _recover(self) -> Session:
+        """Fence every earlier owner, and only then look where to go on."""
         self.epoch = next(_epochs)
         self._queue.clear()
-        self._answers = Answers()
-        self._latest = 0  # what it was taken from may have to be done again
-        topics = self._settings.topics
-        self._producer = clients.producer(self._settings, topics.transactional_id(self._number))
-        async with asyncio.timeout(4 * self._settings.transaction_timeout):
-            await self._producer.start()
-        self._losses = clients.losses(self._producer)
-        failpoints.reach("track.after_fencing")
-        async with asyncio.timeout(_ASK_SECONDS):
-            offsets = await clients.start_offsets(self._consumer, [self.partition])
-            note = await clients.offset_metadata(self._consumer, self.partition)
-        note = await self._settle(offsets[self.partition], note)
-        if self._store is None:
-            identity = f"{topics.messages}[{self._number}]"
-            self._store = Store(self._directory, identity)
-        await restore(self._settings, self._store, self._number)
-        await self._repair(Note.of(note), self._store.anchor)
+        transactional_id = self._settings.topics.transactional_id(self._number)
+        self._producer = clients.producer(self._settings, transactional_id)
+        session = await recover(
+            self._settings,
+            self._consumer,
+            self._producer,
+            self.partition,
+            open_store=self._open_store,
+            uncut=self._uncut,
+        )
+        session.stamp = max(self._stamp, session.stamp)
+        self._fed = session.offset
         self._consumer.seek(self.partition, self._fed)
         self._consumer.resume(self.partition)
         self.ready = True
@@ -231,30 +209,28 @@ class Task:
         self._alarms.clear(self.partition)
         metrics.note_stopped(self.partition, stopped=False)
         log.info("partition %d: ready, at offset %d", self._number, self._fed)
+        return session
 
-    async def _settle(self, start: int, note: str) -> str:
-        """End what Kafka left open, and know where to go on; returns the offset's metadata."""
-        assert self._producer is not None  # noqa: S101 - made before
-        self._working = True  # cut short it may do harm: whoever closes the task waits for it
+    def _open_store(self) -> Store:
+        """Open the store, or return it if it is open: a recovery keeps it."""
+        if self._store is None:
+            identity = f"{self._settings.topics.messages}[{self._number}]"
+            self._store = Store(self._directory, identity)
+        return self._store
+
+    @contextlib.contextmanager
+    def _uncut(self) -> Iterator[None]:
+        """Do what may do harm if it is cut short: `close` waits for it."""
+        self._working = True
         try:
-            self._fed, note = await settle(
-                self._settings, self._producer, self.partition, start, note
-            )
+            yield
         finally:
             self._working = False
-        return note
 
-    async def _repair(self, note: Note, anchor: Anchor | None) -> None:
-        """Go back if the states of the last transaction are missing; look what is published."""
-        newest = anchor.timestamp if anchor else 0
-        found = await split_transactions.find(
-            self._settings, self.partition, self._fed, note, newest
+    async def _work(self, session: Session) -> None:
+        log_clock = LogClock(
+            self._consumer, self.partition, self._watermark, self._settings.timer_grace
         )
-        self._fed = self._offset = found.offset
-        self._note, self._seen = found.note, found.seen
-        self._stamp = max(self._stamp, newest, found.note.latest)
-
-    async def _work(self) -> None:
         while not self._closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_SECONDS):
@@ -262,25 +238,21 @@ class Task:
             self._arrived.clear()
             if self._fault is not None:
                 raise self._fault
-            self._refuse_loss()
-            while not self._closing and (work := await self._next()):
-                self._working = True
-                try:
-                    await self._batch(work)
-                finally:
-                    self._working = False
+            session.refuse_loss()
+            while not self._closing and (work := await self._next(session.store, log_clock)):
+                with self._uncut():
+                    await self._batch(session, log_clock, work)
 
-    async def _next(self) -> Work | None:
+    async def _next(self, store: Store, log_clock: LogClock) -> Work | None:
         """What is to be done now; None if that is nothing."""
-        assert self._store is not None  # noqa: S101 - recovered before
         now = clock.now()
-        horizon = await self._horizon(now)
+        horizon = await log_clock.horizon(now, drained=not self._queue)
         most = self._cut.size
         records: list[Record] = []
         while self._queue and len(records) < most:
             records += self._queue.popleft()
         self._put_back(records[most:])
-        timers = self._store.due(horizon, min(_TIMERS, most))
+        timers = store.due(horizon, min(_TIMERS, most))
         if not records and not timers:
             return None
         return Work(records[:most], timers, now, horizon, self._patience)
@@ -290,53 +262,32 @@ class Task:
             self._queue.appendleft(records)
             self._arrived.set()
 
-    async def _horizon(self, now: int) -> int:
-        """Up to when timers may fire: as far as the log's time has come, less some grace.
-
-        The wall clock counts only where neither the log nor the raw topics before it had more to
-        say: after an outage, or while a namespace is rebuilt, receipts that came in time are still
-        to be read, and nobody is to be alarmed before.
-        """
-        quiet = await self._quiet_until()
-        come = max(self._latest, min(quiet or 0, now))
-        return max(0, come - round(self._settings.timer_grace * 1000))
-
-    async def _quiet_until(self) -> int | None:
-        """Until when it is known that the log had nothing that was not taken; None if it has.
-
-        Kafka's newest answer may have been on its way for long, but it was not asked for before
-        the answer before it had come.
-        """
-        if self.partition not in self._consumer.assignment():
-            return None
-        answer = self._consumer.last_poll_timestamp(self.partition) or 0
-        self._answers.look(answer, time.monotonic())
-        end = self._consumer.last_stable_offset(self.partition)
-        if self._queue or end is None or await self._consumer.position(self.partition) < end:
-            return None
-        return self._settled(self._answers.asked)
-
-    async def _batch(self, work: Work) -> None:
-        assert self._producer is not None  # noqa: S101 - recovered before
-        assert self._store is not None  # noqa: S101
-        result = await reduce(work, self._store.get, self._unwanted)
+    async def _batch(self, session: Session, log_clock: LogClock, work: Work) -> None:
+        result = await reduce(work, session.store.get, self._unwanted)
         anchor = None
         if result.taken or result.states:
-            try:
-                anchor = await self._transaction(self._producer, work, result)
-            except TooLargeError as error:
-                self._look_for(error)
-                raise
-            except TimeoutError:
-                self._cut = self._cut.failed(result.taken + len(work.timers))
-                raise
-        self._store.write(result.states, anchor, result.armed, result.spent)
+            anchor = await self._publish(session, work, result)
+        session.store.write(result.states, anchor, result.armed, result.spent)
         failpoints.reach("track.after_store_write")
         self._put_back(cast("Sequence[Record]", work.records[result.taken :]))
-        self._latest = max(self._latest, result.latest)
+        log_clock.advance(result.latest)
         self._cut, self._apart, self._unwanted = self._cut.passed(), False, {}
         self._report(result.letters)
-        self._refuse_loss()
+        session.refuse_loss()
+
+    async def _publish(self, session: Session, work: Work, result: Reduced) -> Anchor | None:
+        """Publish in a transaction; if it fails, the next batch is smaller."""
+        taken_to = work.records[result.taken - 1].offset + 1 if result.taken else None
+        try:
+            return await publish(self._settings, session, result, taken_to, apart=self._apart)
+        except TooLargeError as error:
+            self._look_for(error)
+            raise
+        except TimeoutError:
+            self._cut = self._cut.failed(result.taken + len(work.timers))
+            raise
+        finally:
+            self._stamp = session.stamp  # also of one whose outcome is unknown
 
     def _look_for(self, error: TooLargeError) -> None:
         """Find the messages that Kafka refuses, in one more attempt, and then set them aside.
@@ -353,115 +304,6 @@ class Task:
             if known is not None and known.valueless:
                 raise Problem(f"{error}; not even a dead letter without its value is taken")
             self._unwanted[key] = SetAside.refused(str(error), again=known is not None)
-
-    def _refuse_loss(self) -> None:
-        """Go on with a new producer once a connection was lost, even after a commit.
-
-        What was sent again may arrive twice: a new epoch shuts it out. And what Kafka did not end,
-        because it went down, is ended.
-        """
-        assert self._producer is not None  # noqa: S101 - recovered before
-        if clients.losses(self._producer) > self._losses:
-            raise KafkaConnectionError("a connection was lost")
-
-    async def _transaction(
-        self, producer: AIOKafkaProducer, work: Work, result: Reduced
-    ) -> Anchor | None:
-        """Publish under a deadline; returns the last changelog record, None if unknown."""
-        self._refuse_loss()  # nothing is awaited between this look and the next
-        try:
-            async with clients.unbroken(producer, self._settings.transaction_timeout * 2 / 3):
-                with clients.explained(producer):
-                    anchor = await self._commit(producer, work, result)
-        except BaseException:
-            metrics.transactions.labels("failed").inc()
-            raise
-        metrics.transactions.labels("committed").inc()
-        metrics.add(metrics.outcomes, result.outcomes)
-        metrics.add(metrics.events, result.events)
-        metrics.add(metrics.dead_letters, Counter(_labels(one) for one in result.letters))
-        return anchor
-
-    async def _commit(
-        self, producer: AIOKafkaProducer, work: Work, result: Reduced
-    ) -> Anchor | None:
-        """Publish in one transaction."""
-        topics = self._settings.topics
-        failpoints.reach("track.before_begin")
-        await producer.begin_transaction()
-        outbox = Outbox(producer, "track.after_first_send", apart=self._apart)
-        # Its records bear a time of their own, by which its parts are known to belong together.
-        now = self._stamp = max(clock.now(), self._stamp + 1)
-        taken_to = work.records[result.taken - 1].offset + 1 if result.taken else None
-        new, left = without(result, self._seen)
-        note = self._note.after(
-            now, self._offset, states=bool(result.states), seen=bool(self._seen)
-        )
-        self._fill(outbox, new, now, taken_to, note)
-        ends = await outbox.send()
-        failpoints.reach("track.after_sends")
-        offset = self._offset if taken_to is None else taken_to
-        # Timers alone take nothing; but the next owner must know of outputs that are left out.
-        if taken_to is not None or note.window is not None:
-            await producer.send_offsets_to_transaction(
-                {self.partition: OffsetAndMetadata(offset, note.metadata)}, topics.group("track")
-            )
-        failpoints.reach("track.after_offsets")
-        failpoints.pass_soon("track.during_commit")
-        await producer.commit_transaction()
-        failpoints.reach("track.after_commit")
-        self._offset, self._note = offset, note
-        self._seen = left if note.window else frozenset()
-        end = ends.get(topics.messages)
-        return None if end is None else Anchor(end - 1, now)
-
-    def _fill(
-        self, outbox: Outbox, result: Reduced, now: int, offset: int | None, note: Note
-    ) -> None:
-        """Put outputs and changelog into batches; `now` is the records' time."""
-        topics = self._settings.topics
-        for out in result.outputs:
-            outbox.add(
-                f"{topics.namespace}.{out.topic}",
-                self._number,
-                key=out.key,
-                value=out.value,
-                timestamp=now,
-                headers=out.headers,
-                owner=out.key.decode(),
-            )
-        headers = [(TAKEN_TO, b"%d" % offset)] if offset is not None else []
-        headers.append((NOTE, note.metadata.encode()))
-        for key, value in result.states.items():
-            if value is not None:
-                headers.append((NEXT_TIMER, b"%d" % result.armed[key]))
-            outbox.add(
-                topics.messages,
-                self._number,
-                key=key,
-                value=value,
-                timestamp=now,
-                headers=headers,
-                owner=message_of(key.decode()),
-            )
-            headers = []
-        self._fill_letters(outbox, result, now, headers)
-
-    def _fill_letters(
-        self, outbox: Outbox, result: Reduced, now: int, first: list[tuple[str, bytes]]
-    ) -> None:
-        """Put dead letters into batches, on the task's own partition."""
-        for letter in result.letters:
-            outbox.add(
-                self._settings.topics.dead_letters,
-                self._number,
-                key=None,
-                value=letter.letter.value,
-                timestamp=now,
-                headers=[*record.of_tracking(letter), *first],
-                owner=letter.key,
-            )
-            first = []
 
     def _report(self, letters: Sequence[Letter]) -> None:
         """Say what was set aside; a mistake, of ours or in a record, is shown by health too."""
@@ -486,7 +328,7 @@ class Task:
         """Another owner has the partition: do not fight for it, the group will tell us so.
 
         If it does not, the transaction had merely expired (this process was suspended, say), and
-        the task goes on. To be fenced again soon after that means a rival.
+        the task continues. To be fenced again soon after that means a rival.
         """
         log.warning("partition %d: fenced; waiting for the group's word", self._number)
         patience = self._settings.session_timeout
@@ -527,11 +369,6 @@ def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:
     for one in letters:
         found.setdefault(one.letter.code, []).append(one)
     return found
-
-
-def _labels(letter: Letter) -> tuple[str, ...]:
-    provider = letter.provider or "unknown"
-    return provider, letter.letter.code
 
 
 def _mistake(error: Exception) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from processors.runtime import failpoints, metrics
+from processors.tracking.changelog_headers import NEXT_TIMER, header_number
 from processors.tracking.state_store import Anchor, Store
 from schemas.topics import TOMBSTONE_DAYS
 from service.kafka import clients
@@ -23,10 +24,6 @@ _BATCH = 1000
 # A store that lacks more than that is not caught up: the log may hold neither a state it has nor
 # the tombstone that ended it, and the state would come back to life.
 OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
-
-# A header of the records of `messages`: when the state's next timer is due, in Unix milliseconds.
-# The state would tell as well, but to decode it costs as much as all the rest of restoring it.
-NEXT_TIMER = "next-timer-at"
 
 
 async def restore(settings: Settings, store: Store, partition: int) -> None:
@@ -118,11 +115,3 @@ class _Restoring:
         self._store.write(states, last, armed)
         self._count += len(records)
         metrics.restored.inc(len(records))
-
-
-def header_number(record: ConsumerRecord[bytes, bytes], wanted: str) -> int | None:
-    """The number in a header of a record of `messages`; None if the record does not say."""
-    for name, value in record.headers:
-        if name == wanted and value.isdigit():
-            return int(value)
-    return None

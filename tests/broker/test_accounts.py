@@ -60,8 +60,8 @@ def tenants(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 async def _services(settings: Settings, log: Log) -> AsyncIterator[list[Running]]:
     services = [
         Service("ingest", settings.port),
-        Service("normalise", settings.normalise_health_port),
-        Service("track", settings.track_health_port),
+        Service("normalise", settings.health_port("normalise")),
+        Service("track", settings.health_port("track")),
     ]
     async with running(settings, services, log) as started:
         yield started

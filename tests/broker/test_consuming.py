@@ -195,7 +195,7 @@ def by_key(printed: Sequence[str]) -> list[str]:
 async def test_what_the_tracker_publishes_is_printed(program: Program, settings: Settings) -> None:
     """All of it, each fact once, in the order of its key; also since a time."""
     a, b, c = (message_key("smsmanager", None, name) for name in "abc")
-    service = Service("track", settings.track_health_port)
+    service = Service("track", settings.health_port("track"))
     async with (
         running(settings, [service], lambda *_: None),
         consuming(program, settings) as consumer,

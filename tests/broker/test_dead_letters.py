@@ -23,8 +23,10 @@ from deploy import topics
 from processors.dead_letters import record as letters
 from processors.normalising.normaliser import Normaliser
 from processors.runtime import metrics
+from processors.runtime.group_worker import GroupWorker
 from providers.contract import DeadLetter
 from schemas.coordinates import Coordinates
+from schemas.processors import NORMALISE
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, committed, read
@@ -62,14 +64,14 @@ class Log:
 
 @asynccontextmanager
 async def normaliser(settings: Settings, log: Log | None = None) -> AsyncIterator[Running]:
-    service = Service("normalise", settings.normalise_health_port)
+    service = Service("normalise", settings.health_port("normalise"))
     async with running(settings, [service], log or Log()) as [one]:
         yield one
 
 
 async def health(settings: Settings) -> list[str]:
     """What the normaliser says is wrong; nothing if it is ready."""
-    url = f"http://127.0.0.1:{settings.normalise_health_port}"
+    url = f"http://127.0.0.1:{settings.health_port('normalise')}"
     told = json.loads((await http_client.get(url, "/health/ready")).body)
     assert told["ready"] == (not told["problems"])
     return [str(problem) for problem in told["problems"]]
@@ -287,7 +289,7 @@ async def test_a_raw_log_cut_before_it_was_read_stops_its_partition_alone(
     await arrive(settings, *map(good, range(3, 9)))
     await cut(settings, topic, 0, 7)
 
-    one, stop = Normaliser(settings), asyncio.Event()
+    one, stop = GroupWorker(NORMALISE, settings, Normaliser), asyncio.Event()
     running = asyncio.create_task(one.run(stop))
     await arrive(settings, good(20), partition=1)
     await arrive(settings, BAD, provider="whapi")

@@ -12,7 +12,9 @@ from bench.hostile import HOSTILE, Sent, zipped
 from cli.processes import Running, Service, running
 from processors.normalising import normaliser
 from processors.normalising.normalise import normalise
+from processors.runtime.group_worker import GroupWorker
 from schemas.coordinates import Coordinates
+from schemas.processors import NORMALISE
 from schemas.webhook import to_headers
 from service.settings import Settings
 from tests.broker.producing import Record, write
@@ -65,7 +67,7 @@ async def test_hostile_bodies_beside_honest_ones(settings: Settings) -> None:
     for number, sent in enumerate(hostile):
         records.append(_record(settings, sent, number))
         records.append(_record(settings, Sent("smsmanager", honest(number)), number + 1))
-    service = Service("normalise", settings.normalise_health_port)
+    service = Service("normalise", settings.health_port("normalise"))
     async with running(unlimited, [service], lambda _, line: lines.append(line)) as [started]:
         before = await members(settings)
         for first in range(0, len(records), 20):
@@ -112,7 +114,7 @@ async def test_a_body_over_its_budget_is_set_aside(
     body = b"[" + b",".join([honest(1)[1:-1]] * 3) + b"]"
     sent = Sent("smsmanager", zipped(body), "gzip")
     await write(settings, [_record(settings, sent, 0)])
-    one, stop = normaliser.Normaliser(settings), asyncio.Event()
+    one, stop = GroupWorker(NORMALISE, settings, normaliser.Normaliser), asyncio.Event()
     working = asyncio.create_task(one.run(stop))
     await caught_up_with(settings.kafka, settings.topics, "normalise")
     stop.set()

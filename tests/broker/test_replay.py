@@ -24,10 +24,12 @@ from processors.replay import run as replaying
 from processors.replay.progress import Replay
 from processors.runtime import log_ranges
 from processors.runtime.consumer_groups import lag
+from processors.runtime.group_worker import GroupWorker
 from processors.runtime.raw_record import Consumed
 from processors.runtime.record_batches import Outbox
 from providers.smsmanager import parser as smsmanager
 from providers.whapi import parser as whapi
+from schemas.processors import NORMALISE
 from schemas.webhook import to_headers
 from service.errors import Problem
 from service.settings import Settings
@@ -379,7 +381,7 @@ async def test_an_id_in_use_means_the_same_range(tracked: Settings) -> None:
 async def _normalise(settings: Settings) -> None:
     """Normalise all there is in this process, where it can be patched."""
     stop = asyncio.Event()
-    work = asyncio.create_task(Normaliser(settings).run(stop))
+    work = asyncio.create_task(GroupWorker(NORMALISE, settings, Normaliser).run(stop))
     group = settings.topics.group("normalise")
     async with asyncio.timeout(60):
         while await lag(settings, group, settings.topics.raw_topics):

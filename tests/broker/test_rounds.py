@@ -6,6 +6,8 @@ import json
 import pytest
 
 from processors.normalising import normaliser, round_limit
+from processors.runtime.group_worker import GroupWorker
+from schemas.processors import NORMALISE
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, read
@@ -32,7 +34,7 @@ async def test_a_round_ends_when_much_comes_of_it(
     topic = settings.topics.raw("smsmanager")
     await write(settings, [Record(topic, n % 3, None, body(n)) for n in range(12)])
     stop = asyncio.Event()
-    running = asyncio.create_task(normaliser.Normaliser(settings).run(stop))
+    running = asyncio.create_task(GroupWorker(NORMALISE, settings, normaliser.Normaliser).run(stop))
     await caught_up_with(settings.kafka, settings.topics, "normalise")
     stop.set()
     await running

@@ -16,11 +16,13 @@ from aiokafka import TopicPartition
 
 from cli.processes import Service, running
 from processors.dead_letters import record as deadletters
+from processors.runtime.group_worker import GroupWorker
 from processors.runtime.record_batches import Outbox
-from processors.tracking import partition_task, split_transactions
+from processors.tracking import split_transactions, transaction
 from processors.tracking.split_transactions import Note, Split, Window, find
 from processors.tracking.tracker import Tracker
 from schemas.codec import decode_event, decode_state, encode
+from schemas.processors import TRACK
 from schemas.records import Stalled, StatusObservation, message_key
 from schemas.topics import partition_of
 from service.kafka import clients
@@ -68,9 +70,9 @@ async def splitting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Asyn
     monkeypatch.setattr(Splitting, "settings", settings, raising=False)
     stop = asyncio.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(partition_task, "Outbox", Splitting)
+        patch.setattr(transaction, "Outbox", Splitting)
         async with comparing(settings, lambda _: None):
-            run = asyncio.create_task(Tracker(settings).run(stop))
+            run = asyncio.create_task(GroupWorker(TRACK, settings, Tracker).run(stop))
             try:
                 yield
             finally:
@@ -81,7 +83,7 @@ async def splitting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Asyn
 async def track_to_the_end(settings: Settings) -> list[str]:
     """Run a tracker until it has taken everything there is; returns what it logged."""
     lines: list[str] = []
-    service = Service("track", settings.track_health_port)
+    service = Service("track", settings.health_port("track"))
     async with running(settings, [service], lambda _, line: lines.append(line)):
         await caught_up(settings.kafka, settings.topics)
     return lines
@@ -161,7 +163,7 @@ async def test_an_alarm_whose_state_was_lost_is_published_once(
     assert b"stalled_since" not in state.value
 
     lines: list[str] = []
-    service = Service("track", settings.track_health_port)
+    service = Service("track", settings.health_port("track"))
     async with running(settings, [service], lambda _, line: lines.append(line)):
         await until(lambda: _knows_alarm(settings))
     assert [line for line in lines if WARNING in line]

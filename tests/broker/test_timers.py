@@ -35,7 +35,7 @@ def _record(settings: Settings, one: Observation) -> Record:
 @asynccontextmanager
 async def tracking(settings: Settings, **changes: Any) -> AsyncIterator[Running]:
     given = settings.model_copy(update={"timer_grace": 0.0, **changes})
-    async with running(given, [Service("track", given.track_health_port)], _silent) as [one]:
+    async with running(given, [Service("track", given.health_port("track"))], _silent) as [one]:
         yield one
 
 
@@ -79,7 +79,7 @@ async def test_nobody_is_alarmed_for_what_is_not_normalised_yet(settings: Settin
     await write(settings, [_receipt(settings, heard + MINUTE)])
     async with tracking(settings):
         await until(lambda: _are_there(settings, lambda _: True, 1))
-        both = [Service("normalise", settings.normalise_health_port)]
+        both = [Service("normalise", settings.health_port("normalise"))]
         async with running(settings, both, _silent):
             await until(lambda: _are_there(settings, lambda _: True, 2))
     kinds = [one.__struct_config__.tag for one in await events(settings)]

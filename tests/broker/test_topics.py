@@ -103,7 +103,7 @@ async def test_what_kafka_refuses_is_a_problem(kafka: str, namespace: str) -> No
 async def test_a_service_needs_what_it_works_on(settings: Settings) -> None:
     """So the normaliser goes on where a namespace was dropped with --keep-inputs."""
     await topics.drop(settings, settings.topics.needed("normalise"))
-    service = Service("normalise", settings.normalise_health_port)
+    service = Service("normalise", settings.health_port("normalise"))
     async with running(settings, [service], lambda *_: None) as [normaliser]:  # until it is ready
         assert normaliser.service == service
     with pytest.raises(Problem, match=r"\.statuses does not exist; create it"):

@@ -16,6 +16,7 @@ from deploy.local_kafka.broker import LocalKafka, free_port
 from processors.dead_letters import record
 from schemas.bounds import BOUNDS
 from schemas.codec import decode_observation, decode_status, encode
+from schemas.processors import PROCESSORS
 from schemas.records import MessageState, StatusObservation, message_key
 from schemas.topics import partition_of
 from service.settings import Settings
@@ -56,7 +57,7 @@ async def _published(settings: Settings, key: str) -> None:
 
 async def track_to_the_end(settings: Settings) -> None:
     """Run the tracker until it has taken everything there is."""
-    async with running(settings, [Service("track", settings.track_health_port)], _silent):
+    async with running(settings, [Service("track", settings.health_port("track"))], _silent):
         await caught_up(settings.kafka, settings.topics)
 
 
@@ -216,13 +217,11 @@ async def test_services_stop_though_kafka_is_silent(tmp_path: Path) -> None:
             partitions=3,
             data=tmp_path / "data",
             transaction_timeout=5,
-            normalise_health_port=free_port(0),
-            track_health_port=free_port(0),
-        )
+        ).model_copy(update={one.port_setting: free_port(0) for one in PROCESSORS})
         await topics.apply(settings)
         services = [
-            Service("normalise", settings.normalise_health_port),
-            Service("track", settings.track_health_port),
+            Service("normalise", settings.health_port("normalise")),
+            Service("track", settings.health_port("track")),
         ]
         async with running(settings, services, _silent) as started:
             await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])

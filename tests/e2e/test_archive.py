@@ -87,7 +87,8 @@ async def test_what_kafka_forgot_is_replayed(received: Settings, tmp_path: Path)
     published = await read(received.kafka, received.topics.observations)
     found = {(one.key, one.value.replace(b',"replay":"r"', b"")) for one in published}
     assert found == set(observations_of(received, records))
-    async with running(received, [Service("track", received.track_health_port)], lambda *_: None):
+    service = Service("track", received.health_port("track"))
+    async with running(received, [service], lambda *_: None):
         code, output = await bluetick(received, "replay", "report", "r", "--wait", "30", "--json")
     assert (code, json.loads(output)["tracker_behind"]) == (0, 0), output
     facts = recompute(received.topics, expected).outputs["statuses"]

@@ -252,8 +252,8 @@ async def services(settings: Settings) -> AsyncIterator[None]:
         update={"normalise_health_port": free_port(0), "track_health_port": free_port(0)}
     )
     both = [
-        Service("normalise", given.normalise_health_port),
-        Service("track", given.track_health_port),
+        Service("normalise", given.health_port("normalise")),
+        Service("track", given.health_port("track")),
     ]
     async with running(given, both, lambda _, __: None):
         yield

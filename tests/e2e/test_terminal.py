@@ -60,8 +60,8 @@ async def test_no_command_prints_what_a_terminal_obeys(settings: Settings, tmp_p
         [Record(settings.topics.raw("whapi"), 0, None, hook.body, to_headers(hook))] * 2,
     )
     services = [
-        Service("normalise", settings.normalise_health_port),
-        Service("track", settings.track_health_port),
+        Service("normalise", settings.health_port("normalise")),
+        Service("track", settings.health_port("track")),
     ]
     async with running(settings, services, lambda *_: None):
         await caught_up(settings.kafka, settings.topics)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rocksdict import AccessType, Options, Rdict
 
-from processors.tracking.restore import NEXT_TIMER
+from processors.tracking.changelog_headers import NEXT_TIMER
 from tests.broker.reading import Read
 
 _OURS = b"\x00"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from processors.dead_letters import record as deadletters
-from processors.tracking.restore import NEXT_TIMER
+from processors.tracking.changelog_headers import NEXT_TIMER
 from schemas.topics import Topics, partition_of
 from tests.broker.reading import Read
 from tests.faults.oracle import Letter, Normalised, Tracked, canonical

@@ -18,6 +18,7 @@ import bluetick
 from processors.runtime import failpoints
 from processors.runtime.record_batches import Outbox
 from processors.tracking.partition_task import Task
+from processors.tracking.session import Session
 from schemas.topics import Topics
 from service.kafka import clients
 from service.settings import Settings
@@ -54,15 +55,14 @@ def deliveries_unseen() -> None:
 
 def store_first() -> None:
     """Write the states to the store before they are committed, and to the disk at once."""
-    publish = Task._transaction
+    publish = Task._publish
 
-    async def transaction(task: Task, producer: Any, work: Any, result: Any) -> Any:
-        assert task._store is not None
-        task._store.write(result.states, None, result.armed, result.spent)
-        task._store._db.flush()
-        return await publish(task, producer, work, result)
+    async def write_and_publish(task: Task, session: Session, work: Any, result: Any) -> Any:
+        session.store.write(result.states, None, result.armed, result.spent)
+        session.store._db.flush()
+        return await publish(task, session, work, result)
 
-    _patch(Task, "_transaction", transaction)
+    _patch(Task, "_publish", write_and_publish)
 
 
 def producer_reused() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cli.simulator.simulate import simulate
 from processors.dead_letters import record as deadletters
-from processors.tracking.restore import NEXT_TIMER
+from processors.tracking.changelog_headers import NEXT_TIMER
 from schemas.codec import encode
 from schemas.topics import Topics, partition_of
 from schemas.webhook import to_headers

@@ -1,4 +1,6 @@
-"""A tracker's task as a machine of steps, in the order of processors/tracking/partition_task.py.
+"""A tracker's task as a machine of steps, in the order of its code in processors/tracking/.
+
+partition_task.py has the order of a batch, recovery.py and transaction.py theirs.
 
 `steps` stops before each thing the task awaits: there a schedule may kill it, leave it frozen, or
 let others go on. The pure pass is the real one.
@@ -13,6 +15,7 @@ from aiokafka import TopicPartition
 
 from processors.tracking.batch import Consumed, Reduced, Timer, Work, reduce
 from processors.tracking.hanging_transactions import Open, once_committed, was_committed
+from processors.tracking.log_clock import horizon
 from processors.tracking.split_transactions import Note, Window, missing_from, periods, without
 from processors.tracking.state_store import Anchor
 from tests.simulation.model import GROUP, Broker, FencedError, Item, Record, RefusedError, Token
@@ -275,8 +278,7 @@ class Worker:
 
     def _horizon(self, now: int) -> int:
         quiet = self.quiet_until() if self._rules.log_time else now
-        clock = max(self._latest, min(quiet or 0, now))
-        return max(0, clock - GRACE_MS if self._rules.grace else clock)
+        return horizon(self._latest, quiet, now, GRACE_MS if self._rules.grace else 0)
 
     def quiet_until(self) -> int | None:
         """Until when the log had nothing that was not taken; None if it has."""

@@ -33,6 +33,16 @@ MAY_IMPORT = {
     "service": {"schemas"},
 }
 OURS = {*MAY_IMPORT, "tests"}
+# Whom each folder of processors may import besides itself; files in no folder are the registry's.
+PROCESSORS_MAY_IMPORT = {
+    "archive": {"runtime"},
+    "dead_letters": {"runtime", "tracking"},
+    "normalising": {"dead_letters", "runtime"},
+    "registry": {"runtime"},
+    "replay": {"archive", "dead_letters", "normalising", "runtime", "tracking"},
+    "runtime": set[str](),
+    "tracking": {"dead_letters", "runtime"},
+}
 KAFKA_HOMES = (
     "bench/",
     "cli/",
@@ -56,6 +66,7 @@ PURE = (
     "ingest/sources/config.py",
     "ingest/spool/retry_schedule.py",
     "processors/archive/catalogue.py",
+    "processors/runtime/batch_size.py",
     "service/kafka/assignment.py",
     "processors/tracking/state_diff.py",
     "processors/tracking/lifecycle.py",
@@ -145,6 +156,15 @@ def test_imports_point_one_way(path: Path) -> None:
     found = list(_imports(path))
     assert [name for name in found if name.startswith(".")] == [], "relative: say whose it is"
     assert {name.partition(".")[0] for name in found} & OURS <= allowed
+
+
+@pytest.mark.parametrize("path", _files("processors/*/**/*.py", "processors/*.py"), ids=_name)
+def test_processors_import_no_other_processor(path: Path) -> None:
+    """What processors share is in `runtime`, which imports none of them."""
+    folder = path.relative_to(HOME / "processors").parts[0].removesuffix(".py")
+    allowed = {folder, *PROCESSORS_MAY_IMPORT.get(folder, set())}
+    names = [name.split(".") for name in _imports(path) if name.startswith("processors.")]
+    assert {name[1] for name in names} <= allowed
 
 
 @pytest.mark.parametrize("pattern", PURE)

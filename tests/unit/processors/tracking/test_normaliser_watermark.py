@@ -1,4 +1,4 @@
-"""Up to when the tracker knows that the observations hold every body."""
+"""Up to when all bodies received are among the observations."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from service.settings import Settings
     ("at", "until"),
     [(0, 0), (119, 0), (120, 100), (219, 100), (220, 200), (1000, 200)],
 )
-def test_until_when_everything_is_known(at: int, until: int) -> None:
-    """Only a reader at the end after normalise was seen at its own has read all before."""
+def test_until_when_every_report_is_read(at: int, until: int) -> None:
+    """Only a reader at the end after normalise was at its end has every report before that."""
     watermark = NormaliserWatermark(Settings())
     watermark.note(until=100, since=120)
     watermark.note(until=200, since=220)

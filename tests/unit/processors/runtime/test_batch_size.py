@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.tracking.batch_size import Cut, Polls
+from processors.runtime.batch_size import Cut, Polls
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,105 @@
+"""The partitions assigned to a member that commits offsets without a transaction.
+
+Each begins at the offset its group has committed. One whose log no longer holds that offset is
+halted alone, and tried again from time to time; what is committed of it stays as it is.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from processors.runtime import metrics
+from processors.runtime.alarms import Alarms
+from service.errors import Problem
+from service.kafka import clients
+
+_ASK_SECONDS = 30.0
+_TRY_AGAIN_SECONDS = 60.0
+
+
+class AssignedPartitions:
+    """Which of the partitions are ready to be polled, wait for their offset, or are halted."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
+        self.ready: set[TopicPartition] = set()
+        self._consumer = consumer
+        self._alarms = alarms
+        self._waiting: set[TopicPartition] = set()
+        self._halted: set[TopicPartition] = set()
+        self._try_again_at = 0.0
+
+    @property
+    def waiting(self) -> set[TopicPartition]:
+        """Those that are not ready yet; a halted one has an alarm instead."""
+        return self._waiting - self._halted
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take partitions, which are paused; `seek` makes them ready."""
+        self._waiting = set(partitions)
+
+    def revoke(self) -> None:
+        """Forget all partitions."""
+        self.ready.clear()
+        self._waiting.clear()
+        for partition in list(self._halted):
+            self._unhalt(partition)
+
+    def start_over(self) -> None:
+        """Have every ready partition begin again at its committed offset."""
+        self._waiting |= self.ready
+        self.ready.clear()
+
+    async def seek(self) -> dict[TopicPartition, int]:
+        """Make ready what waits; returns where each of these partitions begins."""
+        if self._halted and time.monotonic() >= self._try_again_at:
+            self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
+            self._waiting |= self._halted
+        if not self._waiting:
+            return {}
+        wanted = frozenset(self._waiting)
+        async with asyncio.timeout(_ASK_SECONDS):
+            offsets = await self._starts(wanted)
+        # Meanwhile the group may have been rebalanced.
+        begun = {p: offset for p, offset in offsets.items() if p in self._waiting}
+        for partition, offset in begun.items():
+            self._consumer.seek(partition, offset)
+            self._consumer.resume(partition)
+            self._waiting.discard(partition)
+            self.ready.add(partition)
+            self._unhalt(partition)
+        return begun
+
+    async def _starts(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the partitions begin; those whose log lacks their offset are halted."""
+        try:
+            return await clients.start_offsets(self._consumer, wanted)
+        except Problem:
+            pass  # of one of them, or several: each is asked for alone
+        offsets: dict[TopicPartition, int] = {}
+        for partition in wanted:
+            try:
+                offsets |= await clients.start_offsets(self._consumer, [partition])
+            except Problem as problem:
+                self.halt(partition, problem)
+        return offsets
+
+    def halt(self, partition: TopicPartition, problem: Problem) -> None:
+        """Read a partition no more for now, and raise an alarm."""
+        if partition not in self._consumer.assignment():
+            return
+        self._waiting.discard(partition)
+        self.ready.discard(partition)
+        self._consumer.pause(partition)
+        if not self._halted:
+            self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
+        self._halted.add(partition)
+        metrics.note_stopped(partition, stopped=True)
+        sentence = f"{problem}; the other partitions go on"
+        self._alarms.raise_(partition, sentence, time.monotonic())
+
+    def _unhalt(self, partition: TopicPartition) -> None:
+        self._halted.discard(partition)
+        self._alarms.clear(partition)
+        metrics.note_stopped(partition, stopped=False)

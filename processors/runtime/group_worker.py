@@ -1,0 +1,207 @@
+"""The poll loop of a consumer-group member: every processor runs on it.
+
+It joins the group, pauses what is assigned, polls, refuses a changed partition count, reports
+offsets that the log no longer holds, repeats a round that failed, answers health, and stops. What a
+processor does with the records is its `Member`. The worker calls it from one task, except for
+`assigned` and `revoked`, which the rebalance calls while a round may be under way.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from processors.runtime import metrics
+from processors.runtime.alarms import Alarms
+from processors.runtime.member_name import Identity, stored
+from processors.runtime.record_batches import UnsentError
+from schemas.processors import Processor
+from service.errors import Problem
+from service.kafka import clients
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
+
+_RETRY_SECONDS = 1.0
+# How long a round under way may take to end, once the worker is to stop.
+_FINISH_SECONDS = 5.0
+
+
+class Poll(NamedTuple):
+    """What to poll for, and how long to wait; without partitions it is a wait alone."""
+
+    partitions: Collection[TopicPartition]
+    wait_ms: int
+    max_records: int
+
+
+class Member(Protocol):
+    """What a processor does as a member of its group.
+
+    A round is `next_poll`, the poll, `records`. One that raises `KafkaError`, `TimeoutError`,
+    `OSError` or `UnsentError` is repeated after a pause; any other error ends the worker.
+    """
+
+    def start(self) -> None:
+        """Begin what runs as long as the worker does."""
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Take the partitions, which are paused. No heartbeat is sent until this returns."""
+
+    async def revoked(self) -> None:
+        """Let all partitions go; the group waits for this."""
+
+    async def next_poll(self) -> Poll:
+        """Say what to poll for now."""
+
+    async def records(self, polled: Polled) -> bool:
+        """Process what was polled, or nothing; whether an earlier failure is over."""
+
+    def overtaken(self, partition: TopicPartition, problem: Problem) -> None:
+        """Stop a partition, now paused, whose log no longer holds the next offset."""
+
+    def failed(self, error: Exception) -> str:
+        """Log why a round failed; returns the sentence that health shows."""
+
+    async def start_over(self) -> None:
+        """Return to what is committed, after a round that failed."""
+
+    def waiting(self) -> Iterable[TopicPartition]:
+        """The assigned partitions that are not ready yet."""
+
+    async def close(self) -> None:
+        """Release what it holds, while it is still a member; no round is under way."""
+
+
+MakeMember = Callable[[Settings, AIOKafkaConsumer, Alarms], Member]
+
+
+class GroupWorker(ConsumerRebalanceListener):
+    """One consumer of a processor's group and the processor's member on it."""
+
+    def __init__(self, processor: Processor, settings: Settings, make: MakeMember) -> None:
+        self._settings = settings
+        self._inputs = settings.topics.inputs(processor.name)
+        directory = settings.data / settings.namespace / processor.name
+        keeps_name = processor.keeps_state and not settings.instance
+        self._identity = Identity(directory) if keeps_name else None
+        on_disk = stored(directory) if processor.keeps_state else []
+        self._consumer = clients.consumer(
+            settings,
+            settings.topics.group(processor.name),
+            identity=self._identity.name if self._identity else None,
+            on_disk=[(topic, number) for topic in self._inputs for number in on_disk],
+        )
+        self._alarms = Alarms(log)
+        self._stopping = asyncio.Event()
+        self._joined = False
+        self._trouble = ""
+        self._member = make(settings, self._consumer, self._alarms)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; raises what made it impossible to continue."""
+        self._member.start()
+        loop = asyncio.create_task(self._loop())
+        halt = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([loop, halt], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # A round that is cut off is repeated by the next owner of its partitions.
+            self._stopping.set()
+            await asyncio.wait([loop], timeout=_FINISH_SECONDS)
+            loop.cancel()
+            halt.cancel()
+            await asyncio.wait([loop])
+            await self._close()
+        if not loop.cancelled():
+            loop.result()
+
+    def problems(self) -> list[str]:
+        """Why the worker is not ready; nothing if it is."""
+        alarms = self._alarms.sentences(time.monotonic())
+        if self._trouble:
+            return [*alarms, self._trouble]
+        if not self._joined:
+            return [*alarms, "the consumer group has not assigned partitions yet"]
+        if waiting := sorted(partition.partition for partition in self._member.waiting()):
+            return [*alarms, f"partitions not ready yet: {waiting}"]
+        return alarms
+
+    async def broker_topics(self) -> set[str]:
+        """Ask the broker for its topics: the sign that it answers."""
+        return set(await self._consumer.topics())
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Have the member let go of all: the assignor is eager."""
+        del revoked
+        await self._member.revoked()
+        metrics.partitions.set(0)
+        self._joined = False
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Pause the partitions and give them to the member."""
+        if self._stopping.is_set():
+            return
+        partitions = sorted(assigned)
+        self._consumer.pause(*partitions)
+        self._member.assigned(partitions)
+        self._joined = True
+        metrics.partitions.set(len(partitions))
+
+    async def _loop(self) -> None:
+        self._consumer.subscribe(list(self._inputs), listener=self)
+        await clients.join(self._consumer)
+        while not self._stopping.is_set():
+            await self._round()
+
+    async def _round(self) -> None:
+        clients.refuse_repartitioned(self._consumer, self._inputs, self._settings.partitions)
+        self._alarms.remind(time.monotonic())
+        try:
+            if await self._member.records(await self._poll(await self._member.next_poll())):
+                self._trouble = ""
+        except OffsetOutOfRangeError as error:
+            await self._report_overtaken(error.args[0])
+        except (UnsentError, KafkaError, TimeoutError, OSError) as error:
+            self._trouble = self._member.failed(error)
+            await self._member.start_over()
+            await self._pause()
+
+    async def _poll(self, poll: Poll) -> Polled:
+        if poll.partitions:
+            # Never under wait_for: a cancelled getmany breaks aiokafka's idle accounting.
+            polled: Polled = await self._consumer.getmany(
+                *poll.partitions, timeout_ms=poll.wait_ms, max_records=poll.max_records
+            )
+            return polled
+        if poll.wait_ms:
+            clients.check(self._consumer)
+            await asyncio.sleep(poll.wait_ms / 1000)
+        return {}
+
+    async def _report_overtaken(self, offsets: Mapping[TopicPartition, int]) -> None:
+        for partition, offset in offsets.items():
+            if partition in self._consumer.assignment():
+                self._consumer.pause(partition)
+            problem = await clients.overtaken(self._consumer, partition, offset)
+            self._member.overtaken(partition, problem)
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY_SECONDS):
+                await self._stopping.wait()
+
+    async def _close(self) -> None:
+        await self._member.close()
+        metrics.partitions.set(0)
+        # A name in the settings is for planned restarts too, one in the directory for crashes.
+        await clients.leave(self._consumer, for_good=self._identity is not None)
+        if self._identity:
+            self._identity.close()

@@ -1,0 +1,39 @@
+"""What a task works on between two recoveries."""
+
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from processors.tracking.split_transactions import Note
+from processors.tracking.state_store import Store
+from service.kafka import clients
+
+
+@dataclass(slots=True)
+class Session:
+    """A producer that has fenced every earlier one, a restored store, and what is committed.
+
+    It ends with its producer, at the first error. `losses` are the connections that the producer
+    had lost when it was started; `stamp` is the time of the last transaction's records, Unix
+    milliseconds; `offset` is the committed offset of `partition`, `note` its metadata; `seen` are
+    the outputs that consumers see already.
+    """
+
+    partition: TopicPartition
+    producer: AIOKafkaProducer
+    store: Store
+    losses: int
+    stamp: int
+    offset: int
+    note: Note
+    seen: frozenset[bytes]
+
+    def refuse_loss(self) -> None:
+        """Raise once the producer has lost a connection, even after a commit.
+
+        What was sent again may arrive twice: the epoch of a new producer shuts it out. And a
+        transaction that Kafka did not end, because it went down, is ended by the recovery.
+        """
+        if clients.losses(self.producer) > self.losses:
+            raise KafkaConnectionError("a connection was lost")

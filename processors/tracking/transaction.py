@@ -1,0 +1,147 @@
+"""The transaction of one batch: outputs, changelog and the consumer's offset, all or nothing.
+
+The order, and why: begin; send outputs and changelog; look at every delivery, as aiokafka would
+commit over a batch that failed; send the offset; commit. All of it has one deadline, below the
+transaction's own, and ends at once if a connection is lost. After an error the outcome is unknown:
+the session is thrown away, and recovery learns what was committed.
+"""
+
+from collections import Counter
+
+from aiokafka.structs import OffsetAndMetadata
+
+from processors.dead_letters import record
+from processors.runtime import failpoints, metrics
+from processors.runtime.record_batches import Outbox
+from processors.tracking.batch import Reduced
+from processors.tracking.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
+from processors.tracking.session import Session
+from processors.tracking.set_aside import Letter
+from processors.tracking.split_transactions import Note, without
+from processors.tracking.state_store import Anchor
+from schemas.processors import TRACK
+from schemas.records import message_of
+from schemas.topics import Topics
+from service.kafka import clients
+from service.kafka.clock import clock
+from service.settings import Settings
+
+
+async def publish(
+    settings: Settings, session: Session, result: Reduced, taken_to: int | None, *, apart: bool
+) -> Anchor | None:
+    """Publish under a deadline; returns the last changelog record, None if unknown.
+
+    `taken_to` is the offset to commit, None if no record was taken; `apart` sends each record
+    alone, to learn which one Kafka refuses.
+    """
+    session.refuse_loss()  # nothing is awaited between this look and the next
+    try:
+        async with clients.unbroken(session.producer, settings.transaction_timeout * 2 / 3):
+            with clients.explained(session.producer):
+                anchor = await _commit(settings.topics, session, result, taken_to, apart=apart)
+    except BaseException:
+        metrics.transactions.labels("failed").inc()
+        raise
+    metrics.transactions.labels("committed").inc()
+    metrics.add(metrics.outcomes, result.outcomes)
+    metrics.add(metrics.events, result.events)
+    metrics.add(metrics.dead_letters, Counter(_labels(one) for one in result.letters))
+    return anchor
+
+
+async def _commit(
+    topics: Topics, session: Session, result: Reduced, taken_to: int | None, *, apart: bool
+) -> Anchor | None:
+    failpoints.reach("track.before_begin")
+    await session.producer.begin_transaction()
+    outbox = Outbox(session.producer, "track.after_first_send", apart=apart)
+    # Its records bear a time of their own, by which its parts are known to belong together.
+    now = session.stamp = max(clock.now(), session.stamp + 1)
+    new, left = without(result, session.seen)
+    note = session.note.after(
+        now, session.offset, states=bool(result.states), seen=bool(session.seen)
+    )
+    _Filling(topics, session.partition.partition, outbox, now).fill(new, taken_to, note)
+    ends = await outbox.send()
+    failpoints.reach("track.after_sends")
+    offset = session.offset if taken_to is None else taken_to
+    # Timers alone take nothing; but the next owner must know of outputs that are left out.
+    if taken_to is not None or note.window is not None:
+        await session.producer.send_offsets_to_transaction(
+            {session.partition: OffsetAndMetadata(offset, note.metadata)}, topics.group(TRACK.name)
+        )
+    failpoints.reach("track.after_offsets")
+    failpoints.pass_soon("track.during_commit")
+    await session.producer.commit_transaction()
+    failpoints.reach("track.after_commit")
+    session.offset, session.note = offset, note
+    session.seen = left if note.window else frozenset()
+    end = ends.get(topics.messages)
+    return None if end is None else Anchor(end - 1, now)
+
+
+class _Filling:
+    """Puts the records of one transaction into batches; `now` is their time."""
+
+    def __init__(self, topics: Topics, partition: int, outbox: Outbox, now: int) -> None:
+        self._topics = topics
+        self._partition = partition
+        self._outbox = outbox
+        self._now = now
+
+    def fill(self, result: Reduced, taken_to: int | None, note: Note) -> None:
+        """Outputs, then the changelog, then dead letters; the first record has the headers."""
+        self._outputs(result)
+        headers = [(TAKEN_TO, b"%d" % taken_to)] if taken_to is not None else []
+        headers.append((NOTE, note.metadata.encode()))
+        self._letters(result, self._states(result, headers))
+
+    def _outputs(self, result: Reduced) -> None:
+        for out in result.outputs:
+            self._outbox.add(
+                f"{self._topics.namespace}.{out.topic}",
+                self._partition,
+                key=out.key,
+                value=out.value,
+                timestamp=self._now,
+                headers=out.headers,
+                owner=out.key.decode(),
+            )
+
+    def _states(self, result: Reduced, first: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Add the changelog; returns the headers that no record has yet."""
+        headers = first
+        for key, value in result.states.items():
+            if value is not None:
+                headers.append((NEXT_TIMER, b"%d" % result.armed[key]))
+            self._outbox.add(
+                self._topics.messages,
+                self._partition,
+                key=key,
+                value=value,
+                timestamp=self._now,
+                headers=headers,
+                owner=message_of(key.decode()),
+            )
+            headers = []
+        return headers
+
+    def _letters(self, result: Reduced, first: list[tuple[str, bytes]]) -> None:
+        """Add dead letters, on the task's own partition."""
+        for letter in result.letters:
+            self._outbox.add(
+                self._topics.dead_letters,
+                self._partition,
+                key=None,
+                value=letter.letter.value,
+                timestamp=self._now,
+                headers=[*record.of_tracking(letter), *first],
+                owner=letter.key,
+            )
+            first = []
+
+
+def _labels(letter: Letter) -> tuple[str, ...]:
+    provider = letter.provider or "unknown"
+    return provider, letter.letter.code

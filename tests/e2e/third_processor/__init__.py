@@ -1,0 +1,12 @@
+"""An invented processor, `count`, and the command line with it: one folder and one entry."""
+
+from schemas.processors import Processor
+
+COUNT = Processor(
+    "count",
+    "Count the records of statuses.",
+    "tests.e2e.third_processor.counter:Counter",
+    inputs=("statuses",),
+    outputs=(),
+    health_port=8084,
+)

@@ -1,0 +1,29 @@
+"""`bluetick` with the processor `count` in the list, in this process and in those it starts."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__)
+
+
+def main() -> None:
+    """Enter the processor, then run the command line."""
+    sys.path[0] = str(HERE.parents[3])
+    # After the path is set, and in this order: the list is read when the others are imported.
+    from schemas import processors  # noqa: PLC0415
+    from tests.e2e.third_processor import COUNT  # noqa: PLC0415
+
+    processors.PROCESSORS = (*processors.PROCESSORS, COUNT)
+
+    from cli import program  # noqa: PLC0415
+    from service.child_processes import dying_with_parent  # noqa: PLC0415
+
+    program.another = lambda *arguments: dying_with_parent([sys.executable, str(HERE), *arguments])
+
+    import bluetick  # noqa: PLC0415
+
+    bluetick.main()
+
+
+if __name__ == "__main__":
+    main()
