@@ -19,11 +19,13 @@ from cli.commands import (
     topics,
     webhooks,
 )
+from cli.interrupt import EXIT_CODE, Commands, Interrupted
 from service.errors import Problem
 from service.version import __version__
 
 app = typer.Typer(
     name="bluetick",
+    cls=Commands,
     help="Delivery webhooks of messaging providers, turned into one lifecycle per message.",
     epilog="Settings are environment variables BLUETICK_*: see docs/settings.md.",
     no_args_is_help=True,
@@ -64,6 +66,9 @@ def main() -> None:
     except Problem as problem:
         typer.secho(f"bluetick: {problem}", fg="red", err=True)
         sys.exit(1)
+    except Interrupted as interrupted:
+        typer.secho(f"bluetick: {interrupted}", fg="yellow", err=True)
+        sys.exit(EXIT_CODE)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback

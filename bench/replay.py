@@ -13,7 +13,7 @@ from bench.environment import Ground
 from bench.figures import Report, quantile
 from bench.live_traffic import flowing, live
 from bench.worker import worker
-from cli.replay import spare_collector
+from cli.replay.plan import spare_collector
 from cli.simulator.simulate import simulate
 from processors.normalising.normalise import normalise
 from processors.replay import plan as planning

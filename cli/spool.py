@@ -13,11 +13,10 @@ from typing import BinaryIO
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from cli.output.json_escaping import as_text
-from cli.up.up import until_told
+from cli.cancellation import run_until_stopped
+from cli.output import jsonl, progress
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
 from ingest.spool import slots
@@ -29,7 +28,6 @@ from ingest.spool.spool import Spool, Unusable
 from service.errors import Problem
 from service.settings import Settings
 
-_INTERRUPTED = 130
 _CLOSE_SECONDS = 2.0
 _PRIVATE = 0o600
 _JSONL = ".jsonl"
@@ -73,7 +71,9 @@ def _show(table: Table, place: Path) -> bool:
 def drain(settings: Settings) -> int:
     """Send to Kafka what no running ingest holds, place by place; `Problem` unless all is there."""
     directory = _directory(settings)
-    return until_told(_drain(settings, directory), told=_INTERRUPTED)
+    return run_until_stopped(
+        _drain(settings, directory), f"stopped; what is not on Kafka is still in {directory}"
+    )
 
 
 def export(settings: Settings, to: Path) -> int:
@@ -218,10 +218,8 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
     """Send until nothing is left, what is being read of damaged files included, or in vain."""
     moving = Drain(publisher, spool)
     sent = nothing = 0
-    with Progress(
-        TextColumn(str(spool.directory)), BarColumn(), MofNCompleteColumn(), console=console
-    ) as bar:
-        task = bar.add_task("", total=spool.held.bodies)
+    with progress.shown(console) as shown:
+        count = shown.count(str(spool.directory), spool.held.bodies)
         while spool.held.bodies or slots.set_aside(spool.directory):
             forward, why = 0, None
             try:
@@ -229,7 +227,7 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
             except Unusable as error:
                 why = str(error)
             sent += forward
-            bar.update(task, completed=sent, total=sent + spool.held.bodies)
+            count.show(sent, sent + spool.held.bodies)
             nothing = 0 if forward else nothing + 1
             if moving.in_vain or nothing == MOST_IN_VAIN:
                 kafka = publisher.problem or "Kafka does not acknowledge them; look at its log"
@@ -242,11 +240,11 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
 def _to_lines(rows: Iterator[Row], to: Path) -> int:
     """A JSON line for each webhook, its body in base64."""
     sums = []
-    with _new(to) as output:
+    with jsonl.opened(to, to.name) as file:
         for row in rows:
-            told = _described(row) | {"body": base64.b64encode(row.webhook.body).decode()}
-            sums.append(told["sha256"])
-            output.write(as_text(told).encode() + b"\n")
+            fields = _described(row) | {"body": base64.b64encode(row.webhook.body).decode()}
+            sums.append(fields["sha256"])
+            file.add(fields)
     with to.open("rb") as written:
         for line, expected in zip(written, sums, strict=True):
             _verify(base64.b64decode(msgspec.json.decode(line)["body"]), expected, to)
@@ -256,16 +254,15 @@ def _to_lines(rows: Iterator[Row], to: Path) -> int:
 def _to_files(rows: Iterator[Row], to: Path) -> int:
     """A file for each body, and a list of them with everything else of each webhook."""
     to.mkdir(mode=0o700, parents=True)
-    count = 0
-    with _new(to / f"webhooks{_JSONL}") as output:
+    with jsonl.opened(to, f"webhooks{_JSONL}") as heads:
         for count, row in enumerate(rows, start=1):
-            told = _described(row)
+            fields = _described(row)
             file = to / f"{count:08}-{row.webhook.id}.body"
             with _new(file) as body:
                 body.write(row.webhook.body)
-            _verify(file.read_bytes(), told["sha256"], file)
-            output.write(as_text(told | {"file": file.name}).encode() + b"\n")
-    return count
+            _verify(file.read_bytes(), fields["sha256"], file)
+            heads.add(fields | {"file": file.name})
+    return heads.count
 
 
 def _described(row: Row) -> dict[str, object]:

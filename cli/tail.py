@@ -10,7 +10,9 @@ from contextlib import aclosing
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from rich.console import Console
 
-from cli.output.records import Record, as_json, as_line
+from cli.options import Following
+from cli.output.jsonl import print_json
+from cli.output.records import Record, as_fields, as_line
 from schemas.topics import Topics, partition_of
 from service.errors import Problem, missing
 from service.kafka.clients import reading
@@ -20,29 +22,20 @@ _POLL_MS = 500
 _UNKEYED = ("raw", "dead-letters")
 
 
-def run(
-    settings: Settings,
-    topic: str,
-    *,
-    from_start: bool = False,
-    until_end: bool = False,
-    json_lines: bool = False,
-    key: str | None = None,
-    limit: int | None = None,
-) -> int:
+def run(settings: Settings, topic: str, how: Following) -> int:
     """Print a topic's records as they come; returns the exit code 0.
 
-    `topic` is a short name such as `events` or `raw.whapi`, or a full one. It goes on until Ctrl-C,
-    until `limit` records were printed, or with `until_end` (which begins at the start) until the
-    present end of the topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
+    `topic` is a short name such as `events` or `raw.whapi`, or a full one. It ends at Ctrl-C, after
+    `limit` records, or with `until_end` (which begins at the start) at the present end of the
+    topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
     """
-    kind, name = resolve(settings.topics, topic, key)
-    show = _show_json if json_lines else _line_printer(kind)
+    kind, name = resolve(settings.topics, topic, how.key)
+    show = _show_json if how.json else _line_printer(kind)
 
     async def print_all() -> None:
-        left = limit
-        begin = from_start or until_end
-        following = follow(settings, name, from_start=begin, until_end=until_end, key=key)
+        left = how.limit
+        begin = how.from_start or how.until_end
+        following = follow(settings, name, from_start=begin, until_end=how.until_end, key=how.key)
         async with aclosing(following) as records:
             while left != 0 and (record := await anext(records, None)) is not None:
                 show(record)
@@ -51,7 +44,7 @@ def run(
     try:
         asyncio.run(print_all())
     except KeyboardInterrupt:
-        pass
+        pass  # how following normally ends
     except BrokenPipeError:
         # Whoever read has seen enough; nothing is left to be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -130,8 +123,7 @@ def _in_time(
 
 
 def _show_json(record: Record) -> None:
-    sys.stdout.write(as_json(record) + "\n")
-    sys.stdout.flush()
+    print_json(as_fields(record))
 
 
 class _Console(Console):

@@ -1,7 +1,6 @@
 """`bluetick diff`: compare the states of the messages in two namespaces."""
 
 import asyncio
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection
@@ -13,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.namespaces.manage import look
+from cli.options import Comparing
 from cli.output.json_escaping import as_text
+from cli.output.jsonl import print_json
 from cli.output.records import masked, printable, shown_key
 from processors.replay.range_syntax import times_of
 from processors.tracking.state_diff import Difference, State, differences, same
@@ -38,14 +39,14 @@ _REASONS = 6
 _LONGEST = 60
 
 
-def run(settings: Settings, a: str, b: str, *, since: str | None, examples: int, json: bool) -> int:
+def run(settings: Settings, a: str, b: str, how: Comparing) -> int:
     """Print how two namespaces differ; returns 0 if they do not, else 1."""
     if a == b:
         raise Problem(f"{a} is named twice: name the two namespaces to compare")
-    first, _ = times_of(since, None, round(time.time() * 1000))
-    comparison = asyncio.run(_compare(settings, a, b, first or 0, examples))
-    if json:
-        sys.stdout.write(as_text(comparison.as_json()) + "\n")
+    first, _ = times_of(how.since, None, round(time.time() * 1000))
+    comparison = asyncio.run(_compare(settings, a, b, first or 0, how.examples))
+    if how.json:
+        print_json(comparison.as_json())
     else:
         _show(comparison)
     return 0 if comparison.agrees else 1

@@ -6,17 +6,18 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from cli.cancellation import run_until_stopped
 from cli.namespaces.manage import Found, look
 from cli.namespaces.rate import Mark, Pace
+from cli.options import Rebuild
+from cli.output import progress
 from cli.processes import Running, Service, first_to_end, running
-from cli.up.up import until_told, worries
+from cli.up.up import worries
 from deploy import topics
 from deploy.local_kafka.broker import free_port
 from processors.runtime.group_progress import Watch, commit, watching
@@ -25,24 +26,11 @@ from service.errors import Problem, unreachable
 from service.settings import NAMESPACE, Settings
 
 _LOOK_SECONDS = 0.5
-_TELL_SECONDS = 5.0
 _PRESENT_SECONDS = 5.0
 _RETRY_SECONDS = 5.0
-_INTERRUPTED = 130
 
 Begun = dict[str, dict[TopicPartition, int]]
 """By service, where its inputs began."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is wanted; see the command's help."""
-
-    into: str
-    from_observations: bool = False
-    until_present: bool = False
-    resume: bool = False
-    accept_gap: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,12 +52,12 @@ class Plan:
         return self.target.topics.inputs(self.services[0])
 
 
-def run(settings: Settings, wish: Wish) -> int:
+def run(settings: Settings, wish: Rebuild) -> int:
     """Rebuild, and follow until Ctrl-C; returns the exit code."""
-    return until_told(_rebuild(_plan(settings, wish), wish), told=_INTERRUPTED)
+    return run_until_stopped(_rebuild(_plan(settings, wish), wish), _resume(wish))
 
 
-def _plan(source: Settings, wish: Wish) -> Plan:
+def _plan(source: Settings, wish: Rebuild) -> Plan:
     if wish.into == source.namespace:
         raise Problem(
             f"--into {wish.into} is the namespace in use (BLUETICK_NAMESPACE); name a new one"
@@ -86,7 +74,7 @@ def _plan(source: Settings, wish: Wish) -> Plan:
     return Plan(source, target, ("track",) if wish.from_observations else ("normalise", "track"))
 
 
-async def _rebuild(plan: Plan, wish: Wish) -> int:
+async def _rebuild(plan: Plan, wish: Rebuild) -> int:
     console = Console(highlight=False)
     found = await look(plan.source)
     if plan.source.namespace not in found.namespaces:
@@ -96,22 +84,16 @@ async def _rebuild(plan: Plan, wish: Wish) -> int:
         async with watching(plan.target) as watch:
             await _begin(console, plan, wish, found, watch)
             return await _work(console, plan, wish, watch)
-    except asyncio.CancelledError:
-        _tell_resume(console, wish)
-        raise
     except (KafkaError, OSError, TimeoutError) as error:
         raise unreachable(plan.source.kafka, error) from error
 
 
-def _tell_resume(console: Console, wish: Wish) -> None:
+def _resume(wish: Rebuild) -> str:
     again = " --from-observations" if wish.from_observations else ""
-    console.print(
-        f"stopped; to go on with it: bluetick rebuild --into {wish.into}{again} --resume",
-        soft_wrap=True,
-    )
+    return f"stopped; to go on with it: bluetick rebuild --into {wish.into}{again} --resume"
 
 
-async def _begin(console: Console, plan: Plan, wish: Wish, found: Found, watch: Watch) -> None:
+async def _begin(console: Console, plan: Plan, wish: Rebuild, found: Found, watch: Watch) -> None:
     """Mark the target as a rebuild of the source, at the beginning; or find the mark there."""
     into = wish.into
     exists = found.holds(plan.target.topics)
@@ -152,7 +134,7 @@ def _tell_reach(
         console.print(f"{topic} {since}" + (f"; {gone} older records are gone" if gone else ""))
 
 
-def _refuse_gap(wish: Wish, beginnings: Mapping[TopicPartition, int]) -> None:
+def _refuse_gap(wish: Rebuild, beginnings: Mapping[TopicPartition, int]) -> None:
     """A rebuild that lacks the beginning is not what it looks like: say so, and ask."""
     gone = {place: offset for place, offset in beginnings.items() if offset}
     if not gone or wish.accept_gap:
@@ -166,7 +148,7 @@ def _refuse_gap(wish: Wish, beginnings: Mapping[TopicPartition, int]) -> None:
     )
 
 
-async def _work(console: Console, plan: Plan, wish: Wish, watch: Watch) -> int:
+async def _work(console: Console, plan: Plan, wish: Rebuild, watch: Watch) -> int:
     ports = {name: free_port(0) for name in plan.services}
     settings = plan.target.model_copy(update={f"{n}_health_port": p for n, p in ports.items()})
     services = [Service(name, port, settings.health_host) for name, port in ports.items()]
@@ -188,12 +170,12 @@ async def _work(console: Console, plan: Plan, wish: Wish, watch: Watch) -> int:
             await asyncio.wait([catching_up, ended])
 
 
-async def _follow(console: Console, wish: Wish, ended: asyncio.Task[Running]) -> int:
+async def _follow(console: Console, wish: Rebuild, ended: asyncio.Task[Running]) -> int:
     """Leave the services at work; Ctrl-C is how that ends well."""
     try:
         raise (await ended).why()
     except asyncio.CancelledError:
-        _tell_resume(console, wish)
+        console.print(_resume(wish), soft_wrap=True)
         return 0
 
 
@@ -203,7 +185,8 @@ async def _until_present(console: Console, plan: Plan, watch: Watch) -> str:
     The services wait for a Kafka that is away, and so does this.
     """
     begun: Begun = {}
-    with _Shown(console, plan) as shown:
+    with progress.shown(console, transient=True) as bars:
+        shown = _Shown(bars, plan)
         while True:
             try:
                 begun = begun or await _beginnings(plan, watch)
@@ -226,7 +209,7 @@ async def _catch_up(plan: Plan, watch: Watch, begun: Begun, shown: "_Shown") -> 
         for service in plan.services:
             ends = await watch.ends(names.inputs(service))
             while not await watch.reached(names.group(service), ends):
-                shown.tell(await _mark(plan, watch, begun))
+                shown.show(await _mark(plan, watch, begun))
                 await asyncio.sleep(_LOOK_SECONDS)
     last = await _mark(plan, watch, begun)
     bodies = f"{last.bodies[0]:,} bodies normalised, " if last.bodies else ""
@@ -244,52 +227,23 @@ async def _mark(plan: Plan, watch: Watch, begun: Begun) -> Mark:
 
 
 class _Shown:
-    """Tells a person how a rebuild goes: bars in a terminal, else a line now and then."""
+    """How far a rebuild is: a bar for each service, with its rate and the time to go."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        self._console = console
-        self._pace = Pace()
-        self._told = time.monotonic()
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[words]}"),
-            console=console,
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        if console.is_terminal:
-            for name in plan.services:
-                self._tasks[name] = self._bars.add_task(name, total=None, words="")
+    def __init__(self, shown: progress.Progress, plan: Plan) -> None:
+        self._rate = Pace()
+        self._counts = {name: shown.count(name) for name in plan.services}
 
-    def __enter__(self) -> Self:
-        if self._tasks:
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def tell(self, mark: Mark) -> None:
-        self._pace.add(mark)
-        pace, left = self._pace, self._pace.left_seconds
-        togo = "" if left is None else f", about {left:.0f} s to go"
-        lines = {}
+    def show(self, mark: Mark) -> None:
+        self._rate.add(mark)
+        rate, left = self._rate, self._rate.left_seconds
         if mark.bodies is not None:
-            done, there = mark.bodies
-            lines["normalise"] = done, there, f"{done:,} of {there:,} bodies, {pace.bodies:,.0f}/s"
-        done = mark.observations[0]
-        words = f"{done:,} of {pace.expected:,} observations, {pace.observations:,.0f}/s{togo}"
-        lines["track"] = done, pace.expected, words
-        for name, task in self._tasks.items():
-            done, there, words = lines[name]
-            self._bars.update(task, completed=done, total=there, words=words)
-        if not self._tasks and time.monotonic() - self._told > _TELL_SECONDS:
-            self._told = time.monotonic()
-            self._console.print("; ".join(words for _, _, words in lines.values()))
+            self._counts["normalise"].show(*mark.bodies, f"bodies, {rate.bodies:,.0f}/s")
+        to_go = "" if left is None else f", about {left:.0f} s to go"
+        words = f"observations, {rate.observations:,.0f}/s{to_go}"
+        self._counts["track"].show(mark.observations[0], rate.expected, words)
 
 
-def _tell_next(console: Console, plan: Plan, wish: Wish) -> None:
+def _tell_next(console: Console, plan: Plan, wish: Rebuild) -> None:
     source, into, inputs = plan.source.namespace, wish.into, plan.target.topics
     read = {"RAW": inputs.raw_from}
     if wish.from_observations:
