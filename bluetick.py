@@ -20,6 +20,7 @@ from cli.commands import (
     webhooks,
 )
 from cli.interrupt import EXIT_CODE, Commands, Interrupted
+from cli.messages import worded
 from service.errors import Problem
 from service.version import __version__
 
@@ -64,7 +65,7 @@ def main() -> None:
     try:
         app(prog_name="bluetick")
     except Problem as problem:
-        typer.secho(f"bluetick: {problem}", fg="red", err=True)
+        typer.secho(f"bluetick: {worded(problem)}", fg="red", err=True)
         sys.exit(1)
     except Interrupted as interrupted:
         typer.secho(f"bluetick: {interrupted}", fg="yellow", err=True)

@@ -13,6 +13,7 @@ from bench.environment import Ground
 from bench.figures import Report, quantile
 from bench.live_traffic import flowing, live
 from bench.worker import worker
+from cli.messages import CommandProblem
 from cli.replay.plan import spare_collector
 from cli.simulator.simulate import simulate
 from processors.normalising.normalise import normalise
@@ -28,7 +29,6 @@ from schemas.codec import encode
 from schemas.records import MessageState, record_keys
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers
-from service.errors import Problem
 from service.kafka import clients
 from service.settings import Settings
 
@@ -112,7 +112,9 @@ async def _command(settings: Settings) -> float:
     )
     said, _ = await process.communicate()
     if process.returncode:
-        raise Problem(f"the replay failed: {said.decode()}")
+        raise CommandProblem(
+            "bench_replay_failed", "the replay failed: {output}", output=said.decode()
+        )
     return time.monotonic() - began
 
 

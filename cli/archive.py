@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.interrupt import interruptible
+from cli.messages import CommandProblem
 from cli.options import Received
 from cli.output import progress
 from cli.output.tables import plain_table
@@ -22,7 +23,6 @@ from processors.archive.storage import Storage
 from processors.archive.verify import Held, Verified
 from processors.replay.range_syntax import times_of
 from processors.runtime.log_ranges import Window, refuse_backwards
-from service.errors import Problem
 from service.settings import Settings
 
 _STOPPED = "stopped; what this run had written does not count, and the next run begins again"
@@ -80,7 +80,11 @@ def verify(url: str) -> int:
             soft_wrap=True,
         )
     if not found.sound:
-        raise Problem(f"the archive at {storage.url} is not whole; what is wrong is said above")
+        raise CommandProblem(
+            "archive_not_whole",
+            "the archive at {url} is not whole; what is wrong is said above",
+            url=storage.url,
+        )
     console.print("every checksum is right, and no offset is missing")
     return 0
 
@@ -156,8 +160,12 @@ def _refuse_lost(plans: Mapping[Place, Plan]) -> None:
         for gone in one.lost
     ]
     if lost:
-        raise Problem(
-            f"retention deleted bodies before they were archived: the offsets {', '.join(lost)} "
-            "are missing for good; what came after them is archived. Archive more often, or keep "
-            "the raw topics for longer"
+        raise CommandProblem(
+            "retention_before_archive",
+            (
+                "retention deleted bodies before they were archived: the offsets {lost} are "
+                "missing for good; what came after them is archived. Archive more often, or "
+                "keep the raw topics for longer"
+            ),
+            lost=", ".join(lost),
         )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from cli.messages import CommandProblem
 from cli.program import another
 from cli.simulator import http_client
 from ingest.sources.loader import secret_variables
@@ -160,7 +161,12 @@ async def _until_ready(services: list[Running]) -> None:
                 await asyncio.sleep(_LOOK_SECONDS if waiting else 0)
     except TimeoutError:
         names = ", ".join(one.service.name for one in waiting)
-        raise Problem(f"{names} not ready after {_READY_SECONDS} s; see the log") from None
+        raise CommandProblem(
+            "services_not_ready",
+            "{names} not ready after {seconds} s; see the log",
+            names=names,
+            seconds=_READY_SECONDS,
+        ) from None
 
 
 async def _ready(one: Running) -> bool:

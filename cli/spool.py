@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.cancellation import run_until_stopped
+from cli.messages import CommandProblem
 from cli.output import jsonl, progress
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
@@ -88,12 +89,26 @@ def export(settings: Settings, to: Path) -> int:
     try:
         count = _to_lines(rows, to) if to.suffix == _JSONL else _to_files(rows, to)
     except FileExistsError:
-        raise Problem(f"{to} is there already; name a file or directory that is not") from None
+        raise CommandProblem(
+            "export_exists",
+            "{to} is there already; name a file or directory that is not",
+            to=str(to),
+        ) from None
     except OSError as error:
-        raise Problem(f"{to} cannot be written: {error.strerror}; name another place") from None
+        raise CommandProblem(
+            "export_not_writable",
+            "{to} cannot be written: {why}; name another place",
+            to=str(to),
+            why=error.strerror,
+        ) from None
     Console(highlight=False).print(f"{count} bodies exported to {to}, each verified by its sha256")
     if unread:
-        raise Problem(f"not all is exported: {', '.join(unread)} cannot be read; {_BY_ANOTHER}")
+        raise CommandProblem(
+            "export_incomplete",
+            "not all is exported: {unread} cannot be read; {remedy}",
+            unread=", ".join(unread),
+            remedy=_BY_ANOTHER,
+        )
     return 0
 
 
@@ -117,17 +132,24 @@ def _each_once(rows: Iterable[Row]) -> Iterator[Row]:
 
 def _directory(settings: Settings) -> Path:
     if settings.spool is None:
-        raise Problem("there is no spool: name its directory with BLUETICK_SPOOL")
+        raise CommandProblem(
+            "no_spool", "there is no spool: name its directory with BLUETICK_SPOOL"
+        )
     try:
         list(settings.spool.iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        raise Problem(
-            f"there is no spool in {settings.spool} (BLUETICK_SPOOL): no such directory"
+        raise CommandProblem(
+            "no_spool_directory",
+            "there is no spool in {spool} (BLUETICK_SPOOL): no such directory",
+            spool=str(settings.spool),
         ) from None
     except OSError as error:
-        raise Problem(
-            f"the spool {settings.spool} (BLUETICK_SPOOL) cannot be read: {error.strerror}; "
-            f"{_BY_ANOTHER}"
+        raise CommandProblem(
+            "spool_unreadable",
+            "the spool {spool} (BLUETICK_SPOOL) cannot be read: {why}; {remedy}",
+            spool=str(settings.spool),
+            why=error.strerror,
+            remedy=_BY_ANOTHER,
         ) from None
     return settings.spool
 
@@ -176,9 +198,14 @@ async def _drain(settings: Settings, directory: Path) -> int:
     if in_use:
         console.print(f"in use, and drained by their ingest: {', '.join(in_use)}")
     if troubled:
-        raise Problem(
-            f"not all is on Kafka that was in {directory}, place {', '.join(troubled)}; "
-            "what is said of it above says why, and `bluetick spool status` what is there still"
+        raise CommandProblem(
+            "drain_incomplete",
+            (
+                "not all is on Kafka that was in {directory}, place {troubled}; what is said "
+                "of it above says why, and `bluetick spool status` what is there still"
+            ),
+            directory=str(directory),
+            troubled=", ".join(troubled),
         )
     return 0
 
@@ -277,4 +304,8 @@ def _new(file: Path) -> BinaryIO:
 
 def _verify(body: bytes, expected: object, file: Path) -> None:
     if hashlib.sha256(body).hexdigest() != expected:
-        raise Problem(f"{file} does not hold what was written to it; look at its disk")
+        raise CommandProblem(
+            "file_differs",
+            "{file} does not hold what was written to it; look at its disk",
+            file=str(file),
+        )

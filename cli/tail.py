@@ -10,11 +10,12 @@ from contextlib import aclosing
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from rich.console import Console
 
+from cli.messages import CommandProblem
 from cli.options import Following
 from cli.output.jsonl import print_json
 from cli.output.records import Record, as_fields, as_line
 from schemas.topics import Topics, partition_of
-from service.errors import Problem, missing
+from service.errors import Problem
 from service.kafka.clients import reading
 from service.settings import Settings
 
@@ -57,12 +58,23 @@ def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str
     short = {full: dotted.removeprefix(".") for full, dotted in short.items()}
     full = next((f for f, s in short.items() if name in (f, s)), None)
     if full is None:
-        raise Problem(f"there is no topic {name!r}; there is: {', '.join(short.values())}")
+        raise CommandProblem(
+            "unknown_topic",
+            "there is no topic {name!r}; there is: {topics}",
+            name=name,
+            topics=", ".join(short.values()),
+        )
     kind = short[full].partition(".")[0]
     if key is not None and kind in _UNKEYED:
-        raise Problem(f"the records of {full} have no keys: leave out --key")
+        raise CommandProblem(
+            "topic_without_keys", "the records of {full} have no keys: leave out --key", full=full
+        )
     if key is not None and key.count("/") < 2:  # noqa: PLR2004 - provider/account/message_id
-        raise Problem(f"--key {key!r} is no message key; it is provider/account/message_id")
+        raise CommandProblem(
+            "not_a_message_key",
+            "--key {key!r} is no message key; it is provider/account/message_id",
+            key=key,
+        )
     return kind, full
 
 
@@ -98,7 +110,7 @@ async def _partitions(
 ) -> list[TopicPartition]:
     """The partitions to read. All topics are asked for: asking for one might create it."""
     if topic not in await client.topics():
-        raise Problem(missing(topic, settings.kafka))
+        raise Problem("topic_missing", topic=topic, where=settings.kafka)
     first = TopicPartition(topic, 0)
     client.assign([first])
     await client.end_offsets([first])  # learns of the topic's partitions

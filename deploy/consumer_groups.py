@@ -53,9 +53,7 @@ async def delete(settings: Settings, wanted: Iterable[str]) -> list[str]:
                 for _, code in answer.results:
                     # Kafka itself forgets a group whose topics are gone.
                     if code not in (0, GroupIdNotFound.errno):
-                        raise Problem(
-                            f"Kafka refused to delete the group {name}: {for_code(code).__name__}"
-                        )
+                        raise Problem("group_not_deleted", group=name, why=for_code(code).__name__)
                 done.append(f"deleted the group {name}")
     return done
 

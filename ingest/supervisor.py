@@ -136,7 +136,7 @@ class _Supervisor:
             served, why = await self._one()
             self._untried.discard(number)
             if not self._served and not self._untried:
-                raise Problem(self._complaint or "no worker could start; the log above says why")
+                raise Problem("no_worker_started", why=self._complaint)
             seconds = pause(failures)
             failures = 0 if served else failures + 1
             _log.error("worker %d ended: %s; another one starts in %g s", number, why, seconds)

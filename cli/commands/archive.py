@@ -26,11 +26,14 @@ def archive(
     requirements.check()
     from cli import archive as archiving
     from cli.commands.preflight import ready
+    from cli.messages import CommandProblem
     from processors.runtime import failpoints
-    from service.errors import Problem
 
     if verify and asked.given:
-        raise Problem("--verify is about all of an archive: leave out --provider, --from and --to")
+        raise CommandProblem(
+            "verify_takes_no_range",
+            "--verify is about all of an archive: leave out --provider, --from and --to",
+        )
     if verify:
         sys.exit(archiving.verify(url))
     given = archiving.wanted(asked)

@@ -67,20 +67,24 @@ def ingest(
 def normalise(health_port: Port = None) -> None:
     """Turn raw bodies into observations and dead letters."""
     from cli.commands.preflight import require_topics
+    from cli.messages import CommandProblem
     from processors.normalising.normaliser import Normaliser
     from processors.runtime.process import run
     from service import private_files
-    from service.errors import Problem
     from service.settings import load
 
     private_files.mask()
     settings = load(normalise_health_port=health_port)
     if settings.topics.observations in settings.topics.foreign:
-        raise Problem(
-            f"the namespace {settings.namespace} tracks the observations of "
-            f"{settings.topics.observed} (BLUETICK_OBSERVATIONS_NAMESPACE), whose own normalise "
-            "makes them; run it there, with BLUETICK_NAMESPACE="
-            f"{settings.topics.observed}"
+        raise CommandProblem(
+            "observations_of_other_namespace",
+            (
+                "the namespace {namespace} tracks the observations of {observed} "
+                "(BLUETICK_OBSERVATIONS_NAMESPACE), whose own normalise makes them; run it "
+                "there, with BLUETICK_NAMESPACE={observed}"
+            ),
+            namespace=settings.namespace,
+            observed=settings.topics.observed,
         )
     require_topics(settings, settings.topics.needed("normalise"))
     run("normalise", settings, Normaliser, settings.normalise_health_port)

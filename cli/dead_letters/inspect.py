@@ -12,6 +12,7 @@ from rich.text import Text
 from cli.dead_letters.causes import Group, Selection, grouped, place, place_of, provider_of
 from cli.dead_letters.reader import chosen, entries, found_at, standing
 from cli.dead_letters.table import causes
+from cli.messages import CommandProblem
 from cli.output import jsonl
 from cli.output.json_escaping import as_text
 from cli.output.jsonl import print_json
@@ -28,7 +29,6 @@ from providers.contract import Coordinates
 from providers.json_slices import UNBOUNDED
 from schemas.accounts import ACCOUNTS_HEADER
 from schemas.webhook import to_iso
-from service.errors import Problem
 from service.settings import Settings
 
 # Headers that hold no secret and nobody's data; of the others only the name is shown.
@@ -63,13 +63,19 @@ def show(settings: Settings, text: str, *, json: bool) -> int:
     at = place_of(text)
     kind, topic = resolve(settings.topics, at.topic)
     if kind not in ("raw", "dead-letters", "observations"):
-        raise Problem(f"{topic} holds no dead letters; name a place on raw.* or dead-letters")
+        raise CommandProblem(
+            "no_dead_letters_on_topic",
+            "{topic} holds no dead letters; name a place on raw.* or dead-letters",
+            topic=topic,
+        )
     at = at._replace(topic=topic)
     found = asyncio.run(found_at(settings, at))
     if not found and kind == "raw":
         return _show_raw(settings, at, json=json)
     if not found:
-        raise Problem(f"there is no dead letter at {place(at)}")
+        raise CommandProblem(
+            "no_dead_letter", "there is no dead letter at {place}", place=place(at)
+        )
     for record, kept in found:
         if json:
             print_json(as_fields(record))
@@ -154,7 +160,11 @@ def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
 
     raw = asyncio.run(body())
     if raw is None:
-        raise Problem(f"there is neither a dead letter nor a body at {place(at)}")
+        raise CommandProblem(
+            "no_dead_letter_or_body",
+            "there is neither a dead letter nor a body at {place}",
+            place=place(at),
+        )
     result = Bodies(settings).normalised(raw, UNBOUNDED)
     if json:
         print_json(*values(result))

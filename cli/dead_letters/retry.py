@@ -13,6 +13,7 @@ from rich.text import Text
 from cli.dead_letters.causes import Selection, place
 from cli.dead_letters.reader import chosen, standing
 from cli.interrupt import interruptible
+from cli.messages import CommandProblem
 from cli.output import progress
 from cli.output.jsonl import print_json
 from cli.output.records import GOOD
@@ -22,7 +23,6 @@ from processors.normalising.accounts import UNCORRECTED, Corrections
 from processors.replay import dead_letter_retry
 from processors.runtime.batch_sending import UnsentError
 from providers.contract import Coordinates
-from service.errors import Problem
 from service.settings import Settings
 
 
@@ -92,7 +92,11 @@ def _retried(
                 dead_letter_retry.retry(settings, bodies, corrections, replay, advance)
             )
     except UnsentError as error:
-        raise Problem(f"{error}; what was retried before is kept: retry the rest again") from None
+        raise CommandProblem(
+            "retry_unsent",
+            "{why}; what was retried before is kept: retry the rest again",
+            why=str(error),
+        ) from None
 
 
 def _outcome(

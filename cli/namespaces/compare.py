@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
+from cli.messages import CommandProblem
 from cli.namespaces.manage import look
 from cli.options import Comparing
 from cli.output.json_escaping import as_text
@@ -42,7 +43,9 @@ _LONGEST = 60
 def run(settings: Settings, a: str, b: str, how: Comparing) -> int:
     """Print how two namespaces differ; returns 0 if they do not, else 1."""
     if a == b:
-        raise Problem(f"{a} is named twice: name the two namespaces to compare")
+        raise CommandProblem(
+            "namespace_twice", "{a} is named twice: name the two namespaces to compare", a=a
+        )
     first, _ = times_of(how.since, None, round(time.time() * 1000))
     comparison = asyncio.run(_compare(settings, a, b, first or 0, how.examples))
     if how.json:
@@ -99,9 +102,16 @@ async def _compare(settings: Settings, a: str, b: str, since: int, examples: int
             raise found.unknown(name, "to compare")
     partitions, others = (found.topics[topic] for topic in topics)
     if partitions != others:
-        raise Problem(
-            f"{a} has {partitions} partitions and {b} has {others}: only namespaces cut alike can "
-            "be compared"
+        raise CommandProblem(
+            "namespaces_of_different_partitions",
+            (
+                "{a} has {partitions} partitions and {b} has {others}: only namespaces with the "
+                "same number of partitions can be compared"
+            ),
+            a=a,
+            partitions=partitions,
+            b=b,
+            others=others,
         )
     comparison = Comparison(a, b)
     async with reading(settings) as client:
@@ -192,9 +202,15 @@ def _same(topic: str, key: bytes, a: bytes, b: bytes) -> bool:
 
 
 def _unreadable(topic: str, key: bytes, error: UndecodableError) -> Problem:
-    return Problem(
-        f"the state of {key.decode(errors='replace')} on {topic} or its counterpart cannot be read "
-        f"({error}); is there a newer Bluetick about?"
+    return CommandProblem(
+        "states_unreadable",
+        (
+            "the state of {key} on {topic} or its counterpart cannot be read ({why}); "
+            "it may have been written by a newer version of Bluetick"
+        ),
+        key=key.decode(errors="replace"),
+        topic=topic,
+        why=str(error),
     )
 
 

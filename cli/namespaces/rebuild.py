@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from cli.cancellation import run_until_stopped
+from cli.messages import CommandProblem
 from cli.namespaces.manage import Found, look
 from cli.namespaces.rate import Mark, Pace
 from cli.options import Rebuild
@@ -22,7 +23,7 @@ from deploy import topics
 from deploy.local_kafka.broker import free_port
 from processors.runtime.group_progress import Watch, commit, watching
 from schemas.webhook import to_iso
-from service.errors import Problem, unreachable
+from service.errors import unreachable
 from service.settings import NAMESPACE, Settings
 
 _LOOK_SECONDS = 0.5
@@ -59,13 +60,19 @@ def run(settings: Settings, wish: Rebuild) -> int:
 
 def _plan(source: Settings, wish: Rebuild) -> Plan:
     if wish.into == source.namespace:
-        raise Problem(
-            f"--into {wish.into} is the namespace in use (BLUETICK_NAMESPACE); name a new one"
+        raise CommandProblem(
+            "rebuild_into_itself",
+            "--into {into} is the namespace in use (BLUETICK_NAMESPACE); name a new one",
+            into=wish.into,
         )
     if not re.fullmatch(NAMESPACE, wish.into) or not wish.into.strip("."):
-        raise Problem(
-            f"--into {wish.into!r} is no namespace: it has letters, digits, '.', '_' and '-', at "
-            "most 100 of them"
+        raise CommandProblem(
+            "invalid_namespace",
+            (
+                "--into {into!r} is no namespace: it has letters, digits, '.', '_' and '-', at "
+                "most 100 of them"
+            ),
+            into=wish.into,
         )
     inputs = {"raw_namespace": source.topics.raw_from}
     if wish.from_observations:
@@ -99,17 +106,32 @@ async def _begin(console: Console, plan: Plan, wish: Rebuild, found: Found, watc
     exists = found.holds(plan.target.topics)
     if wish.resume:
         if not exists:
-            raise Problem(f"there is no rebuild {into} to go on with; leave out --resume")
+            raise CommandProblem(
+                "no_rebuild",
+                "there is no rebuild {into} to go on with; leave out --resume",
+                into=into,
+            )
         begun = {place.topic for place in await watch.committed(plan.group)}
         if begun != set(plan.inputs):
-            raise Problem(
-                f"the namespace {into} was not begun as a rebuild from {', '.join(plan.inputs)}; "
-                f"give the options it was begun with, or delete it: bluetick namespace drop {into}"
+            raise CommandProblem(
+                "other_rebuild",
+                (
+                    "the namespace {into} was not begun as a rebuild from {inputs}; give the "
+                    "options it was begun with, or delete it: bluetick namespace drop {into}"
+                ),
+                into=into,
+                inputs=", ".join(plan.inputs),
             )
     elif exists:
-        raise Problem(
-            f"the namespace {into} exists ({exists}); if its rebuild was cut short go on with "
-            f"--resume, else name a new one, or delete it: bluetick namespace drop {into}"
+        raise CommandProblem(
+            "namespace_exists",
+            (
+                "the namespace {into} exists ({exists}); if its rebuild was cut short go on "
+                "with --resume, else name a new one, or delete it: bluetick namespace drop "
+                "{into}"
+            ),
+            into=into,
+            exists=exists,
         )
     else:
         beginnings = await watch.beginnings(plan.inputs)
@@ -141,10 +163,16 @@ def _refuse_gap(wish: Rebuild, beginnings: Mapping[TopicPartition, int]) -> None
         return
     ranges = ", ".join(f"{p.topic}[{p.partition}] 0 to {gone[p] - 1}" for p in sorted(gone))
     what = "observations" if wish.from_observations else "bodies"
-    raise Problem(
-        f"retention has deleted the first {what} ({ranges}): {wish.into} would know only what came "
-        "later; bring them back from an archive (bluetick replay --archive), or accept that with "
-        "--accept-gap"
+    raise CommandProblem(
+        "rebuild_gap",
+        (
+            "retention has deleted the first {what} ({ranges}): {into} would know only "
+            "what came later; bring them back from an archive (bluetick replay --archive), "
+            "or accept that with --accept-gap"
+        ),
+        what=what,
+        ranges=ranges,
+        into=wish.into,
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cli.messages import CommandProblem
 from cli.output.json_escaping import as_text
-from service.errors import Problem
 
 _PRIVATE = 0o600
 
@@ -46,17 +46,31 @@ def opened(to: Path, name: str) -> Iterator[File]:
     try:
         path = to / name if to.is_dir() else to
         if path.exists():
-            raise Problem(f"{path} is there already; name another file, or remove it")
+            raise CommandProblem(
+                "file_exists",
+                "{path} is there already; name another file, or remove it",
+                path=str(path),
+            )
         part = path.with_name(path.name + ".part")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
     except OSError as error:
-        raise Problem(f"{path} cannot be written: {error.strerror}; choose another place") from None
+        raise CommandProblem(
+            "file_not_writable",
+            "{path} cannot be written: {why}; choose another place",
+            path=str(path),
+            why=error.strerror,
+        ) from None
     file = File(path, descriptor)
     try:
         yield file
         file.close()
         part.rename(path)
     except OSError as error:
-        raise Problem(f"{path} cannot be written: {error.strerror}; choose another place") from None
+        raise CommandProblem(
+            "file_not_writable",
+            "{path} cannot be written: {why}; choose another place",
+            path=str(path),
+            why=error.strerror,
+        ) from None
     finally:
         part.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cli.messages import CommandProblem
 from cli.output.jsonl import print_json
 from cli.replay.words import command, described, replay_fields, rows
 from processors.replay import plan as planning
@@ -15,7 +16,6 @@ from processors.replay import report as reporting
 from processors.replay.progress import Replay
 from processors.replay.report import Report
 from schemas.webhook import to_iso
-from service.errors import Problem
 from service.settings import Settings
 
 
@@ -46,9 +46,13 @@ def list_(settings: Settings, *, json: bool) -> int:
 async def _find(settings: Settings, id_: str) -> Replay:
     replay = await ledger.find(settings, ledger.checked(id_))
     if replay is None:
-        raise Problem(
-            f"there is no replay {id_}: `bluetick replay list` shows which there are; Kafka "
-            "forgets one a week after it was last worked on (offsets.retention.minutes)"
+        raise CommandProblem(
+            "unknown_replay",
+            (
+                "there is no replay {id}: `bluetick replay list` shows which there are; Kafka "
+                "forgets one a week after it was last worked on (offsets.retention.minutes)"
+            ),
+            id=id_,
         )
     return replay
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from cli.interrupt import Interrupted
+from cli.messages import CommandProblem
 from cli.options import ReplayRun
 from cli.output import progress
 from cli.replay.plan import planned, show, spare_collector
@@ -24,7 +25,6 @@ from processors.replay import run as replaying
 from processors.replay.plan import Plan
 from processors.replay.progress import Replay, Spec
 from processors.replay.run import Limits
-from service.errors import Problem
 from service.settings import Settings
 
 
@@ -32,7 +32,9 @@ def run(settings: Settings, asked: Wanted | None, sources: Path | None, how: Rep
     """Publish a range's observations again, or what is left of a replay that has begun."""
     corrections = corrections_of(sources)
     if not how.yes and not sys.stdin.isatty():
-        raise Problem("a replay writes: without a terminal to ask on, say --yes")
+        raise CommandProblem(
+            "replay_not_confirmed", "a replay writes: without a terminal to ask on, say --yes"
+        )
     spare_collector()
     replay = asyncio.run(_begun(settings, asked, corrections, how.id_)) if how.id_ else None
     if replay is None:
@@ -52,20 +54,34 @@ async def _begun(
     replay = await ledger.find(settings, ledger.checked(id_))
     if replay is None:
         if asked is None:
-            raise Problem(
-                f"there is no replay {id_} to go on with (`bluetick replay list` shows which there "
-                "are); to begin it, say its range with --from or --offsets"
+            raise CommandProblem(
+                "replay_without_range",
+                (
+                    "there is no replay {id} to go on with (`bluetick replay list` shows which "
+                    "there are); to begin it, say its range with --from or --offsets"
+                ),
+                id=id_,
             )
         return None
     if replay.spec.accounts != fingerprint(corrections):
-        raise Problem(
-            f"the replay {id_} has begun with other accounts than --accounts names now; give the "
-            "same accounts, or leave --accounts out if it began without, or choose another --id"
+        raise CommandProblem(
+            "replay_of_other_accounts",
+            (
+                "the replay {id} has begun with other accounts than --accounts names now; give "
+                "the same accounts, or leave --accounts out if it began without, or choose "
+                "another --id"
+            ),
+            id=id_,
         )
     if asked and (await resolve(settings, asked, corrections))[0] != replay.spec:
-        raise Problem(
-            f"the replay {id_} has begun with another range, {described(replay.spec)}; to go on "
-            "with it leave the range out, or choose another --id"
+        raise CommandProblem(
+            "replay_of_other_range",
+            (
+                "the replay {id} has begun with another range, {range}; to go on with it "
+                "leave the range out, or choose another --id"
+            ),
+            id=id_,
+            range=described(replay.spec),
         )
     return replay
 

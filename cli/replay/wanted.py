@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.messages import CommandProblem
 from cli.options import Range
 from cli.providers import providers
 from ingest.sources.loader import accounts
@@ -14,7 +15,6 @@ from processors.replay import range_syntax
 from processors.replay.progress import Spec
 from processors.replay.range_syntax import Only
 from processors.runtime.log_ranges import Window, refuse_backwards
-from service.errors import Problem
 from service.settings import Settings
 
 
@@ -34,11 +34,18 @@ def wanted(typed: Range) -> Wanted:
     """Read what was typed; raises `Problem` for what no broker could make a range of."""
     named = tuple(providers(typed.provider))
     if typed.offsets and (typed.since or typed.until):
-        raise Problem("a range is by time or by offsets: give --from and --to, or --offsets")
+        raise CommandProblem(
+            "range_by_time_and_offsets",
+            "a range is by time or by offsets: give --from and --to, or --offsets",
+        )
     if typed.offsets and not typed.provider:
-        raise Problem("offsets are those of one topic: say which with --provider")
+        raise CommandProblem(
+            "offsets_without_provider", "offsets are those of one topic: say which with --provider"
+        )
     if not typed.offsets and not typed.since:
-        raise Problem("say where the range begins, with --from (a time, or oldest) or --offsets")
+        raise CommandProblem(
+            "no_range", "say where the range begins, with --from (a time, or oldest) or --offsets"
+        )
     window = Window(*range_syntax.times_of(typed.since, typed.until, round(time.time() * 1000)))
     refuse_backwards(window)
     only = range_syntax.only_of(typed.only) if typed.only else None

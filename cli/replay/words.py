@@ -6,6 +6,7 @@ from typing import Any
 from processors.replay import plan as planning
 from processors.replay.progress import Replay, Spec
 from schemas.webhook import to_iso
+from service.messages import replay_command
 
 
 def described(spec: Spec) -> str:
@@ -32,8 +33,7 @@ def described(spec: Spec) -> str:
 
 def command(replay: Replay) -> str:
     """The command that does what is left of a replay."""
-    accounts = " --accounts FILE" if replay.spec.accounts else ""
-    return f"bluetick replay run --yes --id {replay.id}{accounts}"
+    return replay_command(replay.id, accounts=replay.spec.accounts is not None)
 
 
 def replay_fields(one: Replay) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.interrupt import Interrupted
+from cli.messages import CommandProblem
 from cli.options import Request, Sending
 from cli.output import progress
 from cli.simulator.files import posts_from
@@ -129,7 +130,11 @@ def run(
 
 def _from_files(source: str, files: Sequence[str], request: Request) -> list[Post]:
     if source == ALL:
-        raise Problem(f"files go to one source: {' or '.join(PROVIDERS)}")
+        raise CommandProblem(
+            "files_to_several_sources",
+            "files go to one source: {providers}",
+            providers=" or ".join(PROVIDERS),
+        )
     headers = request.header or ()
     return list(
         posts_from(source, files, method=request.method, path=request.path, headers=headers)
@@ -190,8 +195,11 @@ class _Delivery:
         """Wait for the next try, if there was an answer before and there are tries left."""
         reason = str(error) or type(error).__name__
         if not self.delivered.answers or tries == _TRIES:
-            raise Problem(
-                f"ingest does not answer at {self._url}: {reason}; start it, or give its --url"
+            raise CommandProblem(
+                "ingest_silent",
+                "ingest does not answer at {url}: {why}; start it, or give its --url",
+                url=self._url,
+                why=reason,
             )
         await self._wait(reason, _WAIT)
 
@@ -238,7 +246,12 @@ def _sources(source: str) -> Sequence[str]:
     if source in PROVIDERS:
         return (source,)
     known = ", ".join((*PROVIDERS, ALL))
-    raise Problem(f"there is nothing to simulate for the source {source!r}; there is: {known}")
+    raise CommandProblem(
+        "unknown_source",
+        "there is nothing to simulate for the source {source!r}; there is: {known}",
+        source=source,
+        known=known,
+    )
 
 
 def _table(delivered: Delivered) -> Table:

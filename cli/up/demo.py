@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from cli.cancellation import run_until_stopped
+from cli.messages import CommandProblem
 from cli.output import progress
 from cli.output.records import Record
 from cli.simulator import http_client
@@ -27,7 +28,6 @@ from deploy import topics
 from processors.runtime.consumer_groups import lag
 from schemas import codec
 from schemas.records import MessageState
-from service.errors import Problem
 from service.settings import Settings
 
 _MESSAGES = 400
@@ -40,7 +40,9 @@ _SETTLE_SECONDS = 120
 def demo(settings: Settings, kafka_port: int | None) -> int:
     """Run it all and end; returns 0 only if what came out is what was sent in."""
     if settings.sources is not None:
-        raise Problem("the demo sends without proof; leave BLUETICK_SOURCES unset for it")
+        raise CommandProblem(
+            "demo_with_sources", "the demo sends without proof; leave BLUETICK_SOURCES unset for it"
+        )
     return run_until_stopped(_demo(settings, kafka_port or 0), "the demo was stopped")
 
 
@@ -95,7 +97,11 @@ async def _send(console: Console, up_: Line, posts: list[Post]) -> None:
         sending = shown.count("posting webhooks", len(posts))
         delivered = await deliver(up_.webhooks, posts, progress=_Advancing(sending))
         if delivered.refused:
-            raise Problem(f"ingest refused webhooks, by status: {dict(delivered.answers)}")
+            raise CommandProblem(
+                "webhooks_refused",
+                "ingest refused webhooks, by status: {answers}",
+                answers=dict(delivered.answers),
+            )
         following = shown.count("following them through Kafka")
         await _until_through(up_, lambda left: following.show(0, None, left))
     console.print(f"{len(posts)} webhooks posted, each answered 200\n")
@@ -125,7 +131,11 @@ async def _until_through(up_: Line, tell: Callable[[str], None]) -> None:
                         if one.ended:
                             raise one.why()
     except TimeoutError:
-        raise Problem(f"not through after {_SETTLE_SECONDS} s; see the log above") from None
+        raise CommandProblem(
+            "demo_timed_out",
+            "not through after {seconds} s; see the log above",
+            seconds=_SETTLE_SECONDS,
+        ) from None
 
 
 async def _collect(up_: Line) -> tuple[CameOut, list[tuple[str, str, str]]]:

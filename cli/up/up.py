@@ -153,10 +153,7 @@ def _make_private(state: Path) -> None:
     try:
         private_files.directory(state)
     except OSError as error:
-        raise Problem(
-            f"the data directory {state} cannot be written ({error.strerror}); make it writable, "
-            "or name another one with --data (BLUETICK_DATA)"
-        ) from None
+        raise Problem("data_not_writable", directory=str(state), why=error.strerror) from None
 
 
 def shown(console: Console) -> Show:

@@ -19,8 +19,8 @@ from processors.archive.catalogue import (
     Plan,
     Range,
     Witness,
+    called,
     encode_manifest,
-    made_anew,
     plan,
 )
 from processors.archive.storage import Storage
@@ -112,7 +112,9 @@ async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Place, R
         if found.get(place) != last:
             when = to_iso(last.timestamp)
             raise Problem(
-                made_anew(place, f"offset {last.offset}, received at {when}, is another body")
+                "archive_other_topic",
+                partition=called(place),
+                why=f"offset {last.offset}, received at {when}, is another body",
             )
 
 

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 from processors.runtime.record_batches import Outbox, Outgoing
 from service.kafka.clock import clock
 from service.kafka.clock_offset import refused_time
+from service.messages import CREATE_TOPICS, sentence
 
 _REPLICAS = "bring its missing replicas back, or lower its min.insync.replicas"
 _ADVICE: dict[type[BaseException], str] = {
@@ -25,7 +26,7 @@ _ADVICE: dict[type[BaseException], str] = {
     NotEnoughReplicasError: _REPLICAS,
     RecordListTooLargeError: "raise its segment.bytes",
     TopicAuthorizationFailedError: "let this user write to it",
-    UnknownTopicOrPartitionError: "create it with: bluetick topics apply",
+    UnknownTopicOrPartitionError: CREATE_TOPICS,
 }
 
 
@@ -45,9 +46,8 @@ async def send(outbox: Outbox, seconds: float) -> None:
             clock.doubt()
             raise UnsentError(f"{topics}: {refused_time(clock.known())}") from error
         advice = _ADVICE.get(cause, "look at whether Kafka is well")
-        raise UnsentError(
-            f"Kafka does not take what goes to {topics} ({cause.__name__}): {advice}"
-        ) from error
+        fields = {"topics": topics, "why": cause.__name__, "advice": advice}
+        raise UnsentError(sentence("unsent", fields)) from error
 
 
 async def deliver(producer: AIOKafkaProducer, outbox: Outbox, seconds: float) -> list[Outgoing]:

@@ -99,18 +99,18 @@ def spooled_ms(settings: Settings) -> int:
 def refuse_backwards(window: Window) -> None:
     """Raise `Problem` for a window that ends before it begins."""
     if window.since is not None and window.until is not None and window.since >= window.until:
-        raise Problem(
-            f"the range begins at {to_iso(window.since)}, which is not before its end, "
-            f"{to_iso(window.until)}; swap --from and --to"
-        )
+        raise Problem("range_backwards", since=to_iso(window.since), until=to_iso(window.until))
 
 
 def refuse_empty(span: Span) -> None:
     """Raise `Problem` for a span without offsets."""
     if span.start >= span.end:
         raise Problem(
-            f"the range {span.start}-{span.end} of {span.topic}[{span.partition}] is empty; it is "
-            "FIRST-END, and END, the offset after the last, is greater than FIRST"
+            "range_empty",
+            topic=span.topic,
+            partition=span.partition,
+            start=span.start,
+            end=span.end,
         )
 
 
@@ -129,7 +129,7 @@ async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> 
             spans.append(Span(*place, start, min(whole.end, ends.get(place, whole.end))))
         spans = [span for span in spans if span.start < span.end]
         if not spans:
-            raise Problem(f"no body was received in that range; {await _held(client, log)}")
+            raise Problem("range_without_bodies", held=await _held(client, log))
         return spans
 
 
@@ -144,12 +144,15 @@ async def by_offsets(
             place = f"{topic}[{span.partition}]"
             there = log.get(span.place)
             if there is None:
-                raise Problem(f"there is no {place}: the topic's last partition is {len(log) - 1}")
+                raise Problem("no_such_partition", partition=place, last=len(log) - 1)
             refuse_empty(span)
             if span.start < there.start or span.end > there.end:
                 raise Problem(
-                    f"{place} does not hold all of {span.start}-{span.end}; "
-                    f"{await _held(client, {span.place: there})}"
+                    "offsets_not_held",
+                    partition=place,
+                    start=span.start,
+                    end=span.end,
+                    held=await _held(client, {span.place: there}),
                 )
         return spans
 
@@ -273,8 +276,10 @@ async def _refuse_forgotten(client: AIOKafkaConsumer, log: dict[Place, Span], si
     oldest = [known.timestamp for known in (await client.offsets_for_times(cut)).values() if known]
     if oldest and since < max(oldest):
         raise Problem(
-            f"the log no longer holds everything since {to_iso(since)}: begin at "
-            f"{to_iso(max(oldest))} or later, or name --offsets; {await _held(client, log)}"
+            "range_before_log",
+            since=to_iso(since),
+            oldest=to_iso(max(oldest)),
+            held=await _held(client, log),
         )
 
 

@@ -28,7 +28,7 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
     try:
         admin = administrator(settings)
     except ValueError as error:
-        raise Problem(f"Kafka cannot be asked as the settings say: {error}") from error
+        raise Problem("kafka_settings", why=str(error)) from error
     try:
         await admin.start()
         yield admin

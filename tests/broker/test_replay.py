@@ -322,7 +322,7 @@ async def test_a_source_that_sent_nothing_is_told(
 async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
     """One sentence says what is wrong with a range, and what to type."""
     for asked, said in (
-        (Range(since="-1h", until="-2h"), "swap --from and --to"),
+        (Range(since="-1h", until="-2h"), "is not before its end"),
         (Range(since="yesterday"), "'yesterday' is no time"),
         (Range(since="oldest", provider="nobody"), "there is no provider 'nobody'"),
         (Range("whapi", offsets=["0:5-99999"]), "does not hold all of 5-99999"),
