@@ -2,9 +2,10 @@
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cli.commands import (
     archive,
@@ -19,10 +20,28 @@ from cli.commands import (
     topics,
     webhooks,
 )
-from cli.interrupt import EXIT_CODE, Commands, Interrupted
+from cli.interrupt import EXIT_CODE, Interrupted, interruptible
 from cli.messages import worded
+from service import problem_pipe
 from service.errors import Problem
 from service.version import __version__
+
+
+class Commands(TyperGroup):
+    """All commands, and the ends they have in common."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one; the process that started us, if it is one of ours, learns of a problem."""
+        starter: int | None = ctx.params["problem_to"]
+        with interruptible():
+            try:
+                return super().invoke(ctx)
+            except Problem as problem:
+                if starter is None:
+                    raise
+                problem_pipe.send(starter, problem, worded(problem))
+                sys.exit(1)
+
 
 app = typer.Typer(
     name="bluetick",
@@ -84,8 +103,9 @@ def _options(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    problem_to: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    pass
+    del problem_to  # see Commands
 
 
 if __name__ == "__main__":

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 EXIT_CODE = 130
 
@@ -21,11 +19,3 @@ def interruptible(sentence: str = "stopped") -> Iterator[None]:
         yield
     except (KeyboardInterrupt, typer.Abort):
         raise Interrupted(sentence) from None
-
-
-class Commands(TyperGroup):
-    """All commands: Ctrl-C in one that has no sentence of its own has this one's."""
-
-    def invoke(self, ctx: Any) -> Any:
-        with interruptible():
-            return super().invoke(ctx)

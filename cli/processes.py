@@ -14,6 +14,7 @@ from cli.simulator import http_client
 from ingest.sources.loader import secret_variables
 from service import child_environment
 from service.errors import Problem
+from service.problem_pipe import ProblemPipe
 from service.settings import Settings
 
 Show = Callable[[str, str], None]
@@ -24,7 +25,6 @@ _READY_SECONDS = 60
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 15
 _LONGEST_LINE = 1024 * 1024
-_COMPLAINT = "bluetick: "
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,12 @@ class Service:
 class Running:
     """One service's process, its log shown line by line."""
 
-    def __init__(self, service: Service, process: Process, show: Show) -> None:
+    def __init__(
+        self, service: Service, process: Process, problem: ProblemPipe, show: Show
+    ) -> None:
         self.service = service
         self._process = process
-        self._complaint = ""
+        self._problem = problem
         self._reader = asyncio.create_task(self._read(show))
 
     @property
@@ -54,15 +56,18 @@ class Running:
         return self._process.returncode is not None
 
     def why(self) -> Problem:
-        """Say that it ended and, where it told, why."""
-        told = self._complaint or f"exit code {self._process.returncode}, see its log above"
-        return Problem(f"{self.service.name} ended: {told}")
+        """Say that it ended, and why: its own problem, if it had one."""
+        why = self._problem.words or f"exit code {self._process.returncode}, see its log above"
+        return CommandProblem(
+            "service_ended", "{service} ended: {why}", service=self.service.name, why=why
+        )
 
     async def wait(self) -> None:
         """Wait until the process and its log have ended."""
         await self._process.wait()
         # Not awaited itself: whoever gives up this wait would cancel the reader with it.
         await asyncio.wait([self._reader])
+        self._problem.receive()
 
     def kill(self) -> None:
         """SIGKILL, as an accident would."""
@@ -88,9 +93,7 @@ class Running:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         while line := await self._line(self._process.stdout):
             text = line.decode(errors="replace").rstrip()
-            if text.startswith(_COMPLAINT):
-                self._complaint = text.removeprefix(_COMPLAINT)
-            elif text:
+            if text:
                 show(self.service.name, text)
 
     @staticmethod
@@ -109,8 +112,10 @@ async def running(
     async with AsyncExitStack() as stack:
         started = []
         for service in services:
-            process = await _start(settings, service)
-            one = Running(service, process, show)
+            problem = ProblemPipe()
+            with problem.handed_over() as descriptor:
+                process = await _start(settings, service, descriptor)
+            one = Running(service, process, problem, show)
             stack.push_async_callback(one.stop)
             started.append(one)
         await _until_ready(started)
@@ -128,14 +133,15 @@ async def first_to_end(services: Iterable[Running]) -> Running:
             task.cancel()
 
 
-async def _start(settings: Settings, service: Service) -> Process:
+async def _start(settings: Settings, service: Service, problem_to: int) -> Process:
     return await asyncio.create_subprocess_exec(
-        *another(service.name),
+        *another(service.name, problem_to=problem_to),
         env=_environment(settings, service),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=STDOUT,
         limit=_LONGEST_LINE,
+        pass_fds=[problem_to],
         # Ctrl-C in the terminal reaches us alone, and we stop the services in order.
         start_new_session=True,
     )

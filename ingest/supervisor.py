@@ -12,6 +12,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ from ingest.sources.loader import secret_variables
 from service import child_environment
 from service.errors import Problem
 from service.http.server import address_of, listen, logged, told_to_stop
+from service.problem_pipe import ProblemPipe
 from service.settings import Settings
 
 # A worker that serves reports its health every second; one that is silent for so long is stuck.
@@ -34,13 +36,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STOP_SECONDS = 6.8  # beside the drain: with that, and its default, ten at most
 _LONGEST_LINE = 1024 * 1024
 
-# How the command line begins the one sentence it ends with.
-_COMPLAINT = "bluetick: "
-
 _log = logging.getLogger(__name__)
 
-Command = Callable[[int], Sequence[str]]
-"""How to start a worker, given the file number of the socket it inherits."""
+Command = Callable[[int, int], Sequence[str]]
+"""How to start a worker, given the file numbers of the socket it inherits and of its problems."""
 
 
 def report(health: Health) -> None:
@@ -65,7 +64,7 @@ def run(settings: Settings, count: int, command: Command) -> None:
     ):
         patience = settings.drain + _STOP_SECONDS
         supervisor = _Supervisor(
-            count, command(listener.fileno()), listener, patience, sources=settings.sources
+            count, partial(command, listener.fileno()), listener, patience, sources=settings.sources
         )
         asyncio.run(_supervise(settings, supervisor, address_of(listener), private))
 
@@ -84,7 +83,7 @@ class _Supervisor:
     def __init__(
         self,
         count: int,
-        command: Sequence[str],
+        command: Callable[[int], Sequence[str]],
         listener: socket.socket,
         patience: float,
         *,
@@ -145,12 +144,14 @@ class _Supervisor:
     async def _one(self) -> tuple[bool, str]:
         """A worker from its start to its end: whether it served, and why it ended."""
         try:
-            process = await self._start()
+            problem = ProblemPipe()
+            with problem.handed_over() as descriptor:
+                process = await self._start(descriptor)
         except OSError as error:  # no memory, process or file left now: the others go on
             why = f"it cannot be started ({error})"
             self._complaint = self._complaint or f"a worker failed: {why}"
             return False, why
-        worker = _Worker(process)
+        worker = _Worker(process, problem)
         self._running.add(worker)
         try:
             await worker.ended()
@@ -166,15 +167,15 @@ class _Supervisor:
         """The variables a worker needs beside settings: where it counts, and its secrets."""
         return secret_variables(self._sources) | {metrics.SHARED}
 
-    async def _start(self) -> Process:
+    async def _start(self, problem_to: int) -> Process:
         return await asyncio.create_subprocess_exec(
-            *self._command,
+            *self._command(problem_to),
             env=child_environment.service(os.environ, self._needed()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
             stderr=PIPE,
             limit=_LONGEST_LINE,
-            pass_fds=[self._listener.fileno()],
+            pass_fds=[self._listener.fileno(), problem_to],
             # Ctrl-C in the terminal reaches us alone, and we stop them.
             start_new_session=True,
         )
@@ -193,24 +194,30 @@ async def lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 class _Worker:
-    """One process: the health it reports, and what it complained of. Its log is passed on."""
+    """One process: the health it reports, and the problem it ends with. Its log is passed on."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, problem: ProblemPipe) -> None:
         self.health: Health | None = None  # until it serves
         self.reported_at = 0.0
-        self.complaint = ""
         self.pid = process.pid
         self._process = process
+        self._problem = problem
         self._reading = asyncio.gather(self._read_output(), self._read_log())
 
     @property
     def served(self) -> bool:
         return self.health is not None
 
+    @property
+    def complaint(self) -> str:
+        """The problem it ended with, in words."""
+        return self._problem.words
+
     async def ended(self) -> None:
         """Wait until the process is gone and all it said has been read."""
         await self._process.wait()
         await asyncio.shield(self._reading)
+        self._problem.receive()
 
     async def end(self, patience: float) -> None:
         """SIGTERM, patience, SIGKILL; nothing if it has ended."""
@@ -237,9 +244,5 @@ class _Worker:
     async def _read_log(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - it is a pipe
         async for line in lines(self._process.stderr):
-            text = line.decode(errors="replace")
-            if text.startswith(_COMPLAINT):
-                self.complaint = text.removeprefix(_COMPLAINT).strip()
-            else:
-                with suppress(OSError):  # nobody reads our log; the worker must not wait for that
-                    sys.stderr.write(text)
+            with suppress(OSError):  # nobody reads our log; the worker must not wait for that
+                sys.stderr.write(line.decode(errors="replace"))

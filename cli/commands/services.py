@@ -59,9 +59,11 @@ def ingest(
     elif workers == 1:
         server.run(settings)
     else:
-        several.run(
-            settings, workers, lambda listener: another("ingest", "--inherited", str(listener))
-        )
+
+        def worker(listener: int, problems: int) -> list[str]:
+            return another("ingest", "--inherited", str(listener), problem_to=problems)
+
+        several.run(settings, workers, worker)
 
 
 def normalise(health_port: Port = None) -> None:
