@@ -78,7 +78,7 @@ app.add_typer(namespaces.group, name="namespace")
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is one sentence, and the exit code is 1."""
+    """Run the command line; what the user can correct is one sentence, and the exit code is 1."""
     # What its errors come to is our sentence; services let it speak once they run.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:

@@ -65,7 +65,7 @@ class Running:
     async def wait(self) -> None:
         """Wait until the process and its log have ended."""
         await self._process.wait()
-        # Not awaited itself: whoever gives up this wait would cancel the reader with it.
+        # Not awaited itself: cancelling this wait would cancel the reader with it.
         await asyncio.wait([self._reader])
         self._problem.receive()
 

@@ -149,7 +149,7 @@ def _line_printer(kind: str) -> Callable[[Record], None]:
     console = _Console()
 
     def show(record: Record) -> None:
-        # A line longer than the terminal stays one line, for whoever pipes it on.
+        # A line longer than the terminal stays one line, for a program that reads it.
         console.print(as_line(kind, record), soft_wrap=True)
 
     return show

@@ -31,7 +31,7 @@ _words = _Words()
 def sentence(
     code: str, fields: Mapping[str, Any], messages: "Mapping[str, Message] | None" = None
 ) -> str:
-    """A code and its fields in words; an unknown code stands for itself."""
+    """A code and its fields in words; an unknown code is its own sentence."""
     message = (messages or MESSAGES).get(code, code)
     return message(**fields) if callable(message) else _words.vformat(message, (), fields)
 

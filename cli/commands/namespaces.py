@@ -52,7 +52,7 @@ def drop(
     name: Annotated[str, typer.Argument(help="The namespace.")],
     *,
     confirm: Annotated[
-        str | None, typer.Option(help="The name once more, where nobody can be asked.")
+        str | None, typer.Option(help="The name once more; required without a terminal.")
     ] = None,
     keep_inputs: Annotated[
         bool, typer.Option("--keep-inputs", help="Keep what other namespaces read.")

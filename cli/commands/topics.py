@@ -22,7 +22,7 @@ def check() -> None:
             "topics_differ",
             (
                 "the topics are not as expected; `bluetick topics apply` creates what is "
-                "missing, and leaves alone what somebody set on purpose"
+                "missing, and keeps settings that were changed on purpose"
             ),
         )
     typer.echo("every topic is as it should be")

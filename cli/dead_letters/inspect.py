@@ -31,7 +31,7 @@ from schemas.accounts import ACCOUNTS_HEADER
 from schemas.webhook import to_iso
 from service.settings import Settings
 
-# Headers that hold no secret and nobody's data; of the others only the name is shown.
+# Headers that hold no secret and no personal data; of the others only the name is shown.
 _PLAIN = {"ce_specversion", "ce_source", "ce_type", "ce_time", "content-type", "content-encoding"}
 _PLAIN |= {"http-method", "user-agent", "x-request-id", "ce_id"}
 _PLAIN |= {deadletters.ACCOUNT, ACCOUNTS_HEADER}
@@ -40,18 +40,18 @@ _PLAIN |= {deadletters.ACCOUNT, ACCOUNTS_HEADER}
 def list_(
     settings: Settings, meant: Selection, *, everything: bool, limit: int | None, json: bool
 ) -> int:
-    """Print the causes of dead letters, those settled only with `everything`; returns 0."""
+    """Print the causes of dead letters, those resolved only with `everything`; returns 0."""
     groups = grouped(asyncio.run(standing(settings, meant)))
     shown = [group for group in groups if everything or group.open]
-    left, settled = sum(group.open for group in groups), sum(group.resolved for group in groups)
+    left, resolved = sum(group.open for group in groups), sum(group.resolved for group in groups)
     if json:
         print_json(*map(_fields, shown[:limit]))
         return 0
     if shown:
         Console().print(causes(shown[:limit], resolved=everything))
     more = f"; {len(shown) - limit} causes more" if limit and len(shown) > limit else ""
-    hidden = "" if everything or not settled else " (not shown; --all shows them)"
-    sys.stdout.write(f"{left} open{more}, {settled} resolved{hidden}\n")
+    hidden = "" if everything or not resolved else " (not shown; --all shows them)"
+    sys.stdout.write(f"{left} open{more}, {resolved} resolved{hidden}\n")
     return 0
 
 
@@ -118,7 +118,7 @@ def _exported(record: Record) -> dict[str, object]:
 
 def _show(record: Record, kept: Kept) -> None:
     entry = kept.entry
-    told = [
+    shown = [
         ("dead letter", f"{place(entry.at)}, written {to_iso(entry.timestamp)}"),
         ("raw body", f"{place(entry.letter.raw)} ({provider_of(entry)})"),
         ("code", entry.letter.code),
@@ -129,7 +129,7 @@ def _show(record: Record, kept: Kept) -> None:
         ("value", f"{len(record.value or b'')} bytes, masked (--json shows them)"),
     ]
     console = Console()
-    for name, text in told:
+    for name, text in shown:
         line = Text(f"{printable(name):15} ", style="dim")
         console.print(line.append(printable(text), style="default"), soft_wrap=True)
     for text in shape(record.value or b""):

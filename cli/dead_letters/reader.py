@@ -56,7 +56,7 @@ def chosen(
 async def entries(
     settings: Settings, since: int | None, partition: int | None = None
 ) -> AsyncIterator[tuple[Record, Entry | None]]:
-    """The records of the topic up to its present end; None beside what is not ours."""
+    """The records of the topic up to its present end; None for a record that is not ours."""
     await topics.require(settings, settings.topics.needed("normalise"))
     topic = settings.topics.dead_letters
     parts = await log_ranges.everything(settings, [topic], since)

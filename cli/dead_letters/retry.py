@@ -37,7 +37,7 @@ def run(
 ) -> int:
     """Normalise the raw bodies of dead letters again; returns 1 if some are not there any more.
 
-    The accounts in the file `sources` are permitted, beside those at reception.
+    The accounts in the file `sources` are permitted, in addition to those at reception.
     """
     corrections = accounts(sources) if sources else UNCORRECTED
     # All are read whatever is meant: a body's other dead letters must not be written again.

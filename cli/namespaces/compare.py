@@ -268,8 +268,8 @@ def _kind(a: State | None, b: State | None, found: list[Difference]) -> Kind:
 
 def _reasons(found: list[Difference]) -> list[str]:
     more = len(found) - _REASONS
-    told = [reason(one) for one in found[:_REASONS]]
-    return [*told, f"and {more} more"] if more > 0 else told
+    words = [reason(one) for one in found[:_REASONS]]
+    return [*words, f"and {more} more"] if more > 0 else words
 
 
 def reason(difference: Difference) -> str:
@@ -310,5 +310,5 @@ def _show(comparison: Comparison) -> None:
             why = f": {'; '.join(reasons)}" if reasons else ""
             console.print(f"{heading}  {shown_key(key)}{why}", soft_wrap=True, markup=False)
     if comparison.fields:
-        told = ", ".join(f"{name} {count}" for name, count in comparison.fields.most_common())
-        console.print(f"fields that differ: {told}", soft_wrap=True, markup=False)
+        fields = ", ".join(f"{name} {count}" for name, count in comparison.fields.most_common())
+        console.print(f"fields that differ: {fields}", soft_wrap=True, markup=False)

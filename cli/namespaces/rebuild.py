@@ -1,4 +1,4 @@
-"""`bluetick rebuild`: derive a namespace anew, beside the one in use, and follow."""
+"""`bluetick rebuild`: derive a new namespace from the raw bodies of another, and follow."""
 
 import asyncio
 import math

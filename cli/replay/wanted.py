@@ -70,5 +70,5 @@ async def resolve(
 
 
 def corrections_of(sources: Path | None) -> Corrections:
-    """The accounts that a file of sources permits, beside those at reception."""
+    """The accounts that a file of sources permits, in addition to those at reception."""
     return accounts(sources) if sources else UNCORRECTED

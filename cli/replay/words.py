@@ -1,4 +1,4 @@
-"""A replay and its range, in words and as the fields of a JSON object. Pure."""
+"""A replay and its range, in words and as the fields of a JSON object."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The demo's tables: the funnel, what was odd, a message's timeline, the account. Pure."""
+"""The demo's tables: the funnel, what was odd, a message's timeline, the account.."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
