@@ -13,6 +13,10 @@ _DRAW_SECONDS = 0.1
 _LINE_SECONDS = 5.0
 
 
+Words = str | Callable[[], str]
+"""What to show beyond the numbers, or what makes it once it is drawn."""
+
+
 class Count:
     """One thing that is counted: how much of it is done, of how much, and further words."""
 
@@ -22,7 +26,7 @@ class Count:
         self.what = what
         self.done = 0
         self.total = total
-        self.words = ""
+        self._words: Words = ""
         self._began = time.monotonic()
         self._form = form
         self._draw = draw
@@ -33,9 +37,13 @@ class Count:
     def expect(self, total: int) -> None:
         self.show(self.done, total)
 
-    def show(self, done: int, total: int | None, words: str = "") -> None:
-        self.done, self.total, self.words = done, total, words or self.words
+    def show(self, done: int, total: int | None, words: Words = "") -> None:
+        self.done, self.total, self._words = done, total, words or self._words
         self._draw()
+
+    @property
+    def words(self) -> str:
+        return self._words if isinstance(self._words, str) else self._words()
 
     def rate(self, count: int) -> float:
         """What `count` comes to in a second, since this began."""
@@ -55,6 +63,7 @@ class Progress:
 
     def __init__(self, console: Console, bars: Bars) -> None:
         self.console = console
+        self._terminal = console.is_terminal
         self._bars = bars
         self._counts: dict[TaskID, Count] = {}
         self._drawn = 0.0
@@ -75,7 +84,7 @@ class Progress:
     def draw(self, *, now: bool = False) -> None:
         """Draw the counts, unless that was done a moment ago."""
         at = time.monotonic()
-        if not self.console.is_terminal:
+        if not self._terminal:
             if at - self._printed > _LINE_SECONDS:
                 self._printed = at
                 self.say("; ".join(one.line() for one in self._counts.values()))

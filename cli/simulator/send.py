@@ -224,9 +224,11 @@ class _Bar:
 
     def answered(self, status: int) -> None:
         self._answers[status] += 1
+        self._count.show(self._count.done + 1, self._count.total, self._words)
+
+    def _words(self) -> str:
         answers = " ".join(f"{code}:{n}" for code, n in sorted(self._answers.items()))
-        words = f"{self._count.rate(self.count):.0f} posts/s {answers}"
-        self._count.show(self.count, self._count.total, words)
+        return f"{self._count.rate(self.count):.0f} posts/s {answers}"
 
     def waiting(self, reason: str, seconds: float) -> None:
         if reason != self._reason:  # once, not for every post
