@@ -3,9 +3,10 @@
 import logging
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cli.commands import (
     archive,
@@ -20,11 +21,32 @@ from cli.commands import (
     topics,
     webhooks,
 )
+from cli.interrupt import EXIT_CODE, Interrupted, interruptible
+from cli.messages import worded
+from service import problem_pipe
 from service.errors import Problem
 from service.version import __version__
 
+
+class Commands(TyperGroup):
+    """All commands, and the ends they have in common."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one; the process that started us, if it is one of ours, learns of a problem."""
+        starter: int | None = ctx.params["problem_to"]
+        with interruptible():
+            try:
+                return super().invoke(ctx)
+            except Problem as problem:
+                if starter is None:
+                    raise
+                problem_pipe.send(starter, problem, worded(problem))
+                sys.exit(1)
+
+
 app = typer.Typer(
     name="bluetick",
+    cls=Commands,
     help="Delivery webhooks of messaging providers, turned into one lifecycle per message.",
     epilog="Settings are environment variables BLUETICK_*: see docs/settings.md.",
     no_args_is_help=True,
@@ -55,14 +77,17 @@ app.add_typer(namespaces.group, name="namespace")
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is one sentence, and the exit code is 1."""
+    """Run the command line; what the user can correct is one sentence, and the exit code is 1."""
     # What its errors come to is our sentence; services let it speak once they run.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app(prog_name="bluetick")
     except Problem as problem:
-        typer.secho(f"bluetick: {problem}", fg="red", err=True)
+        typer.secho(f"bluetick: {worded(problem)}", fg="red", err=True)
         sys.exit(1)
+    except Interrupted as interrupted:
+        typer.secho(f"bluetick: {interrupted}", fg="yellow", err=True)
+        sys.exit(EXIT_CODE)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -77,8 +102,9 @@ def _options(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    problem_to: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    pass
+    del problem_to  # see Commands
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ import bluetick
 from bench.environment import Ground
 from bench.figures import Report
 from bench.polling import until
+from cli.messages import CommandProblem
 from cli.simulator import http_client
 from deploy.local_kafka.broker import free_port
 from service import child_processes
-from service.errors import Problem
 from service.settings import Settings
 
 SECONDS = 10.0
@@ -73,7 +73,7 @@ async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
 
     def ready() -> bool:
         if running.poll() is not None:
-            raise Problem(f"ingest ended:\n{log.read_text()}")
+            raise CommandProblem("bench_ingest_ended", "ingest ended:\n{log}", log=log.read_text())
         return asked.done() and asked.result()
 
     asked = asyncio.create_task(_answers(settings.port))

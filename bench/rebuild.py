@@ -11,13 +11,13 @@ from pathlib import Path
 import bluetick
 from bench.environment import Ground
 from bench.figures import Report
+from cli.messages import CommandProblem
 from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
 from deploy import consumer_groups, topics
 from processors.runtime.consumer_groups import watching
 from processors.runtime.record_batches import Outbox
 from schemas.webhook import to_headers
-from service.errors import Problem
 from service.kafka import clients
 from service.settings import Settings
 from service.wall_clock import now_ms
@@ -79,7 +79,7 @@ async def _run(ground: Ground, settings: Settings, into: str) -> None:
         said = line.strip() or said
         ground.tell(said)
     if await process.wait():
-        raise Problem(f"the rebuild failed: {said}")
+        raise CommandProblem("bench_rebuild_failed", "the rebuild failed: {output}", output=said)
 
 
 async def _observations(settings: Settings) -> int:

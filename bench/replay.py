@@ -13,7 +13,8 @@ from bench.environment import Ground
 from bench.figures import Report, quantile
 from bench.live_traffic import flowing, live
 from bench.worker import worker
-from cli.replay import spare_collector
+from cli.messages import CommandProblem
+from cli.replay.plan import spare_collector
 from cli.simulator.simulate import simulate
 from processors.normalising.normalise import normalise
 from processors.replay import plan as planning
@@ -28,7 +29,6 @@ from schemas.coordinates import Coordinates
 from schemas.records import MessageState, record_keys
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers
-from service.errors import Problem
 from service.kafka import clients
 from service.settings import Settings
 from service.wall_clock import now_ms
@@ -113,7 +113,9 @@ async def _command(settings: Settings) -> float:
     )
     said, _ = await process.communicate()
     if process.returncode:
-        raise Problem(f"the replay failed: {said.decode()}")
+        raise CommandProblem(
+            "bench_replay_failed", "the replay failed: {output}", output=said.decode()
+        )
     return time.monotonic() - began
 
 

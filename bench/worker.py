@@ -14,12 +14,12 @@ from typing import NamedTuple, Self
 
 import bluetick
 from bench.polling import LOOK_SECONDS, until
+from cli.messages import CommandProblem
 from cli.simulator import http_client
 from processors.runtime.group_worker import GroupWorker
 from processors.tracking.tracker import Tracker
 from schemas.processors import TRACK
 from service import child_processes
-from service.errors import Problem
 from service.settings import Settings
 
 _OK = 200
@@ -122,7 +122,10 @@ class Worker:
     async def _is_ready(self) -> bool:
         if self._process.poll() is not None:
             lines = self.log.read_text(errors="replace").splitlines()
-            raise Problem("\n  ".join(["the tracker ended; its log ends with:", *lines[-10:]]))
+            log = "\n  ".join(lines[-10:])
+            raise CommandProblem(
+                "bench_tracker_ended", "the tracker ended; its log ends with:\n  {log}", log=log
+            )
         with suppress(*http_client.Broken):
             return (await http_client.get(self._url, "/health/ready")).status == _OK
         return False
@@ -142,7 +145,9 @@ def _command(settings: Settings) -> Iterator[str]:
     """What to run, with its settings: env(1) puts them into the environment and steps aside."""
     env = which("env")
     if env is None:
-        raise Problem("the benchmarks that start processes need the command env")
+        raise CommandProblem(
+            "bench_needs_env", "the benchmarks that start processes need the command env"
+        )
     yield env
     for name in _GIVEN:
         if (value := getattr(settings, name)) is not None:

@@ -1,15 +1,18 @@
 """`bluetick archive`: put raw topics into Parquet files, or look whether an archive is whole."""
 
 import asyncio
-import time
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from cli.interrupt import interruptible
+from cli.messages import CommandProblem
+from cli.options import Received
+from cli.output import progress
 from cli.output.tables import plain_table
 from cli.providers import providers
 from processors.archive import reader, writer
@@ -20,32 +23,37 @@ from processors.archive.verify import Held, Verified
 from processors.replay.range_syntax import times_of
 from processors.runtime.offset_ranges import Window, refuse_backwards
 from schemas.coordinates import Partition
-from service.errors import Problem
 from service.settings import Settings
 from service.wall_clock import now_ms
 
-_INTERRUPTED = 130
+_STOPPED = "stopped; what this run had written does not count, and the next run begins again"
 
 
-def run(
-    settings: Settings, url: str, *, provider: str | None, since: str | None, until: str | None
-) -> int:
+class Wanted(NamedTuple):
+    """The providers and, if so wanted, the range of time to archive."""
+
+    providers: list[str]
+    window: Window | None
+
+
+def wanted(typed: Received) -> Wanted:
+    """Read what was typed; raises `Problem`."""
+    named = providers(typed.provider)
+    window = Window(*times_of(typed.since, typed.until, now_ms()))
+    refuse_backwards(window)
+    return Wanted(list(named), window if typed.since or typed.until else None)
+
+
+def run(settings: Settings, url: str, asked: Wanted) -> int:
     """Archive what is new, or a range of time; returns the exit code. Raises `Problem`.
 
     What retention deleted before it could be archived is a `Problem` too, once the rest is safe.
     """
-    wanted = providers(provider)
-    window = Window(*times_of(since, until, now_ms()))
-    refuse_backwards(window)
     storage = Storage(url)
     console = Console(highlight=False)
-    with _Bar("archiving") as bar:
-        try:
-            given = window if since or until else None
-            done, plans = asyncio.run(_archive(settings, storage, wanted, given, bar))
-        except KeyboardInterrupt:
-            bar.console.print("stopped; what this run had written does not count, the next begins")
-            return _INTERRUPTED
+    with interruptible(_STOPPED), progress.shown() as shown:
+        bar = _Bar(shown)
+        done, plans = asyncio.run(_archive(settings, storage, asked, bar))
     console.print(_archived(done))
     console.print(f"archived at {storage.url}", soft_wrap=True)
     _refuse_lost(plans)
@@ -56,8 +64,13 @@ def verify(url: str) -> int:
     """Check all of an archive, and print what there is; exit code 1 if anything is wrong."""
     storage = Storage(url)
     console = Console(highlight=False)
-    with _Bar("verifying") as bar:
-        found = verifying.verify(storage, bar.checked)
+    with progress.shown() as shown:
+        count = shown.count("verifying", form=decimal)
+
+        def checked(done: int, total: int) -> None:
+            count.show(done, total, f"{decimal(round(count.rate(done)))}/s")
+
+        found = verifying.verify(storage, checked)
     console.print(_held(found.held))
     for said in _troubles(found):
         console.print(Text.assemble(("✗ ", "red"), said), soft_wrap=True)
@@ -68,22 +81,22 @@ def verify(url: str) -> int:
             soft_wrap=True,
         )
     if not found.sound:
-        raise Problem(f"the archive at {storage.url} is not whole; what is wrong is said above")
+        raise CommandProblem(
+            "archive_not_whole",
+            "the archive at {url} is not whole; what is wrong is said above",
+            url=storage.url,
+        )
     console.print("every checksum is right, and no offset is missing")
     return 0
 
 
 async def _archive(
-    settings: Settings,
-    storage: Storage,
-    providers: Iterable[str],
-    window: Window | None,
-    bar: "_Bar",
+    settings: Settings, storage: Storage, asked: Wanted, bar: "_Bar"
 ) -> tuple[dict[str, Manifest], Mapping[Partition, Plan]]:
     """One manifest for each provider that had anything."""
-    topics = {settings.topics.raw(provider): provider for provider in providers}
+    topics = {settings.topics.raw(provider): provider for provider in asked.providers}
     known = await asyncio.to_thread(reader.catalogue, storage)
-    plans = await writer.prepare(settings, known, list(topics), window)
+    plans = await writer.prepare(settings, known, list(topics), asked.window)
     bar.expect(sum(end - start for one in plans.values() for start, end in one.read))
     done = {}
     for topic, provider in topics.items():
@@ -93,35 +106,23 @@ async def _archive(
     return done, plans
 
 
-class _Bar(Progress):
-    """A progress bar on the standard error: how much is done, how fast, how many bytes."""
+class _Bar:
+    """How many offsets are passed, how many bodies that were, how fast, of how many bytes."""
 
-    def __init__(self, doing: str) -> None:
-        super().__init__(
-            TextColumn(doing),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[told]}"),
-            console=Console(stderr=True, highlight=False),
-        )
-        self._task = self.add_task("", total=None, told="")
-        self._began = time.monotonic()
+    def __init__(self, shown: progress.Progress) -> None:
+        self._count = shown.count("archiving")
         self._records = self._bytes = 0
 
     def expect(self, offsets: int) -> None:
-        self.update(self._task, total=offsets, visible=offsets > 0)
+        self._count.expect(offsets)
 
     def moved(self, offsets: int, records: int, size: int) -> None:
         self._records += records
         self._bytes += size
-        rate = self._records / max(1e-3, time.monotonic() - self._began)
-        told = f"{self._records:,} bodies, {rate:,.0f}/s, {decimal(self._bytes)}"
-        self.update(self._task, advance=offsets, told=told)
-
-    def checked(self, done: int, total: int) -> None:
-        rate = decimal(round(done / max(1e-3, time.monotonic() - self._began)))
-        told = f"{decimal(done)} of {decimal(total)}, {rate}/s"
-        self.update(self._task, completed=done, total=total, told=told)
+        count = self._count
+        rate = count.rate(self._records)
+        words = f"{self._records:,} bodies, {rate:,.0f}/s, {decimal(self._bytes)}"
+        count.show(count.done + offsets, count.total, words)
 
 
 def _archived(done: Mapping[str, Manifest]) -> Table | str:
@@ -160,8 +161,12 @@ def _refuse_lost(plans: Mapping[Partition, Plan]) -> None:
         for gone in one.lost
     ]
     if lost:
-        raise Problem(
-            f"retention deleted bodies before they were archived: the offsets {', '.join(lost)} "
-            "are missing for good; what came after them is archived. Archive more often, or keep "
-            "the raw topics for longer"
+        raise CommandProblem(
+            "retention_before_archive",
+            (
+                "retention deleted bodies before they were archived: the offsets {lost} are "
+                "missing for good; what came after them is archived. Archive more often, or "
+                "keep the raw topics for longer"
+            ),
+            lost=", ".join(lost),
         )

@@ -1,4 +1,4 @@
-"""Options that several commands share, and groups of them that a command takes as one value."""
+"""The options of commands, each written once; a group of them is passed on as one value."""
 
 import functools
 import inspect
@@ -25,8 +25,6 @@ From = Annotated[
 To = Annotated[
     str | None, typer.Option("--to", help="Received before; default: now.", metavar="TIME")
 ]
-UrlPath = Annotated[str, typer.Option("--path", help="What follows the source in the URL.")]
-Method = Annotated[str, typer.Option(help="The HTTP verb.")]
 Accounts = Annotated[
     Path | None,
     typer.Option(
@@ -35,12 +33,11 @@ Accounts = Annotated[
         show_default=False,
     ),
 ]
-Header = Annotated[list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")]
 
 
 @dataclass(frozen=True)
 class Range:
-    """What is to be replayed, as it was typed."""
+    """Which raw records to replay, as it was typed."""
 
     provider: Provider = None
     source: Annotated[
@@ -66,8 +63,22 @@ class Range:
 
 
 @dataclass(frozen=True)
+class ReplayRun:
+    """How to run a replay."""
+
+    id_: Annotated[
+        str | None, typer.Option("--id", help="The replay to resume, or a name for a new one.")
+    ] = None
+    rate: Annotated[float, typer.Option(min=0, help="Observations a second; 0: no limit.")] = 2000.0
+    backlog: Annotated[
+        int, typer.Option(min=0, help="Wait while the tracker is further behind; 0: do not look.")
+    ] = 20_000
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the plan and the question.")] = False
+
+
+@dataclass(frozen=True)
 class Letters:
-    """Which dead letters are meant, as it was typed."""
+    """Which dead letters to read, as it was typed."""
 
     provider: Provider = None
     code: Annotated[
@@ -80,6 +91,101 @@ class Letters:
     until: Annotated[str | None, typer.Option("--to", help="Written before.", metavar="TIME")] = (
         None
     )
+
+
+@dataclass(frozen=True)
+class Received:
+    """Which raw records to archive: all that is not archived, or a range of time."""
+
+    provider: Provider = None
+    since: From = None
+    until: To = None
+
+    @property
+    def given(self) -> bool:
+        return self != Received()
+
+
+@dataclass(frozen=True)
+class Following:
+    """How to follow a topic."""
+
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Begin with the oldest record.")
+    ] = False
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="From the oldest to the present end, then stop.")
+    ] = False
+    json: Annotated[
+        bool, typer.Option("--json", help="Records as they are; else personal data is masked.")
+    ] = False
+    key: Annotated[str | None, typer.Option(help="Only this message key.")] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """How to rebuild a namespace."""
+
+    into: Annotated[str, typer.Option(help="The new namespace.", show_default=False)]
+    from_observations: Annotated[
+        bool,
+        typer.Option("--from-observations", help="Track again only; the normaliser stays."),
+    ] = False
+    until_present: Annotated[
+        bool, typer.Option("--until-present", help="End at the present instead of following.")
+    ] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a rebuild.")] = False
+    accept_gap: Annotated[
+        bool, typer.Option("--accept-gap", help="Begin where retention has left off.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """How to compare two namespaces."""
+
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Only messages first heard of since: 2026-05-01T12:00Z, -2h.", metavar="TIME"
+        ),
+    ] = None
+    examples: Annotated[int, typer.Option(min=0, help="Examples of each kind.")] = 3
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """An HTTP request but for its body."""
+
+    path: Annotated[str, typer.Option("--path", help="What follows the source in the URL.")] = ""
+    method: Annotated[str, typer.Option(help="The HTTP verb.")] = "POST"
+    header: Annotated[
+        list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Sending:
+    """Where and how to post webhooks, and which to simulate."""
+
+    url: Annotated[str, typer.Option(help="Where ingest listens.")] = "http://127.0.0.1:8080"
+    messages: Annotated[int, typer.Option(min=1, help="Simulated messages.")] = 100
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="Posts per second; default: as fast as can be.")
+    ] = None
+    duplicates: Annotated[
+        float, typer.Option(min=0, max=1, help="Fraction of posts sent twice.")
+    ] = 0.1
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Send in random order.")] = False
+    malformed: Annotated[
+        float, typer.Option(min=0, max=1, help="Fraction of posts made malformed.")
+    ] = 0.0
+    seed: Annotated[int | None, typer.Option(help="The same seed sends the same.")] = None
+    connections: Annotated[
+        int, typer.Option(min=1, max=1000, help="Number of concurrent connections.")
+    ] = 16
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,9 +1,9 @@
 """`bluetick parse`: what the normaliser makes of one body, without a broker."""
 
-import sys
-from collections.abc import Sequence
+import msgspec
 
-from cli.output.json_escaping import escaped
+from cli.options import Request
+from cli.output.jsonl import print_json
 from cli.providers import providers
 from cli.simulator.files import STDIN, read_body
 from cli.simulator.requests import headers_of
@@ -20,43 +20,42 @@ _NOWHERE = Coordinates("parse", 0, 0)
 def run(
     provider: str,
     file: str = STDIN,
+    request: Request = Request(),  # noqa: B008 - frozen
     *,
-    path: str = "",
-    method: str = "POST",
-    headers: Sequence[str] = (),
     received_at: int | None = None,
 ) -> int:
     """Print observations, dead letters and ignored counts of a body, one JSON object a line.
 
     An observation is printed as it would go on its topic, a dead letter as
     {"dead_letter": {code, reason, pointer}}, what was ignored as {"ignored": {event: count}}.
-    `path` is what followed the source in the URL, `received_at` Unix milliseconds (default: now).
+    `received_at` is Unix milliseconds (default: now).
     Returns 0 if there are no dead letters, else 1.
     """
     providers(provider)
-    given = headers_of(headers)
+    given = headers_of(request.header or ())
     webhook = RawWebhook(
         id="",
         source=provider,
         provider=provider,
         body=read_body(file),
         received_at=now_ms() if received_at is None else received_at,
-        method=method.upper(),
-        path=path,
+        method=request.method.upper(),
+        path=request.path,
         content_type=given.get("content-type", "application/json"),
         headers={name: value for name, value in given.items() if name in KEPT_HEADERS},
     )
     result = normalise(webhook, _NOWHERE)
-    sys.stdout.write("".join(line + "\n" for line in lines(result)))
+    print_json(*values(result))
     return 1 if result.dead_letters else 0
 
 
-def lines(result: Normalised) -> list[str]:
-    """Everything a webhook amounts to, one line of JSON each."""
-    told: list[object] = [*result.observations]
+def values(result: Normalised) -> list[object]:
+    """Everything a webhook amounts to, a JSON value each."""
+    # As they are on their topic, to the byte.
+    found: list[object] = [msgspec.Raw(encode(one)) for one in result.observations]
     for letter in result.dead_letters:
         shown = {"code": letter.code, "reason": letter.reason, "pointer": letter.pointer}
-        told.append({"dead_letter": shown})
+        found.append({"dead_letter": shown})
     if result.ignored:
-        told.append({"ignored": result.ignored})
-    return [escaped(encode(one).decode()) for one in told]
+        found.append({"ignored": result.ignored})
+    return found

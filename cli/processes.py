@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from cli.messages import CommandProblem
 from cli.program import another
 from cli.simulator import http_client
 from ingest.sources.loader import secret_variables
 from service import child_environment, child_processes
 from service.child_processes import Child, lines
 from service.errors import Problem
+from service.problem_pipe import ProblemPipe
 from service.settings import Settings
 
 Show = Callable[[str, str], None]
@@ -23,7 +25,6 @@ _OK = 200
 _READY_SECONDS = 60
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 15
-_COMPLAINT = "bluetick: "
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,28 @@ class Service:
 class Running(Child):
     """One service's process, its log shown line by line."""
 
-    def __init__(self, service: Service, process: Process, show: Show) -> None:
+    def __init__(
+        self, service: Service, process: Process, problem: ProblemPipe, show: Show
+    ) -> None:
         super().__init__(process, self._read(process, show))
         self.service = service
-        self._complaint = ""
+        self._problem = problem
 
     @property
     def ended(self) -> bool:
         return self.exit_code is not None
 
     def why(self) -> Problem:
-        """Say that it ended and, if it said so, why."""
-        reason = self._complaint or f"exit code {self.exit_code}, see its log above"
-        return Problem(f"{self.service.name} ended: {reason}")
+        """Say that it ended, and why: its own problem, if it had one."""
+        why = self._problem.words or f"exit code {self.exit_code}, see its log above"
+        return CommandProblem(
+            "service_ended", "{service} ended: {why}", service=self.service.name, why=why
+        )
+
+    async def wait(self) -> None:
+        """Wait until the process has ended, its log is read and its problem received."""
+        await super().wait()
+        self._problem.receive()
 
     async def stop(self, seconds: float = _STOP_SECONDS) -> None:
         """SIGTERM, patience, SIGKILL."""
@@ -63,9 +73,7 @@ class Running(Child):
     async def _read(self, process: Process, show: Show) -> None:
         async for line in lines(process.stdout, b"(a line too long to show)"):
             text = line.decode(errors="replace").rstrip()
-            if text.startswith(_COMPLAINT):
-                self._complaint = text.removeprefix(_COMPLAINT)
-            elif text:
+            if text:
                 show(self.service.name, text)
 
 
@@ -77,8 +85,10 @@ async def running(
     async with AsyncExitStack() as stack:
         started = []
         for service in services:
-            process = await _start(settings, service)
-            one = Running(service, process, show)
+            problem = ProblemPipe()
+            with problem.handed_over() as descriptor:
+                process = await _start(settings, service, descriptor)
+            one = Running(service, process, problem, show)
             stack.push_async_callback(one.stop)
             started.append(one)
         await _until_ready(started)
@@ -96,9 +106,12 @@ async def first_to_end(services: Iterable[Running]) -> Running:
             task.cancel()
 
 
-async def _start(settings: Settings, service: Service) -> Process:
+async def _start(settings: Settings, service: Service, problem_to: int) -> Process:
     return await child_processes.start(
-        another(service.name), _environment(settings, service), stderr=STDOUT
+        another(service.name, problem_to=problem_to),
+        _environment(settings, service),
+        stderr=STDOUT,
+        keep=[problem_to],
     )
 
 
@@ -122,7 +135,12 @@ async def _until_ready(services: list[Running]) -> None:
                 await asyncio.sleep(_LOOK_SECONDS if waiting else 0)
     except TimeoutError:
         names = ", ".join(one.service.name for one in waiting)
-        raise Problem(f"{names} not ready after {_READY_SECONDS} s; see the log") from None
+        raise CommandProblem(
+            "services_not_ready",
+            "{names} not ready after {seconds} s; see the log",
+            names=names,
+            seconds=_READY_SECONDS,
+        ) from None
 
 
 async def _ready(one: Running) -> bool:

@@ -8,6 +8,10 @@ from service.child_processes import dying_with_parent
 HOME = Path(__file__).parents[1]
 
 
-def another(*arguments: str) -> list[str]:
-    """The command of a further process, which the kernel ends with this one."""
-    return dying_with_parent([sys.executable, str(HOME / "bluetick.py"), *arguments])
+def another(*arguments: str, problem_to: int) -> list[str]:
+    """The command of a further process, which the kernel ends with this one.
+
+    The problem it ends with, if any, is written to the descriptor `problem_to`.
+    """
+    line = [str(HOME / "bluetick.py"), "--problem-to", str(problem_to), *arguments]
+    return dying_with_parent([sys.executable, *line])

@@ -1,7 +1,7 @@
 """The providers a person names on the command line."""
 
+from cli.messages import CommandProblem
 from schemas.topics import PROVIDERS
-from service.errors import Problem
 
 
 def providers(name: str | None) -> tuple[str, ...]:
@@ -9,5 +9,10 @@ def providers(name: str | None) -> tuple[str, ...]:
     if name is None:
         return PROVIDERS
     if name not in PROVIDERS:
-        raise Problem(f"there is no provider {name!r}; there is: {', '.join(PROVIDERS)}")
+        raise CommandProblem(
+            "unknown_provider",
+            "there is no provider {name!r}; there is: {providers}",
+            name=name,
+            providers=", ".join(PROVIDERS),
+        )
     return (name,)

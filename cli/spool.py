@@ -13,10 +13,11 @@ from typing import BinaryIO
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from cli.output.json_escaping import as_text
+from cli.cancellation import run_until_stopped
+from cli.messages import CommandProblem
+from cli.output import jsonl, progress
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
 from ingest.spool import slots
@@ -27,9 +28,7 @@ from ingest.spool.retry_schedule import MOST_IN_VAIN
 from ingest.spool.spool import Spool, Unusable
 from service.errors import Problem
 from service.settings import Settings
-from service.signals import run_until_signal
 
-_INTERRUPTED = 130
 _CLOSE_SECONDS = 2.0
 _PRIVATE = 0o600
 _JSONL = ".jsonl"
@@ -73,7 +72,9 @@ def _show(table: Table, place: Path) -> bool:
 def drain(settings: Settings) -> int:
     """Send to Kafka what no running ingest holds, place by place; `Problem` unless all is there."""
     directory = _directory(settings)
-    return run_until_signal(_drain(settings, directory), stopped=_INTERRUPTED)
+    return run_until_stopped(
+        _drain(settings, directory), f"stopped; what is not on Kafka is still in {directory}"
+    )
 
 
 def export(settings: Settings, to: Path) -> int:
@@ -88,12 +89,26 @@ def export(settings: Settings, to: Path) -> int:
     try:
         count = _to_lines(rows, to) if to.suffix == _JSONL else _to_files(rows, to)
     except FileExistsError:
-        raise Problem(f"{to} is there already; name a file or directory that is not") from None
+        raise CommandProblem(
+            "export_exists",
+            "{to} is there already; name a file or directory that is not",
+            to=str(to),
+        ) from None
     except OSError as error:
-        raise Problem(f"{to} cannot be written: {error.strerror}; name another place") from None
+        raise CommandProblem(
+            "export_not_writable",
+            "{to} cannot be written: {why}; name another place",
+            to=str(to),
+            why=error.strerror,
+        ) from None
     Console(highlight=False).print(f"{count} bodies exported to {to}, each verified by its sha256")
     if unread:
-        raise Problem(f"not all is exported: {', '.join(unread)} cannot be read; {_BY_ANOTHER}")
+        raise CommandProblem(
+            "export_incomplete",
+            "not all is exported: {unread} cannot be read; {remedy}",
+            unread=", ".join(unread),
+            remedy=_BY_ANOTHER,
+        )
     return 0
 
 
@@ -117,17 +132,24 @@ def _each_once(rows: Iterable[Row]) -> Iterator[Row]:
 
 def _directory(settings: Settings) -> Path:
     if settings.spool is None:
-        raise Problem("there is no spool: name its directory with BLUETICK_SPOOL")
+        raise CommandProblem(
+            "no_spool", "there is no spool: name its directory with BLUETICK_SPOOL"
+        )
     try:
         list(settings.spool.iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        raise Problem(
-            f"there is no spool in {settings.spool} (BLUETICK_SPOOL): no such directory"
+        raise CommandProblem(
+            "no_spool_directory",
+            "there is no spool in {spool} (BLUETICK_SPOOL): no such directory",
+            spool=str(settings.spool),
         ) from None
     except OSError as error:
-        raise Problem(
-            f"the spool {settings.spool} (BLUETICK_SPOOL) cannot be read: {error.strerror}; "
-            f"{_BY_ANOTHER}"
+        raise CommandProblem(
+            "spool_unreadable",
+            "the spool {spool} (BLUETICK_SPOOL) cannot be read: {why}; {remedy}",
+            spool=str(settings.spool),
+            why=error.strerror,
+            remedy=_BY_ANOTHER,
         ) from None
     return settings.spool
 
@@ -176,9 +198,14 @@ async def _drain(settings: Settings, directory: Path) -> int:
     if in_use:
         console.print(f"in use, and drained by their ingest: {', '.join(in_use)}")
     if troubled:
-        raise Problem(
-            f"not all is on Kafka that was in {directory}, place {', '.join(troubled)}; "
-            "what is said of it above says why, and `bluetick spool status` what is there still"
+        raise CommandProblem(
+            "drain_incomplete",
+            (
+                "not all is on Kafka that was in {directory}, place {troubled}; what is said "
+                "of it above says why, and `bluetick spool status` what is there still"
+            ),
+            directory=str(directory),
+            troubled=", ".join(troubled),
         )
     return 0
 
@@ -218,10 +245,8 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
     """Send until nothing is left, what is being read of damaged files included, or in vain."""
     moving = Drain(publisher, spool)
     sent = nothing = 0
-    with Progress(
-        TextColumn(str(spool.directory)), BarColumn(), MofNCompleteColumn(), console=console
-    ) as bar:
-        task = bar.add_task("", total=spool.held.bodies)
+    with progress.shown(console) as shown:
+        count = shown.count(str(spool.directory), spool.held.bodies)
         while spool.held.bodies or slots.set_aside(spool.directory):
             forward, why = 0, None
             try:
@@ -229,7 +254,7 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
             except Unusable as error:
                 why = str(error)
             sent += forward
-            bar.update(task, completed=sent, total=sent + spool.held.bodies)
+            count.show(sent, sent + spool.held.bodies)
             nothing = 0 if forward else nothing + 1
             if moving.in_vain or nothing == MOST_IN_VAIN:
                 kafka = publisher.problem or "Kafka does not acknowledge them; look at its log"
@@ -242,11 +267,11 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
 def _to_lines(rows: Iterator[Row], to: Path) -> int:
     """A JSON line for each webhook, its body in base64."""
     sums = []
-    with _new(to) as output:
+    with jsonl.opened(to, to.name) as file:
         for row in rows:
-            told = _described(row) | {"body": base64.b64encode(row.webhook.body).decode()}
-            sums.append(told["sha256"])
-            output.write(as_text(told).encode() + b"\n")
+            fields = _described(row) | {"body": base64.b64encode(row.webhook.body).decode()}
+            sums.append(fields["sha256"])
+            file.add(fields)
     with to.open("rb") as written:
         for line, expected in zip(written, sums, strict=True):
             _verify(base64.b64decode(msgspec.json.decode(line)["body"]), expected, to)
@@ -256,16 +281,15 @@ def _to_lines(rows: Iterator[Row], to: Path) -> int:
 def _to_files(rows: Iterator[Row], to: Path) -> int:
     """A file for each body, and a list of them with everything else of each webhook."""
     to.mkdir(mode=0o700, parents=True)
-    count = 0
-    with _new(to / f"webhooks{_JSONL}") as output:
+    with jsonl.opened(to, f"webhooks{_JSONL}") as heads:
         for count, row in enumerate(rows, start=1):
-            told = _described(row)
+            fields = _described(row)
             file = to / f"{count:08}-{row.webhook.id}.body"
             with _new(file) as body:
                 body.write(row.webhook.body)
-            _verify(file.read_bytes(), told["sha256"], file)
-            output.write(as_text(told | {"file": file.name}).encode() + b"\n")
-    return count
+            _verify(file.read_bytes(), fields["sha256"], file)
+            heads.add(fields | {"file": file.name})
+    return heads.count
 
 
 def _described(row: Row) -> dict[str, object]:
@@ -280,4 +304,8 @@ def _new(file: Path) -> BinaryIO:
 
 def _verify(body: bytes, expected: object, file: Path) -> None:
     if hashlib.sha256(body).hexdigest() != expected:
-        raise Problem(f"{file} does not hold what was written to it; look at its disk")
+        raise CommandProblem(
+            "file_differs",
+            "{file} does not hold what was written to it; look at its disk",
+            file=str(file),
+        )

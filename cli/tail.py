@@ -9,10 +9,13 @@ from contextlib import aclosing
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 
-from cli.output.records import Record, as_json, as_line
+from cli.messages import CommandProblem
+from cli.options import Following
+from cli.output.jsonl import print_json
+from cli.output.records import Record, as_fields, as_line
 from processors.normalising.time_order import in_time
 from schemas.topics import Topics, partition_of
-from service.errors import Problem, missing
+from service.errors import Problem
 from service.kafka.clients import reading
 from service.kafka.read_to_end import Records, read_to_end
 from service.settings import Settings
@@ -21,29 +24,20 @@ _POLL_MS = 500
 _UNKEYED = ("raw", "dead-letters")
 
 
-def run(
-    settings: Settings,
-    topic: str,
-    *,
-    from_start: bool = False,
-    until_end: bool = False,
-    json_lines: bool = False,
-    key: str | None = None,
-    limit: int | None = None,
-) -> int:
+def run(settings: Settings, topic: str, how: Following) -> int:
     """Print a topic's records as they come; returns the exit code 0.
 
-    `topic` is a short name such as `events` or `raw.whapi`, or a full one. It goes on until Ctrl-C,
-    until `limit` records were printed, or with `until_end` (which begins at the start) until the
-    present end of the topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
+    `topic` is a short name such as `events` or `raw.whapi`, or a full one. It ends at Ctrl-C, after
+    `limit` records, or with `until_end` (which begins at the start) at the present end of the
+    topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
     """
-    kind, name = resolve(settings.topics, topic, key)
-    show = _show_json if json_lines else _line_printer(kind)
+    kind, name = resolve(settings.topics, topic, how.key)
+    show = _show_json if how.json else _line_printer(kind)
 
     async def print_all() -> None:
-        left = limit
-        begin = from_start or until_end
-        following = follow(settings, name, from_start=begin, until_end=until_end, key=key)
+        left = how.limit
+        begin = how.from_start or how.until_end
+        following = follow(settings, name, from_start=begin, until_end=how.until_end, key=how.key)
         async with aclosing(following) as records:
             while left != 0 and (record := await anext(records, None)) is not None:
                 show(record)
@@ -52,7 +46,7 @@ def run(
     try:
         asyncio.run(print_all())
     except KeyboardInterrupt:
-        pass
+        pass  # how following normally ends
     except BrokenPipeError:
         # Whoever read has seen enough; nothing is left to be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,12 +59,23 @@ def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str
     short = {full: dotted.removeprefix(".") for full, dotted in short.items()}
     full = next((f for f, s in short.items() if name in (f, s)), None)
     if full is None:
-        raise Problem(f"there is no topic {name!r}; there is: {', '.join(short.values())}")
+        raise CommandProblem(
+            "unknown_topic",
+            "there is no topic {name!r}; there is: {topics}",
+            name=name,
+            topics=", ".join(short.values()),
+        )
     kind = short[full].partition(".")[0]
     if key is not None and kind in _UNKEYED:
-        raise Problem(f"the records of {full} have no keys: leave out --key")
+        raise CommandProblem(
+            "topic_without_keys", "the records of {full} have no keys: leave out --key", full=full
+        )
     if key is not None and key.count("/") < 2:  # noqa: PLR2004 - provider/account/message_id
-        raise Problem(f"--key {key!r} is no message key; it is provider/account/message_id")
+        raise CommandProblem(
+            "not_a_message_key",
+            "--key {key!r} is no message key; it is provider/account/message_id",
+            key=key,
+        )
     return kind, full
 
 
@@ -105,7 +110,7 @@ async def _partitions(
 ) -> list[TopicPartition]:
     """The partitions to read. All topics are asked for: asking for one might create it."""
     if topic not in await client.topics():
-        raise Problem(missing(topic, settings.kafka))
+        raise Problem("topic_missing", topic=topic, where=settings.kafka)
     first = TopicPartition(topic, 0)
     client.assign([first])
     await client.end_offsets([first])  # learns of the topic's partitions
@@ -128,8 +133,7 @@ async def _polls(
 
 
 def _show_json(record: Record) -> None:
-    sys.stdout.write(as_json(record) + "\n")
-    sys.stdout.flush()
+    print_json(as_fields(record))
 
 
 class _Console(Console):
@@ -143,7 +147,7 @@ def _line_printer(kind: str) -> Callable[[Record], None]:
     console = _Console()
 
     def show(record: Record) -> None:
-        # A line longer than the terminal stays one line, for whoever pipes it on.
+        # A line longer than the terminal stays one line, for a program that reads it.
         console.print(as_line(kind, record), soft_wrap=True)
 
     return show

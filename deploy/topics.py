@@ -15,7 +15,7 @@ from aiokafka.errors import (
 )
 
 from schemas.topics import TopicSpec
-from service.errors import Problem, cut_differently, missing
+from service.errors import Problem
 from service.kafka.admin import administering
 from service.settings import Settings
 
@@ -44,7 +44,7 @@ async def check(settings: Settings) -> list[str]:
     async with administering(settings) as admin:
         found = await _describe(admin, settings)
     counts = {name: topic.partitions for name, topic in found.items()}
-    return _foreign_findings(settings, counts) + [
+    return [str(one) for one in _foreign_findings(settings, counts)] + [
         finding for spec in _specs(settings) for finding in _findings(spec, found.get(spec.name))
     ]
 
@@ -61,9 +61,9 @@ async def require(settings: Settings, needed: Collection[str] | None = None) -> 
         if needed is not None and spec.name not in needed:
             continue
         if spec.name not in found:
-            raise Problem(missing(spec.name))
+            raise _missing(spec.name)
         if len(found[spec.name]) != spec.partitions:
-            raise Problem(cut_differently(spec.name, len(found[spec.name]), spec.partitions))
+            raise _mismatch(spec.name, len(found[spec.name]), spec.partitions)
 
 
 async def require_foreign(settings: Settings) -> None:
@@ -82,13 +82,12 @@ async def apply(settings: Settings) -> list[str]:
     async with administering(settings) as admin:
         found = await _describe(admin, settings)
         wrong = [
-            cut_differently(spec.name, found[spec.name].partitions, spec.partitions)
+            _mismatch(spec.name, found[spec.name].partitions, spec.partitions)
             for spec in _specs(settings)
             if spec.name in found and found[spec.name].partitions != spec.partitions
         ]
         if wrong:
-            more = f" (and so it is with {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            raise Problem(wrong[0] + more)
+            raise Problem("partition_mismatches", **wrong[0].fields, more=len(wrong) - 1)
         _refuse_foreign(settings, {name: topic.partitions for name, topic in found.items()})
         lacking = [spec for spec in _specs(settings) if spec.name not in found]
         created = await _create(admin, settings, lacking)
@@ -132,30 +131,35 @@ def _expected(spec: TopicSpec, replication: int) -> dict[str, str]:
     return spec.config | safe
 
 
-def _foreign_findings(settings: Settings, found: Mapping[str, int]) -> list[str]:
+def _missing(topic: str) -> Problem:
+    return Problem("topic_missing", topic=topic, where="")
+
+
+def _mismatch(topic: str, found: int, expected: int) -> Problem:
+    return Problem("partition_mismatch", topic=topic, found=found, expected=expected)
+
+
+def _foreign_findings(settings: Settings, found: Mapping[str, int]) -> list[Problem]:
     """What is wrong with topics that are another namespace's: partition p of one is read by p."""
     findings = []
     for name in settings.topics.foreign:
         if name not in found:
-            findings.append(
-                f"the topic {name} does not exist; correct BLUETICK_RAW_NAMESPACE or "
-                "BLUETICK_OBSERVATIONS_NAMESPACE: the topics of another namespace are only used"
-            )
+            findings.append(Problem("foreign_topic_missing", topic=name))
         elif found[name] != settings.partitions:
-            findings.append(cut_differently(name, found[name], settings.partitions))
+            findings.append(_mismatch(name, found[name], settings.partitions))
     return findings
 
 
 def _refuse_foreign(settings: Settings, found: Mapping[str, int]) -> None:
     for finding in _foreign_findings(settings, found):
-        raise Problem(finding)
+        raise finding
 
 
 def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
     if topic is None:
-        return [missing(spec.name)]
+        return [str(_missing(spec.name))]
     matches = topic.partitions == spec.partitions
-    findings = [] if matches else [cut_differently(spec.name, topic.partitions, spec.partitions)]
+    findings = [] if matches else [str(_mismatch(spec.name, topic.partitions, spec.partitions))]
     return findings + [
         f"the topic {spec.name} has {name}={topic.config.get(name)}, where {value} is expected"
         for name, value in _expected(spec, topic.replication).items()
@@ -276,10 +280,7 @@ async def _until(settled: Callable[[], Awaitable[bool]]) -> None:
                     return
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
-        raise Problem(
-            "Kafka accepted a change of topics but has not finished it after "
-            f"{_SETTLE_SECONDS:.0f} s; look at the broker's log"
-        ) from None
+        raise Problem("topics_unfinished", seconds=_SETTLE_SECONDS) from None
 
 
 def _accept(code: int, message: str | None, what: str) -> None:
@@ -287,5 +288,6 @@ def _accept(code: int, message: str | None, what: str) -> None:
     if code:
         reason = message or for_code(code).description or for_code(code).__name__
         too_many = code == InvalidReplicationFactorError.errno
-        hint = "; lower BLUETICK_REPLICATION" if too_many else ""
-        raise Problem(f"Kafka refused to {what}: {reason.rstrip('.')}{hint}")
+        raise Problem(
+            "kafka_refused", what=what, why=reason.rstrip("."), too_many_replicas=too_many
+        )

@@ -299,7 +299,7 @@ async def open_spool(settings: Settings, place: Place) -> Spool:
         await spool.start()
     except Unusable as error:
         await spool.close(_LAST_WRITE_SECONDS)
-        raise Problem(str(error)) from error
+        raise Problem("spool_unusable", why=str(error)) from error
     except BaseException:
         await spool.close(_LAST_WRITE_SECONDS)
         raise
@@ -315,6 +315,5 @@ def _take(directory: Path) -> Place:
         return slots.take(directory)
     except OSError as error:
         raise Problem(
-            f"the spool {directory} (BLUETICK_SPOOL) cannot be used: {error.strerror}: "
-            f"{error.filename}; make it writable, or name another directory"
+            "spool_not_writable", directory=str(directory), why=error.strerror, file=error.filename
         ) from error

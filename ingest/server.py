@@ -128,11 +128,7 @@ async def _serve_until_told(
 def refuse_exposure(settings: Settings) -> None:
     """Without a file of sources anybody may send; with one, only where it says so itself."""
     if settings.sources is None and not is_loopback(settings.host):
-        raise Problem(
-            f"ingest will not listen on {settings.host} (BLUETICK_HOST), where others can reach "
-            "it, because senders need not prove themselves; say in a file of sources how they do "
-            "(BLUETICK_SOURCES, docs/sources.md), or listen on 127.0.0.1"
-        )
+        raise Problem("unauthenticated_exposure", host=settings.host)
 
 
 def _room(wanted: int) -> int:

@@ -12,6 +12,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from service import child_environment, child_processes
 from service.child_processes import Child, lines
 from service.errors import Problem
 from service.http.server import address_of, listen, logged
+from service.problem_pipe import ProblemPipe
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -35,13 +37,10 @@ _OUTPUT = 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STOP_SECONDS = 6.8  # beside the drain: with that, and its default, ten at most
 
-# How the command line begins the one sentence it ends with.
-_COMPLAINT = "bluetick: "
-
 _log = logging.getLogger(__name__)
 
-Command = Callable[[int], Sequence[str]]
-"""How to start a worker, given the file number of the socket it inherits."""
+Command = Callable[[int, int], Sequence[str]]
+"""How to start a worker, given the file numbers of the socket it inherits and of its problems."""
 
 
 def report(health: Health) -> None:
@@ -66,7 +65,7 @@ def run(settings: Settings, count: int, command: Command) -> None:
     ):
         patience = settings.drain + _STOP_SECONDS
         supervisor = _Supervisor(
-            count, command(listener.fileno()), listener, patience, sources=settings.sources
+            count, partial(command, listener.fileno()), listener, patience, sources=settings.sources
         )
         asyncio.run(_supervise(settings, supervisor, address_of(listener), private))
 
@@ -85,7 +84,7 @@ class _Supervisor:
     def __init__(
         self,
         count: int,
-        command: Sequence[str],
+        command: Callable[[int], Sequence[str]],
         listener: socket.socket,
         patience: float,
         *,
@@ -137,7 +136,7 @@ class _Supervisor:
             served, why = await self._one()
             self._untried.discard(number)
             if not self._served and not self._untried:
-                raise Problem(self._complaint or "no worker could start; the log above says why")
+                raise Problem("no_worker_started", why=self._complaint)
             seconds = pause(failures)
             failures = 0 if served else failures + 1
             _log.error("worker %d ended: %s; another one starts in %g s", number, why, seconds)
@@ -146,12 +145,14 @@ class _Supervisor:
     async def _one(self) -> tuple[bool, str]:
         """A worker from its start to its end: whether it served, and why it ended."""
         try:
-            process = await self._start()
+            problem = ProblemPipe()
+            with problem.handed_over() as descriptor:
+                process = await self._start(descriptor)
         except OSError as error:  # no memory, process or file left now: the others go on
             why = f"it cannot be started ({error})"
             self._complaint = self._complaint or f"a worker failed: {why}"
             return False, why
-        worker = _Worker(process)
+        worker = _Worker(process, problem)
         self._running.add(worker)
         try:
             await worker.wait()
@@ -167,26 +168,36 @@ class _Supervisor:
         """The variables a worker needs beside settings: where it counts, and its secrets."""
         return secret_variables(self._sources) | {metrics.SHARED}
 
-    async def _start(self) -> Process:
+    async def _start(self, problem_to: int) -> Process:
         return await child_processes.start(
-            self._command,
+            self._command(problem_to),
             child_environment.service(os.environ, self._needed()),
-            keep=[self._listener.fileno()],
+            keep=[self._listener.fileno(), problem_to],
         )
 
 
 class _Worker(Child):
-    """One process: the health it reports, and what it complained of. Its log is passed on."""
+    """One process: the health it reports, and the problem it ends with. Its log is passed on."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, problem: ProblemPipe) -> None:
         super().__init__(process, self._read_output(process), self._read_log(process))
         self.health: Health | None = None  # until it serves
         self.reported_at = 0.0
-        self.complaint = ""
+        self._problem = problem
 
     @property
     def served(self) -> bool:
         return self.health is not None
+
+    @property
+    def complaint(self) -> str:
+        """The problem it ended with, in words."""
+        return self._problem.words
+
+    async def wait(self) -> None:
+        """Wait until the process has ended, its output is read and its problem received."""
+        await super().wait()
+        self._problem.receive()
 
     def why(self) -> str:
         return self.complaint or f"process {self.pid}, code {self.exit_code}"
@@ -199,9 +210,5 @@ class _Worker(Child):
 
     async def _read_log(self, process: Process) -> None:
         async for line in lines(process.stderr):
-            text = line.decode(errors="replace")
-            if text.startswith(_COMPLAINT):
-                self.complaint = text.removeprefix(_COMPLAINT).strip()
-            else:
-                with suppress(OSError):  # nobody reads our log; the worker must not wait for that
-                    sys.stderr.write(text)
+            with suppress(OSError):  # no reader of our log: the worker must not wait for that
+                sys.stderr.write(line.decode(errors="replace"))

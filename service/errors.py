@@ -1,31 +1,36 @@
-"""The one error meant for a person: a sentence that says what is wrong, where, what to do.
+"""The one error meant for a person: a code and fields, and one sentence (service/messages.py)."""
 
-Sentences that more than one part has to say stand here.
-"""
+from typing import Any
+
+from service.messages import sentence
 
 
 class Problem(Exception):
-    """Something the operator or caller can mend; the command line prints it without a traceback."""
+    """What the operator or caller can correct; the command line prints it without a traceback.
+
+    `code` is stable, and `fields` are values that JSON has; another face may word them otherwise.
+    """
+
+    def __init__(self, code: str, /, **fields: Any) -> None:
+        super().__init__(code)
+        self.code = code
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return sentence(self.code, self.fields)
 
 
 def unreachable(kafka: str, error: BaseException | None = None) -> Problem:
-    """Kafka is silent: the same words wherever it is met; `kafka` is the setting."""
-    why = f": {type(error).__name__}" if error else ""
-    return Problem(
-        f"Kafka does not answer at {kafka} (BLUETICK_KAFKA){why}; "
-        "start it, or correct the address or the credentials"
-    )
+    """Kafka does not answer; `kafka` is the setting."""
+    return Problem("kafka_silent", kafka=kafka, error=type(error).__name__ if error else "")
 
 
 def missing(topic: str, where: str = "") -> str:
     """Say that a topic is not there; `where` is the cluster, if that is in doubt."""
-    place = f" on {where}" if where else ""
-    return f"the topic {topic} does not exist{place}; create it with: bluetick topics apply"
+    return sentence("topic_missing", {"topic": topic, "where": where})
 
 
 def cut_differently(topic: str, found: int, expected: int) -> str:
     """Say that a topic has another number of partitions: keys would move away from their state."""
-    return (
-        f"the topic {topic} has {found} partitions, not the {expected} of "
-        "BLUETICK_PARTITIONS; change that setting, or use another namespace"
-    )
+    fields = {"topic": topic, "found": found, "expected": expected}
+    return sentence("partition_mismatch", fields)

@@ -241,7 +241,9 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise Problem("; ".join(_explain(detail) for detail in error.errors())) from None
+        raise Problem(
+            "invalid_setting", why=[_explain(detail) for detail in error.errors()]
+        ) from None
 
 
 def _refuse_unknown() -> None:
@@ -251,7 +253,7 @@ def _refuse_unknown() -> None:
         name for name in os.environ if name.startswith("BLUETICK_") and name not in known
     )
     if unknown:
-        raise Problem(f"there is no setting {', '.join(unknown)}; see docs/settings.md")
+        raise Problem("unknown_setting", settings=unknown)
 
 
 def _explain(detail: Any) -> str:

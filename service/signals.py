@@ -47,16 +47,16 @@ def stopping(stop: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def run_until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
-    """Run `work` to its end; a signal cancels it, and `stopped` is returned once it has ended."""
+def run_until_signal(work: Coroutine[Any, Any, int]) -> int | None:
+    """Run `work` to its end and return its result; None if a signal cancelled it."""
 
-    async def run() -> int:
+    async def run() -> int | None:
         task = asyncio.create_task(work)
         for number in _NUMBERS:
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         try:
             return await task
         except asyncio.CancelledError:
-            return stopped
+            return None
 
     return asyncio.run(run())

@@ -5,15 +5,14 @@ from typing import Annotated
 
 import typer
 
-from cli.options import From, Provider, To
+from cli.options import Received, spread
 
 
+@spread
 def archive(
     url: Annotated[str, typer.Argument(help="A directory, or a URL that fsspec knows.")],
     *,
-    provider: Provider = None,
-    since: From = None,
-    until: To = None,
+    asked: Received,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check every byte of the archive instead.")
     ] = False,
@@ -27,13 +26,17 @@ def archive(
     requirements.check()
     from cli import archive as archiving
     from cli.commands.preflight import ready
+    from cli.messages import CommandProblem
     from processors.runtime import failpoints
-    from service.errors import Problem
 
-    if verify and (provider or since or until):
-        raise Problem("--verify is about all of an archive: leave out --provider, --from and --to")
+    if verify and asked.given:
+        raise CommandProblem(
+            "verify_takes_no_range",
+            "--verify is about all of an archive: leave out --provider, --from and --to",
+        )
     if verify:
         sys.exit(archiving.verify(url))
+    given = archiving.wanted(asked)
     settings = ready()
     failpoints.arm(settings.failpoint)
-    sys.exit(archiving.run(settings, url, provider=provider, since=since, until=until))
+    sys.exit(archiving.run(settings, url, given))

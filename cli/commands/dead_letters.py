@@ -75,7 +75,7 @@ def retry(
 ) -> None:
     """Normalise their raw bodies by today's code, and mark what that resolves.
 
-    Accounts in BLUETICK_SOURCES, or in --accounts, are permitted beside those at reception.
+    Accounts in BLUETICK_SOURCES, or in --accounts, are permitted in addition to those at reception.
     May be repeated and interrupted. Exit code 1 if a body is not there any more.
     """
     from cli.dead_letters import reader

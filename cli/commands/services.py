@@ -65,9 +65,11 @@ def ingest(
     elif workers == 1:
         server.run(settings)
     else:
-        several.run(
-            settings, workers, lambda listener: another("ingest", "--inherited", str(listener))
-        )
+
+        def worker(listener: int, problems: int) -> list[str]:
+            return another("ingest", "--inherited", str(listener), problem_to=problems)
+
+        several.run(settings, workers, worker)
 
 
 def processor(one: Processor) -> Callable[..., None]:
@@ -102,14 +104,20 @@ def _process(one: Processor, health_port: int | None, data: Path | None) -> None
 
 
 def _refuse_foreign_outputs(one: Processor, settings: "Settings") -> None:
-    from service.errors import Problem
+    from cli.messages import CommandProblem
 
     topics = settings.topics
     if {*topics.outputs(one.name)} & {*topics.foreign}:
-        raise Problem(
-            f"the namespace {settings.namespace} tracks the observations of {topics.observed} "
-            f"(BLUETICK_OBSERVATIONS_NAMESPACE), whose own {one.name} makes them; run it there, "
-            f"with BLUETICK_NAMESPACE={topics.observed}"
+        raise CommandProblem(
+            "observations_of_other_namespace",
+            (
+                "the namespace {namespace} tracks the observations of {observed} "
+                "(BLUETICK_OBSERVATIONS_NAMESPACE), whose own {processor} makes them; run it "
+                "there, with BLUETICK_NAMESPACE={observed}"
+            ),
+            namespace=settings.namespace,
+            observed=topics.observed,
+            processor=one.name,
         )
 
 

@@ -8,11 +8,14 @@ import typer
 
 def test(context: typer.Context) -> None:
     """Run the tests of this checkout; further options go to pytest."""
+    from cli.messages import CommandProblem
     from cli.program import HOME
-    from service.errors import Problem
 
     if not (HOME / "tests").is_dir():
-        raise Problem("the tests are part of the repository, not of the installed package")
+        raise CommandProblem(
+            "tests_not_installed",
+            "the tests are part of the repository, not of the installed package",
+        )
     import pytest
 
     os.chdir(HOME)

@@ -10,17 +10,20 @@ def check() -> None:
     """Compare the topics with what Bluetick expects; exit code 1 if they differ."""
     import asyncio
 
+    from cli.messages import CommandProblem
     from deploy import topics
-    from service.errors import Problem
     from service.settings import load
 
     findings = asyncio.run(topics.check(load()))
     for finding in findings:
         typer.echo(finding)
     if findings:
-        raise Problem(
-            "the topics are not as expected; `bluetick topics apply` creates what is missing, and "
-            "leaves alone what somebody set on purpose"
+        raise CommandProblem(
+            "topics_differ",
+            (
+                "the topics are not as expected; `bluetick topics apply` creates what is "
+                "missing, and keeps settings that were changed on purpose"
+            ),
         )
     typer.echo("every topic is as it should be")
 

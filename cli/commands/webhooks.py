@@ -5,16 +5,15 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Header, Method, UrlPath
+from cli.options import Request, Sending, spread
 
 
+@spread
 def parse(
     provider: Annotated[str, typer.Argument(help="smsmanager or whapi.")],
     file: Annotated[str, typer.Argument(help="A body; - is the standard input.")] = "-",
     *,
-    path: UrlPath = "",
-    method: Method = "POST",
-    header: Header = None,
+    request: Request,
     received_at: Annotated[
         int | None, typer.Option(min=0, help="When it arrived, Unix ms; default: now.")
     ] = None,
@@ -26,18 +25,10 @@ def parse(
     """
     from cli import parse as parsing
 
-    sys.exit(
-        parsing.run(
-            provider,
-            file,
-            path=path,
-            method=method,
-            headers=header or (),
-            received_at=received_at,
-        )
-    )
+    sys.exit(parsing.run(provider, file, request, received_at=received_at))
 
 
+@spread
 def send(
     source: Annotated[
         str, typer.Argument(help="A source; without files smsmanager, whapi or all.")
@@ -47,37 +38,10 @@ def send(
         typer.Argument(help="Bodies, directories of *.json, or -; without any: simulated."),
     ] = None,
     *,
-    url: Annotated[str, typer.Option(help="Where ingest listens.")] = "http://127.0.0.1:8080",
-    messages: Annotated[int, typer.Option(min=1, help="Simulated messages.")] = 100,
-    rate: Annotated[
-        float | None, typer.Option(min=0.01, help="Posts per second; default: as fast as can be.")
-    ] = None,
-    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share told twice.")] = 0.1,
-    shuffle: Annotated[bool, typer.Option("--shuffle", help="Send in random order.")] = False,
-    malformed: Annotated[float, typer.Option(min=0, max=1, help="Share spoiled.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="The same seed sends the same.")] = None,
-    connections: Annotated[int, typer.Option(min=1, max=1000, help="At once.")] = 16,
-    path: UrlPath = "",
-    method: Method = "POST",
-    header: Header = None,
+    sending: Sending,
+    request: Request,
 ) -> None:
     """Post webhooks to a running ingest: files, or the lives of simulated messages."""
-    from cli.simulator import send as sending
+    from cli.simulator import send as posting
 
-    sys.exit(
-        sending.run(
-            source,
-            files or (),
-            url=url,
-            messages=messages,
-            rate=rate,
-            connections=connections,
-            duplicates=duplicates,
-            shuffle=shuffle,
-            malformed=malformed,
-            seed=seed,
-            method=method,
-            path=path,
-            headers=header or (),
-        )
-    )
+    sys.exit(posting.run(source, files or (), sending, request))

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
+from cli.messages import CommandProblem
 from cli.providers import providers
 from processors.dead_letters.record import Entry, Kept
 from providers.rejection import Code
 from schemas.coordinates import Coordinates
 from schemas.webhook import to_iso
-from service.errors import Problem
 
 _NUMBER = re.compile(r"\d+")
 _PLACE = re.compile(r"(?P<topic>[^\[/]+)(/(\d{1,9})/(\d{1,18})|\[(\d{1,9})\]@(\d{1,18}))", re.ASCII)
@@ -29,10 +29,18 @@ class Selection(NamedTuple):
         providers(self.provider)
         if self.code is not None and self.code not in get_args(Code):
             known = ", ".join(get_args(Code))
-            raise Problem(f"there is no code {self.code!r}; there is: {known}")
+            raise CommandProblem(
+                "unknown_dead_letter_code",
+                "there is no code {code!r}; there is: {known}",
+                code=self.code,
+                known=known,
+            )
         if self.since is not None and self.until is not None and self.since >= self.until:
-            raise Problem(
-                f"--from, {to_iso(self.since)}, is not before --to, {to_iso(self.until)}; swap them"
+            raise CommandProblem(
+                "times_backwards",
+                "--from, {since}, is not before --to, {until}; swap them",
+                since=to_iso(self.since),
+                until=to_iso(self.until),
             )
 
     def holds(self, entry: Entry) -> bool:
@@ -92,9 +100,13 @@ def place_of(text: str) -> Coordinates:
     """Coordinates as a person writes them: `raw.whapi/3/120`, or `raw.whapi[3]@120`."""
     match = _PLACE.fullmatch(text)
     if not match:
-        raise Problem(
-            f"{text!r} is no place; write <topic>/<partition>/<offset>, such as raw.whapi/3/120 or "
-            "dead-letters/3/7"
+        raise CommandProblem(
+            "not_a_place",
+            (
+                "{text!r} is no place; write <topic>/<partition>/<offset>, such as "
+                "raw.whapi/3/120 or dead-letters/3/7"
+            ),
+            text=text,
         )
     numbers = [int(number) for number in match.groups()[2:] if number is not None]
     return Coordinates(match["topic"], *numbers)

@@ -1,17 +1,24 @@
 """`bluetick dead-letters list|show|export`: look at dead letters, take them along."""
 
+import asyncio
+import hashlib
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from cli.dead_letters.causes import Group, Selection, grouped, place, place_of, provider_of
-from cli.dead_letters.reader import chosen, entries, finished, found_at, print_json, standing
-from cli.output import jsonl, tables
-from cli.output.records import Record, as_json, printable
+from cli.dead_letters.reader import chosen, entries, found_at, standing
+from cli.dead_letters.table import causes
+from cli.messages import CommandProblem
+from cli.output import jsonl
+from cli.output.json_escaping import as_text
+from cli.output.jsonl import print_json
+from cli.output.records import Record, as_fields, printable, text_or_base64
 from cli.output.redaction import shape
-from cli.parse import lines
+from cli.parse import values
 from cli.tail import resolve
 from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Kept
@@ -22,10 +29,9 @@ from providers.json_slices import UNBOUNDED
 from schemas.accounts import ACCOUNTS_HEADER
 from schemas.coordinates import Coordinates
 from schemas.webhook import to_iso
-from service.errors import Problem
 from service.settings import Settings
 
-# Headers that hold no secret and nobody's data; of the others only the name is shown.
+# Headers that hold no secret and no personal data; of the others only the name is shown.
 _PLAIN = {"ce_specversion", "ce_source", "ce_type", "ce_time", "content-type", "content-encoding"}
 _PLAIN |= {"http-method", "user-agent", "x-request-id", "ce_id"}
 _PLAIN |= {deadletters.ACCOUNT, ACCOUNTS_HEADER}
@@ -34,19 +40,18 @@ _PLAIN |= {deadletters.ACCOUNT, ACCOUNTS_HEADER}
 def list_(
     settings: Settings, meant: Selection, *, everything: bool, limit: int | None, json: bool
 ) -> int:
-    """Print the causes of dead letters, those settled only with `everything`; returns 0."""
-    groups = grouped(finished(standing(settings, meant)))
+    """Print the causes of dead letters, those resolved only with `everything`; returns 0."""
+    groups = grouped(asyncio.run(standing(settings, meant)))
     shown = [group for group in groups if everything or group.open]
-    left, settled = sum(group.open for group in groups), sum(group.resolved for group in groups)
+    left, resolved = sum(group.open for group in groups), sum(group.resolved for group in groups)
     if json:
-        for group in shown[:limit]:
-            print_json(_told(group))
+        print_json(*map(_fields, shown[:limit]))
         return 0
     if shown:
-        Console().print(tables.causes(shown[:limit], resolved=everything))
+        Console().print(causes(shown[:limit], resolved=everything))
     more = f"; {len(shown) - limit} causes more" if limit and len(shown) > limit else ""
-    hidden = "" if everything or not settled else " (not shown; --all shows them)"
-    sys.stdout.write(f"{left} open{more}, {settled} resolved{hidden}\n")
+    hidden = "" if everything or not resolved else " (not shown; --all shows them)"
+    sys.stdout.write(f"{left} open{more}, {resolved} resolved{hidden}\n")
     return 0
 
 
@@ -58,16 +63,22 @@ def show(settings: Settings, text: str, *, json: bool) -> int:
     at = place_of(text)
     kind, topic = resolve(settings.topics, at.topic)
     if kind not in ("raw", "dead-letters", "observations"):
-        raise Problem(f"{topic} holds no dead letters; name a place on raw.* or dead-letters")
+        raise CommandProblem(
+            "no_dead_letters_on_topic",
+            "{topic} holds no dead letters; name a place on raw.* or dead-letters",
+            topic=topic,
+        )
     at = at._replace(topic=topic)
-    found = finished(found_at(settings, at))
+    found = asyncio.run(found_at(settings, at))
     if not found and kind == "raw":
         return _show_raw(settings, at, json=json)
     if not found:
-        raise Problem(f"there is no dead letter at {place(at)}")
+        raise CommandProblem(
+            "no_dead_letter", "there is no dead letter at {place}", place=place(at)
+        )
     for record, kept in found:
         if json:
-            sys.stdout.write(as_json(record) + "\n")
+            print_json(as_fields(record))
         else:
             _show(record, kept)
     return 0
@@ -77,23 +88,37 @@ def take_along(
     settings: Settings, meant: Selection, to: Path, *, everything: bool, limit: int | None
 ) -> int:
     """Write dead letters to a file, a JSON object a line, and say how many; returns 0."""
-    letters = chosen(finished(standing(settings, meant)), limit, everything=everything)
+    letters = chosen(asyncio.run(standing(settings, meant)), limit, everything=everything)
     wanted = {kept.entry.at for kept in letters}
 
     async def write(file: jsonl.File) -> None:
         async for record, entry in entries(settings, meant.since):
             if entry and entry.at in wanted:
-                file.add(record)
+                file.add(_exported(record))
 
     with jsonl.opened(to, f"{settings.topics.dead_letters}.jsonl") as file:
-        finished(write(file))
+        asyncio.run(write(file))
     sys.stdout.write(f"{file.count} dead letters written to {file.path}\n")
     return 0
 
 
+def _exported(record: Record) -> dict[str, object]:
+    """A record whole, its value to the byte."""
+    value = record.value or b""
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "headers": [[name, text_or_base64(text)] for name, text in record.headers],
+        "value_base64": b64encode(value).decode(),
+        "sha256": hashlib.sha256(value).hexdigest(),
+    }
+
+
 def _show(record: Record, kept: Kept) -> None:
     entry = kept.entry
-    told = [
+    shown = [
         ("dead letter", f"{place(entry.at)}, written {to_iso(entry.timestamp)}"),
         ("raw body", f"{place(entry.letter.raw)} ({provider_of(entry)})"),
         ("code", entry.letter.code),
@@ -104,7 +129,7 @@ def _show(record: Record, kept: Kept) -> None:
         ("value", f"{len(record.value or b'')} bytes, masked (--json shows them)"),
     ]
     console = Console()
-    for name, text in told:
+    for name, text in shown:
         line = Text(f"{printable(name):15} ", style="dim")
         console.print(line.append(printable(text), style="default"), soft_wrap=True)
     for text in shape(record.value or b""):
@@ -133,25 +158,29 @@ def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
             return found[0]
         return None
 
-    raw = finished(body())
+    raw = asyncio.run(body())
     if raw is None:
-        raise Problem(f"there is neither a dead letter nor a body at {place(at)}")
+        raise CommandProblem(
+            "no_dead_letter_or_body",
+            "there is neither a dead letter nor a body at {place}",
+            place=place(at),
+        )
     result = Bodies(settings).normalised(raw, UNBOUNDED)
     if json:
-        sys.stdout.write("".join(line + "\n" for line in lines(result)))
+        print_json(*values(result))
         return 0
     console = Console()
     made = f"{len(result.observations)} observations, {len(result.dead_letters)} dead letters"
     console.print(Text(f"no dead letter is kept of {place(at)}; today's code makes of it {made}"))
     result.observations.clear()
-    for line in lines(result):
-        console.print(Text(line), soft_wrap=True)
+    for value in values(result):
+        console.print(Text(as_text(value)), soft_wrap=True)
     for line in shape(raw.body or b""):
         console.print(Text("  " + line), soft_wrap=True)
     return 0
 
 
-def _told(group: Group) -> dict[str, object]:
+def _fields(group: Group) -> dict[str, object]:
     return {
         **group.cause._asdict(),
         "open": group.open,

@@ -1,5 +1,6 @@
 """`bluetick dead-letters retry`: normalise the raw bodies of dead letters by today's code."""
 
+import asyncio
 import secrets
 import sys
 import time
@@ -10,7 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.dead_letters.causes import Selection, place
-from cli.dead_letters.reader import chosen, finished, print_json, progress, standing
+from cli.dead_letters.reader import chosen, standing
+from cli.interrupt import interruptible
+from cli.messages import CommandProblem
+from cli.output import progress
+from cli.output.jsonl import print_json
 from cli.output.records import GOOD
 from ingest.sources.loader import accounts
 from processors.dead_letters.record import Identity
@@ -18,7 +23,6 @@ from processors.normalising.accounts import UNCORRECTED, Corrections
 from processors.replay import dead_letter_retry
 from processors.runtime.record_batches import UnsentError
 from schemas.coordinates import Coordinates
-from service.errors import Problem
 from service.settings import Settings
 
 
@@ -33,7 +37,7 @@ def run(
 ) -> int:
     """Normalise the raw bodies of dead letters again; returns 1 if some are not there any more.
 
-    The accounts in the file `sources` are permitted, beside those at reception.
+    The accounts in the file `sources` are permitted, in addition to those at reception.
     """
     corrections = accounts(sources) if sources else UNCORRECTED
     # All are read whatever is meant: a body's other dead letters must not be written again.
@@ -41,7 +45,7 @@ def run(
     # A record of `observations` that is none has no body behind it.
     known = [
         kept
-        for kept in chosen(finished(standing(settings, Selection())))
+        for kept in chosen(asyncio.run(standing(settings, Selection())))
         if kept.entry.letter.raw.topic in bodies_of
         or kept.entry.letter.code != "not_an_observation"
     ]
@@ -54,7 +58,7 @@ def run(
             bodies[kept.entry.letter.raw].add(kept.entry.letter)
     replay = None if dry else _fresh_id()
     done = _retried(settings, bodies, corrections, replay)
-    remaining = sum(kept.resolved is None for kept in finished(standing(settings, meant)))
+    remaining = sum(kept.resolved is None for kept in asyncio.run(standing(settings, meant)))
     if json:
         print_json(_outcome(done, replay, remaining))
     else:
@@ -79,11 +83,20 @@ def _retried(
     replay: str | None,
 ) -> dead_letter_retry.Report:
     try:
-        with progress("bodies") as (expect, advance):
-            expect(len(bodies))
-            return finished(dead_letter_retry.retry(settings, bodies, corrections, replay, advance))
+        with (
+            interruptible("stopped; what was retried is kept, and the rest may be retried again"),
+            progress.shown(transient=True) as shown,
+        ):
+            advance = shown.count("bodies", len(bodies)).advance
+            return asyncio.run(
+                dead_letter_retry.retry(settings, bodies, corrections, replay, advance)
+            )
     except UnsentError as error:
-        raise Problem(f"{error}; what was retried before is kept: retry the rest again") from None
+        raise CommandProblem(
+            "retry_unsent",
+            "{why}; what was retried before is kept: retry the rest again",
+            why=str(error),
+        ) from None
 
 
 def _outcome(

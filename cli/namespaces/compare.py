@@ -1,7 +1,6 @@
 """`bluetick diff`: compare the states of the messages in two namespaces."""
 
 import asyncio
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -11,8 +10,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
+from cli.messages import CommandProblem
 from cli.namespaces.manage import look
+from cli.options import Comparing
 from cli.output.json_escaping import as_text
+from cli.output.jsonl import print_json
 from cli.output.records import masked, printable, shown_key
 from processors.replay.range_syntax import times_of
 from processors.tracking.state_diff import Difference, State, differences, same
@@ -37,14 +39,16 @@ _REASONS = 6
 _LONGEST = 60
 
 
-def run(settings: Settings, a: str, b: str, *, since: str | None, examples: int, json: bool) -> int:
+def run(settings: Settings, a: str, b: str, how: Comparing) -> int:
     """Print how two namespaces differ; returns 0 if they do not, else 1."""
     if a == b:
-        raise Problem(f"{a} is named twice: name the two namespaces to compare")
-    first, _ = times_of(since, None, now_ms())
-    comparison = asyncio.run(_compare(settings, a, b, first or 0, examples))
-    if json:
-        sys.stdout.write(as_text(comparison.as_json()) + "\n")
+        raise CommandProblem(
+            "namespace_twice", "{a} is named twice: name the two namespaces to compare", a=a
+        )
+    first, _ = times_of(how.since, None, now_ms())
+    comparison = asyncio.run(_compare(settings, a, b, first or 0, how.examples))
+    if how.json:
+        print_json(comparison.as_json())
     else:
         _show(comparison)
     return 0 if comparison.agrees else 1
@@ -97,9 +101,16 @@ async def _compare(settings: Settings, a: str, b: str, since: int, examples: int
             raise found.unknown(name, "to compare")
     partitions, others = (found.topics[topic] for topic in topics)
     if partitions != others:
-        raise Problem(
-            f"{a} has {partitions} partitions and {b} has {others}: only namespaces cut alike can "
-            "be compared"
+        raise CommandProblem(
+            "namespaces_of_different_partitions",
+            (
+                "{a} has {partitions} partitions and {b} has {others}: only namespaces with the "
+                "same number of partitions can be compared"
+            ),
+            a=a,
+            partitions=partitions,
+            b=b,
+            others=others,
         )
     comparison = Comparison(a, b)
     async with reading(settings) as client:
@@ -177,9 +188,15 @@ def _same(topic: str, key: bytes, a: bytes, b: bytes) -> bool:
 
 
 def _unreadable(topic: str, key: bytes, error: UndecodableError) -> Problem:
-    return Problem(
-        f"the state of {key.decode(errors='replace')} on {topic} or its counterpart cannot be read "
-        f"({error}); is there a newer Bluetick about?"
+    return CommandProblem(
+        "states_unreadable",
+        (
+            "the state of {key} on {topic} or its counterpart cannot be read ({why}); "
+            "it may have been written by a newer version of Bluetick"
+        ),
+        key=key.decode(errors="replace"),
+        topic=topic,
+        why=str(error),
     )
 
 
@@ -237,8 +254,8 @@ def _kind(a: State | None, b: State | None, found: list[Difference]) -> Kind:
 
 def _reasons(found: list[Difference]) -> list[str]:
     more = len(found) - _REASONS
-    told = [reason(one) for one in found[:_REASONS]]
-    return [*told, f"and {more} more"] if more > 0 else told
+    words = [reason(one) for one in found[:_REASONS]]
+    return [*words, f"and {more} more"] if more > 0 else words
 
 
 def reason(difference: Difference) -> str:
@@ -279,5 +296,5 @@ def _show(comparison: Comparison) -> None:
             why = f": {'; '.join(reasons)}" if reasons else ""
             console.print(f"{heading}  {shown_key(key)}{why}", soft_wrap=True, markup=False)
     if comparison.fields:
-        told = ", ".join(f"{name} {count}" for name, count in comparison.fields.most_common())
-        console.print(f"fields that differ: {told}", soft_wrap=True, markup=False)
+        fields = ", ".join(f"{name} {count}" for name, count in comparison.fields.most_common())
+        console.print(f"fields that differ: {fields}", soft_wrap=True, markup=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from cli.messages import CommandProblem
 from deploy import consumer_groups, topics
 from deploy.consumer_groups import Group
 from schemas.processors import PROCESSORS
@@ -37,7 +38,13 @@ class Found:
     def unknown(self, name: str, purpose: str) -> Problem:
         """Say that there is no such namespace, and which there are."""
         there = ", ".join(self.namespaces) or "none"
-        return Problem(f"there is no namespace {name} {purpose}; there is: {there}")
+        return CommandProblem(
+            "unknown_namespace",
+            "there is no namespace {name} {purpose}; there is: {there}",
+            name=name,
+            purpose=purpose,
+            there=there,
+        )
 
 
 async def look(settings: Settings) -> Found:
@@ -119,10 +126,15 @@ def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Ke
     if not readers:
         return Kept()
     if not keep_inputs:
-        told = ", ".join(f"{', '.join(sorted(of))} by {name}" for name, of in readers.items())
-        raise Problem(
-            f"the namespace {names.namespace} is read by others ({told}); delete all else with "
-            "--keep-inputs, or drop those first"
+        read_by = ", ".join(f"{', '.join(sorted(of))} by {name}" for name, of in readers.items())
+        raise CommandProblem(
+            "namespace_is_read",
+            (
+                "the namespace {namespace} is read by others ({readers}); delete all else with "
+                "--keep-inputs, or drop those first"
+            ),
+            namespace=names.namespace,
+            readers=read_by,
         )
     if names.observations in set().union(*readers.values()):
         # What makes the observations has to continue, and so may its replays.
@@ -148,9 +160,15 @@ def _refuse_in_use(
         read = sorted(group.reads & {*doomed})
         if group.members and (group.name in own or read):
             where = f"on {', '.join(read)}" if read else "in it"
-            raise Problem(
-                f"the group {group.name} is at work {where} (members: {group.members}); stop it, "
-                "and if it was killed wait until its session is over"
+            raise CommandProblem(
+                "group_at_work",
+                (
+                    "the group {name} is at work {where} (members: {members}); stop it, and if it "
+                    "was killed wait until its session is over"
+                ),
+                name=group.name,
+                where=where,
+                members=group.members,
             )
 
 
@@ -159,9 +177,16 @@ def _confirm(name: str, confirm: str | None) -> None:
     if confirm is None and sys.stdin.isatty():
         confirm = input(f"type {name} to delete it for good: ").strip()
     if confirm is None:
-        raise Problem(f"nothing was deleted: confirm it with --confirm {name}")
+        raise CommandProblem(
+            "not_confirmed", "nothing was deleted: confirm it with --confirm {name}", name=name
+        )
     if confirm != name:
-        raise Problem(f"nothing was deleted: {confirm!r} is not {name}")
+        raise CommandProblem(
+            "confirmed_otherwise",
+            "nothing was deleted: {confirm!r} is not {name}",
+            confirm=confirm,
+            name=name,
+        )
 
 
 async def _delete(settings: Settings, kept: Kept, gone: Iterable[str]) -> list[str]:

@@ -55,7 +55,7 @@ class Pace:
 
     @property
     def left_seconds(self) -> float | None:
-        """Seconds to go; None if that cannot be told."""
+        """Seconds to go; None if that is unknown."""
         last = self._marks[-1]
         left = [(self.expected - last.observations[0], self.observations)]
         if last.bodies is not None:

@@ -1,4 +1,4 @@
-"""`bluetick rebuild`: derive a namespace anew, beside the one in use, and follow."""
+"""`bluetick rebuild`: derive a new namespace from the raw bodies of another, and follow."""
 
 import asyncio
 import math
@@ -6,15 +6,17 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from cli.cancellation import run_until_stopped
+from cli.messages import CommandProblem
 from cli.namespaces.manage import Found, look
 from cli.namespaces.rate import Mark, Pace
+from cli.options import Rebuild
+from cli.output import progress
 from cli.processes import Running, Service, first_to_end, running
 from cli.up.up import worries
 from deploy import topics
@@ -23,29 +25,15 @@ from processors.runtime.consumer_groups import Watch, commit, watching
 from schemas.processors import NORMALISE, PROCESSORS, TRACK, processor
 from schemas.topics import Topics
 from schemas.webhook import to_iso
-from service.errors import Problem, unreachable
+from service.errors import unreachable
 from service.settings import NAMESPACE, Settings
-from service.signals import run_until_signal
 
 _LOOK_SECONDS = 0.5
-_TELL_SECONDS = 5.0
 _PRESENT_SECONDS = 5.0
 _RETRY_SECONDS = 5.0
-_INTERRUPTED = 130
 
 Begun = dict[str, dict[TopicPartition, int]]
 """By service, where its inputs began."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is wanted; see the command's help."""
-
-    into: str
-    from_observations: bool = False
-    until_present: bool = False
-    resume: bool = False
-    accept_gap: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,20 +55,26 @@ class Plan:
         return self.target.topics.inputs(self.services[0])
 
 
-def run(settings: Settings, wish: Wish) -> int:
+def run(settings: Settings, wish: Rebuild) -> int:
     """Rebuild, and follow until Ctrl-C; returns the exit code."""
-    return run_until_signal(_rebuild(_plan(settings, wish), wish), stopped=_INTERRUPTED)
+    return run_until_stopped(_rebuild(_plan(settings, wish), wish), _resume(wish))
 
 
-def _plan(source: Settings, wish: Wish) -> Plan:
+def _plan(source: Settings, wish: Rebuild) -> Plan:
     if wish.into == source.namespace:
-        raise Problem(
-            f"--into {wish.into} is the namespace in use (BLUETICK_NAMESPACE); name a new one"
+        raise CommandProblem(
+            "rebuild_into_itself",
+            "--into {into} is the namespace in use (BLUETICK_NAMESPACE); name a new one",
+            into=wish.into,
         )
     if not re.fullmatch(NAMESPACE, wish.into) or not wish.into.strip("."):
-        raise Problem(
-            f"--into {wish.into!r} is no namespace: it has letters, digits, '.', '_' and '-', at "
-            "most 100 of them"
+        raise CommandProblem(
+            "invalid_namespace",
+            (
+                "--into {into!r} is no namespace: it has letters, digits, '.', '_' and '-', at "
+                "most 100 of them"
+            ),
+            into=wish.into,
         )
     inputs = {"raw_namespace": source.topics.raw_from}
     if wish.from_observations:
@@ -89,13 +83,13 @@ def _plan(source: Settings, wish: Wish) -> Plan:
     return Plan(source, target, _services(target.topics, wish))
 
 
-def _services(names: Topics, wish: Wish) -> tuple[str, ...]:
+def _services(names: Topics, wish: Rebuild) -> tuple[str, ...]:
     """Every processor, but not those whose output is kept."""
     kept = {names.observations} if wish.from_observations else set()
     return tuple(one.name for one in PROCESSORS if not kept & {*names.outputs(one.name)})
 
 
-async def _rebuild(plan: Plan, wish: Wish) -> int:
+async def _rebuild(plan: Plan, wish: Rebuild) -> int:
     console = Console(highlight=False)
     found = await look(plan.source)
     if plan.source.namespace not in found.namespaces:
@@ -105,38 +99,47 @@ async def _rebuild(plan: Plan, wish: Wish) -> int:
         async with watching(plan.target) as watch:
             await _begin(console, plan, wish, found, watch)
             return await _work(console, plan, wish, watch)
-    except asyncio.CancelledError:
-        _tell_resume(console, wish)
-        raise
     except (KafkaError, OSError, TimeoutError) as error:
         raise unreachable(plan.source.kafka, error) from error
 
 
-def _tell_resume(console: Console, wish: Wish) -> None:
+def _resume(wish: Rebuild) -> str:
     again = " --from-observations" if wish.from_observations else ""
-    console.print(
-        f"stopped; to go on with it: bluetick rebuild --into {wish.into}{again} --resume",
-        soft_wrap=True,
-    )
+    return f"stopped; to go on with it: bluetick rebuild --into {wish.into}{again} --resume"
 
 
-async def _begin(console: Console, plan: Plan, wish: Wish, found: Found, watch: Watch) -> None:
+async def _begin(console: Console, plan: Plan, wish: Rebuild, found: Found, watch: Watch) -> None:
     """Mark the target as a rebuild of the source, at the beginning; or find the mark there."""
     into = wish.into
     exists = found.holds(plan.target.topics)
     if wish.resume:
         if not exists:
-            raise Problem(f"there is no rebuild {into} to go on with; leave out --resume")
+            raise CommandProblem(
+                "no_rebuild",
+                "there is no rebuild {into} to go on with; leave out --resume",
+                into=into,
+            )
         begun = {place.topic for place in await watch.committed(plan.group)}
         if begun != set(plan.inputs):
-            raise Problem(
-                f"the namespace {into} was not begun as a rebuild from {', '.join(plan.inputs)}; "
-                f"give the options it was begun with, or delete it: bluetick namespace drop {into}"
+            raise CommandProblem(
+                "other_rebuild",
+                (
+                    "the namespace {into} was not begun as a rebuild from {inputs}; give the "
+                    "options it was begun with, or delete it: bluetick namespace drop {into}"
+                ),
+                into=into,
+                inputs=", ".join(plan.inputs),
             )
     elif exists:
-        raise Problem(
-            f"the namespace {into} exists ({exists}); if its rebuild was cut short go on with "
-            f"--resume, else name a new one, or delete it: bluetick namespace drop {into}"
+        raise CommandProblem(
+            "namespace_exists",
+            (
+                "the namespace {into} exists ({exists}); if its rebuild was cut short go on "
+                "with --resume, else name a new one, or delete it: bluetick namespace drop "
+                "{into}"
+            ),
+            into=into,
+            exists=exists,
         )
     else:
         beginnings = await watch.beginnings(plan.inputs)
@@ -161,21 +164,27 @@ def _tell_reach(
         console.print(f"{topic} {since}" + (f"; {gone} older records are gone" if gone else ""))
 
 
-def _refuse_gap(wish: Wish, beginnings: Mapping[TopicPartition, int]) -> None:
+def _refuse_gap(wish: Rebuild, beginnings: Mapping[TopicPartition, int]) -> None:
     """A rebuild that lacks the beginning is not what it looks like: say so, and ask."""
     gone = {place: offset for place, offset in beginnings.items() if offset}
     if not gone or wish.accept_gap:
         return
     ranges = ", ".join(f"{p.topic}[{p.partition}] 0 to {gone[p] - 1}" for p in sorted(gone))
     what = "observations" if wish.from_observations else "bodies"
-    raise Problem(
-        f"retention has deleted the first {what} ({ranges}): {wish.into} would know only what came "
-        "later; bring them back from an archive (bluetick replay --archive), or accept that with "
-        "--accept-gap"
+    raise CommandProblem(
+        "rebuild_gap",
+        (
+            "retention has deleted the first {what} ({ranges}): {into} would know only "
+            "what came later; bring them back from an archive (bluetick replay --archive), "
+            "or accept that with --accept-gap"
+        ),
+        what=what,
+        ranges=ranges,
+        into=wish.into,
     )
 
 
-async def _work(console: Console, plan: Plan, wish: Wish, watch: Watch) -> int:
+async def _work(console: Console, plan: Plan, wish: Rebuild, watch: Watch) -> int:
     ports = {name: free_port(0) for name in plan.services}
     given = {processor(name).port_setting: port for name, port in ports.items()}
     settings = plan.target.model_copy(update=given)
@@ -198,12 +207,12 @@ async def _work(console: Console, plan: Plan, wish: Wish, watch: Watch) -> int:
             await asyncio.wait([catching_up, ended])
 
 
-async def _follow(console: Console, wish: Wish, ended: asyncio.Task[Running]) -> int:
+async def _follow(console: Console, wish: Rebuild, ended: asyncio.Task[Running]) -> int:
     """Leave the services at work; Ctrl-C is how that ends well."""
     try:
         raise (await ended).why()
     except asyncio.CancelledError:
-        _tell_resume(console, wish)
+        console.print(_resume(wish), soft_wrap=True)
         return 0
 
 
@@ -213,7 +222,8 @@ async def _until_present(console: Console, plan: Plan, watch: Watch) -> str:
     The services wait for a Kafka that is away, and so does this.
     """
     begun: Begun = {}
-    with _Shown(console, plan) as shown:
+    with progress.shown(console, transient=True) as bars:
+        shown = _Shown(bars, plan)
         while True:
             try:
                 begun = begun or await _beginnings(plan, watch)
@@ -236,7 +246,7 @@ async def _catch_up(plan: Plan, watch: Watch, begun: Begun, shown: "_Shown") -> 
         for service in plan.services:
             ends = await watch.ends(names.inputs(service))
             while await watch.behind(names.group(service), ends):
-                shown.tell(await _mark(plan, watch, begun))
+                shown.show(await _mark(plan, watch, begun))
                 await asyncio.sleep(_LOOK_SECONDS)
     last = await _mark(plan, watch, begun)
     bodies = f"{last.bodies[0]:,} bodies normalised, " if last.bodies else ""
@@ -259,58 +269,25 @@ async def _mark(plan: Plan, watch: Watch, begun: Begun) -> Mark:
 
 
 class _Shown:
-    """Tells a person how a rebuild goes: bars in a terminal, else a line now and then."""
+    """How far a rebuild is: a bar for each service, with its rate and the time to go."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        self._console = console
-        self._pace = Pace()
-        self._told = time.monotonic()
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[words]}"),
-            console=console,
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        if console.is_terminal:
-            for name in plan.services:
-                self._tasks[name] = self._bars.add_task(name, total=None, words="")
+    def __init__(self, shown: progress.Progress, plan: Plan) -> None:
+        self._rate = Pace()
+        self._counts = {name: shown.count(name) for name in plan.services}
 
-    def __enter__(self) -> Self:
-        if self._tasks:
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def tell(self, mark: Mark) -> None:
-        self._pace.add(mark)
-        pace, left = self._pace, self._pace.left_seconds
-        togo = "" if left is None else f", about {left:.0f} s to go"
-        lines = {}
+    def show(self, mark: Mark) -> None:
+        self._rate.add(mark)
+        rate, left = self._rate, self._rate.left_seconds
         if mark.bodies is not None:
-            done, there = mark.bodies
-            lines[NORMALISE.name] = (
-                done,
-                there,
-                f"{done:,} of {there:,} bodies, {pace.bodies:,.0f}/s",
-            )
-        done = mark.observations[0]
-        words = f"{done:,} of {pace.expected:,} observations, {pace.observations:,.0f}/s{togo}"
-        lines[TRACK.name] = done, pace.expected, words
+            self._counts[NORMALISE.name].show(*mark.bodies, f"bodies, {rate.bodies:,.0f}/s")
+        to_go = "" if left is None else f", about {left:.0f} s to go"
+        words = f"observations, {rate.observations:,.0f}/s{to_go}"
+        self._counts[TRACK.name].show(mark.observations[0], rate.expected, words)
         for name, (done, there) in mark.others.items():
-            lines[name] = done, there, f"{name}: {done:,} of {there:,} records"
-        for name, task in self._tasks.items():
-            done, there, words = lines[name]
-            self._bars.update(task, completed=done, total=there, words=words)
-        if not self._tasks and time.monotonic() - self._told > _TELL_SECONDS:
-            self._told = time.monotonic()
-            self._console.print("; ".join(words for _, _, words in lines.values()))
+            self._counts[name].show(done, there, "records")
 
 
-def _tell_next(console: Console, plan: Plan, wish: Wish) -> None:
+def _tell_next(console: Console, plan: Plan, wish: Rebuild) -> None:
     source, into, inputs = plan.source.namespace, wish.into, plan.target.topics
     read = {"RAW": inputs.raw_from}
     if wish.from_observations:

@@ -13,14 +13,9 @@ import msgspec
 _DOUBTFUL = re.compile(r"[^ -~\n]")
 
 
-def as_text(value: object, *, indent: int = 0) -> str:
-    """A value as JSON, on one line without `indent`."""
-    text = msgspec.json.encode(value)
-    return escaped((msgspec.json.format(text, indent=indent) if indent else text).decode())
-
-
-def escaped(text: str) -> str:
-    """The same JSON with everything escaped that cannot be seen when it is printed."""
+def as_text(value: object) -> str:
+    """A value as JSON on one line, everything escaped that cannot be seen when it is printed."""
+    text = msgspec.json.encode(value).decode()
     return text if text.isascii() and text.isprintable() else _DOUBTFUL.sub(_visible, text)
 
 

@@ -1,37 +1,33 @@
-"""Records into a file, a JSON object a line, that nobody else may read; whole or not at all."""
+"""JSON lines: a value a line on the standard output, or in a file that only its owner may read."""
 
-import hashlib
 import os
-from base64 import b64encode
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cli.messages import CommandProblem
 from cli.output.json_escaping import as_text
-from cli.output.records import Record, text_or_base64
-from service.errors import Problem
+
+_PRIVATE = 0o600
+
+
+def print_json(*values: object) -> None:
+    """Print each value as a line of JSON, at once."""
+    sys.stdout.write("".join(as_text(value) + "\n" for value in values))
+    sys.stdout.flush()
 
 
 class File:
-    """A file being written."""
+    """A file being written, a JSON value a line."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.count = 0
         self._file = os.fdopen(descriptor, "wb")
 
-    def add(self, record: Record) -> None:
-        value = record.value or b""
-        told = {
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "timestamp": record.timestamp,
-            "headers": [[name, text_or_base64(text)] for name, text in record.headers],
-            "value_base64": b64encode(value).decode(),
-            "sha256": hashlib.sha256(value).hexdigest(),
-        }
-        self._file.write(as_text(told).encode() + b"\n")
+    def add(self, value: object) -> None:
+        self._file.write(as_text(value).encode() + b"\n")
         self.count += 1
 
     def close(self) -> None:
@@ -42,22 +38,39 @@ class File:
 
 @contextmanager
 def opened(to: Path, name: str) -> Iterator[File]:
-    """A new file, `name` in it if `to` is a directory; raises `Problem`, also if it is there."""
+    """A new file, `name` in it if `to` is a directory; there whole at the end, or not at all.
+
+    Raises `Problem`, also if it is there already.
+    """
     path = to
     try:
         path = to / name if to.is_dir() else to
         if path.exists():
-            raise Problem(f"{path} is there already; name another file, or remove it")
+            raise CommandProblem(
+                "file_exists",
+                "{path} is there already; name another file, or remove it",
+                path=str(path),
+            )
         part = path.with_name(path.name + ".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
     except OSError as error:
-        raise Problem(f"{path} cannot be written: {error.strerror}; choose another place") from None
+        raise CommandProblem(
+            "file_not_writable",
+            "{path} cannot be written: {why}; choose another place",
+            path=str(path),
+            why=error.strerror,
+        ) from None
     file = File(path, descriptor)
     try:
         yield file
         file.close()
         part.rename(path)
     except OSError as error:
-        raise Problem(f"{path} cannot be written: {error.strerror}; choose another place") from None
+        raise CommandProblem(
+            "file_not_writable",
+            "{path} cannot be written: {why}; choose another place",
+            path=str(path),
+            why=error.strerror,
+        ) from None
     finally:
         part.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import msgspec
 from rich.text import Text
 
-from cli.output.json_escaping import as_text
 from processors.dead_letters import record as letters
 from schemas import codec
 from schemas.records import (
@@ -109,8 +108,8 @@ def shown_key(key: str) -> str:
     return printable(f"viewer/{masked(viewer)}/{message}")
 
 
-def as_json(record: Record) -> str:
-    """One JSON object: the value as it is on the topic if it is JSON, else in `value_base64`.
+def as_fields(record: Record) -> dict[str, object]:
+    """A JSON object: the value as it is on the topic if it is JSON, else in `value_base64`.
 
     `headers` is an array of pairs, for a name may repeat. A record without a value has neither
     `value` nor `value_base64`. What is no UTF-8 text appears as `{"base64": …}`.
@@ -125,7 +124,7 @@ def as_json(record: Record) -> str:
     }
     if record.value is not None:
         shown.update(_value(record.value))
-    return as_text(shown)
+    return shown
 
 
 def masked(text: str) -> str:

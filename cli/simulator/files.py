@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cli.messages import CommandProblem
 from cli.simulator.requests import JSON, Post, headers_of
-from service.errors import Problem
 
 STDIN = "-"
 
@@ -32,9 +32,11 @@ def read_body(name: str) -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise Problem(
-            f"{name} cannot be read: {error.strerror or error}; name a file, or - for the standard "
-            "input"
+        raise CommandProblem(
+            "body_unreadable",
+            "{name} cannot be read: {why}; name a file, or - for the standard input",
+            name=name,
+            why=error.strerror or str(error),
         ) from None
 
 
@@ -43,5 +45,7 @@ def _files(name: str) -> list[str]:
         return [name]
     found = sorted(str(file) for file in Path(name).glob("*.json"))
     if not found:
-        raise Problem(f"there is no *.json file in the directory {name}")
+        raise CommandProblem(
+            "no_bodies", "there is no *.json file in the directory {name}", name=name
+        )
     return found

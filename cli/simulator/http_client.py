@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from service.errors import Problem
+from cli.messages import CommandProblem
 
 _ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
@@ -43,9 +43,15 @@ class Endpoint(NamedTuple):
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise Problem(f"the URL {url!r} is not valid: {error}") from None
+            raise CommandProblem(
+                "url_invalid", "the URL {url!r} is not valid: {why}", url=url, why=str(error)
+            ) from None
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise Problem(f"the URL {url!r} should look like http://127.0.0.1:8080")
+            raise CommandProblem(
+                "url_incomplete",
+                "the URL {url!r} should look like http://127.0.0.1:8080",
+                url=url,
+            )
         tls = parts.scheme == "https"
         return cls(parts.hostname, port or _PORTS[parts.scheme], tls, parts.path.rstrip("/"))
 
@@ -139,6 +145,6 @@ def _parsed(head: bytes) -> tuple[int, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     protocol, _, rest = first.partition(" ")
     if not protocol.startswith("HTTP/1.") or not rest[:3].isdecimal():
-        raise Problem("what answers is not an HTTP server; look at the URL")
+        raise CommandProblem("not_http", "what answers is not an HTTP server; look at the URL")
     pairs = (line.partition(":") for line in lines if line)
     return int(rest[:3]), {name.lower(): value.strip() for name, _, value in pairs}

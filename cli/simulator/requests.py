@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from cli.messages import CommandProblem
 from schemas.webhook import RawWebhook
-from service.errors import Problem
 
 JSON: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})
 
@@ -39,6 +39,8 @@ def headers_of(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, colon, value = text.partition(":")
         if not (colon and name.strip()) or not text.isprintable():
-            raise Problem(f"the header {text!r} should be written as name:value")
+            raise CommandProblem(
+                "header_invalid", "the header {text!r} should be written as name:value", text=text
+            )
         headers[name.strip().lower()] = value.strip()
     return headers

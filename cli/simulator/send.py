@@ -9,29 +9,28 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from cli.interrupt import Interrupted
+from cli.messages import CommandProblem
+from cli.options import Request, Sending
+from cli.output import progress
 from cli.simulator.files import posts_from
 from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
 from schemas.topics import PROVIDERS
 from service.errors import Problem
-from service.wall_clock import now_ms
 
 ALL = "all"
 
 _OK = 200
 _UNAVAILABLE = 503
-_INTERRUPTED = 130
 
 # A post is sent so many times at most, and waits so long, in seconds, after a 503 or a break.
 _TRIES = 6
 _WAIT = 1.0
 _LONGEST_WAIT = 30.0
-
-_SHOW_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -103,51 +102,55 @@ async def deliver(
 def run(
     source: str,
     files: Sequence[str] = (),
-    *,
-    url: str = "http://127.0.0.1:8080",
-    messages: int = 100,
-    rate: float | None = None,
-    connections: int = 16,
-    duplicates: float = 0.0,
-    shuffle: bool = False,
-    malformed: float = 0.0,
-    seed: int | None = None,
-    method: str = "POST",
-    path: str = "",
-    headers: Sequence[str] = (),
+    how: Sending = Sending(),  # noqa: B008 - frozen
+    request: Request = Request(),  # noqa: B008 - frozen
 ) -> int:
     """Send `files` to a source or, if there are none, simulated lifecycles; returns the exit code.
 
     `source` is a provider's name, or `all` for simulated traffic of every provider. The code is 0
-    if every post was answered 200, else 1; 130 after Ctrl-C.
+    if every post was answered 200, else 1.
     """
-    Endpoint.of(url)  # a mistyped one is told before anything is simulated
-    if files:
-        if source == ALL:
-            raise Problem(f"files go to one source: {' or '.join(PROVIDERS)}")
-        posts = list(posts_from(source, files, method=method, path=path, headers=headers))
-    else:
-        seed = secrets.randbelow(10**6) if seed is None else seed
-        posts = simulate(
-            messages=messages,
-            base_time_ms=now_ms() - duration_ms(messages),
-            seed=seed,
-            duplicates=duplicates,
-            shuffle=shuffle,
-            malformed=malformed,
-            sources=_sources(source),
-        ).posts
-    with _Bar(len(posts)) as bar:
+    Endpoint.of(how.url)  # a mistyped one is refused before anything is simulated
+    seed = secrets.randbelow(10**6) if how.seed is None else how.seed
+    posts = _from_files(source, files, request) if files else _simulated(source, how, seed)
+    with progress.shown() as shown:
         if not files:
-            bar.say(f"{messages} simulated messages, {len(posts)} posts; again with --seed {seed}")
+            shown.say(
+                f"{how.messages} simulated messages, {len(posts)} posts; again with --seed {seed}"
+            )
+        bar = _Bar(shown, len(posts))
+        sending = deliver(how.url, posts, rate=how.rate, connections=how.connections, progress=bar)
         try:
-            sending = deliver(url, posts, rate=rate, connections=connections, progress=bar)
             delivered = asyncio.run(sending)
         except KeyboardInterrupt:
-            bar.say(f"stopped after {bar.count} of {len(posts)} posts")
-            return _INTERRUPTED
+            raise Interrupted(f"stopped after {bar.count} of {len(posts)} posts") from None
     Console().print(_table(delivered))
     return 1 if delivered.refused else 0
+
+
+def _from_files(source: str, files: Sequence[str], request: Request) -> list[Post]:
+    if source == ALL:
+        raise CommandProblem(
+            "files_to_several_sources",
+            "files go to one source: {providers}",
+            providers=" or ".join(PROVIDERS),
+        )
+    headers = request.header or ()
+    return list(
+        posts_from(source, files, method=request.method, path=request.path, headers=headers)
+    )
+
+
+def _simulated(source: str, how: Sending, seed: int) -> list[Post]:
+    return simulate(
+        messages=how.messages,
+        base_time_ms=round(time.time() * 1000) - duration_ms(how.messages),
+        seed=seed,
+        duplicates=how.duplicates,
+        shuffle=how.shuffle,
+        malformed=how.malformed,
+        sources=_sources(source),
+    ).posts
 
 
 class _Delivery:
@@ -192,8 +195,11 @@ class _Delivery:
         """Wait for the next try, if there was an answer before and there are tries left."""
         reason = str(error) or type(error).__name__
         if not self.delivered.answers or tries == _TRIES:
-            raise Problem(
-                f"ingest does not answer at {self._url}: {reason}; start it, or give its --url"
+            raise CommandProblem(
+                "ingest_silent",
+                "ingest does not answer at {url}: {why}; start it, or give its --url",
+                url=self._url,
+                why=reason,
             )
         await self._wait(reason, _WAIT)
 
@@ -203,54 +209,31 @@ class _Delivery:
         await asyncio.sleep(seconds)
 
 
-class _Bar(Progress):
-    """A progress bar on the standard error: posts per second, answers by status."""
+class _Bar:
+    """Posts per second, answers by status, and what is waited for."""
 
-    def __init__(self, total: int) -> None:
-        super().__init__(
-            TextColumn("sending"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} posts/s"),
-            TextColumn("{task.fields[answers]}"),
-            console=Console(stderr=True),
-        )
-        self._task: TaskID = self.add_task("", total=total, rate="-", answers="")
+    def __init__(self, shown: progress.Progress, total: int) -> None:
+        self._shown = shown
+        self._count = shown.count("sending", total)
         self._answers: Counter[int] = Counter()
-        self._shown = 0.0
-        self._told = ""
+        self._reason = ""
 
     @property
     def count(self) -> int:
         return self._answers.total()
 
-    def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False)
-
     def answered(self, status: int) -> None:
         self._answers[status] += 1
-        # To show every post would cost more than to send it.
-        if (now := time.monotonic()) - self._shown > _SHOW_SECONDS:
-            self._shown = now
-            self._show()
+        self._count.show(self._count.done + 1, self._count.total, self._words)
+
+    def _words(self) -> str:
+        answers = " ".join(f"{code}:{n}" for code, n in sorted(self._answers.items()))
+        return f"{self._count.rate(self.count):.0f} posts/s {answers}"
 
     def waiting(self, reason: str, seconds: float) -> None:
-        if reason != self._told:  # once, not for every post
-            self._told = reason
-            self.say(f"{reason}; waiting {seconds:g} s")
-
-    def stop(self) -> None:
-        self._show()
-        super().stop()
-
-    def _show(self) -> None:
-        speed = self.tasks[self._task].speed
-        self.update(
-            self._task,
-            completed=self.count,
-            rate=f"{speed:.0f}" if speed else "-",
-            answers=" ".join(f"{code}:{n}" for code, n in sorted(self._answers.items())),
-        )
+        if reason != self._reason:  # once, not for every post
+            self._reason = reason
+            self._shown.say(f"{reason}; waiting {seconds:g} s")
 
 
 def paced(posts: Iterable[Post], rate: float | None, begin: float) -> Iterator[tuple[float, Post]]:
@@ -265,7 +248,12 @@ def _sources(source: str) -> Sequence[str]:
     if source in PROVIDERS:
         return (source,)
     known = ", ".join((*PROVIDERS, ALL))
-    raise Problem(f"there is nothing to simulate for the source {source!r}; there is: {known}")
+    raise CommandProblem(
+        "unknown_source",
+        "there is nothing to simulate for the source {source!r}; there is: {known}",
+        source=source,
+        known=known,
+    )
 
 
 def _table(delivered: Delivered) -> Table:

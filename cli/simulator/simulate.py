@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from cli.messages import CommandProblem
 from cli.simulator.batching import Draft, Lane, Tally, Told, batched, repeated
 from cli.simulator.malformed import spoiled
 from cli.simulator.payloads import (
@@ -33,7 +34,6 @@ from cli.simulator.requests import Post
 from cli.simulator.scenarios import BY_A_PERSON, JOURNEYS, MEANING, Journey, Step
 from schemas.records import Status, message_key
 from schemas.topics import PROVIDERS
-from service.errors import Problem
 
 CHANNELS = (
     Channel("TITMSE-S1MUL", "body"),
@@ -121,7 +121,12 @@ def simulate(
     """
     for name, share in (("duplicates", duplicates), ("malformed", malformed)):
         if not 0 <= share <= 1:
-            raise Problem(f"{name} is {share}, but a share lies between 0 and 1")
+            raise CommandProblem(
+                "not_a_share",
+                "{name} is {share}, but a share lies between 0 and 1",
+                name=name,
+                share=share,
+            )
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     plan = _plan(random, messages, base_time_ms / 1000, sources)
     told = list(plan.told)

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import TaskID
 
-from cli.output import tables
+from cli.cancellation import run_until_stopped
+from cli.messages import CommandProblem
+from cli.output import progress
 from cli.output.records import Record
 from cli.simulator import http_client
 from cli.simulator.requests import Post
 from cli.simulator.send import Unwatched, deliver
 from cli.simulator.simulate import simulate
 from cli.tail import follow
+from cli.up import demo_tables as tables
 from cli.up import examples
 from cli.up.reconciliation import CameOut, SentIn, sent_in, settle
 from cli.up.up import Line, Progress, line, worries
@@ -27,9 +28,7 @@ from processors.runtime.consumer_groups import lag
 from schemas import codec
 from schemas.processors import NORMALISE, PROCESSORS
 from schemas.records import MessageState
-from service.errors import Problem
 from service.settings import Settings
-from service.signals import run_until_signal
 from service.wall_clock import now_ms
 
 _MESSAGES = 400
@@ -37,27 +36,28 @@ _SEED = 20
 _DUPLICATES = 0.15
 _MALFORMED = 0.03
 _SETTLE_SECONDS = 120
-_INTERRUPTED = 130
 
 
 def demo(settings: Settings, kafka_port: int | None) -> int:
     """Run it all and end; returns 0 only if what came out is what was sent in."""
     if settings.sources is not None:
-        raise Problem("the demo sends without proof; leave BLUETICK_SOURCES unset for it")
-    return run_until_signal(_demo(settings, kafka_port or 0), stopped=_INTERRUPTED)
+        raise CommandProblem(
+            "demo_with_sources", "the demo sends without proof; leave BLUETICK_SOURCES unset for it"
+        )
+    return run_until_stopped(_demo(settings, kafka_port or 0), "the demo was stopped")
 
 
 async def _demo(settings: Settings, kafka_port: int) -> int:
     console = Console(highlight=False)
     settings = settings.model_copy(update=_own(settings))
     with tempfile.TemporaryDirectory(prefix="bluetick-demo-") as data:
-        progress = Progress(console)
+        steps = Progress(console)
         try:
-            async with line(settings, kafka_port, Path(data), progress, worries(console)) as up_:
-                progress.stop()
+            async with line(settings, kafka_port, Path(data), steps, worries(console)) as up_:
+                steps.stop()
                 agrees = await _through(console, up_)
         finally:
-            progress.stop()
+            steps.stop()
             if "kafka" in settings.model_fields_set:
                 await topics.drop(settings)
     console.print("stopped")
@@ -94,26 +94,29 @@ async def _through(console: Console, up_: Line) -> bool:
 
 
 async def _send(console: Console, up_: Line, posts: list[Post]) -> None:
-    with Bar(console=console, transient=True) as bar:
-        sending = bar.add_task("posting webhooks", total=len(posts))
-        delivered = await deliver(up_.webhooks, posts, progress=_Advancing(bar, sending))
+    with progress.shown(console, transient=True) as shown:
+        sending = shown.count("posting webhooks", len(posts))
+        delivered = await deliver(up_.webhooks, posts, progress=_Advancing(sending))
         if delivered.refused:
-            raise Problem(f"ingest refused webhooks, by status: {dict(delivered.answers)}")
-        following = bar.add_task("following them through Kafka", total=None)
-        await _until_through(up_, lambda left: bar.update(following, description=left))
+            raise CommandProblem(
+                "webhooks_refused",
+                "ingest refused webhooks, by status: {answers}",
+                answers=dict(delivered.answers),
+            )
+        following = shown.count("following them through Kafka")
+        await _until_through(up_, lambda left: following.show(0, None, left))
     console.print(f"{len(posts)} webhooks posted, each answered 200\n")
 
 
 class _Advancing(Unwatched):
     """Moves a bar with every answer."""
 
-    def __init__(self, bar: Bar, task: TaskID) -> None:
-        self._bar = bar
-        self._task = task
+    def __init__(self, count: progress.Count) -> None:
+        self._count = count
 
     def answered(self, status: int) -> None:
         del status  # the sum is judged at the end
-        self._bar.advance(self._task)
+        self._count.advance()
 
 
 async def _until_through(up_: Line, tell: Callable[[str], None]) -> None:
@@ -129,7 +132,11 @@ async def _until_through(up_: Line, tell: Callable[[str], None]) -> None:
                         if one.ended:
                             raise one.why()
     except TimeoutError:
-        raise Problem(f"not through after {_SETTLE_SECONDS} s; see the log above") from None
+        raise CommandProblem(
+            "demo_timed_out",
+            "not through after {seconds} s; see the log above",
+            seconds=_SETTLE_SECONDS,
+        ) from None
 
 
 async def _collect(up_: Line) -> tuple[CameOut, list[tuple[str, str, str]]]:

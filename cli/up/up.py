@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from cli.cancellation import run_until_stopped
 from cli.processes import Running, Service, Show, first_to_end, running
 from cli.simulator import http_client
 from deploy import topics
@@ -22,7 +23,6 @@ from schemas.processors import PROCESSORS
 from service import private_files
 from service.errors import Problem
 from service.settings import Settings
-from service.signals import run_until_signal
 
 # The settings of the ports that follow ingest's own, and whose they are.
 _FOLLOWING = {
@@ -91,7 +91,7 @@ def up(settings: Settings, kafka_port: int | None, data: Path | None) -> int:
     load(settings.sources)  # a mistake in them is told before anything is started
     port = _KAFKA_PORT if kafka_port is None else kafka_port
     named = settings.data if "data" in settings.model_fields_set else None
-    return run_until_signal(_up(settings, port, data or named or _home()), stopped=0)
+    return run_until_stopped(_up(settings, port, data or named or _home()))
 
 
 async def _up(settings: Settings, kafka_port: int, data: Path) -> int:
@@ -155,10 +155,7 @@ def _make_private(state: Path) -> None:
     try:
         private_files.directory(state)
     except OSError as error:
-        raise Problem(
-            f"the data directory {state} cannot be written ({error.strerror}); make it writable, "
-            "or name another one with --data (BLUETICK_DATA)"
-        ) from None
+        raise Problem("data_not_writable", directory=str(state), why=error.strerror) from None
 
 
 def shown(console: Console) -> Show:

@@ -271,7 +271,7 @@ class LocalKafka:
 
     def _failure(self, what: str) -> Problem:
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        return Problem("\n  ".join([f"{what}; {self.log} ends with:", *lines]))
+        return Problem("local_kafka_failed", what=what, log=str(self.log), lines=lines)
 
 
 async def answered(
@@ -312,10 +312,7 @@ def _make_writable(data: Path) -> None:
         private_files.tighten(data)
         (data / "lock").touch()
     except OSError as error:
-        raise Problem(
-            f"the data directory {data} cannot be written ({error.strerror}); "
-            "make it writable, or name another one with --data (BLUETICK_DATA)"
-        ) from None
+        raise Problem("data_not_writable", directory=str(data), why=error.strerror) from None
 
 
 @contextlib.contextmanager
@@ -338,10 +335,7 @@ def _take(lock: int, data: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(lock, 20, 0).decode() or "still starting"
-        raise Problem(
-            f"the data directory {data} belongs to a running Kafka (process {owner}); "
-            "stop that one, or name another directory with --data (BLUETICK_DATA)"
-        ) from None
+        raise Problem("data_in_use", directory=str(data), owner=owner) from None
     os.truncate(lock, 0)
 
 
@@ -373,8 +367,5 @@ def _bindable(port: int, who: str) -> int:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
-            raise Problem(
-                f"{who} cannot listen on {HOST}:{port} ({why}); "
-                "stop what uses that port, or choose another one"
-            ) from None
+            raise Problem("port_refused", service=who, host=HOST, port=port, why=str(why)) from None
         return int(probe.getsockname()[1])

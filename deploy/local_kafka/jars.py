@@ -23,7 +23,7 @@ def cache_directory() -> Path:
     try:
         return (named if named.is_absolute() else Path.home() / ".cache") / "bluetick"
     except RuntimeError:
-        raise Problem("there is no home directory for the cache; set XDG_CACHE_HOME") from None
+        raise Problem("no_cache_directory") from None
 
 
 def parse_list(text: str) -> dict[str, str]:
@@ -51,10 +51,7 @@ def verify(directory: Path, listed: Mapping[str, str]) -> None:
     """
     found = {path.name: _sha256(path) for path in directory.iterdir()}
     if wrong := difference(found, listed):
-        raise Problem(
-            f"Kafka's jars in {directory} are not the ones in {LIST.name}: {wrong}; "
-            "delete that directory, and start again to fetch them anew"
-        )
+        raise Problem("jars_differ", directory=str(directory), list=LIST.name, why=wrong)
 
 
 def _sha256(path: Path) -> str:
@@ -94,10 +91,7 @@ def _staging(cache: Path) -> tempfile.TemporaryDirectory[str]:
         cache.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=".fetching-", dir=cache)
     except OSError as error:
-        raise Problem(
-            f"the cache directory {cache} cannot be written ({error.strerror}); "
-            "make it writable, or name another one in XDG_CACHE_HOME"
-        ) from None
+        raise Problem("cache_not_writable", directory=str(cache), why=error.strerror) from None
 
 
 def _so_far(staging: Path, total: int) -> str:
@@ -127,9 +121,7 @@ def _fetch(
     try:
         from deploy.local_kafka.maven import Cancelled, fetch  # noqa: PLC0415 (the extra "local" is optional)
     except ImportError:
-        raise Problem(
-            f'Kafka {VERSION} is fetched with jgo: pip install "bluetick[local]"'
-        ) from None
+        raise Problem("jgo_missing", version=VERSION) from None
     with staging as name:
         jars = Path(name) / "jars"
         jars.mkdir()
@@ -140,8 +132,10 @@ def _fetch(
             return
         except Exception as error:  # a bad answer can end in any exception of jgo's parsers
             raise Problem(
-                f"Kafka {VERSION} could not be fetched ({_reason(error)}): the first start needs "
-                f"the network and 100 MB in {directory.parent}; see to that, and start again"
+                "kafka_not_fetched",
+                version=VERSION,
+                why=_reason(error),
+                directory=str(directory.parent),
             ) from error
         verify(jars, listed)
         _publish(jars, directory)

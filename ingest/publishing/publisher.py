@@ -442,11 +442,9 @@ class _Watch:
             adopt(self._client, connect_seconds=_REQUEST_MS / 1000, answer_seconds=None)
             self.problem = await self._look()
         except ValueError as error:
-            raise Problem(
-                f"Kafka cannot be reached as BLUETICK_KAFKA and others say: {error}"
-            ) from error
+            raise Problem("kafka_settings", why=str(error)) from error
         if self.problem and not (patient and (self.silent or self.missing)):
-            raise Problem(self.problem)
+            raise Problem("kafka_not_ready", why=self.problem)
         self._task = lasting("the watch", self._keep_looking)
 
     async def stop(self) -> None:

@@ -72,10 +72,7 @@ def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise Problem(
-            f"the sources cannot be read from {path}: {error.strerror}; name a file that can be "
-            "(BLUETICK_SOURCES), see docs/sources.md"
-        ) from None
+        raise Problem("sources_unreadable", file=str(path), why=error.strerror) from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -86,8 +83,8 @@ def _text(path: Path) -> str:
 
 
 def _problem(path: Path, findings: list[Finding]) -> Problem:
-    told = (f"{path}:{finding.line}: {finding.text}" for finding in sorted(findings))
-    return Problem("\n".join(("the sources are not as they should be:", *told)))
+    found = [{"file": str(path), "line": one.line, "text": one.text} for one in sorted(findings)]
+    return Problem("sources_invalid", findings=found)
 
 
 def _fit(declared: Declared, place: Place) -> bytes:

@@ -98,15 +98,12 @@ def decode_manifest(name: str, data: bytes) -> Manifest:
         sealed = msgspec.json.decode(data, type=_Sealed)
         body = bytes(sealed.manifest)
         if sha256(body).hexdigest() != sealed.sha256:
-            raise Problem(f"{name} is damaged: its checksum is not the one it names; {_RESTORE}")
+            raise Problem("manifest_damaged", manifest=name)
         manifest = msgspec.json.decode(body, type=Manifest)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Problem(f"{name} is no manifest of an archive: {error}; {_RESTORE}") from None
+        raise Problem("not_a_manifest", manifest=name, why=str(error)) from None
     if manifest.format != FORMAT:
-        raise Problem(
-            f"{name} has the format {manifest.format}, and this Bluetick knows {FORMAT}; "
-            "use the Bluetick that wrote it, or a later one"
-        )
+        raise Problem("manifest_format", manifest=name, found=manifest.format, known=FORMAT)
     return manifest
 
 
@@ -225,7 +222,7 @@ class Catalogue:
                 self._refuse_before(place, since)
                 found[place] = wanted
         if not found:
-            raise Problem(f"the archive has no body received in that range; {self.held(topics)}")
+            raise Problem("archive_lacks_range", held=self.held(topics))
         self._refuse_after(topics, until)
         return found
 
@@ -234,8 +231,7 @@ class Catalogue:
         if missing := without([wanted], self.covered(place)):
             said = ", ".join(f"{start}-{end}" for start, end in missing)
             raise Problem(
-                f"the archive has a hole: {called(place)} lacks the offsets {said}; archive them "
-                f"while Kafka has them, or leave them out with --offsets; {self.held([place[0]])}"
+                "archive_hole", partition=called(place), offsets=said, held=self.held([place[0]])
             )
 
     def held(self, topics: Iterable[str]) -> str:
@@ -276,10 +272,7 @@ class Catalogue:
         """Raise `Problem` if the range goes on after the last body there is of all the topics."""
         last = max(file.until for file in self.files if file.topic in topics)
         if until is not None and until > last + 1:
-            raise Problem(
-                f"the archive does not go on to {to_iso(until)}: its last body was received at "
-                f"{to_iso(last)}; leave out --to if it is whole to there, or archive on first"
-            )
+            raise Problem("archive_ends_before", until=to_iso(until), last=to_iso(last))
 
     def _refuse_before(self, place: Partition, since: int | None) -> None:
         """Raise `Problem` if what was received at `since` may lie before what was archived."""
@@ -291,9 +284,11 @@ class Catalogue:
             return
         if since < begin.first.timestamp:
             raise Problem(
-                f"the archive does not go back to {to_iso(since)}: {called(place)} begins with "
-                f"offset {begin.start}; begin at {to_iso(begin.first.timestamp)} or later, or name "
-                "--offsets"
+                "archive_begins_after",
+                since=to_iso(since),
+                partition=called(place),
+                offset=begin.start,
+                first=to_iso(begin.first.timestamp),
             )
 
 
@@ -311,20 +306,16 @@ def plan(known: Catalogue, place: Partition, log: Range, wanted: Range | None = 
     """
     covered = known.covered(place)
     if covered and covered[-1].end > log.end:
-        raise Problem(made_anew(place, f"it ends at offset {log.end}, before {covered[-1].end}"))
+        raise Problem(
+            "archive_other_topic",
+            partition=called(place),
+            why=f"it ends at offset {log.end}, before {covered[-1].end}",
+        )
     if wanted is None:
         wanted = Range(covered[0].start, log.end) if covered else log
     missing = without([wanted], covered)
     gone = [Range(0, log.start)]
     return Plan(without(missing, gone), without(without(missing, [log]), known.told(place)))
-
-
-def made_anew(place: Partition, why: str) -> str:
-    """Say that a topic is not the one the archive began with."""
-    return (
-        f"{called(place)} is not the topic that was archived here: {why}; it was made anew, so "
-        "archive it under another URL"
-    )
 
 
 def called(place: Partition) -> str:
@@ -338,6 +329,3 @@ def _offset(one: Witness) -> int:
 
 def _ranges(of: Iterable[Coverage | Lost], place: Partition) -> list[Range]:
     return [Range(one.start, one.end) for one in of if (one.topic, one.partition) == place]
-
-
-_RESTORE = "restore it from a copy"

@@ -280,4 +280,4 @@ def _read(storage: Storage, file: File, stream: Any) -> bytes:
 
 
 def _damaged(storage: Storage, file: File, why: str) -> Problem:
-    return Problem(f"{storage.url}/{file.path} is damaged: {why}; restore it from a copy")
+    return Problem("archive_file_damaged", file=f"{storage.url}/{file.path}", why=why)

@@ -105,8 +105,10 @@ class Archive:
                 last = record
             elif record != last:
                 raise Problem(
-                    f"two files of {self.url} disagree on offset {offset} of {called(span.place)}; "
-                    "they are of different topics of one name: keep each in an archive of its own"
+                    "archive_files_disagree",
+                    url=self.url,
+                    offset=offset,
+                    partition=called(span.place),
                 )
             if following := next(source, None):
                 heapq.heapreplace(heads, (following.offset, turn, following, source))
@@ -125,10 +127,7 @@ async def opened(url: str) -> Archive:
 
 def nothing_at(storage: Storage) -> Problem:
     """Say that a place holds no archive."""
-    return Problem(
-        f"there is no archive at {storage.url}: it has no manifest in {MANIFESTS}; "
-        "give the URL that `bluetick archive` was given"
-    )
+    return Problem("no_archive", url=storage.url, manifests=MANIFESTS)
 
 
 async def _advance(

@@ -8,4 +8,4 @@ from service.errors import Problem
 def check() -> None:
     """Raise `Problem` if one is missing; call it before anything that reads or writes archives."""
     if missing := [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]:
-        raise Problem(f'an archive needs {" and ".join(missing)}: pip install "bluetick[archive]"')
+        raise Problem("archive_requirements", missing=missing)

@@ -39,14 +39,11 @@ class Storage:
         try:
             self._files, self._root = url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise Problem(
-                f"an archive cannot be at {url}: {error}; name a directory, or a URL whose file "
-                "system fsspec has (docs/archive.md)"
-            ) from None
+            raise Problem("archive_url_unknown", url=url, why=str(error)) from None
         self._local = isinstance(self._files, LocalFileSystem)
         self.url = str(self._files.unstrip_protocol(self._root))
         if self._local and self._files.isfile(self._root):
-            raise Problem(f"an archive cannot be at {self.url}: that is a file; name a directory")
+            raise Problem("archive_url_file", url=self.url)
 
     def names(self, under: str = "") -> list[str]:
         """All files below, in order, and what was never finished (see `unfinished`)."""
@@ -105,7 +102,7 @@ class Storage:
         except Exception as error:  # each file system has errors of its own
             place = f"{self.url}/{name}".rstrip("/")
             why = "it is not there" if isinstance(error, FileNotFoundError) else _said(error)
-            raise Problem(f"{place} cannot be {done}: {why}") from error
+            raise Problem("archive_storage_failed", place=place, done=done, why=why) from error
 
 
 class Part:
@@ -150,22 +147,15 @@ class Part:
 
 def _refuse_secrets(url: str) -> None:
     if _USER_INFO.search(url) or ("://" in url and urlsplit(url).query):
-        raise Problem(
-            "the archive's URL holds a user, a password or a query, and would be seen in logs and "
-            "metadata; leave them out and give them the way its file system takes them from the "
-            "environment"
-        )
+        raise Problem("archive_url_secret")
 
 
 def _refuse_elsewhere(url: str) -> None:
     """Raise `Problem` for what fsspec would take for a place below the working directory."""
     if not url.strip():
-        raise Problem("an archive's URL is empty; name a directory, or a URL (docs/archive.md)")
+        raise Problem("archive_url_empty")
     if url.startswith("file://") and (host := urlsplit(url).netloc):
-        raise Problem(
-            f"an archive cannot be at {url}: {host} is the name of a machine there; write "
-            f"file:///{url.removeprefix('file://')}"
-        )
+        raise Problem("archive_url_host", url=url, host=host, path=url.removeprefix("file://"))
 
 
 def _said(error: Exception) -> str:

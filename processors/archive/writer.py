@@ -16,8 +16,8 @@ from processors.archive.catalogue import (
     Manifest,
     Plan,
     Witness,
+    called,
     encode_manifest,
-    made_anew,
     plan,
 )
 from processors.archive.storage import Storage
@@ -109,7 +109,9 @@ async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Partitio
         if found.get(place) != last:
             when = to_iso(last.timestamp)
             raise Problem(
-                made_anew(place, f"offset {last.offset}, received at {when}, is another body")
+                "archive_other_topic",
+                partition=called(place),
+                why=f"offset {last.offset}, received at {when}, is another body",
             )
 
 

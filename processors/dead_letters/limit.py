@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from providers.rejection import Code
 from schemas.coordinates import Coordinates
+from service.messages import sentence
 
 LOOK_BACK = 1000
 LEAST = 200
@@ -48,20 +49,18 @@ class Flood(NamedTuple):
     setting: str
 
     def __str__(self) -> str:
-        many = (
-            f"{self.dead} bodies in a row"
-            if self.dead == self.bodies
-            else f"{self.dead} of the last {self.bodies} bodies"
-        )
-        where = "{}/{}/{}".format(*self.first)
-        return (
-            f"source {self.source.name} of {self.source.provider} is stopped: {many} are dead "
-            f"letters, most of them {self.code}, for example {where}, and {self.setting} allows no "
-            "more; its bodies are kept as dead letters source_stopped; look at it (bluetick "
-            f"dead-letters show {where}), fix or roll back what changed, and restart normalise, or "
-            f"wait: it goes on after {GOOD_ENOUGH} good bodies in a row, of which one in "
-            f"{TRY_EVERY} is tried; then: bluetick dead-letters retry --code source_stopped"
-        )
+        fields = {
+            "source": self.source.name,
+            "provider": self.source.provider,
+            "dead_letters": self.dead,
+            "bodies": self.bodies,
+            "code": self.code,
+            "example": "{}/{}/{}".format(*self.first),
+            "setting": self.setting,
+            "good": GOOD_ENOUGH,
+            "tried": TRY_EVERY,
+        }
+        return sentence("source_stopped", fields)
 
 
 class Window:

@@ -41,6 +41,7 @@ from providers.rejection import Refused
 from schemas.coordinates import Coordinates, at
 from schemas.topics import PROVIDERS
 from schemas.webhook import source_of
+from service import messages
 from service.errors import Problem
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -336,11 +337,8 @@ class _Round:
         found: dict[str, str] = {}
         for topic in sorted(set(self.large.values())):
             places = [place for place, one in self.large.items() if one == topic]
-            found[topic] = (
-                f"{_first_of(places)}: what comes of it is too large for {topic}; it is kept as a "
-                "dead letter; raise that topic's max.message.bytes, then: bluetick dead-letters "
-                "retry --code too_large"
-            )
+            fields = {"places": _first_of(places), "topic": topic}
+            found[topic] = messages.sentence("result_too_large", fields)
         if self.mistakes:
             places, (letter, *_) = list(self.mistakes), self.mistakes.values()
             found["internal_error"] = (

@@ -106,11 +106,7 @@ class Selection:
     def refuse_unheard(self) -> None:
         """After the range: raise `Problem` if none of its bodies came in by the source wanted."""
         if self._source is not None and self._source not in self._sources:
-            there = ", ".join(sorted(self._sources)) or "none"
-            raise Problem(
-                f"no body of that range came in by the source {self._source}; correct --source, "
-                f"there are: {there}"
-            )
+            raise Problem("source_unheard", source=self._source, sources=sorted(self._sources))
 
 
 async def selection(settings: Settings, bodies: Bodies, spec: Spec) -> Selection:
@@ -184,8 +180,11 @@ def _settle(facts: Facts, record: Consumed) -> None:
         facts.settle(key, None if record.value is None else decode_by_key(key, record.value))
     except UndecodableError as error:
         raise Problem(
-            f"the state at {record.topic}[{record.partition}] offset {record.offset} cannot be "
-            f"read ({error}); look at the record, and whether it is of a newer Bluetick"
+            "state_unreadable",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            why=str(error),
         ) from None
 
 

@@ -51,12 +51,6 @@ class Replay(NamedTuple):
     reached: Mapping[Partition, int]
 
     @property
-    def command(self) -> str:
-        """The command that does what is left."""
-        accounts = " --accounts FILE" if self.spec.accounts else ""
-        return f"bluetick replay run --yes --id {self.id}{accounts}"
-
-    @property
     def left(self) -> list[Span]:
         return remaining(self.spec.spans, self.reached)
 
@@ -81,7 +75,7 @@ _decode = msgspec.json.Decoder(_Note)
 def checked(id_: str) -> str:
     """The id, if it may be one; raises `Problem`."""
     if not _ID.fullmatch(id_):
-        raise Problem(f"{id_!r} cannot be a replay's id; it is 1 to 60 of A-Z a-z 0-9 . _ -")
+        raise Problem("replay_id_invalid", id=id_)
     return id_
 
 
@@ -146,9 +140,7 @@ def _note(replay: Replay, span: Span) -> str:
     note = _Note(replay.started_at, len(spec.spans), span.start, span.end, *of)
     text = msgspec.json.encode(note).decode()
     if len(text) > _LARGEST:
-        raise Problem(
-            "what --only, --archive and --source say is too long to be kept with the progress"
-        )
+        raise Problem("replay_note_too_long")
     return text
 
 
@@ -158,19 +150,17 @@ def _replay(id_: str, committed: Committed) -> Replay | None:
         try:
             notes.append((place, known.offset, _decode.decode(known.metadata)))
         except msgspec.MsgspecError:
-            raise Problem(
-                f"the group of the replay {id_} holds something else than a replay; it was "
-                "written by another program, or another version of Bluetick: choose another id"
-            ) from None
+            raise Problem("not_a_replay", id=id_) from None
     if not notes:
         return None
     spans = sorted(Span(*place, note.start, note.end) for place, _, note in notes)
     note = notes[0][2]
     if len(spans) < note.partitions:
         raise Problem(
-            f"Kafka has forgotten {note.partitions - len(spans)} of the {note.partitions} "
-            f"partitions of the replay {id_} (offsets.retention.minutes); replay its range anew, "
-            "under another id"
+            "replay_forgotten",
+            id=id_,
+            forgotten=note.partitions - len(spans),
+            partitions=note.partitions,
         )
     reached = {(place.topic, place.partition): offset for place, offset, _ in notes}
     of = (note.window, note.only, note.archive, note.source, note.accounts)

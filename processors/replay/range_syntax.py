@@ -36,12 +36,9 @@ def time_of(text: str, now: int) -> int:
     except (ValueError, OverflowError):
         time = -1
     if time is None:
-        raise Problem(f"the time {text!r} has no zone; add one, such as Z for UTC")
+        raise Problem("time_without_zone", text=text)
     if time < 0:
-        raise Problem(
-            f"{text!r} is no time; it is a date or time in ISO 8601 with its zone "
-            "(2026-05-01, 2026-05-01T12:00Z), an age (-30m, -2h, -7d) or now"
-        )
+        raise Problem("not_a_time", text=text)
     return time
 
 
@@ -57,13 +54,10 @@ def offsets_of(texts: Iterable[str]) -> dict[int, tuple[int, int]]:
     for text in texts:
         match = _OFFSETS.fullmatch(text)
         if not match:
-            raise Problem(
-                f"{text!r} is no range of offsets; it is PARTITION:FIRST-END, such as 0:100-200, "
-                "and END itself is not part of it"
-            )
+            raise Problem("not_offsets", text=text)
         partition, first, end = map(int, match.groups())
         if partition in offsets:
-            raise Problem(f"partition {partition} is named twice; give one range for each")
+            raise Problem("partition_twice", partition=partition)
         offsets[partition] = first, end
     return offsets
 
@@ -76,7 +70,4 @@ def only_of(text: str) -> Only:
         return Only("code", text)
     if text.count("/") >= 2:  # noqa: PLR2004 - provider/account/message_id
         return Only("key", text)
-    raise Problem(
-        f"{text!r} is neither a status ({', '.join(get_args(Status))}), nor a message key "
-        f"(provider/account/message_id), nor a dead letter's code ({', '.join(get_args(Code))})"
-    )
+    raise Problem("only_unknown", text=text, statuses=get_args(Status), codes=get_args(Code))

@@ -26,10 +26,7 @@ async def logged(
     done = await consumer_groups.committed(settings, settings.topics.group("normalise"))
     cut = log_ranges.normalised(found, done)
     if not cut:
-        raise Problem(
-            "the normaliser has not come to that range yet, and will take it by itself: there is "
-            "nothing to replay; start `bluetick normalise` if it does not run"
-        )
+        raise Problem("range_not_normalised")
     return found, cut
 
 
@@ -52,9 +49,7 @@ async def archived(
     found = archive.by_offsets(topics[0], offsets) if offsets else archive.by_time(topics, window)
     if beyond := [span.partition for span in found if span.partition >= settings.partitions]:
         raise Problem(
-            f"the archive has bodies of partition {max(beyond)}, and the topics have no such "
-            f"partition: BLUETICK_PARTITIONS is {settings.partitions}; replay them into a "
-            "namespace that has as many"
+            "archive_more_partitions", partition=max(beyond), partitions=settings.partitions
         )
     return archive.url, found
 

@@ -60,6 +60,9 @@ async def _of(
                     yield decode(record.value)
                 except UndecodableError as error:
                     raise Problem(
-                        f"{topic}[{record.partition}] offset {record.offset} cannot be read "
-                        f"({error}); find out who wrote it"
+                        "record_unreadable",
+                        topic=topic,
+                        partition=record.partition,
+                        offset=record.offset,
+                        why=str(error),
                     ) from None

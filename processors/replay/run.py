@@ -93,7 +93,7 @@ async def run(
     """
     producer = clients.producer(settings)
     entered = bool(replay.reached)
-    go_on = f"what is done is recorded: go on with: {replay.command}"
+    named = {"id": replay.id, "accounts": replay.spec.accounts is not None}
     try:
         await clock.ensure(settings)
         await producer.start()
@@ -107,13 +107,15 @@ async def run(
         if not entered:
             raise unreachable(settings.kafka, error) from error
         raise Problem(
-            f"Kafka did not take what was replayed ({type(error).__name__}); {go_on}"
+            "replay_interrupted",
+            why=f"Kafka did not take what was replayed ({type(error).__name__})",
+            **named,
         ) from error
     except Problem as problem:
         # What watches the tracker and what reads say so of a Kafka that is away.
         if not entered:
             raise
-        raise Problem(f"{problem}; {go_on}") from problem
+        raise Problem("replay_interrupted", why=str(problem), **named) from problem
     else:
         # Nothing broke off here: there is nothing to go on with.
         if not replay.reached and not stop.is_set():

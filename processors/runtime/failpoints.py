@@ -51,10 +51,7 @@ def arm(text: str | None) -> None:
         return
     match = _SHAPE.fullmatch(text)
     if not match or match["point"] not in POINTS:
-        raise Problem(
-            f"the setting BLUETICK_FAILPOINT {text!r} is none: it is <point>=kill or stop, and @n "
-            f"if not the first time; points are {', '.join(POINTS)}"
-        )
+        raise Problem("failpoint_invalid", text=text, points=POINTS)
     _point, _signal, _left = match["point"], _SIGNALS[match["action"]], int(match["nth"] or 1)
 
 

@@ -44,7 +44,7 @@ async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> 
             spans.append(Span(*place, start, min(whole.end, ends.get(place, whole.end))))
         spans = [span for span in spans if span.start < span.end]
         if not spans:
-            raise Problem(f"no body was received in that range; {await _held(client, log)}")
+            raise Problem("range_without_bodies", held=await _held(client, log))
         return spans
 
 
@@ -59,12 +59,15 @@ async def by_offsets(
             place = f"{topic}[{span.partition}]"
             there = log.get(span.place)
             if there is None:
-                raise Problem(f"there is no {place}: the topic's last partition is {len(log) - 1}")
+                raise Problem("no_such_partition", partition=place, last=len(log) - 1)
             refuse_empty(span)
             if span.start < there.start or span.end > there.end:
                 raise Problem(
-                    f"{place} does not hold all of {span.start}-{span.end}; "
-                    f"{await _held(client, {span.place: there})}"
+                    "offsets_not_held",
+                    partition=place,
+                    start=span.start,
+                    end=span.end,
+                    held=await _held(client, {span.place: there}),
                 )
         return spans
 
@@ -154,8 +157,10 @@ async def _refuse_forgotten(
     oldest = [known.timestamp for known in (await client.offsets_for_times(cut)).values() if known]
     if oldest and since < max(oldest):
         raise Problem(
-            f"the log no longer holds everything since {to_iso(since)}: begin at "
-            f"{to_iso(max(oldest))} or later, or name --offsets; {await _held(client, log)}"
+            "range_before_log",
+            since=to_iso(since),
+            oldest=to_iso(max(oldest)),
+            held=await _held(client, log),
         )
 
 

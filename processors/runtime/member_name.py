@@ -29,8 +29,7 @@ class Identity:
             self.name = _name(self._file, directory.name)
         except OSError as error:
             raise Problem(
-                f"no name can be kept in the data directory {directory} "
-                f"({error.strerror or error}); mend that, or name another (BLUETICK_DATA)"
+                "member_name", directory=str(directory), why=error.strerror or str(error)
             ) from None
 
     def close(self) -> None:

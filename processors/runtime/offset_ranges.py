@@ -54,16 +54,16 @@ def remaining(spans: Iterable[Span], reached: Mapping[Partition, int]) -> list[S
 def refuse_backwards(window: Window) -> None:
     """Raise `Problem` for a window that ends before it begins."""
     if window.since is not None and window.until is not None and window.since >= window.until:
-        raise Problem(
-            f"the range begins at {to_iso(window.since)}, which is not before its end, "
-            f"{to_iso(window.until)}; swap --from and --to"
-        )
+        raise Problem("range_backwards", since=to_iso(window.since), until=to_iso(window.until))
 
 
 def refuse_empty(span: Span) -> None:
     """Raise `Problem` for a span without offsets."""
     if span.start >= span.end:
         raise Problem(
-            f"the range {span.start}-{span.end} of {span.topic}[{span.partition}] is empty; it is "
-            "FIRST-END, and END, the offset after the last, is greater than FIRST"
+            "range_empty",
+            topic=span.topic,
+            partition=span.partition,
+            start=span.start,
+            end=span.end,
         )

@@ -25,6 +25,7 @@ from processors.runtime import failpoints
 from processors.runtime.raw_record import RawRecord
 from service.kafka.clock import clock
 from service.kafka.clock_offset import refused_time
+from service.messages import CREATE_TOPICS, sentence
 
 # Closing a batch compresses it: after so long the event loop's other work is let in.
 _PAUSE_SECONDS = 0.02
@@ -39,7 +40,7 @@ _ADVICE: dict[type[BaseException], str] = {
     NotEnoughReplicasError: _REPLICAS,
     RecordListTooLargeError: "raise its segment.bytes",
     TopicAuthorizationFailedError: "let this user write to it",
-    UnknownTopicOrPartitionError: "create it with: bluetick topics apply",
+    UnknownTopicOrPartitionError: CREATE_TOPICS,
 }
 
 
@@ -227,9 +228,8 @@ async def send(outbox: Outbox, seconds: float) -> None:
             clock.doubt()
             raise UnsentError(f"{topics}: {refused_time(clock.known())}") from error
         advice = _ADVICE.get(cause, "look at whether Kafka is well")
-        raise UnsentError(
-            f"Kafka does not take what goes to {topics} ({cause.__name__}): {advice}"
-        ) from error
+        fields = {"topics": topics, "why": cause.__name__, "advice": advice}
+        raise UnsentError(sentence("unsent", fields)) from error
 
 
 async def deliver(producer: AIOKafkaProducer, outbox: Outbox, seconds: float) -> list[Outgoing]:

@@ -138,7 +138,7 @@ async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None
         if not reducing.failed:
             return reducing.result
         if not reducing.failed.keys() - aside.keys():
-            raise Problem(f"tracking fails for {', '.join(reducing.failed)}; please report this")
+            raise Problem("tracking_fails", keys=list(reducing.failed))
         # Done again without them: what they had changed is not to be picked out.
         aside |= reducing.failed
 

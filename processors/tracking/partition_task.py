@@ -302,7 +302,7 @@ class Task:
         for key in error.owners:
             known = self._unwanted.get(key)
             if known is not None and known.valueless:
-                raise Problem(f"{error}; not even a dead letter without its value is taken")
+                raise Problem("dead_letter_refused", why=str(error))
             self._unwanted[key] = SetAside.refused(str(error), again=known is not None)
 
     def _report(self, letters: Sequence[Letter]) -> None:
@@ -338,9 +338,10 @@ class Task:
         self._fenced_at = time.monotonic()
         if again:
             raise Problem(
-                f"{self.partition.topic}[{self._number}] is taken over by another tracker while "
-                "the group assigns it here; make sure no two groups use the namespace "
-                f"{self._settings.namespace}, and start again"
+                "partition_contested",
+                topic=self.partition.topic,
+                partition=self._number,
+                namespace=self._settings.namespace,
             )
 
     def _wipe(self) -> None:

@@ -207,14 +207,8 @@ class Store:
         if error.startswith(("Corruption", "Invalid argument")):
             return CorruptError(f"{where} is damaged ({error})")
         if _is_locked(error):
-            return Problem(
-                f"{where} is open in another process; give each tracker a data directory of its "
-                "own (BLUETICK_DATA)"
-            )
-        return Problem(
-            f"{where} cannot be used ({error}); mend that, or name another data directory "
-            "(BLUETICK_DATA), then start again"
-        )
+            return Problem("store_in_use", store=str(self._directory))
+        return Problem("store_unusable", store=str(self._directory), why=error)
 
 
 def _is_locked(error: str) -> bool:

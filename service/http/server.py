@@ -51,9 +51,13 @@ def listen(
         taken = error.errno == errno.EADDRINUSE
         why = str(error.strerror).partition(" (")[0]  # `socket` puts in what it was doing
         raise Problem(
-            f"{who} cannot listen on {host}:{port} ({why}); "
-            f"{'stop what uses it, or ' if taken else ''}choose another address with "
-            f"{host_setting} and {setting}"
+            "address_refused",
+            service=who,
+            host=host,
+            port=port,
+            why=why,
+            taken=taken,
+            settings=[host_setting, setting],
         ) from None
 
 

@@ -30,7 +30,7 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
     try:
         admin = administrator(settings)
     except ValueError as error:
-        raise Problem(f"Kafka cannot be asked as the settings say: {error}") from error
+        raise Problem("kafka_settings", why=str(error)) from error
     try:
         await admin.start()
         yield admin
@@ -50,4 +50,4 @@ async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:
     for _, code in answer.results:
         # Kafka itself forgets a group whose topics are gone.
         if code not in (0, GroupIdNotFound.errno):
-            raise Problem(f"Kafka refused to delete the group {name}: {for_code(code).__name__}")
+            raise Problem("group_not_deleted", group=name, why=for_code(code).__name__)

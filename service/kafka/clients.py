@@ -21,7 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
-from service.errors import Problem, cut_differently, unreachable
+from service.errors import Problem, unreachable
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
 from service.settings import Settings
@@ -120,9 +120,7 @@ async def reading(
             await client._client.set_topics(asked)  # noqa: SLF001 (there is no public way)
         yield client
     except OffsetOutOfRangeError:
-        raise Problem(
-            "the topic's retention deleted records before they could be read; start again"
-        ) from None
+        raise Problem("deleted_while_read") from None
     except (KafkaError, TimeoutError) as error:
         raise unreachable(settings.kafka, error) from error
     finally:
@@ -294,10 +292,7 @@ async def join(client: AIOKafkaConsumer) -> None:
     try:
         await client.start()
     except KafkaError as error:
-        raise Problem(
-            f"joining the consumer group failed: {error}; look at whether Kafka answers and lets "
-            "this user read, and whether another program uses the group"
-        ) from error
+        raise Problem("joining_failed", why=str(error)) from error
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
@@ -326,7 +321,7 @@ def refuse_repartitioned(client: AIOKafkaConsumer, topics: Iterable[str], expect
     for topic in topics:
         found = client.partitions_for_topic(topic)
         if found and len(found) != expected:
-            raise Problem(cut_differently(topic, len(found), expected))
+            raise Problem("partition_mismatch", topic=topic, found=len(found), expected=expected)
 
 
 async def start_offsets(
@@ -366,31 +361,14 @@ async def offset_metadata(client: AIOKafkaConsumer, partition: TopicPartition) -
 
 async def overtaken(client: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Problem:
     """Say what the log no longer holds of what was to be read next, and how to get it back."""
-    place = f"{partition.topic}[{partition.partition}] was to be read from offset {offset}, but now"
+    at = {"topic": partition.topic, "partition": partition.partition, "offset": offset}
     try:
         [begin] = (await client.beginning_offsets([partition])).values()
         [end] = (await client.end_offsets([partition])).values()
         [first] = (await client.offsets_for_times({partition: 0})).values()
     except (KafkaError, TimeoutError):
-        return Problem(f"{place} the log does not hold it; start again to learn what it holds")
-    accept = "accept it by setting the group's offset by hand (docs/operations.md)"
+        return Problem("offset_out_of_range", **at)
     if offset > end:
-        return Problem(
-            f"{place} ends at {end}: the topic was made anew, or Kafka lost records; replay what "
-            f"is missing (bluetick replay), then {accept}"
-        )
-    until = f", received before {to_iso(first.timestamp)}," if first else ""
-    return Problem(
-        f"{place} starts at {begin}: retention deleted {begin - offset} records, {offset} to "
-        f"{begin - 1}{until} that were never processed; get them back "
-        f"({_way_back(partition, offset, begin)}), then {accept}"
-    )
-
-
-def _way_back(partition: TopicPartition, offset: int, begin: int) -> str:
-    """The command that brings back what a raw topic, or `observations`, no longer holds."""
-    _, raw, provider = partition.topic.rpartition(".raw.")
-    if not raw:
-        return "the bodies they came from, by their time: bluetick replay run --from TIME"
-    place = f"{partition.partition}:{offset}-{begin}"
-    return f"bluetick replay run --archive URL --provider {provider} --offsets {place}"
+        return Problem("log_ends_early", **at, end=end)
+    until = to_iso(first.timestamp) if first else ""
+    return Problem("retention_overtook", **at, begin=begin, received_before=until)

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from cli.options import Range
 from cli.processes import Service, running
-from cli.replay import resolve
+from cli.replay.wanted import resolve, wanted
 from cli.simulator.simulate import simulate
 from processors.dead_letters import record as deadletters
 from processors.normalising.body_normaliser import Bodies
@@ -244,7 +244,7 @@ async def test_what_breaks_off_says_how_to_go_on(
         raise error
 
     monkeypatch.setattr(Outbox, "send", fail)
-    spec, _ = await resolve(tracked, Range(since="oldest"))
+    spec, _ = await resolve(tracked, wanted(Range(since="oldest")))
     replay, limits = Replay("broken", NOW, spec, {}), replaying.Limits(rate=0, backlog=1000)
 
     with pytest.raises(Problem, match=r"go on with: bluetick replay run --yes --id broken$"):
@@ -253,7 +253,7 @@ async def test_what_breaks_off_says_how_to_go_on(
 
 async def test_a_plan_that_is_cut_off_leaves_nothing_open(tracked: Settings) -> None:
     """What it reads with is closed before it ends, so that Ctrl-C has nothing to complain of."""
-    spec, _ = await resolve(tracked, Range(since="oldest"))
+    spec, _ = await resolve(tracked, wanted(Range(since="oldest")))
     before = asyncio.all_tasks()
 
     def cut_off(*_: Any) -> None:
@@ -297,7 +297,7 @@ async def test_only_what_had_a_dead_letter(
         no_limits = {"dead_letter_ratio": 0, "dead_letter_run": 0}
         await _normalise(raw_only.model_copy(update=no_limits))
 
-    spec, _ = await resolve(raw_only, Range(since="oldest", only="internal_error"))
+    spec, _ = await resolve(raw_only, wanted(Range(since="oldest", only="internal_error")))
     plan = await planning.plan(raw_only, spec, 0, lambda *_: None)
 
     letters = map(deadletters.read, await _consumed(raw_only, raw_only.topics.dead_letters))
@@ -325,7 +325,7 @@ async def test_a_source_that_sent_nothing_is_told(
 async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
     """One sentence says what is wrong with a range, and what to type."""
     for asked, said in (
-        (Range(since="-1h", until="-2h"), "swap --from and --to"),
+        (Range(since="-1h", until="-2h"), "is not before its end"),
         (Range(since="yesterday"), "'yesterday' is no time"),
         (Range(since="oldest", provider="nobody"), "there is no provider 'nobody'"),
         (Range("whapi", offsets=["0:5-99999"]), "does not hold all of 5-99999"),
@@ -337,7 +337,7 @@ async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
         (Range(since="oldest"), "the normaliser has not come to that range yet"),
     ):
         with pytest.raises(Problem, match=said):
-            await resolve(raw_only, asked)
+            await resolve(raw_only, wanted(asked))
 
 
 async def test_commands_that_cannot_be_done(raw_only: Settings) -> None:
@@ -356,11 +356,11 @@ async def test_commands_that_cannot_be_done(raw_only: Settings) -> None:
 
 async def test_a_range_ends_where_the_normaliser_is(tracked: Settings) -> None:
     """What it has not come to is left to it, and counted."""
-    before, _ = await resolve(tracked, Range(since="oldest"))
+    before, _ = await resolve(tracked, wanted(Range(since="oldest")))
     more = bodies(tracked, 9, 10)
     await write(tracked, more)
 
-    spec, left = await resolve(tracked, Range(since="oldest"))
+    spec, left = await resolve(tracked, wanted(Range(since="oldest")))
 
     assert (spec, left) == (before, len(more))
 

@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from cli import tail
+from cli.options import Following
 from cli.output.records import Record
 from deploy import topics
 from deploy.local_kafka.broker import free_port
@@ -28,8 +29,10 @@ KEYS = ("smsmanager/-/a", "smsmanager/-/b", "smsmanager/-/c", "smsmanager/-/d")
 SCRIPT = """
 import sys
 from cli import tail
+from cli.options import Following
 from service.settings import Settings
-sys.exit(tail.run(Settings(kafka=sys.argv[1], namespace=sys.argv[2]), "raw.whapi", from_start=True))
+settings = Settings(kafka=sys.argv[1], namespace=sys.argv[2])
+sys.exit(tail.run(settings, "raw.whapi", Following(from_start=True)))
 """
 
 
@@ -144,10 +147,10 @@ async def test_run_prints_lines_up_to_a_limit(
     """Lines for people and for programs come out, as many as the limit allows."""
     for number in range(5):
         await write(producer, settings.topics.raw("whapi"), KEYS[0], b'{"n": %d}' % number)
-    run = asyncio.to_thread(tail.run, settings, "raw.whapi", until_end=True, limit=2)
+    run = asyncio.to_thread(tail.run, settings, "raw.whapi", Following(until_end=True, limit=2))
     assert await run == 0
     assert [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()] == ["8 bytes"] * 2
-    run = asyncio.to_thread(tail.run, settings, "raw.whapi", until_end=True, json_lines=True)
+    run = asyncio.to_thread(tail.run, settings, "raw.whapi", Following(until_end=True, json=True))
     assert await run == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one["key"], one["value"]) for one in told] == [(KEYS[0], {"n": n}) for n in range(5)]

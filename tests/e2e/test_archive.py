@@ -205,7 +205,7 @@ def test_only_archives_need_the_extra(tmp_path: Path) -> None:
     program = """if True:
         import sys
         sys.modules |= {"pyarrow": None, "fsspec": None}  # importing them fails
-        import bluetick, ingest.server, cli.replay, cli.up.up, processors.tracking.tracker
+        import bluetick, ingest.server, cli.replay.run, cli.up.up, processors.tracking.tracker
         sys.argv = ["bluetick", "archive", sys.argv[1], "--verify"]
         bluetick.main()
     """

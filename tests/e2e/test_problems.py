@@ -4,6 +4,9 @@ import socket
 
 import pytest
 
+from cli.processes import Service, running
+from deploy.local_kafka.broker import free_port
+from service.errors import Problem
 from service.settings import Settings
 from tests.e2e.commands import left_behind, run
 
@@ -79,6 +82,22 @@ async def test_missing_topics_stop_a_service(service: str, kafka: str, namespace
     assert "Traceback" not in output
     assert "does not exist" in output
     assert "bluetick topics apply" in output
+
+
+@pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
+async def test_a_service_hands_its_problem_to_who_started_it(
+    service: str, kafka: str, namespace: str
+) -> None:
+    """Its words are those of the service, and its log does not repeat them."""
+    settings = Settings(kafka=kafka, namespace=namespace, replication=1, port=free_port(0))
+    log: list[str] = []
+    with pytest.raises(Problem) as found:
+        async with running(settings, [Service(service, 1)], lambda _, line: log.append(line)):
+            pass
+    assert (found.value.code, found.value.fields["service"]) == ("service_ended", service)
+    assert str(found.value).startswith(f"{service} ended: the topic {namespace}.")
+    assert str(found.value).endswith("create it with: bluetick topics apply")
+    assert not [line for line in log if line.startswith("bluetick: ")]
 
 
 @pytest.mark.parametrize("service", ["ingest", "normalise", "track"])

@@ -58,8 +58,12 @@ KAFKA_HOMES = (
 
 # Of the pure files, those that others start from; whatever of ours they import is pure as well.
 PURE = (
+    "cli/dead_letters/table.py",
+    "cli/messages.py",
     "cli/namespaces/rate.py",
+    "cli/output/json_escaping.py",
     "cli/output/records.py",
+    "cli/output/tables.py",
     "cli/simulator/simulate.py",
     "ingest/admission.py",
     "service/http/request_head.py",
@@ -77,6 +81,7 @@ PURE = (
     "processors/tracking/track.py",
     "processors/runtime/offset_ranges.py",
     "service/kafka/clock_offset.py",
+    "service/messages.py",
 )
 # A broker, a clock, the environment, other processes, or chance that nobody seeded.
 IMPURE_IMPORT = re.compile(

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from cli import parse
+from cli.options import Request
 from schemas.codec import decode_observation
 from service.errors import Problem
 
@@ -65,7 +66,7 @@ def test_the_url_and_verb_count(
     """From the standard input, a body without an event is known by its path and verb."""
     stdin = SimpleNamespace(buffer=io.BytesIO(b'{"channel_id":"TITMSE-S1MUL"}'))
     monkeypatch.setattr(sys, "stdin", stdin)
-    assert parse.run("whapi", path="/service", method="put") == 0
+    assert parse.run("whapi", request=Request(path="/service", method="put")) == 0
     assert capsys.readouterr().out == '{"ignored":{"service.put":1}}\n'
 
 
@@ -73,7 +74,7 @@ def test_kept_headers_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     """A header such as X-Request-Id reaches the normaliser: it names an inbound message."""
     inbound = {"gateway": "sms", "timestamp": 1, "type": "incoming", "sender": "447700900123"}
     file = written(tmp_path, [{**inbound, "body": "hello"}])
-    parse.run("smsmanager", file, headers=["X-Request-Id: delivery-7", "Authorization: x"])
+    parse.run("smsmanager", file, Request(header=["X-Request-Id: delivery-7", "Authorization: x"]))
     assert "delivery-7" in json.loads(capsys.readouterr().out)["message_key"]
 
 
@@ -88,4 +89,4 @@ def test_kept_headers_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_what_is_wrong_is_said(provider: str, file: str, header: str, words: str) -> None:
     """A wrong provider, file or header is one sentence that names it."""
     with pytest.raises(Problem, match=words):
-        parse.run(provider, file, headers=[header])
+        parse.run(provider, file, Request(header=[header]))

@@ -11,6 +11,7 @@ import pytest
 from ingest import supervisor
 from ingest.supervisor import _Supervisor, _Worker, pause
 from service.errors import Problem
+from service.problem_pipe import ProblemPipe
 from service.signals import Stop
 from tests.broker.running_ingest import until
 
@@ -33,7 +34,8 @@ async def test_a_worker_can_speak_though_nobody_reads(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stderr", _Gone())
     speak = "import sys; print('a line', file=sys.stderr) or sys.stderr.write('x\\n' * 200_000)"
     worker = _Worker(
-        await asyncio.create_subprocess_exec(sys.executable, "-c", speak, stdout=PIPE, stderr=PIPE)
+        await asyncio.create_subprocess_exec(sys.executable, "-c", speak, stdout=PIPE, stderr=PIPE),
+        ProblemPipe(),
     )
     async with asyncio.timeout(30):
         await worker.wait()
@@ -48,7 +50,7 @@ async def test_workers_that_cannot_be_started_end_the_command() -> None:
     """A sentence says why, and nobody listens any more."""
     listener = _listener()
     with pytest.raises(Problem, match=r"a worker failed: it cannot be started \(.*No such file"):
-        await _Supervisor(2, ["/there/is/no/such/program"], listener, 1.0).run()
+        await _Supervisor(2, lambda _: ["/there/is/no/such/program"], listener, 1.0).run()
     assert listener.fileno() == -1
 
 
@@ -68,7 +70,7 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
     async def told(text: str) -> bool:
         return text in caplog.text
 
-    running = asyncio.create_task(_Supervisor(1, [str(program)], _listener(), 1.0).run())
+    running = asyncio.create_task(_Supervisor(1, lambda _: [str(program)], _listener(), 1.0).run())
     await until(lambda: told("worker 1 ended: it cannot be started ("))
     caplog.clear()
     away.rename(program)
@@ -88,7 +90,7 @@ async def test_a_worker_that_reports_nothing_any_more_is_a_problem(
     program = tmp_path / "worker"
     program.write_text("#!/bin/sh\necho '{}'\nexec sleep 60\n")
     program.chmod(0o700)
-    several = _Supervisor(1, [str(program)], _listener(), 1.0)
+    several = _Supervisor(1, lambda _: [str(program)], _listener(), 1.0)
     assert several.health().problems == ("no worker serves yet",)
     running = asyncio.create_task(several.run())
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.output.records import Record, as_json, as_line, elapsed, masked
+from cli.output.json_escaping import as_text
+from cli.output.records import Record, as_fields, as_line, elapsed, masked
 from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import MessageState, Observation, Reason
@@ -236,7 +237,7 @@ def test_durations_are_readable(milliseconds: int, shown: str) -> None:
 )
 def test_json_keeps_the_value_exactly(value: bytes, told: str) -> None:
     """JSON values keep every digit and every key on one line; other bytes are base64."""
-    shown = as_json(record(value))
+    shown = as_text(as_fields(record(value)))
     assert shown.endswith(told + "}")
     assert "\n" not in shown
     json.loads(shown)
@@ -245,7 +246,7 @@ def test_json_keeps_the_value_exactly(value: bytes, told: str) -> None:
 def test_json_tells_all_of_a_record() -> None:
     """Coordinates, key and headers are there, repeated and binary headers too."""
     headers = [("a", b"1"), ("a", b"2"), ("b", b"\xff")]
-    assert json.loads(as_json(record(None, headers=headers))) == {
+    assert json.loads(as_text(as_fields(record(None, headers=headers)))) == {
         "topic": "bluetick.statuses",
         "partition": 2,
         "offset": 17,
@@ -253,7 +254,7 @@ def test_json_tells_all_of_a_record() -> None:
         "key": KEY,
         "headers": [["a", "1"], ["a", "2"], ["b", {"base64": "/w=="}]],
     }
-    assert json.loads(as_json(record(b"1", key=None)))["key"] is None
+    assert json.loads(as_text(as_fields(record(b"1", key=None))))["key"] is None
 
 
 @given(st.binary(max_size=60))
@@ -261,4 +262,4 @@ def test_any_value_has_a_line_and_a_json_line(value: bytes) -> None:
     """Whatever bytes stand on a topic, both forms are one line and nothing raises."""
     for kind in ("statuses", "observations", "events", "messages", "inbound", "raw"):
         assert "\n" not in as_line(kind, record(value)).plain
-    assert "\n" not in as_json(record(value))
+    assert "\n" not in as_text(as_fields(record(value)))

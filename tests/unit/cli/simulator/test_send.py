@@ -5,9 +5,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cli import options
+from cli.options import Sending
 from cli.simulator import http_client, send
 from cli.simulator.http_client import Connection, Endpoint
 from cli.simulator.requests import Post, headers_of
@@ -217,8 +220,9 @@ def test_a_listening_address_has_a_url(host: str, reachable: str) -> None:
     assert http_client.url(host, 8083) == f"http://{reachable}:8083"
 
 
-def run(source: str, *files: str, **options: object) -> asyncio.Future[int]:
-    return asyncio.ensure_future(asyncio.to_thread(send.run, source, files, **options))  # type: ignore[arg-type]
+def run(source: str, *files: str, how: Sending, **request: Any) -> asyncio.Future[int]:
+    work = asyncio.to_thread(send.run, source, files, how, options.Request(**request))
+    return asyncio.ensure_future(work)
 
 
 async def test_run_sends_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,8 +230,8 @@ async def test_run_sends_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for name in ("b.json", "a.json", "c.txt"):
         (tmp_path / name).write_text(name)
     async with serving(lambda _: OK) as server:
-        options = {"url": server.url, "path": "/x", "headers": ["X-Request-Id: 7"]}
-        code = await run("whapi", str(tmp_path), connections=1, **options)
+        how = Sending(url=server.url, connections=1)
+        code = await run("whapi", str(tmp_path), how=how, path="/x", header=["X-Request-Id: 7"])
     assert code == 0
     assert [body for _, _, body in server.requests] == [b"a.json", b"b.json"]
     assert server.requests[0][0] == "POST /webhooks/whapi/x HTTP/1.1"
@@ -242,9 +246,9 @@ async def test_run_simulates(capsys: pytest.CaptureFixture[str]) -> None:
         return NOT_FOUND if "/webhooks/whapi" in request[0] else OK
 
     async with serving(answer) as server:
-        options = {"url": server.url, "messages": 30, "seed": 4}
-        assert await run("smsmanager", **options) == 0
-        assert await run("all", **options) == 1
+        how = Sending(url=server.url, messages=30, duplicates=0, seed=4)
+        assert await run("smsmanager", how=how) == 0
+        assert await run("all", how=how) == 1
     said = capsys.readouterr()
     assert "404 refused" in said.out
     assert "--seed 4" in said.err
@@ -261,4 +265,4 @@ async def test_run_simulates(capsys: pytest.CaptureFixture[str]) -> None:
 def test_run_says_what_is_wrong(source: str, files: list[str], words: str) -> None:
     """A request that makes no sense is refused in words that name it."""
     with pytest.raises(Problem, match=words):
-        send.run(source, files, messages=1)
+        send.run(source, files, Sending(messages=1))

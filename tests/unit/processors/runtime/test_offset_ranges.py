@@ -54,7 +54,7 @@ def test_a_window_has_a_beginning_and_no_end(window: Window, held: list[int]) ->
     ("refused", "sentence"),
     [
         (lambda: refuse_backwards(Window(2, 2)), "not before its end"),
-        (lambda: refuse_backwards(Window(3, 2)), "swap --from and --to"),
+        (lambda: refuse_backwards(Window(3, 2)), "swap them"),
         (lambda: refuse_empty(A._replace(end=3)), r"the range 3-3 of raw\[0\] is empty"),
     ],
 )

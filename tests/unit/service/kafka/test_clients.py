@@ -5,27 +5,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.conn import CloseReason
 from aiokafka.errors import KafkaConnectionError
 
 from service.kafka import clients
-from service.kafka.clients import _way_back
 from service.settings import Settings
-
-
-@pytest.mark.parametrize(
-    ("topic", "expected"),
-    [
-        ("a.raw.whapi", "bluetick replay run --archive URL --provider whapi --offsets 3:2-7"),
-        ("a.b.raw.smsmanager", "--archive URL --provider smsmanager --offsets 3:2-7"),
-        # Its offsets are not those of the raw topics.
-        ("a.observations", "by their time: bluetick replay run --from TIME"),
-    ],
-)
-def test_the_way_back_fits_the_topic(topic: str, expected: str) -> None:
-    """What raw topics lost is in an archive; what observations lost is on the raw topics."""
-    assert _way_back(TopicPartition(topic, 3), 2, 7).endswith(expected)
 
 
 async def test_a_broken_connection_ends_what_is_under_way(producer: AIOKafkaProducer) -> None:

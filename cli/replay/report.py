@@ -1,0 +1,97 @@
+"""`bluetick replay report` and `list`: what came of replays, and which there are."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.messages import CommandProblem
+from cli.output.jsonl import print_json
+from cli.replay.words import command, described, replay_fields, rows
+from processors.replay import plan as planning
+from processors.replay import progress as ledger
+from processors.replay import report as reporting
+from processors.replay.progress import Replay
+from processors.replay.report import Report
+from schemas.webhook import to_iso
+from service.settings import Settings
+
+
+def report(settings: Settings, id_: str, wait: float, *, json: bool) -> int:
+    """Show what a replay brought."""
+
+    async def work() -> Report:
+        return await reporting.report(settings, await _find(settings, id_), wait)
+
+    made = asyncio.run(work())
+    if json:
+        print_json(_fields(made))
+    else:
+        _show(made)
+    return 0
+
+
+def list_(settings: Settings, *, json: bool) -> int:
+    """Show the replays Kafka knows of."""
+    replays = asyncio.run(ledger.known(settings))
+    if json:
+        print_json([replay_fields(one) for one in replays])
+    else:
+        _show_all(replays)
+    return 0
+
+
+async def _find(settings: Settings, id_: str) -> Replay:
+    replay = await ledger.find(settings, ledger.checked(id_))
+    if replay is None:
+        raise CommandProblem(
+            "unknown_replay",
+            (
+                "there is no replay {id}: `bluetick replay list` shows which there are; Kafka "
+                "forgets one a week after it was last worked on (offsets.retention.minutes)"
+            ),
+            id=id_,
+        )
+    return replay
+
+
+def _show(made: Report) -> None:
+    console = Console(highlight=False)
+    replay = made.replay
+    console.print(f"\nreplay {replay.id}, begun {to_iso(replay.started_at)}")
+    console.print(described(replay.spec))
+    table = Table("provider", "status", "verdict")
+    table.add_column("new", justify="right")
+    for row, count in sorted(made.facts.items()):
+        table.add_row(*row, f"{count:,}")
+    console.print(table)
+    events = ", ".join(f"{name} {count:,}" for name, count in sorted(made.events.items()))
+    console.print(f"new facts: {made.facts.total():,}; events: {events or 'none'}")
+    if replay.left:
+        left = planning.size(replay.left)
+        console.print(f"[yellow]not finished: {left:,} records to go; {command(replay)}[/yellow]")
+    if made.behind:
+        console.print(
+            f"[yellow]the tracker has {made.behind:,} observations still to take, so there may be "
+            "more to come; ask again, or with --wait SECONDS[/yellow]"
+        )
+
+
+def _fields(made: Report) -> dict[str, Any]:
+    return {
+        **replay_fields(made.replay),
+        "facts": rows(("provider", "status", "verdict"), made.facts),
+        "events": dict(sorted(made.events.items())),
+        "tracker_behind": made.behind,
+    }
+
+
+def _show_all(replays: Sequence[Replay]) -> None:
+    table = Table("id", "begun", "range", "done")
+    for one in replays:
+        total, left = planning.size(one.spec.spans), planning.size(one.left)
+        done = f"{total - left:,} of {total:,}" if left else "all"
+        table.add_row(one.id, to_iso(one.started_at), described(one.spec), done)
+    Console(highlight=False).print(table if replays else "there are no replays")

@@ -1,0 +1,178 @@
+"""`bluetick replay run`: publish a range's observations again, or what is left of that."""
+
+import asyncio
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+
+from cli.interrupt import Interrupted
+from cli.messages import CommandProblem
+from cli.options import ReplayRun
+from cli.output import progress
+from cli.replay.plan import planned, show, spare_collector
+from cli.replay.wanted import Wanted, corrections_of, resolve
+from cli.replay.words import command, described
+from processors.normalising.accounts import Corrections, fingerprint
+from processors.replay import progress as ledger
+from processors.replay import run as replaying
+from processors.replay.plan import Plan
+from processors.replay.progress import Replay, Spec
+from processors.replay.run import Limits
+from service.settings import Settings
+
+
+def run(settings: Settings, asked: Wanted | None, sources: Path | None, how: ReplayRun) -> int:
+    """Publish a range's observations again, or what is left of a replay that has begun."""
+    corrections = corrections_of(sources)
+    if not how.yes and not sys.stdin.isatty():
+        raise CommandProblem(
+            "replay_not_confirmed", "a replay writes: without a terminal to ask on, say --yes"
+        )
+    spare_collector()
+    replay = asyncio.run(_begun(settings, asked, corrections, how.id_)) if how.id_ else None
+    if replay is None:
+        replay = _new(settings, asked, corrections, how)
+    if replay is None:
+        return 1
+    if not replay.left:
+        _say(f"the replay {replay.id} is finished already; see: {_report_command(replay)}")
+        return 0
+    return asyncio.run(_publish(settings, replay, Limits(how.rate, how.backlog), corrections))
+
+
+async def _begun(
+    settings: Settings, asked: Wanted | None, corrections: Corrections, id_: str
+) -> Replay | None:
+    """The replay of that id, if it has begun; `Problem` if something else is asked for now."""
+    replay = await ledger.find(settings, ledger.checked(id_))
+    if replay is None:
+        if asked is None:
+            raise CommandProblem(
+                "replay_without_range",
+                (
+                    "there is no replay {id} to go on with (`bluetick replay list` shows which "
+                    "there are); to begin it, say its range with --from or --offsets"
+                ),
+                id=id_,
+            )
+        return None
+    if replay.spec.accounts != fingerprint(corrections):
+        raise CommandProblem(
+            "replay_of_other_accounts",
+            (
+                "the replay {id} has begun with other accounts than --accounts names now; give "
+                "the same accounts, or leave --accounts out if it began without, or choose "
+                "another --id"
+            ),
+            id=id_,
+        )
+    if asked and (await resolve(settings, asked, corrections))[0] != replay.spec:
+        raise CommandProblem(
+            "replay_of_other_range",
+            (
+                "the replay {id} has begun with another range, {range}; to go on with it "
+                "leave the range out, or choose another --id"
+            ),
+            id=id_,
+            range=described(replay.spec),
+        )
+    return replay
+
+
+def _new(
+    settings: Settings, asked: Wanted | None, corrections: Corrections, how: ReplayRun
+) -> Replay | None:
+    """A replay of what is asked for; None if the user declines the plan."""
+    assert asked is not None  # noqa: S101 - only a replay that has begun needs no range
+
+    async def look() -> tuple[Spec, int, Plan | None]:
+        spec, left = await resolve(settings, asked, corrections)
+        return spec, left, None if how.yes else await planned(settings, spec, corrections)
+
+    spec, left, plan = asyncio.run(look())
+    if plan:
+        show(plan, left)
+        if not typer.confirm("Publish these observations again?"):
+            return None
+    elif left:
+        _say(f"{left:,} records are left to the normaliser, which has not come to them yet")
+    now = time.time()
+    name = how.id_ or f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    return Replay(name, round(now * 1000), spec, {})
+
+
+async def _publish(
+    settings: Settings, replay: Replay, limits: Limits, corrections: Corrections
+) -> int:
+    _say(f"replay {replay.id}: {described(replay.spec)}")
+    stop = asyncio.Event()
+    resume = f"go on with: {command(replay)}"
+    try:
+        with progress.shown() as shown, _until_stopped(stop):
+            bar = _Bar(shown.count("replayed"))
+            done = await replaying.run(
+                settings, replay, limits, bar.show, stop, corrections=corrections
+            )
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        raise Interrupted(f"given up at once; what was recorded is done; {resume}") from None
+    counts = done.counts
+    _say(
+        f"{counts.bodies:,} bodies normalised, {counts.observations:,} observations published, "
+        f"{counts.dead_letters.total():,} dead letters met again and left as they are"
+    )
+    if stop.is_set():
+        raise Interrupted(f"stopped; {resume}")
+    _say(f"finished; what came of it: {_report_command(replay)}")
+    return 0
+
+
+@contextmanager
+def _until_stopped(stop: asyncio.Event) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM sets `stop`; the second one cancels."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in one
+
+    def on_signal() -> None:
+        if stop.is_set():
+            task.cancel()
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+class _Bar:
+    """How far a run is, and how fast."""
+
+    def __init__(self, count: progress.Count) -> None:
+        self._count = count
+
+    def show(self, at: replaying.Progress) -> None:
+        observations = at.counts.observations
+        words = f"{observations:,} observations, {self._count.rate(observations):,.0f}/s"
+        if at.waiting:
+            words += f"; waits for the tracker, which has {at.waiting:,} to go"
+        self._count.show(at.records, at.total, words)
+
+
+def _report_command(replay: Replay) -> str:
+    return f"bluetick replay report {replay.id}"
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -1,0 +1,74 @@
+"""What a replay is asked for: the options of a range, read once."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.messages import CommandProblem
+from cli.options import Range
+from cli.providers import providers
+from ingest.sources.loader import accounts
+from processors.normalising.accounts import UNCORRECTED, Corrections
+from processors.replay import plan as planning
+from processors.replay import range_syntax
+from processors.replay.progress import Spec
+from processors.replay.range_syntax import Only
+from processors.runtime.offset_ranges import Window, refuse_backwards
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A range of raw records: by time or by offsets, and which of them."""
+
+    providers: tuple[str, ...]
+    window: Window
+    offsets: Mapping[int, tuple[int, int]]
+    only: Only | None
+    source: str | None
+    archive: str | None
+
+
+def wanted(typed: Range) -> Wanted:
+    """Read what was typed; raises `Problem` for what no broker could make a range of."""
+    named = tuple(providers(typed.provider))
+    if typed.offsets and (typed.since or typed.until):
+        raise CommandProblem(
+            "range_by_time_and_offsets",
+            "a range is by time or by offsets: give --from and --to, or --offsets",
+        )
+    if typed.offsets and not typed.provider:
+        raise CommandProblem(
+            "offsets_without_provider", "offsets are those of one topic: say which with --provider"
+        )
+    if not typed.offsets and not typed.since:
+        raise CommandProblem(
+            "no_range", "say where the range begins, with --from (a time, or oldest) or --offsets"
+        )
+    window = Window(*range_syntax.times_of(typed.since, typed.until, round(time.time() * 1000)))
+    refuse_backwards(window)
+    only = range_syntax.only_of(typed.only) if typed.only else None
+    offsets = range_syntax.offsets_of(typed.offsets or ())
+    return Wanted(named, window, offsets, only, typed.source, typed.archive)
+
+
+async def resolve(
+    settings: Settings, asked: Wanted, corrections: Corrections = UNCORRECTED
+) -> tuple[Spec, int]:
+    """The range on this broker, and how many of its records the normaliser has yet to read."""
+    return await planning.resolve(
+        settings,
+        [settings.topics.raw(provider) for provider in asked.providers],
+        asked.window,
+        asked.offsets,
+        asked.only,
+        archive=asked.archive,
+        source=asked.source,
+        corrections=corrections,
+    )
+
+
+def corrections_of(sources: Path | None) -> Corrections:
+    """The accounts that a file of sources permits, in addition to those at reception."""
+    return accounts(sources) if sources else UNCORRECTED

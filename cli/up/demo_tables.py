@@ -1,0 +1,148 @@
+"""The demo's tables: the funnel, what was odd, a message's timeline, the account.."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.output.tables import plain_table
+from cli.up.reconciliation import CameOut, Line
+from schemas.records import (
+    Event,
+    FellBack,
+    Late,
+    MessageState,
+    Recovered,
+    Replied,
+    Status,
+    StatusRecord,
+)
+from schemas.webhook import to_iso
+
+_RUNGS: tuple[Status, ...] = ("sent", "delivered", "read")
+_ABOVE: dict[Status, tuple[Status, ...]] = {
+    "sent": ("sent", "delivered", "read", "played"),
+    "delivered": ("delivered", "read", "played"),
+    "read": ("read", "played"),
+}
+_FAILED = ("expired", "undelivered", "failed", "rejected")
+_VERDICT_STYLES = {
+    "advanced": "green",
+    "recovered": "green",
+    "late": "yellow",
+    "contradiction": "red",
+    "aside": "dim",
+}
+
+
+def funnel(states: Iterable[MessageState]) -> Table:
+    """How far the attempts came, per provider and gateway; `rate` is the share delivered."""
+    attempts: dict[tuple[str, str], list[Status]] = defaultdict(list)
+    for state in states:
+        for gateway, attempt in state.attempts.items():
+            attempts[state.provider, gateway].append(attempt.status)
+    table = plain_table("How far the messages came", "provider", "gateway")
+    for heading in ("tries", *_RUNGS, "failed", "other", "rate"):
+        table.add_column(heading, justify="right")
+    for (provider, gateway), stood in sorted(attempts.items()):
+        reached = [sum(status in _ABOVE[rung] for status in stood) for rung in _RUNGS]
+        failed = sum(status in _FAILED for status in stood)
+        share = f"{100 * reached[1] / len(stood):.0f} %"
+        counts = [len(stood), *reached, failed, len(stood) - reached[0] - failed]
+        table.add_row(provider, gateway, *map(str, counts), share)
+    return table
+
+
+def oddities(out: CameOut) -> Table:
+    """What providers do wrong, and Bluetick put right."""
+    verdicts = Counter(record.verdict for record in out.statuses)
+    kinds = Counter(type(event) for event in out.events)
+    published = len(out.statuses) + len(out.inbound)
+    table = plain_table("What was put right", "what")
+    table.add_column("count", justify="right")
+    table.add_column("meaning")
+    rows = [
+        ("duplicates", "reported again, dropped", out.observations - published),
+        ("late", "older than where the message stood: recorded, not rewound", kinds[Late]),
+        ("contradictions", "a failure after delivery: kept as such", verdicts["contradiction"]),
+        ("recovered", "delivered after a failure", kinds[Recovered]),
+        ("fallbacks", "a further gateway was tried", kinds[FellBack]),
+        ("replies", "answers, tied to the message they answer", kinds[Replied]),
+        ("unknown words", "no such status: kept with the provider's word", _unknown(out.statuses)),
+        ("no status", "other events at the same address, left alone", out.ignored.total()),
+    ]
+    for what, meaning, count in rows:
+        table.add_row(what, str(count), meaning)
+    return table
+
+
+def inbound(out: CameOut) -> Table:
+    """Messages from people, per provider and gateway."""
+    counts = Counter(
+        (message.provider, message.gateway, "reply" if message.in_reply_to else "message")
+        for message in out.inbound
+    )
+    table = plain_table("Inbound", "provider", "gateway", "kind")
+    table.add_column("count", justify="right")
+    for row, count in sorted(counts.items()):
+        table.add_row(*row, str(count))
+    return table
+
+
+def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
+    """What could not be normalised: (code, reason, origin) of each, grouped by code."""
+    groups: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for letter in letters:
+        groups[letter[0]].append(letter)
+    table = plain_table("Dead letters", "code")
+    table.add_column("count", justify="right")
+    table.add_column("for example")
+    table.add_column("from", overflow="fold")
+    for code, group in sorted(groups.items()):
+        table.add_row(code, str(len(group)), Text(group[0][1]), group[0][2])
+    return table
+
+
+def timeline(key: str, statuses: Iterable[StatusRecord]) -> Table:
+    """One message's facts as they were learned, with their verdicts."""
+    columns = ("learned", "happened", "gateway", "fact", "verdict", "message is")
+    table = plain_table(f"One message: {key}", *columns)
+    for record in statuses:
+        if record.message_key == key:
+            happened = to_iso(record.occurred_at) if record.occurred_at is not None else ""
+            table.add_row(
+                to_iso(record.received_at)[11:19],
+                happened[5:19].replace("T", " "),
+                record.gateway,
+                record.status,
+                Text(record.verdict, _VERDICT_STYLES.get(record.verdict, "")),
+                record.message_status or "",
+            )
+    return table
+
+
+def account(lines: Iterable[Line]) -> Table:
+    """Sent in against came out."""
+    table = plain_table("Is what came out what was sent in?", "what")
+    for heading in ("sent in", "came out", ""):
+        table.add_column(heading, justify="right")
+    for line in lines:
+        mark = Text("✓", "green") if line.agrees else Text("✗", "bold red")
+        table.add_row(line.what, str(line.expected), str(line.found), mark)
+    return table
+
+
+def most_telling(statuses: Iterable[StatusRecord], events: Iterable[Event]) -> str:
+    """The message whose story shows most: the most different verdicts, then the most facts."""
+    verdicts: dict[str, set[str]] = defaultdict(set)
+    facts: Counter[str] = Counter()
+    for record in statuses:
+        verdicts[record.message_key].add(record.verdict)
+        facts[record.message_key] += record.viewer is None
+    fell_back = {event.message_key for event in events if isinstance(event, FellBack)}
+    return max(facts, key=lambda key: (key in fell_back, len(verdicts[key]), facts[key], key))
+
+
+def _unknown(statuses: Iterable[StatusRecord]) -> int:
+    return sum(record.status == "unknown" for record in statuses)

@@ -1,0 +1,17 @@
+"""Ctrl-C becomes one sentence."""
+
+import pytest
+import typer
+
+from cli.interrupt import Interrupted, interruptible
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, typer.Abort])
+def test_ctrl_c_has_a_sentence(error: type[BaseException]) -> None:
+    """Wherever it was pressed; the innermost sentence is the one that counts."""
+    with pytest.raises(Interrupted) as found, interruptible(), interruptible("the inner one"):
+        raise error
+    assert str(found.value) == "the inner one"
+    with pytest.raises(Interrupted) as found, interruptible():
+        raise error
+    assert str(found.value) == "stopped"
