@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+import traceback
+from pathlib import Path
 from random import Random
 
 from tests.faults.controls import Control
-from tests.faults.judge import explained
 from tests.faults.registry import Scenario
 from tests.faults.report import Outcome, Verdict
 from tests.faults.trial import Trial, trial
@@ -28,7 +29,7 @@ async def run(world: Environment, scenario: Scenario, seed: int, *, bars: bool =
             await world.mend()
             await _try(world, scenario, outcome, bars=bars)
     except Exception as error:  # noqa: BLE001 - a trial that broke is no pass
-        outcome.failures += explained(error)
+        outcome.failures.append(_explained(error))
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -63,3 +64,9 @@ def _note(one: Trial, outcome: Outcome) -> None:
     outcome.affected = one.affected
     outcome.beside = one.beside
     outcome.failures += one.failures
+
+
+def _explained(error: BaseException) -> str:
+    """Say what ended a trial, and where in the suite."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {error}"

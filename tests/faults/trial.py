@@ -21,15 +21,20 @@ from tests.broker.reading import Read, read
 from tests.faults import workers
 from tests.faults.cluster import Cluster
 from tests.faults.fold import judge_stores
-from tests.faults.judge import OUTPUTS, Found, judge, judge_normalised
 from tests.faults.load import Load
-from tests.faults.oracle import Tracked, expect_observations, expect_tracked
 from tests.faults.posting import Posting, refused
 from tests.faults.readers import LiveReader
 from tests.faults.report import Affected, Beside
 from tests.faults.truth import Harm, arrivals, effects, judge_facts, judge_inbound, judge_raw
 from tests.faults.workers import PORTS, DiedError, Service, Worker
 from tests.faults.world import Environment, World
+from tests.oracle.compare import OUTPUTS, Found, compare_observations, compare_outputs
+from tests.oracle.expected import (
+    ExpectedOutputs,
+    expect_observations,
+    expect_outputs,
+    records_of,
+)
 
 _PARTITIONS = 4
 _RATE = 250.0
@@ -285,16 +290,16 @@ class Trial:
                 return []
         return wrong
 
-    async def _expected(self) -> Tracked:
+    async def _expected(self) -> ExpectedOutputs:
         observations = await read(self.settings.kafka, self.settings.topics.observations)
         now = round((time.time() - self.settings.timer_grace) * 1000)
-        return await asyncio.to_thread(expect_tracked, observations, now)
+        return await asyncio.to_thread(expect_outputs, records_of(observations), now)
 
-    async def _fired(self, tracked: Tracked) -> bool:
+    async def _fired(self, tracked: ExpectedOutputs) -> bool:
         topic = f"{self.settings.namespace}.events"
         return self.live.count(topic) >= tracked.count("events")
 
-    async def _judged(self, tracked: Tracked, *, repeats: bool) -> list[str]:
+    async def _judged(self, tracked: ExpectedOutputs, *, repeats: bool) -> list[str]:
         names = self.settings.topics
         late = {name: await self._read(name) for name in self.live.records}
 
@@ -304,7 +309,7 @@ class Trial:
         wrong = await self._vainly(seen, "everything seen by the live reader")
         found = Found(late, self.live.records)
         partitions = self.settings.partitions
-        wrong += await asyncio.to_thread(judge, names, partitions, found, tracked)
+        wrong += await asyncio.to_thread(compare_outputs, names, partitions, found, tracked)
         raw = await self.raw()
         expected = await asyncio.to_thread(expect_observations, names, raw)
         if isinstance(self.load, Posting):
@@ -320,7 +325,7 @@ class Trial:
             judge_stores, self.home, names.namespace, changelog
         )
         wrong += wrong_stores
-        return wrong + judge_normalised(observations, letters, expected, repeats=repeats)
+        return wrong + compare_observations(observations, letters, expected, repeats=repeats)
 
     def _judged_posts(
         self, posting: Posting, raw: Sequence[Read], late: Mapping[str, Sequence[Read]]

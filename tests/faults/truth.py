@@ -9,8 +9,8 @@ import msgspec
 
 from cli.simulator.simulate import Truth
 from tests.broker.reading import Read
-from tests.faults.judge import differences
 from tests.faults.posting import digest
+from tests.oracle.compare import differences
 
 IN_TIME_SECONDS = 2.0
 

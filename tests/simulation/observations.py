@@ -1,11 +1,11 @@
-"""Observations for schedules: a few messages, whose facts repeat, contradict, come late."""
+"""Observations for schedules: a few messages with facts that repeat, contradict or come late."""
 
 from random import Random
 
 from schemas.codec import encode
 from schemas.records import Observation, RawOrigin, Status, message_key, record_keys
 from schemas.topics import STATE_TTL_DAYS
-from tests.simulation.model import Item
+from tests.simulation.kafka_model import Item
 from tests.unit.messages import reply, seen
 
 SECOND = 1000
@@ -13,7 +13,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-# What was received is on the log within so long; timers wait for more than that.
+# The longest time from receipt to the log; timers wait longer than that.
 DISORDER = 30 * SECOND
 
 _STATUSES: tuple[Status, ...] = (
@@ -22,30 +22,30 @@ _STATUSES: tuple[Status, ...] = (
 )
 
 
-class Lives:
-    """Makes observations up, each received a moment before it is put on the log."""
+class ObservationSource:
+    """Invents observations, each received a moment before it is appended to the log."""
 
     def __init__(self, rng: Random, now: int) -> None:
         self._rng = rng
         self._began = now
         self._count = 0
         self._messages = [f"m{number}" for number in range(rng.randint(1, 4))]
-        self._told: list[Observation] = []
+        self._earlier: list[Observation] = []
 
     def next(self, now: int) -> list[Item]:
-        """One more observation, as the records of it: a reply may be two."""
-        one = self._again(now) or self._new(now)
-        self._told.append(one)
+        """Return the records of one more observation: a reply may have two."""
+        one = self._repeated(now) or self._new(now)
+        self._earlier.append(one)
         return [Item(key.encode(), encode(one), now) for key in record_keys(one)]
 
-    def _again(self, now: int) -> Observation | None:
-        """The very same once more, unless its message may have reached the end of its life."""
+    def _repeated(self, now: int) -> Observation | None:
+        """Return an earlier observation again, unless its message may have expired."""
         if (
-            self._told
+            self._earlier
             and now < self._began + (STATE_TTL_DAYS - 1) * DAY
             and self._rng.random() < 0.2
         ):
-            return self._rng.choice(self._told)
+            return self._rng.choice(self._earlier)
         return None
 
     def _new(self, now: int) -> Observation:

@@ -1,4 +1,4 @@
-"""The same short scripts on the model and on a real Kafka: what each of their steps comes to."""
+"""Short scripts that run on the model and on a real Kafka, with the result of each step."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,16 +10,16 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from service.kafka import clients
 from service.settings import Settings
 from tests.broker.running_ingest import until
-from tests.simulation.model import GROUP, Broker, FencedError, Item, RefusedError, Token
+from tests.simulation.kafka_model import GROUP, Broker, FencedError, Item, RefusedError, Token
 
-# A verb and what it is said of. Producers are "one", "two", …, all with one transactional id; one
-# in a hurry must end its transaction within a second.
+# A verb and its arguments. Producers are "one", "two", …, all with one transactional id; "hurry"
+# starts one with a transaction timeout of one second.
 Step = tuple[str, ...]
-Seen = Any
+Result = Any
 
 _SECONDS = 10
 _MS = 1000
-_SHORT_SECONDS = 1.0  # how long a transaction may last where that is tried, and where it is not
+_SHORT_SECONDS = 1.0  # the transaction timeout where it is tested, and where it is not
 _LONG_SECONDS = 120.0
 _READS: tuple[Step, ...] = (
     *(("committed", "statuses"), ("written", "statuses"), ("committed", "events"), ("group",)),
@@ -32,12 +32,12 @@ SCRIPTS: dict[str, Sequence[Step]] = {
         *(("commit", "one"), ("init", "two"), *_READS),
         *(("send", "two", "statuses"), ("commit", "two"), ("init", "three"), *_READS),
     ],
-    "an abort hides records and offset for ever": [
+    "an abort hides records and offset permanently": [
         *(("init", "one"), ("send", "one", "statuses"), ("offset", "one", "3"), ("abort", "one")),
         *(("init", "two"), *_READS),
         *(("send", "two", "statuses"), ("commit", "two"), ("init", "three"), *_READS),
     ],
-    "a new owner ends the transaction of the one before, who is refused from then on": [
+    "a new owner ends the earlier owner's transaction and fences it": [
         *(("init", "one"), ("send", "one", "statuses"), ("offset", "one", "3"), *_READS),
         *(("init", "two"), *_READS, ("send", "one", "statuses"), *_READS),
         *(("send", "two", "statuses"), ("commit", "two"), ("init", "three"), *_READS),
@@ -49,11 +49,11 @@ SCRIPTS: dict[str, Sequence[Step]] = {
     "a zombie's offset is refused": [
         *(("init", "one"), ("init", "two"), ("offset", "one", "3"), *_READS),
     ],
-    "a zombie that had nothing open is refused as well": [
+    "a zombie without an open transaction is refused as well": [
         *(("init", "one"), ("send", "one", "statuses"), ("commit", "one"), ("init", "two")),
         *(("send", "one", "statuses"), *_READS),
     ],
-    "what is written beside a transaction waits for its end": [
+    "a record next to an open transaction is visible after its end": [
         *(("init", "one"), ("send", "one", "statuses"), ("plain", "statuses"), *_READS),
         *(("abort", "one"), ("init", "two"), *_READS),
     ],
@@ -61,7 +61,7 @@ SCRIPTS: dict[str, Sequence[Step]] = {
         *(("init", "one"), ("offset", "one", "3"), ("commit", "one"), ("init", "two"), ("group",)),
         *(("offset", "two", "5"), ("group",), ("abort", "two"), ("init", "three"), ("group",)),
     ],
-    "a transaction that takes too long is aborted, and its producer refused": [
+    "a transaction past its timeout is aborted, and its producer refused": [
         *(("hurry", "one"), ("send", "one", "statuses"), ("overtime", "statuses"), *_READS),
         *(("commit", "one"), *_READS),
     ],
@@ -69,28 +69,28 @@ SCRIPTS: dict[str, Sequence[Step]] = {
 
 
 class Subject(Protocol):
-    """What scripts are run on; a refusal is raised, as either's own error."""
+    """What scripts run on; a refusal is raised as its own kind of error."""
 
-    async def do(self, verb: str, *given: str) -> Seen:
-        """Take one step; returns what was seen."""
-
-
-async def play(script: Sequence[Step], subject: Subject) -> list[tuple[Step, Seen]]:
-    """Run a script; returns what was seen at each step."""
-    return [(step, await _tried(subject.do(*step))) for step in script]
+    async def do(self, verb: str, *given: str) -> Result:
+        """Do one step and return its result."""
 
 
-async def _tried(doing: Awaitable[Seen]) -> Seen:
+async def play(script: Sequence[Step], subject: Subject) -> list[tuple[Step, Result]]:
+    """Run a script and return the result of each step."""
+    return [(step, await _result(subject.do(*step))) for step in script]
+
+
+async def _result(step: Awaitable[Result]) -> Result:
     try:
-        return await doing
+        return await step
     except (FencedError, ProducerFenced):
         return "fenced"
     except (RefusedError, KafkaError):
         return "refused"
 
 
-class Modelled:
-    """The model, under scripts."""
+class KafkaModel:
+    """Runs scripts on the model."""
 
     def __init__(self) -> None:
         self._broker = Broker(("statuses", "events"))
@@ -98,8 +98,8 @@ class Modelled:
         self._sent = 0
         self._sequences: dict[tuple[str, str], int] = {}
 
-    async def do(self, verb: str, *given: str) -> Seen:
-        steps: dict[str, Callable[..., Seen]] = {
+    async def do(self, verb: str, *given: str) -> Result:
+        steps: dict[str, Callable[..., Result]] = {
             "init": self._init,
             "hurry": self._init,
             "send": self._send,
@@ -139,17 +139,17 @@ class Modelled:
         self._broker.now += _MS
         self._broker.expire()
 
-    def _committed(self, topic: str) -> Seen:
+    def _committed(self, topic: str) -> Result:
         log = self._broker.logs[topic]
         return log.stable, [(r.offset, r.value) for r in log.committed(0)]
 
-    def _written(self, topic: str) -> Seen:
+    def _written(self, topic: str) -> Result:
         log = self._broker.logs[topic]
         return log.end, [(r.offset, r.value) for r in log.written()]
 
 
-class Real:
-    """A real Kafka, under the same scripts; `close` gives the clients back."""
+class RealKafka:
+    """Runs scripts on a real Kafka; `close` ends its clients."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -162,8 +162,8 @@ class Real:
         for producer in self._producers.values():
             await clients.abandon(producer)
 
-    async def do(self, verb: str, *given: str) -> Seen:
-        steps: dict[str, Callable[..., Awaitable[Seen]]] = {
+    async def do(self, verb: str, *given: str) -> Result:
+        steps: dict[str, Callable[..., Awaitable[Result]]] = {
             "init": self._init,
             "hurry": lambda one: self._init(one, _SHORT_SECONDS),
             "send": self._send,
@@ -186,11 +186,11 @@ class Real:
         self._producers[one] = clients.producer(settings, f"{self._group}.0")
         await self._producers[one].start()
 
-    async def _send(self, one: str, topic: str) -> Seen:
+    async def _send(self, one: str, topic: str) -> Result:
         producer = await self._begun(one)
         return await self._put(producer, topic)
 
-    async def _plain(self, topic: str) -> Seen:
+    async def _plain(self, topic: str) -> Result:
         producer = clients.producer(self._settings)
         await producer.start()
         try:
@@ -198,7 +198,7 @@ class Real:
         finally:
             await producer.stop()
 
-    async def _put(self, producer: AIOKafkaProducer, topic: str) -> Seen:
+    async def _put(self, producer: AIOKafkaProducer, topic: str) -> Result:
         self._sent += 1
         place = self._place(topic)
         sent = await producer.send_and_wait(
@@ -219,7 +219,7 @@ class Real:
         return producer
 
     async def _overtime(self, topic: str) -> None:
-        """The broker looks for late transactions every 10 s."""
+        """Wait for the broker, which looks for late transactions every 10 s."""
 
         async def ended() -> bool:
             stable, _ = await self._read(topic, "read_committed")
@@ -228,7 +228,7 @@ class Real:
 
         await until(ended)
 
-    async def _read(self, topic: str, isolation: str) -> Seen:
+    async def _read(self, topic: str, isolation: str) -> Result:
         place = self._place(topic)
         consumer = AIOKafkaConsumer(
             **self._settings.kafka_options(),
@@ -249,8 +249,8 @@ class Real:
         finally:
             await clients.leave(consumer)
 
-    async def _committed_offset(self) -> Seen:
-        """Asked as the tracker asks."""
+    async def _committed_offset(self) -> Result:
+        """Read the committed offset as the tracker does."""
         place = self._place("observations")
         consumer = clients.consumer(self._settings, self._group)
         consumer.assign([place])

@@ -1,7 +1,7 @@
-"""A model of Kafka as far as the tracker relies on it: logs, transactions, fencing, an offset.
+"""A model of the parts of Kafka that the tracker uses: logs, transactions, fencing, an offset.
 
 One log stands for one partition: a task reads partition p and writes only partition p. What the
-model says is compared with a real broker in test_model.py.
+model does is compared with a real broker in test_kafka_model.py.
 """
 
 from bisect import bisect_left
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-# Among the places of a transaction the one that is no topic: the group's offset.
+# The part of a transaction that is no topic: the group's offset.
 GROUP = "group"
 
 Outcome = Literal["plain", "open", "committed", "aborted"]
 
 
 class RefusedError(Exception):
-    """The broker will not have a request."""
+    """The broker refuses a request."""
 
 
 class FencedError(RefusedError):
@@ -24,7 +24,7 @@ class FencedError(RefusedError):
 
 
 class Item(NamedTuple):
-    """What a producer sends; `note` and `taken_to` stand for the headers."""
+    """A record to send; `note` and `taken_to` stand for the headers."""
 
     key: bytes
     value: bytes | None
@@ -35,7 +35,7 @@ class Item(NamedTuple):
 
 @dataclass(slots=True)
 class Record:
-    """A record on a log, and what became of its transaction."""
+    """A record on a log, and the outcome of its transaction."""
 
     topic: str
     offset: int
@@ -49,21 +49,21 @@ class Record:
 
 
 class Token(NamedTuple):
-    """What tells a producer from those before and after it under the same transactional id."""
+    """Identifies one of the successive producers of a transactional id."""
 
     name: str
     epoch: int
 
 
 class Log:
-    """One partition: records, with gaps where transaction markers stand or compaction was."""
+    """One partition: records, with gaps left by transaction markers and by compaction."""
 
     def __init__(self, topic: str) -> None:
         self.records: list[Record] = []
         self.end = 0
         self._topic = topic
         self._open: dict[str, list[Record]] = {}
-        self._found: dict[int, int] = {}  # when compaction first met a tombstone, by offset
+        self._found: dict[int, int] = {}  # when compaction first found a tombstone, by offset
 
     @property
     def stable(self) -> int:
@@ -71,7 +71,7 @@ class Log:
         return min((records[0].offset for records in self._open.values()), default=self.end)
 
     def append(self, items: Iterable[Item], owner: str | None = None) -> list[Record]:
-        """Add records, of a transaction if `owner` names one."""
+        """Add records; `owner` is the transactional id of their transaction, if any."""
         outcome: Outcome = "plain" if owner is None else "open"
         new = [
             Record(
@@ -99,11 +99,11 @@ class Log:
         self.end += 1
 
     def opened(self, owner: str) -> Sequence[Record]:
-        """The records of a transaction under way."""
+        """The records of an open transaction."""
         return self._open.get(owner, ())
 
     def committed(self, start: int, most: int | None = None) -> list[Record]:
-        """Read committed, from an offset."""
+        """Return the records from an offset on, as at isolation level read_committed."""
         stable = self.stable
         found = [
             record
@@ -113,11 +113,11 @@ class Log:
         return found[:most]
 
     def written(self, start: int = 0) -> list[Record]:
-        """Read uncommitted, from an offset."""
+        """Return the records from an offset on, as at isolation level read_uncommitted."""
         return self.records[bisect_left(self.records, start, key=_offset) :]
 
     def compact(self, below: int, now: int, kept_for: int) -> int:
-        """Below an offset keep the last record of each key.
+        """Below an offset keep only the last record of each key; return how many were removed.
 
         A tombstone goes `kept_for` after it was first found to be the last (its delete horizon).
         """
@@ -139,12 +139,12 @@ def _offset(record: Record) -> int:
 
 @dataclass(slots=True)
 class _Transactional:
-    """A transactional id: who may use it, and its transaction."""
+    """A transactional id: the epoch that may use it, and its transaction."""
 
     epoch: int = 0
     timeout: int = 0
     state: Literal["none", "open", "committed", "aborted"] = "none"
-    places: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
     offset: int | None = None
     began: int = 0
     sequences: dict[str, int] = field(default_factory=dict)
@@ -153,8 +153,9 @@ class _Transactional:
 class Broker:
     """Logs by topic, one group's offset, and the coordinator of transactions.
 
-    A transaction that was ended has markers to be written yet, one a place: `settle` writes them,
-    and whoever needs the transaction gone waits for it. `forget` loses them, as Kafka does.
+    An ended transaction has a marker to be written for each of its parts. `write_markers` writes
+    them, and requests that need the transaction finished wait for it. `lose_markers` loses them, as
+    Kafka does.
     """
 
     def __init__(self, topics: Iterable[str]) -> None:
@@ -162,40 +163,40 @@ class Broker:
         self.offset: int | None = None
         self.now = 0
         self._time = 0
-        # Told of the records and the offset of each transaction once it is sure to be committed.
-        self.decided: Callable[[list[Record], int | None], None] = lambda _, __: None
+        # Called with the records and the offset of a transaction once its commit is decided.
+        self.on_commit: Callable[[list[Record], int | None], None] = lambda _, __: None
         self._ids: dict[str, _Transactional] = {}
 
     def time(self) -> int:
-        """The time for the records of a transaction; no two take place in one millisecond."""
+        """The time for the records of a transaction; no two have the same millisecond."""
         self._time = max(self.now, self._time + 1)
         return self._time
 
     def init(self, name: str, timeout: int) -> Token:
-        """InitProducerId: from now on every earlier producer of this id is refused."""
+        """InitProducerId: every earlier producer of this id is refused from now on."""
         one = self._ids.setdefault(name, _Transactional())
         if one.state == "open":
             self._end(name, one, "aborted")
-        self.settle(name)
+        self.write_markers(name)
         one.epoch += 1
         one.timeout = timeout
         one.state = "none"
         one.sequences.clear()
         return Token(name, one.epoch)
 
-    def add(self, token: Token, places: Iterable[str]) -> None:
-        """AddPartitionsToTxn, AddOffsetsToTxn: a transaction begins with its first place."""
-        one = self._proven(token)
+    def add(self, token: Token, parts: Iterable[str]) -> None:
+        """AddPartitionsToTxn, AddOffsetsToTxn: a transaction begins with its first part."""
+        one = self._checked(token)
         if one.state != "open":
-            self.settle(token.name)
+            self.write_markers(token.name)
             one.state, one.began, one.offset = "open", self.now, None
-        one.places += (place for place in places if place not in one.places)
+        one.parts += (part for part in parts if part not in one.parts)
 
     def produce(self, token: Token, topic: str, items: Sequence[Item], sequence: int) -> int | None:
-        """Append; returns the first offset, None if the broker had this very batch already."""
-        one = self._proven(token)
-        if one.state != "open" or topic not in one.places:
-            raise RefusedError("no transaction under way here")
+        """Append; returns the first offset, None if the broker has this batch already."""
+        one = self._checked(token)
+        if one.state != "open" or topic not in one.parts:
+            raise RefusedError("no transaction is open here")
         expected = one.sequences.get(topic, 0)
         if sequence < expected:
             return None
@@ -205,64 +206,64 @@ class Broker:
         return self.logs[topic].append(items, token.name)[0].offset
 
     def commit_offset(self, token: Token, offset: int) -> None:
-        """TxnOffsetCommit: nobody sees the offset before the transaction is committed."""
-        one = self._proven(token)
-        if one.state != "open" or GROUP not in one.places:
-            raise RefusedError("no transaction under way here")
+        """TxnOffsetCommit: the offset is visible once the transaction is committed."""
+        one = self._checked(token)
+        if one.state != "open" or GROUP not in one.parts:
+            raise RefusedError("no transaction is open here")
         one.offset = offset
 
     def end(self, token: Token, outcome: Literal["committed", "aborted"]) -> None:
-        """EndTxn; to say the same again is no error."""
-        one = self._proven(token)
+        """EndTxn; repeating the same outcome is no error."""
+        one = self._checked(token)
         if one.state == "open":
             self._end(token.name, one, outcome)
         elif one.state != outcome:
             raise RefusedError("no transaction to end")
 
-    def settle(self, name: str, place: int | None = None) -> None:
-        """Write the markers of a transaction that has ended, or only one of them."""
+    def write_markers(self, name: str, part: int | None = None) -> None:
+        """Write the markers of an ended transaction; `part`: only the one of that index."""
         one = self._ids[name]
         if one.state not in ("committed", "aborted"):
             return
-        ripe = one.places if place is None else one.places[place : place + 1]
-        for each in list(ripe):
-            one.places.remove(each)
+        due = one.parts if part is None else one.parts[part : part + 1]
+        for each in list(due):
+            one.parts.remove(each)
             if each != GROUP:
                 self.logs[each].mark(name, one.state)
             elif one.state == "committed" and one.offset is not None:
                 self.offset = one.offset
 
-    def forget(self, name: str, is_lost: Callable[[], bool]) -> list[str]:
-        """Write the markers that are due, but never those that are lost; the places of these.
+    def lose_markers(self, name: str, is_lost: Callable[[], bool]) -> list[str]:
+        """Write the markers that are due, except the lost ones; return the parts of those.
 
-        Kafka forgets those of partitions that have no leader, in a restart. The offset's marker is
-        not lost alone: all that does is that what was taken is taken again, and known.
+        In a restart Kafka loses the markers of partitions that have no leader. The offset's marker
+        is never lost alone: then the same records are only read again, and recognised.
         """
         one = self._ids[name]
         if one.state not in ("committed", "aborted"):
             return []
-        forgotten = [place for place in one.places if is_lost()]
-        if forgotten == [GROUP]:
-            forgotten = []
-        one.places = [place for place in one.places if place not in forgotten]
-        self.settle(name)
-        return forgotten
+        lost = [part for part in one.parts if is_lost()]
+        if lost == [GROUP]:
+            lost = []
+        one.parts = [part for part in one.parts if part not in lost]
+        self.write_markers(name)
+        return lost
 
     @property
     def ids(self) -> Sequence[str]:
-        """The transactional ids there are."""
+        """All transactional ids."""
         return list(self._ids)
 
-    def unsettled(self) -> list[tuple[str, int]]:
-        """The ids with markers to be written, and how many."""
+    def markers_due(self) -> list[tuple[str, int]]:
+        """The ids with markers to be written, each with their number."""
         return [
-            (name, len(one.places))
+            (name, len(one.parts))
             for name, one in self._ids.items()
-            if one.places and one.state in ("committed", "aborted")
+            if one.parts and one.state in ("committed", "aborted")
         ]
 
     def expire(self) -> int:
-        """Abort the transactions that took too long; their producers are refused from then on."""
+        """Abort transactions past their timeout, fence their producers; return their number."""
         late = [
             (name, one)
             for name, one in self._ids.items()
@@ -271,13 +272,13 @@ class Broker:
         for name, one in late:
             one.epoch += 1
             self._end(name, one, "aborted")
-            self.settle(name)
+            self.write_markers(name)
         return len(late)
 
-    def _proven(self, token: Token) -> _Transactional:
+    def _checked(self, token: Token) -> _Transactional:
         one = self._ids[token.name]
         if one.epoch != token.epoch:
-            raise FencedError("an epoch of the past")
+            raise FencedError("an earlier epoch")
         return one
 
     def _end(
@@ -285,5 +286,5 @@ class Broker:
     ) -> None:
         one.state = outcome
         if outcome == "committed":
-            logs = [self.logs[place] for place in one.places if place != GROUP]
-            self.decided([record for log in logs for record in log.opened(name)], one.offset)
+            logs = [self.logs[part] for part in one.parts if part != GROUP]
+            self.on_commit([record for log in logs for record in log.opened(name)], one.offset)

@@ -1,4 +1,4 @@
-"""A model of the tracker's store: writes are whole, and a crash loses the last of them."""
+"""A model of the tracker's store: writes are atomic, and a crash loses the last ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from processors.tracking.state_store import Anchor
 
 @dataclass(slots=True)
 class Image:
-    """What a store holds at one moment."""
+    """The content of a store at one moment."""
 
     states: dict[str, bytes] = field(default_factory=dict)
     timers: set[Timer] = field(default_factory=set)
@@ -20,7 +20,7 @@ class Image:
 
 
 class Store:
-    """The interface of the real store. An image is made at each write, so any of them may return.
+    """The interface of the real store. Each write makes an image; a crash may return to any.
 
     With the write-ahead log off RocksDB keeps, after a crash, some of the first writes since the
     last flush: all up to one of them.
@@ -70,7 +70,7 @@ class Store:
         self.images.append(image)
 
     def wipe(self) -> None:
-        """Files are removed at once: nothing of before comes back."""
+        """Remove the files at once: no earlier image returns."""
         self.images = [Image()]
 
     def flush(self) -> None:
