@@ -117,11 +117,11 @@ def _outputs(
     if not wrong:
         disordered = [key for key in expected if found[key] != expected[key]]
         wrong += _sentence(what, "out of order", disordered)
-    places: dict[bytes, list[str]] = {}
+    coordinates: dict[bytes, list[str]] = {}
     for record in records:
         at = f"[{record.partition}]@{record.offset} of {record.timestamp}"
-        places.setdefault(record.headers["ce_id"], []).append(at)
-    twice = [" and ".join(at) for at in places.values() if len(at) > 1]
+        coordinates.setdefault(record.headers["ce_id"], []).append(at)
+    twice = [" and ".join(at) for at in coordinates.values() if len(at) > 1]
     return wrong + _sentence(what, "of the same ce_id", twice)
 
 

@@ -49,8 +49,8 @@ Log = dict[str, list[Read]]
 def record(topic: str, key: str, value: bytes, **headers: str) -> Read:
     encoded = {name: text.encode() for name, text in headers.items()}
     home = key.split("/", 2)[2] if key.startswith("viewer/") else key
-    place = partition_of(home, PARTITIONS)
-    return Read(topic, place, 0, key, value, encoded, NOW)
+    partition = partition_of(home, PARTITIONS)
+    return Read(topic, partition, 0, key, value, encoded, NOW)
 
 
 @cache

@@ -200,15 +200,15 @@ class RealKafka:
 
     async def _put(self, producer: AIOKafkaProducer, topic: str) -> Result:
         self._sent += 1
-        place = self._place(topic)
+        partition = self._partition(topic)
         sent = await producer.send_and_wait(
-            place.topic, str(self._sent).encode(), key=b"key", partition=place.partition
+            partition.topic, str(self._sent).encode(), key=b"key", partition=partition.partition
         )
         return sent.offset
 
     async def _offset(self, one: str, offset: str) -> None:
         producer = await self._begun(one)
-        where = {self._place("observations"): int(offset)}
+        where = {self._partition("observations"): int(offset)}
         await producer.send_offsets_to_transaction(where, self._group)
 
     async def _begun(self, one: str) -> AIOKafkaProducer:
@@ -229,7 +229,7 @@ class RealKafka:
         await until(ended)
 
     async def _read(self, topic: str, isolation: str) -> Result:
-        place = self._place(topic)
+        partition = self._partition(topic)
         consumer = AIOKafkaConsumer(
             **self._settings.kafka_options(),
             enable_auto_commit=False,
@@ -238,27 +238,27 @@ class RealKafka:
         )
         await consumer.start()
         try:
-            consumer.assign([place])
-            consumer.seek(place, 0)
-            end = (await consumer.end_offsets([place]))[place]
+            consumer.assign([partition])
+            consumer.seek(partition, 0)
+            end = (await consumer.end_offsets([partition]))[partition]
             found = []
-            while await consumer.position(place) < end:
-                got = await consumer.getmany(place, timeout_ms=100)
-                found += [(r.offset, r.value) for r in got.get(place, ()) if r.offset < end]
+            while await consumer.position(partition) < end:
+                got = await consumer.getmany(partition, timeout_ms=100)
+                found += [(r.offset, r.value) for r in got.get(partition, ()) if r.offset < end]
             return end, found
         finally:
             await clients.leave(consumer)
 
     async def _committed_offset(self) -> Result:
         """Read the committed offset as the tracker does."""
-        place = self._place("observations")
+        partition = self._partition("observations")
         consumer = clients.consumer(self._settings, self._group)
-        consumer.assign([place])
+        consumer.assign([partition])
         await consumer.start()
         try:
-            return await consumer.committed(place)
+            return await consumer.committed(partition)
         finally:
             await clients.leave(consumer)
 
-    def _place(self, topic: str) -> TopicPartition:
+    def _partition(self, topic: str) -> TopicPartition:
         return TopicPartition(f"{self._settings.namespace}.{topic}", 0)

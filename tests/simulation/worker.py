@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 TRANSACTION_MS = 15_000
 GRACE_MS = 60_000
-PLACES = ("messages", "statuses", "events", "inbound")
+OUTPUT_TOPICS = ("messages", "statuses", "events", "inbound")
 OLDEST_MS = 5 * 24 * 3_600_000
 _BATCH = 4
 _TIMERS = 2
@@ -187,17 +187,17 @@ class Worker:
         self._broker.write_markers(token.name)
 
     def _left_open(self) -> Open | None:
-        logs = {place: self._broker.logs[place] for place in PLACES}
+        logs = {topic: self._broker.logs[topic] for topic in OUTPUT_TOPICS}
         first = {p: log.written(log.stable)[0] for p, log in logs.items() if log.stable < log.end}
         if not first:
             return None
         time = min(record.time for record in first.values())
         parts = {p: r for p, r in first.items() if r.time == time}
-        others = [log for place, log in logs.items() if place not in parts]
+        others = [log for topic, log in logs.items() if topic not in parts]
         seen = [r for log in others for r in log.committed(0) if r.time == time]
         found = [r.taken_to for r in (*parts.values(), *seen) if r.taken_to is not None]
-        places = tuple(TopicPartition(place, 0) for place in parts)
-        return Open(time, max(found, default=None), places, bool(seen))
+        partitions = tuple(TopicPartition(topic, 0) for topic in parts)
+        return Open(time, max(found, default=None), partitions, bool(seen))
 
     def _restore(self) -> Iterator[str]:
         log = self._broker.logs["messages"]

@@ -1,4 +1,4 @@
-"""The scenarios by name; each module of scenarios adds its own."""
+"""What a scenario is, and the registry to which each module of scenarios adds its own."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,13 @@ Act = Callable[[Trial], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is done to a trial, and what must have happened for it to count.
+    """The faults of a trial, and the least number of them for the trial to count.
 
-    `least` names the faults that must have been done, and how many at least. `long` ones are only
-    run when asked for by name, or by the name of their `group`. `repeats`: normalise is disturbed,
-    so it may repeat itself. A `loud` one ends with services that refuse to go on: nothing is
-    compared then. `brokers`: how many it needs. `posts`: its load comes by HTTP, so many posts a
-    second. `unread`: the live reader keeps statuses alone, without this word in their keys.
-    `root`: only root can run it. `disk`: its broker's data is on a disk of so many MiB.
+    `least`: the least number of faults by name. `long`: it runs only if selected by its name or
+    its `group`. `repeats`: normalise is disturbed, so it may repeat itself. `uncompared`: the
+    topics are not compared at the end. `brokers`: the number of brokers. `posts`: posts by HTTP a
+    second; None: the load is written to Kafka. `unread`: the live reader keeps only statuses
+    without this word in their key. `root`: it needs root. `disk`: the broker's disk in MiB.
     """
 
     name: str
@@ -26,7 +25,7 @@ class Scenario:
     least: Mapping[str, int]
     repeats: bool = True
     long: bool = False
-    loud: bool = False
+    uncompared: bool = False
     brokers: int = 1
     posts: float | None = None
     group: str = ""
@@ -41,11 +40,11 @@ class Scenario:
 
     @property
     def module(self) -> str:
-        """The module that registered it."""
+        """The name of the module that registered it."""
         return self.act.__module__
 
     def missed(self, trial: Trial) -> list[str]:
-        """What the trial was for and did not reach."""
+        """Return a sentence for each fault that happened too rarely."""
         return [
             f"the trial reached only {trial.did[what]} of {number} {what}"
             for what, number in self.least.items()
@@ -62,7 +61,7 @@ def scenario(
     *,
     repeats: bool = True,
     long: bool = False,
-    loud: bool = False,
+    uncompared: bool = False,
     brokers: int = 1,
     posts: float | None = None,
     group: str = "",
@@ -80,7 +79,7 @@ def scenario(
             least,
             repeats,
             long,
-            loud,
+            uncompared,
             brokers,
             posts,
             group,

@@ -1,7 +1,7 @@
-"""Wrong clocks: services whose clock libfaketime has set, and what must come out all the same.
+"""Scenarios with wrong clocks, set by libfaketime: statuses and alarms must stay right.
 
-Senders and Kafka keep the machine's own clock. Some messages are delivered and some are not, and
-the time until an alarm is short, so an alarm that a wrong clock causes comes at once.
+Senders and Kafka keep the machine's own clock. Some messages are delivered and some are not. The
+time until an alarm is short, so an alarm caused by a wrong clock comes at once.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from deploy.local_kafka.broker import free_port
 from service.settings import Settings
 from tests.broker.reading import Read, read
 from tests.faults import workers
-from tests.faults.registry import scenario
+from tests.faults.scenario import scenario
 from tests.faults.trial import NeverError, Trial
 from tests.faults.workers import Service, Worker
 
@@ -28,9 +28,9 @@ _LIBRARIES = "*/faketime/libfaketimeMT.so.1", "faketime/libfaketimeMT.so.1"
 _PLACES = "/usr/lib", "/usr/lib64", "/usr/local/lib"
 
 _MESSAGES = 30
-_DELIVERED = 20  # of them; the others must be reported as stalled
+_DELIVERED = 20  # of those messages; the others must be reported as stalled
 _GRACE_SECONDS = 2.0
-_SLACK_MS = 20_000  # between a sender's look at the clock and ingest's; it may have to try again
+_SLACK_MS = 20_000  # between the sender's time and ingest's; a post may need a retry
 _METRIC = "bluetick_clock_offset_seconds"
 _UNREADY_SECONDS = 60
 _NOTICED_SECONDS = 10.0
@@ -40,10 +40,10 @@ _SPARE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Case:
-    """By how many seconds the clocks of ingests and the tracker are ahead of Kafka's.
+    """By how many seconds the clocks of ingests and tracker are ahead of Kafka's.
 
-    `back`: the ingests' clocks are set back by so many seconds under way. `away`: Kafka is away
-    when the ingests start.
+    `back`: by how many seconds the ingests' clocks are set back while they run. `away`: Kafka is
+    down when the ingests start.
     """
 
     name: str
@@ -61,47 +61,47 @@ CASES = (
     Case("ingest 61 min ahead", [3660]),
     Case("ingest 61 min ahead, with a spool", [3660], spool=True),
     Case("one of two ingests 55 min ahead", [0, 3300]),
-    Case("ingest set back 20 min under way", [0], back=1200),
+    Case("ingest set back 20 min while it runs", [0], back=1200),
     Case("tracker 30 min ahead", track=1800),
     Case("tracker 61 min ahead", track=3660),
     Case("tracker 1 h behind", track=-_HOUR),
     Case("ingest 1 h behind, tracker 1 h ahead", [-_HOUR], track=_HOUR),
     Case("ingest 1 h ahead, tracker 1 h behind", [_HOUR], track=-_HOUR),
     Case(
-        "ingest 1 h behind, Kafka away at its start", [-_HOUR], spool=True, away=True, patience=45
+        "ingest 1 h behind, Kafka down at its start", [-_HOUR], spool=True, away=True, patience=45
     ),
 )
 SHORT = (CASES[3], CASES[9])
 
 
-@scenario("clocks", {"cases": len(CASES)}, long=True, loud=True)
+@scenario("clocks", {"cases": len(CASES)}, long=True, uncompared=True)
 async def clocks(trial: Trial) -> None:
-    """Clocks of ingest and tracker up to 2 h apart: all statuses, real alarms, no false ones."""
+    """Set clocks of ingest and tracker up to 2 h apart: all statuses and alarms are right."""
     trial.load.stop()
     wrong = []
     for case in CASES:
-        wrong += await _tried(trial, case)
+        wrong += await _run_case(trial, case)
     assert not wrong, "; ".join(wrong)
 
 
-@scenario("clocks-short", {"cases": len(SHORT)}, long=True, loud=True)
+@scenario("clocks-short", {"cases": len(SHORT)}, long=True, uncompared=True)
 async def clocks_short(trial: Trial) -> None:
-    """Two of these cases at a time."""
+    """Run two of these cases at the same time."""
     trial.load.stop()
-    found = await asyncio.gather(*(_tried(trial, case) for case in SHORT))
+    found = await asyncio.gather(*(_run_case(trial, case) for case in SHORT))
     wrong = [one for each in found for one in each]
     assert not wrong, "; ".join(wrong)
 
 
 def library() -> Path:
-    """Where libfaketime is; raises `AssertionError` with what to do if it is nowhere."""
+    """Return the path of libfaketime; raise `AssertionError` with a remedy if it is missing."""
     found = [path for place in _PLACES for one in _LIBRARIES for path in Path(place).glob(one)]
     assert found, "libfaketime is missing; install it: apt-get install libfaketime"
     return found[0]
 
 
-async def _tried(trial: Trial, case: Case) -> list[str]:
-    """Try a case in a namespace of its own; what is wrong, with the case's name."""
+async def _run_case(trial: Trial, case: Case) -> list[str]:
+    """Run a case in a namespace of its own; return its errors, with the case's name."""
     number = trial.did["cases"] = trial.did["cases"] + 1
     given = Settings(
         kafka=trial.settings.kafka,
@@ -122,7 +122,7 @@ async def _tried(trial: Trial, case: Case) -> list[str]:
 
 
 class _Case:
-    """One case under way."""
+    """Runs one case."""
 
     def __init__(self, trial: Trial, case: Case, given: Settings) -> None:
         self._trial = trial
@@ -137,7 +137,7 @@ class _Case:
         await self._start_all()
         await self._post("sending", range(_MESSAGES))
         if self._case.away:
-            await self._trial.world.kafka.start()
+            await self._trial.single.kafka.start()
         wrong = await self._missing("statuses", _MESSAGES, "status")
         self._set_back()
         await self._post("delivered", range(_DELIVERED))
@@ -154,12 +154,12 @@ class _Case:
         await asyncio.gather(*(worker.stop() for worker, _ in self._workers))
 
     async def _start_all(self) -> None:
-        """Start a normaliser with the tracker's clock, the tracker, the ingests."""
+        """Start a normaliser and a tracker with the tracker's clock, then the ingests."""
         for service in ("normalise", "track"):
             await self._start(service, self._case.track)
         await self._serving("normalise", "track")
         if self._case.away:
-            self._trial.world.kafka.kill()
+            self._trial.single.kafka.kill()
         for ahead in self._case.ingests:
             await self._start("ingest", ahead)
         await self._serving("ingest")
@@ -218,7 +218,7 @@ class _Case:
         return await read(self._given.kafka, f"{self._given.namespace}.{topic}")
 
     async def _missing(self, topic: str, count: int, kind: str) -> list[str]:
-        """Wait for so many records of a kind; what is missing."""
+        """Wait for `count` records of a kind; return what is missing."""
 
         async def found() -> int:
             return sum(_kind(one) == kind for one in await self._read(topic))
@@ -226,11 +226,11 @@ class _Case:
         async def there() -> bool:
             return await found() >= count
 
-        await self._vainly(there, self._case.patience + _SPARE_SECONDS)
-        return [] if await there() else [f"{await found()} of {count} {kind} came"]
+        await self._wait(there, self._case.patience + _SPARE_SECONDS)
+        return [] if await there() else [f"{await found()} of {count} {kind} published"]
 
     async def _wrong_records(self) -> list[str]:
-        """What is wrong with the times of raw records, with statuses, with alarms."""
+        """Return what is wrong with the times of raw records, with statuses, with alarms."""
         raw = await self._read("raw.smsmanager")
         wrong = [one for body in raw for one in self._mistimed(body)][:1]
         statuses: dict[str, list[str]] = {}
@@ -253,30 +253,30 @@ class _Case:
         return [] if abs(apart) < _SLACK_MS else [f"received {apart / 1000:.0f} s after its post"]
 
     def _false(self, alarm: Read) -> bool:
-        """Whether an alarm came before its time, or of a message that was delivered by then."""
+        """Whether an alarm came too early, or for a message that was delivered by then."""
         number = int(alarm.key.rpartition("-")[2])
         due = self._posted[f"sending {number}"] + self._case.patience * 1000
         return alarm.timestamp < due or self._posted.get(f"delivered {number}", math.inf) < due
 
     async def _wrong_clocks(self) -> list[str]:
-        """Wait for each service to tell its own offset; what it tells if that is something else."""
+        """Wait until each service reports its clock offset; return the wrong reports."""
         wrong = [""]
 
         async def right() -> bool:
-            wrong[:] = [one for each in self._workers for one in await _misjudged(*each)]
+            wrong[:] = [one for each in self._workers for one in await _clock_errors(*each)]
             return not wrong
 
-        await self._vainly(right, _NOTICED_SECONDS)
+        await self._wait(right, _NOTICED_SECONDS)
         return wrong
 
-    async def _vainly(self, holds: Callable[[], Awaitable[bool]], seconds: float) -> None:
-        """Wait for something to become true, but not for ever."""
+    async def _wait(self, holds: Callable[[], Awaitable[bool]], seconds: float) -> None:
+        """Wait for a condition, but no longer than this."""
         with suppress(NeverError):
             await self._trial.until(holds, self._case.name, seconds)
 
 
 async def _sent(ingest: Worker, body: bytes) -> int:
-    """Send a webhook as providers do, again where the answer is 503, but not for long."""
+    """Post a webhook, with a few retries as providers do; return the last status."""
     answer = 0
     for pause in _PAUSES:
         await asyncio.sleep(pause)
@@ -286,8 +286,8 @@ async def _sent(ingest: Worker, body: bytes) -> int:
     return answer
 
 
-async def _misjudged(worker: Worker, ahead: int) -> list[str]:
-    """What is wrong with what a service measures, says in its health and logs."""
+async def _clock_errors(worker: Worker, ahead: int) -> list[str]:
+    """Return what is wrong with a service's measured offset, its health and its log."""
     wrong = []
     found = await worker.metric(_METRIC)
     if found is None or not abs(found - ahead) < 1:
@@ -295,13 +295,13 @@ async def _misjudged(worker: Worker, ahead: int) -> list[str]:
     problems = " ".join(await worker.problems() or [])
     if ("Kafka's (±" in problems) != (abs(ahead) > _UNREADY_SECONDS):
         wrong.append(f"{worker.service}'s clock is {ahead} s ahead; health says: {problems}")
-    if ahead and not worker.said("this machine's clock is"):
-        wrong.append(f"{worker.service} logs nothing of its clock")
+    if ahead and not worker.logged("this machine's clock is"):
+        wrong.append(f"{worker.service} does not log that its clock is wrong")
     return wrong
 
 
 async def _serves(worker: Worker) -> bool:
-    """Whether nothing is wrong with a service but perhaps its clock."""
+    """Whether a service has no problem except, perhaps, its clock."""
     problems = await worker.problems()
     return problems is not None and all("Kafka's (±" in one for one in problems)
 

@@ -1,4 +1,4 @@
-"""What all trials of one run share: a real Kafka, a proxy in front of it, a directory."""
+"""The environment of trials with one broker: a real Kafka, a proxy in front of it, a directory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +14,7 @@ from tests.faults.proxy import Proxy
 
 
 class Environment(Protocol):
-    """What a trial needs of the brokers it runs on, be it one or three."""
+    """What a trial needs of its brokers, one or three."""
 
     @property
     def bootstrap(self) -> str: ...
@@ -23,12 +23,12 @@ class Environment(Protocol):
     @property
     def home(self) -> Path: ...
     def number(self) -> int: ...
-    def heal(self) -> None: ...
-    async def mend(self) -> None: ...
+    def end_faults(self) -> None: ...
+    async def repair(self) -> None: ...
 
 
 @dataclass(frozen=True)
-class World:
+class SingleBroker:
     """The broker, reached directly or through the proxy."""
 
     kafka: LocalKafka
@@ -42,31 +42,31 @@ class World:
         return self.kafka.bootstrap
 
     def number(self) -> int:
-        """A number no other trial of this run has."""
+        """Return a number that no other trial of this run has."""
         return next(self._numbers)
 
-    async def mend(self) -> None:
-        """Make the network whole, and let the broker run."""
-        self.heal()
+    async def repair(self) -> None:
+        """End all faults of the network, and let the broker run."""
+        self.end_faults()
         try:
             self.kafka.resume()
         except RuntimeError:  # it is down
             await self.kafka.start()
 
     async def crash(self, *, down: float = 0) -> None:
-        """SIGKILL the broker, and start it again after so many seconds."""
+        """SIGKILL the broker, and start it again after `down` seconds."""
         self.kafka.kill()
         await asyncio.sleep(down)
         await self.kafka.start()
 
     async def bounce(self, *, down: float = 0) -> None:
-        """End the broker in good order, and start it again after so many seconds."""
+        """Stop the broker cleanly, and start it again after `down` seconds."""
         await self.kafka.stop()
         await asyncio.sleep(down)
         await self.kafka.start()
 
-    def heal(self) -> None:
-        """Make the network whole."""
+    def end_faults(self) -> None:
+        """End all faults of the network."""
         self.proxy.delay(0)
         self.proxy.throttle(None)
         self.proxy.thaw()
@@ -74,8 +74,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(home: Path) -> AsyncIterator[World]:
-    """Start all of it; whatever happens, nothing of it is left running."""
+async def single_broker(home: Path) -> AsyncIterator[SingleBroker]:
+    """Start the broker and its proxy; the context ends both."""
     kafka = LocalKafka(home / "kafka", proxied=free_port(0))
     async with kafka, Proxy(HOST, kafka.proxied_port, kafka.proxied or 0) as proxy:
-        yield World(kafka, proxy, Admin(kafka.bootstrap), home)
+        yield SingleBroker(kafka, proxy, Admin(kafka.bootstrap), home)

@@ -1,4 +1,4 @@
-"""Runs trials and says how each went."""
+"""Runs trials and returns their outcomes."""
 
 import asyncio
 import time
@@ -7,18 +7,20 @@ from pathlib import Path
 from random import Random
 
 from tests.faults.controls import Control
-from tests.faults.registry import Scenario
 from tests.faults.report import Outcome, Verdict
+from tests.faults.scenario import Scenario
+from tests.faults.single_broker import Environment
 from tests.faults.trial import Trial, trial
-from tests.faults.world import Environment
 
 _TRIAL_SECONDS = 1200.0
 
 
-async def run(world: Environment, scenario: Scenario, seed: int, *, bars: bool = False) -> Outcome:
-    """One trial of a scenario; whatever goes wrong in it is its failure.
+async def run(
+    environment: Environment, scenario: Scenario, seed: int, *, limits: bool = False
+) -> Outcome:
+    """Run one trial of a scenario; every error in it is a failure of the trial.
 
-    `bars`: so are figures over a bar.
+    `limits`: figures over their limit are failures too.
     """
     began = time.monotonic()
     counted = next(iter(scenario.least), "")
@@ -26,35 +28,37 @@ async def run(world: Environment, scenario: Scenario, seed: int, *, bars: bool =
     outcome.extra = f"--brokers {scenario.brokers} " if scenario.brokers > 1 else ""
     try:
         async with asyncio.timeout(_TRIAL_SECONDS):
-            await world.mend()
-            await _try(world, scenario, outcome, bars=bars)
-    except Exception as error:  # noqa: BLE001 - a trial that broke is no pass
+            await environment.repair()
+            await _try(environment, scenario, outcome, limits=limits)
+    except Exception as error:  # noqa: BLE001 - a trial that raised has failed
         outcome.failures.append(_explained(error))
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-async def _try(world: Environment, scenario: Scenario, outcome: Outcome, *, bars: bool) -> None:
-    namespace = f"t-{outcome.seed}-{world.number()}"
-    # Every scenario draws differently from the same seed.
+async def _try(
+    environment: Environment, scenario: Scenario, outcome: Outcome, *, limits: bool
+) -> None:
+    namespace = f"t-{outcome.seed}-{environment.number()}"
+    # The same seed gives each scenario other random numbers.
     random = Random(f"{scenario.name}-{outcome.seed}")
     options = {"posts": scenario.posts, "unread": scenario.unread, **scenario.settings}
-    async with trial(world, namespace, random, **options) as one:
-        one.bars = bars
+    async with trial(environment, namespace, random, **options) as one:
+        one.limits = limits
         try:
             await scenario.act(one)
             one.failures += scenario.missed(one)
-            if not scenario.loud:
+            if not scenario.uncompared:
                 one.failures += await one.finish(repeats=scenario.repeats)
         finally:
             _note(one, outcome)
-            await world.mend()
+            await environment.repair()
 
 
-async def control(world: Environment, one: Control, seed: int) -> Verdict:
-    """The same scenario with the rule broken and with it kept."""
-    broken = await run(world, one.scenario(broken=True), seed)
-    kept = await run(world, one.scenario(broken=False), seed)
+async def control(environment: Environment, one: Control, seed: int) -> Verdict:
+    """Run the scenario of a control with the rule broken, and with the rule kept."""
+    broken = await run(environment, one.scenario(broken=True), seed)
+    kept = await run(environment, one.scenario(broken=False), seed)
     return Verdict(one.rule, broken, kept, one.named)
 
 
@@ -62,7 +66,7 @@ def _note(one: Trial, outcome: Outcome) -> None:
     outcome.did = {name: count for name, count in one.did.items() if count}
     outcome.measured = dict(one.seconds)
     outcome.affected = one.affected
-    outcome.beside = one.beside
+    outcome.honest_traffic = one.honest_traffic
     outcome.failures += one.failures
 
 

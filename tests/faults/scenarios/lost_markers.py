@@ -1,11 +1,12 @@
 """Scenarios in which Kafka ends a transaction and never writes some of its markers.
 
-As it does when a partition has no leader just then. Here it is not told of the partitions, and does
-not verify, so each part of a transaction can be left open, in every combination. What does not
-verify takes late records of the dead, too: with one partition none are under way at its death.
+Kafka loses markers of a partition that has no leader at that moment. Here a sabotaged tracker does
+not register partitions with the transaction, and Kafka does not verify transactions, so any
+combination of parts can be left open. Without verification Kafka also accepts late records of a
+killed producer. With one partition none are on their way when the tracker is killed.
 """
 
-from tests.faults.registry import scenario
+from tests.faults.scenario import scenario
 from tests.faults.trial import Trial
 
 _VERIFY = "transaction.partition.verification.enable"
@@ -16,9 +17,9 @@ _ROUNDS = 6
 
 @scenario("markers-lost", {"kills": _ROUNDS, "transactions left open": 1}, partitions=1)
 async def markers_lost(trial: Trial) -> None:
-    """A tracker dies around a commit whose markers are lost in part; once in all parts.
+    """Kill a tracker around a commit, with markers lost in some or all parts.
 
-    The next comes to its store, or to none, and must end what is open as the rest of it was.
+    The next tracker, with or without its store, must end the hanging parts like the others.
     """
     await trial.start("normalise")
     await trial.configure(None, _VERIFY, "false")
@@ -38,6 +39,6 @@ async def markers_lost(trial: Trial) -> None:
     await trial.has_all(heir)
     left = "Kafka left a transaction"
     trial.did["transactions left open"] = sum(
-        one.said(left) for one in trial.workers if one.service == "track"
+        one.logged(left) for one in trial.workers if one.service == "track"
     )
     await trial.configure(None, _VERIFY, "true")

@@ -1,4 +1,4 @@
-"""One client's way through the proxy to the broker, and what may be done to its traffic."""
+"""One client's connection through the proxy to the broker, and the faults of its traffic."""
 
 import asyncio
 import contextlib
@@ -16,13 +16,13 @@ _WAITING_ANSWERS = 64  # of one connection, read and not yet passed on
 _PIECE_BYTES = 1 << 16
 _PIECE_SECONDS = 0.05  # how long a throttled connection may take to notice a change
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with which closing sends RST
-_IN_GOOD_ORDER = struct.pack("ii", 0, 0)  # and with which it sends FIN
+_ORDERLY = struct.pack("ii", 0, 0)  # and with which it sends FIN
 
 
-class Held:
-    """A request or an answer that the proxy takes out of the traffic until it is told what to do.
+class HeldFrame:
+    """A request or an answer that the proxy holds until it is released or dropped.
 
-    What follows it on its connection waits as well. Told before it is caught, it will not stop.
+    Later frames of its connection wait as well. One that is released early is not held at all.
     """
 
     def __init__(self, api_key: int) -> None:
@@ -37,11 +37,11 @@ class Held:
         return self._caught.wait()
 
     def release(self) -> None:
-        """Let it go on its way. A request reaches the broker even if its client is gone."""
+        """Pass it on. A request reaches the broker even if its client has disconnected."""
         self._decided.set()
 
     def drop(self) -> None:
-        """Let it vanish, and reset its connection. It does nothing after release()."""
+        """Discard it, and reset its connection. After release() this does nothing."""
         self._dropped = self._dropped or not self._decided.is_set()
         self._decided.set()
 
@@ -53,11 +53,11 @@ class Held:
 
 
 class Faults:
-    """What is done to the traffic at present."""
+    """The faults that apply at present."""
 
     def __init__(self) -> None:
-        self.requests: list[Held] = []
-        self.answers: list[Held] = []
+        self.requests: list[HeldFrame] = []
+        self.answers: list[HeldFrame] = []
         self.rate: float | None = None
         self.thawed = asyncio.Event()
         self.thawed.set()
@@ -70,22 +70,22 @@ class Faults:
         self._delay_changed = asyncio.Event()
 
     async def due(self, arrived: float) -> None:
-        """Wait until what arrived then may go on."""
+        """Wait until a frame that arrived then may be passed on."""
         while (left := arrived + self._delay - _now()) > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._delay_changed.wait(), left)
 
     async def receive(self, reader: StreamReader) -> bytes:
-        """Read one whole frame, its size included; while frozen, none is begun."""
+        """Read one whole frame, including its size; while frozen, begin none."""
         await self.thawed.wait()
         head = await reader.readexactly(_SIZE.size)
         (size,) = _SIZE.unpack(head)
         if not _SIZE.size <= size <= _FRAME_BYTES:
-            raise ConnectionError(f"No frame of Kafka's has {size} bytes.")
+            raise ConnectionError(f"{size} bytes is no valid size of a Kafka frame.")
         return head + await reader.readexactly(size)
 
     async def send(self, writer: StreamWriter, frame: bytes) -> None:
-        """Write piece by piece, each handed to the system before the next, as fast as allowed."""
+        """Write in pieces at the allowed rate; each is handed to the system before the next."""
         left = memoryview(frame)
         while left:
             await self.thawed.wait()
@@ -100,29 +100,29 @@ class Faults:
                 await asyncio.sleep(len(piece) / rate)
 
 
-class Link:
-    """A client's connection and the one to the broker that belongs to it."""
+class ProxiedConnection:
+    """A client's connection, and the connection to the broker that serves it."""
 
     def __init__(self, faults: Faults, client: socket.socket, upstream: tuple[str, int]) -> None:
         self._faults = faults
         self._client = client
         self._writers: list[StreamWriter] = []
         self._arrived: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue(_WAITING_ANSWERS)
-        self._held_answers: dict[int, Held] = {}
+        self._held_answers: dict[int, HeldFrame] = {}
         self._holds_request = False
         _set_linger(client, _RESET)
         self.task = asyncio.create_task(self._run(upstream))
         self.task.add_done_callback(lambda _: client.close())  # the task may never have begun
 
     def cut(self) -> None:
-        """Reset both sides. A request that is held is under way, so the broker's side stays."""
+        """Reset both sides; with a held request the broker's side stays open for it."""
         if self._holds_request:
             self._writers[0].transport.abort()
         else:
             self.end()
 
     def end(self) -> None:
-        """Reset both sides, whatever is held."""
+        """Reset both sides, even with a held frame."""
         self._abort()
         self.task.cancel()
 
@@ -134,7 +134,7 @@ class Link:
             try:
                 from_broker, to_broker = await asyncio.open_connection(*upstream)
             except OSError:
-                return  # there is no broker
+                return  # no broker listens
             self._own(to_broker)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._requests(from_client, to_broker))
@@ -157,9 +157,10 @@ class Link:
             writer.transport.abort()
 
     async def _requests(self, from_client: StreamReader, to_broker: StreamWriter) -> None:
-        """Pass on what the client says, then that it has ended, which Kafka answers by closing.
+        """Pass on the client's requests, then its end, which Kafka answers by closing.
 
-        Kafka reads all that came before an end. A reset would lose it, so it becomes an end too.
+        Kafka reads all requests before an end. A reset would lose them, so it is passed on as an
+        end too.
         """
         with contextlib.suppress(OSError, EOFError):
             while True:
@@ -174,9 +175,9 @@ class Link:
 
     async def _admits(self, frame: bytes) -> bool:
         _, key, _, correlation = _REQUEST.unpack_from(frame)
-        if answer := _take(self._faults.answers, key):
+        if answer := _pop(self._faults.answers, key):
             self._held_answers[correlation] = answer
-        if not (request := _take(self._faults.requests, key)):
+        if not (request := _pop(self._faults.requests, key)):
             return True
         self._holds_request = True
         passes = await request.passes()
@@ -192,7 +193,7 @@ class Link:
         await self._arrived.put(None)
 
     async def _deliver(self, to_client: StreamWriter) -> None:
-        """Pass on what the broker says, until it has ended. A client that is gone hears nothing."""
+        """Pass on the broker's answers until it closes; ignore a client that has disconnected."""
         while item := await self._arrived.get():
             arrived, frame = item
             await self._faults.due(arrived)
@@ -203,7 +204,7 @@ class Link:
             with contextlib.suppress(OSError):
                 await self._faults.send(to_client, frame)
         await self._faults.thawed.wait()
-        _set_linger(self._client, _IN_GOOD_ORDER)
+        _set_linger(self._client, _ORDERLY)
         return None
 
 
@@ -216,8 +217,8 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _take(holds: list[Held], api_key: int) -> Held | None:
-    """Return the first of that kind, which is then no longer there."""
+def _pop(holds: list[HeldFrame], api_key: int) -> HeldFrame | None:
+    """Remove and return the first of that kind; None if there is none."""
     for held in holds:
         if held.api_key == api_key:
             holds.remove(held)

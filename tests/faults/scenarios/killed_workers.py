@@ -1,4 +1,4 @@
-"""Scenarios that kill workers: at every named point, in bursts, at random, and by SIGTERM."""
+"""Scenarios that end workers: at every failpoint, in bursts, at random, and by SIGTERM."""
 
 import asyncio
 import contextlib
@@ -7,15 +7,15 @@ from itertools import cycle
 from random import Random
 
 from processors.runtime import failpoints
-from tests.faults.registry import scenario
+from tests.faults.scenario import scenario
 from tests.faults.trial import Trial
 from tests.faults.workers import Service, Worker
 
 POINTS = [point for point in failpoints.POINTS if point.startswith(("track.", "normalise."))]
-# A point that is not reached in so many seconds will not be: the worker is killed where it is.
+# After so long a worker that has not reached its failpoint is killed where it is.
 _REACHED_SECONDS = 25
 _RESTORE = "track.during_restore"
-# Those of the services; a replay is killed by tests/broker/test_replay.py.
+# The points of the services; tests/broker/test_replay.py kills replays.
 _POINTS = [point for point in POINTS if not point.startswith("replay.")]
 _ONCE = ("track.after_fencing", _RESTORE, "track.during_revoke")
 _NORMALISE_ROUNDS = 2
@@ -24,12 +24,12 @@ _BURST = 30
 
 @scenario("undisturbed", {}, repeats=False)
 async def undisturbed(trial: Trial) -> None:
-    """Nothing happens: normalise repeats nothing, and all is exactly as recomputed.
+    """No fault: normalise repeats nothing, and the topics are exactly as the oracle expects.
 
-    What must hold (in this and every other scenario): observations and dead letters are those of
-    the raw topics; each status, event and inbound message is there once, in order, as recomputed,
-    for a reader that was there all along and for one that comes after; the states are right; ids
-    are unique; no transaction is left open; every worker ends on SIGTERM with exit code 0.
+    The same must hold in every scenario, except that normalise may repeat itself. Observations and
+    dead letters are those of the raw topics. Each status, event and inbound message is published
+    once, in order and as expected, for a live reader and for a later one. The states are right, ids
+    are unique, no transaction hangs, and every worker exits with 0 on SIGTERM.
     """
     await trial.start("normalise")
     await trial.start("track")
@@ -40,8 +40,8 @@ async def undisturbed(trial: Trial) -> None:
 async def kills(trial: Trial) -> None:
     """SIGKILL at every failpoint, with two workers of each service; each is restarted at once.
 
-    Some come back under a lasting name (static membership), some as strangers. Messages past their
-    time to live arrive while trackers still die.
+    Some restart as the same member (static membership), some as new members. Messages past their
+    time to live arrive while trackers are still being killed.
     """
     await trial.start("normalise")
     points = {s: [p for p in _POINTS if p.startswith(s)] for s in ("track", "normalise")}
@@ -49,21 +49,23 @@ async def kills(trial: Trial) -> None:
     track = points["track"]
     trial.random.shuffle(normalise)
     trial.random.shuffle(track)
-    # Later, when there is something to restore: points are taken from the end.
+    # It comes late, when there are states to restore: points are taken from the end.
     track.remove(_RESTORE)
     track.insert(trial.random.randrange(len(track) // 2), _RESTORE)
 
     async def normalisers() -> None:
-        await asyncio.gather(*(_mortal(trial, "normalise", slot, normalise) for slot in (1, 2)))
+        await asyncio.gather(
+            *(_kill_at_points(trial, "normalise", slot, normalise) for slot in (1, 2))
+        )
         await trial.shared("normalise")
         await trial.age()
 
-    trackers = (_mortal(trial, "track", slot, track) for slot in (1, 2))
+    trackers = (_kill_at_points(trial, "track", slot, track) for slot in (1, 2))
     await asyncio.gather(normalisers(), *trackers)
 
 
-async def _mortal(trial: Trial, service: Service, slot: int, points: list[str]) -> None:
-    """Let one worker after the other die at the points that are left."""
+async def _kill_at_points(trial: Trial, service: Service, slot: int, points: list[str]) -> None:
+    """Start one worker after another; each is killed at one of the remaining points."""
     while points:
         point = points.pop()
         name = f"{service}-{slot}" if trial.random.random() < 0.6 else None
@@ -71,30 +73,30 @@ async def _mortal(trial: Trial, service: Service, slot: int, points: list[str]) 
         worker = await trial.start(
             service,
             ready=False,
-            # A store that is behind has something to restore.
+            # A store that lags has states to restore.
             slot=None if point == _RESTORE else f"{service}-{slot}",
             instance=name,
             failpoint=f"{point}=kill@{nth}",
         )
         if point == "track.during_revoke":
-            await _visited(trial, worker)
-        await _dies(trial, worker, point)
+            await _lose_partitions(trial, worker)
+        await _end(trial, worker, point)
 
 
-async def _visited(trial: Trial, worker: Worker) -> None:
-    """Let a guest come and go, so that the group takes the worker's partitions away."""
+async def _lose_partitions(trial: Trial, worker: Worker) -> None:
+    """Start and stop another tracker, so that the group revokes the worker's partitions."""
 
     async def working() -> bool:
         return not worker.running or await worker.partitions() > 0
 
     await trial.until(working, f"{worker.name} working")
-    guest = await trial.start("track", ready=False)
+    other = await trial.start("track", ready=False)
     await _ended(worker)
-    await guest.stop()
+    await other.stop()
 
 
-async def _dies(trial: Trial, worker: Worker, point: str) -> None:
-    """Wait for the worker to die at its point; else kill it."""
+async def _end(trial: Trial, worker: Worker, point: str) -> None:
+    """Wait until the worker is killed at its point; else kill it."""
     await _ended(worker)
     trial.did["kills"] += not worker.running
     trial.did[point if not worker.running else "kills elsewhere"] += 1
@@ -110,7 +112,7 @@ async def _ended(worker: Worker) -> None:
 
 @scenario("bursts", {"kills": _BURST})
 async def bursts(trial: Trial) -> None:
-    """SIGKILL 30 times, 0.1 to 1 s apart, whoever it hits; each is restarted at once."""
+    """SIGKILL random workers 30 times, 0.1 to 1 s apart; each is restarted at once."""
     fleet = [await trial.start(s, slot=f"{s}-{n}") for n in (1, 2) for s in _SERVICES]
     await trial.published(200)
     for _ in range(_BURST):
@@ -127,7 +129,7 @@ async def bursts(trial: Trial) -> None:
 
 @scenario("random-kills", {"kills": 8})
 async def random_kills(trial: Trial) -> None:
-    """SIGKILL a random worker, wait until traffic flows again, and so on: 8 times."""
+    """SIGKILL a random worker and wait until statuses are published again: 8 times."""
     fleet = [await trial.start(s, slot=f"{s}-{n}") for n in (1, 2) for s in _SERVICES]
     for _ in range(8):
         await trial.published(trial.random.randrange(1, 300))
@@ -142,9 +144,9 @@ async def random_kills(trial: Trial) -> None:
 
 @scenario("sigterm", {"orderly ends": 6})
 async def sigterm(trial: Trial) -> None:
-    """SIGTERM in the middle of a batch: the worker ends it, or leaves nothing of it, and exits 0.
+    """SIGTERM in the middle of a batch: the worker commits or aborts it, and exits with 0.
 
-    It stands still at a failpoint while the signal arrives.
+    It is stopped at a failpoint while the signal arrives.
     """
     await trial.start("normalise")
     points = [p for p in _POINTS if p not in _ONCE and p != "track.during_commit"]
@@ -153,7 +155,7 @@ async def sigterm(trial: Trial) -> None:
         nth = trial.random.randrange(1, 20)
         slot = f"{service}-1"
         worker = await trial.start(service, ready=False, slot=slot, failpoint=f"{point}=stop@{nth}")
-        if not await worker.stands():
+        if not await worker.stopped():
             continue
         code = await worker.stop()
         assert code == 0, f"at {point} {worker.trouble or f'it ended with {code}'}"
@@ -163,9 +165,9 @@ async def sigterm(trial: Trial) -> None:
 
 @scenario("handover", {"takeovers": 3, "returns": 3}, repeats=False)
 async def handover(trial: Trial) -> None:
-    """Kill one of two trackers, measure until its partitions are worked on again.
+    """Kill one of two trackers; measure the time until its partitions are assigned again.
 
-    Once by the survivor, once by the same worker come back under its lasting name.
+    Once the other tracker takes over, once the same one restarts with its instance name.
     """
     await trial.start("normalise")
     survivor = await trial.start("track", instance="survivor")

@@ -1,7 +1,7 @@
-"""The network between three brokers and their clients, and how one broker's cable is pulled.
+"""The network between three brokers and their clients, in which a broker can be unplugged.
 
 As root each broker has a network namespace, joined by a bridge, and its cable is a pair of virtual
-interfaces. Without root a proxy stands in front of each broker.
+interfaces. Without root each broker has a proxy in front of it.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ _LOOK_SECONDS = 0.02
 _NAMESPACE_SECONDS = 10
 
 
-class Wires(Protocol):
-    """Where each broker listens, and its cable."""
+class ClusterNetwork(Protocol):
+    """Where each broker listens, and its cable to the others."""
 
     def host(self, number: int) -> str: ...
     def proxied(self, number: int) -> int: ...
@@ -39,19 +39,19 @@ class Wires(Protocol):
 
 
 def can_isolate() -> bool:
-    """Whether this process may make namespaces."""
+    """Whether this process may create namespaces."""
     return sys.platform == "linux" and os.geteuid() == 0
 
 
 def isolate(*, network: bool) -> None:
     """Move this process to namespaces of its own, of mounts and, if asked, of the network.
 
-    Call it before any thread starts. The kernel removes a namespace with its mounts and interfaces
-    when its last process ends, however that ends, so nothing is left behind.
+    Call it before any thread starts. The kernel removes a namespace, with its mounts and
+    interfaces, when its last process ends, so no cleanup is needed.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS | (_CLONE_NEWNET if network else 0)):
-        raise OSError(ctypes.get_errno(), "a namespace cannot be made")
+        raise OSError(ctypes.get_errno(), "cannot create a namespace")
     _run("mount", "--make-rprivate", "/")
     if network:
         _ip("link", "set", "lo", "up")
@@ -61,7 +61,7 @@ class Namespaces:
     """A network namespace for each broker; this process must be isolated."""
 
     def __init__(self, holders: dict[int, int]) -> None:
-        """`holders`: the process that keeps each broker's namespace."""
+        """`holders`: the pid of the process that keeps each broker's namespace."""
         self._holders = holders
 
     def host(self, number: int) -> str:
@@ -74,10 +74,10 @@ class Namespaces:
         return _inside(self._holders[number])
 
     async def connect(self, broker: LocalKafka, number: int) -> None:
-        """Nothing stands between a broker and its clients."""
+        """Do nothing: clients reach the broker directly."""
 
     def unplug(self, _: LocalKafka, number: int) -> None:
-        """Take the cable out: packets are lost both ways, and no connection is reset."""
+        """Unplug: packets are lost both ways, and no connection is reset."""
         _ip("link", "set", _cable(number), "down")
 
     def plug(self, _: LocalKafka, number: int) -> None:
@@ -107,7 +107,7 @@ class Proxies:
             self._proxies[number] = await self._stack.enter_async_context(proxy)
 
     def unplug(self, broker: LocalKafka, number: int) -> None:
-        """Pass nothing to clients, and stop the broker, so that the others miss it as well."""
+        """Pass nothing to clients, and stop the broker, so that the others lose it as well."""
         self._proxies[number].freeze()
         broker.pause()
 
@@ -118,8 +118,8 @@ class Proxies:
 
 
 @asynccontextmanager
-async def wires(*, namespaces: bool) -> AsyncIterator[Wires]:
-    """Make the network; it ends with this context, or with this process."""
+async def cluster_network(*, namespaces: bool) -> AsyncIterator[ClusterNetwork]:
+    """Create the network; it ends with this context, or with this process."""
     async with AsyncExitStack() as stack:
         if not namespaces:
             yield Proxies(stack)
@@ -135,7 +135,7 @@ async def wires(*, namespaces: bool) -> AsyncIterator[Wires]:
 
 
 async def _namespace(stack: AsyncExitStack, number: int) -> int:
-    """Make a broker's namespace and its cable; the process that keeps it."""
+    """Create a broker's namespace and its cable; return the pid that keeps it."""
     command = dying_with_parent(["/usr/bin/env", "unshare", "--net", "sleep", "infinity"])
     holder = await asyncio.create_subprocess_exec(*command, start_new_session=True)
 
@@ -145,7 +145,7 @@ async def _namespace(stack: AsyncExitStack, number: int) -> int:
 
     stack.push_async_callback(end)
     async with asyncio.timeout(_NAMESPACE_SECONDS):
-        while _id(holder.pid) == _id(os.getpid()):  # noqa: ASYNC110 - the kernel does not say when
+        while _id(holder.pid) == _id(os.getpid()):  # noqa: ASYNC110 - the kernel has no event for it
             await asyncio.sleep(_LOOK_SECONDS)
     cable, inside = _cable(number), _inside(holder.pid)
     peer = ("peer", "name", "eth0", "netns", f"{holder.pid}")

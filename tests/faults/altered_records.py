@@ -1,4 +1,4 @@
-"""A negative control of the judge: records are spoiled on purpose, and each must be named."""
+"""A negative control of the comparison: altered records, each of which must be reported."""
 
 import secrets
 import time
@@ -7,11 +7,11 @@ from confluent_kafka import Producer
 
 from schemas.webhook import RawWebhook, to_headers
 from tests.broker.reading import Read
-from tests.faults.fleet import fleet
-from tests.faults.posting import digest
+from tests.faults.http_load import digest
+from tests.faults.http_services import start_services
 from tests.faults.trial import Trial
 
-NAMED = (
+EXPECTED = (
     "statuses: 1 doubled",
     "events: 1 doubled",
     "raw bodies: 1 changed or invented",
@@ -23,9 +23,9 @@ _BODY = b"""[{"message_id": "not-posted", "gateway": "sms", "timestamp": 1700000
  "type": "outgoing", "result": "sent"}]"""
 
 
-async def spoiled(trial: Trial, sabotage: str | None) -> None:
-    """A status and an event are doubled, a fact is not of the load, a body is said to be stored."""
-    await fleet(trial)
+async def alter_records(trial: Trial, sabotage: str | None) -> None:
+    """Double a status and an event, add a fact, and claim that a body was answered 200."""
+    await start_services(trial)
     await trial.published(200)
     if sabotage:
         names = trial.settings.topics
@@ -34,7 +34,7 @@ async def spoiled(trial: Trial, sabotage: str | None) -> None:
             _repeat(producer, trial.live.records[topic][0])
         _add(producer, names.raw("smsmanager"))
         assert producer.flush(30) == 0
-        trial.posting.taken[digest(secrets.token_bytes())] = time.time()
+        trial.http_load.answered[digest(secrets.token_bytes())] = time.time()
     trial.did["rounds"] += 1
 
 
@@ -51,8 +51,8 @@ def _repeat(producer: Producer, record: Read) -> None:
 
 def _add(producer: Producer, topic: str) -> None:
     now = round(time.time() * 1000)
-    hook = RawWebhook(
+    webhook = RawWebhook(
         id="0", source="smsmanager", provider="smsmanager", body=_BODY, received_at=now
     )
-    headers = list[tuple[str, str | bytes | None]](to_headers(hook))
+    headers = list[tuple[str, str | bytes | None]](to_headers(webhook))
     producer.produce(topic, _BODY, partition=0, headers=headers)

@@ -1,4 +1,4 @@
-"""Kafka away under load: what was answered 200 meanwhile is on the topic afterwards."""
+"""Kafka is down under load: webhooks answered 200 meanwhile are on the topic afterwards."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 async def test_an_outage_loses_no_webhook(how: str) -> None:
-    """Every body answered 200 is there, byte for byte, and none that nobody sent."""
+    """Every body answered 200 is there, byte for byte, and no other."""
     options = ["--minutes", "0.4", "--rate", "300", *(["--pause"] if how == "frozen" else [])]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.broker.kafka_outage", *options),

@@ -1,6 +1,6 @@
-"""Which of the brokers is the active controller: DescribeQuorum (KIP-595), asked by hand.
+"""Finds the active controller by DescribeQuorum (KIP-595), encoded here.
 
-No client at hand has that request, and the metadata of KRaft brokers names any broker instead.
+The client libraries of the tests lack this request. Metadata of KRaft brokers names any broker.
 """
 
 import socket
@@ -12,7 +12,7 @@ _SECONDS = 5
 
 
 def active_controller(host: str, port: int) -> int:
-    """The id of the active controller, by the word of one broker."""
+    """Return the id of the active controller, as one broker reports it."""
     with socket.create_connection((host, port), timeout=_SECONDS) as connection:
         connection.sendall(_request())
         stream = connection.makefile("rb")
@@ -34,7 +34,7 @@ def _leader(answer: bytes) -> int:
     at = 4 + 1
     [error] = struct.unpack_from(">h", answer, at)
     if error:
-        raise OSError(f"the quorum is not described: error {error}")
+        raise OSError(f"DescribeQuorum failed: error {error}")
     at += 2 + 1 + 1 + len(_TOPIC) + 1
     _, error, leader = struct.unpack_from(">ihi", answer, at)
     if error or leader < 0:

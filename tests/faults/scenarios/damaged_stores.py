@@ -1,11 +1,11 @@
-"""Scenarios in which a tracker finds its store damaged, gone, or of another time."""
+"""Scenarios in which a tracker's store is damaged, missing or outdated."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from tests.faults.registry import scenario
+from tests.faults.scenario import scenario
 from tests.faults.trial import Trial
 
 _SLOT = "one"
@@ -30,7 +30,7 @@ def _flip_index(random: Random, store: Path, _: Path) -> None:
 
 
 def _truncate(random: Random, store: Path, _: Path) -> None:
-    """Cut a file short, any of those that matter."""
+    """Truncate one of the files that RocksDB needs."""
     files = sorted(f for f in store.iterdir() if f.name.startswith(("MANIFEST", "CURRENT")))
     file = random.choice([*files, *sorted(store.glob("*.sst"))])
     file.write_bytes(file.read_bytes()[: random.randrange(file.stat().st_size)])
@@ -42,7 +42,7 @@ def _lose_file(random: Random, store: Path, _: Path) -> None:
 
 
 def _lose_current(_: Random, store: Path, __: Path) -> None:
-    """Delete the file that says which list of files counts."""
+    """Delete the file that names the valid list of files."""
     (store / "CURRENT").unlink()
 
 
@@ -52,13 +52,13 @@ def _lose(_: Random, store: Path, __: Path) -> None:
 
 
 def _return(_: Random, store: Path, stale: Path) -> None:
-    """Put an earlier copy in its place."""
+    """Replace the store with an earlier copy."""
     shutil.rmtree(store)
     shutil.copytree(stale, store)
 
 
 def _swap(random: Random, store: Path, _: Path) -> None:
-    """Put another partition's store in its place."""
+    """Replace the store with that of another partition."""
     others = [other for other in _stores_in(store.parent) if other != store]
     shutil.rmtree(store)
     shutil.copytree(random.choice(others), store)
@@ -82,7 +82,7 @@ def _table(random: Random, store: Path) -> Path:
 
 @scenario("stores", {"damages": len(_DAMAGES)}, repeats=False)
 async def stores(trial: Trial) -> None:
-    """Damage the stores of a tracker while it is down, in every way there is: it rebuilds them."""
+    """Damage the stores of a stopped tracker in each of these ways: it rebuilds them."""
     await trial.start("normalise")
     home = trial.home / _SLOT / trial.settings.namespace / "track"
     stale = trial.home / "stale"
@@ -101,5 +101,5 @@ async def stores(trial: Trial) -> None:
 
 
 def _stores_in(home: Path) -> list[Path]:
-    """The stores of a tracker's partitions; beside them lie the names of trackers."""
+    """Return the stores of a tracker's partitions; the directory also holds other files."""
     return sorted(home.glob("[0-9]*"))

@@ -1,4 +1,4 @@
-"""How much memory the processes of a trial hold, at most."""
+"""The largest resident memory of each process of a trial."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,8 +11,8 @@ _LOOK_SECONDS = 0.25
 
 
 @asynccontextmanager
-async def watched(trial: Trial) -> AsyncIterator[None]:
-    """Note the largest resident memory of each process meanwhile, in MB."""
+async def memory_recorded(trial: Trial) -> AsyncIterator[None]:
+    """Record the largest resident memory of each process within the context, in MB."""
     task = asyncio.create_task(_watch(trial))
     try:
         yield
@@ -25,13 +25,13 @@ async def _watch(trial: Trial) -> None:
     while True:
         for worker in trial.workers:
             if worker.running:
-                largest = max(trial.resident.get(worker.name, 0), _resident(worker.pid))
-                trial.resident[worker.name] = largest
+                largest = max(trial.resident_mb.get(worker.name, 0), _resident(worker.pid))
+                trial.resident_mb[worker.name] = largest
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _resident(pid: int) -> int:
-    """VmHWM, the largest it ever was: proc(5)."""
+    """Return the peak resident memory in MB: VmHWM of proc(5)."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

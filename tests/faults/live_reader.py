@@ -1,4 +1,4 @@
-"""A reader that was there all along."""
+"""A consumer that reads the topics while they are written."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.2
 class LiveReader:
     """Reads topics in a thread, read committed, from before the first fault to the end.
 
-    It uses an independent client, as another service would.
+    It uses another client library than Bluetick.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class LiveReader:
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
                 "reconnect.backoff.max.ms": 500,
-                # A broker that is away is what is being tried; nothing of that is news.
+                # Brokers go down on purpose: their errors are not logged.
                 "log_level": 0,
             }
         )
@@ -64,13 +64,13 @@ class LiveReader:
         self._consumer.close()
 
     def count(self, topic: str) -> int:
-        """How many records of a topic it has seen; raises what stopped it."""
+        """Return how many records of a topic it has seen; raise the error that stopped it."""
         if self._failure is not None:
             raise self._failure
         return len(self.records[topic])
 
     def total(self) -> int:
-        """How many records it has seen in all."""
+        """Return how many records it has seen in total."""
         return sum(map(len, self.records.values()))
 
     def _run(self) -> None:
@@ -81,13 +81,13 @@ class LiveReader:
                     self._keep(message)
                 elif message is not None and not message.error().retriable():
                     self._failure = RuntimeError(f"the live reader: {message.error()}")
-        except BaseException as error:  # noqa: BLE001 - told by whoever counts
+        except BaseException as error:  # noqa: BLE001 - count() raises it
             self._failure = error
 
     def _keep(self, message: Any) -> None:
         if self._unread and self._unread in (message.key() or b""):
             return
-        # First: each record counted has its time.
+        # First, so that each counted record has its time.
         self.seen[message.topic()].append(time.time())
         self.records[message.topic()].append(
             Read(

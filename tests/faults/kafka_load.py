@@ -1,8 +1,8 @@
-"""Traffic for a trial: simulated webhooks at a steady rate, and messages whose timers must fire.
+"""Traffic written to Kafka: simulated webhooks at a steady rate, and messages that stall.
 
-Raw records are written as ingest writes them, each body on any partition, until told to stop; all
-is drawn from a seed. Times are such that what timers do depends on the log alone: a message either
-stays as it is, or was heard of so long ago that its alarm comes before whatever is told next.
+Raw records are written as ingest writes them, each body on a random partition; everything is drawn
+from a seed. Timers depend on the log alone: a message either never stalls, or its last report is so
+old that `stalled` comes before its next report.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ _TICK_SECONDS = 0.05
 _MESSAGES = 1500  # simulated at once; their bodies are shuffled among each other
 _DUPLICATES = 0.15
 _MALFORMED = 0.03
-_SLOW_PER_TICK = 0.15  # messages that are about to be noticed as stalled
+_SLOW_PER_TICK = 0.15  # messages that will be reported as stalled
 _AFTER_SECONDS = 15.0
 _HOUR = 3600 * 1000
 _LONG_AGO = 46 * 24 * _HOUR
 
 
-class Load:
-    """Bodies on their way to the raw topics; `sent` counts those Kafka has."""
+class KafkaLoad:
+    """Writes bodies to the raw topics; `sent` counts the acknowledged ones."""
 
     def __init__(self, settings: Settings, random: Random, rate: float) -> None:
         self._settings = settings
@@ -47,7 +47,7 @@ class Load:
                 "enable.idempotence": True,
                 "linger.ms": 5,
                 "log_level": 0,
-                # A broker that is away is waited for: the load is not what is being tried.
+                # The load waits for a broker that is down: it is not under test.
                 "message.timeout.ms": 0,
                 "reconnect.backoff.max.ms": 500,
             }
@@ -55,7 +55,7 @@ class Load:
         self.sent = 0
 
     async def run(self) -> None:
-        """Write until stopped; then what is still to be told of slow messages."""
+        """Write until stopped; then write the remaining reports on slow messages."""
         owed = 0.0
         last = time.monotonic()
         while not self._stop.is_set():
@@ -73,17 +73,17 @@ class Load:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._stop.wait()
-        for *_, hook in self._later:
-            self._write(hook)
+        for *_, webhook in self._later:
+            self._write(webhook)
         await self._flush()
 
     def stop(self) -> None:
         self._stop.set()
 
     async def aged(self, number: int) -> None:
-        """Write messages that were last heard of before their time to live began.
+        """Write messages whose last report is older than their time to live.
 
-        One body each: a second one might come before or after the end of the first.
+        One body each: a second one might come before or after the first has expired.
         """
         for _ in range(number):
             word = self._random.choice(("sent", "delivered", "undelivered"))
@@ -104,20 +104,20 @@ class Load:
                 yield post.received(_now(), f"{next(self._serial)}")
 
     def _slow(self, now: float) -> None:
-        """Begin a message that has been on its way for an hour; perhaps it goes on in a while."""
+        """Write a message with a report of an hour ago, and perhaps a later report in a while."""
         name = self._name()
         self._write(self._report(name, "sending", _now() - _HOUR))
         word = self._random.choice(("delivered", "sent", "undelivered", None))
         if word:
             at = now + self._random.uniform(0, _AFTER_SECONDS)
-            hook = self._report(name, word, _now())
-            heapq.heappush(self._later, (at, next(self._serial), hook))
+            webhook = self._report(name, word, _now())
+            heapq.heappush(self._later, (at, next(self._serial), webhook))
 
     def _name(self) -> str:
         return f"slow-{self._random.getrandbits(64):016x}"
 
     def _report(self, name: str, word: str, at: int) -> RawWebhook:
-        """A report by SmsManager, received when it says it happened."""
+        """Return a report by SmsManager; it is received at the time it reports."""
         item = {
             "message_id": name,
             "gateway": "sms",
@@ -134,12 +134,12 @@ class Load:
             received_at=at,
         )
 
-    def _write(self, hook: RawWebhook) -> None:
+    def _write(self, webhook: RawWebhook) -> None:
         self._producer.produce(
-            self._settings.topics.raw(hook.provider),
-            hook.body,
+            self._settings.topics.raw(webhook.provider),
+            webhook.body,
             partition=self._random.randrange(self._settings.partitions),
-            headers=list[tuple[str, str | bytes | None]](to_headers(hook)),
+            headers=list[tuple[str, str | bytes | None]](to_headers(webhook)),
             on_delivery=self._delivered,
         )
 

@@ -1,4 +1,4 @@
-"""The services of a trial whose load comes by HTTP, and when their statuses are in time."""
+"""Starts the services of a trial whose load comes by HTTP, and waits for timely statuses."""
 
 import time
 from collections import defaultdict
@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from tests.faults.known_facts import IN_TIME_SECONDS
 from tests.faults.trial import NeverError, Trial
-from tests.faults.truth import IN_TIME_SECONDS
 from tests.faults.workers import Worker
 
 _MANY = 20  # statuses in time, one after the other
@@ -16,7 +16,7 @@ _FRESH_SECONDS = 3.0
 _IN_TIME_PATIENCE_SECONDS = 90.0
 
 
-async def fleet(trial: Trial) -> None:
+async def start_services(trial: Trial) -> None:
     """Start an ingest without a spool and one with, two normalisers and two trackers."""
     await ingest(trial)
     await ingest(trial, spool=trial.home / "spool")
@@ -28,25 +28,25 @@ async def fleet(trial: Trial) -> None:
 
 
 async def ingest(trial: Trial, *, spool: Path | None = None, **options: Any) -> Worker:
-    """Start an ingest and post to it; `spool` is where its spool is."""
+    """Start an ingest and post to it; `spool` is the directory of its spool."""
     if spool:
         spool.mkdir(exist_ok=True)  # noqa: ASYNC240 - once
         trial.spools.append(spool)
         options["spool"] = spool
     worker = await trial.start("ingest", **{"drain": 0, "ingest_metrics_port": 0, **options})
-    trial.posting.add(worker.url)
+    trial.http_load.add(worker.url)
     return worker
 
 
 async def in_time(trial: Trial) -> None:
-    """Wait until statuses are seen in time: the last few of each partition, and they come.
+    """Wait until the last statuses of each partition were seen in time, and new ones come.
 
-    A machine that is too busy for that is waited for a while only: then they must come.
+    On a machine that is too busy for this, after a while new statuses are enough.
     """
     topic = trial.settings.topics.statuses
     begun = trial.live.count(topic)
 
-    async def are() -> bool:
+    async def are_in_time() -> bool:
         count = trial.live.count(topic)
         new = zip(
             trial.live.records[topic][begun:count],
@@ -63,7 +63,7 @@ async def in_time(trial: Trial) -> None:
         return len(last) == trial.settings.partitions and all_are and fresh
 
     try:
-        await trial.until(are, "statuses in time", _IN_TIME_PATIENCE_SECONDS)
+        await trial.until(are_in_time, "statuses in time", _IN_TIME_PATIENCE_SECONDS)
     except NeverError:
         trial.did["times too busy to be in time"] += 1
         await trial.published(_MANY * trial.settings.partitions)

@@ -1,4 +1,4 @@
-"""Whether the trackers' stores are what their part of the changelog amounts to."""
+"""Compares the trackers' stores with the changelog."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,21 +9,21 @@ from rocksdict import AccessType, Options, Rdict
 from processors.tracking.restore import NEXT_TIMER
 from tests.broker.reading import Read
 
-_OURS = b"\x00"
+_INTERNAL = b"\x00"
 _ANCHOR = b"\x00anchor"
 _TIMER = b"\x00timer"
 
 Content = dict[bytes, bytes]
 
 
-def judge_stores(home: Path, namespace: str, changelog: Sequence[Read]) -> tuple[int, list[str]]:
-    """Compare every store under `home`; how many there are, and what is wrong with them.
+def compare_stores(home: Path, namespace: str, changelog: Sequence[Read]) -> tuple[int, list[str]]:
+    """Compare every store under `home`; return their number and all differences.
 
-    A store, be it of a worker that was killed, must be its partition of the changelog up to its
-    anchor, and know every timer.
+    A store, even of a killed worker, must equal its partition of the changelog up to its anchor,
+    and have every timer.
     """
     compared, wrong = 0, list[str]()
-    # Beside the partitions' stores lie the names of trackers.
+    # The directory also holds other files than the partitions' stores.
     for directory in sorted(home.glob(f"*/{namespace}/track/[0-9]*")):
         partition = int(directory.name)
         content = _content(directory)
@@ -38,7 +38,7 @@ def judge_stores(home: Path, namespace: str, changelog: Sequence[Read]) -> tuple
 def _compare(name: str, content: Content, log: Sequence[Read]) -> Iterator[str]:
     last = {record.key.encode(): record for record in log}
     states = {key: record.value for key, record in last.items() if record.value is not None}
-    found = {key: value for key, value in content.items() if not key.startswith(_OURS)}
+    found = {key: value for key, value in content.items() if not key.startswith(_INTERNAL)}
     if found != states:
         wrong = [key for key in found.keys() | states if found.get(key) != states.get(key)]
         yield f"store {name}: {len(wrong)} states are not those of the log, such as {min(wrong)!r}"
@@ -52,7 +52,7 @@ def _timer(key: bytes, record: Read) -> bytes:
 
 
 def _content(directory: Path) -> Content | None:
-    """All a store holds; None if it cannot be read: whoever opens it next will see that too."""
+    """Return the content of a store; None if it cannot be read, as the next owner will find too."""
     options = Options(raw_mode=True)
     try:
         store: Any = Rdict(str(directory), options=options, access_type=AccessType.read_only())
@@ -60,5 +60,5 @@ def _content(directory: Path) -> Content | None:
             return dict(store.items())
         finally:
             store.close()
-    except Exception:  # noqa: BLE001 - rocksdict has no other
+    except Exception:  # noqa: BLE001 - rocksdict raises no other class
         return None

@@ -1,4 +1,4 @@
-"""Judges what came of posted webhooks by what was known in advance, and how late it came."""
+"""Compares the topics with the facts known in advance of posted webhooks, and their delays."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -9,14 +9,14 @@ import msgspec
 
 from cli.simulator.simulate import Truth
 from tests.broker.reading import Read
-from tests.faults.posting import digest
+from tests.faults.http_load import digest
 from tests.oracle.compare import differences
 
 IN_TIME_SECONDS = 2.0
 
 
 class Arrival(NamedTuple):
-    """A status: when its webhook was answered 200, when it was seen, Unix seconds."""
+    """When a status's webhook was answered 200, and when the status was seen; Unix seconds."""
 
     answered: float
     seen: float
@@ -27,8 +27,8 @@ class Arrival(NamedTuple):
 
 
 @dataclass
-class Harm:
-    """A fault: from when to when it was done."""
+class FaultPeriod:
+    """A fault: its name, beginning and end, Unix seconds."""
 
     name: str
     began: float
@@ -36,9 +36,9 @@ class Harm:
 
 
 class Effect(NamedTuple):
-    """What a fault did to the delay of statuses, in seconds.
+    """The effect of a fault on the delay of statuses, in seconds.
 
-    `again`: from the end of the harm until the last late status was seen; `latest`: the longest
+    `again`: from the end of the fault until the last late status was seen. `latest`: the longest
     from a 200 to its status.
     """
 
@@ -46,25 +46,25 @@ class Effect(NamedTuple):
     latest: float
 
 
-def judge_raw(
-    raw: Iterable[Read], posted: Collection[bytes] | None, taken: Collection[bytes]
+def compare_raw(
+    raw: Iterable[Read], posted: Collection[bytes] | None, answered: Collection[bytes]
 ) -> list[str]:
-    """Every body answered 200 is on raw byte for byte, and none that was not posted.
+    """Return the bodies answered 200 that are not on raw, and those on raw that were not posted.
 
-    `posted` None: others post as well.
+    `posted` is None if other senders post as well.
     """
     found = {digest(record.value) for record in raw}
-    lost = [body.hex() for body in taken if body not in found]
+    lost = [body.hex() for body in answered if body not in found]
     foreign = [body.hex() for body in found if posted is not None and body not in posted]
     return differences("raw bodies", lost=lost, foreign=foreign)
 
 
-def judge_facts(statuses: Iterable[Read], truths: Iterable[Truth]) -> list[str]:
-    """Every fact of the messages posted is on statuses once; of others nothing is said."""
+def compare_facts(statuses: Iterable[Read], truths: Iterable[Truth]) -> list[str]:
+    """Return lost, doubled and invented facts of the posted messages; others do not count."""
     truths = list(truths)
-    lives = {key for truth in truths for key in truth.lifecycles}
+    keys = {key for truth in truths for key in truth.lifecycles}
     expected = Counter(_expected(truths))
-    found = Counter(fact for fact in map(_fact, statuses) if fact[0] in lives)
+    found = Counter(fact for fact in map(_fact, statuses) if fact[0] in keys)
     surplus = found - expected
     return differences(
         "facts known in advance",
@@ -75,12 +75,12 @@ def judge_facts(statuses: Iterable[Read], truths: Iterable[Truth]) -> list[str]:
 
 
 def unseen(statuses: Iterable[Read], truths: Iterable[Truth]) -> set[tuple[Any, ...]]:
-    """The facts of the messages posted that are not on statuses."""
+    """Return the facts of the posted messages that are not on statuses."""
     return set(_expected(truths)) - set(map(_fact, statuses))
 
 
-def judge_inbound(inbound: Sequence[Read], truths: Iterable[Truth]) -> list[str]:
-    """As many messages by people are on inbound as were posted."""
+def compare_inbound(inbound: Sequence[Read], truths: Iterable[Truth]) -> list[str]:
+    """Return an error if the number of inbound messages is not that of the posted ones."""
     expected = sum(truth.inbound for truth in truths)
     if len(inbound) == expected:
         return []
@@ -92,28 +92,28 @@ def arrivals(
     statuses: Sequence[Read],
     seen: Sequence[float],
     raw: Iterable[Read],
-    taken: Mapping[bytes, float],
+    answered: Mapping[bytes, float],
 ) -> list[Arrival]:
-    """When each status was seen, and when the webhook behind it was answered 200."""
+    """Return when each status was seen, and when its webhook was answered 200."""
     bodies = {(one.topic, one.partition, one.offset): digest(one.value) for one in raw}
     found = []
     for record, at in zip(statuses, seen, strict=True):
         origin = msgspec.json.decode(record.value)["raw"]
         body = bodies.get((origin["topic"], origin["partition"], origin["offset"]), b"")
-        if body in taken:
-            found.append(Arrival(taken[body], at))
+        if body in answered:
+            found.append(Arrival(answered[body], at))
     return found
 
 
-def effects(those: Iterable[Arrival], harms: Sequence[Harm]) -> list[Effect]:
-    """What each fault did to the statuses seen from its beginning to the next one's."""
+def effects(those: Iterable[Arrival], faults: Sequence[FaultPeriod]) -> list[Effect]:
+    """Return the effect of each fault on the statuses seen before the next fault begins."""
     those = list(those)
-    ends = [*(harm.began for harm in harms[1:]), float("inf")]
+    ends = [*(fault.began for fault in faults[1:]), float("inf")]
     found = []
-    for harm, end in zip(harms, ends, strict=False):
-        mine = [one for one in those if harm.began <= one.seen < end]
+    for fault, end in zip(faults, ends, strict=False):
+        mine = [one for one in those if fault.began <= one.seen < end]
         late = [one.seen for one in mine if one.delay > IN_TIME_SECONDS]
-        again = max(0.0, max(late, default=0.0) - harm.ended)
+        again = max(0.0, max(late, default=0.0) - fault.ended)
         found.append(Effect(again, max((one.delay for one in mine), default=0.0)))
     return found
 

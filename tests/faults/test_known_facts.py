@@ -1,4 +1,4 @@
-"""The judge of posted webhooks: no difference escapes it, and delays go to the right fault."""
+"""The comparison with known facts reports each difference, and assigns delays to faults."""
 
 import gzip
 import struct
@@ -15,19 +15,19 @@ from providers.contract import Coordinates
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 from tests.broker.reading import Read
-from tests.faults import hostilebodies
+from tests.faults import hostile_bodies
+from tests.faults.active_controller import _TOPIC, _leader, _request
 from tests.faults.admin import _java_hash
-from tests.faults.posting import Answer, digest, refused
-from tests.faults.quorum import _TOPIC, _leader, _request
-from tests.faults.truth import (
+from tests.faults.http_load import Answer, digest, refused
+from tests.faults.known_facts import (
     Arrival,
     Effect,
-    Harm,
+    FaultPeriod,
     arrivals,
+    compare_facts,
+    compare_inbound,
+    compare_raw,
     effects,
-    judge_facts,
-    judge_inbound,
-    judge_raw,
 )
 
 SENT, READ = Fact("sms", None, "sent"), Fact("sms", "447700900001", "read")
@@ -46,16 +46,16 @@ def raw(body: bytes, offset: int = 0) -> Read:
 
 
 def test_right_facts_are_right() -> None:
-    assert judge_facts([status(SENT), status(READ)], [TRUTH]) == []
+    assert compare_facts([status(SENT), status(READ)], [TRUTH]) == []
 
 
-def test_messages_of_others_are_not_judged() -> None:
+def test_messages_of_others_are_not_compared() -> None:
     records = [status(SENT), status(READ), status(SENT, key="b/-/1")]
-    assert judge_facts(records, [TRUTH]) == []
+    assert compare_facts(records, [TRUTH]) == []
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "sentence"),
     [
         ([SENT], "1 lost"),
         ([SENT, READ, READ], "1 doubled"),
@@ -63,44 +63,44 @@ def test_messages_of_others_are_not_judged() -> None:
         ([SENT, Fact("sms", None, "read")], "1 lost"),
     ],
 )
-def test_each_difference_of_facts_is_named(facts: list[Fact], said: str) -> None:
-    wrong = judge_facts(map(status, facts), [TRUTH])
-    assert any(said in one for one in wrong)
+def test_each_difference_of_facts_is_named(facts: list[Fact], sentence: str) -> None:
+    wrong = compare_facts(map(status, facts), [TRUTH])
+    assert any(sentence in one for one in wrong)
 
 
 def test_each_difference_of_raw_bodies_is_named() -> None:
     posted = {digest(b"a"), digest(b"b")}
-    assert judge_raw([raw(b"a"), raw(b"b"), raw(b"a")], posted, posted) == []
-    [lost] = judge_raw([raw(b"a")], posted, posted)
-    [foreign] = judge_raw([raw(b"a"), raw(b"c")], posted, {digest(b"a")})
+    assert compare_raw([raw(b"a"), raw(b"b"), raw(b"a")], posted, posted) == []
+    [lost] = compare_raw([raw(b"a")], posted, posted)
+    [foreign] = compare_raw([raw(b"a"), raw(b"c")], posted, {digest(b"a")})
     assert "1 lost" in lost
     assert "1 changed or invented" in foreign
 
 
 def test_inbound_messages_are_counted() -> None:
     one = raw(b"")
-    assert judge_inbound([one], [TRUTH]) == []
-    assert "1 lost" in judge_inbound([], [TRUTH])[0]
-    assert "1 doubled" in judge_inbound([one, one], [TRUTH])[0]
+    assert compare_inbound([one], [TRUTH]) == []
+    assert "1 lost" in compare_inbound([], [TRUTH])[0]
+    assert "1 doubled" in compare_inbound([one, one], [TRUTH])[0]
 
 
-def test_a_status_is_as_late_as_it_is_seen_after_its_200() -> None:
+def test_a_delay_is_from_the_200_to_the_status() -> None:
     records = [status(SENT, offset=0), status(READ, offset=1)]
     bodies = [raw(b"a", 0), raw(b"b", 1)]
-    taken = {digest(b"a"): 10.0, digest(b"b"): 20.0}
-    assert arrivals(records, [11.0, 19.0], bodies, taken) == [Arrival(10, 11), Arrival(20, 19)]
-    assert [one.delay for one in arrivals(records, [11.0, 19.0], bodies, taken)] == [1, 0]
+    answered = {digest(b"a"): 10.0, digest(b"b"): 20.0}
+    assert arrivals(records, [11.0, 19.0], bodies, answered) == [Arrival(10, 11), Arrival(20, 19)]
+    assert [one.delay for one in arrivals(records, [11.0, 19.0], bodies, answered)] == [1, 0]
 
 
-def test_a_fault_is_blamed_for_what_is_seen_before_the_next() -> None:
-    harms = [Harm("one", 10, 20), Harm("two", 50, 55)]
+def test_a_fault_has_the_delays_seen_before_the_next_fault() -> None:
+    fault_periods = [FaultPeriod("one", 10, 20), FaultPeriod("two", 50, 55)]
     seen = [Arrival(9, 11), Arrival(12, 25), Arrival(30, 31), Arrival(49, 60), Arrival(70, 71)]
-    assert effects(seen, harms) == [Effect(5, 13), Effect(5, 11)]
+    assert effects(seen, fault_periods) == [Effect(5, 13), Effect(5, 11)]
 
 
 def test_effects_of_a_fault_that_delayed_nothing() -> None:
-    assert effects([Arrival(9, 11)], [Harm("one", 10, 20)]) == [Effect(0, 2)]
-    assert effects([], [Harm("one", 10, 20)]) == [Effect(0, 0)]
+    assert effects([Arrival(9, 11)], [FaultPeriod("one", 10, 20)]) == [Effect(0, 2)]
+    assert effects([], [FaultPeriod("one", 10, 20)]) == [Effect(0, 0)]
 
 
 def test_refusals_are_counted_by_target_and_time() -> None:
@@ -123,7 +123,7 @@ def test_names_are_hashed_as_java_does(text: str, value: int) -> None:
     assert _java_hash(text) == value
 
 
-def test_the_quorum_is_asked_and_understood() -> None:
+def test_the_quorum_request_and_answer() -> None:
     [length] = struct.unpack_from(">i", _request())
     assert length == len(_request()) - 4
     answer = (
@@ -139,14 +139,14 @@ def test_the_quorum_is_asked_and_understood() -> None:
         _leader(struct.pack(">ibh", 1, 0, 41))
 
 
-@pytest.mark.parametrize("kind", sorted(set(hostilebodies.KINDS) - {"members"}))
+@pytest.mark.parametrize("kind", sorted(set(hostile_bodies.KINDS) - {"members"}))
 def test_hostile_bodies_are_read(kind: str) -> None:
-    """They are below the cap and have items: none is refused as a whole."""
-    post = next(hostilebodies.KINDS[kind](Random(1)))
+    """They are below the size limit and have items: none is rejected as a whole."""
+    post = next(hostile_bodies.KINDS[kind](Random(1)))
     webhook = RawWebhook(
         id="1",
         source=post.source,
-        provider=post.source.removeprefix(f"{hostilebodies.MARK}-"),
+        provider=post.source.removeprefix(f"{hostile_bodies.MARK}-"),
         body=post.body,
         received_at=1,
         headers=dict(post.headers),
@@ -157,7 +157,7 @@ def test_hostile_bodies_are_read(kind: str) -> None:
 
 
 def test_hostile_members_are_one_item() -> None:
-    """The costly one is not normalised here: zlib reads all its members, and it is JSON."""
-    post = next(hostilebodies.members(Random(1)))
+    """This expensive body is not normalised here: zlib reads all its members, and it is JSON."""
+    post = next(hostile_bodies.members(Random(1)))
     assert len(post.body) <= MAX_BODY
     assert len(msgspec.json.decode(gzip.decompress(post.body))) == 1

@@ -1,6 +1,6 @@
-"""Scenarios in which the broker dies, restarts, or is away for long."""
+"""Scenarios in which the broker is killed, restarted, stopped, or unavailable for minutes."""
 
-from tests.faults.registry import scenario
+from tests.faults.scenario import scenario
 from tests.faults.trial import Trial
 
 _MINUTES = 120
@@ -11,45 +11,45 @@ async def broker_crash(trial: Trial) -> None:
     """SIGKILL the broker under load, twice, and start it again."""
     await _fleet(trial)
     for down in (0, trial.random.uniform(1, 5)):
-        await trial.world.crash(down=down)
+        await trial.single.crash(down=down)
         trial.did["broker kills"] += 1
         await trial.published(200)
 
 
 @scenario("broker-restart", {"broker restarts": 2})
 async def broker_restart(trial: Trial) -> None:
-    """Restart the broker in good order under load, twice."""
+    """Restart the broker cleanly under load, twice."""
     await _fleet(trial)
     for down in (0, trial.random.uniform(1, 8)):
-        await trial.world.bounce(down=down)
+        await trial.single.bounce(down=down)
         trial.did["broker restarts"] += 1
         await trial.published(200)
 
 
 @scenario("broker-pause", {"broker pauses": 2})
 async def broker_pause(trial: Trial) -> None:
-    """SIGSTOP the broker for 5 and for 20 s: nothing is answered, and connections stay open."""
+    """SIGSTOP the broker for 5 and for 20 s: it does not answer, and connections stay open."""
     await _fleet(trial)
     for seconds in (5, 20):
-        trial.world.kafka.pause()
+        trial.single.kafka.pause()
         await trial.elapse(seconds)
-        trial.world.kafka.resume()
+        trial.single.kafka.resume()
         trial.did["broker pauses"] += 1
         await trial.published(200)
 
 
 @scenario("broker-away", {"long outages": 1}, long=True)
 async def broker_away(trial: Trial) -> None:
-    """Take the broker away for two minutes; a tracker and a normaliser are killed meanwhile."""
+    """Kill the broker for two minutes; a tracker and a normaliser are killed meanwhile."""
     await _fleet(trial)
-    trial.world.kafka.kill()
+    trial.single.kafka.kill()
     await trial.elapse(_MINUTES / 2)
     for service in ("normalise", "track"):
         [worker, _] = trial.running(service)
         worker.kill()
         await worker.ended()
     await trial.elapse(_MINUTES / 2)
-    await trial.world.kafka.start()
+    await trial.single.kafka.start()
     trial.did["long outages"] += 1
     await trial.published(200)
 

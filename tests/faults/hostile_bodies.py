@@ -1,7 +1,6 @@
-"""Bodies that one proven sender may post, made to cost as much as they can. Pure, seeded.
+"""The most expensive bodies that an authenticated sender can post. Pure, seeded.
 
-The kinds are those of an attack on Bluetick; each names one message of its own, so that its key
-tells it from honest traffic.
+Each kind names a message of its own, so that its key distinguishes it from honest traffic.
 """
 
 import gzip
@@ -26,7 +25,7 @@ _AS_GZIP = 16 + zlib.MAX_WBITS
 
 
 def reasons(random: Random) -> Iterator[Post]:
-    """15 unheard-of results of one message, each with 880 KiB of random text."""
+    """15 unknown results of one message, each with 880 KiB of random text."""
     for number in range(15):
         text = _random_text(random, 880 * _KIB)
         yield _plain([_report("reasons", result=f"word-{number}", result_info=text)])
@@ -65,7 +64,7 @@ def inflated(random: Random) -> Iterator[Post]:
             _report("inflated", result=f"word-{number}-{n}", result_info="a" * 1_850_000)
             for n in range(5)
         ]
-        # Without it the body would shrink further than is taken.
+        # Without it the compression ratio would exceed the limit.
         items[0]["payload"] = _random_text(random, 130 * _KIB)
         yield _compressed(items)
 
@@ -82,7 +81,7 @@ def members(random: Random) -> Iterator[Post]:
 
 
 def words(_: Random) -> Iterator[Post]:
-    """29 000 unheard-of results of one message, in six bodies."""
+    """29 000 unknown results of one message, in six bodies."""
     for number in range(6):
         yield _plain(_report("words", result=f"word-{number}-{n:06}") for n in range(4830))
 
@@ -115,7 +114,7 @@ def work(_: Random) -> Iterator[Post]:
 
 
 def ordinary(_: Random) -> Iterator[Post]:
-    """40 ordinary reports: a scenario that must pass, whatever the others show."""
+    """40 ordinary reports: a baseline that must always pass."""
     for number in range(40):
         yield _plain([_report(f"ordinary-{number}")])
 
@@ -127,7 +126,7 @@ KINDS: dict[str, Callable[[Random], Iterator[Post]]] = {
 
 
 def foreign(keys: Iterable[str]) -> Iterator[Post]:
-    """A report for each of these keys by a sender whose messages they are not: it failed."""
+    """Yield a report of failure for each of these keys, by a sender that does not own them."""
     for key in keys:
         provider, account, message_id = key.split("/", 2)
         if provider == "smsmanager":

@@ -1,21 +1,21 @@
-"""Scenarios in which one or more of three brokers die, stand still, or cannot be reached."""
+"""Scenarios in which one or more of three brokers are killed, stopped or unreachable."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tests.faults.fleet import fleet, in_time
-from tests.faults.registry import Act, scenario
+from tests.faults.http_services import in_time, start_services
+from tests.faults.scenario import Act, scenario
 from tests.faults.trial import Trial
 
 _RATE = 60.0
 _GROUPS = "__consumer_offsets"
 _TRANSACTIONS = "__transaction_state"
 
-Whom = Callable[[Trial], Awaitable[int]]
+ChooseBroker = Callable[[Trial], Awaitable[int]]
 
 
 def _faults(name: str, number: int, *, long: bool = False) -> Callable[[Act], Act]:
-    """Register a scenario of so many faults on three brokers, with the default timeouts."""
+    """Register a scenario with `number` faults on three brokers and the default timeouts."""
     return scenario(
         name,
         {"faults": number},
@@ -51,8 +51,8 @@ async def _controller(trial: Trial) -> int:
 
 @_faults("brokers-short", 3, long=True)
 async def brokers_short(trial: Trial) -> None:
-    """A leader killed, a coordinator stopped by SIGSTOP, a cable out: a few seconds each."""
-    await fleet(trial)
+    """Kill a leader, SIGSTOP a coordinator, unplug a cable: a few seconds each."""
+    await start_services(trial)
     await _killed(trial, "SIGKILL of the leader of messages", _leader_of_messages, 4)
     await _frozen(trial, "SIGSTOP of the transaction coordinator", 5, _transaction_coordinator)
     await _unplugged(trial, "cable of the leader of raw out", 10, _leader_of_raw)
@@ -60,8 +60,8 @@ async def brokers_short(trial: Trial) -> None:
 
 @_faults("leaders-killed", 2)
 async def leaders_killed(trial: Trial) -> None:
-    """SIGKILL the leader of `messages`, then the leader of a raw topic; each back after 12 s."""
-    await fleet(trial)
+    """SIGKILL the leader of `messages`, then that of a raw topic; each restarts after 12 s."""
+    await start_services(trial)
     await _killed(trial, "SIGKILL of the leader of messages", _leader_of_messages, 12)
     await _killed(trial, "SIGKILL of the leader of raw", _leader_of_raw, 12)
 
@@ -69,7 +69,7 @@ async def leaders_killed(trial: Trial) -> None:
 @_faults("coordinators-killed", 3)
 async def coordinators_killed(trial: Trial) -> None:
     """SIGKILL the coordinator of transactions, that of the group, and the active controller."""
-    await fleet(trial)
+    await start_services(trial)
     await _killed(trial, "SIGKILL of the transaction coordinator", _transaction_coordinator, 12)
     await _killed(trial, "SIGKILL of the group coordinator", _group_coordinator, 12)
     await _killed(trial, "SIGKILL of the active controller", _controller, 12)
@@ -78,7 +78,7 @@ async def coordinators_killed(trial: Trial) -> None:
 @_faults("leader-and-tracker-killed", 1)
 async def leader_and_tracker_killed(trial: Trial) -> None:
     """SIGKILL the leader of `messages` and a tracker at once."""
-    await fleet(trial)
+    await start_services(trial)
     tracker = trial.random.choice(trial.running("track"))
     tracker.kill()
     await _killed(trial, "SIGKILL of a leader and a tracker", _leader_of_messages, 12)
@@ -88,9 +88,9 @@ async def leader_and_tracker_killed(trial: Trial) -> None:
 @_faults("two-killed", 1)
 async def two_killed(trial: Trial) -> None:
     """SIGKILL two of three brokers; both are down for 30 s."""
-    await fleet(trial)
+    await start_services(trial)
     two = trial.random.sample(sorted(trial.cluster.brokers), 2)
-    with trial.harm("two of three down"):
+    with trial.fault("two of three down"):
         trial.cluster.kill(*two)
         await trial.elapse(30)
         await trial.cluster.restart(*two)
@@ -100,21 +100,21 @@ async def two_killed(trial: Trial) -> None:
 @_faults("all-killed", 2)
 async def all_killed(trial: Trial) -> None:
     """SIGKILL all three brokers at once, twice; they are started again after 3 s."""
-    await fleet(trial)
+    await start_services(trial)
     for _ in range(2):
-        everyone = list(trial.cluster.brokers)
-        with trial.harm("all three killed"):
-            trial.cluster.kill(*everyone)
+        all_three = list(trial.cluster.brokers)
+        with trial.fault("all three killed"):
+            trial.cluster.kill(*all_three)
             await trial.elapse(3)
-            await trial.cluster.restart(*everyone)
+            await trial.cluster.restart(*all_three)
         await _recovered(trial)
 
 
 @_faults("one-after-another", 1)
 async def one_after_another(trial: Trial) -> None:
     """SIGKILL one broker after the other, 10 s apart; each is started again at once."""
-    await fleet(trial)
-    with trial.harm("SIGKILL one after another"):
+    await start_services(trial)
+    with trial.fault("SIGKILL one after another"):
         for number in trial.random.sample(sorted(trial.cluster.brokers), 3):
             trial.cluster.kill(number)
             await trial.cluster.restart(number)
@@ -124,9 +124,9 @@ async def one_after_another(trial: Trial) -> None:
 
 @_faults("rolling-restart", 1)
 async def rolling_restart(trial: Trial) -> None:
-    """Restart each broker in good order, when all replicas are in sync."""
-    await fleet(trial)
-    with trial.harm("rolling restart"):
+    """Restart each broker cleanly, when all replicas are in sync."""
+    await start_services(trial)
+    with trial.fault("rolling restart"):
         for number in sorted(trial.cluster.brokers):
             await trial.cluster.brokers[number].stop()
             await trial.cluster.restart(number)
@@ -137,20 +137,20 @@ async def rolling_restart(trial: Trial) -> None:
 @_faults("brokers-frozen", 4)
 async def brokers_frozen(trial: Trial) -> None:
     """SIGSTOP a leader and a coordinator for 20 s, two brokers for 12 s, one for 5 s."""
-    await fleet(trial)
+    await start_services(trial)
     await _frozen(trial, "SIGSTOP of the leader of messages", 20, _leader_of_messages)
     await _frozen(trial, "SIGSTOP of the transaction coordinator", 20, _transaction_coordinator)
     await _frozen(trial, "SIGSTOP of one broker", 5, _leader_of_raw)
     two = trial.random.sample(sorted(trial.cluster.brokers), 2)
-    with trial.harm("SIGSTOP of two brokers"), trial.cluster.frozen(*two):
+    with trial.fault("SIGSTOP of two brokers"), trial.cluster.frozen(*two):
         await trial.elapse(12)
     await _recovered(trial)
 
 
 @_faults("cables-out", 4)
 async def cables_out(trial: Trial) -> None:
-    """Take the cable of a leader, of both coordinators and of the controller out, 10 to 25 s."""
-    await fleet(trial)
+    """Unplug the cables of a leader, both coordinators and the controller for 10 to 25 s."""
+    await start_services(trial)
     await _unplugged(trial, "cable of the leader of messages out", 25, _leader_of_messages)
     await _unplugged(
         trial, "cable of the transaction coordinator out", 25, _transaction_coordinator
@@ -161,10 +161,10 @@ async def cables_out(trial: Trial) -> None:
 
 @_faults("cable-flapping", 1)
 async def cable_flapping(trial: Trial) -> None:
-    """Take the cable of a leader out for 3 s, five times."""
-    await fleet(trial)
+    """Unplug the cable of a leader for 3 s, five times."""
+    await start_services(trial)
     number = await _leader_of_messages(trial)
-    with trial.harm("cable of a leader flapping"):
+    with trial.fault("cable of a leader flapping"):
         for _ in range(5):
             with trial.cluster.unplugged(number):
                 await trial.elapse(3)
@@ -174,17 +174,17 @@ async def cable_flapping(trial: Trial) -> None:
 
 @_faults("cable-out-long", 1)
 async def cable_out_long(trial: Trial) -> None:
-    """Take the cable of the leader of `messages` out for 200 s."""
-    await fleet(trial)
+    """Unplug the cable of the leader of `messages` for 200 s."""
+    await start_services(trial)
     await _unplugged(trial, "cable of the leader of messages out", 200, _leader_of_messages)
 
 
 @_faults("disk-lost", 1)
 async def disk_lost(trial: Trial) -> None:
-    """SIGKILL a broker, remove all its data, start it again: it copies all from the others."""
-    await fleet(trial)
+    """SIGKILL a broker, remove all its data, restart it: it copies everything from the others."""
+    await start_services(trial)
     number = await _leader_of_messages(trial)
-    with trial.harm("a broker that lost its disk"):
+    with trial.fault("a broker that lost its disk"):
         trial.cluster.kill(number)
         trial.cluster.brokers[number].lose_disk()
         await trial.elapse(3)
@@ -192,25 +192,25 @@ async def disk_lost(trial: Trial) -> None:
     await _recovered(trial)
 
 
-async def _killed(trial: Trial, name: str, whom: Whom, seconds: float) -> None:
-    number = await whom(trial)
-    with trial.harm(name):
+async def _killed(trial: Trial, name: str, choose: ChooseBroker, seconds: float) -> None:
+    number = await choose(trial)
+    with trial.fault(name):
         trial.cluster.kill(number)
         await trial.elapse(seconds)
         await trial.cluster.restart(number)
     await _recovered(trial)
 
 
-async def _frozen(trial: Trial, name: str, seconds: float, whom: Whom) -> None:
-    number = await whom(trial)
-    with trial.harm(name), trial.cluster.frozen(number):
+async def _frozen(trial: Trial, name: str, seconds: float, choose: ChooseBroker) -> None:
+    number = await choose(trial)
+    with trial.fault(name), trial.cluster.frozen(number):
         await trial.elapse(seconds)
     await _recovered(trial)
 
 
-async def _unplugged(trial: Trial, name: str, seconds: float, whom: Whom) -> None:
-    number = await whom(trial)
-    with trial.harm(name), trial.cluster.unplugged(number):
+async def _unplugged(trial: Trial, name: str, seconds: float, choose: ChooseBroker) -> None:
+    number = await choose(trial)
+    with trial.fault(name), trial.cluster.unplugged(number):
         await trial.elapse(seconds)
     await _recovered(trial)
 

@@ -1,7 +1,6 @@
-"""Traffic over HTTP: simulated webhooks, each posted as a provider does, until it is answered 200.
+"""Traffic over HTTP: simulated webhooks, each posted as by a provider, until it is answered 200.
 
-The truth about them is known in advance (cli/simulator/simulate.py): it does not depend on the
-parsing.
+Their facts are known in advance (cli/simulator/simulate.py), independently of the parsing.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post
 from cli.simulator.simulate import Truth, simulate
 
-_MESSAGES = 40  # simulated at once; their posts are shuffled among each other
+_MESSAGES = 40  # simulated together; their posts are shuffled
 _DUPLICATES = 0.1
 _MALFORMED = 0.01
 _WAIT_SECONDS = 0.5
@@ -25,15 +24,15 @@ _OK = 200
 
 
 class Answer(NamedTuple):
-    """How one request was answered: when, by which target, with what status (0: broken)."""
+    """The answer to one request: time, target, status (0: the connection broke)."""
 
     at: float
     target: int
     status: int
 
 
-class Posting:
-    """Posts to the targets in turn, and remembers every answer; `sent` counts posts answered 200.
+class HttpLoad:
+    """Posts to random targets and keeps every answer; `sent` counts posts answered 200.
 
     A target is the URL of an ingest.
     """
@@ -48,19 +47,19 @@ class Posting:
         self.answers: list[Answer] = []
         self.truths: list[Truth] = []
         self.posted: set[bytes] = set()
-        self.taken: dict[bytes, float] = {}  # when a body was first answered 200, by its hash
+        self.answered: dict[bytes, float] = {}  # when a body was first answered 200, by its hash
         self.sent = 0
         self.fresh = False  # whether each request has a connection of its own
 
     def add(self, target: str) -> int:
-        """Post to this target as well; its number."""
+        """Add a target; return its number."""
         self._targets.append(target)
         self._idle.append([])
         self._begin.set()
         return len(self._targets) - 1
 
     async def run(self) -> None:
-        """Post until stopped, then until the posts of the messages under way are answered 200."""
+        """Post until stopped, then until all posts of the current messages are answered 200."""
         await self._begin.wait()
         due = time.monotonic()
         async with asyncio.TaskGroup() as group:
@@ -77,7 +76,7 @@ class Posting:
         self._begin.set()
 
     async def aged(self, _: int) -> None:
-        """Nothing: ingest says when a webhook is received, so none is of long ago."""
+        """Do nothing: ingest sets the time of receipt, so no webhook can be old."""
 
     @property
     def broken(self) -> list[Answer]:
@@ -94,7 +93,7 @@ class Posting:
         return {key for truth in self.truths for key in truth.lifecycles}
 
     def _posts(self) -> Iterator[Post]:
-        """All posts of some more messages."""
+        """Yield all posts of some more messages."""
         if not self._targets:
             return
         simulation = simulate(
@@ -109,7 +108,7 @@ class Posting:
         yield from simulation.posts
 
     async def _deliver(self, post: Post) -> None:
-        """Post until it is answered 200, to another target each time."""
+        """Post to one target after another until the answer is 200."""
         body = digest(post.body)
         self.posted.add(body)
         target = self._random.randrange(len(self._targets))
@@ -118,7 +117,7 @@ class Posting:
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
             target += 1
-        self.taken.setdefault(body, time.time())
+        self.answered.setdefault(body, time.time())
         self.sent += 1
 
     async def _request(self, target: int, post: Post) -> int:
