@@ -1,8 +1,8 @@
 """The raw webhook, from ingest to normalise: the value is the body verbatim, the rest headers.
 
-The headers are CloudEvents 1.0 in Kafka's binary mode, `http-method`, `http-path` (the path after
-the source, with the query string), the source's accounts (`source-accounts`, if it has any) and
-allowlisted headers of the sender.
+The headers are CloudEvents 1.0 in Kafka's binary mode and allowlisted headers of the sender. In
+addition there are `http-method`, `http-path` (the path after the source, with the query string)
+and, if the source has accounts, `source-accounts`.
 """
 
 from collections.abc import Iterable, Mapping

@@ -61,8 +61,8 @@ async def _zombie(trial: Trial, sabotage: str | None) -> None:
     failpoint = f"track.before_begin=stop@{trial.random.randrange(1, 20)}"
     zombie = await trial.start("track", ready=False, failpoint=failpoint, sabotage=sabotage)
     assert await zombie.stopped(), zombie.tail()
-    heir = await trial.start("track", sabotage=sabotage)
-    await wake_zombie(trial, zombie, heir)
+    successor = await trial.start("track", sabotage=sabotage)
+    await wake_zombie(trial, zombie, successor)
 
 
 async def _refused(trial: Trial, sabotage: str | None) -> None:

@@ -35,8 +35,8 @@ async def markers_lost(trial: Trial) -> None:
         )
         await worker.ended()
         trial.did["kills"] += 1
-    heir = await trial.start("track", slot="one", instance="one")
-    await trial.has_all(heir)
+    successor = await trial.start("track", slot="one", instance="one")
+    await trial.has_all(successor)
     left = "Kafka left a transaction"
     trial.did["transactions left open"] = sum(
         one.logged(left) for one in trial.workers if one.service == "track"

@@ -26,23 +26,23 @@ _SECONDS = 60
 async def zombies(trial: Trial) -> None:
     """SIGSTOP a tracker inside a transaction, let another take over, then SIGCONT: it is fenced."""
     await trial.start("normalise")
-    heir = await trial.start("track")
+    successor = await trial.start("track")
     for point in trial.random.sample(_POINTS, _TAKEOVERS):
         nth = trial.random.randrange(1, 30)
         zombie = await trial.start("track", ready=False, failpoint=f"{point}=stop@{nth}")
-        await wake_zombie(trial, zombie, heir)
+        await wake_zombie(trial, zombie, successor)
         trial.did[point] += 1
         # The next zombie's partitions go to this one.
-        await heir.stop()
-        heir = zombie
+        await successor.stop()
+        successor = zombie
 
 
-async def wake_zombie(trial: Trial, zombie: Worker, heir: Worker) -> None:
-    """Wait until the zombie is stopped and the heir has its partitions; let it continue."""
+async def wake_zombie(trial: Trial, zombie: Worker, successor: Worker) -> None:
+    """Wait until the zombie is stopped and the successor has its partitions; let it continue."""
     async with asyncio.timeout(_SECONDS):
         assert await zombie.stopped(), f"{zombie.name} ended: {zombie.tail()}"
 
-    await trial.has_all(heir)
+    await trial.has_all(successor)
     await trial.published(20)
     zombie.resume()
     trial.did["takeovers"] += 1
@@ -54,13 +54,13 @@ async def wake_zombie(trial: Trial, zombie: Worker, heir: Worker) -> None:
 async def zombie_normalise(trial: Trial) -> None:
     """SIGSTOP a normaliser before its commit, let another take over, then SIGCONT."""
     await trial.start("track")
-    heir = await trial.start("normalise")
+    successor = await trial.start("normalise")
     for _ in range(3):
         failpoint = f"normalise.before_commit=stop@{trial.random.randrange(1, 30)}"
         zombie = await trial.start("normalise", ready=False, failpoint=failpoint)
-        await wake_zombie(trial, zombie, heir)
-        await heir.stop()
-        heir = zombie
+        await wake_zombie(trial, zombie, successor)
+        await successor.stop()
+        successor = zombie
 
 
 # The transaction timeout is much shorter than the session timeout.
