@@ -3,16 +3,27 @@
 import asyncio
 import time
 import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
+from deploy import topics
+from service.settings import Settings
 from tests.faults.controls import Control
+from tests.faults.http_load import HttpLoad
+from tests.faults.kafka_load import KafkaLoad
+from tests.faults.live_reader import LiveReader
 from tests.faults.report import Outcome, Verdict
 from tests.faults.scenario import Scenario
 from tests.faults.single_broker import Environment
-from tests.faults.trial import Trial, trial
+from tests.faults.trial import Trial
+from tests.oracle.compare import OUTPUTS
 
 _TRIAL_SECONDS = 1200.0
+_PARTITIONS = 4
+_RATE = 250.0  # bodies a second
 
 
 async def run(
@@ -43,7 +54,7 @@ async def _try(
     # The same seed gives each scenario other random numbers.
     random = Random(f"{scenario.name}-{outcome.seed}")
     options = {"posts": scenario.posts, "unread": scenario.unread, **scenario.settings}
-    async with trial(environment, namespace, random, **options) as one:
+    async with _trial(environment, namespace, random, **options) as one:
         one.limits = limits
         try:
             await scenario.act(one)
@@ -74,3 +85,37 @@ def _explained(error: BaseException) -> str:
     """Say what ended a trial, and where in the suite."""
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {error}"
+
+
+@asynccontextmanager
+async def _trial(
+    environment: Environment,
+    namespace: str,
+    random: Random,
+    *,
+    posts: float | None = None,
+    unread: str = "",
+    **settings: Any,
+) -> AsyncIterator[Trial]:
+    """Create a trial's topics and start its traffic; the context ends everything.
+
+    `posts`: posts by HTTP a second, once an ingest runs; None: the load is written to Kafka.
+    `unread`: the live reader keeps only statuses without this word in their key.
+    """
+    options = {"partitions": _PARTITIONS, "session_timeout": 6, "timer_grace": 5} | settings
+    home = environment.home / namespace
+    home.mkdir(parents=True)
+    given = Settings(kafka=environment.bootstrap, namespace=namespace, **options)
+    await topics.apply(given)
+    names = [f"{namespace}.{topic}" for topic in OUTPUTS] + [given.topics.messages]
+    if unread:
+        names = [given.topics.statuses]
+    with LiveReader(given.kafka, names, given.partitions, unread=unread) as live:
+        load = HttpLoad(random, posts) if posts else KafkaLoad(given, random, _RATE)
+        trial = Trial(environment, given, home, random, live, load)
+        try:
+            yield trial
+        finally:
+            await trial.close()
+    if not trial.failures:  # else the topics are evidence
+        await topics.drop(given)

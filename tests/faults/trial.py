@@ -3,16 +3,14 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from confluent_kafka import KafkaException
 
-from deploy import topics
 from deploy.local_kafka.broker import free_port
 from ingest.spool.database import FILE, look
 from ingest.spool.slots import known
@@ -35,7 +33,7 @@ from tests.faults.report import Affected, HonestTraffic
 from tests.faults.single_broker import Environment, SingleBroker
 from tests.faults.store_check import compare_stores
 from tests.faults.workers import PORTS, DiedError, Service, Worker
-from tests.oracle.compare import OUTPUTS, Found, compare_observations, compare_outputs
+from tests.oracle.compare import Found, compare_observations, compare_outputs
 from tests.oracle.expected import (
     ExpectedOutputs,
     expect_observations,
@@ -43,8 +41,6 @@ from tests.oracle.expected import (
     records_of,
 )
 
-_PARTITIONS = 4
-_RATE = 250.0
 _AGED = 40
 _LOOK_SECONDS = 0.1
 # The longest that recovery may take: a wait that exceeds it fails the trial.
@@ -395,37 +391,3 @@ class Trial:
         shown = [one for one in self.workers if one.running or one.trouble]
         tails = [f"\n  {one.name}: {one.tail()}" for one in shown]
         return "".join(tails)
-
-
-@asynccontextmanager
-async def trial(
-    environment: Environment,
-    namespace: str,
-    random: Random,
-    *,
-    posts: float | None = None,
-    unread: str = "",
-    **settings: Any,
-) -> AsyncIterator[Trial]:
-    """Create a trial's topics and start its traffic; the context ends everything.
-
-    `posts`: posts by HTTP a second, once an ingest runs; None: the load is written to Kafka.
-    `unread`: the live reader keeps only statuses without this word in their key.
-    """
-    options = {"partitions": _PARTITIONS, "session_timeout": 6, "timer_grace": 5} | settings
-    home = environment.home / namespace
-    home.mkdir(parents=True)
-    given = Settings(kafka=environment.bootstrap, namespace=namespace, **options)
-    await topics.apply(given)
-    names = [f"{namespace}.{topic}" for topic in OUTPUTS] + [given.topics.messages]
-    if unread:
-        names = [given.topics.statuses]
-    with LiveReader(given.kafka, names, given.partitions, unread=unread) as live:
-        load = HttpLoad(random, posts) if posts else KafkaLoad(given, random, _RATE)
-        trial = Trial(environment, given, home, random, live, load)
-        try:
-            yield trial
-        finally:
-            await trial.close()
-    if not trial.failures:  # else the topics are evidence
-        await topics.drop(given)
