@@ -1,1 +1,1 @@
-"""Benchmarks of the tracker on a real Kafka: `python -m bench --help`."""
+"""Benchmarks on a real Kafka: `python -m bench --help`."""

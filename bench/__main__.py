@@ -9,112 +9,123 @@ import typer
 from rich.console import Console
 
 from bench import archiving, figures
-from bench import body_cost as working
-from bench import failover as failing
-from bench import ingest as door
-from bench import memory as remembering
-from bench import rebuild as rebuilding
-from bench import replay as replaying
-from bench import restore as restoring
-from bench import timers as storming
-from bench.environment import Ground, ground
+from bench import body_cost as body_cost_benchmark
+from bench import failover as failover_benchmark
+from bench import ingest as ingest_benchmark
+from bench import memory as memory_benchmark
+from bench import rebuild as rebuild_benchmark
+from bench import replay as replay_benchmark
+from bench import restore as restore_benchmark
+from bench import timers as timers_benchmark
+from bench.environment import Environment, environment
 from bench.figures import Report
 from service.errors import Problem
 from service.log_lines import log_to_stderr
 
 app = typer.Typer(
     name="bench",
-    help="Benchmarks, on the Kafka in BLUETICK_KAFKA or one started for them.",
-    epilog="Figures are of this machine as busy as it is: compare those of one run.",
+    help="Benchmarks, on the Kafka in BLUETICK_KAFKA or on a local one.",
+    epilog="Figures depend on the machine and its load: compare figures of one run only.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Run = Callable[[Ground], Awaitable[list[Report]]]
+Run = Callable[[Environment], Awaitable[list[Report]]]
 Json = Annotated[
-    Path | None, typer.Option(help="Add a JSON line for each figure.", show_default=False)
+    Path | None,
+    typer.Option(help="Append a JSON line for each figure to this file.", show_default=False),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show the tracker's log as well.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show the tracker's log.")]
 
 
 @app.command()
 def timers(
-    count: Annotated[int, typer.Option(min=1, help="Timers due.")] = storming.COUNT,
+    count: Annotated[
+        int, typer.Option(min=1, help="Number of timers that are due.")
+    ] = timers_benchmark.COUNT,
     *,
     json: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Fire a million timers that are due: stalls of the event loop, rate, latency meanwhile."""
-    _run(lambda on: storming.timers(on, count), json, verbose=verbose)
+    """Fire a million due timers: stalls of the event loop, rate, latency of live traffic."""
+    _run(lambda on: timers_benchmark.timers(on, count), json, verbose=verbose)
 
 
 @app.command()
 def restore(
     count: Annotated[
-        list[int] | None, typer.Option(min=4, help="States restored; repeatable.")
+        list[int] | None, typer.Option(min=4, help="Number of states to restore; repeatable.")
     ] = None,
     *,
     json: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Restore stores: states a second from nothing, seconds from an intact store, neighbours."""
-    counts = count or restoring.COUNTS
-    _run(lambda on: restoring.restore(on, counts), json, verbose=verbose)
+    """Restore stores: states/s without a store, seconds with one, effect on other partitions."""
+    counts = count or restore_benchmark.COUNTS
+    _run(lambda on: restore_benchmark.restore(on, counts), json, verbose=verbose)
 
 
 @app.command()
 def memory(
     count: Annotated[
-        list[int] | None, typer.Option(min=1, help="Messages tracked; repeatable.")
+        list[int] | None, typer.Option(min=1, help="Number of messages to track; repeatable.")
     ] = None,
     *,
     json: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Memory and disk of a tracker's process that tracks so many messages, at rest and at work."""
-    counts = count or remembering.COUNTS
-    _run(lambda on: remembering.memory(on, counts), json, verbose=verbose)
+    """Measure memory and disk of a tracker with this number of messages, idle and under load."""
+    counts = count or memory_benchmark.COUNTS
+    _run(lambda on: memory_benchmark.memory(on, counts), json, verbose=verbose)
 
 
 @app.command()
 def failover(
     session: Annotated[
         float, typer.Option(min=6, help="Session timeout, seconds; the default is 30.")
-    ] = failing.SESSION,
-    trials: Annotated[int, typer.Option(min=1, help="Trials of each kind.")] = failing.TRIALS,
+    ] = failover_benchmark.SESSION,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials of each kind.")
+    ] = failover_benchmark.TRIALS,
     *,
     json: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Kill a worker: seconds until its partitions run elsewhere, or again under its own name."""
-    _run(lambda on: failing.failover(on, session, trials), json, verbose=verbose)
+    """Kill a worker: seconds until another one, or the restarted one, has its partitions."""
+    _run(lambda on: failover_benchmark.failover(on, session, trials), json, verbose=verbose)
 
 
 @app.command()
 def rebuild(
-    count: Annotated[int, typer.Option(min=1, help="Raw bodies.")] = rebuilding.COUNT,
+    count: Annotated[
+        int, typer.Option(min=1, help="Number of raw bodies.")
+    ] = rebuild_benchmark.COUNT,
     *,
     json: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Rebuild a namespace from so many raw bodies, with the real command."""
-    _run(lambda on: rebuilding.rebuild(on, count), json, verbose=verbose)
+    """Rebuild a namespace from this number of raw bodies, with the real command."""
+    _run(lambda on: rebuild_benchmark.rebuild(on, count), json, verbose=verbose)
 
 
 @app.command()
 def replay(
-    count: Annotated[int, typer.Option(min=1, help="Messages replayed.")] = replaying.COUNT,
+    count: Annotated[
+        int, typer.Option(min=1, help="Number of messages to replay.")
+    ] = replay_benchmark.COUNT,
     *,
     json: Json = None,
     verbose: Verbose = False,
 ) -> None:
     """Plan and run a replay without a limit: observations a second of one process."""
-    _run(lambda on: replaying.replay(on, count), json, verbose=verbose)
+    _run(lambda on: replay_benchmark.replay(on, count), json, verbose=verbose)
 
 
 @app.command()
 def archive(
-    count: Annotated[int, typer.Option(min=1, help="Bodies archived.")] = archiving.COUNT,
+    count: Annotated[
+        int, typer.Option(min=1, help="Number of bodies to archive.")
+    ] = archiving.COUNT,
     *,
     json: Json = None,
     verbose: Verbose = False,
@@ -125,62 +136,64 @@ def archive(
 
 @app.command()
 def ingest(
-    seconds: Annotated[float, typer.Option(min=1, help="Seconds for each load.")] = door.SECONDS,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Duration of each load in seconds.")
+    ] = ingest_benchmark.SECONDS,
     *,
     json: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Post webhooks as fast as they are answered: one process, two, and with Kafka away."""
-    _run(lambda on: door.door(on, seconds), json, verbose=verbose)
+    """Post webhooks as fast as they are answered: one process, two, and without Kafka."""
+    _run(lambda on: ingest_benchmark.ingest(on, seconds), json, verbose=verbose)
 
 
 @app.command()
 def work(
     times: Annotated[
-        int, typer.Option(min=1, help="Each body so often; the least counts.")
-    ] = working.TIMES,
+        int, typer.Option(min=1, help="Runs of each body; the fastest counts.")
+    ] = body_cost_benchmark.TIMES,
     *,
     json: Json = None,
 ) -> None:
-    """Normalise ordinary and hostile bodies: CPU a body and a byte, longest step. No Kafka."""
-    _tell(working.work(times), json)
+    """Normalise ordinary and hostile bodies without Kafka: CPU by body and byte, longest step."""
+    _show(body_cost_benchmark.work(times), json)
 
 
 @app.command(name="all")
 def everything(*, json: Json = None, verbose: Verbose = False) -> None:
-    """Every benchmark, one after the other, as it is by default."""
+    """Run all benchmarks, one after another, with their defaults."""
     _run(_everything, json, verbose=verbose)
 
 
-async def _everything(on: Ground) -> list[Report]:
+async def _everything(on: Environment) -> list[Report]:
     return [
-        *await restoring.restore(on),
-        *await storming.timers(on),
-        *await remembering.memory(on, remembering.COUNTS),
-        *await failing.failover(on),
-        *await replaying.replay(on),
+        *await restore_benchmark.restore(on),
+        *await timers_benchmark.timers(on),
+        *await memory_benchmark.memory(on, memory_benchmark.COUNTS),
+        *await failover_benchmark.failover(on),
+        *await replay_benchmark.replay(on),
         *await archiving.archive(on),
-        *await door.door(on),
-        *await rebuilding.rebuild(on),
-        *working.work(),
+        *await ingest_benchmark.ingest(on),
+        *await rebuild_benchmark.rebuild(on),
+        *body_cost_benchmark.work(),
     ]
 
 
 def _run(measure: Run, json: Path | None, *, verbose: bool) -> None:
     console = Console(stderr=True, highlight=False)
     log_to_stderr("INFO" if verbose else "ERROR")
-    _tell(asyncio.run(_measured(measure, lambda line: console.print(f"· {line}"))), json)
+    _show(asyncio.run(_measured(measure, lambda line: console.print(f"· {line}"))), json)
 
 
-def _tell(reports: list[Report], json: Path | None) -> None:
+def _show(reports: list[Report], json: Path | None) -> None:
     measured = [figure for report in reports for figure in report.figures]
     Console(highlight=False).print(figures.table(measured))
     if json is not None:
         figures.append(json, measured)
 
 
-async def _measured(measure: Run, tell: Callable[[str], None]) -> list[Report]:
-    async with ground(tell) as on:
+async def _measured(measure: Run, log: Callable[[str], None]) -> list[Report]:
+    async with environment(log) as on:
         return await measure(on)
 
 

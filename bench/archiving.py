@@ -1,4 +1,4 @@
-"""Archives: bodies a second into Parquet files, checked, and back."""
+"""Archive benchmark: bodies a second written to Parquet files, verified and read back."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from resource import RUSAGE_SELF, getrusage
 
-from bench.environment import Ground, Tell, size
+from bench.environment import Environment, Log, size
 from bench.figures import Report
 from cli.simulator.simulate import simulate
 from processors.archive import reader, writer
@@ -26,11 +26,11 @@ _SIMULATED = 4000
 _SEED = 7
 
 
-async def archive(ground: Ground, count: int = COUNT) -> list[Report]:
-    """Archive so many bodies on six partitions, verify them, read them back."""
+async def archive(environment: Environment, count: int = COUNT) -> list[Report]:
+    """Archive `count` bodies of six partitions, verify them, and read them back."""
     report = Report("archive", f"{count:,} bodies, partitions: {_PARTITIONS}")
-    async with ground.settings(partitions=_PARTITIONS) as settings:
-        mean = await _fill(settings, count, ground.tell)
+    async with environment.settings(partitions=_PARTITIONS) as settings:
+        mean = await _fill(settings, count, environment.log)
         report.add("a body", mean, "bytes")
         storage = Storage(str(settings.data / "archive"))
         topic = settings.topics.raw(_PROVIDER)
@@ -51,7 +51,7 @@ async def archive(ground: Ground, count: int = COUNT) -> list[Report]:
         read = [len(batch.records) async for batch in archived.read(wanted)]
         report.add("read back", sum(read) / (time.monotonic() - began), "bodies/s")
         report.add("read back: CPU of a body", _micros(cpu, count), "µs")
-        report.add("bodies that were not read back", count - sum(read), most=0)
+        report.add("bodies not read back", count - sum(read), most=0)
         report.add("largest RSS", getrusage(RUSAGE_SELF).ru_maxrss / 1024, "MiB")
     return [report]
 
@@ -62,11 +62,11 @@ def _micros(since: float, count: int) -> float:
 
 class _Unwatched:
     def moved(self, offsets: int, records: int, size: int) -> None:
-        """Nobody wants to know."""
+        """Ignore the progress."""
 
 
-async def _fill(settings: Settings, count: int, tell: Tell) -> float:
-    """Put simulated bodies on the raw topic, a millisecond apart; their mean bytes."""
+async def _fill(settings: Settings, count: int, log: Log) -> float:
+    """Write simulated bodies to the raw topic, a millisecond apart; return their mean size."""
     producer = clients.producer(settings)
     await producer.start()
     topic = settings.topics.raw(_PROVIDER)
@@ -89,12 +89,12 @@ async def _fill(settings: Settings, count: int, tell: Tell) -> float:
             await asyncio.sleep(0)
     finally:
         await producer.stop()
-    tell(f"{written:,} bodies of {size_ / written:.0f} bytes written")
+    log(f"{written:,} bodies of {size_ / written:.0f} bytes written")
     return size_ / written
 
 
 def _webhooks() -> Iterator[RawWebhook]:
-    """Webhooks without end: the same bodies again and again, each with an id of its own."""
+    """Yield webhooks endlessly: the same bodies repeatedly, each with a new id."""
     now = now_ms()
     posts = simulate(messages=_SIMULATED, base_time_ms=now, seed=_SEED, sources=[_PROVIDER]).posts
     number = 0

@@ -1,4 +1,4 @@
-"""What bodies cost to normalise: the processor's time by inflated byte, and the longest step."""
+"""Body benchmark: CPU time to normalise a body, by decompressed byte, and the longest step."""
 
 import time
 import zlib
@@ -14,16 +14,16 @@ from schemas.coordinates import Coordinates
 TIMES = 3
 _AT = Coordinates("bench.raw", 0, 0)
 
-# What one body may cost, and how long the event loop may stand still for it.
+# The limits of one body: CPU time, and the time that it blocks the event loop.
 _BUDGET_MS = 250
 _STALL_MS = 100
 
-# A smaller body's cost is that of its items, which are bounded, and not of its bytes.
+# The cost of a smaller body depends on its items, which are bounded, not on its bytes.
 _LARGE = 512 * 1024
 
 
 class Cost(NamedTuple):
-    """The processor's time of one body, seconds: of all of it, and of its longest step."""
+    """CPU time of one body in seconds: in total, and of its longest step."""
 
     size: int
     whole: float
@@ -31,12 +31,12 @@ class Cost(NamedTuple):
 
     @property
     def a_byte(self) -> float:
-        """Nanoseconds by inflated byte."""
+        """Nanoseconds by decompressed byte."""
         return 1e9 * self.whole / self.size
 
 
 def work(times: int = TIMES) -> list[Report]:
-    """Measure every body, the least of so many times."""
+    """Measure every body `times` times; the fastest run counts."""
     return [_measured("ordinary", ORDINARY, times), _measured("hostile", HOSTILE, times)]
 
 
@@ -49,13 +49,15 @@ def _measured(kind: str, bodies: dict[str, Callable[[], Sent]], times: int) -> R
     longest = max(costs, key=lambda name: costs[name].step)
     report.add(f"longest step: {longest}", 1e3 * costs[longest].step, "ms", most=_STALL_MS)
     large = {name: one for name, one in costs.items() if one.size >= _LARGE}
-    dearest = max(large, key=lambda name: large[name].a_byte)
-    report.add(f"dearest byte of a large body: {dearest}", large[dearest].a_byte, "ns a byte")
+    costliest = max(large, key=lambda name: large[name].a_byte)
+    report.add(
+        f"most expensive byte of a large body: {costliest}", large[costliest].a_byte, "ns a byte"
+    )
     return report
 
 
 def cost(sent: Sent, times: int = TIMES) -> Cost:
-    """What a body costs, at the quickest of so many times."""
+    """Return the cost of a body, the fastest of `times` runs."""
     webhook = sent.received()
     found = []
     for _ in range(times):
@@ -74,7 +76,7 @@ _END = object()
 
 
 def _size(sent: Sent) -> int:
-    """The bytes that are read of a body: what it inflates to, as far as the bounds let it."""
+    """Return the decompressed size of a body, up to the bound."""
     if sent.encoding != "gzip":
         return len(sent.body)
     size, rest = 0, sent.body

@@ -1,10 +1,10 @@
-"""Filling `messages` with states, as fast as one process can: what the tracker would have left."""
+"""Fills `messages` with states, as a tracker would have written them."""
 
 import time
 from collections.abc import Iterator
 from itertools import islice
 
-from bench.environment import Tell
+from bench.environment import Log
 from bench.states import State, Template, states
 from processors.runtime.record_batches import Outbox
 from processors.tracking.changelog_headers import NEXT_TIMER
@@ -13,16 +13,16 @@ from service.settings import Settings
 from service.wall_clock import now_ms
 
 _ROUND = 20_000
-_TELL_SECONDS = 5
+_LOG_SECONDS = 5
 
 
 async def fill(
-    settings: Settings, templates: list[Template], counts: dict[int, int], tell: Tell
+    settings: Settings, templates: list[Template], counts: dict[int, int], log: Log
 ) -> float:
-    """Write so many states to each partition; the mean bytes of a state."""
+    """Write `counts` states by partition; return the mean size of a state."""
     producer = clients.producer(settings)
     await producer.start()
-    began = told = time.monotonic()
+    began = logged = time.monotonic()
     written = size = 0
     try:
         for partition, states_ in _rounds(templates, counts):
@@ -31,14 +31,14 @@ async def fill(
             await outbox.send()
             written += len(states_)
             size += sum(len(state.value) for state in states_)
-            if time.monotonic() - told > _TELL_SECONDS:
-                told = time.monotonic()
-                tell(f"{written:,} of {sum(counts.values()):,} states written")
+            if time.monotonic() - logged > _LOG_SECONDS:
+                logged = time.monotonic()
+                log(f"{written:,} of {sum(counts.values()):,} states written")
     finally:
         await producer.stop()
     mean = size / max(1, written)
     rate = written / (time.monotonic() - began)
-    tell(f"{written:,} states of {mean:.0f} bytes written, {rate:,.0f}/s")
+    log(f"{written:,} states of {mean:.0f} bytes written, {rate:,.0f}/s")
     return mean
 
 

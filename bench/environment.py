@@ -1,4 +1,4 @@
-"""What a benchmark stands on: a real Kafka, topics of its own, a directory that goes away."""
+"""The environment of a benchmark: a real Kafka, its own topics, a temporary directory."""
 
 import secrets
 import shutil
@@ -14,21 +14,21 @@ from deploy.local_kafka.broker import LocalKafka, free_port
 from schemas.processors import TRACK
 from service.settings import Settings
 
-Tell = Callable[[str], None]
-"""Takes one line about what is going on."""
+Log = Callable[[str], None]
+"""Shows one line of progress."""
 
 
-class Ground:
-    """A Kafka and a directory; every benchmark makes its own topics on it."""
+class Environment:
+    """A Kafka and a directory; every benchmark creates its own topics."""
 
-    def __init__(self, kafka: str, directory: Path, tell: Tell) -> None:
+    def __init__(self, kafka: str, directory: Path, log: Log) -> None:
         self._kafka = kafka
         self._directory = directory
-        self.tell = tell
+        self.log = log
 
     @asynccontextmanager
     async def settings(self, **given: Any) -> AsyncIterator[Settings]:
-        """A namespace with its topics, dropped in the end, and free ports."""
+        """Create a namespace with topics and free ports; the context deletes the topics."""
         namespace = f"bench-{secrets.token_hex(4)}"
         settings = Settings(
             kafka=self._kafka,
@@ -46,17 +46,17 @@ class Ground:
 
 
 @asynccontextmanager
-async def ground(tell: Tell) -> AsyncIterator[Ground]:
-    """The cluster in BLUETICK_KAFKA, else a broker on this machine for as long as it is needed."""
+async def environment(log: Log) -> AsyncIterator[Environment]:
+    """Use the Kafka in BLUETICK_KAFKA, else start a local broker for the context."""
     with tempfile.TemporaryDirectory(prefix="bluetick-bench-") as name:
         directory = Path(name)
         if named := environ.get("BLUETICK_KAFKA"):
-            yield Ground(named, directory, tell)
+            yield Environment(named, directory, log)
             return
-        async with LocalKafka(directory / "kafka", progress=tell) as local:
-            yield Ground(local.bootstrap, directory, tell)
+        async with LocalKafka(directory / "kafka", progress=log) as local:
+            yield Environment(local.bootstrap, directory, log)
 
 
 def size(directory: Path) -> int:
-    """The bytes of all files in a directory."""
+    """Return the total size of all files in a directory, bytes."""
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""Failover: how long partitions stand still when the worker that had them is killed."""
+"""Failover benchmark: how long partitions are unavailable after their worker is killed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from itertools import chain
 from statistics import median
 from typing import NamedTuple
 
-from bench.environment import Ground, Tell
+from bench.environment import Environment, Log
 from bench.figures import Report
 from bench.live_traffic import Live, flowing, live
 from bench.polling import until
@@ -23,71 +23,75 @@ _STEADY_SECONDS = 1.0
 _READY_SECONDS = 120
 
 
-async def failover(ground: Ground, session: float = SESSION, trials: int = TRIALS) -> list[Report]:
-    """Kill one of two workers: let the other take over, or start it again under its name."""
+async def failover(
+    environment: Environment, session: float = SESSION, trials: int = TRIALS
+) -> list[Report]:
+    """Kill one of two workers: let the other take over, or restart it with its instance name."""
     return [
-        await _failover(ground, session, trials, named=False),
-        await _failover(ground, session, trials, named=True),
+        await _failover(environment, session, trials, named=False),
+        await _failover(environment, session, trials, named=True),
     ]
 
 
 class _Outage(NamedTuple):
-    """Seconds the victim's and the other's partitions stood still; new assignments of the other."""
+    """Seconds that each worker's partitions were unavailable; new assignments of the other one."""
 
     victim: float
     other: float
     assignments: int
 
 
-async def _failover(ground: Ground, session: float, trials: int, *, named: bool) -> Report:
+async def _failover(
+    environment: Environment, session: float, trials: int, *, named: bool
+) -> Report:
     async with (
-        ground.settings(partitions=_PARTITIONS, session_timeout=session) as settings,
+        environment.settings(partitions=_PARTITIONS, session_timeout=session) as settings,
         _pair(settings, named=named) as pair,
         live(settings) as traffic,
     ):
-        outages = [await pair.trial(traffic, ground.tell) for _ in range(trials)]
+        outages = [await pair.trial(traffic, environment.log) for _ in range(trials)]
     return _report(outages, session, named=named)
 
 
 class _Pair:
-    """Two workers; the first is the one that gets killed."""
+    """Two workers; the first one is killed."""
 
     def __init__(self, settings: Settings, *, named: bool) -> None:
         self._named = named
-        self._settings = [_own(settings, name, named=named) for name in ("first", "second")]
+        self._settings = [_settings_of(settings, name, named=named) for name in ("first", "second")]
         self._workers: list[Worker] = []
 
     async def start(self) -> None:
         self._workers = [Worker(given) for given in self._settings]
-        await self._settled()
+        await self._wait_until_shared()
 
     async def stop(self) -> None:
         for one in self._workers:
             await one.stop()
 
-    async def trial(self, traffic: Live, tell: Tell) -> _Outage:
-        """Kill the first worker while all partitions have traffic, and see what comes late."""
-        await self._settled()
+    async def trial(self, traffic: Live, log: Log) -> _Outage:
+        """Kill the first worker while all partitions have traffic; return the outage."""
+        await self._wait_until_shared()
         mine, known = self._first.assignments[-1], len(self._second.assignments)
-        traffic.take()
+        traffic.measured()
         async with flowing(traffic, _RATE, range(_PARTITIONS)):
-            await traffic.going(range(_PARTITIONS))
+            await traffic.resumed(range(_PARTITIONS))
             await asyncio.sleep(_STEADY_SECONDS)
             self._first.kill()
             if self._named:
                 self._restart()
-            await traffic.going(range(_PARTITIONS))
+            await traffic.resumed(range(_PARTITIONS))
         new = len(self._second.assignments) - known
         if not self._named:
             self._restart()
         outage = _outage(traffic, mine, new)
-        tell(f"killed: {outage.victim:.1f} s; the other: {outage.other:.1f} s")
+        log(f"killed: {outage.victim:.1f} s; the other: {outage.other:.1f} s")
         return outage
 
     def _restart(self) -> None:
         self._workers[0] = Worker(self._settings[0])
 
-    async def _settled(self) -> None:
+    async def _wait_until_shared(self) -> None:
         """Wait until both are ready and share the partitions."""
         await until(self._shared, _READY_SECONDS)
         for one in self._workers:
@@ -116,8 +120,8 @@ async def _pair(settings: Settings, *, named: bool) -> AsyncIterator[_Pair]:
         await pair.stop()
 
 
-def _own(settings: Settings, name: str, *, named: bool) -> Settings:
-    """What each worker has for itself: a directory, a port and, if it is to have one, a name."""
+def _settings_of(settings: Settings, name: str, *, named: bool) -> Settings:
+    """Return the settings of one worker: its directory, port and, if `named`, instance name."""
     changes = {
         "data": settings.data / name,
         "track_health_port": free_port(0),
@@ -127,7 +131,7 @@ def _own(settings: Settings, name: str, *, named: bool) -> Settings:
 
 
 def _outage(traffic: Live, victims: list[int], assignments: int) -> _Outage:
-    """Traffic is steady and dense, so what took longest tells how long a partition stood still."""
+    """Return the outage: with steady traffic the longest latency is the time without service."""
     others = set(range(_PARTITIONS)).difference(victims)
     return _Outage(
         max(traffic.milliseconds(victims)) / 1000,
@@ -137,13 +141,13 @@ def _outage(traffic: Live, victims: list[int], assignments: int) -> _Outage:
 
 
 def _report(outages: list[_Outage], session: float, *, named: bool) -> Report:
-    kind = "started again under its name" if named else "taken over by the other"
+    kind = "restarted with its instance name" if named else "taken over by the other"
     report = Report("failover", f"{kind}, session {session:g} s, trials: {len(outages)}")
     victim, other = ([outage[n] for outage in outages] for n in (0, 1))
     assignments = sum(outage.assignments for outage in outages)
-    report.add("its partitions stood still: median", median(victim), "s")
-    report.add("its partitions stood still: longest", max(victim), "s")
-    report.add("the other's stood still: median", median(other), "s")
-    report.add("the other's stood still: longest", max(other), "s")
+    report.add("its partitions unavailable: median", median(victim), "s")
+    report.add("its partitions unavailable: longest", max(victim), "s")
+    report.add("the other's partitions unavailable: median", median(other), "s")
+    report.add("the other's partitions unavailable: longest", max(other), "s")
     report.add("new assignments of the other", assignments, most=0 if named else None)
     return report

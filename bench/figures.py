@@ -1,4 +1,4 @@
-"""What was measured: figures with their targets, as a table and as JSON lines."""
+"""Measured figures with their targets, as a table and as JSON lines."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -8,11 +8,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-_WHOLE = 100  # from here on nobody reads a fraction
+_WHOLE = 100  # larger values are shown without a fraction
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One figure; `most` or `least` is its target, if it has one."""
+    """One figure; `most` or `least` is its target, if any."""
 
     benchmark: str
     case: str
@@ -24,20 +24,20 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def missed(self) -> bool:
-        """Whether there is a target and this is not it."""
+        """Whether the value misses its target."""
         too_much = self.most is not None and self.value > self.most
         return too_much or (self.least is not None and self.value < self.least)
 
     @property
     def target(self) -> str:
-        """The target in words; empty without one."""
+        """The target as text; empty without one."""
         if self.most is not None:
             return f"≤ {_shown(self.most)}"
         return "" if self.least is None else f"≥ {_shown(self.least)}"
 
 
 class Report:
-    """The figures of one case, in the order they came to be known."""
+    """The figures of one case, in the order of measurement."""
 
     def __init__(self, benchmark: str, case: str) -> None:
         self.figures: list[Figure] = []
@@ -65,7 +65,7 @@ class Report:
         self.figures.append(one)
 
     def spread(self, name: str, milliseconds: Iterable[float]) -> None:
-        """Tell of latencies: how many, and their quantiles."""
+        """Add latencies: their number and quantiles."""
         measured = list(milliseconds)
         self.add(f"{name}: observations", len(measured))
         for label, share in (("p50", 0.5), ("p99", 0.99), ("longest", 1.0)):
@@ -73,14 +73,14 @@ class Report:
 
 
 def quantile(values: Iterable[float], share: float) -> float:
-    """The value that a share of all values does not exceed; 0 of none."""
+    """Return the value that a share of all values does not exceed; 0 without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def table(figures: Iterable[Figure]) -> Table:
-    """All figures, case by case; what misses its target is red."""
-    shown = Table("", title="measured on this machine, as busy as it was")
+    """Return a table of all figures by case; a missed target is red."""
+    shown = Table("", title="measured on this machine under its present load")
     for heading in ("value", "target"):
         shown.add_column(heading, justify="right")
     for (benchmark, case), group in groupby(figures, lambda one: (one.benchmark, one.case)):
@@ -94,7 +94,7 @@ def table(figures: Iterable[Figure]) -> Table:
 
 
 def append(file: Path, figures: Iterable[Figure]) -> None:
-    """Add a JSON line for each figure."""
+    """Append a JSON line for each figure."""
     with file.open("ab") as output:
         output.writelines(msgspec.json.encode(one) + b"\n" for one in figures)
 

@@ -1,4 +1,4 @@
-"""Webhook bodies made to cost much, and ordinary ones of the same size beside them."""
+"""Webhook bodies that are expensive on purpose, and ordinary bodies of the same sizes."""
 
 import gzip
 import json
@@ -13,19 +13,19 @@ from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 
 _STATUS = b'{"message_id":"m","gateway":"sms","result":"sent"'
-# Random digits that keep an inflated body of the largest size below the hundredfold.
+# Random digits that keep the compression ratio of the largest body below 100.
 _PADDING = 120_000
 
 
 class Sent(NamedTuple):
-    """A body as it is posted, and the `Content-Encoding` it is posted with."""
+    """A posted body and its `Content-Encoding`."""
 
     provider: str
     body: bytes
     encoding: str = ""
 
     def received(self) -> RawWebhook:
-        """The webhook that ingest makes of it."""
+        """Return the webhook as ingest publishes it."""
         headers = {"content-encoding": self.encoding} if self.encoding else {}
         return RawWebhook(
             id="bench",
@@ -38,7 +38,7 @@ class Sent(NamedTuple):
 
 
 def zipped(data: bytes) -> bytes:
-    """One gzip member, the same bytes each time."""
+    """Return one gzip member; the bytes are reproducible."""
     return gzip.compress(data, mtime=0)
 
 
@@ -48,7 +48,7 @@ def _padding() -> bytes:
 
 
 def _filled(before: bytes, unit: bytes, after: bytes, size: int, most: int = 2**63) -> bytes:
-    """The unit as often as fits the size, at most so often, between two ends."""
+    """Repeat `unit` between two ends up to `size` bytes, at most `most` times."""
     count = (size - len(before) - len(after)) // len(unit)
     return before + unit * min(count, most) + after
 
@@ -58,7 +58,7 @@ def _plain(before: bytes, unit: bytes, after: bytes, most: int = 2**63) -> Sent:
 
 
 def _large(before: bytes, unit: bytes, after: bytes, most: int = 2**63) -> Sent:
-    """As large as a body may inflate; `PAD` in it is the padding."""
+    """Return a compressed body of the largest decompressed size; `PAD` becomes the padding."""
     text = _filled(before.replace(b"PAD", _padding()), unit, after, MAX_INFLATED, most)
     return Sent("smsmanager", zipped(text), "gzip")
 
@@ -75,8 +75,8 @@ def _compressed(sent: Sent) -> Sent:
 
 
 def report(number: int) -> bytes:
-    """A delivery report of SmsManager's as it usually comes."""
-    told = {
+    """Return a typical delivery report of SmsManager."""
+    item = {
         "type": "outgoing",
         "message_id": f"e27ff0ac-87b5-4e1d-b644-{number:012d}-0",
         "request_id": "e27ff0ac-87b5-4e1d-b644-5fc6029e2a11",
@@ -87,13 +87,13 @@ def report(number: int) -> bytes:
         "payload": {"order": number},
         "sms": {"gateway": "sms", "sender": "Shop", "country": 230, "price_czk": 0.89, "count": 1},
     }
-    return json.dumps(told, separators=(",", ":")).encode()
+    return json.dumps(item, separators=(",", ":")).encode()
 
 
 def _receipt(number: int) -> bytes:
-    told = {"id": f"Yh{number}-w", "status": "delivered", "timestamp": "1700000000"}
-    told["recipient_id"] = "420777123456@s.whatsapp.net"
-    return json.dumps(told, separators=(",", ":")).encode()
+    item = {"id": f"Yh{number}-w", "status": "delivered", "timestamp": "1700000000"}
+    item["recipient_id"] = "420777123456@s.whatsapp.net"
+    return json.dumps(item, separators=(",", ":")).encode()
 
 
 def _short_report(number: int, more: bytes = b"") -> bytes:
@@ -162,7 +162,7 @@ HOSTILE: dict[str, Callable[[], Sent]] = {
         b"[" + _STATUS + b',"x":["PAD"', b',""', _OUT, USUAL.commas - 10
     ),
     "a key 50 000 times": lambda: _plain(b"[" + _STATUS, b',"result":"sent"', b"}]"),
-    "a key as often as it may be": lambda: _large(
+    "a key as often as the bound allows": lambda: _large(
         b"[" + _STATUS + b',"x":"PAD"', b',"result":"sent"', b"}]", USUAL.commas - 10
     ),
     "a key 600 000 times": lambda: _large(
@@ -195,23 +195,23 @@ def _two_at_the_bound() -> Sent:
 
 
 def _members(count: int) -> bytes:
-    """That many gzip members; the first holds nearly all that a body may inflate to."""
+    """Return `count` gzip members; the first has nearly the largest decompressed size."""
     padding = zipped(_padding())
     first = zipped(b"[" + b" " * (9_500_000))
     return first + padding + zipped(b" ") * (count - 2)
 
 
 def _empty_blocks() -> bytes:
-    """Dynamic Huffman blocks that say their tables at length and hold nothing (RFC 1951, 3.2.7)."""
+    """Return dynamic Huffman blocks with long tables and no content (RFC 1951, 3.2.7)."""
     bits = "".join(_empty_block())
-    size = len(bits) * 8  # repeated eight times a block ends at a byte
+    size = len(bits) * 8  # eight blocks end at a byte boundary
     whole = bits * 8
     unit = int(whole[::-1], 2).to_bytes(size // 8, "little")
     return unit * (MAX_BODY // len(unit))
 
 
 def _empty_block() -> Iterator[str]:
-    """The bits of one block in the order they are sent."""
+    """Yield the bits of one block in the order of transmission."""
     yield "0" + "01"  # not the last block; dynamic tables
     yield _number(0, 5) + _number(0, 5) + _number(14, 4)  # 257 literals, 1 distance, 18 lengths
     lengths = {18: 1, 1: 1}  # runs of zeros, and the length 1
@@ -223,7 +223,7 @@ def _empty_block() -> Iterator[str]:
 
 
 def _number(value: int, width: int) -> str:
-    """Numbers are sent from their least significant bit on."""
+    """Return a number with its least significant bit first."""
     return f"{value:0{width}b}"[::-1]
 
 

@@ -1,4 +1,4 @@
-"""The door: webhooks a second of one process, of several, and with Kafka away; CPU for each."""
+"""Ingest benchmark: webhooks a second and CPU, with one process, two, and without Kafka."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import bluetick
-from bench.environment import Ground
+from bench.environment import Environment
 from bench.figures import Report
 from bench.polling import until
 from cli.messages import CommandProblem
@@ -32,17 +32,17 @@ _BODY = b'[{"message_id": "%s", "result": "delivered"}]' % (b"x" * 350)
 class _Case(NamedTuple):
     name: str
     workers: int = 1
-    away: bool = False  # Kafka is not there, the spool is
+    away: bool = False  # Kafka is down, and the spool is used
 
 
 _CASES = (_Case("Kafka"), _Case("Kafka, 2 workers", workers=2), _Case("spool", away=True))
 
 
-async def door(ground: Ground, seconds: float = SECONDS) -> list[Report]:
-    """Post as fast as answers come, over so many connections, from another process."""
+async def ingest(environment: Environment, seconds: float = SECONDS) -> list[Report]:
+    """Post as fast as answers come, over several connections, from another process."""
     reports = []
     for case in _CASES:
-        async with ground.settings() as settings:
+        async with environment.settings() as settings:
             given = settings.model_copy(update={"port": free_port(0)})
             async with _ingest(given, case) as pid:
                 for connections in _CONNECTIONS:
@@ -54,7 +54,7 @@ async def door(ground: Ground, seconds: float = SECONDS) -> list[Report]:
 
 @asynccontextmanager
 async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
-    """Run the real command meanwhile; its process id."""
+    """Run the real command within the context; yield its process id."""
     settings.data.mkdir(parents=True, exist_ok=True)
     log = settings.data / "ingest.log"
     nowhere = f"127.0.0.1:{free_port(0)}"
@@ -74,20 +74,20 @@ async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
     def ready() -> bool:
         if running.poll() is not None:
             raise CommandProblem("bench_ingest_ended", "ingest ended:\n{log}", log=log.read_text())
-        return asked.done() and asked.result()
+        return readiness.done() and readiness.result()
 
-    asked = asyncio.create_task(_answers(settings.port))
+    readiness = asyncio.create_task(_answers(settings.port))
     try:
         await until(ready, _READY_SECONDS)
         yield running.pid
     finally:
-        asked.cancel()
+        readiness.cancel()
         running.terminate()
         await child_processes.end(running, _STOP_SECONDS)
 
 
 async def _answers(port: int) -> bool:
-    """Wait until ingest says that it is ready."""
+    """Wait until the health of ingest reports that it is ready."""
     while True:
         with suppress(*http_client.Broken):
             if (await http_client.get(f"http://127.0.0.1:{port}", "/health/ready")).status == _OK:
@@ -107,7 +107,7 @@ async def _measure(
     count, refused, p50, p99, longest = map(float, output.split())
     used = _cpu(pid) - before
     report.add("webhooks", count / seconds, "/s")
-    report.add("answered otherwise than 200", refused)
+    report.add("answers other than 200", refused)
     report.add("CPU of ingest for each", 1e6 * used / max(1.0, count), "µs")
     report.add("p50", p50, "ms")
     report.add("p99", p99, "ms")
@@ -115,7 +115,7 @@ async def _measure(
 
 
 def _cpu(pid: int) -> float:
-    """Processor seconds of a process and those it has started, as the kernel counts them."""
+    """Return the CPU seconds of a process and its children, as the kernel counts them."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -123,7 +123,7 @@ def _cpu(pid: int) -> float:
 
 
 async def _post(port: int, connections: int, seconds: float) -> None:
-    """Post for so long, and print what came of it."""
+    """Post for `seconds` and print the figures."""
     took: list[float] = []
     refused = 0
     end = time.perf_counter() + seconds

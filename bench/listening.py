@@ -1,7 +1,7 @@
-"""One port for two processes: `python -m bench.listening`. An inherited socket or SO_REUSEPORT.
+"""One port for two processes: an inherited socket or SO_REUSEPORT. `python -m bench.listening`.
 
-Each connection is new and has one question; prints who answered, and what failed, while both run
-and while one of them ends. The decision is docs/decisions/0011-balancer.md.
+Each connection is new and sends one request. Prints which process answered, and the errors, while
+both run and while one of them ends. The decision is docs/decisions/0011-balancer.md.
 """
 
 # ruff: noqa: T201 - figures are for reading
@@ -17,12 +17,12 @@ from typing import cast
 import uvloop
 
 _SECONDS = 2.0
-_WORK_SECONDS = 2e-4  # of processor, for each answer
+_WORK_SECONDS = 2e-4  # of CPU, for each answer
 _SENDERS = (4, 64, 256)
 
 
 class _Answer(asyncio.Protocol):
-    """Says which process it is, after some work."""
+    """Answers with the name of its process, after some work."""
 
     name = b""
 
@@ -83,7 +83,7 @@ def _measure(*, reuse: bool, senders: int, ends: bool) -> Counter[str]:
             uvloop.run(_serve(listener, b"%d" % number, seconds))
             os._exit(0)
         processes.append(process)
-    if reuse:  # the queue of a process has to die with it
+    if reuse:  # the queue of a process must end with it
         for listener in listeners:
             listener.close()
     try:

@@ -1,4 +1,4 @@
-"""Live traffic: observations at a steady rate, and when their statuses can be read."""
+"""Live traffic: observations at a steady rate, and the latency until their statuses are read."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ class _Written(NamedTuple):
 
 
 class Live:
-    """Messages written one by one, each new, and how long each took to become a status."""
+    """Writes observations of new messages and measures the latency of each status."""
 
     def __init__(
         self, settings: Settings, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer
@@ -41,7 +41,7 @@ class Live:
         self._count = 0
 
     def milliseconds(self, partitions: Collection[int] | None = None) -> list[float]:
-        """From before the write to after the read, for all that came so far (there)."""
+        """Return the latencies so far, from before the write to after the read (of partitions)."""
         return [
             1000 * took
             for key, took in self._took.items()
@@ -50,18 +50,18 @@ class Live:
 
     @property
     def missing(self) -> int:
-        """How many were written and cannot be read yet."""
+        """The number of written observations whose status has not arrived."""
         return len(self._written) - len(self._took)
 
-    def take(self) -> list[float]:
-        """The milliseconds so far; what is still on its way then is not counted at all."""
-        taken = self.milliseconds()
+    def measured(self) -> list[float]:
+        """Return the latencies in ms so far and begin again; missing statuses are not counted."""
+        latencies = self.milliseconds()
         self._written.clear()
         self._took.clear()
-        return taken
+        return latencies
 
     async def write(self, partition: int) -> None:
-        """Write one observation of a message never heard of."""
+        """Write one observation of a new message."""
         self._count += 1
         id_ = f"live-{self._count:031d}"
         key = message_key(self._example.provider, None, id_)
@@ -73,7 +73,7 @@ class Live:
         )
 
     async def flow(self, rate: float, partitions: Sequence[int]) -> None:
-        """Write at a rate until cancelled; what comes late is made up for, so no stall hides."""
+        """Write at a rate until cancelled; late writes are made up for, so that stalls show."""
         began = time.perf_counter()
         sent = 0
         while True:
@@ -82,16 +82,16 @@ class Live:
             await asyncio.sleep(max(0.0, began + sent / rate - time.perf_counter()))
 
     async def arrived(self) -> None:
-        """Wait until the status of everything written is there."""
+        """Wait until all statuses have arrived."""
         await until(lambda: not self.missing, _ENOUGH_SECONDS)
 
-    async def going(self, partitions: Collection[int]) -> None:
-        """Wait until something that is written from now on has come on each of them."""
+    async def resumed(self, partitions: Collection[int]) -> None:
+        """Wait until each partition has a status of an observation written from now on."""
         since = time.perf_counter()
-        await until(partial(self._went_on, partitions, since), _ENOUGH_SECONDS)
+        await until(partial(self._has_resumed, partitions, since), _ENOUGH_SECONDS)
 
     async def read(self) -> None:
-        """Note what arrives, until cancelled."""
+        """Record the arrival of statuses until cancelled."""
         while True:
             polled = await self._consumer.getmany(timeout_ms=1000)
             now = time.perf_counter()
@@ -100,14 +100,14 @@ class Live:
                     if key in self._written:
                         self._took.setdefault(key, now - self._written[key].at)
 
-    def _went_on(self, partitions: Collection[int], since: float) -> bool:
+    def _has_resumed(self, partitions: Collection[int], since: float) -> bool:
         there = {self._written[k].partition for k in self._took if self._written[k].at > since}
         return there.issuperset(partitions)
 
 
 @asynccontextmanager
 async def live(settings: Settings) -> AsyncIterator[Live]:
-    """Be ready to write, and read along."""
+    """Start a producer and a reader of statuses for the context."""
     producer, consumer = clients.producer(settings), clients.reader(settings)
     consumer.assign(
         [TopicPartition(settings.topics.statuses, p) for p in range(settings.partitions)]
@@ -127,7 +127,7 @@ async def live(settings: Settings) -> AsyncIterator[Live]:
 
 @asynccontextmanager
 async def flowing(one: Live, rate: float, partitions: Sequence[int]) -> AsyncIterator[None]:
-    """Write at a rate meanwhile, then wait for the last of it."""
+    """Write at a rate within the context, then wait for the last status."""
     flow = asyncio.create_task(one.flow(rate, partitions))
     try:
         yield

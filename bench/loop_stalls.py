@@ -1,4 +1,4 @@
-"""How late the event loop is: a task that wants to run every few milliseconds, and notes when."""
+"""Measures stalls of the event loop: a task that wakes every few ms and records its delay."""
 
 import asyncio
 import time
@@ -11,17 +11,17 @@ _EVERY = 0.005
 
 
 class Lateness:
-    """By how many milliseconds each wake-up came too late."""
+    """The delay of each wake-up in milliseconds."""
 
     def __init__(self) -> None:
         self._milliseconds: list[float] = []
 
     def report(self, report: Report, during: str, most: float | None = None) -> None:
-        """Tell of what was noted so far, and begin anew."""
-        noted, self._milliseconds = self._milliseconds, []
-        longest = max(noted, default=0.0)
+        """Add the delays so far to the report, and begin again."""
+        delays, self._milliseconds = self._milliseconds, []
+        longest = max(delays, default=0.0)
         report.add(f"{during}: longest stall of the loop", longest, "ms", most=most)
-        report.add(f"{during}: p99.9 of its lateness", quantile(noted, 0.999), "ms")
+        report.add(f"{during}: p99.9 of its lateness", quantile(delays, 0.999), "ms")
 
     async def watch(self) -> None:
         while True:
@@ -32,11 +32,11 @@ class Lateness:
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[Lateness]:
-    """Watch this process's event loop meanwhile."""
+    """Measure this process's event loop within the context."""
     lateness = Lateness()
     watching = asyncio.create_task(lateness.watch())
     try:
-        # Its first wake-up is due before what is to be watched begins.
+        # The first wake-up comes before the measured code begins.
         await asyncio.sleep(2 * _EVERY)
         yield lateness
     finally:

@@ -1,17 +1,17 @@
-"""Waiting for what can only be looked at, within bounds."""
+"""Waits for a condition by polling, with a timeout."""
 
 import asyncio
 import time
 from collections.abc import Callable
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
-async def until(so: Callable[[], bool], seconds: float) -> float:
-    """Look every 20 ms until it is so; returns how many seconds that took."""
+async def until(holds: Callable[[], bool], seconds: float) -> float:
+    """Check every 20 ms until the condition holds; return the seconds it took."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):
         while True:
-            if so():
+            if holds():
                 return time.monotonic() - began
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Rebuilding: how long until a namespace is derived anew from its raw bodies."""
+"""Rebuild benchmark: the time to derive a new namespace from raw bodies."""
 
 import asyncio
 import resource
@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import bluetick
-from bench.environment import Ground
+from bench.environment import Environment
 from bench.figures import Report
 from cli.messages import CommandProblem
 from cli.simulator.requests import Post
@@ -31,25 +31,25 @@ _COMMAND = str(Path(bluetick.__file__).resolve())
 _DAY_MS = 24 * 3_600_000
 
 
-async def rebuild(ground: Ground, count: int = COUNT) -> list[Report]:
-    """Fill the raw topics with so many bodies of both providers, and rebuild."""
+async def rebuild(environment: Environment, count: int = COUNT) -> list[Report]:
+    """Fill the raw topics with `count` bodies of both providers, and rebuild."""
     report = Report("rebuild", f"{count:,} raw bodies, partitions: {_PARTITIONS}")
-    async with ground.settings(partitions=_PARTITIONS) as settings:
-        await _fill(ground, settings, count)
+    async with environment.settings(partitions=_PARTITIONS) as settings:
+        await _fill(environment, settings, count)
         into = settings.of(f"{settings.namespace}-b").model_copy(
             update={"raw_namespace": settings.namespace}
         )
         before = _cpu()
         began = time.monotonic()
         try:
-            await _run(ground, settings, into.namespace)
+            await _run(environment, settings, into.namespace)
             seconds = time.monotonic() - began
             observations = await _observations(into)
         finally:
             await topics.drop(into)
             await consumer_groups.delete(into, into.topics.groups)
         most = _MOST_SECONDS if count == COUNT else None
-        report.add("until the present, with starting and stopping", seconds, "s", most=most)
+        report.add("until the present, including start and stop", seconds, "s", most=most)
         report.add("bodies", count / seconds, "/s")
         report.add("observations", observations)
         report.add("observations", observations / seconds, "/s")
@@ -57,7 +57,7 @@ async def rebuild(ground: Ground, count: int = COUNT) -> list[Report]:
     return [report]
 
 
-async def _run(ground: Ground, settings: Settings, into: str) -> None:
+async def _run(environment: Environment, settings: Settings, into: str) -> None:
     given = {
         f"BLUETICK_{name.upper()}": str(getattr(settings, name))
         for name in ("kafka", "namespace", "partitions", "data")
@@ -74,12 +74,14 @@ async def _run(ground: Ground, settings: Settings, into: str) -> None:
         stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None  # noqa: S101 - it is a pipe
-    said = ""
+    last_line = ""
     while line := (await process.stdout.readline()).decode():
-        said = line.strip() or said
-        ground.tell(said)
+        last_line = line.strip() or last_line
+        environment.log(last_line)
     if await process.wait():
-        raise CommandProblem("bench_rebuild_failed", "the rebuild failed: {output}", output=said)
+        raise CommandProblem(
+            "bench_rebuild_failed", "the rebuild failed: {output}", output=last_line
+        )
 
 
 async def _observations(settings: Settings) -> int:
@@ -87,8 +89,8 @@ async def _observations(settings: Settings) -> int:
         return sum((await watch.ends(settings.topics.inputs("track"))).values())
 
 
-async def _fill(ground: Ground, settings: Settings, count: int) -> None:
-    """Write bodies as if received one after the other, the last of them a day ago."""
+async def _fill(environment: Environment, settings: Settings, count: int) -> None:
+    """Write bodies received one after another, the last of them a day ago."""
     producer = clients.producer(settings)
     await producer.start()
     try:
@@ -99,13 +101,13 @@ async def _fill(ground: Ground, settings: Settings, count: int) -> None:
                 _add(outbox, settings, number, at, post)
             await outbox.send()
             if some[-1][0] % (10 * _ROUND) == 10 * _ROUND - 1:
-                ground.tell(f"{some[-1][0] + 1:,} of {count:,} bodies written")
+                environment.log(f"{some[-1][0] + 1:,} of {count:,} bodies written")
     finally:
         await producer.stop()
 
 
 def _posts(count: int) -> Iterator[tuple[int, Post]]:
-    """Simulated posts without end, each with the time it was received, Unix ms."""
+    """Yield simulated posts endlessly, each with its time of receipt, Unix ms."""
     at = now_ms() - _DAY_MS - 2 * count // _MESSAGES * duration_ms(_MESSAGES)
     seed = 0
     while True:
@@ -119,7 +121,7 @@ def _posts(count: int) -> Iterator[tuple[int, Post]]:
 
 def _add(outbox: Outbox, settings: Settings, number: int, at: int, post: Post) -> None:
     webhook = post.received(at, f"{number}")
-    # Ingest changes the partition with every batch.
+    # Ingest changes the partition with each batch.
     outbox.add(
         settings.topics.raw(post.source),
         number // 50 % settings.partitions,
@@ -131,6 +133,6 @@ def _add(outbox: Outbox, settings: Settings, number: int, at: int, post: Post) -
 
 
 def _cpu() -> float:
-    """Seconds of CPU of all processes that ended below this one."""
+    """Return the CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -1,4 +1,4 @@
-"""Replaying: how many observations a second one process plans and publishes, without a limit."""
+"""Replay benchmark: observations a second that one process plans and publishes, unlimited."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from aiokafka import TopicPartition
 
 import bluetick
-from bench.environment import Ground
+from bench.environment import Environment
 from bench.figures import Report, quantile
 from bench.live_traffic import flowing, live
 from bench.worker import worker
@@ -35,21 +35,21 @@ from service.wall_clock import now_ms
 
 COUNT = 100_000
 _LEAST_RATE = 40_000
-_BESIDE = 8_000  # messages: some ten seconds at the usual rate
+_CONCURRENT = 8_000  # messages: some ten seconds at the usual rate
 _LIVE_RATE = 200
 _WARM_SECONDS = 5
 _ALONE_SECONDS = 10
 _READY_SECONDS = 60
-_MOST_HARM = 2
+_MOST_SLOWDOWN = 2
 _COMMAND = str(Path(bluetick.__file__).resolve())
 _ROUND = 5_000
 
 
-async def replay(ground: Ground, count: int = COUNT) -> list[Report]:
-    """Plan and run a range of the lives of so many messages, all of which are known."""
+async def replay(environment: Environment, count: int = COUNT) -> list[Report]:
+    """Plan and run a replay of `count` messages whose facts are all known."""
     report = Report("replay", f"{count:,} messages")
-    async with ground.settings(partitions=4) as settings:
-        ground.tell("writing bodies and states")
+    async with environment.settings(partitions=4) as settings:
+        environment.log("writing bodies and states")
         states = await _fill(settings, count)
         spec, _ = await planning.resolve(
             settings, settings.topics.raw_topics, Window(), {}, only=None
@@ -70,36 +70,36 @@ async def replay(ground: Ground, count: int = COUNT) -> list[Report]:
         _busy(report, "run", busy, observations)
         report.add("run", ran, "observations/s", least=_LEAST_RATE)
         report.add("plan / run", planned / ran)
-    return [report, await _beside(ground)]
+    return [report, await _concurrent(environment)]
 
 
-async def _beside(ground: Ground) -> Report:
-    """Live traffic alone, then beside a replay of new facts at the rate that is usual."""
-    report = Report("replay", "live traffic beside it")
-    async with ground.settings(partitions=4) as settings:
-        await _fill(settings, _BESIDE, tracked=False)
+async def _concurrent(environment: Environment) -> Report:
+    """Measure live traffic alone, then during a replay of new facts at the default rate."""
+    report = Report("replay", "live traffic during it")
+    async with environment.settings(partitions=4) as settings:
+        await _fill(settings, _CONCURRENT, tracked=False)
         async with worker(settings) as one, live(settings) as traffic:
             await one.ready(_READY_SECONDS)
-            # A tracker's first seconds are slow, and would make any harm look small.
+            # A tracker's first seconds are slow, and would hide the slowdown.
             async with flowing(traffic, _LIVE_RATE, range(4)):
                 await asyncio.sleep(_WARM_SECONDS)
-            traffic.take()
+            traffic.measured()
             async with flowing(traffic, _LIVE_RATE, range(4)):
                 await asyncio.sleep(_ALONE_SECONDS)
-            alone = traffic.take()
+            alone = traffic.measured()
             report.spread("alone", alone)
             async with flowing(traffic, _LIVE_RATE, range(4)):
                 seconds = await _command(settings)
-            beside = traffic.take()
+            during = traffic.measured()
             report.add("the replay took", seconds, "s")
-            report.spread("beside", beside)
-            ratio = quantile(beside, 0.99) / quantile(alone, 0.99)
-            report.add("p99 beside / alone", ratio, most=_MOST_HARM)
+            report.spread("during", during)
+            ratio = quantile(during, 0.99) / quantile(alone, 0.99)
+            report.add("p99 during / alone", ratio, most=_MOST_SLOWDOWN)
     return report
 
 
 async def _command(settings: Settings) -> float:
-    """Replay all there is with the real command; seconds."""
+    """Replay everything with the real command; return the seconds."""
     given = {
         f"BLUETICK_{name.upper()}": str(getattr(settings, name))
         for name in ("kafka", "namespace", "partitions")
@@ -111,22 +111,22 @@ async def _command(settings: Settings) -> float:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await process.communicate()
+    output, _ = await process.communicate()
     if process.returncode:
         raise CommandProblem(
-            "bench_replay_failed", "the replay failed: {output}", output=said.decode()
+            "bench_replay_failed", "the replay failed: {output}", output=output.decode()
         )
     return time.monotonic() - began
 
 
 def _busy(report: Report, name: str, since: float, observations: int) -> None:
-    """The processor's time: what is left of it to others does not count."""
+    """Add the CPU time of this process by observation."""
     spent = time.process_time() - since
     report.add(f"{name}: processor", 1e6 * spent / observations, "µs an observation")
 
 
 async def _run(settings: Settings, spec: Spec) -> float:
-    """Publish all of it; seconds."""
+    """Run the replay; return the seconds."""
     one = Replay("bench", now_ms(), spec, {})
     began = time.monotonic()
     await run.run(settings, one, Limits(0, 0), lambda _: None, asyncio.Event())
@@ -134,9 +134,9 @@ async def _run(settings: Settings, spec: Spec) -> float:
 
 
 async def _fill(settings: Settings, count: int, *, tracked: bool = True) -> int:
-    """Write bodies and the states they amount to, as if all had been processed; how many states.
+    """Write bodies and their states, as if all had been processed; return the number of states.
 
-    Not `tracked`, the states are missing: a replay finds nothing but new facts.
+    Without `tracked` the states are missing: a replay finds only new facts.
     """
     now = now_ms()
     posts = iter(simulate(messages=count, base_time_ms=now, seed=1).posts)
@@ -148,14 +148,18 @@ async def _fill(settings: Settings, count: int, *, tracked: bool = True) -> int:
         while some := list(islice(posts, _ROUND)):
             outbox = Outbox(producer)
             for number, post in enumerate(some):
-                hook = post.received(now, f"{number}")
-                place = TopicPartition(settings.topics.raw(hook.provider), number % 4)
+                webhook = post.received(now, f"{number}")
+                partition = TopicPartition(settings.topics.raw(webhook.provider), number % 4)
                 outbox.add(
-                    *place, key=None, value=hook.body, timestamp=now, headers=to_headers(hook)
+                    *partition,
+                    key=None,
+                    value=webhook.body,
+                    timestamp=now,
+                    headers=to_headers(webhook),
                 )
-                offset = offsets.get(place, 0)
-                offsets[place] = offset + 1
-                _track(states, hook, Coordinates(*place, offset))
+                offset = offsets.get(partition, 0)
+                offsets[partition] = offset + 1
+                _track(states, webhook, Coordinates(*partition, offset))
             await outbox.send()
         if tracked:
             await _write_states(settings, Outbox(producer), states, now)
@@ -165,8 +169,8 @@ async def _fill(settings: Settings, count: int, *, tracked: bool = True) -> int:
     return len(states)
 
 
-def _track(states: dict[str, MessageState], hook: RawWebhook, at: Coordinates) -> None:
-    for observation in normalise(hook, at).observations:
+def _track(states: dict[str, MessageState], webhook: RawWebhook, at: Coordinates) -> None:
+    for observation in normalise(webhook, at).observations:
         for key in record_keys(observation):
             states[key] = track(states.get(key), key, observation).state
 
@@ -184,7 +188,7 @@ async def _write_states(
 
 
 async def _commit(settings: Settings, offsets: dict[TopicPartition, int]) -> None:
-    """Have the normaliser's group be at the end."""
+    """Commit the end of the raw topics for the normaliser's group."""
     consumer = clients.consumer(settings, settings.topics.group("normalise"))
     await clients.join(consumer)
     consumer.assign(list(offsets))

@@ -1,4 +1,4 @@
-"""Restoring: how long until a tracker works, from nothing and from an intact store."""
+"""Restore benchmark: the time until a tracker is ready, without and with an intact store."""
 
 import asyncio
 import shutil
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from bench.changelog import fill
-from bench.environment import Ground, size
+from bench.environment import Environment, size
 from bench.figures import Report
 from bench.live_traffic import flowing, live
 from bench.loop_stalls import watched
 from bench.polling import until
-from bench.states import settled
+from bench.states import any_states
 from bench.worker import ready, tracker
 from processors.runtime.group_worker import GroupWorker
 from processors.tracking.restore import restore as restore_store
@@ -29,29 +29,29 @@ _INTACT_SECONDS = 2
 _STALL_MS = 100
 
 
-async def restore(ground: Ground, counts: Sequence[int] = COUNTS) -> list[Report]:
-    """Restore so many states on one partition, the same over four, and beside a busy one."""
-    return [report for count in counts for report in await _restore(ground, count)]
+async def restore(environment: Environment, counts: Sequence[int] = COUNTS) -> list[Report]:
+    """Restore `counts` states on one partition, on four, and next to a busy partition."""
+    return [report for count in counts for report in await _restore(environment, count)]
 
 
-async def _restore(ground: Ground, count: int) -> list[Report]:
+async def _restore(environment: Environment, count: int) -> list[Report]:
     return [
-        await _alone(ground, count, 1),
-        await _alone(ground, count, _PARTITIONS),
-        await _beside(ground, count),
+        await _alone(environment, count, 1),
+        await _alone(environment, count, _PARTITIONS),
+        await _next_to_traffic(environment, count),
     ]
 
 
-async def _alone(ground: Ground, count: int, partitions: int) -> Report:
+async def _alone(environment: Environment, count: int, partitions: int) -> Report:
     report = Report("restore", f"{count:,} states, partitions: {partitions}")
-    async with ground.settings(partitions=partitions) as settings:
+    async with environment.settings(partitions=partitions) as settings:
         counts = dict.fromkeys(range(partitions), count // partitions)
-        report.add("a state", await fill(settings, settled(), counts, ground.tell), "bytes")
+        report.add("a state", await fill(settings, any_states(), counts, environment.log), "bytes")
         async with watched() as lateness:
             seconds = await _from_nothing(settings)
-            report.add("from nothing", seconds, "s")
-            report.add("from nothing", count / seconds, "states/s", least=_LEAST_RATE)
-            lateness.report(report, "from nothing", _STALL_MS)
+            report.add("without a store", seconds, "s")
+            report.add("without a store", count / seconds, "states/s", least=_LEAST_RATE)
+            lateness.report(report, "without a store", _STALL_MS)
         report.add("a state in the store", size(settings.data) / count, "bytes")
         async with tracker(settings) as one:
             seconds = await ready(one, _READY_SECONDS)
@@ -60,7 +60,7 @@ async def _alone(ground: Ground, count: int, partitions: int) -> Report:
 
 
 async def _from_nothing(settings: Settings) -> float:
-    """Restore all partitions at once, into stores where the tracker will look for them."""
+    """Restore all partitions concurrently, into the directories that the tracker uses."""
     stores = [_store(settings, partition) for partition in range(settings.partitions)]
     began = time.monotonic()
     try:
@@ -73,21 +73,21 @@ async def _from_nothing(settings: Settings) -> float:
             store.close()
 
 
-async def _beside(ground: Ground, count: int) -> Report:
-    """Partition 1 has nothing to restore and live traffic, while partition 0 restores."""
-    report = Report("restore", f"beside a partition that restores {count:,} states")
-    async with ground.settings(partitions=2) as settings:
-        await fill(settings, settled(), {0: count}, ground.tell)
+async def _next_to_traffic(environment: Environment, count: int) -> Report:
+    """Measure live traffic on partition 1, which has no states, while partition 0 restores."""
+    report = Report("restore", f"next to a partition that restores {count:,} states")
+    async with environment.settings(partitions=2) as settings:
+        await fill(settings, any_states(), {0: count}, environment.log)
         async with live(settings) as traffic, watched() as lateness, tracker(settings) as one:
             await until(partial(_assigned, one), _READY_SECONDS)
             async with flowing(traffic, _RATE, [1]):
                 report.add("restored after", await ready(one, _READY_SECONDS), "s")
             lateness.report(report, "meanwhile", _STALL_MS)
-            # Those written before partition 1 itself was ready wait for that, too.
-            report.spread("live meanwhile", traffic.take())
+            # Observations written before partition 1 was ready waited for this, too.
+            report.spread("live during it", traffic.measured())
             async with flowing(traffic, _RATE, [1]):
                 await asyncio.sleep(_QUIET_SECONDS)
-            report.spread("live afterwards", traffic.take())
+            report.spread("live after it", traffic.measured())
     return report
 
 
@@ -96,7 +96,7 @@ def _assigned(one: GroupWorker) -> bool:
 
 
 def _store(settings: Settings, partition: int) -> Store:
-    """The partition's store, empty, where its task will look for it."""
+    """Create an empty store in the directory that the partition's task uses."""
     directory = settings.data / settings.namespace / "track" / str(partition)
     shutil.rmtree(directory, ignore_errors=True)
     return Store(directory, f"{settings.topics.messages}[{partition}]")

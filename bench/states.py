@@ -1,4 +1,4 @@
-"""States of realistic size by the million: what the tracker made of a few, under other ids."""
+"""Generates millions of realistic states: copies of a few tracked ones with other ids."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A state cut at its ids: the message's, twice, and the request's between its neighbours."""
+    """A state with its ids, which copies replace."""
 
     key: bytes
     value: bytes
@@ -48,25 +48,25 @@ class Template(NamedTuple):
         return cls(key, encode(state), key[-36:], request, timers.due(state, PATIENCE))
 
     def under(self, message_id: bytes, request_id: bytes) -> State:
-        """The same state with other ids of the same length."""
+        """Return the same state with other ids of the same length."""
         value = self.value.replace(self.message_id, message_id)
         if self.request_id:
             value = value.replace(self.request_id, request_id)
         return State(self.key[:-36] + message_id, value, self.due)
 
 
-def settled() -> list[Template]:
-    """States of messages heard of just now, of all kinds."""
+def any_states() -> list[Template]:
+    """Return states of recent messages with any status."""
     return _templates(_now(), lambda _: True)
 
 
-def stalled() -> list[Template]:
-    """States of messages that were sent more than a day ago and not heard of since."""
+def stalled_states() -> list[Template]:
+    """Return states of messages sent more than a day ago, without a later fact."""
     return _templates(_now() - 26 * HOUR, lambda state: state.status == "sent")
 
 
 def states(templates: list[Template], seed: int) -> Iterator[State]:
-    """States without end, in turn from each template; the same seed gives the same ones."""
+    """Yield states endlessly, from each template in order; a seed determines them."""
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     while True:
         for template in templates:
@@ -74,7 +74,7 @@ def states(templates: list[Template], seed: int) -> Iterator[State]:
 
 
 def observations(base_time_ms: int, seed: int = _SEED) -> Iterator[Observation]:
-    """What simulated messages that begin at a time amount to, received as it happens."""
+    """Yield the observations of simulated messages that begin at `base_time_ms`."""
     simulation = simulate(
         messages=_SIMULATED, base_time_ms=base_time_ms, seed=seed, sources=[_SOURCE]
     )

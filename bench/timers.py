@@ -1,57 +1,59 @@
-"""A storm of timers: a million messages stall at once, while others go on."""
+"""Timer benchmark: a million messages stall at once, during live traffic."""
 
 import asyncio
 import time
 
 from bench.changelog import fill
-from bench.environment import Ground, Tell
+from bench.environment import Environment, Log
 from bench.figures import Report
 from bench.live_traffic import Live, flowing, live
 from bench.loop_stalls import watched
-from bench.polling import LOOK_SECONDS
-from bench.states import stalled
+from bench.polling import POLL_SECONDS
+from bench.states import stalled_states
 from bench.worker import ready, tracker
 from processors.runtime import metrics
 
 COUNT = 1_000_000
 _RATE = 50
 _QUIET_SECONDS = 5
-_TELL_SECONDS = 5
+_LOG_SECONDS = 5
 _READY_SECONDS = 600
-_LEAST_RATE = 500  # timers a second; what is slower is given up
+_LEAST_RATE = 500  # timers a second; a slower run is aborted
 _STALL_MS = 100
 
 
-async def timers(ground: Ground, count: int = COUNT) -> list[Report]:
-    """Restore a partition whose every message has stalled, and fire all its timers."""
+async def timers(environment: Environment, count: int = COUNT) -> list[Report]:
+    """Restore a partition on which all messages have stalled, and fire all its timers."""
     report = Report("timers", f"{count:,} due")
-    async with ground.settings(partitions=1, timer_grace=0.0) as settings:
-        report.add("a state", await fill(settings, stalled(), {0: count}, ground.tell), "bytes")
+    async with environment.settings(partitions=1, timer_grace=0.0) as settings:
+        report.add(
+            "a state", await fill(settings, stalled_states(), {0: count}, environment.log), "bytes"
+        )
         async with live(settings) as traffic, watched() as lateness, tracker(settings) as one:
             seconds = await ready(one, _READY_SECONDS)
             report.add("until ready", seconds, "s")
             report.add("restored", count / seconds, "states/s")
             lateness.report(report, "restoring", _STALL_MS)
-            await _storm(traffic, count, report, ground.tell)
-            lateness.report(report, "storm", _STALL_MS)
-            report.spread("live in the storm", traffic.take())
+            await _fire_all(traffic, count, report, environment.log)
+            lateness.report(report, "firing", _STALL_MS)
+            report.spread("live during firing", traffic.measured())
             async with flowing(traffic, _RATE, [0]):
                 await asyncio.sleep(_QUIET_SECONDS)
-            report.spread("live after it", traffic.take())
+            report.spread("live afterwards", traffic.measured())
     return [report]
 
 
-async def _storm(traffic: Live, count: int, report: Report, tell: Tell) -> None:
-    """Wait until every timer has fired; live traffic goes on meanwhile."""
+async def _fire_all(traffic: Live, count: int, report: Report, log: Log) -> None:
+    """Wait until every timer has fired, during live traffic."""
     transactions = _metric("bluetick_transactions_total", outcome="committed")
     before = _fired()
-    began = told = time.monotonic()
+    began = logged = time.monotonic()
     async with flowing(traffic, _RATE, [0]), asyncio.timeout(60 + count / _LEAST_RATE):
         while (fired := _fired() - before) < count:
-            await asyncio.sleep(LOOK_SECONDS)
-            if time.monotonic() - told > _TELL_SECONDS:
-                told = time.monotonic()
-                tell(f"{fired:,.0f} of {count:,} timers fired")
+            await asyncio.sleep(POLL_SECONDS)
+            if time.monotonic() - logged > _LOG_SECONDS:
+                logged = time.monotonic()
+                log(f"{fired:,.0f} of {count:,} timers fired")
         seconds = time.monotonic() - began
     used = _metric("bluetick_transactions_total", outcome="committed") - transactions
     report.add("until all had fired", seconds, "s")
@@ -64,5 +66,5 @@ def _fired() -> float:
 
 
 def _metric(name: str, **labels: str) -> float:
-    """A metric of the tracker in this process."""
+    """Return a metric of the tracker in this process."""
     return metrics.registry.get_sample_value(name, labels) or 0.0

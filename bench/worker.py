@@ -1,4 +1,4 @@
-"""A tracker to measure: in this process, or the real command in one of its own."""
+"""The measured tracker: in this process, or the real command as a child process."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from shutil import which
 from typing import NamedTuple, Self
 
 import bluetick
-from bench.polling import LOOK_SECONDS, until
+from bench.polling import POLL_SECONDS, until
 from cli.messages import CommandProblem
 from cli.simulator import http_client
 from processors.runtime.group_worker import GroupWorker
@@ -39,7 +39,7 @@ _ASSIGNED = re.compile(r"assigned partitions \[([\d, ]*)\]")
 
 @asynccontextmanager
 async def tracker(settings: Settings) -> AsyncIterator[GroupWorker]:
-    """Run a tracker in this process; what ended it is raised here."""
+    """Run a tracker in this process; its exception is raised here."""
     stop = asyncio.Event()
     one = GroupWorker(TRACK, settings, Tracker)
     # As `processors.runtime.process` does, which is not run here.
@@ -55,26 +55,26 @@ async def tracker(settings: Settings) -> AsyncIterator[GroupWorker]:
 
 
 async def ready(one: GroupWorker, seconds: float) -> float:
-    """Wait until a tracker in this process works on all its partitions; returns the seconds."""
+    """Wait until a tracker in this process has all partitions ready; return the seconds."""
     return await until(lambda: not one.problems(), seconds)
 
 
 class Memory(NamedTuple):
-    """What a process has in memory now and had at most, in MB of 10**6 bytes."""
+    """The present and peak resident memory of a process, in MB of 10**6 bytes."""
 
     now: float
     peak: float
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """Ask the kernel (Linux)."""
+        """Read it from the kernel (Linux)."""
         text = Path(f"/proc/{pid}/status").read_text()
         kilobytes = dict(re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", text))
         return cls(*(int(kilobytes[name]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM")))
 
 
 class Worker:
-    """`bluetick track` as a process of its own, killed with this one; its log lies by its data."""
+    """`bluetick track` as a child process, killed with this one; its log is in its data."""
 
     def __init__(self, settings: Settings, name: str = "worker") -> None:
         settings.data.mkdir(parents=True, exist_ok=True)
@@ -90,31 +90,31 @@ class Worker:
 
     @property
     def assignments(self) -> list[list[int]]:
-        """What the group has assigned to this process so far, the last one last."""
-        told = self.log.read_bytes()[self._begin :].decode(errors="replace")
-        return [[int(n) for n in found.split(", ") if n] for found in _ASSIGNED.findall(told)]
+        """The group's assignments to this process so far, the newest last."""
+        log = self.log.read_bytes()[self._begin :].decode(errors="replace")
+        return [[int(n) for n in found.split(", ") if n] for found in _ASSIGNED.findall(log)]
 
     async def ready(self, seconds: float) -> float:
-        """Wait until it works on all its partitions; returns the seconds."""
+        """Wait until all its partitions are ready; return the seconds."""
         began = time.monotonic()
         async with asyncio.timeout(seconds):
             while True:
                 if await self._is_ready():
                     return time.monotonic() - began
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
     async def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+        """Return the sum of a metric over its labels."""
         text = (await http_client.get(self._url, "/metrics")).body.decode()
         lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith(name))
         return sum(float(value) for _, _, value in lines)
 
     def kill(self) -> None:
-        """End it as an accident would."""
+        """End it with SIGKILL."""
         child_processes.kill(self._process)
 
     async def stop(self) -> None:
-        """End it in good order, by force if that takes long."""
+        """Stop it with SIGTERM, with SIGKILL if that takes too long."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             await child_processes.end(self._process, _STOP_SECONDS)
@@ -133,7 +133,7 @@ class Worker:
 
 @asynccontextmanager
 async def worker(settings: Settings, name: str = "worker") -> AsyncIterator[Worker]:
-    """Run the command meanwhile."""
+    """Run the command within the context."""
     one = Worker(settings, name)
     try:
         yield one
@@ -142,7 +142,7 @@ async def worker(settings: Settings, name: str = "worker") -> AsyncIterator[Work
 
 
 def _command(settings: Settings) -> Iterator[str]:
-    """What to run, with its settings: env(1) puts them into the environment and steps aside."""
+    """Yield the command line; env(1) sets the settings as environment variables."""
     env = which("env")
     if env is None:
         raise CommandProblem(

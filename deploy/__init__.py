@@ -1,1 +1,1 @@
-"""What runs Bluetick: a real Kafka on one machine, the topics, child processes."""
+"""Setup of Bluetick's environment: topics, consumer groups, a local Kafka, a load balancer."""

@@ -1,4 +1,4 @@
-"""Consumer groups on the broker: which there are, who is in them, what they read."""
+"""Lists, describes and deletes the consumer groups on the broker."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _CONSUMERS = "consumer"
 
 @dataclass(frozen=True)
 class Group:
-    """A consumer group: how many members are in it, what they read, where it has offsets."""
+    """A consumer group: the number of members, the topics they read, the topics with offsets."""
 
     name: str
     members: int
@@ -24,20 +24,20 @@ class Group:
 
 
 async def names(settings: Settings) -> list[str]:
-    """The groups there are."""
+    """Return the names of all groups."""
     async with administering(settings) as admin:
         return [name for name, _ in await admin.list_consumer_groups()]
 
 
 async def groups(settings: Settings) -> list[Group]:
-    """Every group, looked at closely."""
+    """Return a description of every consumer group."""
     async with administering(settings) as admin:
         found = sorted(await admin.list_consumer_groups())
         return [await _group(admin, name) for name, kind in found if kind in ("", _CONSUMERS)]
 
 
 async def delete(settings: Settings, wanted: Iterable[str]) -> list[str]:
-    """Delete groups without members, with their offsets; returns one sentence each."""
+    """Delete groups without members, with their offsets; return one sentence for each."""
     done = []
     async with administering(settings) as admin:
         there = {name for name, _ in await admin.list_consumer_groups()}
@@ -49,7 +49,7 @@ async def delete(settings: Settings, wanted: Iterable[str]) -> list[str]:
 
 
 async def _group(admin: AIOKafkaAdminClient, name: str) -> Group:
-    # One at a time: aiokafka 0.14 reads an answer about several wrongly.
+    # One at a time: aiokafka 0.14 decodes an answer on several groups wrongly.
     [answer] = await admin.describe_consumer_groups([name])
     description: Any = answer
     members = [member for group in description.groups for member in group[5]]
@@ -58,10 +58,10 @@ async def _group(admin: AIOKafkaAdminClient, name: str) -> Group:
         name,
         len(members),
         frozenset(topic for member in members for topic in _subscription(member[3])),
-        frozenset(place.topic for place in offsets),
+        frozenset(partition.topic for partition in offsets),
     )
 
 
 def _subscription(metadata: bytes) -> list[str]:
-    """The topics a member asked for; none if it is still joining."""
+    """Return the topics that a member subscribes to; none while it is joining."""
     return ConsumerProtocolMemberMetadata.decode(metadata).subscription if metadata else []

@@ -1,4 +1,4 @@
-"""The topics on the broker: compare them with what Bluetick expects, create, adjust, drop."""
+"""Compares the topics on the broker with the expected ones; creates, adjusts and deletes them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -19,19 +19,19 @@ from service.errors import Problem
 from service.kafka.admin import administering
 from service.settings import Settings
 
-_SETTLE_SECONDS = 15.0
+_CHANGE_SECONDS = 15.0
 _LOOK_SECONDS = 0.05
 
-# With three copies a write waits for two of them: one broker may be lost, and no record with it.
+# With three replicas a write waits for two of them: the loss of one broker loses no record.
 _SAFE_REPLICATION = 3
 
-# Kafka's mark for a value given to the topic itself, not inherited from the broker.
+# Kafka's code for a value set on the topic itself, not inherited from the broker.
 _OWN = 1
 
 
 @dataclass(frozen=True)
 class _Topic:
-    """A topic as it is: `own` holds the values given to the topic, `config` all that count."""
+    """A topic on the broker: `own` holds the values set on it, `config` all effective values."""
 
     partitions: int
     replication: int
@@ -40,7 +40,7 @@ class _Topic:
 
 
 async def check(settings: Settings) -> list[str]:
-    """What is not as it should be, one sentence each; raises `Problem` if Kafka is silent."""
+    """Return one sentence for each deviation; raise `Problem` if Kafka does not answer."""
     async with administering(settings) as admin:
         found = await _describe(admin, settings)
     counts = {name: topic.partitions for name, topic in found.items()}
@@ -50,9 +50,9 @@ async def check(settings: Settings) -> list[str]:
 
 
 async def require(settings: Settings, needed: Collection[str] | None = None) -> None:
-    """Raise `Problem` unless the topics exist and have the expected number of partitions.
+    """Raise `Problem` unless topics exist and have the expected number of partitions.
 
-    Those of them that are `needed`; None: all.
+    `needed`: the names of the topics to check; None: all.
     """
     async with administering(settings) as admin:
         found = await _list(admin)
@@ -67,17 +67,17 @@ async def require(settings: Settings, needed: Collection[str] | None = None) -> 
 
 
 async def require_foreign(settings: Settings) -> None:
-    """Raise `Problem` unless the topics used of other namespaces are there, and cut alike."""
+    """Raise `Problem` unless the foreign topics exist with the expected number of partitions."""
     async with administering(settings) as admin:
         found = await _list(admin)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
 
 
 async def apply(settings: Settings) -> list[str]:
-    """Create missing topics, add missing settings; returns what was done, one sentence each.
+    """Create missing topics, add missing settings; return one sentence for each change.
 
-    A value that someone gave a topic on purpose is left alone: `check` reports it. A wrong number
-    of partitions is a `Problem`, found before anything is changed.
+    A value that is set on a topic is never changed: `check` reports it. A wrong number of
+    partitions raises a `Problem` before any change.
     """
     async with administering(settings) as admin:
         found = await _describe(admin, settings)
@@ -95,15 +95,15 @@ async def apply(settings: Settings) -> list[str]:
 
 
 async def partitions(settings: Settings) -> dict[str, int]:
-    """Every topic on the broker, and how many partitions it has."""
+    """Return the number of partitions of every topic on the broker."""
     async with administering(settings) as admin:
         return {name: len(there) for name, there in (await _list(admin)).items()}
 
 
 async def drop(settings: Settings, keep: Collection[str] = ()) -> list[str]:
-    """Delete the topics of the namespace, with all their records; returns one sentence each.
+    """Delete the topics of the namespace, with all their records; return one sentence for each.
 
-    Foreign topics stay, and those to `keep`.
+    Foreign topics and those in `keep` stay.
     """
     async with administering(settings) as admin:
         there = await _list(admin)
@@ -113,7 +113,7 @@ async def drop(settings: Settings, keep: Collection[str] = ()) -> list[str]:
             answer: Any = await admin.delete_topics(names)
             for name, code, *_ in answer.topic_error_codes:
                 if code != UnknownTopicOrPartitionError.errno:
-                    _accept(code, None, f"delete {name}")
+                    _raise_for_code(code, None, f"delete {name}")
 
             async def gone() -> bool:
                 return (await _list(admin)).keys().isdisjoint(names)
@@ -140,7 +140,7 @@ def _mismatch(topic: str, found: int, expected: int) -> Problem:
 
 
 def _foreign_findings(settings: Settings, found: Mapping[str, int]) -> list[Problem]:
-    """What is wrong with topics that are another namespace's: partition p of one is read by p."""
+    """Return what is wrong with foreign topics: their number of partitions must be the same."""
     findings = []
     for name in settings.topics.foreign:
         if name not in found:
@@ -168,13 +168,13 @@ def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
 
 
 async def _list(admin: AIOKafkaAdminClient) -> dict[str, list[Any]]:
-    """The partitions of every topic there is. Asking for all of them never creates one."""
+    """Return the partitions of every topic. A request for all topics never creates one."""
     topics = await admin.describe_topics()
     return {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
 
 
 async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, _Topic]:
-    """Those of the namespace's topics that exist, by name."""
+    """Return the existing topics of the namespace, by name."""
     partitions = await _list(admin)
     names = [name for name in settings.topics.all if name in partitions]
     configs = await _configs(admin, names) if names else {}
@@ -190,13 +190,13 @@ async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str,
 
 
 async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, list[Any]]:
-    """By topic the entries (name, value, read-only, source, …) of its configuration."""
+    """Return, by topic, the entries (name, value, read-only, source, …) of its configuration."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs = {}
     answers: list[Any] = await admin.describe_configs(resources)
     for answer in answers:
         for code, message, _, name, entries in answer.resources:
-            _accept(code, message, f"describe {name}")
+            _raise_for_code(code, message, f"describe {name}")
             configs[name] = entries
     return configs
 
@@ -204,7 +204,7 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, li
 async def _create(
     admin: AIOKafkaAdminClient, settings: Settings, specs: list[TopicSpec]
 ) -> list[str]:
-    """Create topics and wait until every broker asked knows them; another may do so meanwhile."""
+    """Create topics and wait until they have leaders; another process may create them first."""
     if not specs:
         return []
     brokers = len((await admin.describe_cluster())["brokers"])
@@ -217,17 +217,17 @@ async def _create(
     )
     for name, code, message in answer.topic_errors:
         if code != TopicAlreadyExistsError.errno:
-            _accept(code, message, f"create {name}")
+            _raise_for_code(code, message, f"create {name}")
 
-    async def led() -> bool:
+    async def have_leaders() -> bool:
         topics = await _list(admin)
-        return all(_led(topics.get(spec.name, [])) for spec in specs)
+        return all(_has_leaders(topics.get(spec.name, [])) for spec in specs)
 
-    await _until(led)
+    await _until(have_leaders)
     return [f"created {spec.name}: {spec.partitions} partitions, {copies} copies" for spec in specs]
 
 
-def _led(partitions: list[Any]) -> bool:
+def _has_leaders(partitions: list[Any]) -> bool:
     """Whether every partition of a topic has a leader, so that it can be written."""
     return bool(partitions) and all(partition["leader"] >= 0 for partition in partitions)
 
@@ -235,16 +235,16 @@ def _led(partitions: list[Any]) -> bool:
 async def _adjust(
     admin: AIOKafkaAdminClient, settings: Settings, found: Mapping[str, _Topic]
 ) -> list[str]:
-    """Give topics the settings they lack, and wait until that counts."""
+    """Set missing settings of topics, and wait until they are in effect."""
     lacking = _lacking(settings, found)
     for name, values in lacking.items():
-        # AlterConfigs replaces all that a topic was given, so the rest of it is sent along.
+        # AlterConfigs replaces all values set on a topic, so the others are sent again.
         config = {**found[name].own, **values}
         resource = ConfigResource(ConfigResourceType.TOPIC, name, config)
         answers: list[Any] = await admin.alter_configs([resource])
         for answer in answers:
             for code, message, *_ in answer.resources:
-                _accept(code, message, f"configure {name}")
+                _raise_for_code(code, message, f"configure {name}")
 
     async def adjusted() -> bool:
         return not _lacking(settings, await _describe(admin, settings))
@@ -259,7 +259,7 @@ async def _adjust(
 
 
 def _lacking(settings: Settings, found: Mapping[str, _Topic]) -> dict[str, dict[str, str]]:
-    """By topic the expected settings it was never given, where what counts is another value."""
+    """Return, by topic, the expected settings that are not set and have another value."""
     lacking = {}
     for spec in _specs(settings):
         if topic := found.get(spec.name):
@@ -271,20 +271,20 @@ def _lacking(settings: Settings, found: Mapping[str, _Topic]) -> dict[str, dict[
     return {name: values for name, values in lacking.items() if values}
 
 
-async def _until(settled: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for the brokers' view to follow what was asked of the controller."""
+async def _until(done: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until the brokers report the change that the controller accepted."""
     try:
-        async with asyncio.timeout(_SETTLE_SECONDS):
+        async with asyncio.timeout(_CHANGE_SECONDS):
             while True:
-                if await settled():
+                if await done():
                     return
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
-        raise Problem("topics_unfinished", seconds=_SETTLE_SECONDS) from None
+        raise Problem("topics_unfinished", seconds=_CHANGE_SECONDS) from None
 
 
-def _accept(code: int, message: str | None, what: str) -> None:
-    """Raise `Problem` unless the code says success: aiokafka's answers carry errors unraised."""
+def _raise_for_code(code: int, message: str | None, what: str) -> None:
+    """Raise `Problem` for an error code: aiokafka does not raise the errors in answers."""
     if code:
         reason = message or for_code(code).description or for_code(code).__name__
         too_many = code == InvalidReplicationFactorError.errno

@@ -1,1 +1,1 @@
-"""What other services may rely on: records, topics, codec, settings."""
+"""The published contract for other services: records, topics, headers, codec, bounds."""

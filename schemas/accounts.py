@@ -1,7 +1,7 @@
-"""The accounts a source may speak for: patterns, what they match, and their raw record header.
+"""The accounts that a source may report on: patterns, matching, and the header of raw records.
 
-A pattern is the name of an account, or holds `*` (any characters, also none) and `?` (one of any).
-`None` in place of patterns stands for every account. Pure.
+A pattern is the name of an account, with `*` for any number of characters and `?` for one.
+`None` instead of patterns means every account. Pure.
 """
 
 from fnmatch import fnmatchcase
@@ -11,7 +11,7 @@ import msgspec
 
 Patterns = tuple[str, ...]
 
-# What stands for the account in a message key if there is none.
+# The account in a message key if the provider has none.
 NO_ACCOUNT = "-"
 
 # Providers whose bodies name no account.
@@ -29,15 +29,15 @@ def is_wild(pattern: str) -> bool:
 
 
 def only(patterns: Patterns | None) -> str | None:
-    """The account, if exactly one is named and it is no pattern."""
+    """Return the account if there is exactly one pattern and it is a plain name; else None."""
     if patterns is None or len(patterns) != 1 or is_wild(patterns[0]):
         return None
     return patterns[0]
 
 
-@lru_cache(maxsize=4096)  # accounts are few, each in a million webhooks
+@lru_cache(maxsize=4096)  # few accounts, each in many webhooks
 def matches(patterns: Patterns, account: str) -> bool:
-    """Whether one of the patterns matches the account, letter by letter, case included."""
+    """Whether one of the patterns matches the account; case matters."""
     return any(fnmatchcase(account, pattern) for pattern in patterns)
 
 
@@ -48,7 +48,7 @@ def encode_patterns(patterns: Patterns) -> bytes:
 
 @lru_cache(maxsize=1024)
 def decode_patterns(value: str) -> Patterns:
-    """The patterns in a header; one that cannot be read names no account."""
+    """Return the patterns in a header; () if it is invalid, which matches no account."""
     try:
         return _decoder.decode(value)
     except msgspec.DecodeError:

@@ -1,7 +1,8 @@
-"""What one message may hold: every bound of an observation and of a state, in one table. Pure.
+"""The bounds of a message: of an observation, of a body, of a state, in one table. Pure.
 
-Without bounds one sender could make a state that no topic takes, or whose next fact costs seconds.
-Sizes are bytes of JSON, as our own encoder writes it. docs/bounds.md says what happens past each.
+Without bounds one sender could create a state that exceeds the topic's record size, or whose next
+fact takes seconds. Sizes are bytes of JSON, as `schemas.codec` writes it. docs/bounds.md describes
+what happens past each bound.
 """
 
 from collections.abc import Iterable
@@ -9,11 +10,11 @@ from typing import NamedTuple
 
 
 class Bounds(NamedTuple):
-    """The table; the defaults are in force, tests take smaller ones.
+    """The bounds; the defaults are in force, tests use smaller ones.
 
-    The first group bounds an observation's fields, the second a body, the third what a message's
-    state keeps, the last one record of `messages`, uncompressed. A state that keeps as much as the
-    others allow stays below that (tests/unit/processors/tracking/test_state_bounds.py makes one).
+    The first group bounds an observation's fields, the second a body, the third a message's state,
+    the last one record of `messages`, uncompressed. The largest state that the other bounds allow
+    stays below it (tests/unit/processors/tracking/test_state_bounds.py builds it).
     """
 
     key: int = 1024  # a message key
@@ -31,7 +32,7 @@ class Bounds(NamedTuple):
     letters: int = 100  # dead letters of the items of one body
 
     attempts: int = 16  # gateways of a message, and of a viewer
-    words: int = 8  # unknown statuses of an attempt, and of a viewer's ladder
+    words: int = 8  # unknown statuses of an attempt, and of a viewer by one gateway
     replies: int = 256  # inbound messages recorded under one message key
     kept_content: int = 64 * 1024  # of `content`, in the state; observations may hold more
 
@@ -42,9 +43,9 @@ BOUNDS = Bounds()
 
 
 def first(names: Iterable[str], most: int) -> set[str]:
-    """The names that a state keeps: the first ones in alphabetical order.
+    """Return the names that a state keeps: the first `most` in alphabetical order.
 
-    The order is one of identities, not of times: a name that was left out once never comes back,
-    so nothing is published twice, and the names kept depend on the set of names alone.
+    The order is by name, not by time. So a name that was left out is never kept later, no fact is
+    published twice, and the kept names depend only on the set of names.
     """
     return set(sorted(names)[:most])

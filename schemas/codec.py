@@ -1,4 +1,4 @@
-"""Bytes on our own topics to records and back: one encoder, one decoder a record kind."""
+"""Encodes and decodes the records on Bluetick's topics: one encoder, a decoder for each kind."""
 
 import re
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ from schemas.state_format_1 import FirstFormat
 
 T = TypeVar("T")
 
-# Mappings are sorted, so that the same state is always the same bytes.
+# Mappings are sorted, so that equal states are equal bytes.
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 encode = _encoder.encode
@@ -20,13 +20,13 @@ _LONGEST = 200
 
 
 class UndecodableError(Exception):
-    """A record on one of our own topics is not what the topic promises; the reason in words."""
+    """A record on one of Bluetick's topics is invalid; the message gives the reason."""
 
 
 def _without_values(message: str) -> str:
-    """What is wrong and where, without the value that msgspec quotes."""
-    what, at, where = message.partition(" - at ")
-    return f"{_QUOTED.split(what)[0].rstrip()}{at}{where}"[:_LONGEST]
+    """Return msgspec's message without the value that it quotes."""
+    error, at, where = message.partition(" - at ")
+    return f"{_QUOTED.split(error)[0].rstrip()}{at}{where}"[:_LONGEST]
 
 
 class Decoder(Generic[T]):
@@ -55,7 +55,7 @@ _decode_first_format: Decoder[FirstFormat] = Decoder(FirstFormat)
 
 
 class NewerFormatError(UndecodableError):
-    """A state was written by a newer Bluetick: it is never half understood."""
+    """A state was written by a newer Bluetick, so it is not decoded at all."""
 
 
 def decode_state(data: bytes | memoryview | None) -> records.MessageState:
@@ -74,12 +74,12 @@ def decode_viewer(data: bytes | memoryview | None) -> records.ViewerState:
 def decode_by_key(
     key: str, data: bytes | memoryview | None
 ) -> records.MessageState | records.ViewerState:
-    """Decode a record of `messages`: the state of a message or, by its key, of a viewer."""
+    """Decode a record of `messages`: by its key, the state of a message or of a viewer."""
     return decode_state(data) if records.split_viewer_key(key) is None else decode_viewer(data)
 
 
 def viewers_of(data: bytes) -> list[records.ViewerState]:
-    """The viewers' states inside a message's state of the first format; later ones hold none."""
+    """Return the viewers' states inside a state of format 1; later formats hold none."""
     state = _decode_first_format(data)
     return state.viewer_states if state.version == 1 else []
 
@@ -95,7 +95,7 @@ S = TypeVar("S", records.MessageState, records.ViewerState)
 
 
 def _current(decode: Decoder[S], data: bytes | memoryview | None) -> S:
-    """Decode a state; one of a newer format need not fit ours, and is refused as that."""
+    """Decode a state; raise `NewerFormatError` for a newer format, even if it does not decode."""
     try:
         state = decode(data)
     except UndecodableError:
@@ -109,5 +109,5 @@ def _refuse_newer(version: int) -> None:
     if version > records.STATE_VERSION:
         raise NewerFormatError(
             f"state format {version} is newer than {records.STATE_VERSION}, "
-            "the one this Bluetick knows"
+            "the newest that this Bluetick reads"
         )

@@ -1,8 +1,8 @@
 """The records on Bluetick's topics, as msgspec structs.
 
 Times are integers, Unix milliseconds UTC, and end in `_at`. Phone numbers are digits without `+`.
-A field that is unknown is absent, never "" or 0: `None` here is a field left out on the wire.
-Records are trees, never cycles, so the garbage collector need not look at them (`gc=False`).
+An unknown field is absent, never "" or 0: `None` here means that the JSON lacks the field.
+Records have no reference cycles, so the garbage collector can skip them (`gc=False`).
 """
 
 from functools import lru_cache
@@ -32,7 +32,7 @@ STATE_VERSION = 2
 
 
 class RawOrigin(Struct, frozen=True, order=True, gc=False):
-    """Where a record comes from: the raw body's coordinates and the item's number within it."""
+    """The origin of a record: the raw body's coordinates and the item's index in it."""
 
     topic: str
     partition: int
@@ -41,14 +41,14 @@ class RawOrigin(Struct, frozen=True, order=True, gc=False):
 
 
 class Reason(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Why a status is what it is, in the provider's own code and words."""
+    """The provider's code and text that explain a status."""
 
     code: str | None = None
     text: str | None = None
 
 
 class Billing(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What the provider says it charged; prices are decimal strings by currency code."""
+    """The charges that the provider reports; prices are decimal strings by currency code."""
 
     sender: str | None = None
     mcc: str | None = None
@@ -58,12 +58,12 @@ class Billing(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind", gc=False):
-    """What every observation carries, whatever it observed.
+    """The fields of every observation.
 
-    `source` is the one its body came in by (`/webhooks/<source>`). `replay` is the id of the replay
-    that published it; `catch_up` says that the provider told it late on purpose, after having been
-    offline. Both are absent in live traffic. `unread` names the fields that were left out, or cut,
-    because they exceed a bound (docs/bounds.md).
+    `source` is the source of its body (`/webhooks/<source>`). `replay` is the id of the replay that
+    published it. `catch_up` means that the provider reported it late on purpose, because it had
+    been offline. Both are absent in live traffic. `unread` names the fields that were left out, or
+    cut, because they exceed a bound (docs/bounds.md).
     """
 
     message_key: str
@@ -85,7 +85,7 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
 
 
 class StatusObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
-    """One report by a provider that a message has some status; it may repeat."""
+    """One report by a provider of a message's status; it may repeat."""
 
     status: Status
     provider_status: str
@@ -112,14 +112,14 @@ Observation = StatusObservation | InboundObservation
 
 
 class StatusRecord(StatusObservation, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
-    """On `statuses`: each new fact once, its verdict, and the message's status after it."""
+    """A record of `statuses`: a new fact, its verdict, and the message's status after it."""
 
     verdict: Verdict
     message_status: Status | None = None
 
 
 class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """One status a message is known to have had, as the earliest observation of it told."""
+    """One known status of a message, as its earliest observation reports it."""
 
     status: Status
     provider_status: str
@@ -132,14 +132,14 @@ class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
 
 
 class Ladder(Struct, omit_defaults=True, kw_only=True, gc=False):
-    """The facts of one attempt or one viewer, by fact key, and the status they amount to."""
+    """The facts of one attempt or one viewer, by fact key, and the status that follows."""
 
     status: Status
     facts: dict[str, Fact]
 
 
 class Attempt(Ladder, omit_defaults=True, kw_only=True):
-    """One gateway's try at delivering the message."""
+    """All facts of the message by one gateway, and their billing."""
 
     channel: str
     billing: Billing | None = None
@@ -160,7 +160,7 @@ class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
 
 
 class Viewed(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """The receipts by viewers, in sum: when the first was received, and the newest one."""
+    """A summary of viewers' receipts: the time of the first one, and the newest one."""
 
     first_at: int
     last: Cause
@@ -168,7 +168,7 @@ class Viewed(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
 
 
 class Reply(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """An inbound message seen under this key; the text itself is on the `inbound` topic."""
+    """An inbound message recorded under this key; its text is on the `inbound` topic."""
 
     received_at: int
     raw: RawOrigin
@@ -186,17 +186,17 @@ class Contradiction(Struct, frozen=True, order=True, gc=False):
 
 
 class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
-    """On `messages`: all that is known of one message, a function of the set of its observations.
+    """A record of `messages`: the state of one message, a function of the set of its observations.
 
-    `attempts` is by gateway. `audience` counts the viewers that reached at least each rung, and
-    `viewed` sums their receipts up; each viewer has a `ViewerState` of its own, and never moves the
-    message's own `status`. `inbound` holds the inbound messages recorded under this key (a reply,
-    or the message itself) by their own message key. `described_at` tells how old each descriptive
-    field is, as "field" or "billing/<gateway>": the newest wins. `stalled_since` is when a message
-    under way ran out of patience; it alone depends on the order in which the observations came.
+    `attempts` is by gateway. `audience` counts the viewers that reached at least delivered, read,
+    played; `viewed` summarises their receipts. Each viewer has a `ViewerState` of its own and never
+    changes the message's `status`. `inbound` holds the inbound messages recorded under this key (a
+    reply, or the message itself) by their own message key. `described_at` holds the time of each
+    descriptive field, as "field" or "billing/<gateway>": the newest value counts. `stalled_since`
+    is when the message became stalled; only this field depends on the order of the observations.
 
     A state is bounded (docs/bounds.md). `beyond` is the highest of delivered, read and played that
-    a gateway reported which is not among `attempts`, because there were too many.
+    was reported by a gateway which is not in `attempts`, because there were too many.
     """
 
     message_key: str
@@ -226,10 +226,10 @@ class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 class ViewerState(Struct, omit_defaults=True, kw_only=True, gc=False):
-    """On `messages`, by `viewer_key`: what one viewer of a group's message or a story has seen.
+    """A record of `messages`, by `viewer_key`: the receipts of one viewer of a message or story.
 
-    `attempts` is by gateway, and bounded; `beyond` is as in `MessageState`. It lives as long as the
-    state of its message does.
+    `attempts` is by gateway, and bounded; `beyond` is as in `MessageState`. It expires with the
+    state of its message.
     """
 
     message_key: str
@@ -240,7 +240,7 @@ class ViewerState(Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event", gc=False):
-    """What every derived event carries."""
+    """The fields of every event."""
 
     message_key: str
     cause: Cause
@@ -251,7 +251,7 @@ class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="e
 class Advanced(
     _Event, frozen=True, omit_defaults=True, kw_only=True, tag="advanced", rename={"from_": "from"}
 ):
-    """The message's status moved on; `elapsed_ms` counts from its first fact."""
+    """The message's status advanced; `elapsed_ms` counts from its first fact."""
 
     to: Status
     from_: Status | None = None
@@ -275,7 +275,7 @@ class Late(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="late"):
 
 
 class Contradicted(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="contradicted"):
-    """A failure arrived after evidence of delivery by the same gateway; the status stays."""
+    """A failure arrived after evidence of delivery by the same gateway; `current` is unchanged."""
 
     current: Status | None = None
     evidence: Status
@@ -289,29 +289,29 @@ class FellBack(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="fell_
 
 
 class Replied(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="replied"):
-    """Someone answered the message; `elapsed_ms` counts from its first fact, if one is known."""
+    """A reply to the message arrived; `elapsed_ms` counts from its first fact, if one is known."""
 
     elapsed_ms: int | None = None
 
 
 class Stalled(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="stalled"):
-    """Nothing was heard of a message under way for `waiting_ms`; `cause` is what was heard last."""
+    """No fact arrived for an undelivered message for `waiting_ms`; `cause` is its newest fact."""
 
     status: Status
     waiting_ms: int
 
 
 class Resumed(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="resumed"):
-    """A stalled message moved on, to `status`: the alarm is withdrawn."""
+    """A stalled message advanced to `status`: the alarm is withdrawn."""
 
     status: Status
     stalled_since: int
 
 
 class Expired(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="expired"):
-    """The state was dropped after its time to live; this is what became of the message.
+    """The state was dropped after its time to live; this is the message's outcome.
 
-    The times count from its first fact to the first that said sent, delivered or read (or better).
+    The times count from its first fact to the first that reports at least sent, delivered or read.
     """
 
     status: Status | None = None
@@ -328,29 +328,29 @@ Event = (
 )
 
 
-def cause_of(gateway: str, told: Fact | StatusObservation) -> Cause:
-    """The cause of an event: a status that a gateway reported."""
+def cause_of(gateway: str, fact: Fact | StatusObservation) -> Cause:
+    """Return the cause of an event: a status that a gateway reported."""
     return Cause(
-        received_at=told.received_at,
-        occurred_at=told.occurred_at,
-        status=told.status,
-        provider_status=told.provider_status,
+        received_at=fact.received_at,
+        occurred_at=fact.occurred_at,
+        status=fact.status,
+        provider_status=fact.provider_status,
         gateway=gateway,
-        reason=told.reason,
-        replay=told.replay,
-        catch_up=told.catch_up,
+        reason=fact.reason,
+        replay=fact.replay,
+        catch_up=fact.catch_up,
     )
 
 
 def message_key(provider: str, account: str | None, message_id: str) -> str:
-    """`provider/account/message_id`; the account is `-` if there is none.
+    """Return `provider/account/message_id`; the account is `-` if there is none.
 
-    Only the account is quoted: with provider and account free of `/`, the key splits one way.
+    Only the account is quoted: without `/` in provider and account the key is unambiguous.
     """
     return f"{provider}/{_quoted(account) if account else '-'}/{message_id}"
 
 
-@lru_cache(maxsize=1024)  # there are few, and their keys are written a million times
+@lru_cache(maxsize=1024)  # few accounts, each in many keys
 def _quoted(account: str) -> str:
     return quote(account, safe=" :@+")
 
@@ -358,20 +358,20 @@ def _quoted(account: str) -> str:
 _VIEWER = "viewer/"
 
 RESERVED = (_VIEWER, "\x00")
-"""How keys of `messages`, and of the tracker's store, begin that are not keys of messages."""
+"""Prefixes of keys, on `messages` and in the tracker's store, that are not message keys."""
 
 
 def viewer_key(message: str, viewer: str) -> str:
-    """The key of a viewer's state: `viewer/<viewer>/<message key>`, the viewer quoted.
+    """Return the key of a viewer's state: `viewer/<viewer>/<message key>`, the viewer quoted.
 
-    No provider has that name, so it is never the key of a message. Its record lies on the partition
+    No provider has that name, so it is never the key of a message. Its record is on the partition
     of its message.
     """
     return f"{_VIEWER}{quote(viewer, safe=' :@+')}/{message}"
 
 
 def split_viewer_key(key: str) -> tuple[str, str] | None:
-    """The message key and the viewer in a viewer's key; None for the key of a message."""
+    """Split a viewer's key into message key and viewer; return None for a message key."""
     if not key.startswith(_VIEWER):
         return None
     viewer, _, message = key.removeprefix(_VIEWER).partition("/")
@@ -379,15 +379,15 @@ def split_viewer_key(key: str) -> tuple[str, str] | None:
 
 
 def message_of(key: str) -> str:
-    """The key of the message that a state belongs to: its own, or its viewer's."""
+    """Return the message key in a key of `messages`, be it a message's or a viewer's."""
     split = split_viewer_key(key)
     return key if split is None else split[0]
 
 
 def home_key(observation: Observation) -> str:
-    """The message key whose state owns the observation, and whose task publishes it.
+    """Return the message key whose state owns the observation, and whose task publishes it.
 
-    A reply that has no id from its provider lives with the outbound message it answers.
+    A reply without a provider's id belongs to the state of the outbound message it answers.
     """
     if (
         isinstance(observation, InboundObservation)
@@ -399,14 +399,14 @@ def home_key(observation: Observation) -> str:
 
 
 def state_key(observation: Observation) -> str:
-    """The key of the state that holds the observation's fact: its viewer's, or its home."""
+    """Return the key of the state that holds the observation's fact: a viewer's or a message's."""
     home = home_key(observation)
     viewer = observation.viewer if isinstance(observation, StatusObservation) else None
     return viewer_key(home, viewer) if viewer else home
 
 
 def record_keys(observation: Observation) -> tuple[str, ...]:
-    """The Kafka keys under which an observation is published: its home, and whom it answers."""
+    """Return the Kafka keys of an observation: its home key, and the message it answers."""
     home = home_key(observation)
     answered = getattr(observation, "in_reply_to", None)
     return (home,) if answered in (None, home) else (home, answered)

@@ -1,4 +1,4 @@
-"""The first format of a message's state, which held its viewers, read as today's (format 2)."""
+"""Reads states of format 1, which contained the viewers, as states of format 2."""
 
 from collections.abc import Iterator
 
@@ -17,19 +17,19 @@ from schemas.records import (
 
 
 class FirstFormat(MessageState, omit_defaults=True, kw_only=True, gc=False):
-    """A state as `messages` held it before viewers had states of their own."""
+    """A state of format 1: viewers had no states of their own."""
 
     viewers: dict[str, dict[str, Ladder]] = {}  # noqa: RUF012 - msgspec copies it
 
     @property
     def message(self) -> MessageState:
-        """The message's own state today."""
+        """The message's own state in format 2."""
         fields = {name: value for name, value in asdict(self).items() if name != "viewers"}
         return MessageState(**fields | {"version": STATE_VERSION, "viewed": self._viewed()})
 
     @property
     def viewer_states(self) -> list[ViewerState]:
-        """The states of its viewers today."""
+        """The states of its viewers in format 2."""
         return [
             ViewerState(
                 message_key=self.message_key,

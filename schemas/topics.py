@@ -11,24 +11,28 @@ PROVIDERS = ("smsmanager", "whapi")
 _DAY = 24 * 3600 * 1000
 _MiB = 1024 * 1024
 
-# A provider may repeat itself for a week and start a fallback after 30 days.
+# A provider may resend for a week and start a fallback after 30 days.
 STATE_TTL_DAYS = 45
 
-# How long a compacted topic keeps the sign that a state was dropped.
+# How long a compacted topic keeps the tombstone of a dropped state.
 TOMBSTONE_DAYS = 7
 
-# A body, with its headers, must fit the broker's default of 1 MiB for one message.
+# A body with its headers must fit the broker's default of 1 MiB for a record.
 MAX_BODY = 900 * 1024
 
 
-# The topics and groups by which a namespace is known; the other names are anybody's.
-_MARKS = (*(f".raw.{provider}" for provider in PROVIDERS), ".observations", ".dead-letters")
-_GROUP_MARKS = tuple(f".{one.name}" for one in PROCESSORS)
+# The suffixes of topics and groups that identify a namespace; others are too common.
+_TOPIC_SUFFIXES = (
+    *(f".raw.{provider}" for provider in PROVIDERS),
+    ".observations",
+    ".dead-letters",
+)
+_GROUP_SUFFIXES = tuple(f".{one.name}" for one in PROCESSORS)
 
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """One topic as it should be on the broker; `config` holds broker settings as strings."""
+    """The expected form of a topic; `config` holds its broker settings as strings."""
 
     name: str
     partitions: int
@@ -39,8 +43,8 @@ class TopicSpec:
 class Topics:
     """The topic names of one namespace.
 
-    A namespace that was rebuilt may use raw topics, or observations, of another one: those are
-    foreign. Groups, transactional ids and all else are always its own.
+    A rebuilt namespace may use raw topics, or observations, of another one: those are foreign.
+    Groups, transactional ids and all other topics are always its own.
     """
 
     namespace: str = "bluetick"
@@ -49,7 +53,7 @@ class Topics:
 
     @property
     def source(self) -> "Topics":
-        """The topics of the namespace whose observations are tracked: it normalises them."""
+        """The topics of the namespace that normalises the tracked observations."""
         return Topics(self.observed, self.raw_from)
 
     @property
@@ -70,7 +74,7 @@ class Topics:
         return tuple(self.raw(provider) for provider in PROVIDERS)
 
     def provider_of(self, raw_topic: str) -> str:
-        """The provider whose bodies a raw topic holds."""
+        """Return the provider of a raw topic."""
         return raw_topic.removeprefix(f"{self.raw_from}.raw.")
 
     @property
@@ -99,17 +103,17 @@ class Topics:
 
     @property
     def clocks(self) -> str:
-        """To it services write to learn Kafka's time (decision 21); no program reads it."""
+        """Services write to it to learn Kafka's time (decision 21); no program reads it."""
         return f"{self.namespace}.clocks"
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every topic the services use."""
+        """All topics that the services use."""
         return (*self.required, self.clocks)
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Those without which they cannot work: namespaces made before have no `clocks`."""
+        """The topics that services need; older namespaces have no `clocks`."""
         return (
             *self.raw_topics,
             self.observations,
@@ -122,7 +126,7 @@ class Topics:
 
     @property
     def foreign(self) -> tuple[str, ...]:
-        """Those of them that are another namespace's: never created, changed or deleted here."""
+        """The topics of another namespace: they are never created, changed or deleted here."""
         raw = self.raw_topics if self.raw_from != self.namespace else ()
         tracked = (self.observations,) if self.observed != self.namespace else ()
         return (*raw, *tracked)
@@ -156,34 +160,34 @@ class Topics:
         return f"{self.namespace}.{name}"
 
     def transactional_id(self, partition: int) -> str:
-        """The tracker's fencing token: one a partition, whoever owns it (decision 3)."""
+        """The transactional id for a partition, the same for each owner (decision 3)."""
         return f"{self.namespace}.track.{partition}"
 
     def specs(self, partitions: int) -> list[TopicSpec]:
-        """Every topic of the namespace's own; all but `clocks` have so many partitions."""
+        """Return all topics of the namespace itself; `clocks` has one partition."""
         return [spec for spec in self._specs(partitions) if spec.name not in self.foreign]
 
     def _specs(self, partitions: int) -> list[TopicSpec]:
         return [
-            *(TopicSpec(name, partitions, _kept(days=30)) for name in self.raw_topics),
-            # An observation wraps part of a body in a record of ours, so it may be larger than it.
-            TopicSpec(self.observations, partitions, _kept(days=7, largest=2 * _MiB)),
-            TopicSpec(self.statuses, partitions, _kept(days=30, largest=2 * _MiB)),
-            TopicSpec(self.events, partitions, _kept(days=30, largest=2 * _MiB)),
+            *(TopicSpec(name, partitions, _retained(days=30)) for name in self.raw_topics),
+            # An observation contains part of a body and more, so it may be larger than the body.
+            TopicSpec(self.observations, partitions, _retained(days=7, largest=2 * _MiB)),
+            TopicSpec(self.statuses, partitions, _retained(days=30, largest=2 * _MiB)),
+            TopicSpec(self.events, partitions, _retained(days=30, largest=2 * _MiB)),
             TopicSpec(self.messages, partitions, _state()),
-            TopicSpec(self.inbound, partitions, _kept(days=30, largest=2 * _MiB)),
-            TopicSpec(self.dead_letters, partitions, _kept(days=90, largest=2 * _MiB)),
+            TopicSpec(self.inbound, partitions, _retained(days=30, largest=2 * _MiB)),
+            TopicSpec(self.dead_letters, partitions, _retained(days=90, largest=2 * _MiB)),
             TopicSpec(self.clocks, 1, _clocks()),
         ]
 
 
-# A record's time is its writer's: replays seek by it, the tracker knows by it which of its records
-# belong together, and its store knows its place in the log by offset and time (its anchor).
+# The writer sets a record's time: replays seek by it, the tracker recognises the records of one
+# transaction by it, and the anchor of its store is an offset and a time.
 _TIMES = {"message.timestamp.type": "CreateTime"}
 
 
 def _clocks() -> dict[str, str]:
-    """A few records a minute and process, each of no use once its time is known."""
+    """Each process writes a few records a minute; each is useless once its time is known."""
     hour = str(3_600_000)
     return {
         "cleanup.policy": "delete",
@@ -193,13 +197,13 @@ def _clocks() -> dict[str, str]:
     }
 
 
-def _kept(*, days: int, largest: int | None = None) -> dict[str, str]:
+def _retained(*, days: int, largest: int | None = None) -> dict[str, str]:
     config = {"cleanup.policy": "delete", "retention.ms": str(days * _DAY), **_TIMES}
     return config if largest is None else config | {"max.message.bytes": str(largest)}
 
 
 def _state() -> dict[str, str]:
-    """State is compacted, kept past its time to live, and may hold thousands of viewers."""
+    """States are compacted, and retained longer than their time to live."""
     return {
         "cleanup.policy": "compact,delete",
         "retention.ms": str((STATE_TTL_DAYS + 1) * _DAY),
@@ -210,19 +214,21 @@ def _state() -> dict[str, str]:
 
 
 def partition_of(key: str, partitions: int) -> int:
-    """The partition of a keyed record: `crc32(key) % partitions`, the same on every topic."""
+    """Return a key's partition: `crc32(key) % partitions`, the same on every topic."""
     return crc32(key.encode()) % partitions
 
 
 def namespaces(topics: Iterable[str], groups: Iterable[str]) -> list[str]:
-    """The namespaces that topics and groups of these names belong to, in order."""
-    marked = [(name, _MARKS) for name in topics] + [(name, _GROUP_MARKS) for name in groups]
+    """Return the namespaces of topics and groups of these names, sorted."""
+    found = [(name, _TOPIC_SUFFIXES) for name in topics] + [
+        (name, _GROUP_SUFFIXES) for name in groups
+    ]
     return sorted(
         {
-            name.removesuffix(mark)
-            for name, marks in marked
-            for mark in marks
-            # "." and ".." are no names, and would be directories.
-            if name.endswith(mark) and name.removesuffix(mark).strip(".")
+            name.removesuffix(suffix)
+            for name, suffixes in found
+            for suffix in suffixes
+            # "." and ".." are not valid: a namespace names a directory.
+            if name.endswith(suffix) and name.removesuffix(suffix).strip(".")
         }
     )

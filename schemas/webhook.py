@@ -1,8 +1,8 @@
-"""The raw webhook, as it crosses from ingest to normalise: the body verbatim, the rest in headers.
+"""The raw webhook, from ingest to normalise: the value is the body verbatim, the rest headers.
 
-The headers are CloudEvents 1.0 in Kafka's binary mode, plus `http-method`, `http-path` (what
-followed the source, with the query string), the source's accounts (`source-accounts`, where it has
-some) and the sender's own headers on an allow-list.
+The headers are CloudEvents 1.0 in Kafka's binary mode and allowlisted headers of the sender. In
+addition there are `http-method`, `http-path` (the path after the source, with the query string)
+and, if the source has accounts, `source-accounts`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,8 @@ from schemas.accounts import ACCOUNTS_HEADER, Patterns, decode_patterns, encode_
 
 KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
 
-# A header of a raw record: what ingest's own clock showed at the reception, where that is not the
-# time in `ce_time`.
+# A header of a raw record: the time of receipt by ingest's own clock, if it is not the time in
+# `ce_time`.
 OWN_TIME = "ingest-time"
 
 # RFC 3339 has four digits for the year.
@@ -27,7 +27,7 @@ _LONGEST_SOURCE = 100
 
 
 class Uptime(Struct, frozen=True, gc=False):
-    """How many milliseconds a machine had been running; `boot` tells its starts apart."""
+    """The uptime of a machine in milliseconds; `boot` identifies its start."""
 
     ms: int
     boot: str
@@ -36,11 +36,11 @@ class Uptime(Struct, frozen=True, gc=False):
 class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
     """One webhook as its sender sent it.
 
-    `path` is what followed the source in the URL, with the query string; `headers` holds the kept
-    headers, with lower-case names; `received_at` is Unix milliseconds, by Kafka's clock. Where that
-    was not known, `uptime` is noted beside it, and later `own_time` is what ingest's clock had
-    shown. `accounts` are those the source may speak for, None for every account; `source` is "" if
-    unknown. What strangers wrote is not in its representation, which could end in a log.
+    `path` is the URL path after the source, with the query string. `headers` holds the kept
+    headers, with lower-case names. `received_at` is Unix milliseconds by Kafka's clock. If that
+    clock was unknown, `uptime` is the machine's uptime then, and later `own_time` the time of
+    ingest's clock. `accounts` are those the source may report on, None for every account. `source`
+    is "" if unknown. The representation may be logged, so it has nothing that a sender wrote.
     """
 
     id: str
@@ -61,7 +61,7 @@ class RawWebhook(Struct, frozen=True, kw_only=True, gc=False):
 
 
 def to_headers(webhook: RawWebhook) -> list[tuple[str, bytes]]:
-    """The Kafka headers of a raw record."""
+    """Return the Kafka headers of a raw record."""
     texts = [
         ("http-method", webhook.method),
         ("http-path", webhook.path),
@@ -90,9 +90,8 @@ def from_record(
 ) -> RawWebhook:
     """Read a raw record back.
 
-    What a header does not say is taken from the record: bodies put on a raw topic by hand, with no
-    headers at all or null ones, are webhooks too. `timestamp` is the record's own, in Unix
-    milliseconds.
+    Headers may be missing or null, because bodies may be written to a raw topic by hand: then
+    defaults apply. `timestamp` is the record's time, Unix milliseconds, for a missing `ce_time`.
     """
     texts = {name: value.decode("utf-8", "replace") for name, value in headers if value is not None}
     get = texts.get
@@ -111,14 +110,14 @@ def from_record(
 
 
 def source_of(headers: Iterable[tuple[str, bytes | None]], provider: str) -> str:
-    """The source a raw record came in by, told by its headers alone."""
+    """Return the source of a raw record by its headers; the provider if they lack it."""
     for name, value in headers:
         if name == "ce_source" and value is not None:
             return _source(value)
     return provider
 
 
-@lru_cache(maxsize=1024)  # sources are few, each in a million webhooks
+@lru_cache(maxsize=1024)  # few sources, each in many webhooks
 def _source(header: bytes) -> str:
     return header.decode("utf-8", "replace").removeprefix(_SOURCE_PREFIX)
 
@@ -126,16 +125,16 @@ def _source(header: bytes) -> str:
 def cloud_event(
     *, type_: str, id_: str, source: str, time: int, content_type: str = "application/json"
 ) -> list[tuple[str, bytes]]:
-    """CloudEvents 1.0 attributes as Kafka headers (Kafka protocol binding, binary mode)."""
+    """Return CloudEvents 1.0 attributes as Kafka headers (protocol binding, binary mode)."""
     return [
-        *_lasting(type_, source, content_type),
+        *_fixed_attributes(type_, source, content_type),
         ("ce_id", id_.encode()),
         ("ce_time", to_iso(time).encode()),
     ]
 
 
-@lru_cache(maxsize=64)  # there are few, and they are written a million times
-def _lasting(type_: str, source: str, content_type: str) -> tuple[tuple[str, bytes], ...]:
+@lru_cache(maxsize=64)  # few combinations, each in many records
+def _fixed_attributes(type_: str, source: str, content_type: str) -> tuple[tuple[str, bytes], ...]:
     return (
         ("ce_specversion", b"1.0"),
         ("ce_source", source.encode()),
@@ -146,13 +145,13 @@ def _lasting(type_: str, source: str, content_type: str) -> tuple[tuple[str, byt
 
 @lru_cache(maxsize=1024)  # the outputs of one fact share its time
 def to_iso(time: int) -> str:
-    """RFC 3339 with milliseconds, UTC, of Unix milliseconds; kept within 1970 and 9999."""
+    """Return Unix milliseconds as RFC 3339 in UTC, limited to the years 1970 to 9999."""
     moment = datetime.fromtimestamp(max(0, min(time, _LAST)) / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _from_iso(text: str | None) -> int | None:
-    """Unix milliseconds; None if it is no time, has no zone, or is before 1970."""
+    """Return Unix milliseconds; None if it is no time, has no zone, or is before 1970."""
     try:
         moment = datetime.fromisoformat(text) if text else None
         time = round(moment.timestamp() * 1000) if moment and moment.tzinfo else -1

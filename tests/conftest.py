@@ -1,4 +1,4 @@
-"""What every test may use: a real Kafka for the session, and names that are its own."""
+"""Fixtures for all tests: a real Kafka for the session, and a namespace for each test."""
 
 import asyncio
 import os
@@ -22,19 +22,19 @@ from service.settings import Settings
 
 _CONTAINER_SECONDS = 90
 
-# How long an example takes says how busy the machine is, and nothing of the code.
+# The time of an example depends on the load of the machine, not on the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-# Whoever runs the tests in the background may have Ctrl-C ignored, and what we start would inherit
-# that; a test that presses Ctrl-C would then wait in vain.
+# In the background a shell may ignore SIGINT, and child processes would inherit that. A test that
+# sends SIGINT would then never see the process end.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Fetch Kafka once, before several processes would, and before any test's time runs."""
+    """Download Kafka once, before the worker processes start and before any test's timeout runs."""
     config = session.config
     if hasattr(config, "workerinput") or all("unit" in argument for argument in config.args):
         return
@@ -42,13 +42,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     try:
         asyncio.run(kafka_jars(cache_directory(), reporter.write_line))
     except Problem as problem:
-        # Each test that needs it says so, too; the others run.
+        # Each test that needs it fails with the same reason; the others run.
         reporter.write_line(str(problem))
 
 
 @pytest.fixture(scope="session")
 async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """Where a real Kafka answers: the one in BLUETICK_KAFKA, else a container, else a local one."""
+    """Return the address of a real Kafka: BLUETICK_KAFKA, else a container, else a local one."""
     if named := os.environ.get("BLUETICK_KAFKA"):
         yield named
     elif _docker_answers():
@@ -61,13 +61,13 @@ async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 @pytest.fixture
 def namespace() -> str:
-    """Prefix for the topics of one test."""
+    """Return the prefix for the topics of one test."""
     return f"t-{secrets.token_hex(4)}"
 
 
 @pytest.fixture
 async def settings(kafka: str, namespace: str, tmp_path: Path) -> AsyncIterator[Settings]:
-    """A namespace with its topics on the broker, free ports, quick to notice a dead worker."""
+    """Return settings of a namespace with topics, free ports and a short session timeout."""
     given = Settings(
         kafka=kafka,
         namespace=namespace,
@@ -94,7 +94,7 @@ def _docker_answers() -> bool:
 
 
 async def _container() -> AsyncIterator[str]:
-    """Run the official image. Clients must be told the port outside, so it is chosen before."""
+    """Run the official image. Kafka advertises the outer port, so it is chosen before."""
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415 (slow, seldom used)
 
     bootstrap = f"{HOST}:{(port := free_port(0))}"

@@ -27,10 +27,10 @@ from service import child_processes, private_files
 from service.errors import Problem
 
 HOST = "127.0.0.1"
-# What one node needs that a cluster does not, and what makes it quick to start.
+# Settings that a single node needs, and settings for a quick start.
 SINGLE_NODE: Mapping[str, str] = {
     "auto.create.topics.enable": "false",
-    # After a crash the broker is let in again only when its old session is over; default 9 s.
+    # After a crash the broker can register again once its old session has expired; default 9 s.
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "3000",
     "group.initial.rebalance.delay.ms": "100",
@@ -44,7 +44,7 @@ SINGLE_NODE: Mapping[str, str] = {
     "transaction.state.log.num.partitions": "4",
     "transaction.state.log.replication.factor": "1",
 }
-# C1 alone starts a second sooner, and on two cores it served 400 k records with less CPU than C2.
+# C1 alone starts a second faster, and on two cores 400 k records took less CPU than with C2.
 _JVM = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
@@ -61,14 +61,14 @@ _LOOK_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
 _LOG_LINES = 15
 
-# Free ports are taken from below the range that Linux gives to clients: one that keeps trying a
-# port of that range, while its broker is away, is given that very port itself some time.
+# Free ports are drawn from below Linux's ephemeral range. A client that retries a port of that
+# range, while its broker is down, may be assigned this port itself.
 _FIRST_PORT, _PORTS = 20_000, 12_000
 _TRIES = 50
-# Who is given a port needs it some time later: until then the UDP port of the same number is kept,
-# so that nobody else who looks for one, in whatever process, is given it as well.
-_kept: deque[int] = deque()
-_MOST_KEPT = 64
+# The caller binds its port later. Until then the UDP port of the same number stays bound, so that
+# no other caller, in any process, gets the same port.
+_reserved: deque[int] = deque()
+_MOST_RESERVED = 64
 
 
 def _silent(_: str) -> None:
@@ -80,8 +80,8 @@ class LocalKafka:
 
     `port` 0 picks a free port at the first start; later starts of the same object keep it. A data
     directory may be started again on another port. `progress` receives one short line at a time.
-    `cache` is where the jars are kept, by default the user's cache directory. `proxied` is the port
-    of a proxy in front of this broker: clients that come in at `proxied_port` are sent back there.
+    `cache` is the directory of the jars, by default in the user's cache. `proxied` is the port of a
+    proxy in front of this broker: it is the advertised address for clients at `proxied_port`.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class LocalKafka:
 
     @property
     def bootstrap(self) -> str:
-        """Where clients connect: "127.0.0.1:<port>". The port is known once started."""
+        """The address for clients: "127.0.0.1:<port>". The port is known once started."""
         return f"{HOST}:{self.port}"
 
     @property
     def pid(self) -> int:
-        """Process id of the broker; a RuntimeError when none was started."""
+        """The process id of the broker; raises RuntimeError if it is not started."""
         return self._started().pid
 
     @property
@@ -129,9 +129,9 @@ class LocalKafka:
         await self.stop()
 
     async def start(self) -> None:
-        """Return when the broker answers. Raises Problem when it cannot; then nothing runs."""
+        """Start the broker and wait for its answer; raise Problem, with no process left, if not."""
         if self._process:
-            raise RuntimeError("This Kafka is started already; stop or kill it first.")
+            raise RuntimeError("This Kafka is already started; stop or kill it first.")
         began = time.monotonic()
         _make_writable(self._data)
         with _owned(self._data) as lock:
@@ -145,7 +145,7 @@ class LocalKafka:
         self._progress(f"ready in {time.monotonic() - began:.1f} s")
 
     async def stop(self) -> None:
-        """End the broker in good order, by force after 15 s. Does nothing when none is started."""
+        """Stop the broker cleanly, by SIGKILL after 15 s. Does nothing if it is not started."""
         if self._process:
             try:
                 await child_processes.end(self._process, _STOP_SECONDS)
@@ -153,19 +153,19 @@ class LocalKafka:
                 self._process = None
 
     def kill(self) -> None:
-        """End the broker as a crash would (SIGKILL). Does nothing when none is started."""
+        """End the broker by SIGKILL, like a crash. Does nothing if it is not started."""
         if self._process:
             child_processes.kill(self._process)
             self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: it answers nothing, and its connections stay open. Returns once it stands."""
+        """SIGSTOP: no answers, and connections stay open. Returns once the process has stopped."""
         os.kill(self.pid, signal.SIGSTOP)
         # The threads stop one after the other; until the last has, a request may be answered.
         os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def resume(self) -> None:
-        """Let a paused broker go on (SIGCONT)."""
+        """Continue a paused broker (SIGCONT)."""
         self._started().send_signal(signal.SIGCONT)
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -177,7 +177,7 @@ class LocalKafka:
         """Return the command line up to the main class."""
         java = await asyncio.to_thread(find_java)
         jars = await kafka_jars(self._cache or cache_directory(), self._progress)
-        # Kafka's compression libraries unpack themselves here; a crash would leave them behind.
+        # Kafka's compression libraries unpack themselves here, and a crash leaves the files.
         scratch = self._data / "tmp"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
@@ -186,13 +186,13 @@ class LocalKafka:
     def _properties(self, logs: Path) -> str:
         """Write the configuration of this run and return its name.
 
-        The voters are listed here and not kept in the metadata log, so both ports may change from
-        run to run. The directory is named from the broker's own (the data directory), since
-        properties files are Latin-1 and `log.dirs` is split at commas.
+        The voters are listed here, not in the metadata log, so both ports may change with each
+        run. The log directory is relative to the broker's own, because properties files are Latin-1
+        and `log.dirs` is split at commas.
         """
         settings = {**self._settings(), "log.dirs": logs.name}
         if self.proxied:
-            # A client is told the address that belongs to the listener it came in by.
+            # Kafka returns to a client the advertised address of the listener it used.
             settings["listeners"] += f",PROXIED://{HOST}:{self.proxied_port}"
             settings["advertised.listeners"] += f",PROXIED://{HOST}:{self.proxied}"
             settings["listener.security.protocol.map"] = (
@@ -218,14 +218,14 @@ class LocalKafka:
         return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
     async def _format(self, java: list[str]) -> None:
-        """Make the log directory, once. It is moved into place whole, so no half can be met."""
+        """Create the log directory, once. It is renamed when complete: no partial one is used."""
         if self._logs.exists():
             return
         self._progress("formatting")
         fresh = self._data / "formatting"
         shutil.rmtree(fresh, ignore_errors=True)
         config = self._properties(fresh)
-        # With "=", since one id in 64 starts with a dash and would be taken for an option.
+        # With "=": one id in 64 starts with a dash and would be parsed as an option.
         tool = [
             "kafka.tools.StorageTool",
             "format",
@@ -264,7 +264,7 @@ class LocalKafka:
         raise self._failure(f"Kafka did not answer within {_START_SECONDS} s")
 
     async def died(self) -> Problem:
-        """Wait until the broker ends by itself; says so."""
+        """Wait until the broker ends by itself; return a Problem with the end of its log."""
         while await child_processes.exit_code(self._started(), _WATCH_SECONDS) is None:
             pass
         return self._failure("Kafka ended")
@@ -277,7 +277,7 @@ class LocalKafka:
 async def answered(
     bootstrap: str, seconds: float, alive: Callable[[], bool] = lambda: True
 ) -> bool:
-    """Wait until a broker answers; False when the time is up or `alive` says it never will."""
+    """Wait until a broker answers; return False after `seconds`, or if it is not `alive`."""
     deadline = time.monotonic() + seconds
     while not await _answers(bootstrap):
         if not alive() or time.monotonic() > deadline:
@@ -287,10 +287,10 @@ async def answered(
 
 
 async def _answers(bootstrap: str) -> bool:
-    """Whether a broker at "host:port" accepts connections and knows itself a member."""
+    """Whether a broker at "host:port" accepts connections and lists brokers in its metadata."""
     host, _, port = bootstrap.rpartition(":")
     try:
-        # The client logs a refused connection as an error, so look before asking it.
+        # The client logs a refused connection as an error, so try a connection first.
         _, writer = await asyncio.open_connection(host, int(port))
         writer.close()
         await writer.wait_closed()
@@ -317,20 +317,20 @@ def _make_writable(data: Path) -> None:
 
 @contextlib.contextmanager
 def _owned(data: Path) -> Iterator[int]:
-    """Lock the data directory; a broker that inherits the descriptor holds the lock till it ends.
+    """Lock the data directory; a broker that inherits the descriptor holds the lock until it ends.
 
-    The kernel lets go when the last process that has the descriptor is gone, so there are no stale
-    locks. The file names the broker's process, for people.
+    The kernel releases the lock when the last process with the descriptor ends, so no lock is
+    stale. The file contains the broker's process id, for people.
     """
     lock = os.open(data / "lock", os.O_RDWR)
     try:
-        _take(lock, data)
+        _lock(lock, data)
         yield lock
     finally:
         os.close(lock)
 
 
-def _take(lock: int, data: Path) -> None:
+def _lock(lock: int, data: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -340,24 +340,24 @@ def _take(lock: int, data: Path) -> None:
 
 
 def free_port(port: int, who: str = "Kafka") -> int:
-    """Return that port if `who` can listen on it, or some free port for 0."""
+    """Return `port` if `who` can listen on it; for 0 return a free port."""
     if port:
         return _bindable(port, who)
     for _ in range(_TRIES):
         with contextlib.suppress(Problem, OSError):
             drawn = _bindable(_FIRST_PORT + secrets.randbelow(_PORTS), who)
-            _keep(drawn)
+            _reserve(drawn)
             return drawn
     return _bindable(0, who)
 
 
-def _keep(port: int) -> None:
-    """Keep a port for this process; raises `OSError` if another one, or this one, has it."""
-    if len(_kept) == _MOST_KEPT:
-        os.close(_kept.popleft())
+def _reserve(port: int) -> None:
+    """Reserve a port for this process; raise `OSError` if any process has reserved it."""
+    if len(_reserved) == _MOST_RESERVED:
+        os.close(_reserved.popleft())
     with socket.socket(type=socket.SOCK_DGRAM) as one:
         one.bind((HOST, port))
-        _kept.append(one.detach())
+        _reserved.append(one.detach())
 
 
 def _bindable(port: int, who: str) -> int:

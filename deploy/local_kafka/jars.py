@@ -1,4 +1,4 @@
-"""Kafka's jars in a cache: fetched once, and exactly the listed ones on every start."""
+"""Kafka's jars in a cache: downloaded once, and verified against a list at every start."""
 
 import asyncio
 import hashlib
@@ -11,14 +11,14 @@ from pathlib import Path
 from service.errors import Problem
 
 VERSION = "4.3.1"
-# slf4j-simple rather than slf4j-nop: with nop a broker that cannot start dies without a word.
+# slf4j-simple, not slf4j-nop: with nop a broker that cannot start logs no reason.
 COORDINATES = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 LIST = Path(__file__).with_name("jars.sha256")
 _PROGRESS_SECONDS = 1.0
 
 
 def cache_directory() -> Path:
-    """Where this user's programs keep what can be fetched again (XDG Base Directory)."""
+    """Return Bluetick's directory in the user's cache (XDG Base Directory)."""
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         return (named if named.is_absolute() else Path.home() / ".cache") / "bluetick"
@@ -27,12 +27,12 @@ def cache_directory() -> Path:
 
 
 def parse_list(text: str) -> dict[str, str]:
-    """Read lines as `sha256sum` writes them, `<hex>  <name>`, into {name: hex}."""
+    """Return {name: hex} from lines of `sha256sum`, `<hex>  <name>`."""
     return {name: digest for digest, name in (line.split() for line in text.splitlines())}
 
 
 def difference(found: Mapping[str, str], listed: Mapping[str, str]) -> str | None:
-    """Say how {name: SHA-256} differs from the list, naming the first such file; None if equal."""
+    """Return how {name: SHA-256} differs from the list, for the first such file; None if equal."""
     for name in sorted(found.keys() | listed.keys()):
         if name not in found:
             return f"{name} is missing"
@@ -46,8 +46,8 @@ def difference(found: Mapping[str, str], listed: Mapping[str, str]) -> str | Non
 def verify(directory: Path, listed: Mapping[str, str]) -> None:
     """Raise Problem unless `directory` holds exactly the listed jars.
 
-    Every byte is hashed on every start. 44 MB take 0.2 s, so there is no record of an earlier
-    check that could be out of date.
+    Every byte is hashed at every start, which takes 0.2 s for 44 MB. So there is no record of an
+    earlier check that could be out of date.
     """
     found = {path.name: _sha256(path) for path in directory.iterdir()}
     if wrong := difference(found, listed):
@@ -60,10 +60,10 @@ def _sha256(path: Path) -> str:
 
 
 async def kafka_jars(cache: Path, progress: Callable[[str], None]) -> list[Path]:
-    """Return the verified jars from below `cache`, fetching them when they are not there yet."""
+    """Return the verified jars in `cache`; download them if they are missing."""
     text = LIST.read_text()
     listed = parse_list(text)
-    # A new list gets a new directory, so an old cache is never taken for a damaged one.
+    # A new list has a new directory, so an old cache is not reported as damaged.
     directory = cache / f"kafka-{VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if not directory.is_dir():
         await _fill(directory, listed, progress)
@@ -74,7 +74,7 @@ async def kafka_jars(cache: Path, progress: Callable[[str], None]) -> list[Path]
 async def _fill(
     directory: Path, listed: Mapping[str, str], progress: Callable[[str], None]
 ) -> None:
-    """Fetch in a thread and watch the files grow meanwhile, since jgo says nothing."""
+    """Download in a thread and report the growth of the files, because jgo reports no progress."""
     staging = _staging(directory.parent)
     stop = threading.Event()
     work = asyncio.create_task(asyncio.to_thread(_fetch, staging, directory, listed, stop))
@@ -95,19 +95,19 @@ def _staging(cache: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _so_far(staging: Path, total: int) -> str:
-    """Say how far the fetching is. First come the descriptions of the parts, then the jars."""
-    # os.walk passes over what disappears meanwhile: the thread moves files and removes directories.
+    """Return the progress: first the package descriptions are downloaded, then the jars."""
+    # os.walk skips what disappears meanwhile: the thread moves files and removes directories.
     files = [Path(at, name) for at, _, names in os.walk(staging) for name in names]
     jars = [_size(path) for path in files if path.suffix == ".jar"]
     if jars:
         return f"{len(jars)} of {total} jars, {sum(jars) / 1e6:.1f} MB"
-    return f"reading what it is made of ({sum(path.suffix == '.pom' for path in files)} files)"
+    return f"reading package descriptions ({sum(path.suffix == '.pom' for path in files)} files)"
 
 
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # moved on since it was listed
+    except FileNotFoundError:  # moved since it was listed
         return 0
 
 
@@ -117,7 +117,7 @@ def _fetch(
     listed: Mapping[str, str],
     stop: threading.Event,
 ) -> None:
-    """Download into `staging`, verify, then show the jars at `directory` all at once."""
+    """Download into `staging`, verify, then move the jars to `directory` atomically."""
     try:
         from deploy.local_kafka.maven import Cancelled, fetch  # noqa: PLC0415 (the extra "local" is optional)
     except ImportError:
@@ -130,7 +130,7 @@ def _fetch(
                 path.rename(jars / path.name)
         except Cancelled:
             return
-        except Exception as error:  # a bad answer can end in any exception of jgo's parsers
+        except Exception as error:  # jgo's parsers raise any exception for a bad answer
             raise Problem(
                 "kafka_not_fetched",
                 version=VERSION,
@@ -142,7 +142,7 @@ def _fetch(
 
 
 def _reason(error: BaseException) -> str:
-    """Take the innermost cause: requests and urllib3 wrap it several times."""
+    """Return the innermost cause: requests and urllib3 wrap it several times."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return str(error) or type(error).__name__
@@ -152,5 +152,5 @@ def _publish(jars: Path, directory: Path) -> None:
     try:
         jars.rename(directory)
     except OSError:
-        if not directory.is_dir():  # else another process was first, with the same jars
+        if not directory.is_dir():  # else another process moved the same jars first
             raise

@@ -1,4 +1,4 @@
-"""Fetch Kafka's jars with jgo. Imported only when the jars are not there yet: jgo is optional."""
+"""Downloads Kafka's jars with jgo. It is imported only if they are missing: jgo is optional."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +12,11 @@ _AT_ONCE = 4
 
 
 class Cancelled(Exception):
-    """The caller does not want the jars any more."""
+    """The caller has cancelled the download."""
 
 
 class _Resolver(PythonResolver):
-    """jgo's resolver in Python, made to stop when told to and to try again after a hiccup."""
+    """jgo's resolver in Python, with cancellation and with retries after network errors."""
 
     def __init__(self, stop: threading.Event) -> None:
         super().__init__()
@@ -28,25 +28,25 @@ class _Resolver(PythonResolver):
                 raise Cancelled
             try:
                 return super().download(artifact)
-            except OSError:  # every error of requests is one
-                _forget(artifact)
+            except OSError:  # all errors of requests are OSErrors
+                _remove_partial(artifact)
                 if attempt == _TRIES:
                     raise
                 self._stop.wait(_PAUSE_SECONDS * attempt)
         raise AssertionError
 
 
-def _forget(artifact: Artifact) -> None:
-    """Remove what an interrupted download left: jgo takes any file that exists for a whole one."""
+def _remove_partial(artifact: Artifact) -> None:
+    """Remove a partial download: jgo treats every existing file as complete."""
     if artifact.cached_path:
         artifact.cached_path.unlink(missing_ok=True)
 
 
 def fetch(coordinates: tuple[str, ...], directory: Path, stop: threading.Event) -> list[Path]:
-    """Download these artifacts and all they need at run time below `directory`; return the jars.
+    """Download these artifacts and their runtime dependencies to `directory`; return the jars.
 
-    Blocks. Raises Cancelled soon after `stop` is set, and whatever jgo raises: OSError when the
-    network fails, RuntimeError when something is not in the repository, others for bad answers.
+    Blocks. Raises Cancelled soon after `stop` is set, and jgo's errors: OSError if the network
+    fails, RuntimeError if an artifact is not in the repository, others for bad answers.
     """
     context = MavenContext(resolver=_Resolver(stop), repo_cache=directory)
     wanted, needed = context.resolver.resolve([context.create_dependency(c) for c in coordinates])

@@ -35,10 +35,9 @@ from service.errors import Problem
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import Read, caught_up, read
-from tests.broker.recomputation import recompute
 from tests.e2e.commands import command, run
-from tests.faults.judge import OUTPUTS, Found, judge
-from tests.faults.oracle import expect_tracked
+from tests.oracle.compare import OUTPUTS, Found, compare_outputs
+from tests.oracle.expected import expect_outputs, observations_in_order, records_of
 
 NOW = round(time.time() * 1000)
 MESSAGES = 400
@@ -88,15 +87,15 @@ async def raw(settings: Settings) -> list[Read]:
 async def lacking(settings: Settings) -> Counter[tuple[str, str, str]]:
     """The facts the bodies hold that are not on their topics, by provider, status and key."""
     topics = settings.topics
-    expected = recompute(topics, await raw(settings)).outputs
+    expected = expect_outputs(observations_in_order(topics, await raw(settings)), NOW)
     published = await contents(settings, [topics.statuses, topics.inbound])
     there = {_id(record) for record in chain(*published.values())}
     found: Counter[tuple[str, str, str]] = Counter()
     for topic in ("statuses", "inbound"):
-        for (key, id_, value), count in expected[topic].items():
-            if (key, id_) not in there:
-                record = json.loads(value)
-                found[record["provider"], record.get("status", "inbound"), key] += count
+        for key, (ce_id, text) in expected.all(topic):
+            if (key, ce_id) not in there:
+                record = json.loads(text)
+                found[record["provider"], record.get("status", "inbound"), key] += 1
     return found
 
 
@@ -115,8 +114,12 @@ async def everything_is_right(settings: Settings) -> None:
     """The oracle, which shares nothing with the tracker, finds the same on every topic."""
     names = [f"{settings.namespace}.{name}" for name in OUTPUTS] + [settings.topics.messages]
     found = await contents(settings, [*names, settings.topics.observations])
-    expected = expect_tracked(found.pop(settings.topics.observations), NOW)
-    assert judge(settings.topics, settings.partitions, Found(found, found), expected) == []
+    observations = records_of(found.pop(settings.topics.observations))
+    expected = expect_outputs(observations, NOW)
+    differences = compare_outputs(
+        settings.topics, settings.partitions, Found(found, found), expected
+    )
+    assert differences == []
 
 
 @pytest.fixture

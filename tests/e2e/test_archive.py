@@ -25,8 +25,8 @@ from service.settings import Settings
 from tests import HOME
 from tests.broker.producing import write
 from tests.broker.reading import read
-from tests.broker.recomputation import recompute
-from tests.broker.test_replay import bluetick, bodies, everything_is_right, raw
+from tests.broker.test_replay import NOW, bluetick, bodies, everything_is_right, raw
+from tests.oracle.expected import expect_outputs, observations_in_order
 
 
 @pytest.fixture
@@ -91,10 +91,11 @@ async def test_what_kafka_forgot_is_replayed(received: Settings, tmp_path: Path)
     async with running(received, [service], lambda *_: None):
         code, output = await bluetick(received, "replay", "report", "r", "--wait", "30", "--json")
     assert (code, json.loads(output)["tracker_behind"]) == (0, 0), output
-    facts = recompute(received.topics, expected).outputs["statuses"]
+    observations = observations_in_order(received.topics, expected)
+    facts = expect_outputs(observations, NOW).all("statuses")
     statuses = await read(received.kafka, received.topics.statuses)
     assert {(one.key, one.headers["ce_id"].decode()) for one in statuses} == {
-        (key, id_) for key, id_, _ in facts
+        (key, published.ce_id) for key, published in facts
     }
     await everything_is_right(received)
 

@@ -1,1 +1,1 @@
-"""Tests on a real Kafka behind a proxy that does what networks do."""
+"""The fault suite: services on a real Kafka, with faults of processes, disks, clocks, networks."""

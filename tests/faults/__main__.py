@@ -1,4 +1,4 @@
-"""The fault suite: exactly once, tried on a real Kafka. `python -m tests.faults --help`."""
+"""The fault suite: tests exactly-once on a real Kafka. See `python -m tests.faults --help`."""
 
 import argparse
 import asyncio
@@ -14,13 +14,13 @@ from pathlib import Path
 from deploy.local_kafka.jars import cache_directory, kafka_jars
 from tests.faults import report, scenarios
 from tests.faults.cluster import cluster
+from tests.faults.cluster_network import can_isolate, isolate
 from tests.faults.controls import CONTROLS
-from tests.faults.disks import mounted, unmount
-from tests.faults.registry import Scenario
 from tests.faults.report import Outcome, Verdict
-from tests.faults.run import control, run
-from tests.faults.wires import can_isolate, isolate
-from tests.faults.world import Environment, world
+from tests.faults.runner import control, run
+from tests.faults.scenario import Scenario
+from tests.faults.scenarios.full_disks import mounted, unmount
+from tests.faults.single_broker import Environment, single_broker
 
 _MIB = 1024 * 1024
 
@@ -29,7 +29,7 @@ _GROUPS = sorted({one.group for one in SCENARIOS.values() if one.group})
 
 
 def main() -> int:
-    """Run what is asked for; 1 if anything failed."""
+    """Run the selected scenarios; return 1 if one failed."""
     options = _options()
     if options.list:
         for name, one in SCENARIOS.items():
@@ -38,9 +38,9 @@ def main() -> int:
             _say(f"{name:26} (control) {each.summary}")
         return 0
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Started in the background by a shell: an interrupt is to end us all the same.
+        # A shell that starts a job in the background makes it ignore SIGINT.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if wrong := _nothing(options):
+    if wrong := _nothing_selected(options):
         _say(wrong)
         return 2
     if can_isolate():
@@ -57,30 +57,30 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="of the first trial; default: 1")
-    parser.add_argument("--trials", type=int, default=1, help="of each scenario; default: 1")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first trial; default: 1")
+    parser.add_argument("--trials", type=int, default=1, help="trials of each scenario; default: 1")
     parser.add_argument(
         "--only",
         nargs="+",
         default=[],
         metavar="NAME",
         choices=[*SCENARIOS, *CONTROLS, *_GROUPS],
-        help="these scenarios, groups of them or controls alone",
+        help="run only these scenarios, groups or controls",
     )
     parser.add_argument(
-        "--brokers", type=int, choices=(1, 3), default=1, help="on how many brokers; default: 1"
+        "--brokers", type=int, choices=(1, 3), default=1, help="number of brokers; default: 1"
     )
     parser.add_argument(
         "--proxies",
         action="store_true",
-        help="with three brokers: a proxy before each, no network namespaces, also as root",
+        help="with three brokers: a proxy before each broker instead of network namespaces",
     )
     parser.add_argument(
-        "--bars", action="store_true", help="fail on figures over a bar: p99, memory"
+        "--bars", action="store_true", help="fail if a figure exceeds its limit: p99, memory"
     )
-    parser.add_argument("--controls", action="store_true", help="the negative controls as well")
-    parser.add_argument("--list", action="store_true", help="say what there is")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON, too")
+    parser.add_argument("--controls", action="store_true", help="run the negative controls too")
+    parser.add_argument("--list", action="store_true", help="list scenarios and controls")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report as JSON")
     return parser.parse_args()
 
 
@@ -113,21 +113,21 @@ async def _all(
     wanted = [name for name in wanted if can_isolate() or not SCENARIOS[name].root]
     for name in (name for name in wanted if SCENARIOS[name].disk):
         mounted(home / name / "kafka", SCENARIOS[name].disk * _MIB)
-        async with world(home / name) as there:
+        async with single_broker(home / name) as environment:
             for seed in seeds:
-                outcomes.append(await run(there, SCENARIOS[name], seed))
+                outcomes.append(await run(environment, SCENARIOS[name], seed))
                 _say(report.line(outcomes[-1]))
     wanted = [name for name in wanted if not SCENARIOS[name].disk]
     if not wanted and not _controls(options):
         return
-    async with _environment(options, home) as there:
+    async with _environment(options, home) as environment:
         for name in wanted:
             for seed in seeds:
-                outcomes.append(await run(there, SCENARIOS[name], seed, bars=options.bars))
+                outcomes.append(await run(environment, SCENARIOS[name], seed, limits=options.bars))
                 _say(report.line(outcomes[-1]))
         for name in _controls(options):
             for seed in seeds:
-                verdicts.append(await control(there, CONTROLS[name], seed))
+                verdicts.append(await control(environment, CONTROLS[name], seed))
                 _say(report.verdict_line(verdicts[-1]))
 
 
@@ -135,7 +135,7 @@ def _environment(
     options: argparse.Namespace, home: Path
 ) -> AbstractAsyncContextManager[Environment]:
     if options.brokers == 1:
-        return world(home)
+        return single_broker(home)
     return cluster(home, namespaces=_namespaces(options))
 
 
@@ -158,11 +158,11 @@ def _controls(options: argparse.Namespace) -> Sequence[str]:
     return there if options.controls else []
 
 
-def _nothing(options: argparse.Namespace) -> str:
-    """What is wrong if nothing would be run."""
+def _nothing_selected(options: argparse.Namespace) -> str:
+    """Return an error message if the options select nothing; else an empty text."""
     if _scenarios(options) or _controls(options):
         return ""
-    return f"nothing of {', '.join(options.only)} runs on {options.brokers} brokers; see --list"
+    return f"{', '.join(options.only)} cannot run with --brokers {options.brokers}; see --list"
 
 
 def _remark(one: Scenario) -> str:

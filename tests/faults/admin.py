@@ -1,4 +1,4 @@
-"""The broker's own word on offsets, and changes of topics under way."""
+"""Offsets, leaders and settings as the broker reports them, and changes of topics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,55 +18,55 @@ _ASK_SECONDS = 10
 
 
 class Admin:
-    """Asks and tells the broker. Every method blocks: call it in a thread."""
+    """An admin client. Every method blocks: call it in a thread."""
 
     def __init__(self, bootstrap: str) -> None:
         self._admin = _kafka.AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
-    def ends(self, places: Sequence[tuple[str, int]], *, stable: bool = True) -> list[int]:
-        """The offset after each partition's last record; `stable`: that all readers may see."""
+    def ends(self, partitions: Sequence[tuple[str, int]], *, stable: bool = True) -> list[int]:
+        """Return each partition's end offset; `stable`: its last stable offset."""
         level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
-        wanted = [TopicPartition(*place) for place in places]
+        wanted = [TopicPartition(*partition) for partition in partitions]
         answers = self._admin.list_offsets(
-            {place: _kafka.OffsetSpec.latest() for place in wanted},
+            {partition: _kafka.OffsetSpec.latest() for partition in wanted},
             isolation_level=level,
             request_timeout=_ASK_SECONDS,
         )
         found = {(p.topic, p.partition): future.result() for p, future in answers.items()}
-        return [found[place].offset for place in places]
+        return [found[partition].offset for partition in partitions]
 
-    def committed(self, group: str, places: Sequence[tuple[str, int]]) -> list[int]:
-        """A group's committed offset of each partition; 0 where it has none."""
-        wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(*p) for p in places])
+    def committed(self, group: str, partitions: Sequence[tuple[str, int]]) -> list[int]:
+        """Return a group's committed offset of each partition; 0 where it has none."""
+        wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(*p) for p in partitions])
         answers = self._admin.list_consumer_group_offsets([wanted], request_timeout=_ASK_SECONDS)
         [future] = answers.values()
         found = {(p.topic, p.partition): p.offset for p in future.result().topic_partitions}
-        return [max(0, found[place]) for place in places]
+        return [max(0, found[partition]) for partition in partitions]
 
     def leader(self, topic: str, partition: int) -> int:
-        """The broker that leads a partition."""
+        """Return the number of the broker that leads a partition."""
         return int(self._topics()[topic].partitions[partition].leader)
 
     def coordinator(self, topic: str, name: str) -> int:
-        """The broker that coordinates a group or a transactional id, by its name.
+        """Return the broker that coordinates a group or a transactional id.
 
-        `topic` is Kafka's own: __consumer_offsets or __transaction_state.
+        `topic` is Kafka's internal topic: __consumer_offsets or __transaction_state.
         """
         return self.leader(topic, _java_hash(name) % len(self._topics()[topic].partitions))
 
     def in_sync(self) -> bool:
         """Whether all replicas of all partitions are in sync."""
         try:
-            places = [p for topic in self._topics().values() for p in topic.partitions.values()]
+            partitions = [p for topic in self._topics().values() for p in topic.partitions.values()]
         except KafkaException:
             return False
-        return all(len(place.isrs) == len(place.replicas) for place in places)
+        return all(len(partition.isrs) == len(partition.replicas) for partition in partitions)
 
     def _topics(self) -> Any:
         return self._admin.list_topics(timeout=_ASK_SECONDS).topics
 
     def configure(self, topic: str | None, name: str, value: str) -> None:
-        """Set one setting of a topic; None: of the broker."""
+        """Change one setting of a topic; None: of the broker."""
         entry = _kafka.ConfigEntry(name, value, incremental_operation=_kafka.AlterConfigOpType.SET)
         kind = _kafka.ResourceType.TOPIC if topic else _kafka.ResourceType.BROKER
         resource = _kafka.ConfigResource(kind, topic or "1", incremental_configs=[entry])
@@ -75,8 +75,8 @@ class Admin:
 
     def cut(self, topic: str, partition: int, offset: int) -> None:
         """Delete a partition's records before an offset, as retention does."""
-        place = TopicPartition(topic, partition, offset)
-        for future in self._admin.delete_records([place]).values():
+        end = TopicPartition(topic, partition, offset)
+        for future in self._admin.delete_records([end]).values():
             future.result(_ASK_SECONDS)
 
     def grow(self, topic: str, partitions: int) -> None:
@@ -88,7 +88,7 @@ class Admin:
 
 
 def _java_hash(text: str) -> int:
-    """The absolute value of Java's String.hashCode, as Kafka maps names to partitions."""
+    """Return the absolute value of Java's String.hashCode, by which Kafka maps names."""
     value = 0
     for character in text.encode("ascii"):
         value = (31 * value + character) & 0xFFFFFFFF

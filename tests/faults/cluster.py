@@ -1,4 +1,4 @@
-"""Three Kafka brokers, each also a controller, and what may happen to them."""
+"""Three Kafka brokers, each also a controller, and faults of brokers."""
 
 import asyncio
 import shutil
@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 
 from deploy.local_kafka.broker import HOST, LocalKafka, free_port
+from tests.faults.active_controller import active_controller
 from tests.faults.admin import Admin
-from tests.faults.quorum import active_controller
-from tests.faults.wires import NUMBERS, Wires, wires
+from tests.faults.cluster_network import NUMBERS, ClusterNetwork, cluster_network
 
 _PARTITIONS = "6"  # of Kafka's own topics
 _SETTINGS = {
@@ -32,24 +32,24 @@ _LOOK_SECONDS = 0.2
 
 
 class Broker(LocalKafka):
-    """One broker of three; its name, ports and data stay the same over its lives."""
+    """One broker of three; its name, ports and data stay the same after a restart."""
 
-    def __init__(self, data: Path, number: int, wires: Wires, cluster: str) -> None:
-        super().__init__(data, free_port(0), proxied=wires.proxied(number))
+    def __init__(self, data: Path, number: int, network: ClusterNetwork, cluster: str) -> None:
+        super().__init__(data, free_port(0), proxied=network.proxied(number))
         self.number = number
         self.voters = ""
-        self.controller = f"{wires.host(number)}:{free_port(0)}"
-        self._wires = wires
+        self.controller = f"{network.host(number)}:{free_port(0)}"
+        self._network = network
         self._cluster = cluster
 
     @property
     def bootstrap(self) -> str:
-        """Where the other brokers reach it, and its clients unless there is a proxy."""
-        return f"{self._wires.host(self.number)}:{self.port}"
+        """The address for the other brokers, and for clients unless there is a proxy."""
+        return f"{self._network.host(self.number)}:{self.port}"
 
     @property
     def reached(self) -> str:
-        """Where clients reach it."""
+        """The address for clients."""
         return f"{HOST}:{self.proxied}" if self.proxied else self.bootstrap
 
     @property
@@ -58,21 +58,21 @@ class Broker(LocalKafka):
 
     async def start(self) -> None:
         await super().start()
-        await self._wires.connect(self, self.number)
+        await self._network.connect(self, self.number)
 
     def lose_disk(self) -> None:
         """Remove all its data; it must be down."""
         shutil.rmtree(self._logs)
 
     def unplug(self) -> None:
-        """Take its cable out."""
-        self._wires.unplug(self, self.number)
+        """Unplug its cable."""
+        self._network.unplug(self, self.number)
 
     def plug(self) -> None:
-        self._wires.plug(self, self.number)
+        self._network.plug(self, self.number)
 
     async def _java(self) -> list[str]:
-        return [*self._wires.command(self.number), *await super()._java()]
+        return [*self._network.command(self.number), *await super()._java()]
 
     def _cluster_id(self) -> str:
         return self._cluster
@@ -90,7 +90,7 @@ class Broker(LocalKafka):
 
 
 class Cluster:
-    """The three of them; one environment of trials."""
+    """All three brokers; one environment of trials."""
 
     def __init__(self, brokers: Iterable[Broker], home: Path) -> None:
         self.brokers = {broker.number: broker for broker in brokers}
@@ -110,7 +110,7 @@ class Cluster:
         return self._admin
 
     def number(self) -> int:
-        """A number no other trial of this run has."""
+        """Return a number that no other trial of this run has."""
         return next(self._numbers)
 
     async def start(self) -> None:
@@ -118,7 +118,7 @@ class Cluster:
         self._admin = Admin(self.bootstrap)
 
     async def restart(self, *numbers: int) -> None:
-        """Start those that are down, at once: one alone is no quorum."""
+        """Start brokers that are down, all at once: a single one has no quorum."""
         await asyncio.gather(*(self.brokers[number].start() for number in numbers))
 
     def kill(self, *numbers: int) -> None:
@@ -127,7 +127,7 @@ class Cluster:
 
     @contextmanager
     def frozen(self, *numbers: int) -> Iterator[None]:
-        """SIGSTOP them meanwhile."""
+        """SIGSTOP these brokers within the context."""
         for number in numbers:
             self.brokers[number].pause()
         try:
@@ -138,25 +138,25 @@ class Cluster:
 
     @contextmanager
     def unplugged(self, number: int) -> Iterator[None]:
-        """Take a broker's cable out meanwhile."""
+        """Unplug a broker's cable within the context."""
         self.brokers[number].unplug()
         try:
             yield
         finally:
             self.brokers[number].plug()
 
-    async def mend(self) -> None:
-        """Start what is down."""
+    async def repair(self) -> None:
+        """Start the brokers that are down."""
         await self.restart(*(n for n, one in self.brokers.items() if not one.running))
 
-    def heal(self) -> None:
-        """Nothing: each fault of this environment ends with its context."""
+    def end_faults(self) -> None:
+        """Do nothing: each fault of this environment ends with its context."""
 
     async def leader(self, topic: str, partition: int) -> int:
         return await asyncio.to_thread(self.admin.leader, topic, partition)
 
     async def controller(self) -> int:
-        """The active controller."""
+        """Return the number of the active controller."""
         for broker in self.brokers.values():
             with suppress(OSError):
                 host, _, port = broker.bootstrap.rpartition(":")
@@ -166,15 +166,15 @@ class Cluster:
     async def in_sync(self) -> None:
         """Wait until every partition has all its replicas in sync."""
         async with asyncio.timeout(_SYNC_SECONDS):
-            while not await asyncio.to_thread(self.admin.in_sync):  # noqa: ASYNC110 - Kafka is asked
+            while not await asyncio.to_thread(self.admin.in_sync):  # noqa: ASYNC110 - Kafka has no event for it
                 await asyncio.sleep(_LOOK_SECONDS)
 
 
 @asynccontextmanager
 async def cluster(home: Path, *, namespaces: bool) -> AsyncIterator[Cluster]:
-    """Start the network and the brokers; afterwards nothing of it runs."""
+    """Start the network and the brokers; the context ends them."""
     identity = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    async with wires(namespaces=namespaces) as network, AsyncExitStack() as stack:
+    async with cluster_network(namespaces=namespaces) as network, AsyncExitStack() as stack:
         brokers = [Broker(home / f"kafka-{n}", n, network, identity) for n in NUMBERS]
         one = Cluster(brokers, home)
         for broker in brokers:

@@ -1,19 +1,19 @@
 """Negative controls: a rule is broken on purpose, and the suite must notice.
 
-Each is a scenario that passes with the product as it is, and must fail with the sabotage that bears
-its name. A control that passes with it says that the suite is blind.
+Each is a scenario that passes with the product as it is, and must fail with the sabotage of its
+name. If it passes with the sabotage, the suite misses the broken rule.
 """
 
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from tests.faults.network import late_once
+from tests.faults.altered_records import EXPECTED, alter_records
 from tests.faults.proxy import END_TXN
-from tests.faults.registry import Scenario
-from tests.faults.spoiling import NAMED, spoiled
+from tests.faults.scenario import Scenario
+from tests.faults.scenarios.network import late_once
+from tests.faults.scenarios.zombies import wake_zombie
 from tests.faults.trial import Trial
-from tests.faults.zombies import haunt
 
 
 class _Act(Protocol):
@@ -22,9 +22,9 @@ class _Act(Protocol):
 
 @dataclass(frozen=True)
 class Control:
-    """A rule of tests.faults.sabotage, and the scenario in which breaking it must show.
+    """A rule of tests.faults.sabotage, and the scenario that must fail when it is broken.
 
-    `named`: what the judge must say, each of it; else anything lost or doubled is enough.
+    `named`: the differences that must all be reported; if empty, any lost or doubled record.
     """
 
     rule: str
@@ -53,44 +53,43 @@ class Control:
 
 
 async def _zombie(trial: Trial, sabotage: str | None) -> None:
-    """A tracker stands still before a transaction, another takes over, the first goes on.
+    """Stop a tracker before a transaction, let another take over, let the first continue.
 
-    Not inside of one, nor in one of another partition: the other waits for what is open, whoever
-    opened it.
+    It is not stopped inside a transaction, because the other would wait for the open transaction.
     """
     await trial.start("normalise")
     failpoint = f"track.before_begin=stop@{trial.random.randrange(1, 20)}"
     zombie = await trial.start("track", ready=False, failpoint=failpoint, sabotage=sabotage)
-    assert await zombie.stands(), zombie.tail()
-    heir = await trial.start("track", sabotage=sabotage)
-    await haunt(trial, zombie, heir)
+    assert await zombie.stopped(), zombie.tail()
+    successor = await trial.start("track", sabotage=sabotage)
+    await wake_zombie(trial, zombie, successor)
 
 
 async def _refused(trial: Trial, sabotage: str | None) -> None:
-    """Kafka refuses batches of statuses for a while."""
+    """Let Kafka refuse batches of statuses for a while."""
     await trial.start("normalise")
     worker = await trial.start("track", sabotage=sabotage)
     await trial.published(100)
     topic = trial.settings.topics.statuses
     await trial.configure(topic, "max.message.bytes", "400")
-    worker.refuses = True
+    worker.may_refuse = True
     before = await trial.taken("track")
 
-    async def has_met_it() -> bool:
+    async def has_failed() -> bool:
         return not worker.running or await trial.taken("track") > before + 200
 
-    await trial.until(has_met_it, "batches refused")
+    await trial.until(has_failed, "batches refused")
     trial.did["refusals"] += 1
     await trial.configure(topic, "max.message.bytes", "2097152")
     if not worker.running:
-        assert worker.said("as too large"), worker.tail()
+        assert worker.logged("as too large"), worker.tail()
         await trial.start("track", sabotage=sabotage)
-    # Not until something is published: a producer with a gap in its sequence may never do so.
+    # Not trial.published: a producer with a gap in its sequence may never publish again.
     await trial.traffic(300)
 
 
 async def _killed(trial: Trial, sabotage: str | None) -> None:
-    """A tracker is killed before its commit, twice, and comes back to its store."""
+    """Kill a tracker before its commit, twice; it restarts with its store."""
     await trial.start("normalise")
     for _ in range(2):
         failpoint = f"track.after_offsets=kill@{trial.random.randrange(5, 20)}"
@@ -108,27 +107,27 @@ async def _killed(trial: Trial, sabotage: str | None) -> None:
 
 
 async def _held(trial: Trial, sabotage: str | None) -> None:
-    """A commit is held on its way until the tracker, past its deadline, has begun again."""
+    """Hold a commit until the tracker, past its deadline, has recovered."""
     await trial.start("normalise")
-    proxy = trial.world.proxy
+    proxy = trial.single.proxy
     worker = await trial.start("track", sabotage=sabotage, kafka=proxy.bootstrap)
     await trial.published(100)
     for _ in range(2):
-        ready = worker.said("ready, at offset")
+        ready = worker.logged("ready, at offset")
         held = proxy.hold(END_TXN)
         await held.caught
 
-        async def goes_on(before: int = ready) -> bool:
-            return worker.said("ready, at offset") > before
+        async def recovered(before: int = ready) -> bool:
+            return worker.logged("ready, at offset") > before
 
-        await trial.until(goes_on, "the tracker goes on")
+        await trial.until(recovered, "the tracker recovered")
         held.release()
         trial.did["held commits"] += 1
         await trial.published(100)
 
 
 async def _late(trial: Trial, sabotage: str | None) -> None:
-    """A commit is held and asked for again; the first request arrives in a later transaction."""
+    """Hold a commit that is sent again; the first request arrives in a later transaction."""
     await trial.start("normalise")
     for cut in (False, True):
         await late_once(trial, cut=cut, sabotage=sabotage)
@@ -143,11 +142,11 @@ CONTROLS = {
         ),
         Control("deliveries-unseen", _refused, "refusals"),
         Control("store-first", _killed, "kills"),
-        # The deadline comes before aiokafka would ask again by itself.
+        # The deadline comes before aiokafka retries by itself.
         Control(
             "producer-reused", _held, "held commits", {"partitions": 1, "transaction_timeout": 5}
         ),
         Control("losses-unseen", _late, "late commits", {"partitions": 1}),
-        Control("records-spoiled", spoiled, "rounds", brokers=3, posts=40, named=NAMED),
+        Control("records-spoiled", alter_records, "rounds", brokers=3, posts=40, named=EXPECTED),
     )
 }

@@ -1,4 +1,4 @@
-"""A TCP proxy between Kafka clients and one broker; it does to their traffic what networks do."""
+"""A TCP proxy between Kafka clients and one broker, with faults of networks."""
 
 import asyncio
 import socket
@@ -6,32 +6,32 @@ from types import TracebackType
 from typing import Self
 
 from deploy.local_kafka.broker import HOST
-from tests.faults.link import Faults, Held, Link
+from tests.faults.proxied_connection import Faults, HeldFrame, ProxiedConnection
 
 END_TXN = 26  # an api key
 
 
 class Proxy:
-    """Stands on loopback in front of a broker: `async with Proxy(HOST, kafka.proxied_port) as p:`.
+    """Listens on loopback for a broker: `async with Proxy(HOST, kafka.proxied_port) as p:`.
 
-    Every fault may be switched at any time; it meets the connections there are and those to come.
+    Every fault can be switched at any time; it applies to present and future connections.
     """
 
     def __init__(self, upstream_host: str, upstream_port: int, port: int = 0) -> None:
         self._upstream = upstream_host, upstream_port
         self._faults = Faults()
-        self._links: dict[asyncio.Task[None], Link] = {}
+        self._connections: dict[asyncio.Task[None], ProxiedConnection] = {}
         self._reserved: socket.socket | None = None
         self._listener: socket.socket | None = None
         self.port = port
 
     @property
     def bootstrap(self) -> str:
-        """Where clients connect: "127.0.0.1:<port>". The port is known once entered."""
+        """The address for clients: "127.0.0.1:<port>". The port is known once entered."""
         return f"{HOST}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        # Nobody else gets the port while we refuse: it stays bound, though nobody listens.
+        # No other process gets the port while the proxy refuses: it stays bound without listening.
         self._reserved = _bound(self.port)
         self.port = self._reserved.getsockname()[1]
         self.accept()
@@ -46,20 +46,20 @@ class Proxy:
         self.refuse()
         if self._reserved:
             self._reserved.close()
-        for link in self._links.values():
-            link.end()
-        ended = await asyncio.gather(*self._links, return_exceptions=True)
+        for connection in self._connections.values():
+            connection.end()
+        ended = await asyncio.gather(*self._connections, return_exceptions=True)
         for failure in ended:
             if isinstance(failure, Exception):  # and no CancelledError
                 raise failure
 
     def cut(self) -> None:
-        """Reset every connection; new ones are accepted. A request that is held stays held."""
-        for link in self._links.values():
-            link.cut()
+        """Reset every connection; new ones are accepted. A held request stays held."""
+        for connection in self._connections.values():
+            connection.cut()
 
     def refuse(self) -> None:
-        """Cut every connection and let nobody connect until accept()."""
+        """Cut every connection and refuse new ones until accept()."""
         if self._listener:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
@@ -67,7 +67,7 @@ class Proxy:
         self.cut()
 
     def accept(self) -> None:
-        """Let clients connect (again)."""
+        """Accept connections (again)."""
         if not self._listener:
             self._listener = _bound(self.port)
             self._listener.listen()
@@ -78,22 +78,22 @@ class Proxy:
         self._faults.thawed.clear()
 
     def thaw(self) -> None:
-        """Go on where freeze() stopped."""
+        """Continue after freeze()."""
         self._faults.thawed.set()
 
     def delay(self, seconds: float) -> None:
-        """Pass every answer so long after it came, in order; 0 for at once."""
+        """Delay every answer by `seconds`, in order; 0 for no delay."""
         self._faults.set_delay(seconds)
 
     def throttle(self, bytes_per_second: float | None) -> None:
         """Limit each direction of each connection; None for no limit."""
         self._faults.rate = bytes_per_second
 
-    def hold(self, api_key: int) -> Held:
-        """Hold the next request of this kind, and what its client sends after it."""
+    def hold(self, api_key: int) -> HeldFrame:
+        """Hold the next request of this kind, and the later ones of its connection."""
         return _put(self._faults.requests, api_key)
 
-    def hold_response(self, api_key: int) -> Held:
+    def hold_response(self, api_key: int) -> HeldFrame:
         """Let the next request of this kind pass; hold its answer, and the answers after it."""
         return _put(self._faults.answers, api_key)
 
@@ -101,15 +101,15 @@ class Proxy:
         try:
             client, _ = listener.accept()
         except OSError:
-            return  # it has gone already
+            return  # it has disconnected already
         client.settimeout(0)
-        link = Link(self._faults, client, self._upstream)
-        self._links[link.task] = link
-        link.task.add_done_callback(self._forget)
+        connection = ProxiedConnection(self._faults, client, self._upstream)
+        self._connections[connection.task] = connection
+        connection.task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or not task.exception():  # what failed is raised at the end
-            del self._links[task]
+        if task.cancelled() or not task.exception():  # failures are raised at the end
+            del self._connections[task]
 
 
 def _bound(port: int) -> socket.socket:
@@ -121,6 +121,6 @@ def _bound(port: int) -> socket.socket:
     return bound
 
 
-def _put(holds: list[Held], api_key: int) -> Held:
-    holds.append(held := Held(api_key))
+def _put(holds: list[HeldFrame], api_key: int) -> HeldFrame:
+    holds.append(held := HeldFrame(api_key))
     return held

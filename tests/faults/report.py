@@ -1,4 +1,4 @@
-"""What was done and what came of it, as a table for people and as JSON."""
+"""The outcomes of trials, as a table for people and as JSON."""
 
 import json
 from collections import Counter, defaultdict
@@ -21,10 +21,10 @@ _RULE_OF_THREE = 3  # no failure in n trials: below 3/n, at 95 %
 
 @dataclass
 class Affected:
-    """A fault by which posted webhooks were affected, all times in seconds.
+    """The effect of a fault on posted webhooks; all times in seconds.
 
-    `again`: from its end until statuses were in time; `latest`: the longest from a 200 to its
-    status; `refused`: by ingest how many answers were no 200, and of how many.
+    `lasted`: its duration. `again`: from its end until statuses were in time. `latest`: the longest
+    from a 200 to its status. `refused`: for each ingest, how many of how many answers were not 200.
     """
 
     fault: str
@@ -35,11 +35,11 @@ class Affected:
 
 
 @dataclass
-class Beside:
-    """What became of honest traffic beside hostile bodies.
+class HonestTraffic:
+    """Honest traffic during hostile bodies.
 
-    How many facts it had and how many are unseen; the 99th percentile from a 200 to its status,
-    seconds; which processes ended; by process the largest resident memory, MB.
+    The number of its facts and of the unseen ones; the 99th percentile from a 200 to its status,
+    seconds; the processes that ended; by process the largest resident memory, MB.
     """
 
     honest: int
@@ -51,9 +51,9 @@ class Beside:
 
 @dataclass
 class Outcome:
-    """One trial. `counted` is the fault by which the scenario is measured.
+    """The outcome of one trial. `counted` is the fault that the report counts.
 
-    `extra` holds further options that it was run with.
+    `extra` holds further options of the command line.
     """
 
     scenario: str
@@ -63,20 +63,20 @@ class Outcome:
     did: dict[str, int] = field(default_factory=dict)
     measured: dict[str, list[float]] = field(default_factory=dict)
     affected: list[Affected] = field(default_factory=list)
-    beside: Beside | None = None
+    honest_traffic: HonestTraffic | None = None
     failures: list[str] = field(default_factory=list)
     extra: str = ""
 
     @property
     def command(self) -> str:
-        """What runs this very trial again."""
+        """The command that runs this trial again."""
         options = f"--seed {self.seed} --trials 1 --only {self.scenario}"
         return f"python -m tests.faults {self.extra}{options}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A negative control: what happened with a rule broken, and with it kept."""
+    """A negative control: its outcomes with a rule broken, and with the rule kept."""
 
     rule: str
     broken: Outcome
@@ -85,13 +85,13 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        said = self.broken.failures
-        named = all(any(text in one for one in said) for text in self.named)
+        failures = self.broken.failures
+        named = all(any(text in one for one in failures) for text in self.named)
         return named and bool(noticed(self.broken)) and not self.kept.failures
 
 
 def line(outcome: Outcome) -> str:
-    """One trial in one line."""
+    """Return one trial in one line."""
     did = ", ".join(f"{count} {what}" for what, count in sorted(outcome.did.items()) if count)
     verdict = "FAILED" if outcome.failures else "ok"
     return (
@@ -101,21 +101,21 @@ def line(outcome: Outcome) -> str:
 
 
 def verdict_line(verdict: Verdict) -> str:
-    """A negative control in two lines: the rule broken, and the rule kept."""
-    said = "; ".join(noticed(verdict.broken)) or f"nothing! {verdict.broken.failures}"
+    """Return a negative control in two lines: the rule broken, and the rule kept."""
+    found = "; ".join(noticed(verdict.broken)) or f"no difference: {verdict.broken.failures}"
     kept = "passes" if not verdict.kept.failures else f"FAILED: {verdict.kept.failures}"
     good = "ok" if verdict.good else "WRONG"
     return (
-        f"{good:6} control {verdict.rule}, seed {verdict.broken.seed}: broken, the suite says: "
-        f"{said}\n       kept, it {kept}"
+        f"{good:6} control {verdict.rule}, seed {verdict.broken.seed}: broken, the suite finds "
+        f"{found}\n       kept, it {kept}"
     )
 
 
 def table(outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> str:
-    """Everything, a line a scenario."""
+    """Return all outcomes, one line for each scenario."""
     rows = [_COLUMNS, *(_row(group) for group in _grouped(outcomes).values())]
     lines = [*_aligned(rows), ""] if outcomes else []
-    lines += _affected(outcomes) + _beside(outcomes)
+    lines += _affected(outcomes) + _honest_traffic(outcomes)
     lines += [*_points(outcomes), *_times(outcomes), *map(verdict_line, verdicts)]
     failed = [one for one in outcomes if one.failures]
     lines += [f"again: {one.command}" for one in failed]
@@ -123,7 +123,7 @@ def table(outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> str:
 
 
 def write(path: Path, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> None:
-    """Write all of it as JSON."""
+    """Write all outcomes as JSON."""
     content = {
         "scenarios": [
             dict(zip(_COLUMNS, _row(group), strict=True)) for group in _grouped(outcomes).values()
@@ -161,7 +161,7 @@ def _row(group: Sequence[Outcome]) -> tuple[str, ...]:
 
 
 def _affected(outcomes: Sequence[Outcome]) -> list[str]:
-    """Each fault by which posted webhooks were affected, a line each."""
+    """Return one line for each fault that affected posted webhooks."""
     those = [one for outcome in outcomes for one in outcome.affected]
     if not those:
         return []
@@ -175,13 +175,13 @@ def _affected(outcomes: Sequence[Outcome]) -> list[str]:
     return [*_aligned(rows), ""]
 
 
-def _beside(outcomes: Sequence[Outcome]) -> list[str]:
-    """Honest traffic beside each kind of hostile bodies, a line each."""
+def _honest_traffic(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return one line on the honest traffic during each kind of hostile bodies."""
     rows: list[tuple[str, ...]] = [
-        ("beside", "honest facts", "unseen", "p99", "ended", "largest RSS in MB")
+        ("hostile", "honest facts", "unseen", "p99", "ended", "largest RSS in MB")
     ]
     for outcome in outcomes:
-        if one := outcome.beside:
+        if one := outcome.honest_traffic:
             resident = ", ".join(f"{name} {size}" for name, size in one.resident.items())
             figures = (f"{one.honest}", f"{one.unseen}", f"{one.p99:.1f} s")
             rows.append((outcome.scenario, *figures, ", ".join(one.ended) or "none", resident))
@@ -189,7 +189,7 @@ def _beside(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _points(outcomes: Sequence[Outcome]) -> list[str]:
-    """How often each named point was hit."""
+    """Return how often each failpoint was reached."""
     hits = Counter[str]()
     for outcome in outcomes:
         hits.update({name: n for name, n in outcome.did.items() if "." in name})
@@ -216,7 +216,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def noticed(outcome: Outcome) -> list[str]:
-    """What shows that data was lost or doubled, without the examples."""
+    """Return the failures that show lost, doubled or changed records, without examples."""
     words = (" lost", " doubled", " changed or invented")
     return [
         failure.partition(", such as")[0]

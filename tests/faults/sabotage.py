@@ -1,8 +1,8 @@
-"""A worker that breaks one rule on purpose: `python -m tests.faults.sabotage <rule> <service>`.
+"""Starts a worker that breaks one rule: `python -m tests.faults.sabotage <rule> <service>`.
 
-The fault suite must notice each (tests.faults.controls). Product code has no switches for this: the
-rule is broken by patching, in this process alone. `markers-lost:<topic>,...` is none of its rules:
-it makes of the broker what Kafka is at its worst, and must do no harm.
+The fault suite must notice each rule (tests.faults.controls). Product code has no switches for
+this: patches break the rule in this process only. `markers-lost:<topic>,...` breaks no rule: it
+makes Kafka lose markers, which Kafka may do at any time, and which must lose no data.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _LOOK_SECONDS = 0.01
 
 
 def id_per_worker() -> None:
-    """Give every worker transactional ids of its own: nobody fences the owner before it."""
+    """Give every worker transactional ids of its own: the earlier owner is not fenced."""
 
     def transactional_id(topics: Topics, partition: int) -> str:
         return f"{topics.namespace}.track.{os.getpid()}.{partition}"
@@ -37,7 +37,7 @@ def id_per_worker() -> None:
 
 
 def deliveries_unseen() -> None:
-    """Commit without a look at what became of the batches."""
+    """Commit without checking the deliveries of the batches."""
 
     async def send(outbox: Outbox) -> dict[str, int | None]:
         deliveries = []
@@ -54,7 +54,7 @@ def deliveries_unseen() -> None:
 
 
 def store_first() -> None:
-    """Write the states to the store before they are committed, and to the disk at once."""
+    """Write the states to the store, and to the disk, before they are committed."""
     publish = Task._publish
 
     async def write_and_publish(task: Task, session: Session, work: Any, result: Any) -> Any:
@@ -66,10 +66,10 @@ def store_first() -> None:
 
 
 def producer_reused() -> None:
-    """Go on with the same producer after an error, from what is committed at that moment.
+    """Keep the same producer after an error, and continue from the committed offsets.
 
-    It does not wait for what is open: the broker would abort that meanwhile, and refuse the
-    producer from then on, so that the tracker would end aloud and do no harm.
+    It does not wait for open transactions: the broker would abort them meanwhile and refuse the
+    producer, so that the tracker would exit with an error and lose nothing.
     """
     kept: dict[str, AIOKafkaProducer] = {}
     make, read, abandon = clients.producer, clients.reader, clients.abandon
@@ -78,14 +78,14 @@ def producer_reused() -> None:
         if transactional_id is None:
             return make(settings)
         if transactional_id not in kept:
-            # Whoever trusts a producer for ever lets it try for long.
+            # A producer that is never replaced needs time for its retries.
             patient = settings.model_copy(update={"transaction_timeout": _PATIENCE_SECONDS})
             kept[transactional_id] = make(patient, transactional_id)
             return kept[transactional_id]
         return _again(kept[transactional_id])
 
     def reader(settings: Settings, _: str = "") -> AIOKafkaConsumer:
-        return read(settings)  # of what is committed: nothing looks open
+        return read(settings)  # reads only committed records: no transaction appears open
 
     async def keep(client: AIOKafkaProducer) -> None:
         if client not in kept.values():
@@ -98,7 +98,7 @@ def producer_reused() -> None:
 
 
 def losses_unseen() -> None:
-    """Let aiokafka ask again on a new connection, and think nothing of it."""
+    """Ignore that aiokafka repeats requests on a new connection."""
 
     def none(*_: object) -> int:
         return 0
@@ -108,10 +108,10 @@ def losses_unseen() -> None:
 
 
 def markers_lost(*names: str) -> None:
-    """Do not tell Kafka of these topics, or of `offsets`, in the transaction it is to die in.
+    """Do not register these topics, or `offsets`, with the transaction of the kill.
 
-    So it ends the transaction, and no marker is written there; it must not verify transactions. Of
-    one place it is told first: it takes none before it has ended the transaction before.
+    So Kafka ends the transaction without a marker there; it must not verify transactions. One other
+    partition is registered first: Kafka accepts it only after the earlier transaction has ended.
     """
     begin: Any = AIOKafkaProducer.begin_transaction
     add_partition: Any = TransactionManager.maybe_add_partition_to_txn
@@ -125,15 +125,15 @@ def markers_lost(*names: str) -> None:
         if last():
             manager = producer._txn_manager
             namespace = manager.transactional_id.partition(".track.")[0]
-            place = TopicPartition(Topics(namespace).dead_letters, 0)
-            add_partition(manager, place)
-            while place not in manager.txn_partitions:  # noqa: ASYNC110 - aiokafka has no event
+            partition = TopicPartition(Topics(namespace).dead_letters, 0)
+            add_partition(manager, partition)
+            while partition not in manager.txn_partitions:  # noqa: ASYNC110 - aiokafka has no event
                 await asyncio.sleep(_LOOK_SECONDS)
 
-    def maybe_add_partition_to_txn(manager: Any, place: Any) -> None:
-        if last() and place.topic.rpartition(".")[2] in names:
-            manager._txn_partitions.add(place)
-        add_partition(manager, place)
+    def maybe_add_partition_to_txn(manager: Any, partition: Any) -> None:
+        if last() and partition.topic.rpartition(".")[2] in names:
+            manager._txn_partitions.add(partition)
+        add_partition(manager, partition)
 
     def add_offsets_to_txn(manager: Any, offsets: Any, group: str) -> Any:
         if last() and "offsets" in names:
@@ -146,9 +146,9 @@ def markers_lost(*names: str) -> None:
 
 
 def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
-    """The producer as it is; it begins a transaction when the last one has ended.
+    """Return the producer patched to begin a transaction when the last one has ended.
 
-    One that was not to be committed yet is aborted: nobody else would end it.
+    A transaction that is still open is aborted, because nothing else would end it.
     """
     begin: Any = AIOKafkaProducer.begin_transaction
     manager: Any = producer._txn_manager
@@ -159,7 +159,7 @@ def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
     async def begin_transaction() -> None:
         if manager.state in (TransactionState.IN_TRANSACTION, TransactionState.ABORTABLE_ERROR):
             await producer.abort_transaction()
-        # Shielded: who is cut short here may come again.
+        # Shielded: a caller that is cancelled here may call again.
         await asyncio.shield(manager.wait_for_transaction_end())
         await begin(producer)
 
@@ -169,7 +169,7 @@ def _again(producer: AIOKafkaProducer) -> AIOKafkaProducer:
 
 
 def _patch(owner: object, name: str, value: object) -> None:
-    assert hasattr(owner, name), f"there is no {name} to break any more"
+    assert hasattr(owner, name), f"{name}, which this patches, does not exist any more"
     setattr(owner, name, value)
 
 

@@ -1,6 +1,6 @@
-"""A short selection of the programs for three brokers, hostile senders and full disks.
+"""A short selection of scenarios with three brokers, hostile senders and full disks.
 
-They are run as programs: they move to namespaces of their own, which a test process must not.
+They run as programs: they move to other namespaces, which a test process must not do.
 """
 
 import asyncio
@@ -27,22 +27,22 @@ async def _run(*options: str) -> tuple[int, str]:
 
 
 async def test_three_brokers_lose_and_double_nothing() -> None:
-    """A leader killed, a coordinator stopped, a cable out: all that was answered 200 is there."""
+    """A leader killed, a coordinator stopped, a cable unplugged: no answered webhook is lost."""
     code, output = await _run("--brokers", "3", "--only", "brokers-short")
     assert code == 0, output
 
 
-async def test_hostile_senders_harm_nobody_else() -> None:
-    """All honest facts are seen beside hostile bodies, and no process ends."""
+async def test_hostile_senders_do_not_affect_others() -> None:
+    """During hostile bodies all honest facts are seen, and no process ends."""
     code, output = await _run("--only", *SHORT)
     assert code == 0, output
 
 
 async def test_a_full_disk_loses_nothing() -> None:
-    """The disk of a tracker's store is full, while the tracker is down and while it runs."""
+    """The disk of a tracker's store is full before its start, and while it runs."""
     code, output = await _run("--only", "disks-store")
     assert code == 0, output
 
 
-def test_the_short_selection_is_there() -> None:
+def test_the_short_selection_exists() -> None:
     assert set(SHORT) <= SCENARIOS.keys()

@@ -1,4 +1,4 @@
-"""The proxy of the fault tests does to a real Kafka's clients what it says."""
+"""The faults of the proxy, with clients of a real Kafka."""
 
 import asyncio
 import struct
@@ -16,11 +16,11 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from deploy.local_kafka.broker import HOST, LocalKafka, free_port
 from tests.broker.reading import read
-from tests.faults.link import Held
+from tests.faults.proxied_connection import HeldFrame
 from tests.faults.proxy import END_TXN, Proxy
 
 API_VERSIONS = 18
-ENOUGH = 20  # questions that are answered directly while one is on its way through the proxy
+ENOUGH = 20  # requests answered directly while one passes through the proxy
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -35,7 +35,7 @@ async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Loca
 
 @pytest.fixture
 async def proxy(broker: LocalKafka) -> AsyncIterator[Proxy]:
-    """The broker's proxy, with nothing wrong yet."""
+    """The broker's proxy, without faults."""
     async with Proxy(HOST, broker.proxied_port, broker.proxied) as proxy:
         yield proxy
 
@@ -54,7 +54,7 @@ async def topic(broker: LocalKafka, namespace: str) -> str:
 
 @asynccontextmanager
 async def producing(bootstrap: str, **others: Any) -> AsyncIterator[AIOKafkaProducer]:
-    """A producer that is quick to try again."""
+    """Start a producer with a short retry backoff."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, retry_backoff_ms=50, **others)
     await producer.start()
     try:
@@ -65,7 +65,7 @@ async def producing(bootstrap: str, **others: Any) -> AsyncIterator[AIOKafkaProd
 
 @asynccontextmanager
 async def committing(proxy: Proxy, topic: str, **others: Any) -> AsyncIterator[asyncio.Task[None]]:
-    """A transaction with one record, and the call that commits it."""
+    """Start a transaction with one record; yield the task that commits it."""
     async with producing(proxy.bootstrap, transactional_id=topic, **others) as producer:
         await producer.begin_transaction()
         await producer.send_and_wait(topic, b"one")
@@ -77,19 +77,19 @@ async def committing(proxy: Proxy, topic: str, **others: Any) -> AsyncIterator[a
 
 
 async def values(broker: LocalKafka, topic: str) -> list[bytes]:
-    """All that is committed, as read past the proxy."""
+    """Return all committed values, read without the proxy."""
     return [record.value for record in await read(broker.bootstrap, topic)]
 
 
 async def visible(broker: LocalKafka, topic: str) -> None:
     """Wait until the record is there: Kafka answers a commit before it has marked partitions."""
     while await values(broker, topic) != [b"one"]:
-        pass  # asking Kafka is the waiting
+        pass  # the request to Kafka takes time
 
 
 @asynccontextmanager
 async def connected(port: int) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
-    """A bare connection."""
+    """Open a TCP connection."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         yield reader, writer
@@ -98,7 +98,7 @@ async def connected(port: int) -> AsyncIterator[tuple[StreamReader, StreamWriter
 
 
 def ask(writer: StreamWriter, number: int) -> None:
-    """Send a question that Kafka answers at once, with the number in its answer."""
+    """Send a request that Kafka answers at once, with the number in its answer."""
     writer.write(struct.pack(">ihhih", 10, API_VERSIONS, 0, number, -1))
 
 
@@ -110,16 +110,14 @@ async def answer(reader: StreamReader) -> int:
 
 
 async def answers_meanwhile(broker: LocalKafka) -> None:
-    """Let Kafka answer others for so long that an answer on its way would be here."""
+    """Let Kafka answer other requests, so long that a passed answer would have arrived."""
     async with connected(broker.port) as (reader, writer):
         for number in range(ENOUGH):
             ask(writer, number)
             assert await answer(reader) == number
 
 
-async def test_clients_are_led_back_to_the_proxy(
-    proxy: Proxy, broker: LocalKafka, topic: str
-) -> None:
+async def test_clients_stay_on_the_proxy(proxy: Proxy, broker: LocalKafka, topic: str) -> None:
     """Metadata and coordinators carry the proxy's address; a group and a producer work with it."""
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=proxy.bootstrap, group_id=topic, auto_offset_reset="earliest"
@@ -136,10 +134,10 @@ async def test_clients_are_led_back_to_the_proxy(
     assert proxy.port not in {broker.port, broker.proxied_port}
 
 
-async def test_nothing_is_sent_while_it_refuses(
+async def test_a_refusing_proxy_passes_nothing(
     proxy: Proxy, broker: LocalKafka, topic: str
 ) -> None:
-    """A client that was at work can neither go on nor connect again, until it is let in."""
+    """A connected client can neither send nor connect again until accept()."""
     async with producing(proxy.bootstrap, request_timeout_ms=500) as producer:
         await producer.send_and_wait(topic, b"one")
         proxy.refuse()
@@ -168,10 +166,8 @@ async def test_a_cut_is_a_reset_and_clients_recover(
     assert await values(broker, topic) == [b"one", b"two"]
 
 
-async def test_nothing_passes_while_it_is_frozen(
-    proxy: Proxy, broker: LocalKafka, topic: str
-) -> None:
-    """Old and new connections hang without an error, and go on where they were."""
+async def test_a_frozen_proxy_passes_nothing(proxy: Proxy, broker: LocalKafka, topic: str) -> None:
+    """Old and new connections hang without an error, and continue after thaw()."""
     async with producing(proxy.bootstrap) as producer:
         await producer.send_and_wait(topic, b"one")
         proxy.freeze()
@@ -203,7 +199,7 @@ async def test_slow_answers_come_in_order(
     slow: Callable[[Proxy], None],
     quick: Callable[[Proxy], None],
 ) -> None:
-    """Answers are late while the fault is on, and all there, in order, once it is off."""
+    """Answers are late during the fault; afterwards all arrive in order."""
     async with connected(proxy.port) as (reader, writer):
         ask(writer, 0)
         assert await answer(reader) == 0
@@ -221,7 +217,7 @@ async def test_slow_answers_come_in_order(
 async def test_a_held_commit_is_made_when_it_is_released(
     proxy: Proxy, broker: LocalKafka, topic: str
 ) -> None:
-    """Until then the client waits and nobody sees the record."""
+    """Until then the client waits, and readers do not see the record."""
     held = proxy.hold(END_TXN)
     async with committing(proxy, topic) as commit:
         await held.caught
@@ -232,10 +228,10 @@ async def test_a_held_commit_is_made_when_it_is_released(
         await visible(broker, topic)
 
 
-async def test_a_held_commit_is_made_though_its_client_is_gone(
+async def test_a_held_commit_is_made_after_its_client_disconnects(
     proxy: Proxy, broker: LocalKafka, topic: str
 ) -> None:
-    """The request outlives the client that sent it: Kafka gets it late, and obeys."""
+    """Kafka receives the request late and commits, though the client has disconnected."""
     held = proxy.hold(END_TXN)
     async with committing(proxy, topic):
         await held.caught
@@ -264,7 +260,7 @@ async def test_a_held_commit_outlives_its_connection(
 async def test_a_commit_whose_answer_is_held_is_made(
     proxy: Proxy, broker: LocalKafka, topic: str
 ) -> None:
-    """Everybody sees the record before the client hears that it is committed."""
+    """Readers see the record before the client receives the answer."""
     held = proxy.hold_response(END_TXN)
     async with committing(proxy, topic) as commit:
         await held.caught
@@ -275,10 +271,10 @@ async def test_a_commit_whose_answer_is_held_is_made(
 
 
 @pytest.mark.parametrize("hold", [Proxy.hold, Proxy.hold_response])
-async def test_what_is_dropped_is_asked_again(
-    proxy: Proxy, broker: LocalKafka, topic: str, hold: Callable[[Proxy, int], Held]
+async def test_a_dropped_request_or_answer_is_retried(
+    proxy: Proxy, broker: LocalKafka, topic: str, hold: Callable[[Proxy, int], HeldFrame]
 ) -> None:
-    """The client is cut, and commits on its next connection."""
+    """The client is disconnected, and commits on its next connection."""
     held, again = hold(proxy, END_TXN), hold(proxy, END_TXN)
     async with committing(proxy, topic) as commit:
         await held.caught
@@ -290,7 +286,7 @@ async def test_what_is_dropped_is_asked_again(
 
 
 async def test_a_dropped_request_never_reaches_kafka(proxy: Proxy) -> None:
-    """Its connection is reset; nothing of it is answered."""
+    """Its connection is reset, and no answer comes."""
     held, unheard = proxy.hold(API_VERSIONS), proxy.hold_response(API_VERSIONS)
     async with connected(proxy.port) as (reader, writer):
         ask(writer, 1)
@@ -302,21 +298,21 @@ async def test_a_dropped_request_never_reaches_kafka(proxy: Proxy) -> None:
 
 
 async def test_the_end_of_a_connection_is_passed_on(proxy: Proxy) -> None:
-    """Kafka closes on a question it does not know; the client sees an end and no reset."""
+    """Kafka closes on an unknown request; the client sees an end, not a reset."""
     async with connected(proxy.port) as (reader, writer):
         writer.write(struct.pack(">ihhih", 10, 999, 0, 1, -1))
         assert await reader.read() == b""
 
 
 async def test_without_a_broker_clients_are_reset() -> None:
-    """A proxy in front of nothing accepts, and resets."""
+    """A proxy without a broker accepts connections and resets them."""
     async with Proxy(HOST, free_port(0)) as proxy, connected(proxy.port) as (reader, _):
         with pytest.raises(ConnectionResetError):
             await reader.read()
 
 
-async def test_nothing_is_left_behind(broker: LocalKafka) -> None:
-    """Leaving ends what is open, held and frozen, and frees the port."""
+async def test_the_proxy_ends_everything_it_started(broker: LocalKafka) -> None:
+    """Leaving the context ends open, held and frozen connections, and frees the port."""
     before = asyncio.all_tasks()
     async with AsyncExitStack() as clients:
         async with Proxy(HOST, broker.proxied_port) as proxy:

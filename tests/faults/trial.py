@@ -1,18 +1,16 @@
-"""One trial: a namespace of its own, its workers and traffic, and the verdict at the end."""
+"""One trial: a namespace, its workers and traffic, and the comparison at the end."""
 
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from confluent_kafka import KafkaException
 
-from deploy import topics
 from deploy.local_kafka.broker import free_port
 from ingest.spool.database import FILE, look
 from ingest.spool.slots import known
@@ -20,45 +18,55 @@ from service.settings import Settings
 from tests.broker.reading import Read, read
 from tests.faults import workers
 from tests.faults.cluster import Cluster
-from tests.faults.fold import judge_stores
-from tests.faults.judge import OUTPUTS, Found, judge, judge_normalised
-from tests.faults.load import Load
-from tests.faults.oracle import Tracked, expect_observations, expect_tracked
-from tests.faults.posting import Posting, refused
-from tests.faults.readers import LiveReader
-from tests.faults.report import Affected, Beside
-from tests.faults.truth import Harm, arrivals, effects, judge_facts, judge_inbound, judge_raw
+from tests.faults.http_load import HttpLoad, refused
+from tests.faults.kafka_load import KafkaLoad
+from tests.faults.known_facts import (
+    FaultPeriod,
+    arrivals,
+    compare_facts,
+    compare_inbound,
+    compare_raw,
+    effects,
+)
+from tests.faults.live_reader import LiveReader
+from tests.faults.report import Affected, HonestTraffic
+from tests.faults.single_broker import Environment, SingleBroker
+from tests.faults.store_check import compare_stores
 from tests.faults.workers import PORTS, DiedError, Service, Worker
-from tests.faults.world import Environment, World
+from tests.oracle.compare import Found, compare_observations, compare_outputs
+from tests.oracle.expected import (
+    ExpectedOutputs,
+    expect_observations,
+    expect_outputs,
+    records_of,
+)
 
-_PARTITIONS = 4
-_RATE = 250.0
 _AGED = 40
 _LOOK_SECONDS = 0.1
-# How long healing may take. Nothing is measured by it: it tells slow from never.
+# The longest that recovery may take: a wait that exceeds it fails the trial.
 _PATIENCE_SECONDS = 150.0
 _END_SECONDS = 10.0
 
 
 class NeverError(Exception):
-    """Something that had to become true did not."""
+    """A condition that had to become true did not."""
 
 
 class Trial:
-    """What a scenario works with.
+    """The state of a trial, and the actions of scenarios.
 
-    `did` counts the faults by what they were; `seconds` holds what was measured, by name;
-    `failures` what a scenario found wrong itself. With `bars` it judges figures, too.
+    `did` counts the faults by name, `seconds` holds measured times by name, `failures` the errors
+    that the scenario found itself. With `limits` figures over their limit are errors too.
     """
 
-    def __init__(  # noqa: PLR0917 - each is named where it is given
+    def __init__(  # noqa: PLR0917 - callers name the arguments
         self,
         environment: Environment,
         settings: Settings,
         home: Path,
         random: Random,
         live: LiveReader,
-        load: Load | Posting,
+        load: KafkaLoad | HttpLoad,
     ) -> None:
         self.environment = environment
         self.settings = settings
@@ -67,13 +75,13 @@ class Trial:
         self.did: Counter[str] = Counter()
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.workers: list[Worker] = []
-        self.harms: list[Harm] = []
+        self.fault_periods: list[FaultPeriod] = []
         self.affected: list[Affected] = []
         self.spools: list[Path] = []
-        self.resident: dict[str, int] = {}
-        self.beside: Beside | None = None
+        self.resident_mb: dict[str, int] = {}
+        self.honest_traffic: HonestTraffic | None = None
         self.failures: list[str] = []
-        self.bars = False
+        self.limits = False
         self.load = load
         self.live = live
         self._loading = asyncio.create_task(self.load.run())
@@ -81,9 +89,9 @@ class Trial:
         self._aged = False
 
     @property
-    def world(self) -> World:
+    def single(self) -> SingleBroker:
         """The one broker and its proxy."""
-        assert isinstance(self.environment, World)
+        assert isinstance(self.environment, SingleBroker)
         return self.environment
 
     @property
@@ -93,17 +101,17 @@ class Trial:
         return self.environment
 
     @property
-    def posting(self) -> Posting:
-        """The load, where it comes by HTTP."""
-        assert isinstance(self.load, Posting)
+    def http_load(self) -> HttpLoad:
+        """The load, if it comes by HTTP."""
+        assert isinstance(self.load, HttpLoad)
         return self.load
 
     @contextmanager
-    def harm(self, name: str) -> Iterator[None]:
-        """Note what is done meanwhile, and for how long."""
-        self.harms.append(harm := Harm(name, time.time()))
+    def fault(self, name: str) -> Iterator[None]:
+        """Record a fault that lasts as long as the context."""
+        self.fault_periods.append(fault := FaultPeriod(name, time.time()))
         yield
-        harm.ended = time.time()
+        fault.ended = time.time()
         self.did["faults"] += 1
 
     async def start(
@@ -116,10 +124,10 @@ class Trial:
         open_files: int | None = None,
         **environment: object,
     ) -> Worker:
-        """Start a worker; `slot` names its data directory if another has had it before it.
+        """Start a worker; `slot` names its data directory, which an earlier worker may have used.
 
-        `environment` holds further settings: failpoint, instance, kafka … `open_files` limits its
-        file descriptors.
+        `environment` holds further settings: failpoint, instance, kafka and others. `open_files`
+        limits its file descriptors.
         """
         name = f"{service}-{next(self._numbers)}"
         names = ("kafka", "namespace", "partitions", "session_timeout", "transaction_timeout")
@@ -144,7 +152,7 @@ class Trial:
         what: str,
         seconds: float = _PATIENCE_SECONDS,
     ) -> None:
-        """Wait for something to become true; `NeverError` if it does not."""
+        """Wait until a condition holds; raise `NeverError` if it does not."""
         deadline = time.monotonic() + seconds
         while not await holds():
             if time.monotonic() > deadline:
@@ -152,14 +160,14 @@ class Trial:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def shared(self, service: Service) -> None:
-        """Wait until the workers that run have all partitions of their input between them."""
+        """Wait until the running workers together have all partitions of their input."""
         total = len(self._inputs(service))
 
         async def all_are() -> bool:
             there = [await one.partitions() for one in self.running(service)]
             return sum(there) == total
 
-        await self.until(all_are, f"all partitions worked on by {service}")
+        await self.until(all_are, f"all partitions assigned to {service}")
 
     async def has_all(self, worker: Worker) -> None:
         """Wait until one worker has all partitions of its input."""
@@ -168,7 +176,7 @@ class Trial:
         async def has() -> bool:
             return await worker.partitions() == total
 
-        await self.until(has, f"all partitions worked on by {worker.name}")
+        await self.until(has, f"all partitions assigned to {worker.name}")
 
     async def caught_up(self) -> None:
         """Wait until spools are empty, and normalise and track have committed their input's end."""
@@ -177,7 +185,7 @@ class Trial:
             await self.until(lambda s=service: self._at_end(s), f"{service} caught up")  # type: ignore[misc]
 
     async def traffic(self, bodies: int) -> None:
-        """Wait until so many more bodies are on Kafka."""
+        """Wait until `bodies` more bodies are on Kafka."""
         wanted = self.load.sent + bodies
 
         async def are_there() -> bool:
@@ -186,7 +194,7 @@ class Trial:
         await self.until(are_there, "traffic")
 
     async def published(self, records: int) -> None:
-        """Wait until the live reader has seen so many more records on `statuses`."""
+        """Wait until the live reader has seen `records` more records on `statuses`."""
         wanted = self.live.count(self.settings.topics.statuses) + records
 
         async def are_seen() -> bool:
@@ -196,49 +204,49 @@ class Trial:
         await self.until(are_seen, f"{records} more statuses published")
 
     async def elapse(self, seconds: float) -> None:
-        """Let time pass: this is how long a fault lasts, not a wait for anything."""
+        """Let time pass: this is the duration of a fault, not a wait for a condition."""
         await asyncio.sleep(seconds)
 
     async def taken(self, service: Service) -> int:
-        """How many records of its input a service has committed."""
-        group, places = self.settings.topics.group(service), self._inputs(service)
-        return sum(await asyncio.to_thread(self.environment.admin.committed, group, places))
+        """Return how many records of its input a service has committed."""
+        group, partitions = self.settings.topics.group(service), self._inputs(service)
+        return sum(await asyncio.to_thread(self.environment.admin.committed, group, partitions))
 
     async def cut(self, service: Service) -> int:
-        """Delete all records of a service's input up to now; the sum of where it now begins."""
-        places, admin = self._inputs(service), self.environment.admin
-        ends = await asyncio.to_thread(admin.ends, places)
-        for place, end in zip(places, ends, strict=True):
-            await asyncio.to_thread(admin.cut, *place, end)
+        """Delete all records of a service's input; return the sum of its new first offsets."""
+        partitions, admin = self._inputs(service), self.environment.admin
+        ends = await asyncio.to_thread(admin.ends, partitions)
+        for partition, end in zip(partitions, ends, strict=True):
+            await asyncio.to_thread(admin.cut, *partition, end)
         return sum(ends)
 
     async def grow(self, service: Service) -> None:
-        """Give the input of a service one more partition."""
+        """Add a partition to the input of a service."""
         for topic in {topic for topic, _ in self._inputs(service)}:
             count = self.settings.partitions + 1
             await asyncio.to_thread(self.environment.admin.grow, topic, count)
 
     async def configure(self, topic: str | None, name: str, value: str) -> None:
-        """Give a topic another setting; None: the broker."""
+        """Change a setting of a topic; None: of the broker."""
         await asyncio.to_thread(self.environment.admin.configure, topic, name, value)
 
     async def age(self) -> None:
-        """Write messages that are past their time to live; normalise must not be disturbed now."""
+        """Write messages that are past their time to live; normalise must run undisturbed now."""
         self._aged = True
         await self.load.aged(_AGED)
 
     async def loaded(self) -> None:
-        """Wait until the load that was stopped has ended."""
+        """Wait until the stopped load has ended."""
         await asyncio.wait([self._loading])
         self._loading.result()
 
     async def raw(self) -> list[Read]:
-        """Everything on the raw topics."""
+        """Return all records of the raw topics."""
         return [r for topic in self.settings.topics.raw_topics for r in await self._read(topic)]
 
-    async def heal(self) -> None:
-        """Take all faults away: whole network, unarmed workers, one of each at least."""
-        self.environment.heal()
+    async def end_faults(self) -> None:
+        """End all faults, stop armed workers, and run at least one worker of each service."""
+        self.environment.end_faults()
         for worker in self.workers:
             worker.resume()
         armed = [one for one in self.workers if one.running and one.armed]
@@ -249,8 +257,8 @@ class Trial:
             await self.shared(service)
 
     async def finish(self, *, repeats: bool) -> list[str]:
-        """Heal, let everything be processed, end in good order; all that is wrong then."""
-        await self.heal()
+        """End all faults, process everything, stop cleanly; return all that is wrong then."""
+        await self.end_faults()
         self.load.stop()
         await self.loaded()
         await self.caught_up()
@@ -258,23 +266,23 @@ class Trial:
             await self.age()
         await self.caught_up()
         tracked = await self._expected()
-        wrong = await self._vainly(lambda: self._fired(tracked), "all events")
+        wrong = await self._wait_or_report(lambda: self._fired(tracked), "all events")
         for worker in self.workers:
             await worker.stop()
         wrong += [worker.trouble for worker in self.workers if worker.trouble]
-        wrong += await self._vainly(self.closed, "no transaction left open")
-        return wrong + await self._judged(tracked, repeats=repeats)
+        wrong += await self._wait_or_report(self.closed, "no hanging transaction")
+        return wrong + await self._compared(tracked, repeats=repeats)
 
     async def close(self) -> None:
-        """End everything at once."""
+        """Kill all workers and stop the load."""
         self._loading.cancel()
         await asyncio.wait([self._loading])
         for worker in self.workers:
             worker.kill()
         await asyncio.gather(*(worker.ended() for worker in self.workers))
 
-    async def _vainly(self, holds: Callable[[], Awaitable[bool]], what: str) -> list[str]:
-        """Wait for what must become true while anything still comes; if it does not, say so."""
+    async def _wait_or_report(self, holds: Callable[[], Awaitable[bool]], what: str) -> list[str]:
+        """Wait for a condition as long as new records come; return an error if it stays false."""
         seen = -1
         while seen != (seen := self.live.total()):
             try:
@@ -285,30 +293,30 @@ class Trial:
                 return []
         return wrong
 
-    async def _expected(self) -> Tracked:
+    async def _expected(self) -> ExpectedOutputs:
         observations = await read(self.settings.kafka, self.settings.topics.observations)
         now = round((time.time() - self.settings.timer_grace) * 1000)
-        return await asyncio.to_thread(expect_tracked, observations, now)
+        return await asyncio.to_thread(expect_outputs, records_of(observations), now)
 
-    async def _fired(self, tracked: Tracked) -> bool:
+    async def _fired(self, tracked: ExpectedOutputs) -> bool:
         topic = f"{self.settings.namespace}.events"
         return self.live.count(topic) >= tracked.count("events")
 
-    async def _judged(self, tracked: Tracked, *, repeats: bool) -> list[str]:
+    async def _compared(self, tracked: ExpectedOutputs, *, repeats: bool) -> list[str]:
         names = self.settings.topics
         late = {name: await self._read(name) for name in self.live.records}
 
         async def seen() -> bool:
             return all(self.live.count(name) >= len(records) for name, records in late.items())
 
-        wrong = await self._vainly(seen, "everything seen by the live reader")
+        wrong = await self._wait_or_report(seen, "all records seen by the live reader")
         found = Found(late, self.live.records)
         partitions = self.settings.partitions
-        wrong += await asyncio.to_thread(judge, names, partitions, found, tracked)
+        wrong += await asyncio.to_thread(compare_outputs, names, partitions, found, tracked)
         raw = await self.raw()
         expected = await asyncio.to_thread(expect_observations, names, raw)
-        if isinstance(self.load, Posting):
-            wrong += await asyncio.to_thread(self._judged_posts, self.load, raw, late)
+        if isinstance(self.load, HttpLoad):
+            wrong += await asyncio.to_thread(self._compared_posts, self.load, raw, late)
         observations, letters = [
             await self._read(n) for n in (names.observations, names.dead_letters)
         ]
@@ -317,28 +325,30 @@ class Trial:
         self.did["repeated observations"] = len(observations) - len(expected.observations)
         changelog = late[names.messages]
         self.did["stores"], wrong_stores = await asyncio.to_thread(
-            judge_stores, self.home, names.namespace, changelog
+            compare_stores, self.home, names.namespace, changelog
         )
         wrong += wrong_stores
-        return wrong + judge_normalised(observations, letters, expected, repeats=repeats)
+        return wrong + compare_observations(observations, letters, expected, repeats=repeats)
 
-    def _judged_posts(
-        self, posting: Posting, raw: Sequence[Read], late: Mapping[str, Sequence[Read]]
+    def _compared_posts(
+        self, posting: HttpLoad, raw: Sequence[Read], late: Mapping[str, Sequence[Read]]
     ) -> list[str]:
-        """All that is wrong by what was known of the posts; notes what the faults did to them."""
+        """Return all differences from the known facts; note the effects of the faults."""
         names = self.settings.topics
         seen = self.live.seen[names.statuses]
-        found = arrivals(self.live.records[names.statuses], seen, raw, posting.taken)
-        for harm, effect in zip(self.harms, effects(found, self.harms), strict=True):
-            self.affected.append(Affected(harm.name, harm.ended - harm.began, *effect))
+        found = arrivals(self.live.records[names.statuses], seen, raw, posting.answered)
+        for fault, effect in zip(
+            self.fault_periods, effects(found, self.fault_periods), strict=True
+        ):
+            self.affected.append(Affected(fault.name, fault.ended - fault.began, *effect))
             self.affected[-1].refused = [
-                refused(posting.answers, target, harm.began, harm.ended + effect.again)
+                refused(posting.answers, target, fault.began, fault.ended + effect.again)
                 for target in range(posting.targets)
             ]
         return [
-            *judge_raw(raw, posting.posted, posting.taken),
-            *judge_facts(late[names.statuses], posting.truths),
-            *judge_inbound(late[f"{names.namespace}.inbound"], posting.truths),
+            *compare_raw(raw, posting.posted, posting.answered),
+            *compare_facts(late[names.statuses], posting.truths),
+            *compare_inbound(late[f"{names.namespace}.inbound"], posting.truths),
         ]
 
     async def _read(self, topic: str) -> list[Read]:
@@ -347,71 +357,37 @@ class Trial:
     def _inputs(self, service: Service) -> list[tuple[str, int]]:
         names = self.settings.topics
         inputs = names.raw_topics if service == "normalise" else (names.observations,)
-        return self._places(*inputs)
+        return self._partitions(*inputs)
 
-    def _places(self, *names: str) -> list[tuple[str, int]]:
+    def _partitions(self, *names: str) -> list[tuple[str, int]]:
         return [(name, number) for name in names for number in range(self.settings.partitions)]
 
     async def _drained(self) -> bool:
-        places = [place for spool in self.spools for place in known(spool)]
-        held = await asyncio.to_thread(lambda: [look(place / FILE) for place in places])
+        slots = [slot for spool in self.spools for slot in known(spool)]
+        held = await asyncio.to_thread(lambda: [look(slot / FILE) for slot in slots])
         return not any(held)
 
     async def _at_end(self, service: Service) -> bool:
         self._alive(service)
-        places, admin = self._inputs(service), self.environment.admin
+        partitions, admin = self._inputs(service), self.environment.admin
         group = self.settings.topics.group(service)
         try:
-            ends = await asyncio.to_thread(admin.ends, places)
-            return await asyncio.to_thread(admin.committed, group, places) == ends
+            ends = await asyncio.to_thread(admin.ends, partitions)
+            return await asyncio.to_thread(admin.committed, group, partitions) == ends
         except KafkaException:
             return False
 
     async def closed(self) -> bool:
-        """Whether readers may see every record: none is of a transaction that has not ended."""
-        places, admin = self._places(*self.live.records), self.environment.admin
-        stable = await asyncio.to_thread(admin.ends, places)
-        return stable == await asyncio.to_thread(lambda: admin.ends(places, stable=False))
+        """Whether readers can read every record: no transaction is open."""
+        partitions, admin = self._partitions(*self.live.records), self.environment.admin
+        stable = await asyncio.to_thread(admin.ends, partitions)
+        return stable == await asyncio.to_thread(lambda: admin.ends(partitions, stable=False))
 
     def _alive(self, service: Service) -> None:
         if not self.running(service):
-            raise DiedError(f"no {service} runs any more{self._logs()}")
+            raise DiedError(f"no worker of {service} runs any more{self._logs()}")
 
     def _logs(self) -> str:
-        told = [one for one in self.workers if one.running or one.trouble]
-        tails = [f"\n  {one.name}: {one.tail()}" for one in told]
+        shown = [one for one in self.workers if one.running or one.trouble]
+        tails = [f"\n  {one.name}: {one.tail()}" for one in shown]
         return "".join(tails)
-
-
-@asynccontextmanager
-async def trial(
-    environment: Environment,
-    namespace: str,
-    random: Random,
-    *,
-    posts: float | None = None,
-    unread: str = "",
-    **settings: Any,
-) -> AsyncIterator[Trial]:
-    """A trial with its topics made and traffic flowing; afterwards nothing of it runs.
-
-    `posts`: the load comes by HTTP, so many posts a second, once there is an ingest. `unread`: the
-    live reader keeps statuses alone, and none with this word in its key.
-    """
-    options = {"partitions": _PARTITIONS, "session_timeout": 6, "timer_grace": 5} | settings
-    home = environment.home / namespace
-    home.mkdir(parents=True)
-    given = Settings(kafka=environment.bootstrap, namespace=namespace, **options)
-    await topics.apply(given)
-    names = [f"{namespace}.{topic}" for topic in OUTPUTS] + [given.topics.messages]
-    if unread:
-        names = [given.topics.statuses]
-    with LiveReader(given.kafka, names, given.partitions, unread=unread) as live:
-        load = Posting(random, posts) if posts else Load(given, random, _RATE)
-        trial = Trial(environment, given, home, random, live, load)
-        try:
-            yield trial
-        finally:
-            await trial.close()
-    if not trial.failures:  # else the logs of Kafka are evidence
-        await topics.drop(given)

@@ -1,4 +1,4 @@
-"""Worker processes as in production, and what may happen to them."""
+"""Starts worker processes as in production, and signals and queries them."""
 
 import asyncio
 import json
@@ -20,8 +20,8 @@ from service.child_processes import dying_with_parent
 
 Service = Literal["track", "normalise", "ingest"]
 
-# The setting that says where a service answers whether it is ready. Why not, and metrics, are on
-# the health address, which ingest has beside it.
+# The setting with the port on which a service answers whether it is ready. The reasons and metrics
+# are on the health address; ingest has another port for it.
 PORTS: dict[Service, str] = {
     "ingest": "port",
     "normalise": "normalise_health_port",
@@ -37,22 +37,22 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class DiedError(Exception):
-    """A worker ended although nothing was done to it."""
+    """A worker ended that was not ended on purpose."""
 
 
 class Worker:
-    """One process; `name` tells it from the others of a trial, and its log is a file."""
+    """One process; `name` is unique in a trial, and `log` is its log file."""
 
     def __init__(
         self, name: str, service: Service, process: Process, *, port: int, log: Path, armed: bool
     ) -> None:
-        """`armed`: it has a failpoint, and may die or stand still by itself."""
+        """`armed`: it has a failpoint, which may kill or stop it."""
         self.name = name
         self.service = service
         self.log = log
         self.armed = armed
-        self.refuses = False  # set where it must end by itself, aloud
-        self._told: set[int] = set()
+        self.may_refuse = False  # whether it may exit with 1
+        self._signals: set[int] = set()
         self._url = self.health_url = f"http://127.0.0.1:{port}"
         self._process = process
 
@@ -62,12 +62,12 @@ class Worker:
 
     @property
     def url(self) -> str:
-        """Where its health answers, and with ingest the webhooks."""
+        """The base URL of its health, and of ingest's webhooks."""
         return self._url
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended: negative if by a signal, None while it runs."""
+        """Its exit code: negative if by a signal, None while it runs."""
         return self._process.returncode
 
     @property
@@ -75,41 +75,41 @@ class Worker:
         return self._process.returncode is None
 
     def kill(self) -> None:
-        """SIGKILL, as an accident would."""
+        """Send SIGKILL."""
         self._signal(signal.SIGKILL)
 
     def pause(self) -> None:
-        """SIGSTOP: it stands still, and its connections stay open."""
+        """Send SIGSTOP: it stops, and its connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
     def terminate(self) -> None:
-        """SIGTERM, as an orderly end begins."""
+        """Send SIGTERM, which asks it to stop."""
         self._signal(signal.SIGTERM)
 
     @property
     def trouble(self) -> str:
-        """What is wrong with how it ended; nothing if that was done to it, or if it runs."""
-        fine: set[int | None] = {None}
-        if self.armed or signal.SIGKILL in self._told:
-            fine.add(-signal.SIGKILL)
-        if signal.SIGTERM in self._told:
-            # Or so early that it did not listen yet.
-            fine |= {0, -signal.SIGTERM}
-        if self.refuses:
-            fine.add(1)
-        if self.exit_code in fine:
+        """The error of an unexpected exit; empty if it was ended on purpose, or runs."""
+        expected: set[int | None] = {None}
+        if self.armed or signal.SIGKILL in self._signals:
+            expected.add(-signal.SIGKILL)
+        if signal.SIGTERM in self._signals:
+            # The signal ends it if it came before the handler was installed.
+            expected |= {0, -signal.SIGTERM}
+        if self.may_refuse:
+            expected.add(1)
+        if self.exit_code in expected:
             return ""
         return f"{self.name} ended with {self.exit_code}: {self.tail()}"
 
     async def ended(self) -> int:
-        """Wait for its end; its exit code."""
+        """Wait for its end; return its exit code."""
         return await self._process.wait()
 
     async def stop(self, seconds: float = _STOP_SECONDS) -> int:
-        """SIGTERM and wait; SIGKILL if that takes too long. Its exit code."""
+        """Send SIGTERM and wait; SIGKILL after `seconds`. Return the exit code."""
         self.terminate()
         self.resume()
         try:
@@ -119,16 +119,16 @@ class Worker:
             self.kill()
             return await self.ended()
 
-    async def stands(self) -> bool:
-        """Wait until it stands still by a SIGSTOP; False if it ended instead."""
+    async def stopped(self) -> bool:
+        """Wait until a SIGSTOP has stopped it; False if it ended instead."""
         while self.running:
-            if _stands(self._process.pid):
+            if _is_stopped(self._process.pid):
                 return True
             await asyncio.sleep(_LOOK_SECONDS)
         return False
 
     async def ready(self) -> bool:
-        """Whether it says so itself; raises `DiedError` once it has ended."""
+        """Whether its health reports that it is ready; raise `DiedError` if it has ended."""
         if not self.running:
             raise DiedError(self.trouble or f"{self.name} has been ended")
         with suppress(*http_client.Broken):
@@ -137,7 +137,7 @@ class Worker:
         return False
 
     async def problems(self) -> list[str] | None:
-        """What its health says is wrong; None if it does not answer."""
+        """Return the problems that its health reports; None if it does not answer."""
         if not self.running:
             raise DiedError(self.trouble or f"{self.name} has been ended")
         with suppress(*http_client.Broken):
@@ -147,7 +147,7 @@ class Worker:
         return None
 
     async def post(self, path: str, body: bytes) -> int:
-        """Post a webhook; the status of the answer."""
+        """Post a webhook; return the status of the answer."""
         connection = http_client.Connection(http_client.Endpoint.of(self._url))
         try:
             headers = {"content-type": "application/json"}
@@ -156,13 +156,13 @@ class Worker:
             connection.close()
 
     async def partitions(self) -> int:
-        """How many partitions it works on, all of them ready; 0 if it is not."""
+        """Return how many partitions it is assigned if all are ready; else 0."""
         if not await self.ready():
             return 0
         return int(await self.metric("bluetick_partitions_assigned") or 0)
 
     async def metric(self, name: str) -> float | None:
-        """A metric without labels; None if there is none, or no answer."""
+        """Return a metric without labels; None if it is missing, or without an answer."""
         with suppress(*http_client.Broken):
             async with asyncio.timeout(3):
                 text = (await http_client.get(self.health_url, "/metrics")).body.decode()
@@ -171,17 +171,17 @@ class Worker:
                     return float(family.samples[0].value)
         return None
 
-    def said(self, words: str) -> int:
-        """How often its log has these words."""
+    def logged(self, words: str) -> int:
+        """Return how often its log contains these words."""
         return self.log.read_text(errors="replace").count(words)
 
     def tail(self) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         return "\n    ".join(self.log.read_text(errors="replace").splitlines()[-_TAIL:])
 
     def _signal(self, number: int) -> None:
         if self.running:
-            self._told.add(number)
+            self._signals.add(number)
             self._process.send_signal(number)
 
 
@@ -195,27 +195,27 @@ async def start(
     open_files: int | None = None,
     extra: Mapping[str, str] = _NOTHING,
 ) -> Worker:
-    """Start a worker with these settings and nothing else of ours; does not wait for it.
+    """Start a worker with these settings and no others; do not wait for it.
 
-    `sabotage` names a rule that the process is to break: see tests.faults.sabotage. `open_files`
-    limits its file descriptors, `extra` are environment variables that are no settings.
+    `sabotage` names a rule that the process breaks: see tests.faults.sabotage. `open_files` limits
+    its file descriptors. `extra` holds environment variables that are not settings.
     """
     command = [sys.executable, _COMMAND, service]
     if sabotage:
         command = [sys.executable, "-m", "tests.faults.sabotage", sabotage, service]
     if open_files:
         command = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', f"{open_files}", *command]
-    ours = {f"BLUETICK_{key.upper()}": _text(value) for key, value in environment.items()}
+    settings = {f"BLUETICK_{key.upper()}": _text(value) for key, value in environment.items()}
     clean = {key: value for key, value in os.environ.items() if not key.startswith("BLUETICK_")}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *dying_with_parent(command),
             cwd=Path(_COMMAND).parent,
-            env={**clean, **ours, **extra, "PYTHONUNBUFFERED": "1"},
+            env={**clean, **settings, **extra, "PYTHONUNBUFFERED": "1"},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # Ctrl-C in the terminal reaches the runner alone, which ends what it started.
+            # Ctrl-C in the terminal reaches only the runner, which ends its workers.
             start_new_session=True,
         )
     port = int(str(environment[PORTS[service]]))
@@ -226,8 +226,8 @@ async def start(
     return worker
 
 
-def _stands(pid: int) -> bool:
-    """Whether one of our children stands still by a SIGSTOP."""
+def _is_stopped(pid: int) -> bool:
+    """Whether a SIGSTOP has stopped a child process."""
     with suppress(ChildProcessError):
         return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
     return False

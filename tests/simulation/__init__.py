@@ -1,1 +1,1 @@
-"""The tracker's protocol against a model of log, store and crash, driven from one seed."""
+"""The tracker's protocol on a model of log, store and crash; one seed determines one schedule."""

@@ -1,4 +1,4 @@
-"""The simulation's command line: many schedules, or one again; and the negative controls."""
+"""The simulation's command line: many schedules, one of them again, or the negative controls."""
 
 import argparse
 import shutil
@@ -16,12 +16,12 @@ _CHUNK = 100
 _CONTROL_SCHEDULES = 20_000
 _SHOWN_EVERY = 0.5
 
-# The one that failed if one did, what happened, steps taken, seconds of CPU.
+# The failed schedule if one failed, events by kind, steps taken, seconds of CPU.
 Part = tuple[list[Verdict], Counter[str], int, float]
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Run what is asked for; 1 if something did not hold that should have."""
+    """Run what the options say; return 1 if something that must hold did not."""
     options = _options(given)
     if options.controls:
         return _controls(options.seed, options.jobs)
@@ -35,10 +35,12 @@ def _options(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first schedule's seed")
     parser.add_argument(
-        "--schedules", type=int, default=100_000, help="how many; 1 is told in full"
+        "--schedules", type=int, default=100_000, help="how many; 1 is traced in full"
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--controls", action="store_true", help="break each rule, until noticed")
+    parser.add_argument(
+        "--controls", action="store_true", help="break each rule until it is noticed"
+    )
     parser.add_argument("--broken", choices=CONTROLS, help="run with one rule broken")
     return parser.parse_args(given)
 
@@ -92,7 +94,7 @@ def _replay_command(seed: int, broken: str | None) -> str:
 
 
 def _controls(seed: int, jobs: int) -> int:
-    """Each rule broken: how many schedules it takes until it is noticed."""
+    """Break each rule; report how many schedules it takes until it is noticed."""
     unnoticed = 0
     _say(f"{'control':20} {'schedules':>9} {'seed':>8}  what is wrong")
     for name, why in CONTROLS.items():
@@ -106,7 +108,7 @@ def _controls(seed: int, jobs: int) -> int:
 
 
 def caught(seed: int, most: int, rules: Rules, jobs: int = 1) -> int | None:
-    """The first seed whose schedule fails; None if none does."""
+    """Return the first seed whose schedule fails; None if none does."""
     for failed, _, _, _ in _parts(seed, most, jobs, rules):
         if failed:
             return failed[0].seed
@@ -114,7 +116,7 @@ def caught(seed: int, most: int, rules: Rules, jobs: int = 1) -> int | None:
 
 
 def _parts(seed: int, most: int, jobs: int, rules: Rules) -> Iterator[Part]:
-    """Run schedules in chunks, whose results come in order of their seeds."""
+    """Run schedules in chunks; yield their results in the order of the seeds."""
     chunks = [range(s, min(s + _CHUNK, seed + most)) for s in range(seed, seed + most, _CHUNK)]
     work: Callable[[range], Part] = partial(_part, rules=rules)
     if jobs == 1:
@@ -125,7 +127,7 @@ def _parts(seed: int, most: int, jobs: int, rules: Rules) -> Iterator[Part]:
 
 
 def _part(seeds: range, rules: Rules) -> Part:
-    """Run some schedules, up to the first that fails."""
+    """Run schedules up to the first that fails."""
     happened: Counter[str] = Counter()
     steps, began = 0, time.process_time()
     for seed in seeds:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Each True as the tracker has it. One that is False must be noticed: a negative control."""
+    """True: as in the tracker. False: the rule is broken, which the simulation must notice."""
 
     id_by_partition: bool = True
     fence_first: bool = True
@@ -36,18 +36,18 @@ CONTROLS = {
     "commit_first": "the store is written before the commit",
     "offset_inside": "the offset is committed outside of the transaction",
     "new_producer": "the producer is used again after an error or an unknown outcome",
-    "look_at_deliveries": "deliveries are not looked at before the commit",
+    "look_at_deliveries": "deliveries are not checked before the commit",
     "leave_after_loss": "the producer is kept after a connection was lost in a transaction",
     "one_write": "states and anchor are one write to the store, timers another",
     "check_anchor": "a store is trusted whose anchor's record is not in the log",
     "end_open": "a restore ends where Kafka left a transaction open",
-    "ask_elsewhere": "what was left open is aborted, though other parts of it were committed",
-    "epochs": "records polled before a recovery are taken after it",
-    "grace": "timers do not wait for what is still on its way from ingest",
-    "log_time": "timers go by the wall clock, though the log has more to say",
+    "ask_elsewhere": "a hanging transaction is aborted, though other parts of it were committed",
+    "epochs": "records polled before a recovery are processed after it",
+    "grace": "timers do not wait for records still on their way from ingest",
+    "log_time": "timers follow the wall clock, though the log has unread records",
     "young_stores": "a store is trusted that lacks tombstones the log no longer has",
-    "answer_before": "Kafka's newest answer is taken for news of the moment it is read",
-    "go_back": "observations are not tracked again whose states were lost",
-    "leave_out": "what is tracked again is published again, though it is visible",
+    "answer_before": "Kafka's newest answer counts as news of the moment it is read",
+    "go_back": "observations whose states were lost are not tracked again",
+    "leave_out": "visible outputs of observations tracked again are published again",
     "keep_window": "the next owner does not know that outputs are left out",
 }

@@ -1,4 +1,4 @@
-"""One schedule: everything that happens is drawn from one seed, then all heals and is compared."""
+"""One schedule: events drawn from one seed, then the end of all faults and the comparison."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from processors.tracking.split_transactions import Note
 from processors.tracking.state_store import Anchor
 from schemas.topics import STATE_TTL_DAYS
 from tests.simulation import checks
-from tests.simulation.checks import BrokenError, Reader, Watch
-from tests.simulation.life import DAY, HOUR, MINUTE, SECOND, Lives
-from tests.simulation.model import Broker
+from tests.simulation.checks import Monitor, Reader, ViolationError
+from tests.simulation.connection import FAULTS, Connection, arrive
+from tests.simulation.kafka_model import Broker
+from tests.simulation.observations import DAY, HOUR, MINUTE, SECOND, ObservationSource
 from tests.simulation.rules import ALL, Rules
-from tests.simulation.store import Image, Store
-from tests.simulation.wire import FAULTS, Wire, arrive
+from tests.simulation.store_model import Image, Store
 from tests.simulation.worker import GRACE_MS, OLDEST_MS, TRANSACTION_MS, Worker
 
 _BEGIN = 1_700_000_000_000
@@ -32,7 +32,7 @@ _STEPS_A_BATCH = 12
 
 
 class Verdict(NamedTuple):
-    """What a schedule came to; no failure if all held."""
+    """The result of a schedule; `failure` is None if everything held."""
 
     seed: int
     failure: str | None
@@ -45,20 +45,20 @@ def run(
     rules: Rules = ALL,
     trace: Callable[[str], None] | None = None,
 ) -> Verdict:
-    """Run the schedule of a seed; `trace` is given a line for each thing that happens."""
+    """Run the schedule of a seed; `trace` is called with a line for each event."""
     schedule = Schedule(seed, rules, trace)
     failure = None
     try:
         schedule.run()
-    except BrokenError as broken:
-        failure = str(broken)
-    except Exception as error:  # noqa: BLE001 - whatever breaks is found, and its seed told
+    except ViolationError as violation:
+        failure = str(violation)
+    except Exception as error:  # noqa: BLE001 - any error is a failure of this seed
         failure = f"{type(error).__name__}: {error}"
     return Verdict(seed, failure, schedule.steps, schedule.happened)
 
 
 class Schedule:
-    """Two workers, one partition, and what befalls them."""
+    """Two workers, one partition, and the events that happen to them."""
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class Schedule:
         self._trace = trace
         self._broker = Broker(checks.TOPICS)
         self._broker.now = _BEGIN
-        self._watch = Watch(self._broker, self.happened)
+        self._monitor = Monitor(self._broker, self.happened)
         self._readers = [Reader(self._broker.logs[topic]) for topic in checks.OUTPUTS]
-        self._lives = Lives(self._rng, _BEGIN)
+        self._observations = ObservationSource(self._rng, _BEGIN)
         self._left = self._rng.randint(1, _MOST_OBSERVATIONS)
         self._stores = {name: Store() for name in _NAMES}
         self._copies: list[tuple[str, Image]] = []
         self._alive: dict[str, Worker] = {}
-        self._requests: list[Callable[[], object]] = []  # on their way, and nobody waits for them
+        self._requests: list[Callable[[], object]] = []  # delayed; no caller waits for them
         self._owner = "a"
 
     def run(self) -> None:
@@ -91,12 +91,12 @@ class Schedule:
         self._heal()
 
     def _kinds(self) -> tuple[list[Callable[[], None]], list[int]]:
-        """What may happen, and how often; each schedule has some of the faults only."""
+        """Return the possible events and their weights; each schedule has only some faults."""
         faults = {
             self._kill: 1,
             self._freeze: 2,
             self._revoke: 1,
-            self._spoil: 2,
+            self._damage: 2,
             self._break: 6,
             self._overtime: 1,
             self._compact: 2,
@@ -109,20 +109,20 @@ class Schedule:
             f: w for f, w in faults.items() if self._rng.random() < 0.6
         }
         usual: dict[Callable[[], None], int] = {
-            self._go_on: 60,
+            self._run_owner: 60,
             self._zombie: 12,
             self._poll: 16,
             self._observe: 7,
             self._tick: 5,
-            self._settle: 8,
-            self._look: 3,
+            self._write_markers: 8,
+            self._read: 3,
         }
         both = usual | chosen
         return list(both), list(both.values())
 
-    # The usual.
+    # Normal operation.
 
-    def _go_on(self) -> None:
+    def _run_owner(self) -> None:
         self._step(self._owner)
 
     def _step(self, name: str) -> str:
@@ -135,7 +135,7 @@ class Schedule:
         return at
 
     def _zombie(self) -> None:
-        """Whoever lost the partition and does not know it goes on, until it hears."""
+        """A worker that lost the partition without knowing it continues until it is fenced."""
         zombies = [name for name in self._alive if name != self._owner]
         if not zombies:
             return
@@ -147,16 +147,16 @@ class Schedule:
         for worker in self._alive.values():
             draw = self._rng.random()
             if draw < 0.6:
-                worker.ask()
+                worker.poll()
             if draw < 0.8 and (worker.fetched is None or draw < 0.4):
                 worker.fetch(self._rng.randint(1, 3))
                 self._say(worker.name, "fetches")
             if draw > 0.2:
                 self._receive(worker)
 
-    def _ask(self, worker: Worker, most: int) -> bool:
-        """Make a whole poll; whether it brought anything."""
-        worker.ask()
+    def _poll_once(self, worker: Worker, most: int) -> bool:
+        """Make a whole poll; return whether it brought records."""
+        worker.poll()
         worker.fetch(most)
         return self._receive(worker)
 
@@ -173,12 +173,12 @@ class Schedule:
         if self._left:
             self._left -= 1
             for record in self._broker.logs["observations"].append(
-                self._lives.next(self._broker.now)
+                self._observations.next(self._broker.now)
             ):
                 self._say("log", f"observation {record.offset}: {record.value!r}")
 
     def _tick(self, most: int | None = None) -> None:
-        """Time passes, sometimes just up to the next timer."""
+        """Let time pass, sometimes just up to the next timer."""
         passed = self._rng.choice(_TICKS) if most is None else most
         due = [t.due for w in self._alive.values() for t in w.store.timers]
         if due and most is None and self._rng.random() < 0.4:
@@ -191,7 +191,7 @@ class Schedule:
         self.happened["a transaction expired"] += expired
 
     def _is_split(self) -> bool:
-        """Whether states are missing, or outputs may have to be left out yet."""
+        """Whether states are missing, or outputs may still have to be left out."""
         logs, note = self._broker.logs, Note.of(self._broker.note)
         newest = max([r.time for r in logs["messages"].committed(0)], default=0)
         outputs = [r.time for topic in checks.OUTPUTS for r in logs[topic].committed(0)]
@@ -199,27 +199,27 @@ class Schedule:
         return note.window is not None or latest > max(newest, self._broker.now - OLDEST_MS)
 
     def _may_be_split(self) -> bool:
-        """Whether time passes slowly: outputs are left out for a day only."""
-        return bool(self._broker.unsettled()) or self._is_split()
+        """Whether time must pass slowly: outputs are left out for a day only."""
+        return bool(self._broker.markers_due()) or self._is_split()
 
-    def _goes_on(self) -> int:
-        """The offset at which the next owner goes on."""
+    def _next_offset(self) -> int:
+        """The offset at which the next owner continues."""
         offset = self._broker.offset or 0
         return min(offset, Note.of(self._broker.note).begin) if self._is_split() else offset
 
-    def _settle(self) -> None:
-        for name, count in self._broker.unsettled():
-            self._broker.settle(name, self._rng.randrange(count))
+    def _write_markers(self) -> None:
+        for name, count in self._broker.markers_due():
+            self._broker.write_markers(name, self._rng.randrange(count))
             self._say("broker", f"writes a marker of {name}")
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         for reader in self._readers:
             reader.read()
 
     # Faults.
 
     def _kill(self) -> None:
-        """Kill a worker; what it wrote last may be lost. It comes back, or the other one does."""
+        """Kill a worker; its last writes may be lost. One of the two starts in its place."""
         name = self._rng.choice(list(self._alive))
         store = self._stores[name]
         kept = self._rng.randrange(len(store.images))
@@ -234,20 +234,20 @@ class Schedule:
             self._start(self._rng.choice(_NAMES))
 
     def _freeze(self) -> None:
-        """The group gives the partition to the other worker, and the first does not know."""
+        """The group assigns the partition to the other worker; the first does not know."""
         if len(self._alive) == 1:
             self.happened["a takeover from a frozen worker"] += 1
             self._say(self._owner, "is frozen")
             self._start(_NAMES[self._owner == "a"])
 
     def _revoke(self) -> None:
-        """The partition goes to the other worker in good order."""
+        """The partition is revoked and assigned to the other worker."""
         self.happened["a revocation"] += 1
         self._close(self._owner)
         self._start(_NAMES[self._owner == "a"])
 
-    def _spoil(self) -> None:
-        """Something befalls the store of a worker that is not running."""
+    def _damage(self) -> None:
+        """Damage the store of a worker that is not running."""
         for name in _NAMES:
             if name not in self._alive:
                 self._rng.choice([self._lose, self._age, self._swap])(name)
@@ -258,46 +258,46 @@ class Schedule:
         self._say(name, "has lost its store")
 
     def _age(self, name: str) -> None:
-        """An old copy comes back, of whichever worker."""
+        """Replace the store with an old copy of either worker's."""
         if self._copies:
             self.happened["an old copy of a store"] += 1
             self._stores[name] = Store(self._rng.choice(self._copies)[1].copy())
             self._say(name, f"has an old store, anchor {self._stores[name].anchor}")
 
     def _swap(self, name: str) -> None:
-        """A store of another life of the topic: where its anchor is, the log has another record."""
+        """Use a store of an earlier topic of that name: its anchor is another record here."""
         log = self._broker.logs["messages"]
         if log.end:
             self.happened["a store of another log"] += 1
-            _, states = checks.fold(self._broker.logs["observations"].records, 0)
+            states = checks.stored_states(self._broker.logs["observations"])
             anchor = Anchor(self._rng.randrange(log.end), self._broker.now + SECOND)
             self._stores[name] = Store(Image(states, set(), anchor))
             self._say(name, f"has a store of another log, anchor {anchor}")
 
     def _break(self) -> None:
-        """Something befalls a worker's next request, half of the time its next commit."""
+        """Give a worker's next request a fault; half of the time that is its next commit."""
         name = self._rng.choice(list(self._alive))
         fault = self._rng.choice(FAULTS)
         if self._rng.random() < 0.5:
             self._observe()
-            self._ask(self._alive[name], 1)
+            self._poll_once(self._alive[name], 1)
             at_commit = any(self._step(name) == "commit" for _ in range(_STEPS_A_BATCH))
             self.happened[f"a commit {fault}"] += at_commit
         self.happened[f"a request {fault}"] += 1
-        self._alive[name].wire.fault = fault
+        self._alive[name].connection.fault = fault
         self._say(name, f"next request: {fault}")
 
     def _restart(self) -> None:
-        """The broker restarts: connections break, requests under way and markers are lost."""
+        """Restart the broker: connections break, requests on their way and markers are lost."""
         self._requests.clear()
         for name in self._broker.ids:
             share = self._rng.choice((1, 0.5, 0.2))
-            lost = self._broker.forget(name, lambda s=share: self._rng.random() < s)  # type: ignore[misc]
+            lost = self._broker.lose_markers(name, lambda s=share: self._rng.random() < s)  # type: ignore[misc]
             self.happened["a marker lost"] += len(lost)
             self._say("broker", f"restarts, and has lost the markers of {name} for {lost}")
-        self._watch.forgets(self._goes_on())
+        self._monitor.on_markers_lost(self._next_offset())
         for worker in self._alive.values():
-            worker.wire.losses += 1
+            worker.connection.losses += 1
 
     def _split(self) -> None:
         """The owner's next transaction is ended in two ways; connections break meanwhile.
@@ -308,7 +308,7 @@ class Schedule:
         if self._broker.now > _BEGIN + (STATE_TTL_DAYS - 1) * DAY:
             return
         self._observe()
-        self._ask(self._alive[self._owner], 1)
+        self._poll_once(self._alive[self._owner], 1)
         if any(self._step(self._owner) == "commit" for _ in range(_STEPS_A_BATCH)):
             self._step(self._owner)
         share = self._rng.choice((0, 0.3))
@@ -319,22 +319,22 @@ class Schedule:
             if self._broker.split(name, lambda: self._rng.random() < share):
                 self.happened["a transaction split"] += 1
                 self._say("broker", f"has lost the states of a transaction of {name}")
-                self._watch.forgets(self._goes_on())
+                self._monitor.on_markers_lost(self._next_offset())
                 for worker in self._alive.values():
-                    worker.wire.losses += 1
+                    worker.connection.losses += 1
 
     def _overtime(self) -> None:
         self._tick(TRANSACTION_MS)
 
     def _compact(self) -> None:
-        """Compaction of the changelog up to anywhere."""
+        """Compact the changelog up to a random offset."""
         log = self._broker.logs["messages"]
         gone = log.compact(self._rng.randint(0, log.end), self._broker.now, _TOMBSTONES_KEPT)
         self.happened["records compacted away"] += gone
         self._say("broker", f"compacts {gone} records away")
 
     def _absence(self) -> None:
-        """The owner is away for long, and comes back with the store it had."""
+        """The owner is away for a long time, and returns with its old store."""
         self._revoke()
         for passed in _ABSENCE:
             self._observe()
@@ -344,27 +344,32 @@ class Schedule:
         self._revoke()
 
     def _late(self) -> None:
-        """A request arrives for which nobody waits any more."""
+        """Let a delayed request arrive; its caller does not wait any more."""
         if self._requests:
             self.happened["a late request"] += 1
             newest = len(self._requests) - 1
             number = newest if self._rng.random() < 0.5 else self._rng.randrange(newest + 1)
             arrive(self._requests.pop(number))
-            self._say("wire", "a late request arrives")
+            self._say("network", "a late request arrives")
 
-    # Workers come and go.
+    # Start and end of workers.
 
     def _start(self, name: str) -> None:
         if name in self._alive:
             self._close(name)
         self._owner = name
-        store, wire = self._stores[name], Wire(self._requests)
-        wrote = self._watch.writes
-        self._alive[name] = Worker(name, self._broker, wire, store, rules=self._rules, wrote=wrote)
+        self._alive[name] = Worker(
+            name,
+            self._broker,
+            Connection(self._requests),
+            self._stores[name],
+            rules=self._rules,
+            on_write=self._monitor.on_write,
+        )
         self._say(name, "starts")
 
     def _close(self, name: str) -> None:
-        """Stop a worker in good order: its store is flushed."""
+        """Stop a worker cleanly: its store is flushed."""
         del self._alive[name]
         self._stores[name].flush()
         if self._rng.random() < 0.5:
@@ -374,34 +379,34 @@ class Schedule:
     # The end.
 
     def _heal(self) -> None:
-        """No faults any more; the rest arrives; all must come to rest as the fold says."""
-        self._say("", "all heals")
+        """End all faults, deliver the rest, let the owner finish, and compare with the oracle."""
+        self._say("", "all faults end")
         for name in [name for name in self._alive if name != self._owner]:
             self._close(name)
-        self._alive[self._owner].wire.fault = None
+        self._alive[self._owner].connection.fault = None
         while self._left:
             self._observe()
         if self._may_be_split():
-            self._rest()
+            self._finish()
         self._tick(self._rng.choice(_ENDS))
-        self._rest()
-        self._look()
+        self._finish()
+        self._read()
         horizon = self._broker.now - GRACE_MS
         checks.compare(self._broker, self._stores[self._owner], self._readers, horizon)
 
-    def _rest(self) -> None:
-        """Go on until nothing is left to do."""
+    def _finish(self) -> None:
+        """Continue until no work is left."""
         for _ in range(_ROUNDS):
             self._late()
-            if self._round() and not self._broker.unsettled() and not self._requests:
+            if self._round() and not self._broker.markers_due() and not self._requests:
                 return
-        raise BrokenError("it does not come to rest")
+        raise ViolationError("the owner does not become idle")
 
     def _round(self) -> bool:
-        """Let the owner take what is there; whether it has nothing left to do."""
-        self._settle()
+        """Let the owner process what is there; return whether it has no work left."""
+        self._write_markers()
         worker = self._alive[self._owner]
-        received = self._ask(worker, 3)
+        received = self._poll_once(worker, 3)
         idle = self._until_idle()
         return idle and not received and worker.quiet_until() == self._broker.now
 

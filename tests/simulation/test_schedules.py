@@ -12,18 +12,18 @@ _JOBS = min(2, os.cpu_count() or 1)
 
 
 def test_the_protocol_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    """Killed, fenced, misled, late: outputs and states are those of a fold of the log."""
+    """With kills, fencing, stale stores and late requests, topics and stores match the oracle."""
     code = main(["--seed", "1", "--schedules", "3000", f"--jobs={_JOBS}"])
     assert code == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("rule", CONTROLS)
 def test_a_broken_rule_is_noticed(rule: str) -> None:
-    """The simulation has an eye for each of the protocol's rules."""
+    """The simulation notices each rule of the protocol that is broken."""
     assert caught(1, 10_000, Rules(**{rule: False}), jobs=_JOBS) is not None
 
 
-def test_a_seed_is_a_schedule() -> None:
+def test_a_seed_determines_a_schedule() -> None:
     """The same seed gives the same steps and the same end."""
     first: list[str] = []
     second: list[str] = []

@@ -2,8 +2,8 @@
 
 partition_task.py has the order of a batch, recovery.py and transaction.py theirs.
 
-`steps` stops before each thing the task awaits: there a schedule may kill it, leave it frozen, or
-let others go on. The pure pass is the real one.
+`steps` pauses where the task awaits: there a schedule may kill it, freeze it, or run others. The
+pure reduction of a batch is the real one.
 """
 
 from collections import deque
@@ -18,17 +18,25 @@ from processors.tracking.hanging_transactions import Open, once_committed, was_c
 from processors.tracking.log_clock import horizon
 from processors.tracking.split_transactions import Note, Window, missing_from, periods, without
 from processors.tracking.state_store import Anchor
-from tests.simulation.model import GROUP, Broker, FencedError, Item, Record, RefusedError, Token
+from tests.simulation.connection import Connection, LostError
+from tests.simulation.kafka_model import (
+    GROUP,
+    Broker,
+    FencedError,
+    Item,
+    Record,
+    RefusedError,
+    Token,
+)
 from tests.simulation.rules import Rules
-from tests.simulation.store import Store
-from tests.simulation.wire import LostError, Wire
+from tests.simulation.store_model import Store
 
 T = TypeVar("T")
 
 TRANSACTION_MS = 15_000
 GRACE_MS = 60_000
 OUTPUTS = ("statuses", "events", "inbound")
-PLACES = ("messages", *OUTPUTS)
+OUTPUT_TOPICS = ("messages", *OUTPUTS)
 OLDEST_MS = 5 * 24 * 3_600_000
 _BATCH = 4
 _TIMERS = 2
@@ -37,7 +45,7 @@ _QUEUED = 2
 
 
 class Answer(NamedTuple):
-    """What Kafka said to a fetch: records from a position, and the end of the log."""
+    """Kafka's answer to a fetch: records from a position, and the end of the log."""
 
     position: int
     records: Sequence[Record]
@@ -46,27 +54,27 @@ class Answer(NamedTuple):
 
 
 class Worker:
-    """One worker and its store: it goes on until it is fenced, closed or killed."""
+    """One worker and its store: it runs until it is fenced, closed or killed."""
 
     def __init__(
         self,
         name: str,
         broker: Broker,
-        wire: Wire,
+        connection: Connection,
         store: Store,
         *,
         rules: Rules,
-        wrote: Callable[[Store], None],
+        on_write: Callable[[Store], None],
     ) -> None:
         self.name = name
         self.store = store
-        self.wire = wire
+        self.connection = connection
         self.position = 0
         self.fetched: Answer | None = None
         self.steps = self._run()
         self._broker = broker
         self._rules = rules
-        self._wrote = wrote
+        self._on_write = on_write
         self._id = "track.0" if rules.id_by_partition else f"track.{name}"
         self._observations = broker.logs["observations"]
         self._producer: Token | None = None
@@ -75,39 +83,39 @@ class Worker:
         self._fed = 0
         self._ready = False
         self._epoch = 0
-        self._asked: int | None = None  # the epoch in which records were last asked for
+        self._polled: int | None = None  # the epoch of the last poll
         self._answers = 0, 0  # when Kafka last answered, and when before that
-        self._end: int | None = None  # the end it told
+        self._end: int | None = None  # the end of the log in that answer
         self._latest = 0
         self._losses = 0
         self._offset = 0
         self._note = Note()
         self._seen = frozenset[bytes]()
 
-    # What the consumer does, beside the task.
+    # The consumer, which runs next to the task.
 
-    def ask(self) -> None:
-        """Begin a poll, if the task can take more."""
+    def poll(self) -> None:
+        """Begin a poll, if the task has room for more records."""
         if self._ready and len(self._queue) < _QUEUED:
-            self._asked = self._epoch
+            self._polled = self._epoch
 
     def fetch(self, most: int) -> None:
-        """Kafka answers a fetch; the worker has not read the answer yet."""
+        """Let Kafka answer a fetch; the worker has not read the answer yet."""
         records = self._observations.committed(self.position, most)
         self.fetched = Answer(self.position, records, self._observations.stable, self._broker.now)
 
     def receive(self) -> bool:
-        """Read the answer, and hand records over if a poll waits for them; whether there were."""
+        """Read the answer and feed its records to a waiting poll; return whether there were any."""
         answer, self.fetched = self.fetched, None
         if answer is None or answer.position != self.position:
             return False
         self._answers = self._answers[1], self._broker.now
         self._end = answer.stable
-        if self._asked is None or not answer.records:
+        if self._polled is None or not answer.records:
             return False
         self.position = answer.records[-1].offset + 1
-        self._feed(answer.records, self._asked)
-        self._asked = None
+        self._feed(answer.records, self._polled)
+        self._polled = None
         return True
 
     def _feed(self, records: Sequence[Record], epoch: int) -> None:
@@ -118,7 +126,7 @@ class Worker:
         self._queue.append(records)
         self._fed = records[-1].offset + 1
 
-    # What the task does.
+    # The task.
 
     def _run(self) -> Iterator[str]:
         while True:
@@ -142,15 +150,15 @@ class Worker:
             yield "init"
             self._producer = self._call(self._broker.init, self._id, TRANSACTION_MS)
             self._sequences.clear()
-            self._losses = self.wire.losses
+            self._losses = self.connection.losses
         if self._rules.fence_first:
             yield "read offset"
             fed, note = self._call(lambda: (self._broker.offset, self._broker.note))
         self._fed = fed or 0
         note = yield from self._end_open(note)
-        yield "look at anchor"
+        yield "check anchor"
         yield from self._restore()
-        yield "look for what is split"
+        yield "check for a split transaction"
         self._repair(Note.of(note))
         self.position = self._fed
         self._ready = True
@@ -176,9 +184,9 @@ class Worker:
         self._seen = frozenset(record.key + b"#" + record.note.encode() for record in visible)
 
     def _end_open(self, note: str) -> Generator[str, None, str]:
-        """End what Kafka left open, as processors/tracking/hanging_transactions.py does."""
+        """End hanging transactions, as processors/tracking/hanging_transactions.py does."""
         while self._rules.end_open and (left := self._left_open()):
-            yield "end what is open"
+            yield "end a hanging transaction"
             commit = was_committed(left, self._fed, note)
             if not self._rules.ask_elsewhere:
                 commit = False
@@ -190,15 +198,15 @@ class Worker:
     def _end_it(
         self, left: Open, outcome: Literal["committed", "aborted"], note: str
     ) -> Iterator[str]:
-        """Add the places, send the offset, say how it ends.
+        """Add its partitions, send the offset, end the transaction.
 
-        Cut short, it is an abort: right where that was meant. Where a commit was, it would be a
-        loss, and decision 16 says why nothing can be done about it: so it is not cut short here.
+        An interruption aborts it, which is right for an abort. An interrupted commit would lose
+        records, and decision 16 says why this cannot be prevented: here none is interrupted.
         """
         assert self._producer is not None
-        token, places = self._producer, [*(place.topic for place in left.places), GROUP]
+        token, parts = self._producer, [*(one.topic for one in left.places), GROUP]
         calls = [
-            partial(self._broker.add, token, places),
+            partial(self._broker.add, token, parts),
             partial(self._broker.commit_offset, token, self._fed, note),
             partial(self._broker.end, token, outcome),
         ]
@@ -209,21 +217,21 @@ class Worker:
                 yield "end it"
                 self._call(call)
         yield "wait for markers"
-        self._broker.settle(token.name)
+        self._broker.write_markers(token.name)
 
     def _left_open(self) -> Open | None:
-        logs = {place: self._broker.logs[place] for place in PLACES}
+        logs = {topic: self._broker.logs[topic] for topic in OUTPUT_TOPICS}
         first = {p: log.written(log.stable)[0] for p, log in logs.items() if log.stable < log.end}
         if not first:
             return None
         time = min(record.time for record in first.values())
         parts = {p: r for p, r in first.items() if r.time == time}
-        others = [log for place, log in logs.items() if place not in parts]
+        others = [log for topic, log in logs.items() if topic not in parts]
         seen = [r for log in others for r in log.committed(0) if r.time == time]
         found = [r.taken_to for r in (*parts.values(), *seen) if r.taken_to is not None]
         notes = (r.metadata for r in (*parts.values(), *seen) if r.metadata is not None)
-        places = tuple(TopicPartition(place, 0) for place in parts)
-        return Open(time, max(found, default=None), places, bool(seen), next(notes, None))
+        partitions = tuple(TopicPartition(topic, 0) for topic in parts)
+        return Open(time, max(found, default=None), partitions, bool(seen), next(notes, None))
 
     def _restore(self) -> Iterator[str]:
         log = self._broker.logs["messages"]
@@ -281,7 +289,7 @@ class Worker:
         return horizon(self._latest, quiet, now, GRACE_MS if self._rules.grace else 0)
 
     def quiet_until(self) -> int | None:
-        """Until when the log had nothing that was not taken; None if it has."""
+        """Until when all records of the log had been taken, Unix ms; None if there are more."""
         if self._queue or self._end is None or self.position < self._end:
             return None
         return self._answers[0 if self._rules.answer_before else 1]
@@ -292,11 +300,11 @@ class Worker:
         anchor = None
         if work.records or result.states:
             self._refuse_loss()
-            self.wire.most = self.wire.losses if self._rules.leave_after_loss else None
+            self.connection.most = self.connection.losses if self._rules.leave_after_loss else None
             try:
                 anchor = yield from self._transaction(work, result)
             finally:
-                self.wire.most = None
+                self.connection.most = None
         if self._rules.commit_first:
             yield "write store"
             self._write(result.states, anchor, result.armed, result.spent)
@@ -306,7 +314,7 @@ class Worker:
         self._refuse_loss()
 
     def _refuse_loss(self) -> None:
-        if self.wire.losses > self._losses and self._rules.leave_after_loss:
+        if self.connection.losses > self._losses and self._rules.leave_after_loss:
             raise LostError
 
     def _transaction(self, work: Work, result: Reduced) -> Generator[str, None, Anchor | None]:
@@ -345,7 +353,7 @@ class Worker:
     def _send(
         self, token: Token, outgoing: Mapping[str, Sequence[Item]]
     ) -> Generator[str, None, dict[str, int | None]]:
-        """Send everything, then look at what became of it."""
+        """Send everything, then check the deliveries."""
         ends: dict[str, int | None] = {}
         failures: list[Exception] = []
         for topic, items in outgoing.items():
@@ -374,16 +382,16 @@ class Worker:
         else:
             self.store.write(states, anchor, {})
             self.store.write({}, None, armed, spent)
-        self._wrote(self.store)
+        self._on_write(self.store)
 
-    def _call(self, ask: Callable[..., T], *given: Any) -> T:
-        return self.wire.call(ask, *given)
+    def _call(self, request: Callable[..., T], *given: Any) -> T:
+        return self.connection.call(request, *given)
 
 
 def _outgoing(
     result: Reduced, now: int, taken_to: int | None, metadata: str | None
 ) -> dict[str, list[Item]]:
-    """The records of a batch by topic: outputs first, then the changelog."""
+    """Return the records of a batch by topic: outputs first, then the changelog."""
     outgoing: dict[str, list[Item]] = {}
     for out in result.outputs:
         item = Item(out.key, out.value, now, dict(out.headers)["ce_id"].decode())
@@ -397,7 +405,7 @@ def _outgoing(
 
 
 def _driven(work: Coroutine[Any, Any, T]) -> T:
-    """Run what awaits nothing but its turn."""
+    """Run a coroutine that awaits only the event loop's next turn."""
     while True:
         try:
             work.send(None)
