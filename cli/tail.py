@@ -32,9 +32,9 @@ def run(
 ) -> int:
     """Print a topic's records as they come; returns the exit code 0.
 
-    `topic` is a short name such as `events` or `raw.whapi`, or a full one. It goes on until Ctrl-C,
-    until `limit` records were printed, or with `until_end` (which begins at the start) until the
-    present end of the topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
+    `topic` is a short name such as `events` or `raw.<provider>`, or a full one. Printing ends with
+    Ctrl-C, after `limit` records, or with `until_end` (which begins at the start) at the present
+    end of the topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
     """
     kind, name = resolve(settings.topics, topic, key)
     show = _show_json if json_lines else _line_printer(kind)
@@ -60,7 +60,7 @@ def run(
 
 def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str]:
     """A topic's kind (`raw`, `events`, …) and full name; raises `Problem`."""
-    short = dict(zip(topics.all, Topics("").all, strict=True))
+    short = dict(zip(topics.all, Topics("", providers=topics.providers).all, strict=True))
     short = {full: dotted.removeprefix(".") for full, dotted in short.items()}
     full = next((f for f, s in short.items() if name in (f, s)), None)
     if full is None:

@@ -11,8 +11,8 @@ from typing import Literal
 
 from ingest.sources.authentication import NOTHING, Claim, Headers, Proof
 from ingest.sources.ip_allowlist import AllowList
+from providers import NAMES
 from schemas.accounts import Patterns
-from schemas.topics import PROVIDERS
 from schemas.webhook import KEPT_HEADERS, RawWebhook, Uptime
 
 # Whapi's "method" mode sends its events with any of these verbs.
@@ -79,7 +79,7 @@ class Source:
 
 
 # Without further settings each provider is a source under its own name.
-SOURCES: Mapping[str, Source] = MappingProxyType({name: Source(name, name) for name in PROVIDERS})
+SOURCES: Mapping[str, Source] = MappingProxyType({name: Source(name, name) for name in NAMES})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,8 @@
 """The topics: their names, partitioning and broker settings, as data."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from zlib import crc32
-
-PROVIDERS = ("smsmanager", "whapi")
 
 _DAY = 24 * 3600 * 1000
 _MiB = 1024 * 1024
@@ -20,7 +18,7 @@ MAX_BODY = 900 * 1024
 
 
 # The topics and groups by which a namespace is known; the other names are anybody's.
-_MARKS = (*(f".raw.{provider}" for provider in PROVIDERS), ".observations", ".dead-letters")
+_MARKS = (".observations", ".dead-letters")
 _GROUP_MARKS = (".normalise", ".track")
 
 
@@ -38,17 +36,19 @@ class Topics:
     """The topic names of one namespace.
 
     A namespace that was rebuilt may use raw topics, or observations, of another one: those are
-    foreign. Groups, transactional ids and all else are always its own.
+    foreign. Groups, transactional ids and all else are always its own. Each of the `providers` has
+    a raw topic.
     """
 
     namespace: str = "bluetick"
     raw_namespace: str | None = None
     observations_namespace: str | None = None
+    providers: tuple[str, ...] = field(kw_only=True)
 
     @property
     def source(self) -> "Topics":
         """The topics of the namespace whose observations are tracked: it normalises them."""
-        return Topics(self.observed, self.raw_from)
+        return Topics(self.observed, self.raw_from, providers=self.providers)
 
     @property
     def observed(self) -> str:
@@ -65,7 +65,7 @@ class Topics:
 
     @property
     def raw_topics(self) -> tuple[str, ...]:
-        return tuple(self.raw(provider) for provider in PROVIDERS)
+        return tuple(self.raw(provider) for provider in self.providers)
 
     def provider_of(self, raw_topic: str) -> str:
         """The provider whose bodies a raw topic holds."""
@@ -203,9 +203,11 @@ def partition_of(key: str, partitions: int) -> int:
     return crc32(key.encode()) % partitions
 
 
-def namespaces(topics: Iterable[str], groups: Iterable[str]) -> list[str]:
+def namespaces(topics: Iterable[str], groups: Iterable[str], providers: Iterable[str]) -> list[str]:
     """The namespaces that topics and groups of these names belong to, in order."""
-    marked = [(name, _MARKS) for name in topics] + [(name, _GROUP_MARKS) for name in groups]
+    raw = (f".raw.{provider}" for provider in providers)
+    topic_marks = (*raw, *_MARKS)
+    marked = [(name, topic_marks) for name in topics] + [(name, _GROUP_MARKS) for name in groups]
     return sorted(
         {
             name.removesuffix(mark)

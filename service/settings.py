@@ -9,6 +9,7 @@ from pydantic import Field, FilePath, SecretStr, ValidationError, field_validato
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from providers import NAMES
 from schemas.topics import MAX_BODY, Topics
 from service.errors import Problem
 
@@ -166,7 +167,9 @@ class Settings(BaseSettings):
 
     @property
     def topics(self) -> Topics:
-        return Topics(self.namespace, self.raw_namespace, self.observations_namespace)
+        return Topics(
+            self.namespace, self.raw_namespace, self.observations_namespace, providers=NAMES
+        )
 
     def of(self, namespace: str) -> "Settings":
         """The same for another namespace, with raw topics and observations of its own."""

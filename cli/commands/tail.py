@@ -7,7 +7,7 @@ import typer
 
 
 def tail(
-    topic: Annotated[str, typer.Argument(help="statuses, events, messages, raw.whapi, …")],
+    topic: Annotated[str, typer.Argument(help="statuses, events, messages, raw.<provider>, …")],
     *,
     from_start: Annotated[
         bool, typer.Option("--from-start", help="Begin with the oldest record.")

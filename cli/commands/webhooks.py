@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from cli.options import Header, Method, UrlPath
+from providers import NAMES
 
 
 def parse(
-    provider: Annotated[str, typer.Argument(help="smsmanager or whapi.")],
+    provider: Annotated[str, typer.Argument(help=f"{' or '.join(NAMES)}.")],
     file: Annotated[str, typer.Argument(help="A body; - is the standard input.")] = "-",
     *,
     path: UrlPath = "",
@@ -40,7 +41,7 @@ def parse(
 
 def send(
     source: Annotated[
-        str, typer.Argument(help="A source; without files smsmanager, whapi or all.")
+        str, typer.Argument(help=f"A source; without files {', '.join(NAMES)} or all.")
     ],
     files: Annotated[
         list[str] | None,

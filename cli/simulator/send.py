@@ -16,7 +16,7 @@ from cli.simulator.files import posts_from
 from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
-from schemas.topics import PROVIDERS
+from providers import NAMES
 from service.errors import Problem
 
 ALL = "all"
@@ -123,7 +123,7 @@ def run(
     Endpoint.of(url)  # a mistyped one is told before anything is simulated
     if files:
         if source == ALL:
-            raise Problem(f"files go to one source: {' or '.join(PROVIDERS)}")
+            raise Problem(f"files go to one source: {' or '.join(NAMES)}")
         posts = list(posts_from(source, files, method=method, path=path, headers=headers))
     else:
         seed = secrets.randbelow(10**6) if seed is None else seed
@@ -260,10 +260,10 @@ def paced(posts: Iterable[Post], rate: float | None, begin: float) -> Iterator[t
 
 def _sources(source: str) -> Sequence[str]:
     if source == ALL:
-        return PROVIDERS
-    if source in PROVIDERS:
+        return NAMES
+    if source in NAMES:
         return (source,)
-    known = ", ".join((*PROVIDERS, ALL))
+    known = ", ".join((*NAMES, ALL))
     raise Problem(f"there is nothing to simulate for the source {source!r}; there is: {known}")
 
 

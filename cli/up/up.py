@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from cli.output.json_escaping import as_text
 from cli.processes import Running, Service, Show, first_to_end, running
 from cli.simulator import http_client
+from cli.up import examples
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from deploy.local_kafka.jars import VERSION
@@ -32,11 +36,6 @@ _FOLLOWING = {
 _COLOURS = {"ingest": "cyan", "normalise": "magenta", "track": "green"}
 # Where the commands look for Kafka unless told otherwise, so that `tail` finds it.
 _KAFKA_PORT = 9092
-_EXAMPLE = (
-    '[{"message_id": "e27ff0ac-87b5-4e1d-b644-5fc6029e2a11", "gateway": "sms", '
-    '"timestamp": 1700000000, "type": "outgoing", "to": {"phone_number": "420777123456"}, '
-    '"result": "delivered"}]'
-)
 
 
 @dataclass(frozen=True)
@@ -201,6 +200,8 @@ def _tell(console: Console, up_: Line) -> None:
     settings, ingest = up_.settings, up_.webhooks
     addresses = [up_.url(one.service.name) for one in up_.services]
     sources = "|".join(load(settings.sources).sources)
+    example = examples.shortest()
+    body = as_text(msgspec.json.decode(example.body))
     console.print(
         f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
         f"  webhooks   {ingest}/webhooks/<{sources}>\n"
@@ -212,7 +213,7 @@ def _tell(console: Console, up_: Line) -> None:
     )
     console.print(
         Text(
-            f"  curl -i {ingest}/webhooks/smsmanager -d '{_EXAMPLE}'\n"
+            f"  curl -i {ingest}/webhooks/{example.source} -d {shlex.quote(body)}\n"
             f"  {_named(settings)}./bluetick tail statuses --from-start\n"
         ),
         soft_wrap=True,

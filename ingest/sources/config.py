@@ -17,8 +17,8 @@ from ingest.sources import authentication
 from ingest.sources.authentication import Algorithm, Encoding, Proof
 from ingest.sources.ip_allowlist import AllowList, Network
 from ingest.sources.toml_positions import Path, lines
+from providers import NAMES
 from schemas.accounts import NAMELESS, NO_ACCOUNT, Patterns, encode_patterns, only
-from schemas.topics import PROVIDERS
 from schemas.webhook import KEPT_HEADERS
 
 # Below this a secret can be guessed; of Standard Webhooks the specification asks for more.
@@ -137,7 +137,7 @@ def source(
 def unrestricted(declared: Sequence[Declared]) -> list[tuple[str, tuple[str, ...]]]:
     """The providers that have several sources, with those of them that speak for every account."""
     found = []
-    for provider in PROVIDERS:
+    for provider in NAMES:
         own = [one for one in declared if one.provider == provider]
         wide = tuple(one.name for one in own if one.accounts is None)
         if len(own) > 1 and wide:
@@ -188,7 +188,7 @@ class _Reader:
         if not isinstance(table, dict):
             self._complain(at, "a source is a table; write [sources.<name>] and its keys below it")
             return None
-        provider = self._choice(at, table, "provider", PROVIDERS) or ""
+        provider = self._choice(at, table, "provider", NAMES) or ""
         auth = self._choice(at, table, "auth", tuple(KINDS))
         self._refuse_unknown(at, table, auth)
         keys = KINDS[auth].keys if auth else ()

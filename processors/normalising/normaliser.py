@@ -34,10 +34,10 @@ from processors.runtime.cpu_budget import Pace
 from processors.runtime.log_ranges import RawRecord, raw_record
 from processors.runtime.record_batches import Outbox, Outgoing
 from processors.tracking.batch_size import Cut
+from providers import NAMES
 from providers.contract import Coordinates, DeadLetter, Normalised
 from providers.fields import word
 from providers.rejection import Refused
-from schemas.topics import PROVIDERS
 from schemas.webhook import source_of
 from service.errors import Problem
 from service.kafka import clients
@@ -489,4 +489,4 @@ def _too_large(record: Outgoing) -> Refused:
 
 def _stopped(floods: Iterable[Flood]) -> dict[str, int]:
     """How many sources of each provider are stopped, none included."""
-    return dict.fromkeys(PROVIDERS, 0) | stopped(floods)
+    return dict.fromkeys(NAMES, 0) | stopped(floods)

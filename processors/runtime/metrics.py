@@ -10,7 +10,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from schemas.topics import PROVIDERS
+from providers import NAMES
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry()
@@ -31,7 +31,7 @@ stopped = Gauge(
     ["provider"],
     registry=registry,
 )
-for provider in PROVIDERS:
+for provider in NAMES:
     stopped.labels(provider).set(0)
 unread = Counter(
     "bluetick_unread_fields",

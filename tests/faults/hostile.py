@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from cli.simulator import http_client
 from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post
-from cli.simulator.simulate import CHANNELS
 from deploy.local_kafka.broker import HOST, free_port
+from providers.whapi.simulator import CHANNELS
 from tests.faults import hostilebodies
 from tests.faults.fleet import in_time, ingest
 from tests.faults.hostilebodies import CHANNEL, SMSMANAGER, WHAPI, foreign

@@ -11,6 +11,7 @@ import pytest
 from cli.simulator.simulate import simulate
 from processors.dead_letters import record as deadletters
 from processors.tracking.restore import NEXT_TIMER
+from providers import NAMES
 from schemas.codec import encode
 from schemas.topics import Topics, partition_of
 from schemas.webhook import to_headers
@@ -20,7 +21,7 @@ from tests.faults.judge import OUTPUTS, Found, judge, judge_normalised
 from tests.faults.oracle import Letter, Tracked, expect_observations, expect_tracked
 from tests.unit.messages import KEY, seen
 
-TOPICS = Topics("t")
+TOPICS = Topics("t", providers=NAMES)
 PARTITIONS = 3
 NOW = round(time.time() * 1000)
 MINUTE = 60_000

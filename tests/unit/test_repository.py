@@ -26,11 +26,11 @@ MAY_IMPORT = {
     "bluetick": {"cli", "service"},
     "cli": {"deploy", "ingest", "processors", "providers", "schemas", "service"},
     "deploy": {"schemas", "service"},
-    "ingest": {"schemas", "service"},
+    "ingest": {"providers", "schemas", "service"},
     "processors": {"providers", "schemas", "service"},
     "providers": {"schemas"},
     "schemas": set[str](),
-    "service": {"schemas"},
+    "service": {"providers", "schemas"},
 }
 OURS = {*MAY_IMPORT, "tests"}
 KAFKA_HOMES = (
@@ -68,7 +68,7 @@ PURE = (
 )
 # A broker, a clock, the environment, other processes, or chance that nobody seeded.
 IMPURE_IMPORT = re.compile(
-    r"(aiokafka|anyio|asyncio|concurrent|fcntl|httpx|importlib|logging|multiprocessing|os|pathlib"
+    r"(aiokafka|anyio|asyncio|concurrent|fcntl|httpx|importlib(?!\.import_module$)|logging|multiprocessing|os|pathlib"
     r"|pydantic_settings|rocksdict|secrets|shutil|signal|socket|sqlite3|starlette|subprocess|sys"
     r"|tempfile|threading|time|uvicorn|random(?!\.Random$)|uuid(?!\.UUID$))(\.|$)"
 )
