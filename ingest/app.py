@@ -24,10 +24,11 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ingest import metrics
-from ingest.admission import METHODS, Rejected, Source, accept, screen, split
+from ingest.admission import Rejected, Source, accept, screen, split
 from ingest.delivery import Durable, Where
 from ingest.health import LEAVING, Health
 from ingest.sources.loader import load
+from ingest.sources.proofs.contract import Reply
 from service.http.server import bare_readiness, live
 from service.kafka.clock import clock, comparing, running
 from service.settings import Settings
@@ -42,7 +43,6 @@ _TAKEN: Message = {
 _RETRY_SECONDS = b"5"
 _EXTRA: Mapping[int, list[tuple[bytes, bytes]]] = MappingProxyType(
     {
-        405: [(b"allow", ", ".join(METHODS).encode())],
         503: [(b"retry-after", _RETRY_SECONDS)],
     }
 )
@@ -97,7 +97,7 @@ class Hook:
         source = self._known(scope)
         metrics.came(source)
         try:
-            where, seconds = await self._take(scope, receive)
+            outcome = await self._take(scope, receive)
         except Rejected as rejected:
             metrics.refused(source, rejected.cause)
             await _refuse(rejected, send)
@@ -107,7 +107,11 @@ class Hook:
             metrics.refused(source, "broken-off")
             raise
         else:
-            metrics.taken(source, where, seconds)
+            if isinstance(outcome, Reply):
+                metrics.answered(source)
+                await _reply(outcome, send)
+                return
+            metrics.taken(source, *outcome)
             await send(_TAKEN)
             await send(_EMPTY)
 
@@ -133,8 +137,11 @@ class Hook:
         name, _ = split(_target(scope))
         return name if name in self._sources else metrics.NOBODY
 
-    async def _take(self, scope: Scope, receive: Receive) -> tuple[Where, float]:
-        """Make a webhook durable: where it is then, and how many seconds that took."""
+    async def _take(self, scope: Scope, receive: Receive) -> tuple[Where, float] | Reply:
+        """Make a webhook durable: where it is then, and how many seconds that took.
+
+        A verification handshake gets a reply instead.
+        """
         limit = self._settings.max_body
         screened = screen(
             self._sources,
@@ -144,17 +151,21 @@ class Hook:
             headers=scope["headers"],
             # None of a sender that has left again.
             peer=scope["client"][0] if scope["client"] else "",
+            now=_clocks(),
         )
+        if isinstance(screened, Reply):
+            return screened
         body = await self._body(receive)
         webhook = accept(
             screened,
             limit,
             body=body,
-            now=clock.now(),
-            own=time.time_ns() // 1_000_000,
+            now=_clocks(),
             id_=os.urandom(16).hex(),
             uptime=None if clock.compared else running(),
         )
+        if isinstance(webhook, Reply):
+            return webhook
         began = time.perf_counter()
         where = await self._durable.publish(webhook)
         return where, time.perf_counter() - began
@@ -224,6 +235,11 @@ def create_app(settings: Settings) -> Ingest:
     return app
 
 
+def _clocks() -> tuple[int, int]:
+    """Kafka's time and this machine's, in Unix milliseconds."""
+    return clock.now(), time.time_ns() // 1_000_000
+
+
 def _target(scope: Scope) -> bytes:
     """What follows `/webhooks/` as sent: undecoded, with the query string."""
     path: bytes = scope["raw_path"][len(_PREFIX) :]
@@ -233,5 +249,16 @@ def _target(scope: Scope) -> bytes:
 
 async def _refuse(rejected: Rejected, send: Send) -> None:
     headers = [(b"content-length", b"0"), *_EXTRA.get(rejected.status, [])]
+    if rejected.allow:
+        headers.append((b"allow", ", ".join(rejected.allow).encode()))
     await send({"type": "http.response.start", "status": rejected.status, "headers": headers})
     await send(_EMPTY)
+
+
+async def _reply(reply: Reply, send: Send) -> None:
+    headers = [
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"content-type", reply.content_type.encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -8,7 +8,7 @@ _NONE: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class ProviderProof:
     """What ingest knows of a provider.
 
     `methods` are the HTTP methods its webhooks may come by. `presets` are the keys of a source

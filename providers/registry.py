@@ -1,10 +1,11 @@
 """The parts of a provider by its name: the one place where a name becomes code."""
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 from providers.contract import Split
-from providers.proof import Proof
+from providers.proof import ProviderProof
 from providers.simulation import Simulator
 
 
@@ -14,9 +15,10 @@ def split(name: str) -> Split:
     return found
 
 
-def proof(name: str) -> Proof:
+@cache
+def proof(name: str) -> ProviderProof:
     """How a provider sends and proves itself: what ingest imports of it."""
-    found: Proof = import_module(f"providers.{name}.proof").PROOF
+    found: ProviderProof = import_module(f"providers.{name}.proof").PROOF
     return found
 
 

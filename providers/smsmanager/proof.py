@@ -2,9 +2,9 @@
 
 from types import MappingProxyType
 
-from providers.proof import Proof
+from providers.proof import ProviderProof
 
-PROOF = Proof(
+PROOF = ProviderProof(
     presets=MappingProxyType({"hmac": MappingProxyType({"header": "X-Request-Signature"})}),
     names_account=False,
 )

@@ -1,5 +1,5 @@
 """Whapi signs nothing; in the mode `method` it sends its events with any of these methods."""
 
-from providers.proof import Proof
+from providers.proof import ProviderProof
 
-PROOF = Proof(methods=("POST", "PUT", "PATCH", "DELETE"))
+PROOF = ProviderProof(methods=("POST", "PUT", "PATCH", "DELETE"))
