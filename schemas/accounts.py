@@ -14,9 +14,6 @@ Patterns = tuple[str, ...]
 # What stands for the account in a message key if there is none.
 NO_ACCOUNT = "-"
 
-# Providers whose bodies name no account.
-NAMELESS = frozenset({"smsmanager"})
-
 ACCOUNTS_HEADER = "source-accounts"
 
 _WILD = frozenset("*?")

@@ -200,8 +200,6 @@ def _tell(console: Console, up_: Line) -> None:
     settings, ingest = up_.settings, up_.webhooks
     addresses = [up_.url(one.service.name) for one in up_.services]
     sources = "|".join(load(settings.sources).sources)
-    example = examples.shortest()
-    body = as_text(msgspec.json.decode(example.body))
     console.print(
         f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
         f"  webhooks   {ingest}/webhooks/<{sources}>\n"
@@ -212,13 +210,19 @@ def _tell(console: Console, up_: Line) -> None:
         soft_wrap=True,
     )
     console.print(
-        Text(
-            f"  curl -i {ingest}/webhooks/{example.source} -d {shlex.quote(body)}\n"
-            f"  {_named(settings)}./bluetick tail statuses --from-start\n"
-        ),
+        Text(f"{_example(ingest)}  {_named(settings)}./bluetick tail statuses --from-start\n"),
         soft_wrap=True,
     )
     console.print("Ctrl-C stops everything.\n")
+
+
+def _example(ingest: str) -> str:
+    """A line that posts a documented webhook; nothing if no plain one is documented."""
+    example = examples.shortest()
+    if example is None:
+        return ""
+    body = as_text(msgspec.json.decode(example.body))
+    return f"  curl -i {ingest}/webhooks/{example.source} -d {shlex.quote(body)}\n"
 
 
 def _named(settings: Settings) -> str:
