@@ -1,11 +1,11 @@
 """The whole decision about a webhook, pure: what is let in, what it becomes, what is refused.
 
-A request is judged in two steps, so that a body nobody wants is never read: `screen` looks at what
-came before the body, `accept` makes the `RawWebhook` once the body is there.
+A request is judged in two steps, so that a body is read only if it may be accepted: `screen` judges
+what precedes the body, `accept` makes the `RawWebhook` once the body is there.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -23,7 +23,8 @@ from providers import NAMES, registry
 from schemas.accounts import Patterns
 from schemas.webhook import KEPT_HEADERS, RawWebhook, Uptime
 
-# What one record may carry beside its body, in bytes. A body at its cap still fits Kafka's 1 MiB.
+# What one record may carry in addition to its body, in bytes: with a body at its cap it still fits
+# Kafka's 1 MiB.
 MAX_PATH = 8 * 1024
 MAX_HEADER = 1024
 
@@ -86,11 +87,12 @@ class Source:
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     addresses: AllowList | None = None
     accounts: Patterns | None = None
+    methods: tuple[str, ...] = field(init=False)
 
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The HTTP methods that it takes: of webhooks, and of verification handshakes."""
-        return (*registry.proof(self.provider).methods, *self.proof.handshakes)
+    def __post_init__(self) -> None:
+        """Look up the HTTP methods it takes: of webhooks, and of verification handshakes."""
+        methods = (*registry.proof(self.provider).methods, *self.proof.handshakes)
+        object.__setattr__(self, "methods", methods)
 
 
 # Without further settings each provider is a source under its own name.
@@ -169,7 +171,7 @@ def accept(
         raise Rejected("too-large")
     source, path = screened.source, screened.path
     if path is None:
-        request = replace(screened.request, body=body)
+        request = screened.request.with_body(body)
         verdict = _proven(source.proof.check(request, source.secrets, now))
         if isinstance(verdict, Reply):
             return verdict

@@ -94,7 +94,7 @@ def _fit_provider(value: object) -> object:
 
 def _fit_account(value: str) -> str:
     if value == NO_ACCOUNT:
-        raise wrong(f'the entry is "{NO_ACCOUNT}", which stands for no account')
+        raise wrong(f'the entry is "{NO_ACCOUNT}", which means no account')
     if not value or not value.isprintable() or _BRACKETS & set(value):
         raise wrong("the entry is empty, or has brackets or unprintable characters in it")
     return value

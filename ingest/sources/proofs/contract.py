@@ -57,6 +57,10 @@ class Request:
         """The URL behind the host."""
         return f"/webhooks/{self.source}{self.path}"
 
+    def with_body(self, body: bytes) -> "Request":
+        """The same request, its body read."""
+        return Request(self.method, self.source, self.path, self.headers, body)
+
     def only(self, wanted: bytes) -> bytes | None:
         """The value of the only header of that name; None if there is none, or more than one."""
         values = [value for name, value in self.headers if name == wanted]

@@ -55,7 +55,7 @@ class StandardWebhooks(SecretProof):
         key = key_of(secret)
         if key is None:
             return "is not whsec_ and base64 after it"
-        return None if len(key) >= LEAST_KEY else f"stands for fewer than {LEAST_KEY} bytes"
+        return None if len(key) >= LEAST_KEY else f"encodes fewer than {LEAST_KEY} bytes"
 
     def kept(self, secret: bytes) -> bytes:
         key = key_of(secret)
@@ -65,7 +65,7 @@ class StandardWebhooks(SecretProof):
 
 
 def key_of(secret: bytes) -> bytes | None:
-    """The key that a secret stands for; None if it is none."""
+    """The key that a secret encodes; None if it encodes none."""
     if not secret.startswith(_PREFIX):
         return None
     try:

@@ -139,7 +139,7 @@ _OK = 'provider = "whapi"\nauth = "none"\n'
                 "sources.a.accounts[0]: it is not a text; write accounts = ",
                 "sources.a.accounts[1]: the entry is empty, or has brackets",
                 "sources.a.accounts[2]: the entry is empty, or has brackets",
-                'sources.a.accounts[3]: the entry is "-", which stands for no account',
+                'sources.a.accounts[3]: the entry is "-", which means no account',
                 "sources.a.accounts[4]: the entry is empty, or has brackets",
             ],
         ),
@@ -301,7 +301,7 @@ def test_no_credential_is_stored() -> None:
         ("path", b"x" * 16 + b"%41", "has other than"),
         ("hmac", b"\x00\n\xff " * 4, None),
         ("standard-webhooks", b"x" * 40, "is not whsec_"),
-        ("standard-webhooks", b"whsec_" + b"A" * 28, "stands for fewer"),
+        ("standard-webhooks", b"whsec_" + b"A" * 28, "encodes fewer"),
         ("standard-webhooks", b"whsec_" + b"A" * 32, None),
     ],
 )
