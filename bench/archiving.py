@@ -11,11 +11,12 @@ from bench.figures import Report
 from cli.simulator.simulate import simulate
 from processors.archive import reader, writer
 from processors.archive.storage import Storage
-from processors.runtime.log_ranges import Window
+from processors.runtime.offset_ranges import Window
 from processors.runtime.record_batches import Outbox
 from schemas.webhook import RawWebhook, to_headers
 from service.kafka import clients
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 COUNT = 500_000
 _PROVIDER = "smsmanager"
@@ -94,7 +95,7 @@ async def _fill(settings: Settings, count: int, tell: Tell) -> float:
 
 def _webhooks() -> Iterator[RawWebhook]:
     """Webhooks without end: the same bodies again and again, each with an id of its own."""
-    now = round(time.time() * 1000)
+    now = now_ms()
     posts = simulate(messages=_SIMULATED, base_time_ms=now, seed=_SEED, sources=[_PROVIDER]).posts
     number = 0
     while True:

@@ -9,7 +9,7 @@ from bench.figures import Report
 from bench.hostile import HOSTILE, ORDINARY, Sent
 from processors.normalising.decompression import MAX_INFLATED
 from processors.normalising.normalise import normalised
-from providers.contract import Coordinates
+from schemas.coordinates import Coordinates
 
 TIMES = 3
 _AT = Coordinates("bench.raw", 0, 0)

@@ -10,6 +10,7 @@ from processors.runtime.record_batches import Outbox
 from processors.tracking.restore import NEXT_TIMER
 from service.kafka import clients
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 _ROUND = 20_000
 _TELL_SECONDS = 5
@@ -49,7 +50,7 @@ def _rounds(templates: list[Template], counts: dict[int, int]) -> Iterator[tuple
 
 
 def _add(outbox: Outbox, topic: str, partition: int, states_: list[State]) -> None:
-    now = round(time.time() * 1000)
+    now = now_ms()
     for key, value, due in states_:
         headers = [(NEXT_TIMER, b"%d" % due)]
         outbox.add(topic, partition, key=key, value=value, timestamp=now, headers=headers)

@@ -16,6 +16,7 @@ from schemas.codec import encode
 from schemas.records import Observation, message_key
 from service.kafka import clients
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 _ENOUGH_SECONDS = 120
 
@@ -64,7 +65,7 @@ class Live:
         self._count += 1
         id_ = f"live-{self._count:031d}"
         key = message_key(self._example.provider, None, id_)
-        now = round(time.time() * 1000)
+        now = now_ms()
         one = replace(self._example, message_key=key, message_id=id_, received_at=now)
         self._written[key.encode()] = _Written(partition, time.perf_counter())
         await self._producer.send(
@@ -144,4 +145,4 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def _sent() -> Iterator[Observation]:
-    return (one for one in observations(round(time.time() * 1000)) if one.recipient)
+    return (one for one in observations(now_ms()) if one.recipient)

@@ -14,12 +14,13 @@ from bench.figures import Report
 from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
 from deploy import consumer_groups, topics
-from processors.runtime.group_progress import watching
+from processors.runtime.consumer_groups import watching
 from processors.runtime.record_batches import Outbox
 from schemas.webhook import to_headers
 from service.errors import Problem
 from service.kafka import clients
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 COUNT = 1_000_000
 _PARTITIONS = 6
@@ -105,7 +106,7 @@ async def _fill(ground: Ground, settings: Settings, count: int) -> None:
 
 def _posts(count: int) -> Iterator[tuple[int, Post]]:
     """Simulated posts without end, each with the time it was received, Unix ms."""
-    at = round(time.time() * 1000) - _DAY_MS - 2 * count // _MESSAGES * duration_ms(_MESSAGES)
+    at = now_ms() - _DAY_MS - 2 * count // _MESSAGES * duration_ms(_MESSAGES)
     seed = 0
     while True:
         simulation = simulate(messages=_MESSAGES, base_time_ms=at, seed=seed, duplicates=0.1)

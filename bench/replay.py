@@ -20,17 +20,18 @@ from processors.replay import plan as planning
 from processors.replay import run
 from processors.replay.progress import Replay, Spec
 from processors.replay.run import Limits
-from processors.runtime.log_ranges import Window
+from processors.runtime.offset_ranges import Window
 from processors.runtime.record_batches import Outbox
 from processors.tracking.track import track
-from providers.contract import Coordinates
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.records import MessageState, record_keys
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers
 from service.errors import Problem
 from service.kafka import clients
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 COUNT = 100_000
 _LEAST_RATE = 40_000
@@ -124,7 +125,7 @@ def _busy(report: Report, name: str, since: float, observations: int) -> None:
 
 async def _run(settings: Settings, spec: Spec) -> float:
     """Publish all of it; seconds."""
-    one = Replay("bench", round(time.time() * 1000), spec, {})
+    one = Replay("bench", now_ms(), spec, {})
     began = time.monotonic()
     await run.run(settings, one, Limits(0, 0), lambda _: None, asyncio.Event())
     return time.monotonic() - began
@@ -135,7 +136,7 @@ async def _fill(settings: Settings, count: int, *, tracked: bool = True) -> int:
 
     Not `tracked`, the states are missing: a replay finds nothing but new facts.
     """
-    now = round(time.time() * 1000)
+    now = now_ms()
     posts = iter(simulate(messages=count, base_time_ms=now, seed=1).posts)
     producer = clients.producer(settings)
     await producer.start()

@@ -1,7 +1,6 @@
 """States of realistic size by the million: what the tracker made of a few, under other ids."""
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
@@ -12,9 +11,10 @@ from processors.normalising.normalise import normalise
 from processors.tracking import timers
 from processors.tracking.timers import PATIENCE
 from processors.tracking.track import track
-from providers.contract import Coordinates
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.records import MessageState, Observation, record_keys
+from service.wall_clock import now_ms
 
 HOUR = 3_600_000
 _SOURCE = "smsmanager"
@@ -100,4 +100,4 @@ def _id(random: Random) -> bytes:
 
 
 def _now() -> int:
-    return round(time.time() * 1000)
+    return now_ms()

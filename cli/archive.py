@@ -14,13 +14,15 @@ from cli.output.tables import plain_table
 from cli.providers import providers
 from processors.archive import reader, writer
 from processors.archive import verify as verifying
-from processors.archive.catalogue import Manifest, Place, Plan, called
+from processors.archive.catalogue import Manifest, Plan, called
 from processors.archive.storage import Storage
 from processors.archive.verify import Held, Verified
 from processors.replay.range_syntax import times_of
-from processors.runtime.log_ranges import Window, refuse_backwards
+from processors.runtime.offset_ranges import Window, refuse_backwards
+from schemas.coordinates import Partition
 from service.errors import Problem
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 _INTERRUPTED = 130
 
@@ -33,7 +35,7 @@ def run(
     What retention deleted before it could be archived is a `Problem` too, once the rest is safe.
     """
     wanted = providers(provider)
-    window = Window(*times_of(since, until, round(time.time() * 1000)))
+    window = Window(*times_of(since, until, now_ms()))
     refuse_backwards(window)
     storage = Storage(url)
     console = Console(highlight=False)
@@ -77,7 +79,7 @@ async def _archive(
     providers: Iterable[str],
     window: Window | None,
     bar: "_Bar",
-) -> tuple[dict[str, Manifest], Mapping[Place, Plan]]:
+) -> tuple[dict[str, Manifest], Mapping[Partition, Plan]]:
     """One manifest for each provider that had anything."""
     topics = {settings.topics.raw(provider): provider for provider in providers}
     known = await asyncio.to_thread(reader.catalogue, storage)
@@ -151,7 +153,7 @@ def _troubles(found: Verified) -> list[str]:
     return [*found.troubles, *(said for one in found.held for said in one.troubles)]
 
 
-def _refuse_lost(plans: Mapping[Place, Plan]) -> None:
+def _refuse_lost(plans: Mapping[Partition, Plan]) -> None:
     lost = [
         f"{called(place)} {gone.start}-{gone.end}"
         for place, one in plans.items()

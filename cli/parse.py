@@ -1,7 +1,6 @@
 """`bluetick parse`: what the normaliser makes of one body, without a broker."""
 
 import sys
-import time
 from collections.abc import Sequence
 
 from cli.output.json_escaping import escaped
@@ -9,9 +8,11 @@ from cli.providers import providers
 from cli.simulator.files import STDIN, read_body
 from cli.simulator.requests import headers_of
 from processors.normalising.normalise import normalise
-from providers.contract import Coordinates, Normalised
+from providers.contract import Normalised
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.webhook import KEPT_HEADERS, RawWebhook
+from service.wall_clock import now_ms
 
 _NOWHERE = Coordinates("parse", 0, 0)
 
@@ -39,7 +40,7 @@ def run(
         source=provider,
         provider=provider,
         body=read_body(file),
-        received_at=round(time.time() * 1000) if received_at is None else received_at,
+        received_at=now_ms() if received_at is None else received_at,
         method=method.upper(),
         path=path,
         content_type=given.get("content-type", "application/json"),

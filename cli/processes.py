@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from asyncio.subprocess import PIPE, STDOUT, Process
+from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from cli.program import another
 from cli.simulator import http_client
 from ingest.sources.loader import secret_variables
-from service import child_environment
+from service import child_environment, child_processes
+from service.child_processes import Child, lines
 from service.errors import Problem
 from service.settings import Settings
 
@@ -22,7 +23,6 @@ _OK = 200
 _READY_SECONDS = 60
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 15
-_LONGEST_LINE = 1024 * 1024
 _COMPLAINT = "bluetick: "
 
 
@@ -39,65 +39,34 @@ class Service:
         return http_client.url(self.host, self.port)
 
 
-class Running:
+class Running(Child):
     """One service's process, its log shown line by line."""
 
     def __init__(self, service: Service, process: Process, show: Show) -> None:
+        super().__init__(process, self._read(process, show))
         self.service = service
-        self._process = process
         self._complaint = ""
-        self._reader = asyncio.create_task(self._read(show))
 
     @property
     def ended(self) -> bool:
-        return self._process.returncode is not None
+        return self.exit_code is not None
 
     def why(self) -> Problem:
-        """Say that it ended and, where it told, why."""
-        told = self._complaint or f"exit code {self._process.returncode}, see its log above"
-        return Problem(f"{self.service.name} ended: {told}")
-
-    async def wait(self) -> None:
-        """Wait until the process and its log have ended."""
-        await self._process.wait()
-        # Not awaited itself: whoever gives up this wait would cancel the reader with it.
-        await asyncio.wait([self._reader])
-
-    def kill(self) -> None:
-        """SIGKILL, as an accident would."""
-        self._process.kill()
-
-    @property
-    def exit_code(self) -> int | None:
-        """How the process ended: negative if by a signal, None if it has not."""
-        return self._process.returncode
+        """Say that it ended and, if it said so, why."""
+        reason = self._complaint or f"exit code {self.exit_code}, see its log above"
+        return Problem(f"{self.service.name} ended: {reason}")
 
     async def stop(self, seconds: float = _STOP_SECONDS) -> None:
         """SIGTERM, patience, SIGKILL."""
-        if not self.ended:
-            self._process.terminate()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-        await self.wait()
+        await self.end(seconds)
 
-    async def _read(self, show: Show) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        while line := await self._line(self._process.stdout):
+    async def _read(self, process: Process, show: Show) -> None:
+        async for line in lines(process.stdout, b"(a line too long to show)"):
             text = line.decode(errors="replace").rstrip()
             if text.startswith(_COMPLAINT):
                 self._complaint = text.removeprefix(_COMPLAINT)
             elif text:
                 show(self.service.name, text)
-
-    @staticmethod
-    async def _line(stream: asyncio.StreamReader) -> bytes:
-        try:
-            return await stream.readline()
-        except ValueError:
-            return b"(a line too long to show)"
 
 
 @asynccontextmanager
@@ -128,15 +97,8 @@ async def first_to_end(services: Iterable[Running]) -> Running:
 
 
 async def _start(settings: Settings, service: Service) -> Process:
-    return await asyncio.create_subprocess_exec(
-        *another(service.name),
-        env=_environment(settings, service),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=PIPE,
-        stderr=STDOUT,
-        limit=_LONGEST_LINE,
-        # Ctrl-C in the terminal reaches us alone, and we stop the services in order.
-        start_new_session=True,
+    return await child_processes.start(
+        another(service.name), _environment(settings, service), stderr=STDOUT
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -40,10 +39,12 @@ from processors.replay.progress import Replay, Spec
 from processors.replay.range_syntax import Only
 from processors.replay.report import Report
 from processors.replay.run import Limits
-from processors.runtime.log_ranges import Window, refuse_backwards
+from processors.runtime.offset_ranges import Window, refuse_backwards
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings
+from service.signals import stopping
+from service.wall_clock import now_ms
 
 # A tracker at work is there in a moment; for one that is not, a plan need not wait.
 _CATCH_UP_SECONDS = 5.0
@@ -142,7 +143,7 @@ def _read(asked: Range) -> tuple[Window, dict[int, tuple[int, int]], Only | None
         raise Problem("offsets are those of one topic: say which with --provider")
     if not asked.offsets and not asked.since:
         raise Problem("say where the range begins, with --from (a time, or oldest) or --offsets")
-    window = Window(*range_syntax.times_of(asked.since, asked.until, round(time.time() * 1000)))
+    window = Window(*range_syntax.times_of(asked.since, asked.until, now_ms()))
     refuse_backwards(window)
     only = range_syntax.only_of(asked.only) if asked.only else None
     return window, range_syntax.offsets_of(asked.offsets or ()), only
@@ -219,7 +220,7 @@ async def _publish(
     stop = asyncio.Event()
     resume = f"go on with: {replay.command}"
     try:
-        with _bar() as bar, _until_told(stop):
+        with _bar() as bar, stopping(stop):
             done = await replaying.run(
                 settings, replay, limits, bar.show, stop, corrections=corrections
             )
@@ -238,27 +239,6 @@ async def _publish(
         return _INTERRUPTED
     _say(f"finished; what came of it: {_report_command(replay)}")
     return 0
-
-
-@contextmanager
-def _until_told(stop: asyncio.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask to stop; the second one insists."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine runs in one
-
-    def told() -> None:
-        if stop.is_set():
-            task.cancel()
-        stop.set()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, told)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 class _Bar:

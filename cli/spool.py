@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from cli.output.json_escaping import as_text
-from cli.up.up import until_told
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
 from ingest.spool import slots
@@ -28,6 +27,7 @@ from ingest.spool.retry_schedule import MOST_IN_VAIN
 from ingest.spool.spool import Spool, Unusable
 from service.errors import Problem
 from service.settings import Settings
+from service.signals import run_until_signal
 
 _INTERRUPTED = 130
 _CLOSE_SECONDS = 2.0
@@ -73,7 +73,7 @@ def _show(table: Table, place: Path) -> bool:
 def drain(settings: Settings) -> int:
     """Send to Kafka what no running ingest holds, place by place; `Problem` unless all is there."""
     directory = _directory(settings)
-    return until_told(_drain(settings, directory), told=_INTERRUPTED)
+    return run_until_signal(_drain(settings, directory), stopped=_INTERRUPTED)
 
 
 def export(settings: Settings, to: Path) -> int:

@@ -1,19 +1,20 @@
 """`bluetick tail`: follow a topic, one line per record."""
 
 import asyncio
-import heapq
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 
 from cli.output.records import Record, as_json, as_line
+from processors.normalising.time_order import in_time
 from schemas.topics import Topics, partition_of
 from service.errors import Problem, missing
 from service.kafka.clients import reading
+from service.kafka.read_to_end import Records, read_to_end
 from service.settings import Settings
 
 _POLL_MS = 500
@@ -92,12 +93,11 @@ async def follow(
         starts = await client.beginning_offsets(partitions) if from_start else ends
         for partition in partitions:
             client.seek(partition, starts[partition])
-        while not (until_end and await _reached(client, ends)):
-            for record in _in_time(await client.getmany(timeout_ms=_POLL_MS)):
-                if until_end and record.offset >= ends[TopicPartition(topic, record.partition)]:
-                    continue
-                if key is None or record.key == key.encode():
-                    yield Record.of(record)
+        async with aclosing(_polls(client, ends if until_end else None)) as polls:
+            async for polled in polls:
+                for record in in_time(polled):
+                    if key is None or record.key == key.encode():
+                        yield Record.of(record)
 
 
 async def _partitions(
@@ -115,18 +115,16 @@ async def _partitions(
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
-async def _reached(client: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
-    """Whether all partitions are read up to `ends`, transaction markers included."""
-    for partition, end in ends.items():
-        if await client.position(partition) < end:
-            return False
-    return True
-
-
-def _in_time(
-    polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]],
-) -> list[ConsumerRecord[bytes, bytes]]:
-    return list(heapq.merge(*polled.values(), key=lambda record: record.timestamp))
+async def _polls(
+    client: AIOKafkaConsumer, ends: Mapping[TopicPartition, int] | None
+) -> AsyncGenerator[Records, None]:
+    """What comes of the assigned partitions, up to the ends, or on and on without them."""
+    if ends is None:
+        while True:
+            yield await client.getmany(timeout_ms=_POLL_MS)
+    async with aclosing(read_to_end(client, ends)) as reads:
+        async for read in reads:
+            yield read.records
 
 
 def _show_json(record: Record) -> None:

@@ -6,11 +6,8 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
-from aiokafka.errors import GroupIdNotFound, for_code
-from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from service.errors import Problem
-from service.kafka.admin import administering
+from service.kafka.admin import administering, delete_group
 from service.settings import Settings
 
 _CONSUMERS = "consumer"
@@ -40,22 +37,13 @@ async def groups(settings: Settings) -> list[Group]:
 
 
 async def delete(settings: Settings, wanted: Iterable[str]) -> list[str]:
-    """Delete groups that nobody is in, with their offsets; returns one sentence each."""
+    """Delete groups without members, with their offsets; returns one sentence each."""
     done = []
     async with administering(settings) as admin:
         there = {name for name, _ in await admin.list_consumer_groups()}
         for name in wanted:
             if name in there:
-                coordinator = await admin.find_coordinator(name)
-                answer: Any = await admin._send_request(  # noqa: SLF001 - it has no such call
-                    DeleteGroupsRequest([name]), coordinator
-                )
-                for _, code in answer.results:
-                    # Kafka itself forgets a group whose topics are gone.
-                    if code not in (0, GroupIdNotFound.errno):
-                        raise Problem(
-                            f"Kafka refused to delete the group {name}: {for_code(code).__name__}"
-                        )
+                await delete_group(admin, name)
                 done.append(f"deleted the group {name}")
     return done
 

@@ -32,6 +32,7 @@ from ingest.sources.proofs.contract import Reply
 from service.http.server import bare_readiness, live
 from service.kafka.clock import clock, comparing, running
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 _PREFIX = b"/webhooks/"
 _EMPTY: Message = {"type": "http.response.body"}
@@ -237,7 +238,7 @@ def create_app(settings: Settings) -> Ingest:
 
 def _clocks() -> tuple[int, int]:
     """Kafka's time and this machine's, in Unix milliseconds."""
-    return clock.now(), time.time_ns() // 1_000_000
+    return clock.now(), now_ms()
 
 
 def _target(scope: Scope) -> bytes:

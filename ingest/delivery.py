@@ -8,7 +8,6 @@ then, with the same `ce_id`, and the tracker drops the repetition.
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
@@ -30,6 +29,7 @@ from service.background_tasks import described, lasting
 from service.errors import Problem
 from service.kafka.clock import clock
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 Where = Literal["kafka", "spool"]
 
@@ -181,7 +181,7 @@ class Durable:
             _log.info("%s", line)
 
     def _fill(self) -> Spooled | None:
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         return spooled(self.spool.held, _bounds(self._settings), now) if self.spool else None
 
     async def _drain(self, spool: Spool) -> None:

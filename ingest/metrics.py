@@ -17,7 +17,6 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -155,13 +154,13 @@ def unreadable(status: int) -> None:
     _rejected(NOBODY, _UNREADABLE.get(status, "malformed")).inc()
 
 
-def exposition() -> bytes:
-    """All metrics in Prometheus' text format: of this process, or of all workers together."""
+def served() -> CollectorRegistry:
+    """The registry to serve: of this process, or of all workers together."""
     if SHARED not in os.environ:
-        return generate_latest(registry)
+        return registry
     together = CollectorRegistry()
     MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-    return generate_latest(together)
+    return together
 
 
 @contextmanager

@@ -32,7 +32,7 @@ async def exposed(listener: socket.socket, health: Callable[[], Health]) -> Asyn
     async def ready() -> Response:
         return _page(health())
 
-    server = HealthServer(ready, metrics.exposition, grace=1)
+    server = HealthServer(ready, metrics.served(), grace=1)
     answering = lasting("the health server", partial(_answer, server, listener))
     try:
         yield
@@ -55,8 +55,7 @@ async def _answer(server: Server, listener: socket.socket) -> None:
     try:
         await server.serve([listener.dup()])
     finally:
-        for door in getattr(server, "servers", ()):  # none if it never began
-            door.close()
+        server.stop_listening()
 
 
 @asynccontextmanager

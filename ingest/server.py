@@ -19,8 +19,9 @@ from service.errors import Problem
 from service.http.connection_limits import Connections
 from service.http.open_files import raise_limit, shares
 from service.http.protocol import bounded
-from service.http.server import Server, address_of, listen, logged, told_to_stop
+from service.http.server import Server, address_of, listen, logged
 from service.settings import Settings
+from service.signals import stop_on_signals
 
 # The end takes at most 10 s. Readiness is false for `drain` seconds before the door closes, so that
 # a load balancer can notice; whoever was let in last has a moment to begin; then what is under way
@@ -89,8 +90,7 @@ async def serve(
         app.leaving = True
         connections.leave()
         await asyncio.wait([serving], timeout=settings.drain)
-        for door in server.servers:
-            door.close()
+        server.stop_listening()
         await asyncio.wait([serving], timeout=_SETTLE_SECONDS)
         app.hook.close()
         server.should_exit = True
@@ -116,7 +116,7 @@ async def _serve_until_told(
     private: socket.socket | None = None,
     report: Report = lambda _: None,
 ) -> None:
-    stop = told_to_stop()
+    stop = stop_on_signals()
     addresses = {"webhooks": address_of(listener)}
     if private is not None:
         addresses["health"] = address_of(private)

@@ -9,8 +9,8 @@ import logging
 import os
 import socket
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
+from asyncio.subprocess import Process
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from ingest.health import LEAVING, Health, together
 from ingest.metrics_server import exposed
 from ingest.server import refuse_exposure
 from ingest.sources.loader import secret_variables
-from service import child_environment
+from service import child_environment, child_processes
+from service.child_processes import Child, lines
 from service.errors import Problem
-from service.http.server import address_of, listen, logged, told_to_stop
+from service.http.server import address_of, listen, logged
 from service.settings import Settings
+from service.signals import stop_on_signals
 
 # A worker that serves reports its health every second; one that is silent for so long is stuck.
 SILENT_SECONDS = 10.0
@@ -32,7 +34,6 @@ SILENT_SECONDS = 10.0
 _OUTPUT = 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STOP_SECONDS = 6.8  # beside the drain: with that, and its default, ten at most
-_LONGEST_LINE = 1024 * 1024
 
 # How the command line begins the one sentence it ends with.
 _COMPLAINT = "bluetick: "
@@ -114,7 +115,7 @@ class _Supervisor:
 
     async def run(self) -> str:
         """Keep the workers until a signal; returns the reason to stop, or raises `Problem`."""
-        stop = told_to_stop()
+        stop = stop_on_signals()
         keeping = {asyncio.create_task(self._keep(number)) for number in sorted(self._untried)}
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({stopping, *keeping}, return_when=asyncio.FIRST_COMPLETED)
@@ -153,7 +154,7 @@ class _Supervisor:
         worker = _Worker(process)
         self._running.add(worker)
         try:
-            await worker.ended()
+            await worker.wait()
         finally:
             await worker.end(self._patience)
             self._running.discard(worker)
@@ -167,76 +168,37 @@ class _Supervisor:
         return secret_variables(self._sources) | {metrics.SHARED}
 
     async def _start(self) -> Process:
-        return await asyncio.create_subprocess_exec(
-            *self._command,
-            env=child_environment.service(os.environ, self._needed()),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=PIPE,
-            stderr=PIPE,
-            limit=_LONGEST_LINE,
-            pass_fds=[self._listener.fileno()],
-            # Ctrl-C in the terminal reaches us alone, and we stop them.
-            start_new_session=True,
+        return await child_processes.start(
+            self._command,
+            child_environment.service(os.environ, self._needed()),
+            keep=[self._listener.fileno()],
         )
 
 
-async def lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield each line of a stream but those that are too long for it."""
-    while True:
-        try:
-            line = await stream.readline()
-        except ValueError:  # what there is of it has been dropped
-            continue
-        if not line:
-            return
-        yield line
-
-
-class _Worker:
+class _Worker(Child):
     """One process: the health it reports, and what it complained of. Its log is passed on."""
 
     def __init__(self, process: Process) -> None:
+        super().__init__(process, self._read_output(process), self._read_log(process))
         self.health: Health | None = None  # until it serves
         self.reported_at = 0.0
         self.complaint = ""
-        self.pid = process.pid
-        self._process = process
-        self._reading = asyncio.gather(self._read_output(), self._read_log())
 
     @property
     def served(self) -> bool:
         return self.health is not None
 
-    async def ended(self) -> None:
-        """Wait until the process is gone and all it said has been read."""
-        await self._process.wait()
-        await asyncio.shield(self._reading)
-
-    async def end(self, patience: float) -> None:
-        """SIGTERM, patience, SIGKILL; nothing if it has ended."""
-        if self._process.returncode is None:
-            self._process.terminate()
-        try:
-            async with asyncio.timeout(patience):
-                await self.ended()
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self.ended()
-
     def why(self) -> str:
-        return self.complaint or f"process {self.pid}, code {self._process.returncode}"
+        return self.complaint or f"process {self.pid}, code {self.exit_code}"
 
-    async def _read_output(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        async for line in lines(self._process.stdout):
+    async def _read_output(self, process: Process) -> None:
+        async for line in lines(process.stdout):
             with suppress(msgspec.DecodeError):
                 self.health = msgspec.json.decode(line, type=Health)
                 self.reported_at = asyncio.get_running_loop().time()
 
-    async def _read_log(self) -> None:
-        assert self._process.stderr is not None  # noqa: S101 - it is a pipe
-        async for line in lines(self._process.stderr):
+    async def _read_log(self, process: Process) -> None:
+        async for line in lines(process.stderr):
             text = line.decode(errors="replace")
             if text.startswith(_COMPLAINT):
                 self.complaint = text.removeprefix(_COMPLAINT).strip()

@@ -11,14 +11,6 @@ from schemas.records import Observation, RawOrigin
 from schemas.webhook import RawWebhook
 
 
-class Coordinates(NamedTuple):
-    """Where a raw body lies on Kafka."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """What could not be normalised: a whole body, or one item of it.

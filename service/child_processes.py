@@ -1,16 +1,23 @@
-"""Child processes that never outlive us: spawn, wait without blocking the loop, end."""
+"""Child processes that never outlive us: start, wait without blocking the loop, end.
+
+`spawn` starts one that writes to a log file, `start` one whose output this process reads.
+"""
 
 import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from service import child_environment, private_files
 
 _DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
+_LONGEST_LINE = 1024 * 1024
 _REAP_SECONDS = 10  # SIGKILL takes milliseconds, unless the machine is in deep trouble
 
 
@@ -64,3 +71,79 @@ async def end(process: subprocess.Popen[bytes], seconds: float) -> None:
         await exit_code(process, seconds)
     finally:
         kill(process)
+
+
+async def start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stderr: int = PIPE,
+    keep: Sequence[int] = (),
+) -> Process:
+    """Start `command` with pipes for its output, `stderr` apart or with the rest; see `Child`.
+
+    It has a session of its own: Ctrl-C in the terminal reaches us alone, and we end it.
+    """
+    return await asyncio.create_subprocess_exec(
+        *command,
+        env=environment,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=stderr,
+        limit=_LONGEST_LINE,
+        pass_fds=keep,
+        start_new_session=True,
+    )
+
+
+class Child:
+    """A process that was started with `start`, and the tasks that read its output."""
+
+    def __init__(self, process: Process, *reading: Coroutine[Any, Any, None]) -> None:
+        self._process = process
+        self._reading = asyncio.gather(*reading)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended: negative if by a signal, None if it has not."""
+        return self._process.returncode
+
+    async def wait(self) -> None:
+        """Wait until the process has ended and all of its output is read."""
+        await self._process.wait()
+        await asyncio.shield(self._reading)
+
+    def kill(self) -> None:
+        """SIGKILL the process if it still runs."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def end(self, seconds: float) -> None:
+        """SIGTERM, up to `seconds` of patience, then SIGKILL; nothing if it has ended."""
+        if self.exit_code is None:
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(seconds):
+                await self.wait()
+        except TimeoutError:
+            self.kill()
+            await self.wait()
+
+
+async def lines(stream: asyncio.StreamReader | None, too_long: bytes = b"") -> AsyncIterator[bytes]:
+    """Yield each line of a pipe; in place of one over 1 MiB `too_long`, if that is not empty."""
+    assert stream is not None  # noqa: S101 - the process was started with this pipe
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:  # what there is of the line has been dropped
+            if too_long:
+                yield too_long
+            continue
+        if not line:
+            return
+        yield line

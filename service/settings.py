@@ -28,103 +28,139 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BLUETICK_", frozen=True)
 
+    # Every service and command.
     kafka: str = Field(
         "127.0.0.1:9092",
         pattern=_ADDRESSES,
         description="Kafka's bootstrap addresses, host:port,…",
     )
-    namespace: str = Field("bluetick", pattern=NAMESPACE, description="prefix of topics and groups")
+    namespace: str = Field(
+        "bluetick", pattern=NAMESPACE, description="prefix of topics, groups and transactional ids"
+    )
     raw_namespace: str | None = Field(
         None,
         pattern=NAMESPACE,
-        description="whose raw topics are written and read; default: where the observations are",
+        description="namespace of the raw topics; default: the namespace of the observations",
     )
     observations_namespace: str | None = Field(
-        None, pattern=NAMESPACE, description="whose observations are tracked; default: the own"
+        None,
+        pattern=NAMESPACE,
+        description="namespace of the observations; default: `BLUETICK_NAMESPACE`",
     )
     partitions: int = Field(6, ge=1, le=1000, description="partitions of every topic")
     replication: int | None = Field(
-        None, ge=1, description="copies of every partition; default: 3, or as many as brokers"
+        None,
+        ge=1,
+        description="replicas of every partition; default: 3, or the number of brokers if lower",
     )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how to talk to Kafka"
+        "PLAINTEXT", description="Kafka's security protocol"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="how to log in, for SASL"
+        "SCRAM-SHA-512", description="SASL mechanism"
     )
-    username: str | None = Field(None, description="who to log in as, for SASL")
-    password: SecretStr | None = Field(None, description="the password, for SASL")
+    username: str | None = Field(None, description="SASL user name")
+    password: SecretStr | None = Field(None, description="SASL password")
     ca_file: FilePath | None = Field(
-        None, description="certificates to trust instead of the system's"
+        None, description="CA certificates to trust instead of the system's"
     )
-
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="what the services log; Kafka's client and uvicorn only WARNING and up"
+        "INFO",
+        description="lowest level that the services log; for Kafka's client and uvicorn "
+        "at least WARNING",
     )
-
-    host: str = Field("127.0.0.1", description="the address ingest takes webhooks on")
-    port: int = Field(8080, ge=0, le=65535, description="ingest's port")
     health_host: str = Field(
         "127.0.0.1",
-        description="the address of every service's health and metrics; it tells Kafka's "
-        "addresses and paths: for the probes and the monitoring only",
+        description="address of every service's health and metrics. The pages name Kafka's "
+        "addresses and paths: let only probes and monitoring reach them",
+    )
+
+    # Ingest.
+    host: str = Field("127.0.0.1", description="address for webhooks")
+    port: int = Field(8080, ge=0, le=65535, description="port for webhooks")
+    ingest_metrics_port: int = Field(
+        8083, ge=0, le=65535, description="port of ingest's health and metrics"
     )
     sources: Path | None = Field(
         None,
-        description="the file that says who may send and how they prove it (docs/sources.md); "
-        "default: every provider, unproven, on loopback only",
+        description="the sources file: who may send, and with which proof (docs/sources.md); "
+        "default: every provider, without proof, on loopback only",
     )
     max_body: int = Field(MAX_BODY, ge=1, le=MAX_BODY, description="largest body, in bytes")
     receive_deadline: float = Field(
-        10.0, gt=0, description="seconds a head, and then its body, may take to arrive"
+        10.0, gt=0, description="seconds for a request's head to arrive, and again for its body"
     )
     publish_deadline: float = Field(
-        1.5, gt=0, description="seconds Kafka may take to answer, until the spool, or 503"
+        1.5, gt=0, description="seconds to wait for Kafka before the spool is used, or 503 sent"
     )
     max_in_flight: int = Field(2000, ge=1, description="requests waiting for Kafka before 503")
     max_in_flight_bytes: int = Field(
         64 * 1024 * 1024, ge=MAX_BODY, description="bytes waiting for Kafka before 503"
     )
-
     max_connections: int = Field(
-        10_000, ge=1, description="open connections; over it, the one idle longest is closed"
+        10_000,
+        ge=1,
+        description="open connections; above it, the connection idle for longest is closed",
     )
     drain: float = Field(
         3.0,
         ge=0,
         le=60,
-        description="seconds ingest goes on taking webhooks, unready, when told to stop",
+        description="seconds for which ingest still accepts webhooks after SIGTERM, not ready",
     )
     spool: Path | None = Field(
-        None, description="directory for bodies while Kafka is away; without it: 503 meanwhile"
+        None,
+        description="directory for bodies while Kafka is unavailable; without it: 503 meanwhile",
     )
     spool_max_bytes: int = Field(
-        1024 * 1024 * 1024, ge=MAX_BODY, description="bytes a process may spool before 503"
+        1024 * 1024 * 1024, ge=MAX_BODY, description="bytes that a process may spool before 503"
     )
     spool_max_age: float = Field(
-        259_200.0, gt=0, description="seconds the oldest spooled body may wait before 503"
+        259_200.0, gt=0, description="age in seconds of the oldest spooled body before 503"
     )
 
-    data: Path = Field(
-        Path("data"), description="where the tracker keeps its stores and its name in the group"
+    # Normalise and track.
+    session_timeout: float = Field(
+        30.0, ge=6, description="seconds without heartbeats until a worker loses its partitions"
     )
-    ingest_metrics_port: int = Field(
-        8083, ge=0, le=65535, description="ingest's health and metrics"
-    )
-    normalise_health_port: int = Field(
-        8081, ge=0, le=65535, description="normalise's health and metrics"
-    )
-    track_health_port: int = Field(8082, ge=0, le=65535, description="track's health and metrics")
-    session_timeout: float = Field(30.0, ge=6, description="seconds until a silent worker is out")
     transaction_timeout: float = Field(
-        15.0, ge=5, description="seconds a transaction, or a round of normalise, may last"
+        15.0, ge=5, description="seconds that a transaction, or a round of normalise, may last"
     )
     instance: str | None = Field(
         None,
         pattern=NAMESPACE,
-        description="a lasting name of this worker, no other's: a restart within the session "
-        "timeout, planned or not, then moves no partition (static membership); default for "
-        "track: one in its data directory, for restarts that are not planned",
+        description="a stable, unique id of this worker (Kafka's `group.instance.id`): a restart "
+        "within the session timeout, planned or not, moves no partition. Default for track: "
+        "an id in its data directory, for unplanned restarts",
+    )
+    failpoint: str | None = Field(
+        None, description="for fault tests: where to die or pause (docs/reliability.md)"
+    )
+
+    # Normalise.
+    normalise_health_port: int = Field(
+        8081, ge=0, le=65535, description="port of normalise's health and metrics"
+    )
+    dead_letter_ratio: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of a source's last 1000 bodies (at least 200) that may become dead "
+        "letters before normalise stops the source; 0: no limit",
+    )
+    dead_letter_run: int = Field(
+        500,
+        ge=0,
+        description="number of a source's consecutive bodies that may become dead letters before "
+        "normalise stops the source; 0: no limit",
+    )
+
+    # Track.
+    track_health_port: int = Field(
+        8082, ge=0, le=65535, description="port of track's health and metrics"
+    )
+    data: Path = Field(
+        Path("data"), description="directory of the tracker's stores and of its group instance id"
     )
     stalled_queued: float = Field(
         600.0, gt=0, description="seconds a message may be queued or sending until `stalled`"
@@ -133,28 +169,13 @@ class Settings(BaseSettings):
         86_400.0, gt=0, description="seconds a message may be sent until `stalled`"
     )
     stalled_queued_by_channel: dict[str, float] = Field(
-        {}, description='the same for some channels only, as JSON: {"viber": 120}'
+        {}, description='`BLUETICK_STALLED_QUEUED` of single channels, as JSON: {"viber": 120}'
     )
     stalled_sent_by_channel: dict[str, float] = Field(
-        {}, description='the same for some channels only, as JSON: {"viber": 3600}'
+        {}, description='`BLUETICK_STALLED_SENT` of single channels, as JSON: {"viber": 3600}'
     )
     timer_grace: float = Field(
-        60.0,
-        ge=0,
-        description="seconds timers wait for what may still be on its way from ingest",
-    )
-    dead_letter_ratio: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="share of a source's last 1000 bodies (200 at least) that may become dead "
-        "letters before normalise stops that source; 0: any",
-    )
-    dead_letter_run: int = Field(
-        500, ge=0, description="how many of a source's bodies in a row may; 0: any"
-    )
-    failpoint: str | None = Field(
-        None, description="for fault tests: where to die or stand still (docs/reliability.md)"
+        60.0, ge=0, description="seconds that timers wait for bodies on their way from ingest"
     )
 
     @field_validator("sources", "spool", "data", mode="before")

@@ -7,8 +7,8 @@ from typing import NamedTuple, get_args
 
 from cli.providers import providers
 from processors.dead_letters.record import Entry, Kept
-from providers.contract import Coordinates
 from providers.rejection import Code
+from schemas.coordinates import Coordinates
 from schemas.webhook import to_iso
 from service.errors import Problem
 

@@ -17,10 +17,10 @@ from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Kept
 from processors.normalising.body_normaliser import Bodies
 from processors.replay import dead_letter_retry
-from processors.runtime import log_ranges
-from providers.contract import Coordinates
+from processors.runtime.raw_record import RawRecord
 from providers.json_slices import UNBOUNDED
 from schemas.accounts import ACCOUNTS_HEADER
+from schemas.coordinates import Coordinates
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings
@@ -127,7 +127,7 @@ def _header(name: str, value: bytes) -> str:
 def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
     """Say what today's code makes of a raw body without dead letters, and what it looks like."""
 
-    async def body() -> log_ranges.RawRecord | None:
+    async def body() -> RawRecord | None:
         kept, _ = await dead_letter_retry.there(settings, [at])
         async for found in dead_letter_retry.read(settings, kept):
             return found[0]

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,16 +18,17 @@ from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Entry, Kept, Ledger
 from processors.replay.range_syntax import times_of
 from processors.runtime import log_ranges
-from providers.contract import Coordinates
+from schemas.coordinates import Coordinates
 from service.errors import Problem
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 T = TypeVar("T")
 
 
 def selection(typed: Letters) -> Selection:
     """What is meant; raises `Problem`."""
-    times = times_of(typed.since, typed.until, round(time.time() * 1000))
+    times = times_of(typed.since, typed.until, now_ms())
     meant = Selection(typed.provider, typed.code, *times)
     meant.check()
     return meant

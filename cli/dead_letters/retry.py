@@ -16,8 +16,8 @@ from ingest.sources.loader import accounts
 from processors.dead_letters.record import Identity
 from processors.normalising.accounts import UNCORRECTED, Corrections
 from processors.replay import dead_letter_retry
-from processors.runtime.batch_sending import UnsentError
-from providers.contract import Coordinates
+from processors.runtime.record_batches import UnsentError
+from schemas.coordinates import Coordinates
 from service.errors import Problem
 from service.settings import Settings
 

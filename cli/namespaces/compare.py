@@ -2,13 +2,12 @@
 
 import asyncio
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
@@ -19,15 +18,15 @@ from processors.replay.range_syntax import times_of
 from processors.tracking.state_diff import Difference, State, differences, same
 from schemas.codec import UndecodableError, decode_by_key
 from schemas.records import MessageState
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka.clients import reading
+from service.kafka.read_to_end import read_to_end
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 Kind = Literal["same", "only_a", "only_b", "different"]
 
 _KINDS: tuple[Kind, ...] = ("same", "only_a", "only_b", "different")
-_POLL_MS = 500
-_SILENCE_SECONDS = 60
 # What changed so shortly before it was read may not have come to both: it is looked at again, so
 # often at most.
 _LOOKS = 5
@@ -41,7 +40,7 @@ def run(settings: Settings, a: str, b: str, *, since: str | None, examples: int,
     """Print how two namespaces differ; returns 0 if they do not, else 1."""
     if a == b:
         raise Problem(f"{a} is named twice: name the two namespaces to compare")
-    first, _ = times_of(since, None, round(time.time() * 1000))
+    first, _ = times_of(since, None, now_ms())
     comparison = asyncio.run(_compare(settings, a, b, first or 0, examples))
     if json:
         sys.stdout.write(as_text(comparison.as_json()) + "\n")
@@ -105,7 +104,7 @@ async def _compare(settings: Settings, a: str, b: str, since: int, examples: int
     async with reading(settings) as client:
         for number in range(partitions):
             places = (TopicPartition(topic, number) for topic in topics)
-            pair = _Pair(settings.kafka, client, *places)
+            pair = _Pair(client, *places)
             await pair.read()
             for key in sorted(pair.keys()):
                 _note(comparison, key, pair.states(key), since, examples)
@@ -115,10 +114,7 @@ async def _compare(settings: Settings, a: str, b: str, since: int, examples: int
 class _Pair:
     """One partition of both namespaces: the last state of every message."""
 
-    def __init__(
-        self, kafka: str, client: AIOKafkaConsumer, a: TopicPartition, b: TopicPartition
-    ) -> None:
-        self._kafka = kafka
+    def __init__(self, client: AIOKafkaConsumer, a: TopicPartition, b: TopicPartition) -> None:
         self._client = client
         self._places = (a, b)
         self._began = 0
@@ -135,7 +131,7 @@ class _Pair:
 
     async def read(self) -> None:
         """Read both to their present ends; what differs and is recent is looked at again."""
-        self._began = round(time.time() * 1000)
+        self._began = now_ms()
         self._client.assign(list(self._places))
         for place, start in (await self._client.beginning_offsets(list(self._places))).items():
             self._client.seek(place, start)
@@ -153,33 +149,23 @@ class _Pair:
         return not _same(self._places[0].topic, key, a, b)
 
     async def _read_on(self, only: Collection[bytes] | None = None) -> None:
-        """Read to the present ends; of some messages only, if so wanted.
-
-        Raises `Problem` if Kafka falls silent before.
-        """
+        """Read to the present ends; with `only`, the states of those messages."""
         ends = await self._client.end_offsets(list(self._places))
-        reached, heard = await self._positions(), time.monotonic()
-        while any(reached[place] < end for place, end in ends.items()):
-            polled = await self._client.getmany(timeout_ms=_POLL_MS)
-            for place, records in polled.items():
-                held = self._held[place]
+        async for read in read_to_end(self._client, ends):
+            for place, records in read.records.items():
                 for record in records:
-                    if record.key is None or not (only is None or record.key in only):
-                        continue
-                    if record.timestamp > self._began - _RECENT_MS:
-                        self._recent.add(record.key)
-                    if record.value is None:
-                        held.pop(record.key, None)
-                    else:
-                        held[record.key] = record.value
-            before, reached = reached, await self._positions()
-            if reached != before:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > _SILENCE_SECONDS:
-                raise unreachable(self._kafka)
+                    if only is None or record.key in only:
+                        self._note(place, record)
 
-    async def _positions(self) -> dict[TopicPartition, int]:
-        return {place: await self._client.position(place) for place in self._places}
+    def _note(self, place: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
+        if record.key is None:
+            return
+        if record.timestamp > self._began - _RECENT_MS:
+            self._recent.add(record.key)
+        if record.value is None:
+            self._held[place].pop(record.key, None)
+        else:
+            self._held[place][record.key] = record.value
 
 
 def _same(topic: str, key: bytes, a: bytes, b: bytes) -> bool:

@@ -16,13 +16,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from cli.namespaces.manage import Found, look
 from cli.namespaces.rate import Mark, Pace
 from cli.processes import Running, Service, first_to_end, running
-from cli.up.up import until_told, worries
+from cli.up.up import worries
 from deploy import topics
 from deploy.local_kafka.broker import free_port
-from processors.runtime.group_progress import Watch, commit, watching
+from processors.runtime.consumer_groups import Watch, commit, watching
 from schemas.webhook import to_iso
 from service.errors import Problem, unreachable
 from service.settings import NAMESPACE, Settings
+from service.signals import run_until_signal
 
 _LOOK_SECONDS = 0.5
 _TELL_SECONDS = 5.0
@@ -66,7 +67,7 @@ class Plan:
 
 def run(settings: Settings, wish: Wish) -> int:
     """Rebuild, and follow until Ctrl-C; returns the exit code."""
-    return until_told(_rebuild(_plan(settings, wish), wish), told=_INTERRUPTED)
+    return run_until_signal(_rebuild(_plan(settings, wish), wish), stopped=_INTERRUPTED)
 
 
 def _plan(source: Settings, wish: Wish) -> Plan:
@@ -225,7 +226,7 @@ async def _catch_up(plan: Plan, watch: Watch, begun: Begun, shown: "_Shown") -> 
         since = time.monotonic()
         for service in plan.services:
             ends = await watch.ends(names.inputs(service))
-            while not await watch.reached(names.group(service), ends):
+            while await watch.behind(names.group(service), ends):
                 shown.tell(await _mark(plan, watch, begun))
                 await asyncio.sleep(_LOOK_SECONDS)
     last = await _mark(plan, watch, begun)
@@ -238,7 +239,11 @@ async def _mark(plan: Plan, watch: Watch, begun: Begun) -> Mark:
     for service, places in begun.items():
         committed = await watch.committed(plan.target.topics.group(service))
         ends = await watch.ends(plan.target.topics.inputs(service))
-        done = sum(max(0, committed.get(place, 0) - offset) for place, offset in places.items())
+        done = sum(
+            max(0, committed[place].offset - offset)
+            for place, offset in places.items()
+            if place in committed
+        )
         counts[service] = done, sum(end - places[place] for place, end in ends.items())
     return Mark(time.monotonic(), counts.get("normalise"), counts["track"])
 

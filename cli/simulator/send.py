@@ -18,6 +18,7 @@ from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
 from providers import NAMES
 from service.errors import Problem
+from service.wall_clock import now_ms
 
 ALL = "all"
 
@@ -129,7 +130,7 @@ def run(
         seed = secrets.randbelow(10**6) if seed is None else seed
         posts = simulate(
             messages=messages,
-            base_time_ms=round(time.time() * 1000) - duration_ms(messages),
+            base_time_ms=now_ms() - duration_ms(messages),
             seed=seed,
             duplicates=duplicates,
             shuffle=shuffle,

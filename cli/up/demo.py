@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +21,15 @@ from cli.simulator.simulate import simulate
 from cli.tail import follow
 from cli.up import examples
 from cli.up.reconciliation import CameOut, SentIn, sent_in, settle
-from cli.up.up import Line, Progress, line, until_told, worries
+from cli.up.up import Line, Progress, line, worries
 from deploy import topics
 from processors.runtime.consumer_groups import lag
 from schemas import codec
 from schemas.records import MessageState
 from service.errors import Problem
 from service.settings import Settings
+from service.signals import run_until_signal
+from service.wall_clock import now_ms
 
 _MESSAGES = 400
 _SEED = 20
@@ -42,7 +43,7 @@ def demo(settings: Settings, kafka_port: int | None) -> int:
     """Run it all and end; returns 0 only if what came out is what was sent in."""
     if settings.sources is not None:
         raise Problem("the demo sends without proof; leave BLUETICK_SOURCES unset for it")
-    return until_told(_demo(settings, kafka_port or 0), told=_INTERRUPTED)
+    return run_until_signal(_demo(settings, kafka_port or 0), stopped=_INTERRUPTED)
 
 
 async def _demo(settings: Settings, kafka_port: int) -> int:
@@ -75,7 +76,7 @@ async def _through(console: Console, up_: Line) -> bool:
     documented = examples.load()
     simulation = simulate(
         messages=_MESSAGES,
-        base_time_ms=round(time.time() * 1000) - 24 * 3600 * 1000,
+        base_time_ms=now_ms() - 24 * 3600 * 1000,
         seed=_SEED,
         duplicates=_DUPLICATES,
         shuffle=True,

@@ -3,13 +3,11 @@
 import asyncio
 import os
 import shlex
-import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -26,6 +24,7 @@ from ingest.sources.loader import load
 from service import private_files
 from service.errors import Problem
 from service.settings import Settings
+from service.signals import run_until_signal
 
 # The ports after ingest's own, in their order, and whose they are.
 _FOLLOWING = {
@@ -88,22 +87,7 @@ def up(settings: Settings, kafka_port: int | None, data: Path | None) -> int:
     load(settings.sources)  # a mistake in them is told before anything is started
     port = _KAFKA_PORT if kafka_port is None else kafka_port
     named = settings.data if "data" in settings.model_fields_set else None
-    return until_told(_up(settings, port, data or named or _home()), told=0)
-
-
-def until_told(work: Coroutine[Any, Any, int], *, told: int) -> int:
-    """Run to the end or to SIGINT or SIGTERM, which return `told` once all is stopped in order."""
-
-    async def run() -> int:
-        task = asyncio.create_task(work)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            return told
-
-    return asyncio.run(run())
+    return run_until_signal(_up(settings, port, data or named or _home()), stopped=0)
 
 
 async def _up(settings: Settings, kafka_port: int, data: Path) -> int:

@@ -1,7 +1,7 @@
-"""Print a line for each of Bluetick's statuses as they come: a consumer to copy from.
+"""Print a line for each of Bluetick's statuses as they arrive: a consumer to copy.
 
-It needs aiokafka alone. A real service does its work where this one prints, and must bear doing it
-twice: what it did when it died before it could commit is read again.
+It needs only aiokafka. A real service does its work where this one prints. The work must be safe to
+repeat: after a crash before the commit, the last batch is read again.
 """
 
 import argparse
@@ -28,16 +28,16 @@ POLL_MS = 500
 WINDOW = 100_000
 
 
-class Trouble(Exception):
-    """What ends the program, in one sentence."""
+class StatusesError(Exception):
+    """An error that ends the program, in one sentence."""
 
 
 class Window:
-    """The last ids seen, of a bounded number.
+    """A bounded number of the latest ids.
 
-    Needed only where handling a record twice would do harm. Bluetick publishes each fact once; but
-    what was handled and could not be committed is read again. This window knows what this process
-    handled. To be safe over a restart too, store `ce_id` with the effect, under a unique index.
+    Needed only if processing a record twice does harm. Bluetick publishes each fact once, but a
+    processed record whose commit failed is read again. This window covers one process. To be safe
+    across restarts too, store `ce_id` with the effect, with a unique index.
     """
 
     def __init__(self, size: int) -> None:
@@ -53,8 +53,8 @@ class Window:
             self._ids.popitem(last=False)
 
 
-class Finishing(ConsumerRebalanceListener):
-    """Before partitions go to another member, the batch in hand is handled and committed."""
+class CommitBeforeRebalance(ConsumerRebalanceListener):
+    """Before partitions move to another member, waits until the current batch is committed."""
 
     def __init__(self, busy: asyncio.Lock) -> None:
         self._busy = busy
@@ -68,9 +68,9 @@ class Finishing(ConsumerRebalanceListener):
 
 
 def read(record: Record) -> tuple[str, str]:
-    """The fact's id, and a line: key, status, verdict, time, and whether a replay told it.
+    """Return the fact's id, and a line: key, status, verdict, time, and `live` or `replay`.
 
-    Only the fields that are needed are looked at, and an unknown word is passed on: both will come.
+    It reads only the fields that it needs and passes unknown values on: new ones will be added.
     """
     try:
         status = json.loads(record.value or b"")
@@ -87,7 +87,7 @@ def read(record: Record) -> tuple[str, str]:
         return dict(record.headers)["ce_id"].decode(), line
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         place = f"{record.topic}[{record.partition}] offset {record.offset}"
-        raise Trouble(f"{place} is not a status ({error!r}); find out who wrote it") from None
+        raise StatusesError(f"{place} is not a status ({error!r}); find out who wrote it") from None
 
 
 def iso(time: int) -> str:
@@ -96,24 +96,24 @@ def iso(time: int) -> str:
 
 
 async def begin(consumer: AIOKafkaConsumer, partition: TopicPartition, since: int | None) -> None:
-    """Choose where a group begins that has no offset yet: at a time, else at the start."""
+    """Set the start position of a group without an offset: a time, or else the start."""
     if since is None:
         await consumer.seek_to_beginning(partition)
         return
-    end = (await consumer.end_offsets([partition]))[partition]  # before: nothing slips between
+    end = (await consumer.end_offsets([partition]))[partition]  # first: no gap between calls
     found = (await consumer.offsets_for_times({partition: since}))[partition]
     consumer.seek(partition, found.offset if found else end)
 
 
 async def follow(consumer: AIOKafkaConsumer, topic: str, since: int | None) -> None:
-    """Handle batch after batch until SIGTERM or Ctrl-C; a batch begun is ended and committed."""
+    """Process batches until SIGTERM or Ctrl-C; the current batch is finished and committed."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     if topic not in await consumer.topics():
-        raise Trouble(f"the topic {topic} does not exist; is --namespace right?")
+        raise StatusesError(f"the topic {topic} does not exist; is --namespace right?")
     busy = asyncio.Lock()
-    consumer.subscribe([topic], listener=Finishing(busy))
+    consumer.subscribe([topic], listener=CommitBeforeRebalance(busy))
     window = Window(WINDOW)
     while not stopping.is_set():
         try:
@@ -127,7 +127,7 @@ async def follow(consumer: AIOKafkaConsumer, topic: str, since: int | None) -> N
                 if id_ not in window:
                     print(line)
                     window.add(id_)
-            sys.stdout.flush()  # what is committed must be out
+            sys.stdout.flush()  # before the commit
             if batch:
                 await commit(consumer)
 
@@ -136,27 +136,27 @@ async def commit(consumer: AIOKafkaConsumer) -> None:
     try:
         await consumer.commit()
     except CommitFailedError:
-        print("the group went on without this member; the batch is read again", file=sys.stderr)
+        print("the group has removed this member; the batch is read again", file=sys.stderr)
 
 
 async def run(bootstrap: str, namespace: str, group: str, since: int | None) -> None:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         group_id=group,
-        isolation_level="read_committed",  # the default shows what was taken back
-        enable_auto_commit=False,  # the default commits what was not handled yet
-        auto_offset_reset="none",  # the default, latest, skips what came before the first start
+        isolation_level="read_committed",  # the default also returns aborted records
+        enable_auto_commit=False,  # the default commits unprocessed records
+        auto_offset_reset="none",  # the default, latest, skips records before the first start
     )
     try:
         await consumer.start()
         await follow(consumer, f"{namespace}.statuses", since)
     except OffsetOutOfRangeError:
-        raise Trouble(
-            f"the group {group} stands where the topic no longer is: what it had not read was "
-            "deleted; move its offsets by hand to accept the gap"
+        raise StatusesError(
+            f"the group {group} is at an offset of the topic that was deleted; "
+            "move its offsets by hand to accept the gap"
         ) from None
     except KafkaError as error:
-        raise Trouble(f"Kafka at {bootstrap}: {error!r}; is it there?") from None
+        raise StatusesError(f"Kafka at {bootstrap}: {error!r}; is it running?") from None
     finally:
         await consumer.stop()
 
@@ -169,20 +169,20 @@ def milliseconds(text: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Print Bluetick's statuses as they come.")
-    parser.add_argument("bootstrap", help="where Kafka answers, host:port")
+    parser = argparse.ArgumentParser(description="Print Bluetick's statuses as they arrive.")
+    parser.add_argument("bootstrap", help="Kafka's bootstrap address, host:port")
     parser.add_argument("namespace", help="the prefix of the topics, usually bluetick")
     parser.add_argument("--group", required=True, help="the consumer group")
     parser.add_argument(
         "--since",
         type=milliseconds,
-        help="where a new group begins, as 2026-11-22T04:12:05Z; default: at the start",
+        help="start time of a new group, as 2026-11-22T04:12:05Z; default: the start of the log",
     )
     given = parser.parse_args()
     try:
         asyncio.run(run(given.bootstrap, given.namespace, given.group, given.since))
-    except Trouble as trouble:
-        sys.exit(f"statuses: {trouble}")
+    except StatusesError as error:
+        sys.exit(f"statuses: {error}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Look messages up in a table made from the compacted topic `messages`: an example to copy from.
+"""Look up messages in a table made from the compacted topic `messages`: an example to copy.
 
-It reads the topic to its present end, then answers. A service would go on reading where this one
-stops, and keep the table (or the few fields it needs) in a database of its own.
+It reads the topic to its present end, then prints the messages. A service would continue to read,
+and would keep the table (or the fields that it needs) in its own database.
 """
 
 import argparse
@@ -18,15 +18,15 @@ POLL_MS = 500
 
 
 async def load(consumer: AIOKafkaConsumer, topic: str) -> dict[str, Any]:
-    """The last state of each message; a null value is a state dropped, its time to live over."""
+    """Return the latest state of each message; a null value means that the state was dropped."""
     if topic not in await consumer.topics():
         sys.exit(f"table: the topic {topic} does not exist; is the namespace right?")
     consumer.assign([TopicPartition(topic, 0)])
-    await consumer.end_offsets(consumer.assignment())  # learns of the topic's partitions
+    await consumer.end_offsets(consumer.assignment())  # loads the topic's partitions
     consumer.assign([TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()])
     table: dict[str, Any] = {}
     for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
-        # The position also passes what holds no records: the marks that transactions leave.
+        # The position also passes offsets without records: the markers of transactions.
         while await consumer.position(partition) < end:
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
@@ -39,11 +39,11 @@ async def load(consumer: AIOKafkaConsumer, topic: str) -> dict[str, Any]:
 
 
 def describe(state: dict[str, Any] | None) -> str:
-    """A message's status and the gateways tried; a later format is not half understood."""
+    """Return a message's status and its gateways; a newer format ends the program."""
     if state is None:
         return "not known"
     if state["version"] > KNOWN_VERSION:
-        sys.exit(f"table: states have the format {state['version']} now; this program knows 2")
+        sys.exit(f"table: the state has version {state['version']}; this program supports 2")
     return f"{state.get('status', '-')} by {', '.join(state.get('attempts', {})) or 'none'}"
 
 
@@ -52,14 +52,14 @@ async def run(bootstrap: str, namespace: str, keys: list[str]) -> None:
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
         enable_auto_commit=False,
-        auto_offset_reset="earliest",  # compaction may delete what was to be read next
+        auto_offset_reset="earliest",  # compaction may delete the next record
     )
     try:
         await consumer.start()
         table = await load(consumer, f"{namespace}.messages")
     except KafkaError as error:
         sys.exit(
-            f"table: Kafka at {bootstrap}, topic {namespace}.messages: {error!r}; is it there?"
+            f"table: Kafka at {bootstrap}, topic {namespace}.messages: {error!r}; is it running?"
         )
     finally:
         await consumer.stop()
@@ -68,8 +68,8 @@ async def run(bootstrap: str, namespace: str, keys: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Tell where messages stand.")
-    parser.add_argument("bootstrap", help="where Kafka answers, host:port")
+    parser = argparse.ArgumentParser(description="Print the status of messages.")
+    parser.add_argument("bootstrap", help="Kafka's bootstrap address, host:port")
     parser.add_argument("namespace", help="the prefix of the topics, usually bluetick")
     parser.add_argument("keys", nargs="+", help="message keys: provider/account/message_id")
     given = parser.parse_args()

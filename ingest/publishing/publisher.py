@@ -41,9 +41,9 @@ from ingest.reception_time import Reading, corrected, stamp
 from schemas.webhook import RawWebhook
 from service.background_tasks import described, lasting
 from service.errors import Problem, cut_differently, missing, unreachable
-from service.kafka import clock_offset
+from service.kafka import clients, clock_offset
 from service.kafka.clock import clock, running
-from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.kafka.connections import adopt, adopt_producer
 from service.settings import Settings
 
 # One batch, before compression, in bytes: far below the broker's 1 MiB, far above its overhead.
@@ -58,8 +58,6 @@ WATCH_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 _REQUEST_MS = 800
 _CLOSE_SECONDS = 1.0
-# A request that fails makes aiokafka wait 0.1 s, to put its batches back for another try.
-_LAST_TRY_SECONDS = 0.3
 
 _MOST_REFUSALS = 2  # of a batch, for the time of its records
 
@@ -374,7 +372,7 @@ class Publisher:
             if self._producer is None:
                 await asyncio.sleep(WATCH_SECONDS)
                 continue
-            await asyncio.wait([self._producer._sender.sender_task])  # noqa: SLF001 (no public sign)
+            await clients.broken(self._producer)
             _log.error("the Kafka producer died; starting another one")
             await self._give_up()
 
@@ -382,7 +380,7 @@ class Publisher:
         """Disconnect, and end the batches on their way: whether they arrive stays unknown."""
         producer, self._producer = self._producer, None
         if producer:
-            await _disconnect(producer)
+            await clients.abandon(producer, flush_seconds=_CLOSE_SECONDS)
         batches = [batch for lane in self._lanes.values() for batch in lane.sent.values()]
         tasks = [batch.task for batch in batches if batch.task]
         if tasks:
@@ -407,7 +405,7 @@ class Publisher:
             for lane in self._lanes.values():
                 await producer.partitions_for(lane.topic)
         except BaseException as error:
-            await _disconnect(producer)
+            await clients.abandon(producer, flush_seconds=_CLOSE_SECONDS)
             if isinstance(error, KafkaError):
                 raise unreachable(self._settings.kafka) from error
             raise
@@ -505,26 +503,6 @@ class _Watch:
 
 def _not_taken(lane: Lane) -> str:
     return f"Kafka does not take what goes to {lane.topic} ({lane.refused})"
-
-
-async def _disconnect(producer: AIOKafkaProducer) -> None:
-    """Stop a producer, also one that died or that Kafka does not answer, in about a second."""
-    sender = producer._sender.sender_task  # noqa: SLF001
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await producer.stop()
-    except (TimeoutError, KafkaError):
-        # aiokafka waits for what is on its way, and stop() cannot be repeated: by hand, then.
-        sender.cancel()
-        await producer.client.close()
-        await asyncio.wait([sender], timeout=_LAST_TRY_SECONDS)
-        # It may also wait for metadata that nobody asks for any more.
-        asked = producer.client._md_update_fut  # noqa: SLF001
-        if asked and not asked.done():
-            asked.set_result(False)
-        await asyncio.wait([sender], timeout=_LAST_TRY_SECONDS)
-    finally:
-        fail_batches(producer)
 
 
 def _quieten() -> None:

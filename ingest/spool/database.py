@@ -4,7 +4,6 @@ It has a rollback journal and no WAL: SQLite takes a damaged WAL for a shorter o
 last commits without a word, while damage to the file itself shows (decision 10).
 """
 
-import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
@@ -17,6 +16,7 @@ import msgspec
 
 from ingest.spool.quota import Held
 from schemas.webhook import RawWebhook, Uptime
+from service.fsync import fsync
 
 FILE = "spool.db"
 
@@ -120,7 +120,7 @@ class SpoolFile:
                 _check(self._db)
             else:
                 self._db.executescript(_SCHEMA % (APPLICATION, VERSION))
-                sync(directory)
+                fsync(directory)
             if not self.held().bodies:  # left by a failed commit, or a crash after the last removal
                 self._marker.unlink(missing_ok=True)
             self._holding = self._marker.exists()
@@ -136,8 +136,8 @@ class SpoolFile:
             return
         if not self._holding:
             self._marker.touch()
-            sync(self._marker)
-            sync(self._marker.parent)
+            fsync(self._marker)
+            fsync(self._marker.parent)
             self._holding = True
         self._commit(
             "INSERT INTO webhooks (provider, received_at, bytes, head, body, sha256)"
@@ -204,7 +204,7 @@ class SpoolFile:
         trial = self.path.with_name(_TRIAL)
         try:
             trial.write_bytes(bytes(size))
-            sync(trial)
+            fsync(trial)
         finally:
             trial.unlink(missing_ok=True)
 
@@ -263,15 +263,6 @@ def look(path: Path) -> dict[str, Held]:
             provider: Held(bodies, size, _oldest(db, provider))
             for provider, bodies, size in found.fetchall()
         }
-
-
-def sync(path: Path) -> None:
-    """Have a file, or the names in a directory, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _connect(path: Path, mode: str = "rw", seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:

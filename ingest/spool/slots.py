@@ -9,8 +9,9 @@ import os
 from itertools import count
 from pathlib import Path
 
-from ingest.spool.database import FILE, MARKER, sync
+from ingest.spool.database import FILE, MARKER
 from service import private_files
+from service.fsync import fsync
 
 DAMAGED = f"{FILE}.damaged-"
 JOURNAL = "-journal"
@@ -106,5 +107,5 @@ def _make(directory: Path) -> None:
         private_files.tighten(directory)
         return
     private_files.directory(directory)
-    sync(directory.parent)
-    sync(directory.parent.parent)
+    fsync(directory.parent)
+    fsync(directory.parent.parent)

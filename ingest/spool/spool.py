@@ -10,7 +10,6 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,12 +18,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingest.admission import Rejected
-from ingest.spool.database import FILE, MARKER, Row, SpoolFile, is_damage, readable, size_of, sync
+from ingest.spool.database import FILE, MARKER, Row, SpoolFile, is_damage, readable, size_of
 from ingest.spool.quota import Bounds, Held, refusal
 from ingest.spool.slots import DAMAGED, JOURNAL, Place, set_aside
 from schemas.webhook import RawWebhook
 from service.background_tasks import described
+from service.fsync import fsync
 from service.kafka.clock import clock
+from service.wall_clock import now_ms
 
 # Taken over from a damaged file at a time; in between bodies are written.
 _RESCUED_ROWS = 200
@@ -292,7 +293,7 @@ class Spool:
                 self._file.close()
             self._file = None
         path = self.directory / FILE
-        aside = self.directory / f"{DAMAGED}{time.time_ns() // 1_000_000}"
+        aside = self.directory / f"{DAMAGED}{now_ms()}"
         lost = self._now_held.bodies or "an unknown number of"
         self._now_held = Held()
         self.set_aside += 1
@@ -302,7 +303,7 @@ class Spool:
                 if Path(f"{path}{suffix}").exists():
                     Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
             (self.directory / MARKER).unlink(missing_ok=True)
-            sync(self.directory)
+            fsync(self.directory)
         except OSError as trouble:
             told += f", and cannot be set aside: {trouble}"
         else:

@@ -11,24 +11,16 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from processors.runtime.offset_ranges import Range
+from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.errors import Problem
 
 FORMAT = 1
 MANIFESTS = "_manifests"
 
-Place = tuple[str, int]
-"""A topic's partition."""
-
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^provider=[^/]+/day=\d{4}-\d\d-\d\d/[^/]+\.parquet$")]
-
-
-class Range(NamedTuple):
-    """Offsets `start` to before `end`."""
-
-    start: int
-    end: int
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +110,7 @@ def decode_manifest(name: str, data: bytes) -> Manifest:
     return manifest
 
 
-def file_name(provider: str, place: Place, day: str, first: int, last: int) -> str:
+def file_name(provider: str, place: Partition, day: str, first: int, last: int) -> str:
     """Where a file lies below the archive's URL."""
     topic, partition = place
     return f"provider={provider}/day={day}/{topic}-{partition}-{first}-{last}.parquet"
@@ -170,35 +162,35 @@ class Catalogue:
         self.lost = [one for manifest in every for one in manifest.lost]
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[Partition]:
         """The partitions of which anything is known, in order."""
         return sorted(
             {(one.topic, one.partition) for one in self.coverage}
             | {(one.topic, one.partition) for one in self.lost}
         )
 
-    def covered(self, place: Place) -> list[Range]:
+    def covered(self, place: Partition) -> list[Range]:
         """The offsets that are archived."""
         return joined(_ranges(self.coverage, place))
 
-    def told(self, place: Place) -> list[Range]:
+    def told(self, place: Partition) -> list[Range]:
         """The offsets that are lost, of which it has been said."""
         return joined(_ranges(self.lost, place))
 
-    def gaps(self, place: Place) -> list[Range]:
+    def gaps(self, place: Partition) -> list[Range]:
         """What is missing from the first offset to the last that is archived, or told as lost."""
         covered = self.covered(place)
         known = joined([*covered, *self.told(place)])
         return without([(known[0].start, known[-1].end)], covered) if known else []
 
-    def witness(self, place: Place) -> Witness | None:
+    def witness(self, place: Partition) -> Witness | None:
         """The last record archived of a partition."""
         known = [
             one.last for one in self.coverage if (one.topic, one.partition) == place and one.last
         ]
         return max(known, key=lambda one: one.offset, default=None)
 
-    def overlapping(self, place: Place, wanted: tuple[int, int]) -> list[File]:
+    def overlapping(self, place: Partition, wanted: tuple[int, int]) -> list[File]:
         """The files that may have records of the range, by first offset."""
         start, end = wanted
         return [
@@ -209,7 +201,7 @@ class Catalogue:
 
     def by_time(
         self, topics: Sequence[str], since: int | None, until: int | None
-    ) -> dict[Place, Range]:
+    ) -> dict[Partition, Range]:
         """The offsets that hold every record received from `since` to before `until`.
 
         Raises `Problem` where the archive does not hold them all.
@@ -237,7 +229,7 @@ class Catalogue:
         self._refuse_after(topics, until)
         return found
 
-    def require(self, place: Place, wanted: Range) -> None:
+    def require(self, place: Partition, wanted: Range) -> None:
         """Raise `Problem` unless all of the range is archived."""
         if missing := without([wanted], self.covered(place)):
             said = ", ".join(f"{start}-{end}" for start, end in missing)
@@ -263,7 +255,7 @@ class Catalogue:
         since, until = min(file.since for file in files), max(file.until for file in files)
         return f"{topic} has offsets {first} to {last}, {to_iso(since)} to {to_iso(until)}"
 
-    def _gaps_in(self, place: Place, since: int | None, until: int | None) -> list[Range]:
+    def _gaps_in(self, place: Partition, since: int | None, until: int | None) -> list[Range]:
         """The gaps that may have had bodies of the range, by what was received beside them."""
         known = [one for one in self.coverage if (one.topic, one.partition) == place]
         lasts = [one.last for one in known if one.last]
@@ -289,7 +281,7 @@ class Catalogue:
                 f"{to_iso(last)}; leave out --to if it is whole to there, or archive on first"
             )
 
-    def _refuse_before(self, place: Place, since: int | None) -> None:
+    def _refuse_before(self, place: Partition, since: int | None) -> None:
         """Raise `Problem` if what was received at `since` may lie before what was archived."""
         begin = min(
             (one for one in self.coverage if (one.topic, one.partition) == place),
@@ -312,7 +304,7 @@ class Plan(NamedTuple):
     lost: list[Range]
 
 
-def plan(known: Catalogue, place: Place, log: Range, wanted: Range | None = None) -> Plan:
+def plan(known: Catalogue, place: Partition, log: Range, wanted: Range | None = None) -> Plan:
     """What to read of a log that now has the offsets `log`; by default all that is not archived.
 
     Raises `Problem` if the log ends before what was archived of it.
@@ -327,7 +319,7 @@ def plan(known: Catalogue, place: Place, log: Range, wanted: Range | None = None
     return Plan(without(missing, gone), without(without(missing, [log]), known.told(place)))
 
 
-def made_anew(place: Place, why: str) -> str:
+def made_anew(place: Partition, why: str) -> str:
     """Say that a topic is not the one the archive began with."""
     return (
         f"{called(place)} is not the topic that was archived here: {why}; it was made anew, so "
@@ -335,7 +327,7 @@ def made_anew(place: Place, why: str) -> str:
     )
 
 
-def called(place: Place) -> str:
+def called(place: Partition) -> str:
     """A partition's name."""
     return f"{place[0]}[{place[1]}]"
 
@@ -344,7 +336,7 @@ def _offset(one: Witness) -> int:
     return one.offset
 
 
-def _ranges(of: Iterable[Coverage | Lost], place: Place) -> list[Range]:
+def _ranges(of: Iterable[Coverage | Lost], place: Partition) -> list[Range]:
     return [Range(one.start, one.end) for one in of if (one.topic, one.partition) == place]
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from processors.archive.catalogue import File, Place, day_of, file_name
+from processors.archive.catalogue import File, day_of, file_name
 from processors.archive.storage import Part, Storage
-from processors.runtime.log_ranges import RawRecord
+from processors.runtime.raw_record import RawRecord
+from schemas.coordinates import Partition
 from service.errors import Problem
 
 # Where a group of rows and a file end depends on their records alone: the same records are the
@@ -47,7 +48,7 @@ _SLICE = 1000
 class Writer:
     """Writes the records of one partition, in order, a file or more for each day of reception."""
 
-    def __init__(self, storage: Storage, provider: str, place: Place) -> None:
+    def __init__(self, storage: Storage, provider: str, place: Partition) -> None:
         self._storage = storage
         self._provider = provider
         self._place = place
@@ -122,7 +123,7 @@ class _Open:
         if len(self._group) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
-    def end(self, provider: str, place: Place, day: str) -> File:
+    def end(self, provider: str, place: Partition, day: str) -> File:
         """Finish the file, and say what it is."""
         self._flush()
         self._writer.close()

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from processors.archive import parquet
-from processors.archive.catalogue import MANIFESTS, Catalogue, File, Range, called, decode_manifest
+from processors.archive.catalogue import MANIFESTS, Catalogue, File, called, decode_manifest
 from processors.archive.storage import Storage, unfinished
-from processors.runtime import log_ranges
-from processors.runtime.log_ranges import Batch, Place, RawRecord, Source, Span, Window
+from processors.runtime.offset_ranges import Span, Window, refuse_backwards, refuse_empty, remaining
+from processors.runtime.raw_record import Batch, RawRecord, Source
+from schemas.coordinates import Partition
 from service.errors import Problem
 
 _CHUNK = 1000
@@ -38,7 +39,7 @@ class Archive:
 
     def by_time(self, topics: Sequence[str], window: Window) -> list[Span]:
         """The spans that hold every record of the window; raises `Problem` if it does not."""
-        log_ranges.refuse_backwards(window)
+        refuse_backwards(window)
         found = self._known.by_time(topics, window.since, window.until)
         return [Span(*place, *wanted) for place, wanted in found.items()]
 
@@ -46,8 +47,8 @@ class Archive:
         """Spans of one topic, from an offset to before another by partition; raises `Problem`."""
         wanted = [Span(topic, partition, *bounds) for partition, bounds in sorted(offsets.items())]
         for span in wanted:
-            log_ranges.refuse_empty(span)
-            self._known.require(span.place, Range(span.start, span.end))
+            refuse_empty(span)
+            self._known.require(span.place, span.offsets)
         return wanted
 
     async def verify(
@@ -69,9 +70,9 @@ class Archive:
 
         A message's bodies lie on any partition, so the partitions advance together.
         """
-        heads: list[tuple[int, Place]] = []
-        ahead: dict[Place, list[RawRecord]] = {}
-        left = log_ranges.remaining(wanted, {})
+        heads: list[tuple[int, Partition]] = []
+        ahead: dict[Partition, list[RawRecord]] = {}
+        left = remaining(wanted, {})
         ways = {span.place: self._records(span) for span in left}
         for place, way in ways.items():
             await _advance(way, place, heads, ahead)
@@ -84,7 +85,7 @@ class Archive:
             yield Batch([], {span.place: span.end for span in left})
 
     def _files(self, span: Span) -> list[File]:
-        return self._known.overlapping(span.place, (span.start, span.end))
+        return self._known.overlapping(span.place, span.offsets)
 
     def _records(self, span: Span) -> Iterator[RawRecord]:
         """The records of a span in order, each once; days and overlapping runs are merged."""
@@ -132,9 +133,9 @@ def nothing_at(storage: Storage) -> Problem:
 
 async def _advance(
     way: Iterator[RawRecord],
-    place: Place,
-    heads: list[tuple[int, Place]],
-    ahead: dict[Place, list[RawRecord]],
+    place: Partition,
+    heads: list[tuple[int, Partition]],
+    ahead: dict[Partition, list[RawRecord]],
 ) -> None:
     if chunk := await asyncio.to_thread(_take, way):
         ahead[place] = chunk

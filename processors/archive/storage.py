@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from processors.runtime import failpoints
 from service.errors import Problem
+from service.fsync import fsync
 
 _PART = ".part"
 _USER_INFO = re.compile(r"://[^/]*@")
@@ -81,7 +83,7 @@ class Storage:
             failpoints.reach("archive.before_rename")
             self._files.mv(self._at(part), self._at(name))
             if self._local:
-                _sync_directory(self._at(name).rpartition("/")[0])
+                fsync(Path(self._at(name)).parent)
 
     def discard(self, part: str) -> None:
         with self._explained("deleted", part):
@@ -168,11 +170,3 @@ def _refuse_elsewhere(url: str) -> None:
 
 def _said(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _sync_directory(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

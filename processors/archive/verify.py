@@ -9,19 +9,19 @@ from processors.archive.catalogue import (
     Catalogue,
     File,
     Manifest,
-    Place,
     called,
     decode_manifest,
 )
 from processors.archive.reader import nothing_at
 from processors.archive.storage import Storage, unfinished
+from schemas.coordinates import Partition
 from service.errors import Problem
 
 
 class Held(NamedTuple):
     """What an archive has of one partition; `first`, `last` are offsets; None: no record."""
 
-    place: Place
+    place: Partition
     first: int | None
     last: int | None
     records: int
@@ -118,7 +118,7 @@ def _lacking(manifest: Manifest) -> Iterator[str]:
             yield f"{called(place)}: {read} records were read, and its files have {rows}"
 
 
-def _held(known: Catalogue, place: Place, wrong: dict[str, list[str]]) -> Held:
+def _held(known: Catalogue, place: Partition, wrong: dict[str, list[str]]) -> Held:
     of = [file for file in known.files if (file.topic, file.partition) == place]
     troubles = [said for file in of for said in wrong[file.path]]
     troubles += [

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
@@ -15,9 +14,7 @@ from processors.archive.catalogue import (
     Coverage,
     Lost,
     Manifest,
-    Place,
     Plan,
-    Range,
     Witness,
     encode_manifest,
     made_anew,
@@ -25,10 +22,13 @@ from processors.archive.catalogue import (
 )
 from processors.archive.storage import Storage
 from processors.runtime import failpoints, log_ranges
-from processors.runtime.log_ranges import RawRecord, Span, Window
+from processors.runtime.offset_ranges import Range, Span, Window
+from processors.runtime.raw_record import RawRecord
+from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.errors import Problem
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 
 class Watcher(Protocol):
@@ -40,19 +40,16 @@ class Watcher(Protocol):
 
 async def prepare(
     settings: Settings, known: Catalogue, topics: Sequence[str], window: Window | None
-) -> dict[Place, Plan]:
+) -> dict[Partition, Plan]:
     """What to read of each partition: a window's, or all that is not archived.
 
     Raises `Problem` if a topic is not the one that was archived.
     """
-    log = {
-        place: Range(span.start, span.end)
-        for place, span in (await log_ranges.held(settings, topics)).items()
-    }
-    wanted: Mapping[Place, Range | None] = dict.fromkeys(log)
+    log = {place: span.offsets for place, span in (await log_ranges.held(settings, topics)).items()}
+    wanted: Mapping[Partition, Range | None] = dict.fromkeys(log)
     if window is not None:
         ranges = await log_ranges.by_time(settings, topics, window)
-        wanted = {span.place: Range(span.start, span.end) for span in ranges}
+        wanted = {span.place: span.offsets for span in ranges}
     plans = {place: plan(known, place, log[place], wanted[place]) for place in wanted}
     await _recognise(settings, known, log)
     return plans
@@ -62,7 +59,7 @@ async def archive(
     settings: Settings,
     storage: Storage,
     provider: str,
-    plans: Mapping[Place, Plan],
+    plans: Mapping[Partition, Plan],
     watcher: Watcher,
 ) -> Manifest | None:
     """Write what the plans say and then the manifest; None if there was nothing to say."""
@@ -75,7 +72,7 @@ async def archive(
             writer = parquet.Writer(storage, provider, place)
             coverage.append(await _copy(settings, Span(*place, *wanted), writer, watcher))
             written.append(writer)
-    now = round(time.time() * 1000)
+    now = now_ms()
     manifest = Manifest(
         format=FORMAT,
         provider=provider,
@@ -95,7 +92,7 @@ async def archive(
     return manifest
 
 
-async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Place, Range]) -> None:
+async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Partition, Range]) -> None:
     """Raise `Problem` unless the last archived record is still what it was, where it is kept."""
     witnesses = {
         place: last

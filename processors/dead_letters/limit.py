@@ -11,8 +11,8 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from providers.contract import Coordinates
 from providers.rejection import Code
+from schemas.coordinates import Coordinates
 
 LOOK_BACK = 1000
 LEAST = 200

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
 from processors.tracking.set_aside import Letter
-from providers.contract import Coordinates, DeadLetter
+from providers.contract import DeadLetter
+from schemas.coordinates import Coordinates, at
 
 EXCEPTION = "__streams.errors.exception"
 STACKTRACE = "__streams.errors.stacktrace"
@@ -136,7 +137,7 @@ def read(record: Record) -> Entry | None:
         return None
     raw = Coordinates(texts[TOPIC], int(partition), int(offset))
     return Entry(
-        at=Coordinates(record.topic, record.partition, record.offset),
+        at=at(record),
         timestamp=record.timestamp,
         letter=Identity(raw, texts.get(POINTER, ""), texts.get(CODE, ""), record.partition),
         reason=texts.get(MESSAGE, ""),

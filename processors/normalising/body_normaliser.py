@@ -7,12 +7,13 @@ from msgspec.structs import replace
 from processors.dead_letters.record import headers
 from processors.normalising.accounts import UNCORRECTED, Corrections
 from processors.normalising.normalise import begun, dead_letter
-from processors.runtime.log_ranges import RawRecord
+from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outgoing
-from providers.contract import Coordinates, DeadLetter, Normalised
+from providers.contract import DeadLetter, Normalised
 from providers.json_slices import USUAL, Bounds
 from providers.steps import Steps, finished
 from schemas.codec import encode
+from schemas.coordinates import at
 from schemas.records import Observation, record_keys
 from schemas.topics import partition_of
 from schemas.webhook import from_record
@@ -80,8 +81,3 @@ class Bodies:
 
     def is_letter(self, record: Outgoing) -> bool:
         return record.topic == self._dead_letters
-
-
-def at(record: RawRecord) -> Coordinates:
-    """Where a raw record lies."""
-    return Coordinates(record.topic, record.partition, record.offset)

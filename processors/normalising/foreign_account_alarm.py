@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from processors.runtime import metrics
-from processors.runtime.log_ranges import RawRecord
+from processors.runtime.alarms import LogLimit
+from processors.runtime.raw_record import RawRecord
 from providers.contract import DeadLetter
 from schemas.webhook import source_of
 
 log = logging.getLogger(__name__)
 
-_SECONDS = 60.0
 _LONGEST = 100
 
 
@@ -47,8 +47,7 @@ class Alarm:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._logged: dict[str, float] = {}
-        self._unlogged: dict[str, int] = {}
+        self._limit = LogLimit()
 
     def raise_for(self, items: Iterable[Foreign]) -> None:
         for one in items:
@@ -57,10 +56,6 @@ class Alarm:
             self._log(label, one)
 
     def _log(self, label: str, one: Foreign) -> None:
-        now = self._clock()
-        if label in self._logged and now - self._logged[label] < _SECONDS:
-            self._unlogged[label] = self._unlogged.get(label, 0) + 1
-            return
-        self._logged[label] = now
-        more = self._unlogged.pop(label, 0)
-        log.error("%s%s", one, f" ({more} more since the last such line)" if more else "")
+        if self._limit.due(label, self._clock()):
+            more = self._limit.skipped(label)
+            log.error("%s%s", one, f" ({more} more since the last such line)" if more else "")

@@ -14,10 +14,11 @@ from processors.normalising.accounts import (
 from processors.normalising.decompression import inflated
 from processors.normalising.field_bounds import fitted
 from providers import NAMES, json_slices, registry
-from providers.contract import Coordinates, DeadLetter, Ignored, Item, Normalised, Part, Split
+from providers.contract import DeadLetter, Ignored, Item, Normalised, Part, Split
 from providers.rejection import Code, Refused, calls
 from providers.steps import Steps, finished
 from schemas.bounds import BOUNDS
+from schemas.coordinates import Coordinates
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook

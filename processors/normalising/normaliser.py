@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from processors.dead_letters.limit import Flood, Limits, Source, Windows, stopped
 from processors.dead_letters.limit import Round as Counted
-from processors.normalising.body_normaliser import Bodies, at
+from processors.normalising.body_normaliser import Bodies
 from processors.normalising.foreign_account_alarm import Alarm, Foreign, found
 from processors.normalising.normalise import dead_letter
 from processors.normalising.round_counts import Tallies
@@ -29,15 +29,15 @@ from processors.normalising.round_limit import MOST_BODIES, full
 from processors.normalising.time_order import InTime, in_time
 from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
-from processors.runtime.batch_sending import UnsentError, deliver
 from processors.runtime.cpu_budget import Pace
-from processors.runtime.log_ranges import RawRecord, raw_record
-from processors.runtime.record_batches import Outbox, Outgoing
+from processors.runtime.raw_record import RawRecord, raw_record
+from processors.runtime.record_batches import Outbox, Outgoing, UnsentError, deliver
 from processors.tracking.batch_size import Cut
 from providers import NAMES
-from providers.contract import Coordinates, DeadLetter, Normalised
+from providers.contract import DeadLetter, Normalised
 from providers.fields import word
 from providers.rejection import Refused
+from schemas.coordinates import Coordinates, at
 from schemas.webhook import source_of
 from service.errors import Problem
 from service.kafka import clients
@@ -240,14 +240,14 @@ class Normaliser(ConsumerRebalanceListener):
         if not self._halted:
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
         self._halted.add(partition)
-        metrics.halted.set(len(self._halted))
+        metrics.note_stopped(partition, stopped=True)
         sentence = f"{problem}; the other partitions go on"
         self._alarms.raise_(partition, sentence, time.monotonic())
 
     def _unhalt(self, partition: TopicPartition) -> None:
         self._halted.discard(partition)
         self._alarms.clear(partition)
-        metrics.halted.set(len(self._halted))
+        metrics.note_stopped(partition, stopped=False)
 
     async def _process(self, polled: Polled) -> None:
         producer = self._producer or await self._start_producer()

@@ -14,14 +14,15 @@ from msgspec.structs import replace
 
 from processors.dead_letters.record import Identity, marker
 from processors.normalising.accounts import Corrections
-from processors.normalising.body_normaliser import Bodies, at
+from processors.normalising.body_normaliser import Bodies
 from processors.replay.retry_outcome import Settled, settle
 from processors.runtime import failpoints, log_ranges
-from processors.runtime.batch_sending import send
-from processors.runtime.log_ranges import RawRecord, Span
-from processors.runtime.record_batches import Outbox
-from providers.contract import Coordinates, Normalised
+from processors.runtime.offset_ranges import Span
+from processors.runtime.raw_record import RawRecord
+from processors.runtime.record_batches import Outbox, send
+from providers.contract import Normalised
 from providers.json_slices import UNBOUNDED
+from schemas.coordinates import Coordinates, Partition, at
 from service.errors import unreachable
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -124,7 +125,7 @@ async def read(settings: Settings, wanted: Iterable[Coordinates]) -> AsyncIterat
 
 def _waves(wanted: Iterable[Coordinates]) -> list[list[Span]]:
     """Spans that cover the coordinates, at most one of each partition in a wave."""
-    runs: dict[log_ranges.Place, list[Span]] = {}
+    runs: dict[Partition, list[Span]] = {}
     for topic, partition, offset in sorted(wanted):
         known = runs.setdefault((topic, partition), [])
         if known and offset - known[-1].end < _NEAR:

@@ -19,8 +19,10 @@ from processors.replay.facts import Counts, Facts, Kind, Standing, wanted
 from processors.replay.progress import Spec
 from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups, log_ranges
-from processors.runtime.log_ranges import Consumed, Place, RawRecord, Window
+from processors.runtime.offset_ranges import Span, Window
+from processors.runtime.raw_record import Consumed, RawRecord
 from schemas.codec import UndecodableError, decode_by_key
+from schemas.coordinates import Coordinates, at
 from schemas.records import Observation
 from schemas.webhook import source_of
 from service.errors import Problem
@@ -75,9 +77,7 @@ async def resolve(
 class Selection:
     """Which records and observations of a range are meant."""
 
-    def __init__(
-        self, bodies: Bodies, spec: Spec, which: frozenset[tuple[Place, int]] | None
-    ) -> None:
+    def __init__(self, bodies: Bodies, spec: Spec, which: frozenset[Coordinates] | None) -> None:
         """`which` raw records alone are meant, if it is not None."""
         self._bodies = bodies
         self._window = spec.window
@@ -90,8 +90,7 @@ class Selection:
         """What is meant of one record, counted; nothing of one outside of the range."""
         if not self._window.holds(record.timestamp):
             return []
-        place = record.topic, record.partition
-        if self._which is not None and (place, record.offset) not in self._which:
+        if self._which is not None and at(record) not in self._which:
             return []
         provider = self._bodies.provider(record)
         if self._source is not None:
@@ -190,19 +189,18 @@ def _settle(facts: Facts, record: Consumed) -> None:
         ) from None
 
 
-async def _with_dead_letter(settings: Settings, code: str) -> frozenset[tuple[Place, int]]:
+async def _with_dead_letter(settings: Settings, code: str) -> frozenset[Coordinates]:
     """The raw records that have a dead letter with this code."""
-    found: set[tuple[Place, int]] = set()
+    found: set[Coordinates] = set()
     log = await log_ranges.everything(settings, [settings.topics.dead_letters])
     async for batch in log_ranges.consumed(settings, log):
         for record in batch.records:
             entry = deadletters.read(record)
             if entry and entry.letter.code == code:
-                topic, partition, offset = entry.letter.raw
-                found.add(((topic, partition), offset))
+                found.add(entry.letter.raw)
     return frozenset(found)
 
 
-def size(wanted_: Iterable[log_ranges.Span]) -> int:
+def size(wanted_: Iterable[Span]) -> int:
     """How many records spans hold, at most."""
     return sum(span.end - span.start for span in wanted_)

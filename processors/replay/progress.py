@@ -16,7 +16,8 @@ from aiokafka.structs import OffsetAndMetadata
 from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups
 from processors.runtime.consumer_groups import Committed
-from processors.runtime.log_ranges import Place, Span, Window, remaining
+from processors.runtime.offset_ranges import Span, Window, remaining
+from schemas.coordinates import Partition
 from service.errors import Problem
 from service.kafka import clients
 from service.settings import Settings
@@ -47,7 +48,7 @@ class Replay(NamedTuple):
     id: str
     started_at: int
     spec: Spec
-    reached: Mapping[Place, int]
+    reached: Mapping[Partition, int]
 
     @property
     def command(self) -> str:
@@ -108,7 +109,7 @@ class Ledger:
         starts = {span.place: span.start for span in replay.spec.spans}
         self._reached = starts | dict(replay.reached)
 
-    async def record(self, reached: Mapping[Place, int]) -> None:
+    async def record(self, reached: Mapping[Partition, int]) -> None:
         """Note that everything before those offsets is done.
 
         All partitions at once: Kafka forgets each by the time of its own last commit, and one that

@@ -6,7 +6,8 @@ from contextlib import aclosing
 from processors.archive import requirements
 from processors.replay.progress import Spec
 from processors.runtime import consumer_groups, log_ranges
-from processors.runtime.log_ranges import Source, Span, Window
+from processors.runtime.offset_ranges import Span, Window
+from processors.runtime.raw_record import Source
 from service.errors import Problem
 from service.settings import Settings
 

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from processors.dead_letters.record import Identity
-from providers.contract import Coordinates, DeadLetter, Normalised
+from providers.contract import DeadLetter, Normalised
+from schemas.coordinates import Coordinates
 
 
 class Settled(NamedTuple):

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -23,8 +24,9 @@ from processors.replay.facts import Counts
 from processors.replay.plan import SLICE, Selection
 from processors.replay.progress import Ledger, Replay
 from processors.runtime import consumer_groups, failpoints
-from processors.runtime.log_ranges import Place, RawRecord
+from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outbox
+from schemas.coordinates import Partition
 from service.errors import Problem, unreachable
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -68,7 +70,7 @@ class Progress:
 class _Round:
     outbox: Outbox
     observations: int = 0
-    reached: dict[Place, int] = field(default_factory=dict)
+    reached: dict[Partition, int] = field(default_factory=dict)
 
 
 Tell = Callable[[Progress], None]
@@ -128,10 +130,9 @@ async def _behind(settings: Settings, limits: Limits) -> AsyncIterator[Behind | 
     if not limits.backlog:
         yield None
         return
-    async with consumer_groups.watching(
-        settings, topics.group("track"), [topics.observations]
-    ) as behind:
-        yield behind
+    group, inputs = topics.group("track"), [topics.observations]
+    async with consumer_groups.watching(settings, inputs) as watch:
+        yield partial(watch.lag, group, inputs)
 
 
 class _Run:

@@ -2,17 +2,44 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _REMIND_SECONDS = 60.0
 
 
-@dataclass(slots=True)
-class _Alarm:
+class LogLimit:
+    """Lets each cause be logged once a minute, and counts what is not logged.
+
+    Times are seconds of any clock that does not go back.
+    """
+
+    def __init__(self) -> None:
+        self._logged: dict[Hashable, float] = {}
+        self._skipped: Counter[Hashable] = Counter()
+
+    def due(self, cause: Hashable, now: float) -> bool:
+        """Whether a line about the cause may be logged now."""
+        if now - self._logged.get(cause, -math.inf) < _REMIND_SECONDS:
+            self._skipped[cause] += 1
+            return False
+        self._logged[cause] = now
+        return True
+
+    def skipped(self, cause: Hashable) -> int:
+        """How many lines about the cause were not logged since this was last asked."""
+        return self._skipped.pop(cause, 0)
+
+    def forget(self, cause: Hashable) -> None:
+        """The next line about the cause may be logged at once."""
+        self._logged.pop(cause, None)
+        self._skipped.pop(cause, None)
+
+
+class _Alarm(NamedTuple):
     sentence: str
     until: float
-    said_at: float
 
 
 class Alarms:
@@ -24,16 +51,16 @@ class Alarms:
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._alarms: dict[Hashable, _Alarm] = {}
+        self._limit = LogLimit()
 
     def raise_(self, cause: Hashable, sentence: str, now: float, lasts: float = math.inf) -> None:
         """Raise an alarm, or keep it up; it ends by itself after `lasts` seconds."""
-        known = self._alarms.get(cause)
-        said_at = known.said_at if known else -math.inf
-        self._alarms[cause] = _Alarm(sentence, now + lasts, said_at)
+        self._alarms[cause] = _Alarm(sentence, now + lasts)
         self.remind(now)
 
     def clear(self, cause: Hashable) -> None:
         self._alarms.pop(cause, None)
+        self._limit.forget(cause)
 
     def causes(self) -> list[Hashable]:
         return list(self._alarms)
@@ -46,7 +73,6 @@ class Alarms:
         """Log what was not logged for a minute; forget what has ended."""
         for cause, alarm in list(self._alarms.items()):
             if now >= alarm.until:
-                del self._alarms[cause]
-            elif now - alarm.said_at >= _REMIND_SECONDS:
-                alarm.said_at = now
+                self.clear(cause)
+            elif self._limit.due(cause, now):
                 self._log.error("%s", alarm.sentence)

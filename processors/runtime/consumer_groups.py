@@ -1,9 +1,9 @@
-"""Consumer groups, looked at from outside: their names, what they committed, how far behind."""
+"""Consumer groups seen from outside: their names, their committed offsets and their lag."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,19 +15,73 @@ from service.kafka.admin import administering
 from service.settings import Settings
 
 _ASK_SECONDS = 0.2
-_SETTLE_SECONDS = 20
+_COORDINATOR_SECONDS = 20
+_START_SECONDS = 30.0
 
+Offsets = Mapping[TopicPartition, int]
 Committed = Mapping[TopicPartition, OffsetAndMetadata]
 
 
+class Watch:
+    """Asks Kafka for the offsets of topics and of groups; is a member of none."""
+
+    def __init__(
+        self, partitions: int, reader: AIOKafkaConsumer, admin: AIOKafkaAdminClient
+    ) -> None:
+        self._partitions = partitions
+        self._reader = reader
+        self._admin = admin
+
+    async def beginnings(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
+        """The offset of the oldest record of each partition."""
+        return dict(await self._reader.beginning_offsets(self._places(topics)))
+
+    async def ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
+        """The offset of the next record of each partition."""
+        return dict(await self._reader.end_offsets(self._places(topics)))
+
+    async def oldest(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
+        """The timestamp of the oldest record, Unix ms, of each partition that has one."""
+        found = await self._reader.offsets_for_times(dict.fromkeys(self._places(topics), 0))
+        return {place: known.timestamp for place, known in found.items() if known is not None}
+
+    async def committed(self, group: str) -> Committed:
+        """The committed offsets of a group, on all topics; none if there is no such group."""
+        return await _committed(self._admin, group)
+
+    async def lag(self, group: str, topics: Collection[str]) -> int:
+        """How many offsets a group has still to commit on the topics."""
+        return await self.behind(group, await self.ends(topics))
+
+    async def behind(self, group: str, ends: Offsets) -> int:
+        """How many offsets a group has still to commit before these ends."""
+        done = await self.committed(group)
+        return lag_before(await self._reader.beginning_offsets(list(ends)), ends, done)
+
+    def _places(self, topics: Iterable[str]) -> list[TopicPartition]:
+        return [TopicPartition(t, number) for t in topics for number in range(self._partitions)]
+
+
+@asynccontextmanager
+async def watching(settings: Settings, topics: Collection[str] = ()) -> AsyncIterator[Watch]:
+    """A started `Watch`; a failure of Kafka inside becomes a `Problem`.
+
+    `topics` are those it will be asked for, as far as they are known (see `clients.reading`).
+    """
+    async with administering(settings) as admin, AsyncExitStack() as stack:
+        async with asyncio.timeout(_START_SECONDS):
+            reader = await stack.enter_async_context(clients.reading(settings, topics))
+        yield Watch(settings.partitions, reader, admin)
+
+
 async def committed(settings: Settings, group: str) -> Committed:
-    """What a group has committed; nothing if there is no such group."""
+    """The committed offsets of a group; none if there is no such group."""
     async with administering(settings) as admin:
         return await _committed(admin, group)
 
 
 async def begun_with(settings: Settings, prefix: str) -> dict[str, Committed]:
-    """The groups whose names begin so, with what they have committed."""
+    """The committed offsets of the groups whose names begin with `prefix`."""
     async with administering(settings) as admin:
         names = sorted({name for name, *_ in await admin.list_consumer_groups()})
         found = [name for name in names if name.startswith(prefix)]
@@ -36,68 +90,52 @@ async def begun_with(settings: Settings, prefix: str) -> dict[str, Committed]:
 
 async def lag(settings: Settings, group: str, topics: Collection[str]) -> int:
     """How many offsets a group has still to commit on the topics."""
-    async with watching(settings, group, topics) as behind:
-        return await behind()
+    async with watching(settings, topics) as watch:
+        return await watch.lag(group, topics)
 
 
 async def passed(settings: Settings, group: str, topic: str, seconds: float) -> int:
-    """Wait until a group has committed what is the topic's end now; how much it still lacks."""
-    places = _places(settings, [topic])
-    async with clients.reading(settings, [topic]) as client, administering(settings) as admin:
-        ends = await client.end_offsets(places)
-        lacks = await _behind(client, admin, group, ends)
-        deadline = asyncio.get_running_loop().time() + seconds
-        while lacks and asyncio.get_running_loop().time() < deadline:
+    """Wait until a group has committed the topic's present end; the lag that is left."""
+    async with watching(settings, [topic]) as watch:
+        ends = await watch.ends([topic])
+        left = await watch.behind(group, ends)
+        deadline = time.monotonic() + seconds
+        while left and time.monotonic() < deadline:
             await asyncio.sleep(_ASK_SECONDS)
-            lacks = await _behind(client, admin, group, ends)
-        return lacks
+            left = await watch.behind(group, ends)
+        return left
 
 
-@asynccontextmanager
-async def watching(
-    settings: Settings, group: str, topics: Collection[str]
-) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-    """Ask for a group's lag again and again, over the same connections."""
-    places = _places(settings, topics)
-    async with clients.reading(settings, topics) as client, administering(settings) as admin:
-
-        async def behind() -> int:
-            return await _behind(client, admin, group, await client.end_offsets(places))
-
-        yield behind
+async def commit(settings: Settings, group: str, offsets: Offsets) -> None:
+    """Commit the offsets at which a group without members is to begin."""
+    client = clients.consumer(settings, group)
+    client.assign(list(offsets))
+    await client.start()
+    try:
+        await client.commit(dict(offsets))
+    finally:
+        await clients.leave(client)
 
 
-def _places(settings: Settings, topics: Iterable[str]) -> list[TopicPartition]:
-    return [TopicPartition(t, number) for t in topics for number in range(settings.partitions)]
+def lag_before(beginnings: Offsets, ends: Offsets, done: Committed) -> int:
+    """How many offsets are still to commit before the ends.
 
-
-async def _behind(
-    client: AIOKafkaConsumer,
-    admin: AIOKafkaAdminClient,
-    group: str,
-    ends: Mapping[TopicPartition, int],
-) -> int:
-    done = await _committed(admin, group)
-    return left(await client.beginning_offsets(list(ends)), ends, done)
-
-
-def left(
-    beginnings: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], done: Committed
-) -> int:
-    """How many offsets are still to commit; what retention deleted nobody will."""
+    What retention deleted counts as done: no group can read it.
+    """
     known = {place: done[place].offset if place in done else 0 for place in ends}
     return sum(max(0, end - max(known[p], beginnings[p])) for p, end in ends.items())
 
 
 async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
-    deadline = time.monotonic() + _SETTLE_SECONDS
+    deadline = time.monotonic() + _COORDINATOR_SECONDS
     while True:
         try:
             found: Committed = await admin.list_consumer_group_offsets(group)
         except KafkaError as error:
-            # A coordinator is being found, or reads its groups: Kafka calls that an error.
+            # A coordinator that is being elected, or loads its groups, answers with an error.
             if not error.retriable or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(_ASK_SECONDS)
         else:
-            return found
+            # Kafka answers -1 for a partition without a committed offset.
+            return {place: known for place, known in found.items() if known.offset >= 0}

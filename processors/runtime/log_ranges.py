@@ -1,117 +1,32 @@
-"""Ranges of the raw topics: what a range means on this broker, and reading it batch by batch.
+"""Ranges of topics on this broker: which offsets a range means, and reading it batch by batch.
 
 A range by time is one of the record's own timestamp, which is when the body was received. Bodies
 that waited in a spool lie later in the log under an older timestamp, so a span by time reaches
 further than its end (`spooled_ms`), and each record's timestamp is looked at.
 """
 
-import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Generic, NamedTuple, TypeVar
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime.consumer_groups import Committed
+from processors.runtime.offset_ranges import Span, Window, refuse_backwards, refuse_empty, remaining
+from processors.runtime.raw_record import Batch, Consumed, RawRecord, Source, raw_record
+from schemas.coordinates import Partition
 from schemas.webhook import to_iso
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka import clients
+from service.kafka.read_to_end import first_record, read_to_end
 from service.settings import Settings
 
 # What a spool that may take no more is given to be drained once Kafka is back.
 _DRAIN_MS = 24 * 3_600_000
 
-_POLL_MS = 500
-_SILENCE_SECONDS = 60
-_BATCH = 4000
-
-Place = tuple[str, int]
-"""A topic's partition."""
-
-
-class Span(NamedTuple):
-    """Offsets `start` to before `end` of one partition."""
-
-    topic: str
-    partition: int
-    start: int
-    end: int
-
-    @property
-    def place(self) -> Place:
-        return self.topic, self.partition
-
-
-class Window(NamedTuple):
-    """Times of reception, Unix milliseconds, from `since` to before `until`; None: no bound."""
-
-    since: int | None = None
-    until: int | None = None
-
-    def holds(self, timestamp: int) -> bool:
-        after = self.since is None or self.since <= timestamp
-        return after and (self.until is None or timestamp < self.until)
-
-
-class RawRecord(NamedTuple):
-    """One raw body with its coordinates, wherever it was read from."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    headers: Sequence[tuple[str, bytes]]
-    body: bytes | None
-
-
-R = TypeVar("R")
-
-
-class Batch(NamedTuple, Generic[R]):
-    """Some records, each partition's in order, and what is read with them.
-
-    `reached` is, for the partitions that moved, the offset of the next record to come.
-    """
-
-    records: list[R]
-    reached: dict[Place, int]
-
-
-Source = AsyncGenerator[Batch[RawRecord], None]
-"""Where bodies come from: the broker (`read`), or whoever gives the same batches."""
-
-Consumed = ConsumerRecord[bytes, bytes]
-
-
-def remaining(spans: Iterable[Span], reached: Mapping[Place, int]) -> list[Span]:
-    """What is left of the spans once those offsets are reached."""
-    left = [
-        span._replace(start=max(span.start, reached.get(span.place, span.start))) for span in spans
-    ]
-    return [span for span in left if span.start < span.end]
-
 
 def spooled_ms(settings: Settings) -> int:
     """How long a body may have waited in ingest's spool before it came to Kafka."""
     return round(settings.spool_max_age * 1000) + _DRAIN_MS
-
-
-def refuse_backwards(window: Window) -> None:
-    """Raise `Problem` for a window that ends before it begins."""
-    if window.since is not None and window.until is not None and window.since >= window.until:
-        raise Problem(
-            f"the range begins at {to_iso(window.since)}, which is not before its end, "
-            f"{to_iso(window.until)}; swap --from and --to"
-        )
-
-
-def refuse_empty(span: Span) -> None:
-    """Raise `Problem` for a span without offsets."""
-    if span.start >= span.end:
-        raise Problem(
-            f"the range {span.start}-{span.end} of {span.topic}[{span.partition}] is empty; it is "
-            "FIRST-END, and END, the offset after the last, is greater than FIRST"
-        )
 
 
 async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> list[Span]:
@@ -168,7 +83,7 @@ async def everything(
         return remaining(whole, {})
 
 
-async def held(settings: Settings, topics: Sequence[str]) -> dict[Place, Span]:
+async def held(settings: Settings, topics: Sequence[str]) -> dict[Partition, Span]:
     """The offsets of every partition of the topics, also where there is nothing now."""
     async with clients.reading(settings, topics) as client:
         return await _log(client, settings, topics)
@@ -193,63 +108,27 @@ async def consumed(
 ) -> AsyncGenerator[Batch[Consumed], None]:
     """All committed records of the spans, batch by batch.
 
-    Raises `Problem` if Kafka falls silent, or if retention takes what was still to be read.
+    Raises `Problem` if Kafka is silent, or if retention takes what was still to be read.
     """
-    spans = remaining(spans, {})
-    if not spans:
-        return
-    left = {TopicPartition(*span.place): span.end for span in spans}
+    left = remaining(spans, {})
     if not left:
         return
     async with clients.reading(settings) as client:
-        client.assign(list(left))
-        for span in spans:
+        client.assign([TopicPartition(*span.place) for span in left])
+        for span in left:
             client.seek(TopicPartition(*span.place), span.start)
-        heard = time.monotonic()
-        while left:
-            batch = await _poll(client, left)
-            if batch.reached:
-                heard = time.monotonic()
-                yield batch
-            elif time.monotonic() - heard > _SILENCE_SECONDS:
-                raise unreachable(settings.kafka)
-
-
-async def _poll(client: AIOKafkaConsumer, left: dict[TopicPartition, int]) -> Batch[Consumed]:
-    """Read on; a partition that is read to its end leaves `left`."""
-    before = {place: await client.position(place) for place in left}
-    polled = await client.getmany(*left, timeout_ms=_POLL_MS, max_records=_BATCH)
-    batch: Batch[Consumed] = Batch([], {})
-    for place, records in polled.items():
-        end = left[place]
-        inside = records[-1].offset < end
-        batch.records.extend(records if inside else [r for r in records if r.offset < end])
-    for place, end in list(left.items()):
-        # It passes offsets without a record, too: records alone would never come to the end.
-        position = await client.position(place)
-        if position > before[place]:
-            batch.reached[place.topic, place.partition] = min(position, end)
-        if position >= end:
-            del left[place]
-            client.pause(place)
-    return batch
-
-
-def raw_record(record: Consumed) -> RawRecord:
-    """A record of a raw topic as it came from the broker."""
-    return RawRecord(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.headers,
-        record.value,
-    )
+        ends = {TopicPartition(*span.place): span.end for span in left}
+        async with aclosing(read_to_end(client, ends)) as reads:
+            async for records, reached in reads:
+                yield Batch(
+                    [record for found in records.values() for record in found],
+                    {(place.topic, place.partition): at for place, at in reached.items()},
+                )
 
 
 async def _log(
     client: AIOKafkaConsumer, settings: Settings, topics: Iterable[str]
-) -> dict[Place, Span]:
+) -> dict[Partition, Span]:
     """All that the topics hold now, by partition."""
     places = [TopicPartition(t, number) for t in topics for number in range(settings.partitions)]
     starts = await client.beginning_offsets(places)
@@ -258,8 +137,8 @@ async def _log(
 
 
 async def _first_since(
-    client: AIOKafkaConsumer, log: Iterable[Place], at: int | None
-) -> dict[Place, int]:
+    client: AIOKafkaConsumer, log: Iterable[Partition], at: int | None
+) -> dict[Partition, int]:
     """Each partition's first offset with such a timestamp or a later one, where there is any."""
     if at is None:
         return {}
@@ -267,7 +146,9 @@ async def _first_since(
     return {(p.topic, p.partition): known.offset for p, known in found.items() if known}
 
 
-async def _refuse_forgotten(client: AIOKafkaConsumer, log: dict[Place, Span], since: int) -> None:
+async def _refuse_forgotten(
+    client: AIOKafkaConsumer, log: dict[Partition, Span], since: int
+) -> None:
     """Raise `Problem` if retention has deleted what may have been received at `since` or later."""
     cut = {TopicPartition(*p): 0 for p, span in log.items() if 0 < span.start < span.end}
     oldest = [known.timestamp for known in (await client.offsets_for_times(cut)).values() if known]
@@ -278,14 +159,14 @@ async def _refuse_forgotten(client: AIOKafkaConsumer, log: dict[Place, Span], si
         )
 
 
-async def _held(client: AIOKafkaConsumer, log: dict[Place, Span]) -> str:
+async def _held(client: AIOKafkaConsumer, log: dict[Partition, Span]) -> str:
     """Say what the topics hold: offsets, and when the first and last bodies were received."""
     edges = [
         RawRecord(*place, offset, record.timestamp, (), None)
         for place, span in log.items()
         if span.start < span.end
         for offset in (span.start, span.end - 1)
-        for record in await _one(client, Span(*place, offset, span.end))
+        for record in await _first(client, Span(*place, offset, span.end))
     ]
     if not edges:
         return "nothing is there"
@@ -298,10 +179,9 @@ async def _held(client: AIOKafkaConsumer, log: dict[Place, Span]) -> str:
     return "there is: " + "; ".join(said)
 
 
-async def _one(client: AIOKafkaConsumer, span: Span) -> list[RawRecord]:
-    """The first record of a span, if it comes soon."""
+async def _first(client: AIOKafkaConsumer, span: Span) -> list[RawRecord]:
+    """The first record of a span, if there is one."""
     place = TopicPartition(*span.place)
     client.assign([place])
-    client.seek(place, span.start)
-    polled = await client.getmany(place, timeout_ms=10 * _POLL_MS, max_records=1)
-    return [raw_record(record) for record in polled.get(place, ())]
+    found = await first_record(client, place, span.start, span.end)
+    return [raw_record(found)] if found else []

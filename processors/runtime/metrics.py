@@ -7,10 +7,10 @@ from prometheus_client import (
     Counter,
     Gauge,
     disable_created_metrics,
-    generate_latest,
 )
 
 from providers import NAMES
+from schemas.coordinates import Partition
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry()
@@ -73,19 +73,14 @@ restoring = Gauge(
     ["partition"],
     registry=registry,
 )
-stopped_partitions = Gauge(
+_stopped_partitions = Gauge(
     "bluetick_partition_stopped",
-    "1 where a partition cannot go on and is tried again from time to time",
-    ["partition"],
+    "1 where a partition of the inputs cannot go on and is tried again each minute",
+    ["topic", "partition"],
     registry=registry,
 )
 partitions = Gauge(
     "bluetick_partitions_assigned", "partitions the group assigned here", registry=registry
-)
-halted = Gauge(
-    "bluetick_partitions_halted",
-    "partitions of the raw topics that the normaliser cannot go on with",
-    registry=registry,
 )
 clock_offset = Gauge(
     "bluetick_clock_offset_seconds",
@@ -123,12 +118,13 @@ def source_label(source: str) -> str:
     return source
 
 
+def note_stopped(partition: Partition, *, stopped: bool) -> None:
+    """Note that a partition of the inputs is stopped, or that it is not."""
+    topic, number = partition
+    _stopped_partitions.labels(topic, str(number)).set(stopped)
+
+
 def add(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:
     """Add a batch's counts, by label values."""
     for labels, count in tally.items():
         counter.labels(*labels).inc(count)
-
-
-def exposition() -> bytes:
-    """All metrics in Prometheus' text format."""
-    return generate_latest(registry)

@@ -17,10 +17,10 @@ from service.http.server import (
     listen_for_health,
     logged,
     readiness,
-    told_to_stop,
 )
 from service.kafka.clock import clock, comparing
 from service.settings import Settings
+from service.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +60,10 @@ async def _serve(
     gc.freeze()
     gc.set_threshold(_YOUNG)
     server = HealthServer(
-        lambda: _ready(name, settings, worker), metrics.exposition, grace=_GRACE_SECONDS
+        lambda: _ready(name, settings, worker), metrics.registry, grace=_GRACE_SECONDS
     )
     health = asyncio.create_task(server.serve(sockets=[listener]))
-    stop = told_to_stop()
+    stop = stop_on_signals()
     with logged(name, settings, health=address_of(listener)) as end:
         try:
             async with comparing(settings, metrics.clock_offset.set):

@@ -1,4 +1,4 @@
-"""Outgoing records, gathered into Kafka batches and sent together."""
+"""Outgoing records: gathered into Kafka batches, sent together, each acknowledgement seen."""
 
 import asyncio
 import time
@@ -7,23 +7,40 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
+    NotEnoughReplicasAfterAppendError,
+    NotEnoughReplicasError,
     OutOfOrderSequenceNumber,
     RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 from msgspec import Struct
 
 from processors.runtime import failpoints
-from processors.runtime.log_ranges import RawRecord
+from processors.runtime.raw_record import RawRecord
+from service.kafka.clock import clock
+from service.kafka.clock_offset import refused_time
 
 # Closing a batch compresses it: after so long the event loop's other work is let in.
 _PAUSE_SECONDS = 0.02
 
 # Larger than a topic takes, or than a segment of its log.
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+_REPLICAS = "bring its missing replicas back, or lower its min.insync.replicas"
+_ADVICE: dict[type[BaseException], str] = {
+    MessageSizeTooLargeError: "raise its max.message.bytes",
+    NotEnoughReplicasAfterAppendError: _REPLICAS,
+    NotEnoughReplicasError: _REPLICAS,
+    RecordListTooLargeError: "raise its segment.bytes",
+    TopicAuthorizationFailedError: "let this user write to it",
+    UnknownTopicOrPartitionError: "create it with: bluetick topics apply",
+}
 
 
 class TooLargeError(KafkaError):
@@ -36,6 +53,10 @@ class TooLargeError(KafkaError):
     def __init__(self, message: str, owners: frozenset[str]) -> None:
         super().__init__(message)
         self.owners = owners
+
+
+class UnsentError(Exception):
+    """Kafka did not take all of an outbox; says which topic, why, and what to do."""
 
 
 Headers = Sequence[tuple[str, bytes]]
@@ -192,6 +213,50 @@ class Outbox:
         self._batches.append(batch)
         self._open[place] = batch
         return batch
+
+
+async def send(outbox: Outbox, seconds: float) -> None:
+    """Send everything and see it acknowledged, or raise `UnsentError`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await outbox.send()
+    except (KafkaError, TimeoutError, OSError) as error:
+        topics = ", ".join(outbox.unacknowledged())
+        cause = type(error.__cause__ or error)
+        if cause is InvalidTimestampError:
+            clock.doubt()
+            raise UnsentError(f"{topics}: {refused_time(clock.known())}") from error
+        advice = _ADVICE.get(cause, "look at whether Kafka is well")
+        raise UnsentError(
+            f"Kafka does not take what goes to {topics} ({cause.__name__}): {advice}"
+        ) from error
+
+
+async def deliver(producer: AIOKafkaProducer, outbox: Outbox, seconds: float) -> list[Outgoing]:
+    """Send everything; returns the records that Kafka refuses as too large even alone.
+
+    Raises `UnsentError` if anything is not sent for another reason. Only records that were `put`
+    into the outbox can be sent apart.
+    """
+    try:
+        await send(outbox, seconds)
+    except UnsentError:
+        refused = outbox.refused()
+        if not refused:
+            raise
+    else:
+        return []
+    large: list[Outgoing] = []
+    for records in refused:
+        if len(records) == 1:
+            large += records
+            continue
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            apart = Outbox(producer)
+            apart.put(half)
+            large += await deliver(producer, apart, seconds)
+    return large
 
 
 def _raise_first(outcomes: Sequence[tuple[_Batch, RecordMetadata | BaseException]]) -> None:

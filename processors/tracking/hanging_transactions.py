@@ -17,51 +17,73 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from processors.tracking.restore import header_number
+from processors.tracking.split_transactions import Note
 from schemas.webhook import to_iso
 from service.kafka import clients
+from service.kafka.read_to_end import SILENCE_SECONDS, first_record
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_POLL_MS = 100
-_SILENCE_SECONDS = 60
+_LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 20
 
 # A header of the first record of a transaction on `messages`: the offset it commits, where it does.
 TAKEN_TO = "taken-to"
+# And what it commits with it, as the offset's metadata.
+NOTE = "offset-metadata"
 
 
 class Open(NamedTuple):
     """A transaction that is open in some places.
 
     `time` is that of its records, in Unix milliseconds, `taken_to` the offset it was to commit if
-    there was one, and `seen` whether readers see a part of it in another place.
+    there was one, `note` the offset's metadata if that is known, and `seen` whether readers see a
+    part of it in another place.
     """
 
     time: int
     taken_to: int | None
     places: tuple[TopicPartition, ...]
     seen: bool
+    note: str | None = None
 
 
-def was_committed(left: Open, committed: int) -> bool:
-    """What had become of it; `committed` is the group's offset.
+def was_committed(left: Open, committed: int, note: str) -> bool:
+    """What had become of it; `committed` is the group's offset, `note` its metadata.
 
     One part that was committed tells of all. If there is none, nobody has seen anything of it, its
     offset is not committed either, and to abort it is right in any case: it is done again.
     """
-    return left.seen or (left.taken_to is not None and committed >= left.taken_to)
+    if left.seen:
+        return True
+    if known := Note.of(note).time:
+        return known >= left.time
+    return left.taken_to is not None and committed >= left.taken_to
+
+
+def once_committed(left: Open, committed: int, note: str) -> tuple[int, str]:
+    """The offset and its metadata as they are once the rest of it is committed.
+
+    The offset may be less than before: a transaction that was split is tracked again.
+    """
+    if left.note is None:
+        return max(committed, left.taken_to or 0), note
+    if Note.of(note).time >= left.time:
+        return committed, note
+    return committed if left.taken_to is None else left.taken_to, left.note
 
 
 async def settle(
-    settings: Settings, producer: AIOKafkaProducer, source: TopicPartition, start: int
-) -> int:
-    """End what is open in the partition's outputs; the offset at which to go on.
+    settings: Settings, producer: AIOKafkaProducer, source: TopicPartition, start: int, note: str
+) -> tuple[int, str]:
+    """End what is open in the partition's outputs; the offset that is committed then, its metadata.
 
-    The producer has fenced every earlier owner; `start` is the offset that is committed. Raises
-    `KafkaError` or `TimeoutError` if Kafka does not let it be ended.
+    The producer has fenced every earlier owner; `start` is the committed offset, `note` is its
+    metadata. Raises `KafkaError` or `TimeoutError` if Kafka does not let it be ended.
     """
     lost, topics = clients.losses(producer), settings.topics
     names = (topics.messages, topics.statuses, topics.events, topics.inbound)
@@ -70,17 +92,17 @@ async def settle(
     shared = TopicPartition(topics.dead_letters, source.partition)
     stable, everything = clients.reader(settings), clients.reader(settings, "read_uncommitted")
     try:
-        async with asyncio.timeout(_SILENCE_SECONDS):
+        async with asyncio.timeout(SILENCE_SECONDS):
             # One after the other: one that still starts cannot be stopped.
             await stable.start()
             await everything.start()
             looking = _Looking(stable, everything, places, shared)
             while left := await looking.oldest():
-                commit = was_committed(left, start)
+                commit = was_committed(left, start, note)
                 _tell(left, commit=commit)
                 if commit:
-                    start = max(start, left.taken_to or 0)
-                offsets = {source: start}
+                    start, note = once_committed(left, start, note)
+                offsets = {source: OffsetAndMetadata(start, note)}
                 # A connection that breaks meanwhile is no reason to stop: aiokafka asks again.
                 async with asyncio.timeout(settings.transaction_timeout * 2 / 3):
                     with clients.explained(producer):
@@ -93,7 +115,7 @@ async def settle(
                     raise KafkaConnectionError("a connection was lost")
     finally:
         await asyncio.gather(clients.leave(stable), clients.leave(everything))
-    return start
+    return start, note
 
 
 class _Looking:
@@ -122,9 +144,11 @@ class _Looking:
             return None
         parts = {p: r for p, r in first.items() if r and r.timestamp == min(times)}
         seen = await self._seen(min(times), [p for p in self._places if p not in parts])
-        said = [header_number(record, TAKEN_TO) for record in (*parts.values(), *seen)]
+        known = [*parts.values(), *seen]
+        said = [header_number(record, TAKEN_TO) for record in known]
         taken_to = max((offset for offset in said if offset is not None), default=None)
-        return Open(min(times), taken_to, tuple(parts), bool(seen))
+        notes = (v.decode() for r in known for name, v in r.headers if name == NOTE and v)
+        return Open(min(times), taken_to, tuple(parts), bool(seen), next(notes, None))
 
     async def _seen(
         self, time: int, places: Iterable[TopicPartition]
@@ -145,7 +169,7 @@ class _Looking:
                     f"{topic}[{number}] has a transaction that does not end; if this goes on, end "
                     "it by hand (kafka-transactions.sh find-hanging, then abort)"
                 )
-            await asyncio.sleep(_POLL_MS / 1000)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _open(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Where what is open begins, for each place where something is."""
@@ -171,11 +195,5 @@ async def _first(
 ) -> ConsumerRecord[bytes, bytes] | None:
     """The first record from an offset on; None if there is none."""
     reader.assign([place])
-    reader.seek(place, offset)
     [end] = (await reader.end_offsets([place])).values()
-    # The log may end in transaction markers: the position passes them, records do not.
-    while await reader.position(place) < end:
-        got = await reader.getmany(place, timeout_ms=_POLL_MS, max_records=1)
-        for record in got.get(place, []):
-            return record
-    return None
+    return await first_record(reader, place, offset, end)

@@ -34,17 +34,20 @@ from aiokafka.errors import (
     KafkaError,
     ProducerFenced,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 from processors.dead_letters import record
 from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.fetch_times import Answers
 from processors.runtime.record_batches import Outbox, TooLargeError
+from processors.tracking import split_transactions
 from processors.tracking.batch import Reduced, Work, reduce
 from processors.tracking.batch_size import Cut
-from processors.tracking.hanging_transactions import TAKEN_TO, settle
+from processors.tracking.hanging_transactions import NOTE, TAKEN_TO, settle
 from processors.tracking.restore import NEXT_TIMER, restore
 from processors.tracking.set_aside import Letter, SetAside
+from processors.tracking.split_transactions import Note, without
 from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
 from providers.rejection import calls
@@ -110,6 +113,9 @@ class Task:
         self._latest = 0
         self._losses = 0
         self._stamp = 0  # the time of the last transaction's records, Unix ms
+        self._offset = 0  # the offset that is committed
+        self._note = Note()  # what is committed with it
+        self._seen = frozenset[bytes]()  # outputs that consumers see already
         self._answers = Answers()
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
@@ -162,7 +168,7 @@ class Task:
         finally:
             self.ready = False
             self._alarms.clear(self.partition)
-            metrics.stopped_partitions.labels(str(self._number)).set(0)
+            metrics.note_stopped(self.partition, stopped=False)
             await self._release()
 
     async def _track(self) -> None:
@@ -184,7 +190,7 @@ class Task:
         """Leave the partition where it is for a while, and say why: the others go on."""
         why = str(error) if isinstance(error, Problem) else _mistake(error)
         self.stopped = True
-        metrics.stopped_partitions.labels(str(self._number)).set(1)
+        metrics.note_stopped(self.partition, stopped=True)
         sentence = f"partition {self._number} is stopped: {why}; it is tried again each minute"
         self._alarms.raise_(self.partition, sentence, time.monotonic())
         self._fault = None
@@ -211,29 +217,42 @@ class Task:
         failpoints.reach("track.after_fencing")
         async with asyncio.timeout(_ASK_SECONDS):
             offsets = await clients.start_offsets(self._consumer, [self.partition])
-        await self._settle(offsets[self.partition])
+            note = await clients.offset_metadata(self._consumer, self.partition)
+        note = await self._settle(offsets[self.partition], note)
         if self._store is None:
             identity = f"{topics.messages}[{self._number}]"
             self._store = Store(self._directory, identity)
         await restore(self._settings, self._store, self._number)
-        if (anchor := self._store.anchor) is not None:
-            self._stamp = max(self._stamp, anchor.timestamp)
+        await self._repair(Note.of(note), self._store.anchor)
         self._consumer.seek(self.partition, self._fed)
         self._consumer.resume(self.partition)
         self.ready = True
         self.stopped = False
         self._alarms.clear(self.partition)
-        metrics.stopped_partitions.labels(str(self._number)).set(0)
+        metrics.note_stopped(self.partition, stopped=False)
         log.info("partition %d: ready, at offset %d", self._number, self._fed)
 
-    async def _settle(self, start: int) -> None:
-        """End what Kafka left open, and know where to go on."""
+    async def _settle(self, start: int, note: str) -> str:
+        """End what Kafka left open, and know where to go on; returns the offset's metadata."""
         assert self._producer is not None  # noqa: S101 - made before
         self._working = True  # cut short it may do harm: whoever closes the task waits for it
         try:
-            self._fed = await settle(self._settings, self._producer, self.partition, start)
+            self._fed, note = await settle(
+                self._settings, self._producer, self.partition, start, note
+            )
         finally:
             self._working = False
+        return note
+
+    async def _repair(self, note: Note, anchor: Anchor | None) -> None:
+        """Go back if the states of the last transaction are missing; look what is published."""
+        newest = anchor.timestamp if anchor else 0
+        found = await split_transactions.find(
+            self._settings, self.partition, self._fed, note, newest
+        )
+        self._fed = self._offset = found.offset
+        self._note, self._seen = found.note, found.seen
+        self._stamp = max(self._stamp, newest, found.note.latest)
 
     async def _work(self) -> None:
         while not self._closing:
@@ -373,22 +392,32 @@ class Task:
         outbox = Outbox(producer, "track.after_first_send", apart=self._apart)
         # Its records bear a time of their own, by which its parts are known to belong together.
         now = self._stamp = max(clock.now(), self._stamp + 1)
-        offset = work.records[result.taken - 1].offset + 1 if result.taken else None
-        self._fill(outbox, result, now, offset)
+        taken_to = work.records[result.taken - 1].offset + 1 if result.taken else None
+        new, left = without(result, self._seen)
+        note = self._note.after(
+            now, self._offset, states=bool(result.states), seen=bool(self._seen)
+        )
+        self._fill(outbox, new, now, taken_to, note)
         ends = await outbox.send()
         failpoints.reach("track.after_sends")
-        if offset is not None:
+        offset = self._offset if taken_to is None else taken_to
+        # Timers alone take nothing; but the next owner must know of outputs that are left out.
+        if taken_to is not None or note.window is not None:
             await producer.send_offsets_to_transaction(
-                {self.partition: offset}, topics.group("track")
+                {self.partition: OffsetAndMetadata(offset, note.metadata)}, topics.group("track")
             )
         failpoints.reach("track.after_offsets")
         failpoints.pass_soon("track.during_commit")
         await producer.commit_transaction()
         failpoints.reach("track.after_commit")
+        self._offset, self._note = offset, note
+        self._seen = left if note.window else frozenset()
         end = ends.get(topics.messages)
         return None if end is None else Anchor(end - 1, now)
 
-    def _fill(self, outbox: Outbox, result: Reduced, now: int, offset: int | None) -> None:
+    def _fill(
+        self, outbox: Outbox, result: Reduced, now: int, offset: int | None, note: Note
+    ) -> None:
         """Put outputs and changelog into batches; `now` is the records' time."""
         topics = self._settings.topics
         for out in result.outputs:
@@ -402,6 +431,7 @@ class Task:
                 owner=out.key.decode(),
             )
         headers = [(TAKEN_TO, b"%d" % offset)] if offset is not None else []
+        headers.append((NOTE, note.metadata.encode()))
         for key, value in result.states.items():
             if value is not None:
                 headers.append((NEXT_TIMER, b"%d" % result.armed[key]))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -11,18 +12,17 @@ from processors.tracking.state_store import Anchor, Store
 from schemas.topics import TOMBSTONE_DAYS
 from service.kafka import clients
 from service.kafka.clock import clock
+from service.kafka.read_to_end import SILENCE_SECONDS, first_record, read_to_end
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 5
-_SILENCE_SECONDS = 60
-_POLL_MS = 100
 _BATCH = 1000
 
 # A store that lacks more than that is not caught up: the log may hold neither a state it has nor
 # the tombstone that ended it, and the state would come back to life.
-_OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
+OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
 
 # A header of the records of `messages`: when the state's next timer is due, in Unix milliseconds.
 # The state would tell as well, but to decode it costs as much as all the rest of restoring it.
@@ -38,7 +38,7 @@ async def restore(settings: Settings, store: Store, partition: int) -> None:
     changelog = TopicPartition(settings.topics.messages, partition)
     reader = clients.reader(settings)
     reader.assign([changelog])
-    async with asyncio.timeout(_SILENCE_SECONDS):
+    async with asyncio.timeout(SILENCE_SECONDS):
         await reader.start()
     try:
         [end] = (await reader.end_offsets([changelog])).values()
@@ -62,7 +62,7 @@ class _Restoring:
         if anchor is not None and not (beginning <= anchor.offset < end):
             self._start_anew(f"its last record, {anchor.offset}, is not in {beginning} to {end}")
             anchor = None
-        if anchor is not None and anchor.timestamp < clock.now() - _OLDEST_MS:
+        if anchor is not None and anchor.timestamp < clock.now() - OLDEST_MS:
             self._start_anew("it is so old that the log may have forgotten what was dropped since")
             anchor = None
         if anchor is not None and not await self._knows(anchor):
@@ -76,59 +76,48 @@ class _Restoring:
 
     async def _knows(self, anchor: Anchor) -> bool:
         """Whether the log has this very record; compaction may have taken it, too."""
-        self._reader.seek(self._changelog, anchor.offset)
-        deadline = time.monotonic() + _SILENCE_SECONDS
-        while time.monotonic() < deadline:
-            got = await self._reader.getmany(self._changelog, timeout_ms=_POLL_MS, max_records=1)
-            for record in got.get(self._changelog, []):
-                return Anchor(record.offset, record.timestamp) == anchor
-            if await self._reader.position(self._changelog) > anchor.offset:
-                return False
-        raise TimeoutError
+        at = anchor.offset
+        record = await first_record(self._reader, self._changelog, at, at + 1)
+        return record is not None and Anchor(record.offset, record.timestamp) == anchor
 
     async def _read(self, start: int, end: int) -> None:
         self._reader.seek(self._changelog, start)
         number = self._changelog.partition
         if start < end:
             log.info("restoring partition %d: offsets %d to %d", number, start, end)
-        began = told = heard = time.monotonic()
+        began = logged = time.monotonic()
         left = metrics.restoring.labels(str(number))
-        # The log may end in transaction markers: the position passes them, records do not.
-        while (position := await self._reader.position(self._changelog)) < end:
-            left.set(end - position)
-            # What a fetch brought is there at once, and may be a hundred polls.
-            await asyncio.sleep(0)
-            if await self._take():
+        left.set(max(0, end - start))
+        async for read in read_to_end(self._reader, {self._changelog: end}, most=_BATCH):
+            if records := read.records.get(self._changelog):
+                self._write(records)
                 failpoints.reach("track.during_restore")
-                heard = time.monotonic()
-            elif time.monotonic() - heard > _SILENCE_SECONDS:
-                raise TimeoutError
-            if time.monotonic() - told > _PROGRESS_SECONDS:
-                told = time.monotonic()
+            position = read.reached[self._changelog]
+            left.set(end - position)
+            if time.monotonic() - logged > _PROGRESS_SECONDS:
+                logged = time.monotonic()
                 share = 100 * (position - start) // (end - start)
                 log.info("restoring partition %d: %d %%", number, share)
+            # What a fetch brought is there at once, and may be a hundred polls.
+            await asyncio.sleep(0)
         left.set(0)
         if start < end:
             seconds = time.monotonic() - began
             log.info("restored partition %d: %d states in %.1f s", number, self._count, seconds)
 
-    async def _take(self) -> bool:
-        """Write one poll's records to the store; whether there were any."""
-        got = await self._reader.getmany(self._changelog, timeout_ms=_POLL_MS, max_records=_BATCH)
-        records = got.get(self._changelog, [])
-        if records:
-            last = Anchor(records[-1].offset, records[-1].timestamp)
-            states = {record.key: record.value for record in records if record.key is not None}
-            # At once if the record does not say.
-            armed = {
-                r.key: header_number(r, NEXT_TIMER) or 0
-                for r in records
-                if r.key and r.value is not None
-            }
-            self._store.write(states, last, armed)
-            self._count += len(records)
-            metrics.restored.inc(len(records))
-        return bool(records)
+    def _write(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        """Write one poll's records to the store."""
+        last = Anchor(records[-1].offset, records[-1].timestamp)
+        states = {record.key: record.value for record in records if record.key is not None}
+        # Due at once if the record does not say.
+        armed = {
+            r.key: header_number(r, NEXT_TIMER) or 0
+            for r in records
+            if r.key and r.value is not None
+        }
+        self._store.write(states, last, armed)
+        self._count += len(records)
+        metrics.restored.inc(len(records))
 
 
 def header_number(record: ConsumerRecord[bytes, bytes], wanted: str) -> int | None:

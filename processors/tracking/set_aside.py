@@ -3,10 +3,11 @@
 from typing import NamedTuple, Protocol, Self, get_args
 
 from processors.tracking.lifecycle import PastBound
-from providers.contract import Coordinates, DeadLetter
+from providers.contract import DeadLetter
 from providers.rejection import Code, calls
 from schemas.bounds import Bounds
 from schemas.codec import encode
+from schemas.coordinates import Coordinates, at
 from schemas.records import Observation
 
 PAST_BOUND: frozenset[str] = frozenset(get_args(PastBound))
@@ -97,14 +98,14 @@ class Letter(NamedTuple):
 def letter_of(record: Observed, observation: Observation, why: SetAside) -> Letter:
     """The dead letter of an observation; its pointer is `#` and the item's number in the body."""
     raw = observation.raw
-    origin = Coordinates(raw.topic, raw.partition, raw.offset)
+    origin = at(raw)
     if raw.partition < 0 or raw.offset < 0:
-        origin = _place(record)  # another program made it up
+        origin = at(record)  # another program made it up
     return Letter(
         _key(record),
         _dead_letter(encode(observation), f"#{raw.index}", why),
         origin,
-        _place(record),
+        at(record),
         observation.received_at,
         observation.provider,
         observation.replay,
@@ -118,7 +119,7 @@ def unreadable_record(record: Observed, why: str, aside: SetAside | None) -> Let
     """
     valueless = aside is not None and aside.valueless
     unreadable = SetAside("not_an_observation", why, valueless=valueless)
-    letter, place = _dead_letter(record.value or b"", "", unreadable), _place(record)
+    letter, place = _dead_letter(record.value or b"", "", unreadable), at(record)
     return Letter(_key(record), letter, place, place, 0, "", None)
 
 
@@ -131,10 +132,6 @@ def _dead_letter(value: bytes, pointer: str, why: SetAside) -> DeadLetter:
         exception=why.exception,
         stacktrace=why.stacktrace,
     )
-
-
-def _place(record: Observed) -> Coordinates:
-    return Coordinates(record.topic, record.partition, record.offset)
 
 
 def _key(record: Observed) -> str:

@@ -10,9 +10,9 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
-from processors.runtime.group_progress import Settled
 from processors.runtime.member_name import Identity, stored
 from processors.tracking.batch_size import Polls
+from processors.tracking.normaliser_watermark import NormaliserWatermark
 from processors.tracking.partition_task import Task
 from service.kafka import clients
 from service.settings import Settings
@@ -39,7 +39,7 @@ class Tracker(ConsumerRebalanceListener):
         self._stopping = False
         self._trouble = ""
         self._alarms = Alarms(log)
-        self._settled = Settled(settings)
+        self._settled = NormaliserWatermark(settings)
         directory = settings.data / settings.namespace / "track"
         self._identity = None if settings.instance else Identity(directory)
         [topic] = settings.topics.inputs("track")

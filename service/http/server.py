@@ -4,11 +4,9 @@ Health and metrics have an address of their own, BLUETICK_HEALTH_HOST and a port
 Its connections are bounded, so that silent ones take nothing the service works with.
 """
 
-import asyncio
 import contextlib
 import errno
 import logging
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +14,19 @@ from typing import Any
 
 import orjson
 import uvicorn
+from prometheus_client import CollectorRegistry, make_asgi_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Problem
 from service.http.connection_limits import Connections
 from service.http.open_files import raise_limit, shares
 from service.http.protocol import bounded
 from service.settings import Settings
+from service.signals import Stop
 from service.version import __version__
 
 # Connections that wait in the system to be accepted, and how many are accepted at a time. Each is
@@ -66,24 +66,6 @@ def address_of(listener: socket.socket) -> str:
     """Where a socket listens, as host:port."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class Stop(asyncio.Event):
-    """Set once a service is to stop; `reason` says by what."""
-
-    reason = "it ended by itself"
-
-    def on(self, number: signal.Signals) -> None:
-        self.reason = number.name
-        self.set()
-
-
-def told_to_stop() -> Stop:
-    """An event that SIGTERM and SIGINT set."""
-    stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.on, number)
-    return stop
 
 
 @dataclass(slots=True)
@@ -162,6 +144,11 @@ class Server(uvicorn.Server):
         for one in sockets or ():
             one.listen(_BACKLOG)
 
+    def stop_listening(self) -> None:
+        """Accept no further connection; nothing if it does not listen (yet)."""
+        for listening in getattr(self, "servers", ()):  # uvicorn sets it when it starts
+            listening.close()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -173,25 +160,37 @@ class HealthServer(Server):
     def __init__(
         self,
         ready: Callable[[], Awaitable[Response]],
-        exposition: Callable[[], bytes],
+        registry: CollectorRegistry,
         *,
         grace: int,
     ) -> None:
         connections = Connections(_HEALTH_SECONDS, shares(raise_limit()).health)
-        super().__init__(_pages(ready, exposition), grace=grace, http=bounded(connections))
+        super().__init__(_pages(ready, registry), grace=grace, http=bounded(connections))
 
 
-def _pages(ready: Callable[[], Awaitable[Response]], exposition: Callable[[], bytes]) -> Starlette:
+def _pages(ready: Callable[[], Awaitable[Response]], registry: CollectorRegistry) -> Starlette:
     async def readiness_page(_: Request) -> Response:
         return await ready()
-
-    async def metrics_page(_: Request) -> Response:
-        return Response(exposition(), media_type="text/plain; version=0.0.4")
 
     return Starlette(
         routes=[
             Route("/health/live", live),
             Route("/health/ready", readiness_page),
-            Route("/metrics", metrics_page),
+            Route("/metrics", _Metrics(registry), methods=["GET"]),
         ]
     )
+
+
+class _Metrics:
+    """Metrics in Prometheus' format: text, or OpenMetrics if the request accepts that.
+
+    Of the request only `Accept` is passed on: what is not text would be an exception and a
+    traceback in the log, and a response that is compressed holds up the event loop.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._app = make_asgi_app(registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        accept = [one for one in scope["headers"] if one[0] == b"accept" and one[1].isascii()]
+        await self._app({**scope, "headers": accept, "query_string": b""}, receive, send)

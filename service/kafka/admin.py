@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupIdNotFound, KafkaError, for_code
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from service.errors import Problem, unreachable
 from service.kafka.connections import adopt
@@ -36,3 +38,16 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
         raise unreachable(settings.kafka, error) from error
     finally:
         await admin.close()
+
+
+async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:
+    """Delete a group without members, with its offsets; raises `Problem` if Kafka refuses.
+
+    aiokafka 0.14 has the request, but no call for it.
+    """
+    coordinator = await admin.find_coordinator(name)
+    answer: Any = await admin._send_request(DeleteGroupsRequest([name]), coordinator)  # noqa: SLF001
+    for _, code in answer.results:
+        # Kafka itself forgets a group whose topics are gone.
+        if code not in (0, GroupIdNotFound.errno):
+            raise Problem(f"Kafka refused to delete the group {name}: {for_code(code).__name__}")

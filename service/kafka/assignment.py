@@ -7,26 +7,28 @@ from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-Place = tuple[str, int]  # topic, partition
+from schemas.coordinates import Partition
 
 
 class Member(NamedTuple):
     """What a member reads, what it claims, and since which epoch; 0: it only has it on disk."""
 
     topics: AbstractSet[str]
-    claims: AbstractSet[Place] = frozenset()
+    claims: AbstractSet[Partition] = frozenset()
     epoch: int = 0
 
 
-def assign(members: Mapping[str, Member], places: Collection[Place]) -> dict[str, set[Place]]:
+def assign(
+    members: Mapping[str, Member], places: Collection[Partition]
+) -> dict[str, set[Partition]]:
     """Give each place to one member that reads its topic, if there is one.
 
     No member has two places more than another that could have one of them. Among the assignments
     of which that is true, the one chosen moves the fewest places away from their newest claim, if
     all members read the same topics. A place that moves goes where it is claimed too, if possible.
     """
-    assigned: dict[str, set[Place]] = {name: set() for name in sorted(members)}
-    free: list[Place] = []
+    assigned: dict[str, set[Partition]] = {name: set() for name in sorted(members)}
+    free: list[Partition] = []
     for place in sorted(places):
         owner = _newest(members, place)
         if owner is None:
@@ -43,7 +45,7 @@ def assign(members: Mapping[str, Member], places: Collection[Place]) -> dict[str
     return assigned
 
 
-def _newest(members: Mapping[str, Member], place: Place) -> str | None:
+def _newest(members: Mapping[str, Member], place: Partition) -> str | None:
     claims = [
         (member.epoch, name)
         for name, member in members.items()
@@ -53,8 +55,8 @@ def _newest(members: Mapping[str, Member], place: Place) -> str | None:
 
 
 def _next_move(
-    members: Mapping[str, Member], assigned: Mapping[str, AbstractSet[Place]]
-) -> tuple[Place, str, str] | None:
+    members: Mapping[str, Member], assigned: Mapping[str, AbstractSet[Partition]]
+) -> tuple[Partition, str, str] | None:
     """From the member with the most places to the one with the fewest, or the next best pair."""
     by_size = sorted(assigned, key=lambda name: len(assigned[name]))
     for giver in reversed(by_size):

@@ -21,7 +21,8 @@ from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberMetadata,
 )
 
-from service.kafka.assignment import Member, Place, assign
+from schemas.coordinates import Partition
+from service.kafka.assignment import Member, assign
 
 _VERSION = 0
 
@@ -31,7 +32,7 @@ class Assignor:
 
     name = RangePartitionAssignor.name
 
-    def __init__(self, on_disk: Iterable[Place] = ()) -> None:
+    def __init__(self, on_disk: Iterable[Partition] = ()) -> None:
         """`on_disk` is what the member would start with soonest, as it was its before."""
         self._claims = sorted(on_disk)
         self._epoch = 0
@@ -66,18 +67,18 @@ def _member(metadata: ConsumerProtocolMemberMetadata) -> Member:
     return Member(frozenset(metadata.subscription), frozenset(claims), epoch)
 
 
-def _by_topic(places: Iterable[Place]) -> list[tuple[str, list[int]]]:
+def _by_topic(places: Iterable[Partition]) -> list[tuple[str, list[int]]]:
     found = defaultdict(list)
     for topic, number in sorted(places):
         found[topic].append(number)
     return list(found.items())
 
 
-def _packed(epoch: int, claims: Iterable[Place]) -> bytes:
+def _packed(epoch: int, claims: Iterable[Partition]) -> bytes:
     return json.dumps({"epoch": epoch, "claims": dict(_by_topic(claims))}).encode()
 
 
-def _unpacked(user_data: bytes | None) -> tuple[int, list[Place]]:
+def _unpacked(user_data: bytes | None) -> tuple[int, list[Partition]]:
     """Epoch and claims; none where a member with another assignor sent something else."""
     try:
         found: Any = json.loads(user_data or b"{}")

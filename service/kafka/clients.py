@@ -17,10 +17,11 @@ from aiokafka.errors import (
     KafkaError,
     OffsetOutOfRangeError,
 )
+from aiokafka.structs import OffsetAndMetadata
 
+from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.errors import Problem, cut_differently, unreachable
-from service.kafka.assignment import Place
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
 from service.settings import Settings
@@ -30,7 +31,9 @@ log = logging.getLogger(__name__)
 # Batches are the unit of throughput; well below the broker's limit of 1 MiB for a batch.
 BATCH_BYTES = 512 * 1024
 _FOREVER_MS = 2**31 - 1
-_ABANDON_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
+# After a request that failed aiokafka waits 0.1 s, to put its batches back for another try.
+_SENDER_SECONDS = 0.3
 _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
 REBALANCE_SECONDS = 60
@@ -43,7 +46,11 @@ _BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseR
 
 
 def consumer(
-    settings: Settings, group: str, *, identity: str | None = None, on_disk: Iterable[Place] = ()
+    settings: Settings,
+    group: str,
+    *,
+    identity: str | None = None,
+    on_disk: Iterable[Partition] = (),
 ) -> AIOKafkaConsumer:
     """Make a consumer that never commits, never jumps and reads only what is committed.
 
@@ -119,7 +126,7 @@ async def reading(
     except (KafkaError, TimeoutError) as error:
         raise unreachable(settings.kafka, error) from error
     finally:
-        await client.stop()
+        await leave(client)
 
 
 def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
@@ -218,7 +225,7 @@ async def end(
     client: AIOKafkaProducer,
     places: Iterable[TopicPartition],
     group: str,
-    offsets: dict[TopicPartition, int],
+    offsets: dict[TopicPartition, OffsetAndMetadata],
     *,
     commit: bool,
 ) -> None:
@@ -235,28 +242,51 @@ async def end(
     await (client.commit_transaction() if commit else client.abort_transaction())
 
 
-async def abandon(client: AIOKafkaProducer) -> None:
-    """Close a producer within seconds, whatever it still holds: the outcome is not ours to know.
+async def abandon(client: AIOKafkaProducer, *, flush_seconds: float = 0) -> None:
+    """Close a producer within seconds; whether what it still holds arrives stays unknown.
 
-    `stop()` would flush first and its sender wait for requests under way, both for ever if the
-    broker is away. The sender first, so that it opens no connection again, then the sockets: it
-    ends once its requests have failed, and cancelled again it gives them up too.
+    With `flush_seconds` Kafka has so long to acknowledge what was sent. `stop()` alone would flush
+    and wait for requests under way, both for ever if the broker is away.
+    """
+    sender = client._sender.sender_task  # noqa: SLF001
+    if not (flush_seconds and await _stopped(client, flush_seconds)):
+        await _cut_off(client, sender)
+    if sender is not None and sender.done() and not sender.cancelled():
+        sender.exception()  # read, so that asyncio does not report it
+    fail_batches(client)
+
+
+async def _stopped(client: AIOKafkaProducer, seconds: float) -> bool:
+    """Whether a producer stops in time; after a failure `stop()` cannot be repeated."""
+    try:
+        async with asyncio.timeout(seconds):
+            await client.stop()
+    except (KafkaError, TimeoutError):
+        return False
+    return True
+
+
+async def _cut_off(client: AIOKafkaProducer, sender: asyncio.Task[None] | None) -> None:
+    """End a producer's sender first, so that it opens no connection again, then its connections.
+
+    The sender ends once its requests have failed; cancelled a second time it gives them up too.
     """
     client._closed = True  # noqa: SLF001
-    sender = client._sender.sender_task  # noqa: SLF001
     if sender is not None:
         sender.cancel()
     with contextlib.suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(_ABANDON_SECONDS):
+        async with asyncio.timeout(_CLOSE_SECONDS):
             await client.client.close()
     if sender is not None and not sender.done():
-        await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
+        await asyncio.wait([sender], timeout=_SENDER_SECONDS)
     if sender is not None and not sender.done():
         sender.cancel()
-        await asyncio.wait([sender], timeout=_ABANDON_SECONDS)
-    if sender is not None and sender.done() and not sender.cancelled():
-        sender.exception()  # seen: asyncio need not complain of it
-    fail_batches(client)
+        await asyncio.wait([sender], timeout=_SENDER_SECONDS)
+
+
+async def broken(client: AIOKafkaProducer) -> None:
+    """Wait until a started producer's sender has ended: it will fail everything it is given."""
+    await asyncio.wait([client._sender.sender_task])  # noqa: SLF001 (there is no public sign)
 
 
 async def join(client: AIOKafkaConsumer) -> None:
@@ -271,9 +301,9 @@ async def join(client: AIOKafkaConsumer) -> None:
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
-    """Stop a consumer; if the broker is away the group finds out by itself.
+    """Stop a consumer within seconds; if the broker is away its session runs out there.
 
-    A named member stays one until its session is over, unless it leaves `for_good`.
+    A static member keeps its place until its session ends, unless it leaves `for_good`.
     """
     if for_good and client._coordinator is not None:  # noqa: SLF001
         client._coordinator._group_instance_id = None  # noqa: SLF001
@@ -282,7 +312,7 @@ async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
     await asyncio.wait([stopping], timeout=_LEAVE_SECONDS)
     if not stopping.done() or stopping.cancelled() or stopping.exception():
         stopping.cancel()
-        log.warning("left the group without a word: Kafka does not answer")
+        log.warning("closed a consumer while Kafka does not answer")
 
 
 def check(client: AIOKafkaConsumer) -> None:
@@ -322,6 +352,16 @@ async def start_offsets(
             )
         offsets[partition] = beginnings[partition] if committed is None else committed
     return offsets
+
+
+async def offset_metadata(client: AIOKafkaConsumer, partition: TopicPartition) -> str:
+    """The metadata of the offset the group has committed; "" if it has none.
+
+    aiokafka's `committed` drops it.
+    """
+    coordinator: Any = client._coordinator  # noqa: SLF001
+    found = await coordinator.fetch_committed_offsets([partition])
+    return str(found[partition].metadata) if partition in found else ""
 
 
 async def overtaken(client: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Problem:

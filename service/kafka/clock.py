@@ -33,6 +33,7 @@ from service.errors import missing
 from service.kafka import clock_offset
 from service.kafka.clock_offset import Estimate, Said, Sample
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0  # after silence
@@ -78,7 +79,7 @@ class KafkaTime:
 
     def now(self) -> int:
         """Kafka's time in Unix milliseconds; this machine's until it was compared."""
-        return round(wall()) if self._estimate is None else self._estimate.at(uptime())
+        return now_ms() if self._estimate is None else self._estimate.at(uptime())
 
     @property
     def compared(self) -> bool:
@@ -97,7 +98,7 @@ class KafkaTime:
     @property
     def offset(self) -> float | None:
         """By how many seconds this machine's clock is ahead of Kafka's now; None if unknown."""
-        return None if self._estimate is None else self._estimate.offset(wall(), uptime())
+        return None if self._estimate is None else self._estimate.offset(now_ms(), uptime())
 
     @property
     def problem(self) -> str | None:
@@ -178,7 +179,7 @@ class KafkaTime:
 
     def _take(self, estimate: Estimate) -> None:
         self._estimate = estimate
-        self._offset = estimate.offset(wall(), uptime())
+        self._offset = estimate.offset(now_ms(), uptime())
         self._reason, self._lasting = "", False
 
     def _miss(self, error: Exception) -> None:
@@ -220,11 +221,6 @@ async def comparing(settings: Settings, note: Callable[[float], None]) -> AsyncI
         keeping.cancel()
         await asyncio.wait([keeping])
         await clock.rest()
-
-
-def wall() -> float:
-    """This machine's clock, in Unix milliseconds."""
-    return time.time() * 1000
 
 
 def uptime() -> float:
@@ -306,7 +302,7 @@ async def _exchange(client: Any, leader: int, topic: str) -> Sample:
 def _batch() -> bytes:
     """One empty record; the broker puts its own time in."""
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, _BATCH_BYTES)
-    builder.append(0, round(wall()), None, b"", [])
+    builder.append(0, now_ms(), None, b"", [])
     return bytes(builder.build())
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from processors.normalising.normalise import normalise
 from processors.tracking.track import track
-from providers.contract import Coordinates
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.records import MessageState, ViewerState, record_keys, state_key
 from schemas.topics import Topics
 from schemas.webhook import from_record

@@ -9,10 +9,11 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from processors.archive import reader, verify, writer
-from processors.archive.catalogue import Manifest, Range
+from processors.archive.catalogue import Manifest
 from processors.archive.storage import Storage
 from processors.runtime import log_ranges
-from processors.runtime.log_ranges import RawRecord, Window
+from processors.runtime.offset_ranges import Range, Window
+from processors.runtime.raw_record import RawRecord
 from service.errors import Problem
 from service.settings import Settings
 from tests.broker.producing import Record, write

@@ -117,9 +117,9 @@ async def test_tasks_that_fail_say_so_and_begin_again(
             await until(partial(_called, failing[what], at + 1))
         await until(lambda: _taken(ingest))
     told = [line for line in caplog.messages if "it begins again in" in line]
-    names = [line.partition(" failed (RuntimeError, lasting.py:")[0] for line in told]
+    names = [line.partition(" failed (RuntimeError, background_tasks.py:")[0] for line in told]
     assert sorted(names) == sorted(_FAILING)
-    assert "cannot be emptied (RuntimeError, durable.py:" in caplog.text
+    assert "cannot be emptied (RuntimeError, delivery.py:" in caplog.text
     assert _SECRET not in caplog.text
 
 

@@ -36,7 +36,7 @@ def forgetful() -> Iterator[None]:
 @pytest.fixture
 def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine's clock is 61 min ahead, as far as records are concerned."""
-    monkeypatch.setattr(kafka_time, "wall", lambda: time.time() * 1000 + AHEAD)
+    monkeypatch.setattr(kafka_time, "now_ms", lambda: time.time() * 1000 + AHEAD)
 
 
 async def _configure(given: Settings, topic: str, **values: str) -> None:
@@ -72,7 +72,7 @@ async def test_a_clock_that_is_set_under_way_moves_nothing(
     one = await _compared(settings)
     assert one.problem is None
     before = one.now()
-    monkeypatch.setattr(kafka_time, "wall", lambda: time.time() * 1000 - 20 * 60_000)
+    monkeypatch.setattr(kafka_time, "now_ms", lambda: time.time() * 1000 - 20 * 60_000)
     assert before <= one.now() < before + _NEAR_MS
     assert one.offset == pytest.approx(-1200, abs=0.5)
     assert "1200.0 s behind Kafka's" in str(one.problem)

@@ -23,7 +23,8 @@ from deploy import topics
 from processors.dead_letters import record as letters
 from processors.normalising.normaliser import Normaliser
 from processors.runtime import metrics
-from providers.contract import Coordinates, DeadLetter
+from providers.contract import DeadLetter
+from schemas.coordinates import Coordinates
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, committed, read
@@ -293,7 +294,8 @@ async def test_a_raw_log_cut_before_it_was_read_stops_its_partition_alone(
     await until(lambda: _has(settings, "m-20"))
     await until(lambda: _read_all(settings, "whapi"))
     [sentence] = one.problems()
-    assert metrics.registry.get_sample_value("bluetick_partitions_halted") == 1
+    labels = {"topic": topic, "partition": "0"}
+    assert metrics.registry.get_sample_value("bluetick_partition_stopped", labels) == 1
     stop.set()
     await running
 

@@ -12,7 +12,7 @@ from bench.hostile import HOSTILE, Sent, zipped
 from cli.processes import Running, Service, running
 from processors.normalising import normaliser
 from processors.normalising.normalise import normalise
-from providers.contract import Coordinates
+from schemas.coordinates import Coordinates
 from schemas.webhook import to_headers
 from service.settings import Settings
 from tests.broker.producing import Record, write

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local_kafka.broker import free_port
@@ -44,14 +45,14 @@ def _sums(counts: Counter[tuple[str, ...]]) -> tuple[int, int, int]:
 
 
 def _since(before: Counter[tuple[str, ...]]) -> Counter[tuple[str, ...]]:
-    after = _counts(metrics.exposition().decode())
+    after = _counts(generate_latest(metrics.registry).decode())
     after.subtract(before)
     return Counter({name: count for name, count in after.items() if count})
 
 
 async def test_what_is_received_adds_up(kafka: str, namespace: str) -> None:
     """Each request counts once as received, and once under what became of it."""
-    before = _counts(metrics.exposition().decode())
+    before = _counts(generate_latest(metrics.registry).decode())
     async with running(settings(kafka, namespace, max_body=100)) as ingest:
         client = ingest.client
         for _ in range(3):
@@ -93,7 +94,7 @@ async def test_what_is_received_adds_up(kafka: str, namespace: str) -> None:
 
 async def test_what_is_spooled_is_told(namespace: str, tmp_path: Path) -> None:
     """Bodies that went to the spool count as such; its bytes and the age of its oldest show."""
-    before = _counts(metrics.exposition().decode())
+    before = _counts(generate_latest(metrics.registry).decode())
     away = settings(f"127.0.0.1:{free_port(0)}", namespace, spool=tmp_path)
     async with running(away, create=False) as ingest:
         for _ in range(2):
@@ -102,7 +103,7 @@ async def test_what_is_spooled_is_told(namespace: str, tmp_path: Path) -> None:
         assert _since(before)["accepted_total", "spool", "whapi"] == 2
 
         async def told() -> bool:
-            text = metrics.exposition().decode()
+            text = generate_latest(metrics.registry).decode()
             [size] = re.findall(r"^bluetick_ingest_spool_bytes (.*)$", text, re.MULTILINE)
             [age] = re.findall(
                 r"^bluetick_ingest_spool_oldest_age_seconds (.*)$", text, re.MULTILINE

@@ -8,7 +8,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from processors.runtime import log_ranges
-from processors.runtime.log_ranges import RawRecord, Span, Window
+from processors.runtime.offset_ranges import Span, Window, remaining
+from processors.runtime.raw_record import RawRecord
+from schemas.coordinates import Partition
 from service.errors import Problem
 from service.settings import Settings
 from tests.broker.producing import Record, write
@@ -52,7 +54,7 @@ async def test_many_partitions_are_read_each_in_order(settings: Settings) -> Non
         topic = await received(settings, partition, [BEGAN + n for n in range(5000)])
     wanted = await log_ranges.by_offsets(settings, topic, {0: (10, 5000), 2: (0, 4999)})
 
-    reached: dict[log_ranges.Place, int] = {}
+    reached: dict[Partition, int] = {}
     seen: list[tuple[int, int]] = []
     async for batch in log_ranges.read(settings, wanted):
         seen += [(record.partition, record.offset) for record in batch.records]
@@ -64,7 +66,7 @@ async def test_many_partitions_are_read_each_in_order(settings: Settings) -> Non
     assert [o for p, o in seen if p == 0] == list(range(10, 5000))
     assert [o for p, o in seen if p == 2] == list(range(4999))
     assert {p for p, _ in seen} == {0, 2}
-    assert log_ranges.remaining(wanted, reached) == []
+    assert remaining(wanted, reached) == []
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from processors.replay import run as replaying
 from processors.replay.progress import Replay
 from processors.runtime import log_ranges
 from processors.runtime.consumer_groups import lag
+from processors.runtime.raw_record import Consumed
 from processors.runtime.record_batches import Outbox
 from providers.smsmanager import parser as smsmanager
 from providers.whapi import parser as whapi
@@ -401,7 +402,7 @@ async def _flow(settings: Settings, records: Sequence[Record], enough: asyncio.E
             pass  # asking Kafka is the waiting
 
 
-async def _consumed(settings: Settings, topic: str) -> list[log_ranges.Consumed]:
+async def _consumed(settings: Settings, topic: str) -> list[Consumed]:
     log = await log_ranges.everything(settings, [topic])
     return [one async for batch in log_ranges.consumed(settings, log) for one in batch.records]
 

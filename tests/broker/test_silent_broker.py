@@ -179,6 +179,29 @@ async def test_a_producer_is_abandoned_without_a_word_of_asyncio(
     assert complaints == []
 
 
+@pytest.mark.parametrize(("flush_seconds", "acknowledged"), [(30, True), (0.2, False), (0, False)])
+async def test_a_producer_has_time_to_flush_if_wanted(
+    direct: Settings, proxy: Proxy, flush_seconds: float, *, acknowledged: bool
+) -> None:
+    """What is under way is acknowledged within that time, or fails."""
+    producer = clients.producer(direct.model_copy(update={"kafka": proxy.bootstrap}))
+    await producer.start()
+    held = proxy.hold(PRODUCE)
+    sent = await producer.send_batch(_batch(producer), direct.topics.observations, partition=0)
+    await held.caught
+    inner: Any = producer
+    ending = asyncio.create_task(clients.abandon(producer, flush_seconds=flush_seconds))
+    await until(_holds(lambda: bool(inner._closed)))
+    if acknowledged:
+        held.release()
+        assert (await sent).offset == 0
+    else:
+        with pytest.raises(KafkaConnectionError):
+            await sent
+        held.drop()
+    await ending
+
+
 def _holds(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
         return condition()

@@ -17,7 +17,8 @@ from cli.processes import Service, running
 from processors.archive.reader import opened
 from processors.normalising.body_normaliser import Bodies
 from processors.runtime import log_ranges
-from processors.runtime.log_ranges import RawRecord, Window
+from processors.runtime.offset_ranges import Window
+from processors.runtime.raw_record import RawRecord
 from schemas.codec import encode
 from schemas.records import record_keys
 from service.settings import Settings

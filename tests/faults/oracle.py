@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from processors.normalising.normalise import normalise
-from providers.contract import Coordinates
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.topics import Topics
 from schemas.webhook import from_record
 from tests.broker.reading import Read

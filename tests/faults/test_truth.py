@@ -10,8 +10,8 @@ import pytest
 
 from cli.simulator.simulate import Fact, Lifecycle, Truth
 from processors.normalising.normalise import normalise
-from providers.contract import Coordinates
 from providers.simulation import journey
+from schemas.coordinates import Coordinates
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 from tests.broker.reading import Read

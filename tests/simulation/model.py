@@ -24,13 +24,14 @@ class FencedError(RefusedError):
 
 
 class Item(NamedTuple):
-    """What a producer sends; `note` and `taken_to` stand for the headers."""
+    """What a producer sends; `note`, `taken_to` and `metadata` stand for the headers."""
 
     key: bytes
     value: bytes | None
     time: int
     note: str = ""
     taken_to: int | None = None
+    metadata: str | None = None
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Record:
     outcome: Outcome
     taken_to: int | None = None
     partition: int = 0
+    metadata: str | None = None
 
 
 class Token(NamedTuple):
@@ -83,6 +85,7 @@ class Log:
                 note=item.note,
                 outcome=outcome,
                 taken_to=item.taken_to,
+                metadata=item.metadata,
             )
             for number, item in enumerate(items)
         ]
@@ -146,6 +149,7 @@ class _Transactional:
     state: Literal["none", "open", "committed", "aborted"] = "none"
     places: list[str] = field(default_factory=list)
     offset: int | None = None
+    note: str = ""
     began: int = 0
     sequences: dict[str, int] = field(default_factory=dict)
 
@@ -160,6 +164,7 @@ class Broker:
     def __init__(self, topics: Iterable[str]) -> None:
         self.logs = {topic: Log(topic) for topic in topics}
         self.offset: int | None = None
+        self.note = ""  # the metadata of the offset
         self.now = 0
         self._time = 0
         # Told of the records and the offset of each transaction once it is sure to be committed.
@@ -204,12 +209,12 @@ class Broker:
         one.sequences[topic] = sequence + len(items)
         return self.logs[topic].append(items, token.name)[0].offset
 
-    def commit_offset(self, token: Token, offset: int) -> None:
+    def commit_offset(self, token: Token, offset: int, note: str = "") -> None:
         """TxnOffsetCommit: nobody sees the offset before the transaction is committed."""
         one = self._proven(token)
         if one.state != "open" or GROUP not in one.places:
             raise RefusedError("no transaction under way here")
-        one.offset = offset
+        one.offset, one.note = offset, note
 
     def end(self, token: Token, outcome: Literal["committed", "aborted"]) -> None:
         """EndTxn; to say the same again is no error."""
@@ -230,7 +235,22 @@ class Broker:
             if each != GROUP:
                 self.logs[each].mark(name, one.state)
             elif one.state == "committed" and one.offset is not None:
-                self.offset = one.offset
+                self.offset, self.note = one.offset, one.note
+
+    def split(self, name: str, is_aborted: Callable[[], bool]) -> bool:
+        """Abort the states of a transaction that was to be committed, and maybe other parts.
+
+        Kafka does so if brokers die between two decisions; whether it could be done here.
+        """
+        one = self._ids[name]
+        if one.state != "committed" or "messages" not in one.places:
+            return False
+        for place in [p for p in one.places if p == "messages" or is_aborted()]:
+            one.places.remove(place)
+            if place != GROUP:
+                self.logs[place].mark(name, "aborted")
+        self.settle(name)
+        return True
 
     def forget(self, name: str, is_lost: Callable[[], bool]) -> list[str]:
         """Write the markers that are due, but never those that are lost; the places of these.

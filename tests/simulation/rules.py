@@ -23,6 +23,9 @@ class Rules:
     log_time: bool = True
     young_stores: bool = True
     answer_before: bool = True
+    go_back: bool = True
+    leave_out: bool = True
+    keep_window: bool = True
 
 
 ALL = Rules()
@@ -44,4 +47,7 @@ CONTROLS = {
     "log_time": "timers go by the wall clock, though the log has more to say",
     "young_stores": "a store is trusted that lacks tombstones the log no longer has",
     "answer_before": "Kafka's newest answer is taken for news of the moment it is read",
+    "go_back": "observations are not tracked again whose states were lost",
+    "leave_out": "what is tracked again is published again, though it is visible",
+    "keep_window": "the next owner does not know that outputs are left out",
 }

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
+from processors.tracking.split_transactions import Note
 from processors.tracking.state_store import Anchor
+from schemas.topics import STATE_TTL_DAYS
 from tests.simulation import checks
 from tests.simulation.checks import BrokenError, Reader, Watch
 from tests.simulation.life import DAY, HOUR, MINUTE, SECOND, Lives
@@ -13,7 +15,7 @@ from tests.simulation.model import Broker
 from tests.simulation.rules import ALL, Rules
 from tests.simulation.store import Image, Store
 from tests.simulation.wire import FAULTS, Wire, arrive
-from tests.simulation.worker import GRACE_MS, TRANSACTION_MS, Worker
+from tests.simulation.worker import GRACE_MS, OLDEST_MS, TRANSACTION_MS, Worker
 
 _BEGIN = 1_700_000_000_000
 _MOST_OBSERVATIONS = 12
@@ -101,6 +103,7 @@ class Schedule:
             self._late: 3,
             self._absence: 2,
             self._restart: 1,
+            self._split: 2,
         }
         chosen: dict[Callable[[], None], int] = {
             f: w for f, w in faults.items() if self._rng.random() < 0.6
@@ -180,10 +183,29 @@ class Schedule:
         due = [t.due for w in self._alive.values() for t in w.store.timers]
         if due and most is None and self._rng.random() < 0.4:
             passed = max(0, min(due) - self._broker.now + self._rng.randrange(2 * GRACE_MS))
+        if self._may_be_split():
+            passed = min(passed, 10 * MINUTE)
         self._broker.now += passed
         self._say("clock", f"+{passed} ms")
         expired = self._broker.expire()
         self.happened["a transaction expired"] += expired
+
+    def _is_split(self) -> bool:
+        """Whether states are missing, or outputs may have to be left out yet."""
+        logs, note = self._broker.logs, Note.of(self._broker.note)
+        newest = max([r.time for r in logs["messages"].committed(0)], default=0)
+        outputs = [r.time for topic in checks.OUTPUTS for r in logs[topic].committed(0)]
+        latest = max(note.stamp, *outputs, 0)
+        return note.window is not None or latest > max(newest, self._broker.now - OLDEST_MS)
+
+    def _may_be_split(self) -> bool:
+        """Whether time passes slowly: outputs are left out for a day only."""
+        return bool(self._broker.unsettled()) or self._is_split()
+
+    def _goes_on(self) -> int:
+        """The offset at which the next owner goes on."""
+        offset = self._broker.offset or 0
+        return min(offset, Note.of(self._broker.note).begin) if self._is_split() else offset
 
     def _settle(self) -> None:
         for name, count in self._broker.unsettled():
@@ -273,9 +295,33 @@ class Schedule:
             lost = self._broker.forget(name, lambda s=share: self._rng.random() < s)  # type: ignore[misc]
             self.happened["a marker lost"] += len(lost)
             self._say("broker", f"restarts, and has lost the markers of {name} for {lost}")
-        self._watch.forgets(self._broker.offset or 0)
+        self._watch.forgets(self._goes_on())
         for worker in self._alive.values():
             worker.wire.losses += 1
+
+    def _split(self) -> None:
+        """The owner's next transaction is ended in two ways; connections break meanwhile.
+
+        Not once messages expire: the same fact may then be published twice, in two lives of its
+        message, and after a second recovery its id does not say which is left out (decision 16).
+        """
+        if self._broker.now > _BEGIN + (STATE_TTL_DAYS - 1) * DAY:
+            return
+        self._observe()
+        self._ask(self._alive[self._owner], 1)
+        if any(self._step(self._owner) == "commit" for _ in range(_STEPS_A_BATCH)):
+            self._step(self._owner)
+        share = self._rng.choice((0, 0.3))
+        states, recent = self._broker.logs["messages"], self._broker.now - HOUR
+        for name in self._broker.ids:
+            if any(record.time < recent for record in states.opened(name)):
+                continue  # in a real tracker a transaction takes seconds
+            if self._broker.split(name, lambda: self._rng.random() < share):
+                self.happened["a transaction split"] += 1
+                self._say("broker", f"has lost the states of a transaction of {name}")
+                self._watch.forgets(self._goes_on())
+                for worker in self._alive.values():
+                    worker.wire.losses += 1
 
     def _overtime(self) -> None:
         self._tick(TRANSACTION_MS)
@@ -335,6 +381,8 @@ class Schedule:
         self._alive[self._owner].wire.fault = None
         while self._left:
             self._observe()
+        if self._may_be_split():
+            self._rest()
         self._tick(self._rng.choice(_ENDS))
         self._rest()
         self._look()

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 from aiokafka import TopicPartition
 
 from processors.tracking.batch import Consumed, Reduced, Timer, Work, reduce
-from processors.tracking.hanging_transactions import Open, was_committed
+from processors.tracking.hanging_transactions import Open, once_committed, was_committed
+from processors.tracking.split_transactions import Note, Window, missing_from, periods, without
 from processors.tracking.state_store import Anchor
 from tests.simulation.model import GROUP, Broker, FencedError, Item, Record, RefusedError, Token
 from tests.simulation.rules import Rules
@@ -23,7 +24,8 @@ T = TypeVar("T")
 
 TRANSACTION_MS = 15_000
 GRACE_MS = 60_000
-PLACES = ("messages", "statuses", "events", "inbound")
+OUTPUTS = ("statuses", "events", "inbound")
+PLACES = ("messages", *OUTPUTS)
 OLDEST_MS = 5 * 24 * 3_600_000
 _BATCH = 4
 _TIMERS = 2
@@ -75,6 +77,9 @@ class Worker:
         self._end: int | None = None  # the end it told
         self._latest = 0
         self._losses = 0
+        self._offset = 0
+        self._note = Note()
+        self._seen = frozenset[bytes]()
 
     # What the consumer does, beside the task.
 
@@ -129,7 +134,7 @@ class Worker:
         if self._rules.epochs:
             self._queue.clear()
         self._answers, self._end, self._latest = (0, 0), None, 0
-        fed = self._broker.offset
+        fed, note = self._broker.offset, self._broker.note
         if self._producer is None or self._rules.new_producer:
             yield "init"
             self._producer = self._call(self._broker.init, self._id, TRANSACTION_MS)
@@ -137,26 +142,51 @@ class Worker:
             self._losses = self.wire.losses
         if self._rules.fence_first:
             yield "read offset"
-            fed = self._call(lambda: self._broker.offset)
+            fed, note = self._call(lambda: (self._broker.offset, self._broker.note))
         self._fed = fed or 0
-        yield from self._end_open()
+        note = yield from self._end_open(note)
         yield "look at anchor"
         yield from self._restore()
+        yield "look for what is split"
+        self._repair(Note.of(note))
         self.position = self._fed
         self._ready = True
 
-    def _end_open(self) -> Iterator[str]:
+    def _repair(self, note: Note) -> None:
+        """Go back if states are missing, as processors/tracking/split_transactions.py does."""
+        newest, now = self.store.anchor.timestamp if self.store.anchor else 0, self._broker.now
+        back = missing_from(note, newest, self._fed, 0, now)
+        if back is not None and self._rules.go_back:
+            self._fed = back
+        visible = [
+            record
+            for window in periods(note, newest, now)
+            for topic in OUTPUTS
+            for record in self._broker.logs[topic].committed(0)
+            if window.first <= record.time <= window.last
+        ]
+        if not self._rules.leave_out:
+            visible = []
+        times = [record.time for record in visible]
+        window = Window(min(times), max(times)) if times else None
+        self._offset, self._note = self._fed, note._replace(window=window)
+        self._seen = frozenset(record.key + b"#" + record.note.encode() for record in visible)
+
+    def _end_open(self, note: str) -> Generator[str, None, str]:
         """End what Kafka left open, as processors/tracking/hanging_transactions.py does."""
         while self._rules.end_open and (left := self._left_open()):
             yield "end what is open"
-            commit = was_committed(left, self._broker.offset or 0)
+            commit = was_committed(left, self._fed, note)
             if not self._rules.ask_elsewhere:
                 commit = False
             if commit:
-                self._fed = max(self._fed, left.taken_to or 0)
-            yield from self._end_it(left, "committed" if commit else "aborted")
+                self._fed, note = once_committed(left, self._fed, note)
+            yield from self._end_it(left, "committed" if commit else "aborted", note)
+        return note
 
-    def _end_it(self, left: Open, outcome: Literal["committed", "aborted"]) -> Iterator[str]:
+    def _end_it(
+        self, left: Open, outcome: Literal["committed", "aborted"], note: str
+    ) -> Iterator[str]:
         """Add the places, send the offset, say how it ends.
 
         Cut short, it is an abort: right where that was meant. Where a commit was, it would be a
@@ -166,7 +196,7 @@ class Worker:
         token, places = self._producer, [*(place.topic for place in left.places), GROUP]
         calls = [
             partial(self._broker.add, token, places),
-            partial(self._broker.commit_offset, token, self._fed),
+            partial(self._broker.commit_offset, token, self._fed, note),
             partial(self._broker.end, token, outcome),
         ]
         for call in calls:
@@ -188,8 +218,9 @@ class Worker:
         others = [log for place, log in logs.items() if place not in parts]
         seen = [r for log in others for r in log.committed(0) if r.time == time]
         found = [r.taken_to for r in (*parts.values(), *seen) if r.taken_to is not None]
+        notes = (r.metadata for r in (*parts.values(), *seen) if r.metadata is not None)
         places = tuple(TopicPartition(place, 0) for place in parts)
-        return Open(time, max(found, default=None), places, bool(seen))
+        return Open(time, max(found, default=None), places, bool(seen), next(notes, None))
 
     def _restore(self) -> Iterator[str]:
         log = self._broker.logs["messages"]
@@ -280,7 +311,15 @@ class Worker:
         assert self._producer is not None
         now, token = self._broker.time(), self._producer
         offset = work.records[result.taken - 1].offset + 1 if result.taken else None
-        outgoing = _outgoing(result, now, offset)
+        new, left = without(result, self._seen)
+        note = self._note.after(
+            now, self._offset, states=bool(result.states), seen=bool(self._seen)
+        )
+        if not self._rules.keep_window:
+            note = note._replace(window=None)
+        outgoing = _outgoing(new, now, offset, note.metadata)
+        if offset is None and note.window:
+            offset = self._offset
         if offset is not None and not self._rules.offset_inside:
             self._broker.offset = offset
         yield "begin"
@@ -292,11 +331,13 @@ class Worker:
             yield "add offset"
             self._call(self._broker.add, token, [GROUP])
             yield "send offset"
-            self._call(self._broker.commit_offset, token, offset)
+            self._call(self._broker.commit_offset, token, offset, note.metadata)
         if not self._rules.commit_first:
             self._write(result.states, anchor, result.armed, result.spent)
         yield "commit"
         self._call(self._broker.end, token, "committed")
+        self._offset, self._note = self._offset if offset is None else offset, note
+        self._seen = left if note.window or not self._rules.keep_window else frozenset()
         return anchor
 
     def _send(
@@ -337,7 +378,9 @@ class Worker:
         return self.wire.call(ask, *given)
 
 
-def _outgoing(result: Reduced, now: int, taken_to: int | None) -> dict[str, list[Item]]:
+def _outgoing(
+    result: Reduced, now: int, taken_to: int | None, metadata: str | None
+) -> dict[str, list[Item]]:
     """The records of a batch by topic: outputs first, then the changelog."""
     outgoing: dict[str, list[Item]] = {}
     for out in result.outputs:
@@ -345,8 +388,9 @@ def _outgoing(result: Reduced, now: int, taken_to: int | None) -> dict[str, list
         outgoing.setdefault(out.topic, []).append(item)
     for key, value in result.states.items():
         note = str(result.armed[key]) if value is not None else ""
-        outgoing.setdefault("messages", []).append(Item(key, value, now, note, taken_to))
-        taken_to = None
+        item = Item(key, value, now, note, taken_to, metadata)
+        outgoing.setdefault("messages", []).append(item)
+        taken_to = metadata = None
     return outgoing
 
 

@@ -1,22 +1,32 @@
-"""What the documents say is what the code does."""
+"""The documents agree with the code."""
 
 import re
 from typing import get_args
 from zlib import crc32
 
+import pytest
+
 from processors.dead_letters.record import Identity, headers, marker
 from providers import NAMES
-from providers.contract import Coordinates, DeadLetter
+from providers.contract import DeadLetter
 from providers.rejection import Code
 from schemas.bounds import BOUNDS
+from schemas.coordinates import Coordinates
 from schemas.records import Event, Verdict
 from schemas.topics import Topics, partition_of
 from service.settings import Settings
 from tests import HOME
 
+# Which groups of docs/settings.md hold the settings that a package reads.
+GROUPS = {
+    "ingest": {"Ingest"},
+    "processors/normalising": {"Normalise and track", "Normalise"},
+    "processors/tracking": {"Normalise and track", "Track"},
+}
+
 
 def test_every_setting_is_documented_as_it_is() -> None:
-    """docs/settings.md lists each setting once, with its default and its description."""
+    """docs/settings.md lists each setting once, in order, with its default and description."""
     text = (HOME / "docs/settings.md").read_text()
     rows = re.findall(r"^\| `(BLUETICK_\w+)` \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
 
@@ -27,8 +37,24 @@ def test_every_setting_is_documented_as_it_is() -> None:
     assert rows == expected
 
 
+@pytest.mark.parametrize("package", GROUPS)
+def test_every_setting_is_in_the_group_of_its_service(package: str) -> None:
+    """A service reads only settings of its own groups and of the group for every service."""
+    code = "".join(path.read_text() for path in (HOME / package).rglob("*.py"))
+    read = set(re.findall(r"settings\.(\w+)", code)) & set(Settings.model_fields)
+
+    groups = (HOME / "docs/settings.md").read_text().split("\n## ")
+    listed = {
+        name.lower()
+        for group in groups
+        if group.partition("\n")[0] in {*GROUPS[package], "Every service and command"}
+        for name in re.findall(r"^\| `BLUETICK_(\w+)`", group, re.MULTILINE)
+    }
+    assert read - listed == set()
+
+
 def test_the_readme_names_every_topic() -> None:
-    """Each topic stands in the README's table, by its short name."""
+    """The README's table names each topic by its short name."""
     readme = (HOME / "README.md").read_text()
 
     for topic in Topics(providers=NAMES).all:
@@ -51,20 +77,23 @@ def test_every_code_has_its_row() -> None:
 
 
 def test_every_header_of_a_dead_letter_is_documented() -> None:
-    """Each header of ours stands in docs/dead-letters.md."""
+    """docs/dead-letters.md names each header that Bluetick adds to a dead letter."""
     text = (HOME / "docs/dead-letters.md").read_text()
-    letter = DeadLetter(
+    dead_letter = DeadLetter(
         code="not_json", reason="r", value=b"", exception="E", stacktrace="s", account="A"
     )
     raw = Coordinates("t", 0, 0)
-    written = [*headers(letter, raw, 0, ()), *marker(Identity.of_body(raw, "", "not_json"), "r")]
+    written = [
+        *headers(dead_letter, raw, 0, ()),
+        *marker(Identity.of_body(raw, "", "not_json"), "r"),
+    ]
     for name, _ in written:
         short = name.replace("__streams.errors.", ".")
         assert f"`{name}`" in text or f"`{short}`" in text or f"`{name}: " in text, name
 
 
-def test_the_partitions_told_to_consumers_are_those_of_the_keys() -> None:
-    """docs/consuming.md tells consumers in any language what their own crc32 must come to."""
+def test_the_documented_partitions_are_those_of_the_keys() -> None:
+    """docs/consuming.md gives the CRC-32 and the partition of some keys, correctly."""
     text = (HOME / "docs/consuming.md").read_text()
     rows = re.findall(r"^\| `(.+)` \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
 
@@ -73,7 +102,7 @@ def test_the_partitions_told_to_consumers_are_those_of_the_keys() -> None:
     assert rows == [(k, str(crc32(k.encode())), str(partition_of(k, 6))) for k in keys]
 
 
-def test_consumers_are_told_of_every_verdict_and_event() -> None:
+def test_every_published_verdict_and_event_is_documented() -> None:
     """docs/consuming.md names each verdict that is published, and each event."""
     text = (HOME / "docs/consuming.md").read_text()
     published = set(get_args(Verdict)) - {"duplicate", "refined"}
@@ -85,7 +114,7 @@ def test_consumers_are_told_of_every_verdict_and_event() -> None:
     assert set(re.findall(r"`(\w+)`", events[1])) == named
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_point_to_files_that_exist() -> None:
     """Relative links in the documents point to files that exist."""
     for page in [*HOME.glob("*.md"), *HOME.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):

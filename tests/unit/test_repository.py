@@ -83,6 +83,7 @@ PURE = (
     "providers/**/*.py",
     "processors/dead_letters/record.py",
     "processors/tracking/track.py",
+    "processors/runtime/offset_ranges.py",
     "service/kafka/clock_offset.py",
 )
 # A broker, a clock, the environment, other processes, or chance that nobody seeded.
@@ -93,6 +94,8 @@ IMPURE_IMPORT = re.compile(
 )
 IMPURE_CALLS = {"breakpoint", "getenv", "input", "now", "open", "print", "today", "utcnow"}
 ASYNCHRONOUS = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
+
+UVICORN = re.compile(r"(uvicorn|httptools)(\.|$)")
 
 # The underscores are taken out again; without them this file would be found.
 INDEXES = (
@@ -235,6 +238,21 @@ def test_kafka_is_met_at_the_edges_only() -> None:
         _name(path) for path in SOURCES if any(n.startswith("aiokafka") for n in _imports(path))
     ]
     assert [name for name in users if not name.startswith((*KAFKA_HOMES, "tests/"))] == []
+
+
+def test_uvicorn_is_met_in_one_package() -> None:
+    """Its version is pinned, since what is changed of it is not its public interface."""
+    users = [_name(path) for path in SOURCES if any(map(UVICORN.match, _imports(path)))]
+    assert users != []
+    assert [name for name in users if not name.startswith(("service/http/", "tests/"))] == []
+
+
+def test_private_parts_are_used_in_one_package_each() -> None:
+    """Of aiokafka by service/kafka alone; the archive's storage has two classes that share some."""
+    users = {_name(p) for p in SOURCES if re.search(r"#\s*noqa:.*\bSLF001\b", p.read_text())}
+    assert any(name.startswith("service/kafka/") for name in users)
+    homes = ("service/kafka/", "processors/archive/storage.py", "tests/unit/test_repository.py")
+    assert [name for name in sorted(users) if not name.startswith(homes)] == []
 
 
 @pytest.mark.parametrize("pattern", [INDEXES, MACHINES], ids=["indexes", "machines"])

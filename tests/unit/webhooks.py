@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from processors.normalising.normalise import normalise
-from providers.contract import Coordinates, Normalised
+from providers.contract import Normalised
+from schemas.coordinates import Coordinates
 from schemas.records import InboundObservation, Observation, StatusObservation
 from schemas.webhook import RawWebhook
 

@@ -1,7 +1,7 @@
-// Prints a line for each of Bluetick's statuses as they come: a consumer to copy from.
+// Prints a line for each of Bluetick's statuses as they arrive: a consumer to copy.
 //
-// A real service does its work where this one prints, and must bear doing it twice: what it did
-// when it died before it could commit is read again.
+// A real service does its work where this one prints. The work must be safe to repeat: after a
+// crash before the commit, the last batch is read again.
 package main
 
 import (
@@ -29,7 +29,7 @@ const (
 	usage   = "usage: statuses --group GROUP [--since 2026-11-22T04:12:05Z] BOOTSTRAP NAMESPACE"
 )
 
-// status has the fields that are needed: further ones are ignored, and an unknown word is passed on.
+// status has the fields that are needed: others are ignored, and unknown values are passed on.
 type status struct {
 	MessageKey string `json:"message_key"`
 	Status     string `json:"status"`
@@ -38,18 +38,18 @@ type status struct {
 	Replay     string `json:"replay"`
 }
 
-// seen holds the last ids, of a bounded number.
+// seen holds a bounded number of the latest ids.
 //
-// It is needed only where handling a record twice would do harm. Bluetick publishes each fact once;
-// but what was handled and could not be committed is read again. It knows what this process
-// handled. To be safe over a restart too, store ce_id with the effect, under a unique index.
+// It is needed only if processing a record twice does harm. Bluetick publishes each fact once, but a
+// processed record whose commit failed is read again. It covers one process. To be safe across
+// restarts too, store ce_id with the effect, with a unique index.
 type seen struct {
 	ids  map[string]struct{}
 	ring []string
 	next int
 }
 
-// add tells whether the id was new.
+// add adds the id and reports whether it was new.
 func (s *seen) add(id string) bool {
 	if _, known := s.ids[id]; known {
 		return false
@@ -69,12 +69,12 @@ func main() {
 
 func run() error {
 	group := flag.String("group", "", "the consumer group")
-	sinceText := flag.String("since", "", "where a new group begins; default: at the start")
+	sinceText := flag.String("since", "", "start time of a new group; default: the start of the log")
 	flag.Parse()
 	if flag.NArg() != 2 || *group == "" {
 		return errors.New(usage)
 	}
-	// Where a group begins that has no offset yet. An offset that is gone must not be passed over.
+	// The start position of a group without an offset. A deleted offset must be an error.
 	start := kgo.NoResetOffset().AtStart()
 	if *sinceText != "" {
 		since, err := time.Parse(time.RFC3339, *sinceText)
@@ -90,9 +90,9 @@ func run() error {
 		kgo.ConsumeTopics(topic),
 		kgo.ConsumeStartOffset(start),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // the default shows what was taken back
-		kgo.DisableAutoCommit(),                      // the default commits by the clock
-		kgo.BlockRebalanceOnPoll(),                   // a batch is ended before partitions move
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // the default also returns aborted records
+		kgo.DisableAutoCommit(),                      // the default commits at intervals
+		kgo.BlockRebalanceOnPoll(),                   // the batch is finished before partitions move
 	)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func run() error {
 	if err := exists(client, topic); err != nil {
 		return fmt.Errorf("Kafka at %s, topic %s: %w; are address and namespace right?", bootstrap, topic, err)
 	}
-	// On SIGTERM and Ctrl-C: the batch begun is ended and committed, and the group left.
+	// On SIGTERM and Ctrl-C: finish and commit the current batch, and leave the group.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	return follow(ctx, client)
@@ -114,7 +114,7 @@ func follow(ctx context.Context, client *kgo.Client) error {
 		fetches := client.PollRecords(ctx, batch)
 		for _, fault := range fetches.Errors() {
 			if errors.Is(fault.Err, kerr.OffsetOutOfRange) {
-				return fmt.Errorf("the group stands where %s[%d] no longer is: what it had not read "+
+				return fmt.Errorf("the group is at an offset of %s[%d] that "+
 					"was deleted; move its offsets by hand to accept the gap", fault.Topic, fault.Partition)
 			}
 			if !errors.Is(fault.Err, context.Canceled) {
@@ -130,7 +130,7 @@ func follow(ctx context.Context, client *kgo.Client) error {
 				fmt.Fprintln(out, line)
 			}
 		}
-		if err := out.Flush(); err != nil { // what is committed must be out
+		if err := out.Flush(); err != nil { // before the commit
 			return err
 		}
 		if err := commit(client); err != nil {
@@ -148,14 +148,14 @@ func commit(client *kgo.Client) error {
 	switch {
 	case errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.UnknownMemberID),
 		errors.Is(err, kerr.RebalanceInProgress):
-		fmt.Fprintln(os.Stderr, "the group went on without this member; the batch is read again")
+		fmt.Fprintln(os.Stderr, "the group has removed this member; the batch is read again")
 		return nil
 	default:
 		return err
 	}
 }
 
-// read gives the fact's id, and a line: key, status, verdict, time, and whether a replay told it.
+// read returns the fact's id, and a line: key, status, verdict, time, and live or replay.
 func read(record *kgo.Record) (id, line string, err error) {
 	for _, header := range record.Headers {
 		if header.Key == "ce_id" {
@@ -178,7 +178,7 @@ func read(record *kgo.Record) (id, line string, err error) {
 	return id, strings.Join([]string{one.MessageKey, one.Status, one.Verdict, at, origin}, "\t"), nil
 }
 
-// exists asks for the topic, so that a wrong address or namespace is told and not waited for.
+// exists checks the topic, so that a wrong address or namespace is an error and not a long wait.
 func exists(client *kgo.Client, topic string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -29,10 +29,10 @@ import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * Prints a line for each of Bluetick's statuses as they come: a consumer to copy from.
+ * Prints a line for each of Bluetick's statuses as they arrive: a consumer to copy.
  *
- * <p>A real service does its work where this one prints, and must bear doing it twice: what it did
- * when it died before it could commit is read again.
+ * <p>A real service does its work where this one prints. The work must be safe to repeat: after a
+ * crash before the commit, the last batch is read again.
  */
 public final class Statuses {
     private static final String USAGE =
@@ -45,9 +45,9 @@ public final class Statuses {
 
     private static volatile boolean stopping;
 
-    /** What ends the program, in one sentence. */
-    private static final class Trouble extends RuntimeException {
-        Trouble(String sentence) {
+    /** An error that ends the program, in one sentence. */
+    private static final class StatusesException extends RuntimeException {
+        StatusesException(String sentence) {
             super(sentence);
         }
     }
@@ -58,7 +58,7 @@ public final class Statuses {
 
     public static void main(String[] args) {
         CountDownLatch closed = new CountDownLatch(1);
-        // On SIGTERM and Ctrl-C: the batch begun is ended and committed, and the group left.
+        // On SIGTERM and Ctrl-C: finish and commit the current batch, and leave the group.
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stopping = true;
             try {
@@ -67,16 +67,16 @@ public final class Statuses {
                 Thread.currentThread().interrupt();
             }
         }));
-        String trouble = null;
+        String error = null;
         try {
             run(parse(args));
-        } catch (Trouble e) {
-            trouble = e.getMessage();
+        } catch (StatusesException e) {
+            error = e.getMessage();
         } finally {
             closed.countDown();
         }
-        if (trouble != null) {
-            System.err.println("statuses: " + trouble);
+        if (error != null) {
+            System.err.println("statuses: " + error);
             System.exit(1);
         }
     }
@@ -85,23 +85,24 @@ public final class Statuses {
         Map<String, Object> config = Map.of(
                 "bootstrap.servers", given.bootstrap,
                 "group.id", given.group,
-                "isolation.level", "read_committed", // the default shows what was taken back
-                "enable.auto.commit", false, // the default commits by the clock
-                "auto.offset.reset", "none", // the default, latest, skips what came before the start
+                "isolation.level", "read_committed", // the default also returns aborted records
+                "enable.auto.commit", false, // the default commits at intervals
+                "auto.offset.reset", "none", // the default, latest, skips records before the start
                 "default.api.timeout.ms", 10_000);
         var bytes = new ByteArrayDeserializer();
         try (var consumer = new KafkaConsumer<>(config, bytes, bytes)) {
             if (consumer.partitionsFor(given.topic).isEmpty()) {
-                throw new Trouble(
+                throw new StatusesException(
                         "the topic " + given.topic + " does not exist; is the namespace right?");
             }
             consumer.subscribe(List.of(given.topic));
             follow(consumer, given.since);
         } catch (OffsetOutOfRangeException e) {
-            throw new Trouble("the group " + given.group + " stands where the topic no longer is: "
-                    + "what it had not read was deleted; move its offsets by hand to accept the gap");
+            throw new StatusesException("the group " + given.group + " is at an offset of the topic "
+                    + "that was deleted; move its offsets by hand to accept the gap");
         } catch (KafkaException e) {
-            throw new Trouble("Kafka at " + given.bootstrap + ": " + e.getMessage() + "; is it there?");
+            throw new StatusesException(
+                    "Kafka at " + given.bootstrap + ": " + e.getMessage() + "; is it running?");
         }
     }
 
@@ -128,12 +129,11 @@ public final class Statuses {
     }
 
     /**
-     * The last ids seen, of a bounded number.
+     * A bounded number of the latest ids.
      *
-     * <p>Needed only where handling a record twice would do harm. Bluetick publishes each fact once;
-     * but what was handled and could not be committed is read again. This window knows what this
-     * process handled. To be safe over a restart too, store ce_id with the effect, under a unique
-     * index.
+     * <p>Needed only if processing a record twice does harm. Bluetick publishes each fact once, but
+     * a processed record whose commit failed is read again. This window covers one process. To be
+     * safe across restarts too, store ce_id with the effect, with a unique index.
      */
     private static Set<String> window(int size) {
         return Collections.newSetFromMap(new LinkedHashMap<>() {
@@ -144,14 +144,14 @@ public final class Statuses {
         });
     }
 
-    /** Choose where a group begins that has no offset yet: at a time, else at the start. */
+    /** Set the start position of a group without an offset: a time, or else the start. */
     private static void begin(
             KafkaConsumer<?, ?> consumer, Set<TopicPartition> partitions, Long since) {
         if (since == null) {
             consumer.seekToBeginning(partitions);
             return;
         }
-        var ends = consumer.endOffsets(partitions); // before: nothing slips between
+        var ends = consumer.endOffsets(partitions); // first: no gap between the calls
         var times = partitions.stream().collect(Collectors.toMap(p -> p, p -> since));
         consumer.offsetsForTimes(times).forEach((partition, found) ->
                 consumer.seek(partition, found != null ? found.offset() : ends.get(partition)));
@@ -161,15 +161,15 @@ public final class Statuses {
         try {
             consumer.commitSync();
         } catch (CommitFailedException | RebalanceInProgressException e) {
-            System.err.println("the group went on without this member; the batch is read again");
+            System.err.println("the group has removed this member; the batch is read again");
         }
     }
 
     /**
-     * The fact's id, and a line: key, status, verdict, time, and whether a replay told it.
+     * Return the fact's id, and a line: key, status, verdict, time, and live or replay.
      *
-     * <p>Only the fields that are needed are looked at, and an unknown word is passed on: both will
-     * come.
+     * <p>It reads only the fields that it needs and passes unknown values on: new ones will be
+     * added.
      */
     private static Line read(ConsumerRecord<byte[], byte[]> record) {
         try {
@@ -183,13 +183,13 @@ public final class Statuses {
                     status.hasNonNull("replay") ? "replay" : "live");
             return new Line(new String(record.headers().lastHeader("ce_id").value(), UTF_8), text);
         } catch (IOException | IllegalArgumentException | NullPointerException e) {
-            throw new Trouble(record.topic() + "[" + record.partition() + "] offset "
+            throw new StatusesException(record.topic() + "[" + record.partition() + "] offset "
                     + record.offset() + " is not a status; find out who wrote it");
         }
     }
 
     private static Arguments parse(String[] args) {
-        List<String> places = new ArrayList<>();
+        List<String> positional = new ArrayList<>();
         String group = null;
         Long since = null;
         try {
@@ -197,15 +197,15 @@ public final class Statuses {
                 switch (args[i]) {
                     case "--group" -> group = args[++i];
                     case "--since" -> since = OffsetDateTime.parse(args[++i]).toInstant().toEpochMilli();
-                    default -> places.add(args[i]);
+                    default -> positional.add(args[i]);
                 }
             }
         } catch (ArrayIndexOutOfBoundsException | DateTimeException e) {
-            throw new Trouble(USAGE);
+            throw new StatusesException(USAGE);
         }
-        if (places.size() != 2 || group == null) {
-            throw new Trouble(USAGE);
+        if (positional.size() != 2 || group == null) {
+            throw new StatusesException(USAGE);
         }
-        return new Arguments(places.get(0), places.get(1) + ".statuses", group, since);
+        return new Arguments(positional.get(0), positional.get(1) + ".statuses", group, since);
     }
 }

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ingest import supervisor
-from ingest.supervisor import _Supervisor, _Worker, lines, pause
+from ingest.supervisor import _Supervisor, _Worker, pause
 from service.errors import Problem
-from service.http.server import Stop
+from service.signals import Stop
 from tests.broker.running_ingest import until
 
 
@@ -21,14 +21,6 @@ from tests.broker.running_ingest import until
 def test_the_pause_grows_and_is_bounded(failures: int, seconds: float) -> None:
     """A worker that served begins again at once, one that never did less and less often."""
     assert pause(failures) == seconds
-
-
-async def test_a_line_that_is_too_long_does_not_end_the_reading() -> None:
-    """It is left out, and the next one is read."""
-    stream = asyncio.StreamReader(limit=10)
-    stream.feed_data(b"short\n" + b"x" * 50 + b"\nnext\n")
-    stream.feed_eof()
-    assert [line async for line in lines(stream)] == [b"short\n", b"next\n"]
 
 
 class _Gone:
@@ -44,7 +36,7 @@ async def test_a_worker_can_speak_though_nobody_reads(monkeypatch: pytest.Monkey
         await asyncio.create_subprocess_exec(sys.executable, "-c", speak, stdout=PIPE, stderr=PIPE)
     )
     async with asyncio.timeout(30):
-        await worker.ended()
+        await worker.wait()
     assert worker.why().endswith("code 0")
 
 
@@ -66,7 +58,7 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
     """Once one has served, it is told each time, and the supervisor goes on."""
     monkeypatch.setattr(supervisor, "_LONGEST_PAUSE", 0.01)
     stop = Stop()
-    monkeypatch.setattr(supervisor, "told_to_stop", lambda: stop)
+    monkeypatch.setattr(supervisor, "stop_on_signals", lambda: stop)
     program, away = tmp_path / "worker", tmp_path / "away"
     program.write_text(f"#!/bin/sh\necho '{{}}'\nmv {program} {away}\n")
     program.chmod(0o700)
@@ -90,7 +82,7 @@ async def test_a_worker_that_reports_nothing_any_more_is_a_problem(
 ) -> None:
     """One that hangs is named; before the first report of any, none serves."""
     stop = Stop()
-    monkeypatch.setattr(supervisor, "told_to_stop", lambda: stop)
+    monkeypatch.setattr(supervisor, "stop_on_signals", lambda: stop)
     monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.2)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     program = tmp_path / "worker"

@@ -12,7 +12,8 @@ from cli.simulator.simulate import Fact, Simulation, simulate
 from processors.normalising.normalise import normalise
 from processors.tracking.lifecycle import fact_key
 from providers import NAMES, registry
-from providers.contract import Coordinates, Normalised
+from providers.contract import Normalised
+from schemas.coordinates import Coordinates
 from schemas.records import InboundObservation, StatusObservation
 from service.errors import Problem
 from tests.unit.messages import Folded

@@ -7,7 +7,7 @@ from processors.archive.catalogue import FORMAT, MANIFESTS, Coverage, Manifest, 
 from processors.archive.parquet import Writer
 from processors.archive.storage import Storage
 from processors.archive.writer import witness
-from processors.runtime.log_ranges import RawRecord
+from processors.runtime.raw_record import RawRecord
 
 TOPIC = "bluetick.raw.whapi"
 HOUR = 3_600_000

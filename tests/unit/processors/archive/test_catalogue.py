@@ -17,11 +17,11 @@ from processors.archive.catalogue import (
     Lost,
     Manifest,
     Plan,
-    Range,
     Witness,
     decode_manifest,
     encode_manifest,
 )
+from processors.runtime.offset_ranges import Range
 from service.errors import Problem
 
 TOPIC = "bluetick.raw.whapi"

@@ -19,7 +19,8 @@ from processors.archive import parquet as files
 from processors.archive import reader, verify
 from processors.archive.catalogue import MANIFESTS, File, decode_manifest, encode_manifest
 from processors.archive.storage import Storage
-from processors.runtime.log_ranges import RawRecord, Span, Window
+from processors.runtime.offset_ranges import Span, Window
+from processors.runtime.raw_record import RawRecord
 from service.errors import Problem
 from tests.unit.processors.archive.archives import (
     BEGAN,

@@ -16,8 +16,8 @@ from processors.dead_letters.limit import (
     Windows,
     stopped,
 )
-from providers.contract import Coordinates
 from providers.rejection import Code
+from schemas.coordinates import Coordinates
 
 USUAL = Limits(ratio=0.5, run=500)
 GOOD: Code | None = None

@@ -14,7 +14,8 @@ from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Entry, Identity, Ledger, headers, marker, read
 from processors.normalising.normalise import SPLITS
 from processors.replay.retry_outcome import settle
-from providers.contract import Coordinates, DeadLetter, Normalised, Part
+from providers.contract import DeadLetter, Normalised, Part
+from schemas.coordinates import Coordinates
 from service.errors import Problem
 from tests.unit.webhooks import AT, result_of
 

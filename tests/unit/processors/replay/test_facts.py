@@ -12,7 +12,7 @@ from processors.replay.facts import Counts, Facts, Kind, wanted
 from processors.replay.plan import Selection
 from processors.replay.progress import Spec
 from processors.replay.range_syntax import Only
-from processors.runtime.log_ranges import RawRecord
+from processors.runtime.raw_record import RawRecord
 from providers.contract import DeadLetter, Normalised
 from schemas.records import MessageState, Observation, RawOrigin, ViewerState
 from service.settings import Settings

@@ -6,7 +6,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processors.replay import progress
 from processors.replay.progress import Replay, Spec
-from processors.runtime.log_ranges import Span
+from processors.runtime.offset_ranges import Span
 from service.errors import Problem
 
 SPANS = tuple(Span("bluetick.raw.whapi", partition, 0, 9) for partition in range(3))

@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaProducer
 
 from processors.replay import run
 from processors.replay.progress import Replay, Spec
-from processors.runtime.log_ranges import Place, Span
+from processors.runtime.offset_ranges import Span
 from processors.runtime.record_batches import Outbox
+from schemas.coordinates import Partition
 from service.errors import Problem
 from service.settings import Settings
 
@@ -26,7 +27,7 @@ SPAN = Span("bluetick.raw.whapi", 0, 3, 9)
     ],
 )
 async def test_what_was_never_entered_cannot_be_gone_on_with(
-    reached: Mapping[Place, int], said: str
+    reached: Mapping[Partition, int], said: str
 ) -> None:
     """A new replay is simply begun again; one that Kafka knows has a command of its own."""
     with socket.socket() as nobody:

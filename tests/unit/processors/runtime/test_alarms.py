@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from processors.runtime.alarms import Alarms
+from processors.runtime.alarms import Alarms, LogLimit
 
 LOG = logging.getLogger("test.alarms")
 
@@ -48,3 +48,16 @@ def test_an_alarm_ends(alarms: Alarms, caplog: pytest.LogCaptureFixture) -> None
     assert alarms.causes() == []
     alarms.raise_("long", "b", 12)
     assert caplog.messages == ["a", "b", "b"]
+
+
+def test_a_log_limit_counts_what_is_not_logged() -> None:
+    """Of each cause by itself, until it is asked or forgotten."""
+    limit = LogLimit()
+    times = (0, 1, 59, 60, 61)
+    assert [limit.due("a", now) for now in times] == [True, False, False, True, False]
+    assert limit.due("b", 2)
+    assert [limit.skipped(cause) for cause in ("a", "a", "b", "never")] == [3, 0, 0, 0]
+    assert not limit.due("a", 62)
+    limit.forget("a")
+    assert limit.due("a", 63)
+    assert limit.skipped("a") == 0

@@ -6,7 +6,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processors.runtime import consumer_groups
 
-PLACE = TopicPartition("bluetick.observations", 0)
+A, B = (TopicPartition("bluetick.observations", number) for number in (0, 1))
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ PLACE = TopicPartition("bluetick.observations", 0)
         (None, 0, 9, 9),
         (4, 0, 9, 5),
         (9, 0, 9, 0),
-        # What retention deleted is nobody's to commit.
+        # What retention deleted counts as done.
         (None, 9, 9, 0),
         (None, 7, 9, 2),
         (4, 9, 9, 0),
@@ -23,9 +23,19 @@ PLACE = TopicPartition("bluetick.observations", 0)
         (-1, 2, 9, 7),
     ],
 )
-def test_what_is_left_is_what_the_log_still_has(
+def test_lag_counts_what_the_log_still_has(
     committed: int | None, beginning: int, end: int, left: int
 ) -> None:
     """An idle group of a log that retention has emptied is not behind."""
-    done = {} if committed is None else {PLACE: OffsetAndMetadata(committed, "")}
-    assert consumer_groups.left({PLACE: beginning}, {PLACE: end}, done) == left
+    done = {} if committed is None else {A: OffsetAndMetadata(committed, "")}
+    assert consumer_groups.lag_before({A: beginning}, {A: end}, done) == left
+
+
+@pytest.mark.parametrize(
+    ("committed", "left"),
+    [({}, 12), ({A: 5}, 7), ({A: 5, B: 4}, 3), ({A: 6, B: 9}, 0)],
+)
+def test_lag_is_the_sum_over_partitions(committed: dict[TopicPartition, int], left: int) -> None:
+    """A partition ahead of the end makes up for no other."""
+    done = {place: OffsetAndMetadata(offset, "") for place, offset in committed.items()}
+    assert consumer_groups.lag_before({A: 0, B: 0}, {A: 5, B: 7}, done) == left

@@ -3,7 +3,8 @@
 import pytest
 from aiokafka import TopicPartition
 
-from processors.tracking.hanging_transactions import Open, was_committed
+from processors.tracking.hanging_transactions import Open, once_committed, was_committed
+from processors.tracking.split_transactions import Note
 
 PLACES = (TopicPartition("bluetick.messages", 0),)
 
@@ -27,4 +28,50 @@ def test_one_committed_part_tells_of_all(
     expected: bool,  # noqa: FBT001
 ) -> None:
     """Readers that see a part, or the group's offset, decide; without either it is undone."""
-    assert was_committed(Open(1, taken_to, PLACES, seen), committed) is expected
+    assert was_committed(Open(1, taken_to, PLACES, seen), committed, "") is expected
+
+
+@pytest.mark.parametrize(
+    ("time", "taken_to", "seen", "expected"),
+    [
+        (50, 7, False, True),
+        (49, 7, False, True),  # another transaction came after it
+        (51, 7, False, False),
+        (51, 3, False, False),  # it goes back: what was taken before it is tracked again
+        (51, 3, True, True),
+        (50, None, False, True),  # timers alone
+    ],
+)
+def test_the_offsets_metadata_names_the_newest_transaction(
+    time: int,
+    taken_to: int | None,
+    seen: bool,  # noqa: FBT001
+    expected: bool,  # noqa: FBT001
+) -> None:
+    """Its time says more than the offset, which may go back."""
+    note = Note(50, 40, 2).metadata
+    assert was_committed(Open(time, taken_to, PLACES, seen), 5, note) is expected
+
+
+OLD, NEW = Note(50, 40, 2).metadata, Note(60, 60, 5).metadata
+
+
+@pytest.mark.parametrize(
+    ("time", "taken_to", "note", "expected"),
+    [
+        (60, 7, NEW, (7, NEW)),
+        (60, 3, NEW, (3, NEW)),
+        (60, None, NEW, (5, NEW)),
+        (50, 5, OLD, (5, OLD)),
+        (45, 3, Note(45, 40, 2).metadata, (5, OLD)),  # another transaction came after it
+        (60, 7, None, (7, OLD)),  # of an earlier version, or its states are lost
+        (60, 3, None, (5, OLD)),
+        (60, None, None, (5, OLD)),
+    ],
+)
+def test_what_is_committed_with_the_rest(
+    time: int, taken_to: int | None, note: str | None, expected: tuple[int, str]
+) -> None:
+    """The transaction's own offset and metadata, unless a later one is committed."""
+    left = Open(time, taken_to, PLACES, seen=True, note=note)
+    assert once_committed(left, 5, OLD) == expected

@@ -5,11 +5,15 @@ import os
 import signal
 import socket
 
+import httpx
 import pytest
+from prometheus_client import CollectorRegistry, Counter
+from starlette.responses import Response
 
 from service.errors import Problem
-from service.http.server import address_of, logged, told_to_stop
+from service.http.server import _pages, address_of, logged
 from service.settings import Settings
+from service.signals import stop_on_signals
 from service.version import __version__
 
 _SETTINGS = Settings(kafka="kafka-0:9092,kafka-1:9092", namespace="shop")
@@ -25,7 +29,7 @@ async def test_start_and_end_are_a_line_each(
     number: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With version, namespace, addresses and Kafka; then with the signal that ended it."""
-    stop = told_to_stop()
+    stop = stop_on_signals()
     with logged("ingest", _SETTINGS, webhooks="[::1]:8080", metrics="127.0.0.1:8083") as end:
         os.kill(os.getpid(), number)
         await asyncio.wait_for(stop.wait(), 30)
@@ -71,3 +75,39 @@ def test_an_address_is_host_and_port() -> None:
     """The port is the real one, also where any free one was asked for."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert address_of(listener) == f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status", "content_type"),
+    [
+        ("GET", "/metrics", {}, 200, "text/plain; version=0.0.4; charset=utf-8"),
+        ("GET", "/metrics", {b"accept": b"text/plain"}, 200, "text/plain; version=0.0.4"),
+        ("GET", "/metrics", {b"accept": _OPENMETRICS.encode()}, 200, _OPENMETRICS),
+        ("GET", "/metrics", {b"accept-encoding": b"gzip"}, 200, "text/plain; version=0.0.4"),
+        ("GET", "/metrics", {b"accept": b"\xff"}, 200, "text/plain; version=0.0.4"),
+        ("GET", "/metrics?a=%ff&name[]=no", {}, 200, "text/plain; version=0.0.4"),
+        ("HEAD", "/metrics", {}, 200, "text/plain; version=0.0.4"),
+        ("POST", "/metrics", {}, 405, "text/plain"),
+        ("GET", "/metrics/", {}, 307, ""),
+    ],
+)
+async def test_metrics_are_a_page(
+    method: str, path: str, headers: dict[bytes, bytes], status: int, content_type: str
+) -> None:
+    """Prometheus' text as before, OpenMetrics where it is asked for; never compressed."""
+    registry = CollectorRegistry()
+    Counter("drops", "rain", registry=registry).inc()
+
+    async def ready() -> Response:
+        return Response()
+
+    transport = httpx.ASGITransport(_pages(ready, registry))
+    async with httpx.AsyncClient(transport=transport, base_url="http://health") as client:
+        answer = await client.request(method, path, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers.get("content-type", "").startswith(content_type)
+    assert "content-encoding" not in answer.headers
+    assert ("drops_total 1.0" in answer.text) == (status == 200 and method == "GET")

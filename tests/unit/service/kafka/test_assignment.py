@@ -11,13 +11,14 @@ from aiokafka.coordinator.protocol import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.kafka.assignment import Member, Place, assign
+from schemas.coordinates import Partition
+from service.kafka.assignment import Member, assign
 from service.kafka.assignor import Assignor
 
 TOPIC = frozenset({"t"})
 
 
-def _places(*numbers: int) -> set[Place]:
+def _places(*numbers: int) -> set[Partition]:
     return {("t", number) for number in numbers}
 
 
@@ -46,13 +47,15 @@ def _member(*numbers: int, epoch: int = 1) -> Member:
         ),
     ],
 )
-def test_who_gets_what(members: dict[str, Member], expected: dict[str, set[Place]] | None) -> None:
+def test_who_gets_what(
+    members: dict[str, Member], expected: dict[str, set[Partition]] | None
+) -> None:
     given = assign(members, _places(0, 1, 2, 3))
     assert given == (expected or {"a": _places(0, 1), "b": _places(2, 3)})
 
 
 @st.composite
-def groups(draw: st.DrawFn, *, alike: bool) -> tuple[dict[str, Member], set[Place]]:
+def groups(draw: st.DrawFn, *, alike: bool) -> tuple[dict[str, Member], set[Partition]]:
     """Members of a group with claims of several epochs, true or not, and the places there are."""
     topics = ["t"] if alike else ["t", "u", "v"]
     place = st.tuples(st.sampled_from(topics), st.integers(0, 9))
@@ -64,7 +67,7 @@ def groups(draw: st.DrawFn, *, alike: bool) -> tuple[dict[str, Member], set[Plac
 
 @given(groups(alike=False))
 def test_each_place_is_given_once_to_one_who_reads_it(
-    group: tuple[dict[str, Member], set[Place]],
+    group: tuple[dict[str, Member], set[Partition]],
 ) -> None:
     members, places = group
     assigned = assign(members, places)
@@ -78,7 +81,7 @@ def test_each_place_is_given_once_to_one_who_reads_it(
 
 @given(groups(alike=False))
 def test_nobody_has_two_more_than_one_who_could_have_them(
-    group: tuple[dict[str, Member], set[Place]],
+    group: tuple[dict[str, Member], set[Partition]],
 ) -> None:
     members, places = group
     assigned = assign(members, places)
@@ -90,11 +93,11 @@ def test_nobody_has_two_more_than_one_who_could_have_them(
 
 @given(groups(alike=True))
 def test_no_balanced_assignment_moves_fewer(
-    group: tuple[dict[str, Member], set[Place]],
+    group: tuple[dict[str, Member], set[Partition]],
 ) -> None:
     """At most: each keeps a fair share, and those who had most keep one more while there are."""
     members, places = group
-    held: dict[str, set[Place]] = {name: set() for name in members}
+    held: dict[str, set[Partition]] = {name: set() for name in members}
     for place in places:
         claims = [(m.epoch, name) for name, m in members.items() if place in m.claims]
         if claims:
@@ -107,7 +110,7 @@ def test_no_balanced_assignment_moves_fewer(
 
 
 @given(groups(alike=True))
-def test_an_assignment_is_kept_as_it_is(group: tuple[dict[str, Member], set[Place]]) -> None:
+def test_an_assignment_is_kept_as_it_is(group: tuple[dict[str, Member], set[Partition]]) -> None:
     """Nothing moves where no member has come or gone."""
     members, places = group
     first = assign(members, places)

@@ -29,7 +29,7 @@ def _answering(monkeypatch: pytest.MonkeyPatch, outcome: float | Exception) -> N
 
 def _set(monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
     """Set this machine's clock, as far as it is looked at."""
-    monkeypatch.setattr(clock, "wall", lambda: time.time() * 1000 + ahead)
+    monkeypatch.setattr(clock, "now_ms", lambda: time.time() * 1000 + ahead)
 
 
 def _is_about(one: KafkaTime, ahead: float) -> bool:
