@@ -24,14 +24,12 @@ def check(file: Path | None) -> None:
 
 def _table(senders: Senders) -> Table:
     table = Table("source", "provider", "auth", "secrets", "addresses", "accounts", box=None)
-    declared = senders.declared or [
-        Declared(source.name, source.provider, "none (built in)", {}, (), ())
-        for source in senders.sources.values()
-    ]
-    for one in declared:
-        secrets = ", ".join(map(str, one.places)) or "-"
+    built_in = [Declared(one.name, one.provider, one.proof, ()) for one in senders.sources.values()]
+    for one in senders.declared or built_in:
+        auth = one.proof.auth if senders.declared else f"{one.proof.auth} (built in)"
+        secrets = ", ".join(map(str, one.proof.places)) or "-"
         addresses = ", ".join(map(str, one.networks)) or "any"
         accounts = "every" if one.accounts is None else ", ".join(one.accounts)
-        cells = (one.name, one.provider, one.auth, secrets, addresses, accounts)
+        cells = (one.name, one.provider, auth, secrets, addresses, accounts)
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))
     return table

@@ -27,9 +27,9 @@ _UNKEYED = ("raw", "dead-letters")
 def run(settings: Settings, topic: str, how: Following) -> int:
     """Print a topic's records as they come; returns the exit code 0.
 
-    `topic` is a short name such as `events` or `raw.whapi`, or a full one. It ends at Ctrl-C, after
-    `limit` records, or with `until_end` (which begins at the start) at the present end of the
-    topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
+    `topic` is a short name such as `events` or `raw.<provider>`, or a full one. Printing ends with
+    Ctrl-C, after `limit` records, or with `until_end` (which begins at the start) at the present
+    end of the topic. Raises `Problem` for an unknown topic or a Kafka that does not answer.
     """
     kind, name = resolve(settings.topics, topic, how.key)
     show = _show_json if how.json else _line_printer(kind)
@@ -55,7 +55,7 @@ def run(settings: Settings, topic: str, how: Following) -> int:
 
 def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str]:
     """A topic's kind (`raw`, `events`, …) and full name; raises `Problem`."""
-    short = dict(zip(topics.all, Topics("").all, strict=True))
+    short = dict(zip(topics.all, Topics("", providers=topics.providers).all, strict=True))
     short = {full: dotted.removeprefix(".") for full, dotted in short.items()}
     full = next((f for f, s in short.items() if name in (f, s)), None)
     if full is None:

@@ -1,24 +1,30 @@
 """The whole decision about a webhook, pure: what is let in, what it becomes, what is refused.
 
-A request is judged in two steps, so that a body nobody wants is never read: `screen` looks at what
-came before the body, `accept` makes the `RawWebhook` once the body is there.
+A request is judged in two steps, so that a body is read only if it may be accepted: `screen` judges
+what precedes the body, `accept` makes the `RawWebhook` once the body is there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from ingest.sources.authentication import NOTHING, Claim, Headers, Proof
 from ingest.sources.ip_allowlist import AllowList
+from ingest.sources.proofs.contract import (
+    Headers,
+    Proof,
+    Proven,
+    Reply,
+    Request,
+    Verdict,
+)
+from ingest.sources.proofs.no_proof import NO_PROOF
+from providers import NAMES, registry
 from schemas.accounts import Patterns
-from schemas.topics import PROVIDERS
 from schemas.webhook import KEPT_HEADERS, RawWebhook, Uptime
 
-# Whapi's "method" mode sends its events with any of these verbs.
-METHODS = ("POST", "PUT", "PATCH", "DELETE")
-
-# What one record may carry beside its body, in bytes. A body at its cap still fits Kafka's 1 MiB.
+# What one record may carry in addition to its body, in bytes: with a body at its cap it still fits
+# Kafka's 1 MiB.
 MAX_PATH = 8 * 1024
 MAX_HEADER = 1024
 
@@ -55,43 +61,56 @@ _KEPT = {name.encode(): name for name in KEPT_HEADERS | {"content-type"}}
 
 
 class Rejected(Exception):
-    """The webhook is not taken: `cause` says why, `status` is the HTTP status that answers it."""
+    """The webhook is not taken: `cause` says why, `status` is the HTTP status that answers it.
 
-    def __init__(self, cause: Cause) -> None:
+    `allow` are the HTTP methods that the source takes, for the cause `method`.
+    """
+
+    def __init__(self, cause: Cause, allow: tuple[str, ...] = ()) -> None:
         super().__init__(cause)
         self.cause: Cause = cause
         self.status = STATUS[cause]
+        self.allow = allow
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Who may send: the name in the URL, the provider whose raw topic takes the bodies, the proof.
 
-    Without `addresses` a request may come from anywhere, without `accounts` it may speak for every
-    account of the provider.
+    `secrets` are what the proof keeps of the secrets. Without `addresses` a request may come from
+    anywhere, without `accounts` it may speak for every account of the provider.
     """
 
     name: str
     provider: str
-    proof: Proof = NOTHING
+    proof: Proof = NO_PROOF
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
     addresses: AllowList | None = None
     accounts: Patterns | None = None
+    methods: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look up the HTTP methods it takes: of webhooks, and of verification handshakes."""
+        methods = (*registry.proof(self.provider).methods, *self.proof.handshakes)
+        object.__setattr__(self, "methods", methods)
 
 
 # Without further settings each provider is a source under its own name.
-SOURCES: Mapping[str, Source] = MappingProxyType({name: Source(name, name) for name in PROVIDERS})
+SOURCES: Mapping[str, Source] = MappingProxyType({name: Source(name, name) for name in NAMES})
 
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """What is known of a webhook before its body, and has been found good."""
+    """What is known of a webhook before its body, and has been found good.
+
+    `path` is None if the proof waits for the body.
+    """
 
     source: Source
-    method: str
+    request: Request
     content_type: str
-    path: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    claim: Claim | None = None
+    path: str | None = field(repr=False)
 
 
 def screen(
@@ -102,24 +121,26 @@ def screen(
     target: bytes,
     headers: Headers,
     peer: str,
-) -> Screened:
-    """Judge what precedes the body, or raise `Rejected`.
+    now: Sequence[int],
+) -> Screened | Reply:
+    """Judge what precedes the body, or raise `Rejected`; a `Reply` answers a handshake.
 
     `target` is what follows `/webhooks/` in the request line, as sent: undecoded, with the query
     string. `headers` have lower-case names. `max_body` is in bytes. `peer` is the address at the
-    other end of the connection.
+    other end of the connection. `now` is what clocks show, in Unix milliseconds (see `accept`).
     """
     name, path = split(target)
     source = sources.get(name)
     if source is None:
         raise Rejected("unknown-source")
-    if method not in METHODS:
-        raise Rejected("method")
+    if method not in source.methods:
+        raise Rejected("method", source.methods)
     if source.addresses is not None and not source.addresses.admits(peer, headers):
         raise Rejected("address")
-    shown = source.proof.shown(path, headers)
-    if shown is None:
-        raise Rejected("unproven")
+    request = Request(method, name, path, headers)
+    verdict = _before_body(source, request, now)
+    if isinstance(verdict, Reply):
+        return verdict
     kept: dict[str, str] = {}
     for header, value in headers:
         if header in _KEPT:
@@ -129,7 +150,7 @@ def screen(
     if len(path) > MAX_PATH:
         raise Rejected("too-large")
     content_type = kept.pop("content-type", _CONTENT_TYPE)
-    return Screened(source, method, content_type, shown.path, kept, shown.claim)
+    return Screened(source, request, content_type, kept, verdict.path if verdict else None)
 
 
 def accept(
@@ -137,32 +158,35 @@ def accept(
     max_body: int,
     *,
     body: bytes,
-    now: int,
+    now: Sequence[int],
     id_: str,
-    own: int | None = None,
     uptime: Uptime | None = None,
-) -> RawWebhook:
-    """The webhook as it goes to Kafka, or `Rejected`.
+) -> RawWebhook | Reply:
+    """The webhook as it goes to Kafka, or `Rejected`; a `Reply` answers a handshake.
 
-    `now` is Kafka's time in Unix milliseconds, `own` what this machine's clock shows if that is
-    something else: a signature of about either is timely, since one of the two clocks is right.
+    `now` is Kafka's time in Unix milliseconds and, if it may differ, what this machine's clock
+    shows: a signature of about either is timely, since one of the two clocks is right.
     """
     if len(body) > max_body:
         raise Rejected("too-large")
-    times = (now,) if own is None else (now, own)
-    if screened.claim is not None and not screened.claim.holds(body, *times):
-        raise Rejected("unproven")
+    source, path = screened.source, screened.path
+    if path is None:
+        request = screened.request.with_body(body)
+        verdict = _proven(source.proof.check(request, source.secrets, now))
+        if isinstance(verdict, Reply):
+            return verdict
+        path = verdict.path
     return RawWebhook(
         id=id_,
-        source=screened.source.name,
-        provider=screened.source.provider,
+        source=source.name,
+        provider=source.provider,
         body=body,
-        received_at=now,
-        method=screened.method,
-        path=screened.path,
+        received_at=now[0],
+        method=screened.request.method,
+        path=path,
         content_type=screened.content_type,
         headers=screened.headers,
-        accounts=screened.source.accounts,
+        accounts=source.accounts,
         uptime=uptime,
     )
 
@@ -172,6 +196,27 @@ def split(target: bytes) -> tuple[str, str]:
     text = target.decode("latin-1")
     name = text.partition("?")[0].partition("/")[0]
     return name, text[len(name) :]
+
+
+def _before_body(source: Source, request: Request, now: Sequence[int]) -> Proven | Reply | None:
+    """The verdict on a head; None if the proof waits for the body. `Rejected` if not proven."""
+    proof = source.proof
+    if request.method in proof.handshakes:
+        reply = proof.check(request, source.secrets, now)
+        if not isinstance(reply, Reply):
+            raise Rejected("unproven")
+        return reply
+    if proof.needs == "head":
+        return _proven(proof.check(request, source.secrets, now))
+    if not proof.expects(request):
+        raise Rejected("unproven")
+    return None
+
+
+def _proven(verdict: Verdict) -> Proven | Reply:
+    if verdict is None:
+        raise Rejected("unproven")
+    return verdict
 
 
 def _number(digits: bytes) -> int:

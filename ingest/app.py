@@ -24,10 +24,11 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ingest import metrics
-from ingest.admission import METHODS, Rejected, Source, accept, screen, split
+from ingest.admission import Rejected, Source, accept, screen, split
 from ingest.delivery import Durable, Where
 from ingest.health import LEAVING, Health
 from ingest.sources.loader import load
+from ingest.sources.proofs.contract import Reply
 from service.http.server import bare_readiness, live
 from service.kafka.clock import clock, comparing, running
 from service.settings import Settings
@@ -43,7 +44,6 @@ _TAKEN: Message = {
 _RETRY_SECONDS = b"5"
 _EXTRA: Mapping[int, list[tuple[bytes, bytes]]] = MappingProxyType(
     {
-        405: [(b"allow", ", ".join(METHODS).encode())],
         503: [(b"retry-after", _RETRY_SECONDS)],
     }
 )
@@ -98,7 +98,7 @@ class Hook:
         source = self._known(scope)
         metrics.came(source)
         try:
-            where, seconds = await self._take(scope, receive)
+            outcome = await self._take(scope, receive)
         except Rejected as rejected:
             metrics.refused(source, rejected.cause)
             await _refuse(rejected, send)
@@ -108,7 +108,11 @@ class Hook:
             metrics.refused(source, "broken-off")
             raise
         else:
-            metrics.taken(source, where, seconds)
+            if isinstance(outcome, Reply):
+                metrics.answered(source)
+                await _reply(outcome, send)
+                return
+            metrics.taken(source, *outcome)
             await send(_TAKEN)
             await send(_EMPTY)
 
@@ -134,8 +138,11 @@ class Hook:
         name, _ = split(_target(scope))
         return name if name in self._sources else metrics.NOBODY
 
-    async def _take(self, scope: Scope, receive: Receive) -> tuple[Where, float]:
-        """Make a webhook durable: where it is then, and how many seconds that took."""
+    async def _take(self, scope: Scope, receive: Receive) -> tuple[Where, float] | Reply:
+        """Make a webhook durable: where it is then, and how many seconds that took.
+
+        A verification handshake gets a reply instead.
+        """
         limit = self._settings.max_body
         screened = screen(
             self._sources,
@@ -145,17 +152,21 @@ class Hook:
             headers=scope["headers"],
             # None of a sender that has left again.
             peer=scope["client"][0] if scope["client"] else "",
+            now=_clocks(),
         )
+        if isinstance(screened, Reply):
+            return screened
         body = await self._body(receive)
         webhook = accept(
             screened,
             limit,
             body=body,
-            now=clock.now(),
-            own=now_ms(),
+            now=_clocks(),
             id_=os.urandom(16).hex(),
             uptime=None if clock.compared else running(),
         )
+        if isinstance(webhook, Reply):
+            return webhook
         began = time.perf_counter()
         where = await self._durable.publish(webhook)
         return where, time.perf_counter() - began
@@ -225,6 +236,11 @@ def create_app(settings: Settings) -> Ingest:
     return app
 
 
+def _clocks() -> tuple[int, int]:
+    """Kafka's time and this machine's, in Unix milliseconds."""
+    return clock.now(), now_ms()
+
+
 def _target(scope: Scope) -> bytes:
     """What follows `/webhooks/` as sent: undecoded, with the query string."""
     path: bytes = scope["raw_path"][len(_PREFIX) :]
@@ -234,5 +250,16 @@ def _target(scope: Scope) -> bytes:
 
 async def _refuse(rejected: Rejected, send: Send) -> None:
     headers = [(b"content-length", b"0"), *_EXTRA.get(rejected.status, [])]
+    if rejected.allow:
+        headers.append((b"allow", ", ".join(rejected.allow).encode()))
     await send({"type": "http.response.start", "status": rejected.status, "headers": headers})
     await send(_EMPTY)
+
+
+async def _reply(reply: Reply, send: Send) -> None:
+    headers = [
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"content-type", reply.content_type.encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

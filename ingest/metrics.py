@@ -44,7 +44,7 @@ received = Counter(
 )
 accepted = Counter(
     "bluetick_ingest_accepted",
-    "webhooks answered 200, by what made them durable: kafka, or spool",
+    "requests answered 200, by what made them durable: kafka, or spool; -: a handshake, not stored",
     ["source", "durable"],
     registry=registry,
 )
@@ -124,7 +124,7 @@ def sample(publishing: int, held: Held, given_up: int, spool_limit: int) -> None
 
 
 def came(source: str) -> None:
-    """Count a request; `refused` or `taken` must follow."""
+    """Count a request; `refused`, `taken` or `answered` must follow."""
     _received(source).inc()
     in_flight.inc()
 
@@ -140,6 +140,12 @@ def taken(source: str, durable: Where, seconds: float) -> None:
     in_flight.dec()
     _accepted(source, durable).inc()
     _publish(durable).observe(seconds)
+
+
+def answered(source: str) -> None:
+    """Count a verification handshake as accepted: there is nothing to store."""
+    in_flight.dec()
+    _accepted(source, "-").inc()
 
 
 def unreadable(status: int) -> None:

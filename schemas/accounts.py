@@ -14,9 +14,6 @@ Patterns = tuple[str, ...]
 # The account in a message key if the provider has none.
 NO_ACCOUNT = "-"
 
-# Providers whose bodies name no account.
-NAMELESS = frozenset({"smsmanager"})
-
 ACCOUNTS_HEADER = "source-accounts"
 
 _WILD = frozenset("*?")

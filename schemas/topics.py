@@ -1,12 +1,10 @@
 """The topics: their names, partitioning and broker settings, as data."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from zlib import crc32
 
 from schemas.processors import PROCESSORS, TopicKind, processor
-
-PROVIDERS = ("smsmanager", "whapi")
 
 _DAY = 24 * 3600 * 1000
 _MiB = 1024 * 1024
@@ -22,11 +20,7 @@ MAX_BODY = 900 * 1024
 
 
 # The suffixes of topics and groups that identify a namespace; others are too common.
-_TOPIC_SUFFIXES = (
-    *(f".raw.{provider}" for provider in PROVIDERS),
-    ".observations",
-    ".dead-letters",
-)
+_TOPIC_SUFFIXES = (".observations", ".dead-letters")
 _GROUP_SUFFIXES = tuple(f".{one.name}" for one in PROCESSORS)
 
 
@@ -44,17 +38,19 @@ class Topics:
     """The topic names of one namespace.
 
     A rebuilt namespace may use raw topics, or observations, of another one: those are foreign.
-    Groups, transactional ids and all other topics are always its own.
+    Groups, transactional ids and all other topics are always its own. Each of the `providers` has
+    a raw topic.
     """
 
     namespace: str = "bluetick"
     raw_namespace: str | None = None
     observations_namespace: str | None = None
+    providers: tuple[str, ...] = field(kw_only=True)
 
     @property
     def source(self) -> "Topics":
         """The topics of the namespace that normalises the tracked observations."""
-        return Topics(self.observed, self.raw_from)
+        return Topics(self.observed, self.raw_from, providers=self.providers)
 
     @property
     def observed(self) -> str:
@@ -71,7 +67,7 @@ class Topics:
 
     @property
     def raw_topics(self) -> tuple[str, ...]:
-        return tuple(self.raw(provider) for provider in PROVIDERS)
+        return tuple(self.raw(provider) for provider in self.providers)
 
     def provider_of(self, raw_topic: str) -> str:
         """Return the provider of a raw topic."""
@@ -218,9 +214,11 @@ def partition_of(key: str, partitions: int) -> int:
     return crc32(key.encode()) % partitions
 
 
-def namespaces(topics: Iterable[str], groups: Iterable[str]) -> list[str]:
+def namespaces(topics: Iterable[str], groups: Iterable[str], providers: Iterable[str]) -> list[str]:
     """Return the namespaces of topics and groups of these names, sorted."""
-    found = [(name, _TOPIC_SUFFIXES) for name in topics] + [
+    raw = (f".raw.{provider}" for provider in providers)
+    suffixes_of_topics = (*raw, *_TOPIC_SUFFIXES)
+    found = [(name, suffixes_of_topics) for name in topics] + [
         (name, _GROUP_SUFFIXES) for name in groups
     ]
     return sorted(

@@ -127,7 +127,7 @@ def _source_stopped(
 
 
 def _sources_invalid(*, findings: Sequence[Mapping[str, object]]) -> str:
-    found = ("{file}:{line}: {text}".format(**one) for one in findings)
+    found = ("{file}: {text}".format(**one) for one in findings)
     return "\n".join(("the sources are not as they should be:", *found))
 
 

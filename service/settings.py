@@ -9,6 +9,7 @@ from pydantic import Field, FilePath, SecretStr, ValidationError, create_model, 
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from providers import NAMES
 from schemas.processors import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
 from service.errors import Problem
@@ -182,7 +183,9 @@ class _Settings(BaseSettings):
 
     @property
     def topics(self) -> Topics:
-        return Topics(self.namespace, self.raw_namespace, self.observations_namespace)
+        return Topics(
+            self.namespace, self.raw_namespace, self.observations_namespace, providers=NAMES
+        )
 
     def health_port(self, name: str) -> int:
         """The port of a processor's health and metrics."""

@@ -35,7 +35,7 @@ def list_(
 
 @group.command()
 def show(
-    place: Annotated[str, typer.Argument(help="raw.whapi/3/120, or dead-letters/3/7.")],
+    place: Annotated[str, typer.Argument(help="raw.<provider>/3/120, or dead-letters/3/7.")],
     *,
     json: RecordJson = False,
 ) -> None:

@@ -14,7 +14,7 @@ def check(
         Path | None, typer.Argument(help="A file of sources; default: BLUETICK_SOURCES.")
     ] = None,
 ) -> None:
-    """Say what is wrong with a file of sources, line by line, or show who may send.
+    """Report the mistakes in a file of sources, by key, or show who may send.
 
     Secrets are looked for where the file says, as ingest does, and never shown.
     """

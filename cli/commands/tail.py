@@ -10,7 +10,7 @@ from cli.options import Following, spread
 
 @spread
 def tail(
-    topic: Annotated[str, typer.Argument(help="statuses, events, messages, raw.whapi, …")],
+    topic: Annotated[str, typer.Argument(help="statuses, events, messages, raw.<provider>, …")],
     *,
     how: Following,
 ) -> None:

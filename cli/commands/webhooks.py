@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from cli.options import Request, Sending, spread
+from providers import NAMES
 
 
 @spread
 def parse(
-    provider: Annotated[str, typer.Argument(help="smsmanager or whapi.")],
+    provider: Annotated[str, typer.Argument(help=f"{' or '.join(NAMES)}.")],
     file: Annotated[str, typer.Argument(help="A body; - is the standard input.")] = "-",
     *,
     request: Request,
@@ -31,7 +32,7 @@ def parse(
 @spread
 def send(
     source: Annotated[
-        str, typer.Argument(help="A source; without files smsmanager, whapi or all.")
+        str, typer.Argument(help=f"A source; without files {', '.join(NAMES)} or all.")
     ],
     files: Annotated[
         list[str] | None,

@@ -97,15 +97,12 @@ def place(at: Coordinates) -> str:
 
 
 def place_of(text: str) -> Coordinates:
-    """Coordinates as a person writes them: `raw.whapi/3/120`, or `raw.whapi[3]@120`."""
+    """Coordinates as a person writes them: `<topic>/3/120`, or `<topic>[3]@120`."""
     match = _PLACE.fullmatch(text)
     if not match:
         raise CommandProblem(
             "not_a_place",
-            (
-                "{text!r} is no place; write <topic>/<partition>/<offset>, such as "
-                "raw.whapi/3/120 or dead-letters/3/7"
-            ),
+            ("{text!r} is no place; write <topic>/<partition>/<offset>, such as dead-letters/3/7"),
             text=text,
         )
     numbers = [int(number) for number in match.groups()[2:] if number is not None]

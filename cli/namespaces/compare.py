@@ -20,7 +20,6 @@ from processors.replay.range_syntax import times_of
 from processors.tracking.state_diff import Difference, State, differences, same
 from schemas.codec import UndecodableError, decode_by_key
 from schemas.records import MessageState
-from schemas.topics import Topics
 from service.errors import Problem
 from service.kafka.clients import reading
 from service.kafka.read_to_end import read_to_end
@@ -95,7 +94,7 @@ class Comparison:
 
 async def _compare(settings: Settings, a: str, b: str, since: int, examples: int) -> Comparison:
     found = await look(settings)
-    topics = [Topics(name).messages for name in (a, b)]
+    topics = [settings.of(name).topics.messages for name in (a, b)]
     for name, topic in zip((a, b), topics, strict=True):
         if topic not in found.topics:
             raise found.unknown(name, "to compare")

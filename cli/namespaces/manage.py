@@ -12,6 +12,7 @@ from rich.table import Table
 from cli.messages import CommandProblem
 from deploy import consumer_groups, topics
 from deploy.consumer_groups import Group
+from providers import NAMES
 from schemas.processors import PROCESSORS
 from schemas.topics import Topics, namespaces
 from service.errors import Problem
@@ -27,7 +28,7 @@ class Found:
 
     @property
     def namespaces(self) -> list[str]:
-        return namespaces(self.topics, self.groups)
+        return namespaces(self.topics, self.groups, NAMES)
 
     def holds(self, names: Topics) -> str:
         """What there is of a namespace's own, in words; nothing if there is nothing."""
@@ -61,7 +62,7 @@ async def show(settings: Settings) -> None:
     services = [one.name for one in PROCESSORS]
     table = Table("namespace", "topics", "partitions", *services, "reads")
     for name in found.namespaces:
-        names = Topics(name)
+        names = settings.of(name).topics
         own = [found.topics[one] for one in names.required if one in found.topics]
         groups = [members.get(group) for group in names.groups]
         reads = {topic for one in groups if one for topic in one.offsets} - {*names.all}
@@ -81,9 +82,10 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     if name not in found.namespaces:
         raise found.unknown(name, "to drop")
     everybody = asyncio.run(consumer_groups.groups(settings))
-    kept = _kept(Topics(name), everybody, keep_inputs=keep_inputs)
-    names = [one for one in Topics(name).all if one in found.topics and one not in kept.topics]
-    _refuse_in_use(Topics(name), names, kept, everybody)
+    own = settings.of(name).topics
+    kept = _kept(own, everybody, keep_inputs=keep_inputs)
+    names = [one for one in own.all if one in found.topics and one not in kept.topics]
+    _refuse_in_use(own, names, kept, everybody)
     store = settings.data / name
     here = f", and {store}" if store.is_dir() else ""
     console = Console(highlight=False)
@@ -91,8 +93,8 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     if kept.topics:
         console.print(f"kept, as others need them: {', '.join(sorted(kept.topics))}")
     _confirm(name, confirm)
-    own = (*Topics(name).groups, *_replays(Topics(name), everybody))
-    gone = [group for group in own if group not in kept.groups]
+    groups = (*own.groups, *_replays(own, everybody))
+    gone = [group for group in groups if group not in kept.groups]
     for line in asyncio.run(_delete(settings.of(name), kept, gone)):
         console.print(line)
     if here:
@@ -148,7 +150,7 @@ def _replays(names: Topics, everybody: Iterable[Group]) -> list[str]:
     """The groups in which the namespace's own replays note how far they are."""
     begun = [group.name for group in everybody if group.name.startswith(names.group("replay."))]
     # A namespace may be named like a replay: its services are others.
-    return [name for name in begun if not namespaces((), [name])]
+    return [name for name in begun if not namespaces((), [name], ())]
 
 
 def _refuse_in_use(

@@ -1,14 +1,11 @@
-"""Simulated items gathered into posts, the way the two providers send them. Pure, seeded."""
+"""Simulated items gathered into posts, in the way of their provider. Pure, seeded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
-
-from cli.simulator import payloads
-from cli.simulator.payloads import Channel
 from cli.simulator.requests import JSON, Post
+from providers.simulation import Simulator
 
 # How often a batch is sent after one more item; so every second or third post is a batch.
 _SENT_NOW = 0.6
@@ -17,15 +14,14 @@ _LARGEST = 20
 # How many posts later a repetition comes, at most.
 _LATER = 40
 
+Simulators = Mapping[str, Simulator[Any, Any]]
 
-class Lane(NamedTuple):
-    """What may share a post: a source; for Whapi the channel, the data key, the event and verb."""
+
+class Batch(NamedTuple):
+    """What items that share a post have in common: the source, and `of` as its provider has it."""
 
     source: str
-    channel: Channel | None = None
-    data: str = ""
-    event: str = ""
-    verb: str = ""
+    of: Hashable
 
 
 class Tally(NamedTuple):
@@ -36,15 +32,15 @@ class Tally(NamedTuple):
     ignored: str | None = None
 
 
-class Told(NamedTuple):
-    """One item, as JSON, on its way into a post at `at` (Unix seconds).
+class Entry(NamedTuple):
+    """One item, as JSON, that goes into a post at `at` (Unix seconds).
 
-    `serial` is the message it tells of. A `whole` one is not an item but a body of its own. One
-    that is not `repeatable` would be something new if it came again in another post.
+    `serial` is the message it reports. A `whole` one is not an item but a body of its own. One
+    that is not `repeatable` would be another message if it came again in another post.
     """
 
     at: float
-    lane: Lane
+    batch: Batch
     item: bytes
     tally: Tally
     serial: int | None = None
@@ -59,33 +55,33 @@ class Draft(NamedTuple):
     tallies: tuple[Tally, ...]
 
 
-def batched(random: Random, told: Iterable[Told]) -> Iterator[Draft]:
+def batched(random: Random, simulators: Simulators, entries: Iterable[Entry]) -> Iterator[Draft]:
     """Posts in the order of time; the items of one message stay in their order."""
-    lanes: dict[Lane, list[Told]] = {}
-    waiting: dict[int, Lane] = {}
+    open_: dict[Batch, list[Entry]] = {}
+    waiting: dict[int, Batch] = {}
 
-    def close(lane: Lane) -> Draft:
-        batch = lanes.pop(lane)
-        for one in batch:
+    def close(batch: Batch) -> Draft:
+        items = open_.pop(batch)
+        for one in items:
             if one.serial is not None:
                 waiting.pop(one.serial, None)
-        return _draft(random, lane, batch)
+        return _draft(random, simulators[batch.source], items)
 
-    for one in sorted(told, key=lambda one: one.at):
+    for one in sorted(entries, key=lambda one: one.at):
         if one.serial is not None:
-            if waiting.get(one.serial, one.lane) != one.lane:
+            if waiting.get(one.serial, one.batch) != one.batch:
                 yield close(waiting[one.serial])
-            waiting[one.serial] = one.lane
+            waiting[one.serial] = one.batch
         if one.whole:
-            yield _draft(random, one.lane, [one])
+            yield _draft(random, simulators[one.batch.source], [one])
             continue
-        batch = lanes.setdefault(one.lane, [])
-        batch.append(one)
-        # A malformed item waits for company.
-        if len(batch) == _LARGEST or not (one.tally.dead_letter or random.random() > _SENT_NOW):
-            yield close(one.lane)
-    for lane in list(lanes):
-        yield close(lane)
+        items = open_.setdefault(one.batch, [])
+        items.append(one)
+        # A malformed item waits for another item.
+        if len(items) == _LARGEST or not (one.tally.dead_letter or random.random() > _SENT_NOW):
+            yield close(one.batch)
+    for batch in list(open_):
+        yield close(batch)
 
 
 def repeated(random: Random, drafts: Iterable[Draft], share: float) -> list[Draft]:
@@ -98,41 +94,11 @@ def repeated(random: Random, drafts: Iterable[Draft], share: float) -> list[Draf
     return [draft for _, draft in sorted(placed, key=lambda one: one[0])]
 
 
-def _draft(random: Random, lane: Lane, batch: list[Told]) -> Draft:
-    make = _smsmanager if lane.source == "smsmanager" else _whapi
-    post = make(random, lane, batch)
-    return Draft(post, tuple(one.tally for one in batch))
-
-
-def _smsmanager(random: Random, lane: Lane, batch: list[Told]) -> Post:
-    """An array; now and then in the other two shapes that the vendor's own n8n node accepts."""
-    headers = {**JSON, "user-agent": "SmsManager-Webhook/1.0"}
-    if random.randrange(20):
-        headers["x-request-id"] = payloads.uuid(random)
-    body = b"[" + b",".join(one.item for one in batch) + b"]"
-    shape = random.randrange(40)
-    if batch[0].whole or (len(batch) == 1 and shape == 1):
-        body = batch[0].item
-    elif shape == 0:
-        body = b'{"notifications":' + body + b"}"
-    return Post(lane.source, body, headers=headers)
-
-
-def _whapi(random: Random, lane: Lane, batch: list[Told]) -> Post:
-    """An object. In the modes `path` and `method` it may be without its `event`.
-
-    Whether it is, no public document says: consumers must get on without.
-    """
-    mode = lane.channel.mode if lane.channel else "body"
-    path, method = "", "POST"
-    if mode == "path":
-        path = f"/{lane.event}/{lane.verb}"
-    elif mode == "method":
-        path, method = f"/{lane.event}", lane.verb.upper()
-    if batch[0].whole:
-        return Post(lane.source, batch[0].item, method, path)
-    body: dict[str, object] = {lane.data: [msgspec.Raw(one.item) for one in batch]}
-    if mode == "body" or random.randrange(2):
-        body["event"] = {"type": lane.event, "event": lane.verb}
-    body["channel_id"] = lane.channel.id if lane.channel else None
-    return Post(lane.source, msgspec.json.encode(body), method, path)
+def _draft(random: Random, simulator: Simulator[Any, Any], entries: list[Entry]) -> Draft:
+    first = entries[0]
+    items = [entry.item for entry in entries]
+    body = first.item if first.whole else simulator.body(random, first.batch.of, items)
+    request = simulator.request(random, first.batch.of, body)
+    headers = {**JSON, **request.headers}
+    post = Post(first.batch.source, request.body, request.method, request.path, headers)
+    return Draft(post, tuple(entry.tally for entry in entries))

@@ -19,7 +19,7 @@ from cli.simulator.files import posts_from
 from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
-from schemas.topics import PROVIDERS
+from providers import NAMES
 from service.errors import Problem
 
 ALL = "all"
@@ -133,7 +133,7 @@ def _from_files(source: str, files: Sequence[str], request: Request) -> list[Pos
         raise CommandProblem(
             "files_to_several_sources",
             "files go to one source: {providers}",
-            providers=" or ".join(PROVIDERS),
+            providers=" or ".join(NAMES),
         )
     headers = request.header or ()
     return list(
@@ -244,10 +244,10 @@ def paced(posts: Iterable[Post], rate: float | None, begin: float) -> Iterator[t
 
 def _sources(source: str) -> Sequence[str]:
     if source == ALL:
-        return PROVIDERS
-    if source in PROVIDERS:
+        return NAMES
+    if source in NAMES:
         return (source,)
-    known = ", ".join((*PROVIDERS, ALL))
+    known = ", ".join((*NAMES, ALL))
     raise CommandProblem(
         "unknown_source",
         "there is nothing to simulate for the source {source!r}; there is: {known}",

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.topics import PROVIDERS
+from providers import NAMES
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,12 +41,24 @@ _decoder = msgspec.json.Decoder(Sample)
 def load() -> list[Sample]:
     """Every sample, named `<provider>/<file>`, in the order of the names."""
     samples = []
-    for provider in PROVIDERS:
+    for provider in NAMES:
         for file in _sorted(resources.files(f"providers.{provider}") / "examples"):
             sample = _decoder.decode(file.read_bytes())
             name = f"{provider}/{file.name.removesuffix('.json')}"
             samples.append(msgspec.structs.replace(sample, name=name))
     return samples
+
+
+def shortest() -> Sample | None:
+    """The shortest example of the first provider that reports one status by a plain POST."""
+    reports = [
+        sample
+        for sample in load()
+        if sample.source == NAMES[0]
+        and [one.get("kind") for one in sample.expect.observations] == ["status"]
+        and (sample.method, sample.path, sample.headers) == ("POST", "", {})
+    ]
+    return min(reports, key=lambda sample: len(bytes(sample.body)), default=None)
 
 
 def _sorted(folder: Traversable) -> Iterator[Traversable]:

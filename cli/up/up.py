@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,12 +10,15 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from cli.cancellation import run_until_stopped
+from cli.output.json_escaping import as_text
 from cli.processes import Running, Service, Show, first_to_end, running
 from cli.simulator import http_client
+from cli.up import examples
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from deploy.local_kafka.jars import VERSION
@@ -34,11 +38,6 @@ _COLOURS = dict(zip(_SERVICES, cycle(("cyan", "magenta", "green", "yellow", "blu
 _NAME_WIDTH = max(map(len, _SERVICES))
 # Where the commands look for Kafka unless told otherwise, so that `tail` finds it.
 _KAFKA_PORT = 9092
-_EXAMPLE = (
-    '[{"message_id": "e27ff0ac-87b5-4e1d-b644-5fc6029e2a11", "gateway": "sms", '
-    '"timestamp": 1700000000, "type": "outgoing", "to": {"phone_number": "420777123456"}, '
-    '"result": "delivered"}]'
-)
 
 
 @dataclass(frozen=True)
@@ -194,13 +193,19 @@ def _tell(console: Console, up_: Line) -> None:
         soft_wrap=True,
     )
     console.print(
-        Text(
-            f"  curl -i {ingest}/webhooks/smsmanager -d '{_EXAMPLE}'\n"
-            f"  {_named(settings)}./bluetick tail statuses --from-start\n"
-        ),
+        Text(f"{_example(ingest)}  {_named(settings)}./bluetick tail statuses --from-start\n"),
         soft_wrap=True,
     )
     console.print("Ctrl-C stops everything.\n")
+
+
+def _example(ingest: str) -> str:
+    """A line that posts a documented webhook; nothing if no plain one is documented."""
+    example = examples.shortest()
+    if example is None:
+        return ""
+    body = as_text(msgspec.json.decode(example.body))
+    return f"  curl -i {ingest}/webhooks/{example.source} -d {shlex.quote(body)}\n"
 
 
 def _named(settings: Settings) -> str:

@@ -38,7 +38,6 @@ from ingest.publishing.topic_batches import (
     Waiting,
 )
 from ingest.reception_time import Reading, corrected, stamp
-from schemas.topics import PROVIDERS
 from schemas.webhook import RawWebhook
 from service.background_tasks import described, lasting
 from service.errors import Problem, cut_differently, missing, unreachable
@@ -78,7 +77,7 @@ class Publisher:
         self._watch = _Watch(settings)
         self._lanes = {
             provider: Lane(settings.topics.raw(provider), settings.partitions)
-            for provider in PROVIDERS
+            for provider in settings.topics.providers
         }
         self._requests = 0
         self._bytes = 0

@@ -8,7 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ingest.admission import SOURCES, Source
-from ingest.sources.config import Declared, Finding, Place, read, source, weakness
+from ingest.sources.config import Declared, Reading, SecretPlace, read, source
+from ingest.sources.mistakes import Finding
+from ingest.sources.proofs.kinds import KINDS
 from schemas.accounts import Patterns
 from service.errors import Problem
 
@@ -32,17 +34,9 @@ def load(path: Path | None) -> Senders:
     if path is None:
         return Senders(SOURCES)
     reading = read(_text(path))
-    findings = list(reading.findings)
-    secrets: dict[str, list[bytes]] = {}
-    for declared in reading.declared:
-        secrets[declared.name] = []
-        for place in declared.places:
-            try:
-                secrets[declared.name].append(_fit(declared, place))
-            except _Unfit as unfit:
-                findings.append(Finding(place.line, f"the secret in {place} {unfit}"))
-    if findings:
-        raise _problem(path, findings)
+    secrets, unfit = _secrets(reading)
+    if reading.findings or unfit:
+        raise _problem(path, [*reading.findings, *unfit])
     sources = {
         declared.name: source(declared, secrets[declared.name], reading.proxies)
         for declared in reading.declared
@@ -61,11 +55,10 @@ def accounts(path: Path) -> Mapping[str, Patterns | None]:
 def secret_variables(path: Path | None) -> frozenset[str]:
     """The environment variables in which a file's secrets are; none if it cannot be read."""
     try:
-        declared = read(_text(path)).declared if path else ()
+        places = read(_text(path)).places if path else ()
     except Problem:
         return frozenset()
-    places = (place for one in declared for place in one.places)
-    return frozenset(place.name for place in places if place.kind == "env")
+    return frozenset(one.place.name for one in places if one.place.kind == "env")
 
 
 def _text(path: Path) -> str:
@@ -77,20 +70,32 @@ def _text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise _problem(
-            path, [Finding(line, "the line is not UTF-8; save the file as UTF-8")]
-        ) from None
+        wrong = Finding((), f"line {line} is not UTF-8; save the file as UTF-8")
+        raise _problem(path, [wrong]) from None
 
 
 def _problem(path: Path, findings: list[Finding]) -> Problem:
-    found = [{"file": str(path), "line": one.line, "text": one.text} for one in sorted(findings)]
+    found = [{"file": str(path), "text": str(finding)} for finding in findings]
     return Problem("sources_invalid", findings=found)
 
 
-def _fit(declared: Declared, place: Place) -> bytes:
+def _secrets(reading: Reading) -> tuple[dict[str, list[bytes]], list[Finding]]:
+    """The fit secrets of each source, and what is wrong with the others."""
+    secrets: dict[str, list[bytes]] = {declared.name: [] for declared in reading.declared}
+    findings = []
+    for one in reading.places:
+        try:
+            secrets.setdefault(one.source, []).append(_fit(one))
+        except _Unfit as unfit:
+            findings.append(Finding(one.keys, f"the secret in {one.place} {unfit}"))
+    return secrets, findings
+
+
+def _fit(one: SecretPlace) -> bytes:
+    place = one.place
     secret = _from_environment(place.name) if place.kind == "env" else _from_file(Path(place.name))
-    if wrong := weakness(declared.auth, secret):
-        raise _Unfit(f'{wrong}, no good for auth = "{declared.auth}"; put another one there')
+    if wrong := KINDS[one.auth].weakness(secret):
+        raise _Unfit(f'{wrong}, no good for auth = "{one.auth}"; put another one there')
     return secret
 
 

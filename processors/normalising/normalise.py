@@ -13,7 +13,7 @@ from processors.normalising.accounts import (
 )
 from processors.normalising.decompression import inflated
 from processors.normalising.field_bounds import fitted
-from providers import PROVIDERS, json_slices
+from providers import NAMES, json_slices, registry
 from providers.contract import DeadLetter, Ignored, Item, Normalised, Part, Split
 from providers.rejection import Code, Refused, calls
 from providers.steps import Steps, finished
@@ -22,6 +22,8 @@ from schemas.coordinates import Coordinates
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
+
+SPLITS: dict[str, Split] = {name: registry.split(name) for name in NAMES}
 
 # A body up to this, not compressed, takes one step of some milliseconds.
 _SMALL = 4 * 1024
@@ -115,7 +117,7 @@ def _is_small(webhook: RawWebhook) -> bool:
 
 
 def _provider(webhook: RawWebhook) -> Split:
-    split = PROVIDERS.get(webhook.provider)
+    split = SPLITS.get(webhook.provider)
     if split is None:
         raise Refused("unknown_provider", "there is no such provider; see docs/adding-a-provider")
     return split

@@ -35,11 +35,11 @@ from processors.runtime.cpu_budget import Pace
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.runtime.raw_record import RawRecord, raw_record
 from processors.runtime.record_batches import Outbox, Outgoing, UnsentError, deliver
+from providers import NAMES
 from providers.contract import DeadLetter, Normalised
 from providers.fields import word
 from providers.rejection import Refused
 from schemas.coordinates import Coordinates, at
-from schemas.topics import PROVIDERS
 from schemas.webhook import source_of
 from service import messages
 from service.errors import Problem
@@ -376,4 +376,4 @@ def _too_large(record: Outgoing) -> Refused:
 
 def _stopped(floods: Iterable[Flood]) -> dict[str, int]:
     """How many sources of each provider are stopped, none included."""
-    return dict.fromkeys(PROVIDERS, 0) | stopped(floods)
+    return dict.fromkeys(NAMES, 0) | stopped(floods)

@@ -9,8 +9,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from providers import NAMES
 from schemas.coordinates import Partition
-from schemas.topics import PROVIDERS
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry()
@@ -31,7 +31,7 @@ stopped = Gauge(
     ["provider"],
     registry=registry,
 )
-for provider in PROVIDERS:
+for provider in NAMES:
     stopped.labels(provider).set(0)
 unread = Counter(
     "bluetick_unread_fields",

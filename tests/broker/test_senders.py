@@ -249,6 +249,8 @@ async def test_a_wrong_file_stops_ingest(kafka: str, namespace: str, tmp_path: P
     """Nothing is served on a file of sources with a mistake in it."""
     file = tmp_path / "sources.toml"
     file.write_text('[sources.shop]\nprovider = "whapi"\nauth = "bearer"\n')
-    with pytest.raises(Problem, match=r"sources\.toml:1: auth = \"bearer\" needs the key secret"):
+    with pytest.raises(
+        Problem, match=r"sources\.toml: sources\.shop\.secrets: auth = \"bearer\" needs this"
+    ):
         async with running(settings(kafka, namespace, sources=file), create=False):
             pass

@@ -16,6 +16,7 @@ from cli.options import Following
 from cli.output.records import Record
 from deploy import topics
 from deploy.local_kafka.broker import free_port
+from providers import NAMES
 from schemas.topics import Topics, partition_of
 from service.errors import Problem
 from service.settings import Settings
@@ -189,7 +190,7 @@ async def test_it_ends_cleanly(settings: Settings, producer: AIOKafkaProducer, e
 )
 def test_short_and_full_names_are_understood(name: str, expected: tuple[str, str]) -> None:
     """A topic may be named with or without its namespace."""
-    assert tail.resolve(Topics("shop"), name) == expected
+    assert tail.resolve(Topics("shop", providers=NAMES), name) == expected
 
 
 @pytest.mark.parametrize(
@@ -204,4 +205,4 @@ def test_short_and_full_names_are_understood(name: str, expected: tuple[str, str
 def test_names_that_make_no_sense_are_refused(name: str, key: str | None, words: str) -> None:
     """An unknown topic is answered with the known ones; a key where there are none is refused."""
     with pytest.raises(Problem, match=words):
-        tail.resolve(Topics("shop"), name, key)
+        tail.resolve(Topics("shop", providers=NAMES), name, key)

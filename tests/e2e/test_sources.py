@@ -75,30 +75,39 @@ _SHOP = '[sources.shop]\nprovider = "smsmanager"\nauth = "hmac"\n'
 @pytest.mark.parametrize(
     ("text", "sentences"),
     [
-        ("[sources.shop\n", [":1: this is no TOML"]),
-        (f'{_SHOP}secrets = ["hunter2"]', [":4: an entry of secrets does not say where"]),
+        ("[sources.shop\n", ["this is no TOML"]),
+        (
+            f'{_SHOP}secrets = ["hunter2"]',
+            ["sources.shop.secrets[0]: the entry does not say where a secret is kept"],
+        ),
         (
             f'{_SHOP}secrets = ["env:NOT_SET", "file:{{folder}}/nowhere"]\n[sources.x]\nauth = 1',
             [
-                ":4: the secret in env:NOT_SET is not there",
-                ":4: the secret in file:{folder}/nowhere cannot be read: No such file",
-                ":5: provider is missing",
-                ":6: auth is none of those known",
+                "sources.x.provider: it is missing",
+                "sources.x.auth: it is none of those known",
+                "sources.shop.secrets[0]: the secret in env:NOT_SET is not there",
+                "sources.shop.secrets[1]: the secret in file:{folder}/nowhere cannot be read: No s",
             ],
         ),
         (
             f'{_SHOP}secrets = ["file:{{folder}}/short", "file:{{folder}}/empty"]',
             [
-                ":4: the secret in file:{folder}/empty is empty",
-                ":4: the secret in file:{folder}/short is shorter than 16 bytes",
+                "sources.shop.secrets[0]: the secret in file:{folder}/short is shorter than 16 byt",
+                "sources.shop.secrets[1]: the secret in file:{folder}/empty is empty",
             ],
         ),
-        (f'{_SHOP}secrets = ["file:{{folder}}"]', [":4: the secret in file:{folder} is not in a"]),
-        (f'\ufeff{_SHOP}secrets = ["env:PATH"]\nsecret = 1', [":5: there is no key 'secret'"]),
+        (
+            f'{_SHOP}secrets = ["file:{{folder}}"]',
+            ["sources.shop.secrets[0]: the secret in file:{folder} is not in a"],
+        ),
+        (
+            f'\ufeff{_SHOP}secrets = ["env:PATH"]\nsecret = 1',
+            ["sources.shop.secret: there is no such key"],
+        ),
     ],
     ids=["no TOML", "a secret", "several", "weak", "a directory", "a BOM"],
 )
-async def test_what_is_wrong_is_said_line_by_line(
+async def test_a_mistake_is_reported_by_its_key(
     tmp_path: Path, text: str, sentences: list[str]
 ) -> None:
     """Exit code 1, a line for each mistake; ingest refuses to start with the same words."""
@@ -108,7 +117,7 @@ async def test_what_is_wrong_is_said_line_by_line(
     assert (code, "Traceback" in output) == (1, False), output
     first, *lines = output.strip().splitlines()
     assert first == "bluetick: the sources are not as they should be:"
-    expected = [f"{file}{sentence.replace('{folder}', str(tmp_path))}" for sentence in sentences]
+    expected = [f"{file}: {sentence.replace('{folder}', str(tmp_path))}" for sentence in sentences]
     assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
     assert "hunter2" not in output
     code, refused = await run("ingest", "--port", "0", BLUETICK_SOURCES=str(file))
@@ -124,7 +133,7 @@ async def test_what_is_wrong_is_said_line_by_line(
     ("content", "sentence"),
     [
         (None, "cannot be read from {file}: No such file or directory; name a file"),
-        (b"[sources.shop]\nprovider = '\xff'", "{file}:2: the line is not UTF-8; save"),
+        (b"[sources.shop]\nprovider = '\xff'", "{file}: line 2 is not UTF-8; save"),
     ],
 )
 async def test_a_file_that_cannot_be_read_is_named(

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from deploy.local_kafka.broker import free_port
+from providers import NAMES
 from schemas.topics import Topics, partition_of
 from service.settings import Settings
 from service.version import __version__
@@ -92,7 +93,7 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
                 answer = await client.post("/webhooks/smsmanager", json=body)
                 assert (answer.status_code, answer.content) == (200, b"")
                 # One after the other: the next is sent when this one is through.
-                await caught_up(kafka, Topics())
+                await caught_up(kafka, Topics(providers=NAMES))
         records = {
             name: await read(kafka, f"bluetick.{name}")
             for name in ("statuses", "events", "inbound", "messages", "dead-letters")

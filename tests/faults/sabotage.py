@@ -19,6 +19,7 @@ from processors.runtime import failpoints
 from processors.runtime.record_batches import Outbox
 from processors.tracking.partition_task import Task
 from processors.tracking.session import Session
+from providers import NAMES
 from schemas.topics import Topics
 from service.kafka import clients
 from service.settings import Settings
@@ -125,7 +126,7 @@ def markers_lost(*names: str) -> None:
         if last():
             manager = producer._txn_manager
             namespace = manager.transactional_id.partition(".track.")[0]
-            partition = TopicPartition(Topics(namespace).dead_letters, 0)
+            partition = TopicPartition(Topics(namespace, providers=NAMES).dead_letters, 0)
             add_partition(manager, partition)
             while partition not in manager.txn_partitions:  # noqa: ASYNC110 - aiokafka has no event
                 await asyncio.sleep(_LOOK_SECONDS)

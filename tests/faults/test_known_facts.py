@@ -8,9 +8,9 @@ from random import Random
 import msgspec
 import pytest
 
-from cli.simulator.scenarios import JOURNEYS
 from cli.simulator.simulate import Fact, Lifecycle, Truth
 from processors.normalising.normalise import normalise
+from providers.simulation import journey
 from schemas.coordinates import Coordinates
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
@@ -31,7 +31,14 @@ from tests.faults.known_facts import (
 )
 
 SENT, READ = Fact("sms", None, "sent"), Fact("sms", "447700900001", "read")
-LIFE = Lifecycle("a/-/1", JOURNEYS[0], frozenset({SENT, READ}), "sent", frozenset(), 0)
+LIFE = Lifecycle(
+    "a/-/1",
+    journey(1, "sms sent, sms read", "read"),
+    frozenset({SENT, READ}),
+    "sent",
+    frozenset(),
+    0,
+)
 TRUTH = Truth({"a/-/1": LIFE}, 1, 2, Counter(), Counter())
 
 

@@ -16,6 +16,7 @@ from processors.dead_letters import record as dead_letters
 from processors.tracking import lifecycle, timers
 from processors.tracking.outputs import Output
 from processors.tracking.timers import PATIENCE
+from providers import NAMES
 from schemas.codec import decode_observation, encode
 from schemas.records import InboundObservation, MessageState, Observation, ViewerState, home_key
 from schemas.topics import Topics, partition_of
@@ -37,7 +38,7 @@ from tests.oracle.expected import (
 )
 from tests.unit.messages import KEY, Folded, seen
 
-TOPICS = Topics("t")
+TOPICS = Topics("t", providers=NAMES)
 PARTITIONS = 3
 NOW = round(time.time() * 1000)
 MINUTE = 60_000

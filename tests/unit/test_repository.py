@@ -4,11 +4,12 @@ import ast
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from providers import NAMES
 from tests import HOME
 
 # Whom of ours each part may import besides itself; only tests import tests.
@@ -26,14 +27,15 @@ MAY_IMPORT = {
     "bluetick": {"cli", "service"},
     "cli": {"deploy", "ingest", "processors", "providers", "schemas", "service"},
     "deploy": {"schemas", "service"},
-    "ingest": {"schemas", "service"},
+    "ingest": {"providers", "schemas", "service"},
     "processors": {"providers", "schemas", "service"},
     "providers": {"schemas"},
     "schemas": set[str](),
-    "service": {"schemas"},
+    "service": {"providers", "schemas"},
 }
 OURS = {*MAY_IMPORT, "tests"}
-# Whom each folder of processors may import besides itself; files in no folder are the registry's.
+# Which folders each folder of processors may import besides itself; files in no folder are the
+# registry's.
 PROCESSORS_MAY_IMPORT = {
     "archive": {"runtime"},
     "dead_letters": {"runtime", "tracking"},
@@ -42,6 +44,24 @@ PROCESSORS_MAY_IMPORT = {
     "replay": {"archive", "dead_letters", "normalising", "runtime", "tracking"},
     "runtime": set[str](),
     "tracking": {"dead_letters", "runtime"},
+}
+
+# What each part may import of the providers: their contract, and the names of the list. A name
+# becomes code in `providers.registry` alone.
+CONTRACT = {
+    "providers.contract",
+    "providers.fields",
+    "providers.json_slices",
+    "providers.proof",
+    "providers.rejection",
+    "providers.simulation",
+    "providers.steps",
+}
+REGISTRY_FOR = {
+    "cli": {"simulator"},
+    "ingest": {"proof"},
+    "processors": {"split"},
+    "service": set[str](),
 }
 KAFKA_HOMES = (
     "bench/",
@@ -85,7 +105,7 @@ PURE = (
 )
 # A broker, a clock, the environment, other processes, or chance that nobody seeded.
 IMPURE_IMPORT = re.compile(
-    r"(aiokafka|anyio|asyncio|concurrent|fcntl|httpx|importlib|logging|multiprocessing|os|pathlib"
+    r"(aiokafka|anyio|asyncio|concurrent|fcntl|httpx|importlib(?!\.import_module$)|logging|multiprocessing|os|pathlib"
     r"|pydantic_settings|rocksdict|secrets|shutil|signal|socket|sqlite3|starlette|subprocess|sys"
     r"|tempfile|threading|time|uvicorn|random(?!\.Random$)|uuid(?!\.UUID$))(\.|$)"
 )
@@ -170,6 +190,60 @@ def test_processors_import_no_other_processor(path: Path) -> None:
     allowed = {folder, *PROCESSORS_MAY_IMPORT.get(folder, set())}
     names = [name.split(".") for name in _imports(path) if name.startswith("processors.")]
     assert {name[1] for name in names} <= allowed
+
+
+PARTS_BELOW = _files(*(f"{part}/**/*.py" for part in REGISTRY_FOR))
+
+
+@pytest.mark.parametrize("path", PARTS_BELOW, ids=_name)
+def test_nobody_imports_a_provider_by_name(path: Path) -> None:
+    """Outside of its folder a provider is a name, and each part loads what it needs of it."""
+    part = path.relative_to(HOME).parts[0]
+    found = [name for name in _imports(path) if name.partition(".")[0] == "providers"]
+    allowed = (*CONTRACT, "providers.NAMES", "providers.registry")
+    assert [name for name in found if not _within(name, allowed)] == []
+    loaded = {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "registry"
+    }
+    if "providers.registry" in found:
+        assert loaded <= REGISTRY_FOR[part]
+
+
+@pytest.mark.parametrize("path", _files("providers/*/*.py"), ids=_name)
+def test_a_provider_imports_its_contract_and_itself(path: Path) -> None:
+    """No provider knows another one, or how it is found."""
+    own = f"providers.{path.parent.name}"
+    found = [name for name in _imports(path) if name.partition(".")[0] == "providers"]
+    assert [name for name in found if not _within(name, (*CONTRACT, own))] == []
+
+
+def test_names_become_code_in_one_place() -> None:
+    """No other file imports by a name that it computes."""
+    users = [
+        _name(path)
+        for path in SOURCES
+        if "tests" not in path.parts and "importlib.import_module" in _imports(path)
+    ]
+    assert users == ["providers/registry.py"]
+
+
+def test_only_a_provider_and_the_list_name_a_provider() -> None:
+    """No other part knows which providers there are: no `if`, no help text, no sentence."""
+    outside = [*PARTS_BELOW, *_files("schemas/**/*.py", "deploy/**/*.py", "providers/*.py")]
+    outside += [HOME / "bluetick.py", HOME / "bluetick"]
+    named = [
+        f"{_name(path)}: {name}"
+        for path in outside
+        for name in NAMES
+        if name in path.read_text().lower() and path != HOME / "providers/__init__.py"
+    ]
+    assert named == []
+
+
+def _within(name: str, modules: Iterable[str]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
 @pytest.mark.parametrize("pattern", PURE)

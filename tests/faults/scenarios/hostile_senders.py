@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from cli.simulator import http_client
 from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post
-from cli.simulator.simulate import CHANNELS
 from deploy.local_kafka.broker import HOST, free_port
+from providers.whapi.simulator import CHANNELS
 from tests.faults import hostile_bodies
 from tests.faults.hostile_bodies import CHANNEL, SMSMANAGER, WHAPI, foreign
 from tests.faults.http_services import in_time, ingest

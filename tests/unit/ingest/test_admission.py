@@ -7,16 +7,18 @@ from hypothesis import strategies as st
 from ingest.admission import (
     MAX_HEADER,
     MAX_PATH,
-    METHODS,
     SOURCES,
     STATUS,
     Rejected,
+    Screened,
     Source,
     accept,
     screen,
 )
 from ingest.sources.config import MOST_ACCOUNT_BYTES
-from schemas.topics import MAX_BODY, PROVIDERS
+from ingest.sources.proofs.contract import Reply
+from providers import NAMES
+from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook, from_record, to_headers
 
 _NOW = 1_767_225_600_000
@@ -31,17 +33,30 @@ def _take(
     body: bytes = b"{}",
 ) -> RawWebhook:
     screened = screen(
-        SOURCES, _CAP, method=method, target=target, headers=headers or [], peer="127.0.0.1"
+        SOURCES,
+        _CAP,
+        method=method,
+        target=target,
+        headers=headers or [],
+        peer="127.0.0.1",
+        now=[_NOW],
     )
-    return accept(screened, _CAP, body=body, now=_NOW, id_="id-1")
+    return _accepted(screened, body)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("method", METHODS)
+def _accepted(screened: Screened | Reply, body: bytes, cap: int = _CAP) -> RawWebhook:
+    assert isinstance(screened, Screened)
+    webhook = accept(screened, cap, body=body, now=[_NOW], id_="0" * 32)
+    assert isinstance(webhook, RawWebhook)
+    return webhook
+
+
+@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_each_provider_is_a_source_with_four_verbs(provider: str, method: str) -> None:
     """A webhook for a provider's name becomes its record, whichever of the verbs brings it."""
     assert _take(provider.encode(), method=method) == RawWebhook(
-        id="id-1",
+        id="0" * 32,
         source=provider,
         provider=provider,
         body=b"{}",
@@ -163,8 +178,10 @@ def test_a_stranger_does_not_learn_what_was_wrong() -> None:
 def test_a_source_may_have_a_name_of_its_own() -> None:
     """The record names the source, and goes to its provider's topic."""
     sources = {"shop": Source("shop", "whapi")}
-    screened = screen(sources, _CAP, method="POST", target=b"shop/x", headers=[], peer="")
-    webhook = accept(screened, _CAP, body=b"", now=_NOW, id_="id-1")
+    screened = screen(
+        sources, _CAP, method="POST", target=b"shop/x", headers=[], peer="", now=[_NOW]
+    )
+    webhook = _accepted(screened, b"")
     assert (webhook.source, webhook.provider, webhook.path) == ("shop", "whapi", "/x")
 
 
@@ -197,9 +214,15 @@ def test_no_webhook_shows_what_is_in_it() -> None:
     """Whatever prints one by accident prints nothing of the sender's."""
     sent = [(b"x-request-id", b"hunter2")]
     screened = screen(
-        SOURCES, _CAP, method="POST", target=b"whapi/hunter2", headers=sent, peer="127.0.0.1"
+        SOURCES,
+        _CAP,
+        method="POST",
+        target=b"whapi/hunter2",
+        headers=sent,
+        peer="127.0.0.1",
+        now=[_NOW],
     )
-    webhook = accept(screened, _CAP, body=b"hunter2", now=_NOW, id_="id-1")
+    webhook = _accepted(screened, b"hunter2")
     assert webhook.body == b"hunter2"
     assert "hunter2" not in f"{screened!r} {webhook!r}"
 
@@ -213,8 +236,10 @@ def test_the_largest_record_fits_the_broker() -> None:
     target = b"whapi/" + b"\xff" * (MAX_PATH - 1)
     accounts = ("A" * (MOST_ACCOUNT_BYTES - len('[""]')),)
     sources = {"whapi": Source("whapi", "whapi", accounts=accounts)}
-    screened = screen(sources, MAX_BODY, method="DELETE", target=target, headers=headers, peer="")
-    webhook = accept(screened, MAX_BODY, body=b"x" * MAX_BODY, now=_NOW, id_="0" * 32)
+    screened = screen(
+        sources, MAX_BODY, method="DELETE", target=target, headers=headers, peer="", now=[_NOW]
+    )
+    webhook = _accepted(screened, b"x" * MAX_BODY, MAX_BODY)
     assert webhook.accounts == accounts
     assert len(dict(to_headers(webhook))["source-accounts"]) == MOST_ACCOUNT_BYTES
     size = len(webhook.body) + sum(len(name) + len(value) for name, value in to_headers(webhook))

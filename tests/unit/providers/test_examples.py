@@ -7,8 +7,8 @@ import pytest
 
 from cli.up.examples import Sample, load
 from processors.normalising.normalise import normalise
+from providers import NAMES
 from schemas.records import InboundObservation, Observation
-from schemas.topics import PROVIDERS
 from schemas.webhook import RawWebhook
 from tests.unit.webhooks import AT, RECEIVED_AT, fields
 
@@ -55,7 +55,7 @@ def test_what_every_observation_says(sample: Sample) -> None:
 
 def test_a_sample_for_every_provider() -> None:
     """No provider is without samples, and every sample is where its source says."""
-    assert {sample.source for sample in SAMPLES} == set(PROVIDERS)
+    assert {sample.source for sample in SAMPLES} == set(NAMES)
     assert all(sample.name.startswith(f"{sample.source}/") for sample in SAMPLES)
 
 

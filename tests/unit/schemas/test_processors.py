@@ -2,6 +2,7 @@
 
 import pytest
 
+from providers import NAMES
 from schemas.processors import PROCESSORS, Processor
 from schemas.topics import Topics
 from service.settings import Settings
@@ -31,7 +32,7 @@ def test_topics_of_a_processor(
     name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], needed: tuple[str, ...]
 ) -> None:
     """What it reads, what it writes, and all that it needs."""
-    topics = Topics("n")
+    topics = Topics("n", providers=NAMES)
     assert topics.inputs(name) == inputs
     assert topics.outputs(name) == outputs
     assert topics.needed(name) == needed

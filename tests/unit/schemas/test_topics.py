@@ -4,16 +4,21 @@ import pytest
 
 from schemas.topics import Topics, namespaces
 
-RAW = ("old.raw.smsmanager", "old.raw.whapi")
+PROVIDERS = ("acme", "bolt")
+RAW = ("old.raw.acme", "old.raw.bolt")
+
+
+def _topics(namespace: str, raw: str | None = None, observations: str | None = None) -> Topics:
+    return Topics(namespace, raw, observations, providers=PROVIDERS)
 
 
 @pytest.mark.parametrize(
     ("topics", "foreign", "normalise", "track", "normalised_by"),
     [
-        (Topics("old"), (), RAW, "old.observations", "old.normalise"),
-        (Topics("new", "old"), RAW, RAW, "new.observations", "new.normalise"),
+        (_topics("old"), (), RAW, "old.observations", "old.normalise"),
+        (_topics("new", "old"), RAW, RAW, "new.observations", "new.normalise"),
         (
-            Topics("new", None, "old"),
+            _topics("new", None, "old"),
             (*RAW, "old.observations"),
             RAW,
             "old.observations",
@@ -21,14 +26,14 @@ RAW = ("old.raw.smsmanager", "old.raw.whapi")
         ),
         # A namespace that was rebuilt is rebuilt again.
         (
-            Topics("third", "old", "new"),
+            _topics("third", "old", "new"),
             (*RAW, "new.observations"),
             RAW,
             "new.observations",
             "new.normalise",
         ),
-        (Topics("old.b", "old"), RAW, RAW, "old.b.observations", "old.b.normalise"),
-        (Topics("old", "old"), (), RAW, "old.observations", "old.normalise"),
+        (_topics("old.b", "old"), RAW, RAW, "old.b.observations", "old.b.normalise"),
+        (_topics("old", "old"), (), RAW, "old.observations", "old.normalise"),
     ],
 )
 def test_inputs(
@@ -44,7 +49,7 @@ def test_inputs(
     assert topics.inputs("track") == (track,)
     assert topics.source.group("normalise") == normalised_by
     assert topics.source.inputs("normalise") == normalise
-    assert topics.provider_of(normalise[0]) == "smsmanager"
+    assert topics.provider_of(normalise[0]) == "acme"
     own = {spec.name for spec in topics.specs(3)}
     assert own == {*topics.all} - {*foreign}
     assert all(name.removeprefix(f"{topics.namespace}.").count(".") <= 1 for name in own)
@@ -52,7 +57,7 @@ def test_inputs(
 
 def test_groups_and_ids_are_its_own() -> None:
     """Whatever is read, nobody shares a group or a fencing token."""
-    topics = Topics("new", "old", "old")
+    topics = _topics("new", "old", "old")
     assert topics.groups == ("new.normalise", "new.track")
     assert topics.transactional_id(2) == "new.track.2"
 
@@ -60,10 +65,11 @@ def test_groups_and_ids_are_its_own() -> None:
 def test_namespaces_are_known_by_names_nobody_else_would_use() -> None:
     """A stranger's `orders.events` is no namespace, nor is what would be a directory."""
     names = [
-        "a.raw.whapi",
+        "a.raw.bolt",
+        "z.raw.carl",
         "b.c.observations",
         "orders.events",
         "....observations",
         ".dead-letters",
     ]
-    assert namespaces(names, ["d.track", "e.other", "..normalise"]) == ["a", "b.c", "d"]
+    assert namespaces(names, ["d.track", "e.other", "..normalise"], PROVIDERS) == ["a", "b.c", "d"]

@@ -4,10 +4,11 @@ import pytest
 
 from cli.namespaces.manage import Kept, _kept, _replays
 from deploy.consumer_groups import Group
+from providers import NAMES
 from schemas.topics import Topics
 from service.errors import Problem
 
-OLD = Topics("old")
+OLD = Topics("old", providers=NAMES)
 RAW = frozenset(OLD.raw_topics)
 OBSERVATIONS = frozenset({OLD.observations})
 REPLAY = Group("old.replay.x", 0, frozenset(), RAW)

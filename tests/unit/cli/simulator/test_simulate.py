@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.simulator.requests import Post
-from cli.simulator.scenarios import JOURNEYS
 from cli.simulator.simulate import Fact, Simulation, simulate
 from processors.normalising.normalise import normalise
 from processors.tracking.lifecycle import fact_key
+from providers import NAMES, registry
 from providers.contract import Normalised
 from schemas.coordinates import Coordinates
 from schemas.records import InboundObservation, StatusObservation
@@ -135,7 +135,8 @@ def test_every_kind_of_life_and_mishap_is_there() -> None:
     simulation = simulate(messages=3000, seed=1, duplicates=0.1, malformed=0.1, base_time_ms=BASE)
     truth = simulation.truth
     led = {lifecycle.journey for lifecycle in truth.lifecycles.values()}
-    assert led == {j for j in JOURNEYS if any(step.how != "inbound" for step in j.steps)}
+    journeys = {journey for name in NAMES for journey in registry.simulator(name).journeys}
+    assert led == {j for j in journeys if any(step.how != "inbound" for step in j.steps)}
     assert {(post.source, post.method) for post in simulation.posts} == {
         ("smsmanager", "POST"),
         *(("whapi", method) for method in ("POST", "PUT", "PATCH", "DELETE")),

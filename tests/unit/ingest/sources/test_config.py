@@ -4,8 +4,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from ingest.admission import Rejected, accept, screen
-from ingest.sources.config import KINDS, Finding, read, source, unrestricted, weakness
+from ingest.admission import Rejected, Screened, accept, screen
+from ingest.sources.config import read, source, unrestricted
+from ingest.sources.mistakes import key_path
+from ingest.sources.proofs.kinds import KINDS
 from schemas.webhook import KEPT_HEADERS
 
 SECRET = b"a secret of 22 bytes.."
@@ -46,26 +48,26 @@ def test_a_right_file_is_read() -> None:
     reading = read(_ALL)
     assert reading.findings == ()
     declared = {one.name: one for one in reading.declared}
-    assert {one.auth for one in reading.declared} == set(KINDS)
+    assert {one.proof.auth for one in reading.declared} == set(KINDS)
     shop = declared["shop"]
     assert shop.provider == "smsmanager"
-    assert shop.options == {
+    assert shop.proof.model_dump(exclude={"secrets"}) == {
+        "auth": "hmac",
         "header": "X-Request-Signature",
         "algorithm": "sha256",
         "encoding": "hex",
         "prefix": "",
     }
-    assert [(str(place), place.line) for place in shop.places] == [
-        ("env:SHOP_NEW", 7),
-        ("file:/run/secrets/shop old", 7),
-    ]
+    assert list(map(str, shop.proof.places)) == ["env:SHOP_NEW", "file:/run/secrets/shop old"]
+    assert [one.place for one in reading.places[:2]] == list(shop.proof.places)
     assert [str(network) for network in shop.networks] == [
         "203.0.113.0/24",
         "2001:db8::/32",
         "198.51.100.7/32",
     ]
     assert reading.proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
-    assert declared["signed"].options == {
+    assert declared["signed"].proof.model_dump(exclude={"secrets"}) == {
+        "auth": "hmac",
         "header": "X-Sig",
         "algorithm": "sha512",
         "encoding": "base64url",
@@ -91,89 +93,120 @@ _OK = 'provider = "whapi"\nauth = "none"\n'
 @pytest.mark.parametrize(
     ("text", "findings"),
     [
-        ("", ["1: the file names no source"]),
-        ("sources = 1", ["1: the file names no source"]),
-        ("\nsources = {}", ["2: the file names no source"]),
-        ("[[sources]]\n", ["1: the file names no source"]),
-        ("[sources\n", ["1: this is no TOML: Expected ']'"]),
-        (f"[sources.a]\n{_OK}\n[sources.a]\n", ["5: this is no TOML: Cannot declare"]),
-        (f"[sources.a]\n{_OK}auth = 'path'\n", ["4: this is no TOML: Cannot overwrite"]),
-        ("[sources.a]\nx = ", ["2: this is no TOML: Invalid value"]),
-        ("x = " + "9" * 5000, ["1: this is no TOML: a value is out of bounds"]),
-        ("x = " + "[" * 5000 + "]" * 5000, ["1: the file is nested too deeply"]),
-        (f"trusted_proxy = []\n[sources.a]\n{_OK}", ["1: there is no key 'trusted_proxy' for the"]),
-        (f'[sources."a/b"]\n{_OK}', ["1: the name of a source"]),
-        (f'[sources.".."]\n{_OK}', ["1: the name of a source"]),
-        (f'[sources.""]\n{_OK}', ["1: the name of a source"]),
-        ("[sources]\na = 1", ["2: a source is a table"]),
-        ("[sources.a]\n", ["1: auth is missing", "1: provider is missing"]),
+        ("", ["sources: the file names no source"]),
+        ("sources = 1", ["sources: it is not a table; write a table [sources.<name>]"]),
+        ("\nsources = {}", ["sources: the file names no source"]),
+        ("[[sources]]\n", ["sources: it is not a table"]),
+        (
+            "[sources\n",
+            ["this is no TOML: Expected ']' at the end of a table declaration (at line 1"],
+        ),
+        (f"[sources.a]\n{_OK}\n[sources.a]\n", ["this is no TOML: Cannot declare"]),
+        (f"[sources.a]\n{_OK}auth = 'path'\n", ["this is no TOML: Cannot overwrite a value (at l"]),
+        ("[sources.a]\nx = ", ["this is no TOML: Invalid value (at end of document)"]),
+        ("x = " + "9" * 5000, ["this is no TOML: a number is too long"]),
+        ("x = " + "[" * 5000 + "]" * 5000, ["the file is nested too deeply"]),
+        (
+            f"trusted_proxy = []\n[sources.a]\n{_OK}",
+            ["trusted_proxy: there is no such key; the file"],
+        ),
+        (f'[sources."a/b"]\n{_OK}', ['sources."a/b": the name of a source']),
+        (f'[sources.".."]\n{_OK}', ['sources."..": the name of a source']),
+        (f'[sources.""]\n{_OK}', ['sources."": the name of a source']),
+        ('[sources."\\u009b\\n"]', ['sources."\\u009b\\n": the name of a source', "", ""]),
+        ("[sources]\na = 1", ["sources.a: it is not a table"]),
+        (
+            "[sources.a]\n",
+            ["sources.a.provider: it is missing", "sources.a.auth: it is missing; write auth = "],
+        ),
         (
             '[sources.a]\nprovider = "whapy"\nauth = 7',
-            ["2: provider is none of those known", "3: auth is none of those known"],
+            ["sources.a.provider: it is none of those", "sources.a.auth: it is none of those"],
         ),
-        (f"[sources.a]\n{_OK}header = 1", ["4: there is no key 'header' for a source with"]),
-        (f"[sources.a]\n{_OK}accounts = []", ["4: accounts is a list of accounts"]),
-        (f'[sources.a]\n{_OK}accounts = "A"', ["4: accounts is a list of accounts"]),
+        (
+            '[sources.a]\nprovider = "whapi"\nauth = ["none"]',
+            ["sources.a.auth: it is none of thos"],
+        ),
+        (
+            f"[sources.a]\n{_OK}header = 1",
+            ['sources.a.header: there is no such key; a source with auth = "none" may have acc'],
+        ),
+        (f"[sources.a]\n{_OK}accounts = []", ["sources.a.accounts: it is not a list of accounts"]),
+        (f'[sources.a]\n{_OK}accounts = "A"', ["sources.a.accounts: it is not a list of accounts"]),
         (
             f'[sources.a]\n{_OK}accounts = [\n1,\n"",\n"A[1]",\n"-",\n"\\u0007",\n"A-*"]',
             [
-                "5: an entry of accounts is not a text",
-                "6: an entry of accounts is empty, or has brackets",
-                "7: an entry of accounts is empty, or has brackets",
-                '8: an entry of accounts is "-", which stands for no account',
-                "9: an entry of accounts is empty, or has brackets",
+                "sources.a.accounts[0]: it is not a text; write accounts = ",
+                "sources.a.accounts[1]: the entry is empty, or has brackets",
+                "sources.a.accounts[2]: the entry is empty, or has brackets",
+                'sources.a.accounts[3]: the entry is "-", which means no account',
+                "sources.a.accounts[4]: the entry is empty, or has brackets",
             ],
         ),
         (
             f'[sources.a]\n{_OK}accounts = ["{"A" * 9000}"]',
-            ["4: accounts is longer than 8192 bytes; write patterns"],
+            ["sources.a.accounts: it is longer than 8192 bytes; write patterns"],
         ),
         *(
             (
                 f'[sources.a]\nprovider = "smsmanager"\nauth = "none"\naccounts = {accounts}',
-                ["4: a body of smsmanager names no account, so its source names exactly one"],
+                ["sources.a.accounts: a body of smsmanager names no account, so its source name"],
             )
             for accounts in ('["a*"]', '["a", "b"]')
         ),
-        (f"[sources.a]\n{_OK}color = 1", ["4: there is no key 'color' for a source with"]),
-        (f'[sources.a]\n{_OK}secrets = ["env:A"]', ["4: there is no key 'secrets' for a source"]),
-        (f"[sources.a]\n{_OK}[sources.a.more]\n", ["4: there is no key 'more'"]),
+        (f"[sources.a]\n{_OK}color = 1", ["sources.a.color: there is no such key"]),
+        (f'[sources.a]\n{_OK}secrets = ["env:A"]', ["sources.a.secrets: there is no such key"]),
+        (f"[sources.a]\n{_OK}[sources.a.more]\n", ["sources.a.more: there is no such key"]),
         (
             '[sources.a]\nprovider = "whapi"\nauth = "header"',
-            ['1: auth = "header" needs the key header', '1: auth = "header" needs the key secr'],
+            [
+                'sources.a.secrets: auth = "header" needs this key; write secrets = ["env:',
+                'sources.a.header: auth = "header" needs this key; write header = ',
+            ],
         ),
         (
             '[sources.a]\nprovider = "whapi"\nauth = "hmac"\nsecrets = ["env:A"]',
-            ['1: auth = "hmac" needs the key header'],
+            ['sources.a.header: auth = "hmac" needs this key'],
         ),
         (
             '[sources.a]\nprovider = "whapi"\nauth = "basic"\nuser = "a:b"\nsecrets = ["env:A"]',
-            ["4: user is empty, or has a colon"],
+            ["sources.a.user: it is empty, or has a colon"],
         ),
-        (f'[sources.a]\n{_OK}addresses = "::1"', ["4: addresses is a list of networks"]),
-        (f"[sources.a]\n{_OK}addresses = []", ["4: addresses lets nobody in"]),
+        (
+            '[sources.a]\nprovider = "x"\nauth = "basic"\nuser = 1\nsecrets = ["A"]\naddresses = 1',
+            [
+                "sources.a.provider: it is none of those known",
+                "sources.a.addresses: it is not a list of networks",
+                "sources.a.secrets[0]: the entry does not say where",
+                "sources.a.user: it is not a text",
+            ],
+        ),
+        (f'[sources.a]\n{_OK}addresses = "::1"', ["sources.a.addresses: it is not a list of netw"]),
+        (f"[sources.a]\n{_OK}addresses = []", ["sources.a.addresses: it admits no address"]),
         (
             f'[sources.a]\n{_OK}addresses = [\n"::1",\n"10.0.0.1/8",\n"::ffff:1.2.3.4",\n7,"x"]',
             [
-                "6: an entry of addresses has bits set after its prefix",
-                "7: an entry of addresses is IPv4 within IPv6",
-                "8: an entry of addresses is no network",
-                "8: an entry of addresses is no network",
+                "sources.a.addresses[1]: the entry has bits set after its prefix",
+                "sources.a.addresses[2]: the entry is IPv4 within IPv6",
+                "sources.a.addresses[3]: the entry is no network",
+                "sources.a.addresses[4]: the entry is no network",
             ],
         ),
         (
             f'trusted_proxies = ["0.0.0.0/0", "::/0"]\n[sources.a]\n{_OK}',
-            ["1: trusted_proxies trusts everybody", "1: trusted_proxies trusts everybody"],
+            [
+                "trusted_proxies[0]: the entry trusts every address",
+                "trusted_proxies[1]: the entry trusts every address",
+            ],
         ),
-        (f"trusted_proxies = 1\n[sources.a]\n{_OK}", ["1: trusted_proxies is a list of networks"]),
+        (f"trusted_proxies = 1\n[sources.a]\n{_OK}", ["trusted_proxies: it is not a list of netw"]),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text: str, findings: list[str]) -> None:
-    """All of it, in the order of the file, each with what to do."""
-    found = read(text).findings
-    told = [f"{finding.line}: {finding.text}" for finding in found]
-    assert [line[: len(start)] for line, start in zip(told, findings, strict=True)] == findings
-    assert all(";" in line for line in told)
+def test_a_mistake_is_reported_with_its_key(text: str, findings: list[str]) -> None:
+    """All of them at once, each with its key path and what to do."""
+    found = [str(finding) for finding in read(text).findings]
+    assert [line[: len(start)] for line, start in zip(found, findings, strict=True)] == findings
+    assert all(";" in line and line.isprintable() for line in found)
 
 
 def _with(secrets: str, auth: str = "bearer", more: str = "") -> str:
@@ -206,8 +239,8 @@ def _with(secrets: str, auth: str = "bearer", more: str = "") -> str:
 def test_a_secret_in_the_file_is_refused_and_not_repeated(secrets: str) -> None:
     """Exactly one sentence, without the value."""
     [finding] = read(_with(secrets)).findings
-    assert finding.line == 4
-    assert "hunter2" not in finding.text
+    assert str(finding).startswith("sources.a.secrets")
+    assert "hunter2" not in str(finding)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +261,7 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(secrets: str) -> None:
 def test_no_value_is_repeated(auth: str, more: str) -> None:
     """What was put in the wrong place may be the secret."""
     [finding] = read(_with('["env:A"]', auth, more)).findings
-    assert "hunter2" not in finding.text
+    assert "hunter2" not in str(finding)
 
 
 @pytest.mark.parametrize("name", sorted(KEPT_HEADERS | {"content-type"}))
@@ -236,8 +269,9 @@ def test_no_value_is_repeated(auth: str, more: str) -> None:
 def test_a_stored_header_is_no_place_for_a_secret(name: str, auth: str) -> None:
     """What goes on to Kafka with every body never holds a credential."""
     [finding] = read(_with('["env:A"]', auth, f'header = "{name.title()}"')).findings
-    assert finding.line == 5
-    assert finding.text.startswith("header names one that is stored with the body; ")
+    assert str(finding).startswith(
+        "sources.a.header: it names a header that is stored with the body; write header = "
+    )
 
 
 def test_no_credential_is_stored() -> None:
@@ -267,23 +301,30 @@ def test_no_credential_is_stored() -> None:
         ("path", b"x" * 16 + b"%41", "has other than"),
         ("hmac", b"\x00\n\xff " * 4, None),
         ("standard-webhooks", b"x" * 40, "is not whsec_"),
-        ("standard-webhooks", b"whsec_" + b"A" * 28, "stands for fewer"),
+        ("standard-webhooks", b"whsec_" + b"A" * 28, "encodes fewer"),
         ("standard-webhooks", b"whsec_" + b"A" * 32, None),
     ],
 )
 def test_what_a_secret_must_be(auth: str, secret: bytes, wrong: str | None) -> None:
     """Long enough, and such that it can be sent in the place it is sent in."""
-    found = weakness(auth, secret)
+    found = KINDS[auth].weakness(secret)
     assert found is None if wrong is None else (found or "").startswith(wrong)
+
+
+# A secret that is fit for every kind.
+_FIT = b"whsec_" + b"A" * 32
 
 
 def _rejection(text: str, target: bytes, headers: list[tuple[bytes, bytes]], peer: str) -> str:
     reading = read(text)
-    made = {one.name: source(one, [SECRET], reading.proxies) for one in reading.declared}
+    made = {one.name: source(one, [_FIT], reading.proxies) for one in reading.declared}
     screened = None
     try:
-        screened = screen(made, 100, method="POST", target=target, headers=headers, peer=peer)
-        accept(screened, 100, body=b"{}", now=_NOW, id_="id-1")
+        screened = screen(
+            made, 100, method="POST", target=target, headers=headers, peer=peer, now=[_NOW]
+        )
+        assert isinstance(screened, Screened)
+        accept(screened, 100, body=b"{}", now=[_NOW], id_="id-1")
     except Rejected as rejected:
         return f"{'before' if screened is None else 'after'} the body: {rejected.cause}"
     return "taken"
@@ -295,9 +336,9 @@ _LISTED = 'addresses = ["203.0.113.0/24"]'
 @pytest.mark.parametrize(
     ("headers", "peer", "outcome"),
     [
-        ([(b"x-token", SECRET)], "203.0.113.1", "taken"),
-        ([(b"x-token", SECRET)], "203.0.114.1", "before the body: address"),
-        ([(b"x-token", SECRET)], "", "before the body: address"),
+        ([(b"x-token", _FIT)], "203.0.113.1", "taken"),
+        ([(b"x-token", _FIT)], "203.0.114.1", "before the body: address"),
+        ([(b"x-token", _FIT)], "", "before the body: address"),
         ([], "203.0.113.1", "before the body: unproven"),
         ([], "203.0.114.1", "before the body: address"),
         ([(b"content-length", b"999")], "203.0.113.1", "before the body: unproven"),
@@ -333,12 +374,36 @@ def test_a_path_is_stored_without_its_secret() -> None:
     [declared] = read(_with('["env:A"]', "path")).declared
     made = {"a": source(declared, [b"x" * 16])}
     target = b"a/" + b"x" * 16 + b"/messages?x=1"
-    screened = screen(made, 100, method="POST", target=target, headers=[], peer="")
-    assert accept(screened, 100, body=b"", now=_NOW, id_="id-1").path == "/messages?x=1"
+    screened = screen(made, 100, method="POST", target=target, headers=[], peer="", now=[_NOW])
+    assert isinstance(screened, Screened)
+    assert screened.path == "/messages?x=1"
 
 
-def test_findings_are_in_the_order_of_the_file() -> None:
-    """Whatever was found first."""
-    found = read('[sources.b]\nx = 1\nauth = "none"\n[sources.a]\nprovider = 1\n').findings
-    assert [finding.line for finding in found] == [1, 2, 4, 5]
-    assert isinstance(found[0], Finding)
+def test_findings_are_in_the_order_of_the_sources() -> None:
+    """The file's own mistakes come first, then those of each source."""
+    text = 'x = 1\n[sources.b]\nx = 1\nauth = "none"\n[sources.a]\nprovider = 1\n'
+    assert [key_path(finding.keys) for finding in read(text).findings] == [
+        "x",
+        "sources.b.provider",
+        "sources.b.x",
+        "sources.a.provider",
+        "sources.a.auth",
+    ]
+
+
+def test_places_are_known_in_a_source_with_mistakes() -> None:
+    """Their secrets are judged together with the file, so that all mistakes come at once."""
+    reading = read(_with('["hunter2", "file:/b"]', more="addresses = 1"))
+    assert [(key_path(one.keys), str(one.place)) for one in reading.places] == [
+        ("sources.a.secrets[1]", "file:/b")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("auth", "secrets"),
+    [("none", '["env:A"]'), ("bearer", '["env:BLUETICK_A"]'), ("x", '["env:A"]'), ("path", "1")],
+)
+def test_a_wrong_place_is_reported_once(auth: str, secrets: str) -> None:
+    """Where no secret belongs, or the place is wrong, no secret is looked for."""
+    reading = read(_with(secrets, auth))
+    assert (len(reading.findings), reading.places) == (1, ())

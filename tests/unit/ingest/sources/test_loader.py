@@ -5,16 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from ingest.admission import SOURCES
+from ingest.admission import SOURCES, Source
 from ingest.sources.loader import load
+from ingest.sources.proofs.contract import Request
 from service.errors import Problem
 
 _SECRET = b"0123456789abcdef"
 
 
 def _proves(file: Path, given: bytes) -> bool:
-    proof = load(file).sources["a"].proof
-    return proof.shown("", [(b"x-token", given)]) is not None
+    return _accepts(load(file).sources["a"], given)
+
+
+def _accepts(source: Source, given: bytes) -> bool:
+    request = Request("POST", "a", "", [(b"x-token", given)])
+    return source.proof.check(request, source.secrets, ()) is not None
 
 
 def _file(folder: Path, place: str) -> Path:
@@ -45,7 +50,7 @@ def test_a_secret_of_the_environment_is_read_once(
     monkeypatch.setenv("TEST_SOURCES", _SECRET.decode())
     sources = load(_file(tmp_path, "env:TEST_SOURCES")).sources
     monkeypatch.setenv("TEST_SOURCES", "x" * 16)
-    assert sources["a"].proof.shown("", [(b"x-token", _SECRET)])
+    assert _accepts(sources["a"], _SECRET)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +67,14 @@ def test_a_secret_of_the_environment_is_read_once(
 def test_a_bad_secret_is_told_by_its_place_alone(
     tmp_path: Path, content: bytes, wrong: str
 ) -> None:
-    """The sentence has the line and the file's name, and nothing of what is in it."""
+    """The sentence has the key path and the file's name, and nothing of what is in it."""
     (tmp_path / "secret").write_bytes(content)
     file = _file(tmp_path, f"file:{tmp_path}/secret")
     with pytest.raises(Problem) as problem:
         load(file)
-    assert f"{file}:5: the secret in file:{tmp_path}/secret {wrong}" in str(problem.value)
+    assert f"{file}: sources.a.secrets[0]: the secret in file:{tmp_path}/secret {wrong}" in str(
+        problem.value
+    )
     assert "0123456789" not in str(problem.value)
 
 

@@ -12,8 +12,8 @@ from cli.output.records import Record
 from cli.output.redaction import shape
 from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Entry, Identity, Ledger, headers, marker, read
+from processors.normalising.normalise import SPLITS
 from processors.replay.retry_outcome import settle
-from providers import PROVIDERS
 from providers.contract import DeadLetter, Normalised, Part
 from schemas.coordinates import Coordinates
 from service.errors import Problem
@@ -59,7 +59,7 @@ def test_a_mistake_of_ours_says_where_it_was_made(monkeypatch: pytest.MonkeyPatc
     def split(*_: object) -> list[Part]:
         return [Part("/0", b"1", careless)]
 
-    monkeypatch.setitem(PROVIDERS, "whapi", split)
+    monkeypatch.setitem(SPLITS, "whapi", split)
     [letter] = result_of("whapi", b"{}").dead_letters
     written = dict(headers(letter, AT, 1, ()))
     assert written["__streams.errors.exception"] == b"builtins.ValueError"

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors.normalising import normalise
-from providers import PROVIDERS, json_slices
+from processors.normalising.normalise import SPLITS
+from providers import NAMES, json_slices
 from providers.contract import Item, Normalised, Outcomes, Part
 from providers.rejection import Refused
-from schemas import topics
 from schemas.bounds import BOUNDS
 from schemas.codec import decode_observation, encode
 from schemas.topics import MAX_BODY
@@ -212,11 +212,6 @@ def test_an_unknown_provider() -> None:
     assert outcome(result_of("carrier-pigeon", b"coo")) == (0, [("unknown_provider", "")], {})
 
 
-def test_the_registry_has_every_provider() -> None:
-    """There is a raw topic for each provider and a provider for each raw topic."""
-    assert tuple(PROVIDERS) == topics.PROVIDERS
-
-
 def test_a_mistake_of_ours_costs_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception nobody foresaw is a dead letter of its item, naming the exception alone."""
 
@@ -224,9 +219,9 @@ def test_a_mistake_of_ours_costs_one_item(monkeypatch: pytest.MonkeyPatch) -> No
         raise ZeroDivisionError(item.json.decode())
 
     def split(_: RawWebhook, text: bytes) -> list[Part]:
-        return [Part("/0", text, read), Part("/1", GOOD, PROVIDERS["smsmanager"](_, GOOD)[0].read)]
+        return [Part("/0", text, read), Part("/1", GOOD, SPLITS["smsmanager"](_, GOOD)[0].read)]
 
-    monkeypatch.setitem(PROVIDERS, "broken", split)
+    monkeypatch.setitem(SPLITS, "broken", split)
     result = result_of("broken", b'"420777123456"')
     assert outcome(result) == (1, [("internal_error", "/0")], {})
     assert "ZeroDivisionError" in result.dead_letters[0].reason
@@ -239,7 +234,7 @@ def test_a_mistake_of_ours_in_splitting_costs_one_body(monkeypatch: pytest.Monke
     def split(_: RawWebhook, text: bytes) -> list[Part]:
         raise RecursionError(text.decode())
 
-    monkeypatch.setitem(PROVIDERS, "broken", split)
+    monkeypatch.setitem(SPLITS, "broken", split)
     assert outcome(result_of("broken", b"[]")) == (0, [("internal_error", "")], {})
 
 
@@ -303,7 +298,7 @@ values = st.recursive(
     ),
     max_leaves=40,
 )
-providers = st.sampled_from(topics.PROVIDERS)
+providers = st.sampled_from(NAMES)
 
 
 def judged(provider: str, text: bytes) -> Normalised:

@@ -1,0 +1,1 @@
+"""How senders prove themselves: the contract, a module for each kind, and their list."""
