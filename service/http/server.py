@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Problem
 from service.http.connection_limits import Connections
@@ -189,7 +189,8 @@ class _Metrics:
     """Metrics in Prometheus' format: text, or OpenMetrics if the request accepts that.
 
     Of the request only `Accept` is passed on: what is not text would be an exception and a
-    traceback in the log, and a response that is compressed holds up the event loop.
+    traceback in the log, and to compress a response holds up the event loop. The response gets
+    its length, which the application does not say: uvicorn would send it in chunks.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -197,4 +198,15 @@ class _Metrics:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         accept = [one for one in scope["headers"] if one[0] == b"accept" and one[1].isascii()]
-        await self._app({**scope, "headers": accept, "query_string": b""}, receive, send)
+        start: Message = {}
+
+        async def send_with_length(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            length = str(len(message["body"])).encode()
+            await send({**start, "headers": [*start["headers"], (b"content-length", length)]})
+            await send(message)
+
+        narrowed = {**scope, "headers": accept, "query_string": b""}
+        await self._app(narrowed, receive, send_with_length)

@@ -110,4 +110,6 @@ async def test_metrics_are_a_page(
     assert answer.status_code == status
     assert answer.headers.get("content-type", "").startswith(content_type)
     assert "content-encoding" not in answer.headers
+    if method == "GET":
+        assert int(answer.headers["content-length"]) == len(answer.content)
     assert ("drops_total 1.0" in answer.text) == (status == 200 and method == "GET")
