@@ -152,6 +152,11 @@ class Settings(BaseSettings):
     dead_letter_run: int = Field(
         500, ge=0, description="how many of a source's bodies in a row may; 0: any"
     )
+    stories: bool = Field(
+        default=False,
+        description="whether a story that a contact posts is an inbound message; else it is "
+        "counted and left alone",
+    )
     failpoint: str | None = Field(
         None, description="for fault tests: where to die or stand still (docs/reliability.md)"
     )

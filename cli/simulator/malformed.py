@@ -1,4 +1,7 @@
-"""Malformed items and bodies for the simulation, each with the code it gets. Pure."""
+"""Malformed items and bodies for the simulation, each with the code it gets. Pure.
+
+An item is malformed in one of its facts: any other field would only be left out.
+"""
 
 from random import Random
 from typing import NamedTuple
@@ -23,22 +26,22 @@ _REPORT = (
     _Flaw("message_id", _ABSENT, "missing_field"),
     _Flaw("message_id", 42, "wrong_type"),
     _Flaw("gateway", None, "wrong_type"),
-    _Flaw("timestamp", "soon", "bad_value"),
-    _Flaw("timestamp", ["1700000000"], "wrong_type"),
+    _Flaw("gateway", "", "bad_value"),
+    _Flaw("result", ["sent"], "wrong_type"),
     _Flaw("type", "sideways", "bad_value"),
 )
 _STATUS = (
     _Flaw("id", _ABSENT, "missing_field"),
     _Flaw("status", _ABSENT, "missing_field"),
     _Flaw("status", 3, "wrong_type"),
-    _Flaw("timestamp", "yesterday", "bad_value"),
-    _Flaw("timestamp", -5, "bad_value"),
+    _Flaw("status", "", "bad_value"),
+    _Flaw("id", "x" * 600, "bad_value"),
 )
 _MESSAGE = (
     _Flaw("id", _ABSENT, "missing_field"),
     _Flaw("from_me", _ABSENT, "missing_field"),
     _Flaw("from_me", "yes", "wrong_type"),
-    _Flaw("timestamp", [1700000000], "wrong_type"),
+    _Flaw("type", "", "bad_value"),
 )
 _FLAWS = {"": _REPORT, "statuses": _STATUS, "messages": _MESSAGE}
 _SOUND = {
