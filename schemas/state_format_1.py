@@ -1,11 +1,10 @@
-"""The first format of a message's state, which held its viewers, read as today's (format 2)."""
+"""The first format of a message's state, which held its viewers, read as the second one."""
 
 from collections.abc import Iterator
 
 from msgspec.structs import asdict
 
 from schemas.records import (
-    STATE_VERSION,
     Fact,
     Ladder,
     MessageState,
@@ -15,6 +14,8 @@ from schemas.records import (
     cause_of,
 )
 
+_VERSION = 2
+
 
 class FirstFormat(MessageState, omit_defaults=True, kw_only=True, gc=False):
     """A state as `messages` held it before viewers had states of their own."""
@@ -23,18 +24,18 @@ class FirstFormat(MessageState, omit_defaults=True, kw_only=True, gc=False):
 
     @property
     def message(self) -> MessageState:
-        """The message's own state today."""
+        """The message's own state in the second format."""
         fields = {name: value for name, value in asdict(self).items() if name != "viewers"}
-        return MessageState(**fields | {"version": STATE_VERSION, "viewed": self._viewed()})
+        return MessageState(**fields | {"version": _VERSION, "viewed": self._viewed()})
 
     @property
     def viewer_states(self) -> list[ViewerState]:
-        """The states of its viewers today."""
+        """The states of its viewers in the second format."""
         return [
             ViewerState(
                 message_key=self.message_key,
                 viewer=viewer,
-                version=STATE_VERSION,
+                version=_VERSION,
                 attempts=ladders,
             )
             for viewer, ladders in self.viewers.items()

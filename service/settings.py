@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     replication: int | None = Field(
         None, ge=1, description="copies of every partition; default: 3, or as many as brokers"
     )
+    installation: str | None = Field(
+        None,
+        pattern=NAMESPACE,
+        description="a name of this installation in `ce_source` of what track publishes, "
+        "`/bluetick/<name>/track`; default: `/bluetick/track`",
+    )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how to talk to Kafka"
     )

@@ -45,6 +45,7 @@ from processors.tracking import split_transactions
 from processors.tracking.batch import Reduced, Work, reduce
 from processors.tracking.batch_size import Cut
 from processors.tracking.hanging_transactions import NOTE, TAKEN_TO, settle
+from processors.tracking.outputs import source_of
 from processors.tracking.restore import NEXT_TIMER, restore
 from processors.tracking.set_aside import Letter, SetAside
 from processors.tracking.split_transactions import Note, without
@@ -110,6 +111,7 @@ class Task:
         self._unwanted: dict[str, SetAside] = {}
         self._fault: Problem | None = None
         self._patience = patience_of(settings)
+        self._source = source_of(settings.installation)
         self._latest = 0
         self._losses = 0
         self._stamp = 0  # the time of the last transaction's records, Unix ms
@@ -283,7 +285,7 @@ class Task:
         timers = self._store.due(horizon, min(_TIMERS, most))
         if not records and not timers:
             return None
-        return Work(records[:most], timers, now, horizon, self._patience)
+        return Work(records[:most], timers, now, horizon, self._patience, source=self._source)
 
     def _put_back(self, records: Sequence[Record]) -> None:
         if records:

@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from msgspec.structs import replace
+
 from providers import json_slices
 from providers.contract import Ignored, Item, Outcomes, Part, Read
 from providers.fields import MAX_ID, ignore, milliseconds, missing, phone, word
@@ -69,6 +71,8 @@ ASIDE = frozenset(
 _NULL = b"null"
 _PERSONAL = re.compile(r"([0-9]+)@(?:s\.whatsapp\.net|c\.us)")
 _SHARED = ("@g.us", "@newsletter", "@broadcast")
+_STORIES = ("stories", "status@broadcast")
+_EDITS = ("edit", "edited")
 
 _KNOWN = READ | ASIDE
 _once_in_body = json_slices.Once(
@@ -176,6 +180,11 @@ def _party(value: Any, name: str) -> str | None:
 def _is_shared(chat: str | None) -> bool:
     """Whether a chat has many readers: a group, a channel, stories."""
     return chat is not None and (chat == "stories" or chat.endswith(_SHARED))
+
+
+def _has_receipts(chat: str | None) -> bool:
+    """Whether receipts are to be waited for: a channel has none, a story those of who looks."""
+    return chat is None or not (chat in _STORIES or chat.endswith("@newsletter"))
 
 
 def _reason(errors: list[payloads.Error] | None) -> Reason | None:
@@ -289,11 +298,13 @@ class _Channel:
             return None
         return message_key(PROVIDER, account, quoted)
 
-    def _action(self, item: Item, told: payloads.Message) -> StatusObservation | Ignored:
-        """What somebody did to another message; only a deletion changes that one's status."""
+    def _action(self, item: Item, told: payloads.Message) -> Observation | Ignored:
+        """What somebody did to another message: a deletion changes its status, an edit its text."""
         action = told.get("action") or missing("action")
         # The target may also be a chat (OpenAPI document); a message id never holds an @.
         target = action.get("target")
+        if action["type"] in _EDITS and target and "@" not in target and not told["from_me"]:
+            return self._edited(item, told, action, target)
         if action["type"] != "delete" or target is None or "@" in target:
             return Ignored(f"messages.action.{word(action['type'])}")
         return self._status(
@@ -302,6 +313,24 @@ class _Channel:
             "deleted",
             recipient=_party(told.get("chat_id"), "chat_id"),
             occurred_at=milliseconds(told.get("timestamp"), "timestamp"),
+        )
+
+    def _edited(
+        self, item: Item, told: payloads.Message, action: payloads.Action, target: str
+    ) -> InboundObservation | Ignored:
+        """An earlier message of the sender's own, with its new content."""
+        kind = action.get("edited_type") or "text"
+        content = content_of(kind, {kind: action.get("edited_content")})
+        if len(content) == 1:
+            return Ignored(f"messages.action.{word(action['type'])}")
+        edit = self._inbound(item, told, content)
+        return replace(
+            edit,
+            message_key=message_key(PROVIDER, self._account(item), target),
+            message_id=target,
+            in_reply_to=None,
+            occurred_at=None,
+            edited_at=edit.occurred_at or edit.received_at,
         )
 
     def messages_updates(self, item: Item) -> Outcomes:
@@ -349,5 +378,6 @@ class _Channel:
             received_at=item.webhook.received_at,
             raw=item.raw,
             catch_up=self.catch_up,
+            receipts=_has_receipts(told.get("recipient")),
             **told,
         )

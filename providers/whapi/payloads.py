@@ -45,6 +45,8 @@ class Action(TypedDict, total=False):
 
     type: Required[Id]
     target: Id | None
+    edited_type: _Word | None
+    edited_content: Any
 
 
 class Context(TypedDict, total=False):

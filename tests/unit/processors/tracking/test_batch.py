@@ -129,7 +129,7 @@ async def test_the_end_of_a_life_leaves_a_tombstone() -> None:
 
     assert gone.states == {KEY.encode(): None}
     assert gone.armed == {}
-    assert gone.events == {("expired",): 1}
+    assert gone.events == {("forgotten",): 1}
 
 
 async def test_a_timer_of_a_state_that_is_gone_is_spent() -> None:

@@ -150,7 +150,7 @@ CASES = [
             seen("delivered", 3, "whatsapp", viewer="420777000002"),
         ],
         ["advanced", "advanced", "late", "advanced"],
-        ["advanced"],
+        ["advanced", "viewed", "viewed"],
         "sent",
     ),
 ]

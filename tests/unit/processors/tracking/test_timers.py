@@ -10,7 +10,7 @@ from processors.tracking import timers
 from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import track
 from schemas.codec import encode
-from schemas.records import Advanced, Expired, MessageState, Resumed, Stalled, Status
+from schemas.records import Advanced, Forgotten, MessageState, Resumed, Stalled, Status
 from tests.unit.messages import KEY, Folded, reply, seen
 
 MINUTE = 60_000
@@ -157,7 +157,7 @@ def test_the_end_sums_a_life_up() -> None:
     assert fired.state is None
     [output] = fired.outputs
     assert output.time == 9000 + TTL
-    assert isinstance(output.record, Expired)
+    assert isinstance(output.record, Forgotten)
     assert output.record.status == "read"
     assert output.record.attempts == 1
     took = output.record.to_sent_ms, output.record.to_delivered_ms, output.record.to_read_ms
@@ -170,7 +170,7 @@ def test_the_end_of_an_inbound_message_names_it() -> None:
     fired = timers.fire(folded(reply(5)), 5 + TTL, PATIENCE)
 
     [output] = fired.outputs
-    assert isinstance(output.record, Expired)
+    assert isinstance(output.record, Forgotten)
     assert output.record.cause.reply == reply(5).message_key
     assert output.record.to_sent_ms is None
 
@@ -180,7 +180,7 @@ def test_after_the_end_a_message_begins_anew() -> None:
     step = track(folded(seen("delivered", 0)), KEY, seen("read", TTL))
 
     kinds = [out.type.rpartition(".")[2] for out in step.outputs]
-    assert kinds == ["expired", "status", "advanced"]
+    assert kinds == ["forgotten", "status", "advanced"]
     advanced = step.outputs[-1].record
     assert isinstance(advanced, Advanced)
     assert advanced.from_ is None
@@ -222,5 +222,5 @@ def test_when_timers_are_looked_at_is_no_matter(life: list[Any], data: st.DataOb
 
     assert (outputs, state) == run(eager=False)
     assert state is None
-    ids = [id_ for type_, id_, _ in outputs if type_.endswith(("stalled", "resumed", "expired"))]
+    ids = [id_ for type_, id_, _ in outputs if type_.endswith(("stalled", "resumed", "forgotten"))]
     assert len(set(ids)) == len(ids)
