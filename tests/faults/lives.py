@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
+from hashlib import blake2b
+from itertools import accumulate, pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -122,14 +124,17 @@ class Life:
         counted = (*kept, *self.receipts, *self.replies.values())
         return [told["received_at"] for told in counted]
 
-    @property
+    @cached_property
     def direction(self) -> str:
-        return str(self.described("direction") or "unknown")
+        """Whose message it is: a person's if anything says so, else ours if anything does."""
+        said = {_whose(told) for told in self.told if told["message_key"] == self.key}
+        return next((one for one in ("inbound", "outbound") if one in said), "unknown")
 
     @property
     def heard(self) -> tuple[str, Json]:
-        """What was heard last of the message itself, and by which gateway."""
-        return max(_flat(self.own.items()), key=_newness)
+        """What was heard last of the message itself but deletions, and by which gateway."""
+        news = (one for one in _flat(self.own.items()) if one[1]["status"] != "deleted")
+        return max(news, key=_newness)
 
     @property
     def heard_at_all(self) -> tuple[str, Json]:
@@ -144,9 +149,16 @@ class Life:
             return None
         if self.viewers or self.direction == "inbound" or self.best is None:
             return None
+        if not self.receipts_come or "deleted" in self.own[self.best]:
+            return None
         if set(_ORIGIN) & self.own[self.best][self.status].keys():
             return None
         return int(self.heard[1]["received_at"]) + _PATIENCE[self.status]
+
+    @property
+    def receipts_come(self) -> bool:
+        """Whether nothing said that the chat has none."""
+        return all(told.get("receipts", True) for told in self.told)
 
     @property
     def patience(self) -> int:
@@ -175,9 +187,39 @@ class Life:
         newest: dict[str, tuple[int, Any]] = {}
         for told in self.told:
             for name, value in _described(told, self.key):
+                if name == "recipient" and self.direction == "inbound" != _whose(told):
+                    continue  # a receipt for a person's message names the person
                 found = when(told), value
                 newest[name] = max(newest.get(name, found), found, key=_told_last)
         return newest
+
+    @cached_property
+    def contents(self) -> list[Json]:
+        """What says the content: of a person's message what came of the person."""
+        mine = [t for t in self.told if t["message_key"] == self.key and "content" in t]
+        inbound = self.direction == "inbound"
+        return [told for told in mine if not (inbound and is_status(told))]
+
+    @property
+    def content_rank(self) -> list[Any] | None:
+        """The place of the richest content in the order of contents."""
+        return max(map(content_rank, self.contents), default=None)
+
+    @property
+    def content(self) -> Any:
+        best = max(self.contents, key=content_rank, default=None)
+        return best and best["content"]
+
+    @property
+    def revision(self) -> int:
+        """How often a content was replaced by another one, in the order of arrival."""
+        ranks = [
+            content_rank(told) if "content" in told else []
+            for told in self.told
+            if not is_status(told) and told["message_key"] == self.key
+        ]
+        best = list(accumulate(ranks, max))
+        return sum(one[-1:] != other[-1:] for one, other in pairwise(best))
 
     def described(self, name: str) -> Any:
         return self.descriptions.get(name, (0, None))[1]
@@ -227,6 +269,7 @@ class Life:
         own = [told for told in self.told if told["message_key"] == self.key]
         told = own[0] if own else {"message_id": message_id, "account": account}
         answers = [r for name, r in self.replies.items() if name != self.key]
+        answered_at = min(map(when, answers), default=None)
         return _without_nothing(
             {
                 "message_key": self.key,
@@ -236,13 +279,17 @@ class Life:
                 "first_seen_at": min(self.spans),
                 "updated_at": max(self.spans),
                 "status": self.status,
-                "direction": self.described("direction"),
+                "direction": None if self.direction == "unknown" else self.direction,
+                "content": self.content,
+                "content_rank": self.content_rank,
+                "receipts": None if self.receipts_come else False,
+                "revision": self.revision or None,
                 "attempts": {gateway: self._attempt(gateway) for gateway in self.own},
                 "viewed": self._viewed(),
                 "audience": self.audience,
                 "billing": self.billing,
                 "inbound": {name: _reply(reply) for name, reply in self.replies.items()},
-                "replied_at": min(map(when, answers), default=None),
+                "replied_at": None if self.direction == "inbound" else answered_at,
                 "contradictions": self.contradictions,
                 "described_at": {name: at for name, (at, _) in self.descriptions.items()},
                 "stalled_since": self.stalled_since,
@@ -302,7 +349,7 @@ def cause(gateway: str, fact: Json) -> Json:
     return {**{name: fact[name] for name in names if name in fact}, "gateway": gateway}
 
 
-_FIELDS = ("recipient", "payload", "content", "request_id", "recipient_index")
+_FIELDS = ("recipient", "payload", "request_id", "recipient_index")
 
 
 def _described(told: Json, key: str) -> Iterator[tuple[str, Any]]:
@@ -312,12 +359,29 @@ def _described(told: Json, key: str) -> Iterator[tuple[str, Any]]:
     for name in _FIELDS:
         if told.get(name) is not None:
             yield name, told[name]
-    if not is_status(told):
-        yield "direction", "inbound"
-    elif "direction" in told:
-        yield "direction", told["direction"]
     if "billing" in told and "viewer" not in told:
         yield f"billing/{told['gateway']}", told["billing"]
+
+
+def _whose(told: Json) -> str:
+    return str(told.get("direction", "unknown")) if is_status(told) else "inbound"
+
+
+def content_rank(told: Json) -> list[Any]:
+    """The order of contents, restated: placeholders, media, links, words; then fuller, newer."""
+    content = told["content"]
+    readable = content.get("type", "unknown").lower() not in _PLACEHOLDERS
+    words = 2 if content.get("text") or content.get("caption") else 0
+    grade = 1 + words + (1 if content.get("link") else 0) if readable else 0
+    fields = len([value for value in content.values() if value not in (None, "", [], {})])
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    edited_at = told.get("edited_at", 0)
+    at = edited_at or when(told)
+    digest = blake2b(text.encode(), digest_size=8).hexdigest()
+    return [edited_at if readable else 0, grade, fields, at, digest]
+
+
+_PLACEHOLDERS = ("unknown", "ciphertext", "undecryptable", "unsupported")
 
 
 def _told_last(one: tuple[int, Any]) -> tuple[int, bytes]:

@@ -139,10 +139,11 @@ class _Tracker:
         since = life.stalls
         if since is not None and since <= now:
             told = {"status": life.status, "waiting_ms": life.patience}
-            self._event(key, "stalled", life.heard, told)
+            self._event(life, "stalled", life.heard, told, life.best)
             life = self._lives[key] = life.stalled(since)
         if life.expires <= now:
-            self._event(key, "expired", life.heard_at_all, _summary(life))
+            gateway = life.best or life.heard_at_all[0]
+            self._event(life, "forgotten", life.heard_at_all, _summary(life), gateway)
             self._lives[key] = None
 
     def _learnt(self, before: Life, after: Life, told: Json) -> None:
@@ -154,12 +155,18 @@ class _Tracker:
             moved = before.status != after.status
         verdict = _verdict(told["status"], stood, moved=moved)
         standing = {} if after.status is None else {"message_status": after.status}
-        self._publish("statuses", after.key, {**told, "verdict": verdict, **standing})
+        known = _completed(after, told)
+        self._publish("statuses", after.key, {**known, "verdict": verdict, **standing})
         if "viewer" not in told:
             self._moved(before, after, told, verdict, stood)
+        elif told["status"] in THERE and before.audience != after.audience:
+            rose = {"viewer": told["viewer"], "rung": told["status"]}
+            rose["reached"] = after.audience[told["status"]]
+            replay = {"replay": told["replay"]} if "replay" in told else {}
+            self._event(after, "viewed", (told["gateway"], told), rose | replay)
         if before.stalled_since is not None and _standing(before) != _standing(after):
             since = {"status": after.status, "stalled_since": before.stalled_since}
-            self._event(after.key, "resumed", (told["gateway"], told), since)
+            self._event(after, "resumed", (told["gateway"], told), since)
             self._lives[after.key] = after.stalled(None)
 
     def _moved(
@@ -169,41 +176,86 @@ class _Tracker:
         why = told["gateway"], told
         replay = {"replay": told["replay"]} if "replay" in told else {}
         if before.own and told["gateway"] not in before.own:
-            earlier = {"gateway": told["gateway"], "earlier": sorted(before.own)[:_MOST]}
-            self._event(after.key, "fell_back", why, earlier | replay)
+            earlier: Json = {"earlier": sorted(before.own)[:_MOST]}
+            self._event(after, "fell_back", why, earlier | replay)
         elapsed = when(told) - (after.began or 0)
         match verdict:
             case "advanced" | "recovered":
                 came = {} if before.status is None else {"from": before.status}
                 move = {"to": after.status, "elapsed_ms": elapsed}
-                self._event(after.key, verdict, why, came | move | replay)
+                self._event(after, verdict, why, came | move | replay)
             case "late":
-                self._event(after.key, "late", why, {"current": after.status} | replay)
+                self._event(after, "late", why, {"current": after.status} | replay)
             case "contradiction":
                 evidence = {"current": after.status, "evidence": stood}
-                self._event(after.key, "contradicted", why, evidence | replay)
+                self._event(after, "contradicted", why, evidence | replay)
 
     def _answered(self, before: Life, after: Life, told: Json) -> None:
-        """Publish an inbound message if it is new, and tell the message it answers."""
+        """Publish an inbound message if it is new or better, and tell the message it answers."""
         if told["message_key"] in before.replies:
+            if after.revision > before.revision:
+                written = after.replies[after.key].get("occurred_at")
+                known = {"occurred_at": written} if written is not None else {}
+                record = {**known, **_addressed(after, told), "revision": after.revision}
+                self._publish("inbound", after.key, record)
             return
         answers = told.get("in_reply_to")
         home = told["message_key"] if "message_id" in told or not answers else answers
         if after.key == home:
-            self._publish("inbound", after.key, told)
-        if after.key == answers:
+            self._publish("inbound", after.key, _addressed(after, told))
+        if after.key == answers and after.direction != "inbound":
             elapsed = -1 if after.began is None else when(told) - after.began
             more = {"elapsed_ms": elapsed} if elapsed >= 0 else {}
             why = cause("", told) | {"gateway": told["gateway"]}
             replay = {"replay": told["replay"]} if "replay" in told else {}
-            self._event(after.key, "replied", ("", told), {"cause": why, **more, **replay})
+            answer = {"cause": why, "channel": told["channel"], **more, **replay}
+            self._event(after, "replied", ("", told), answer, told["gateway"])
 
-    def _event(self, key: str, name: str, why: tuple[str, Json], more: Json) -> None:
-        common = {"event": name, "message_key": key, "cause": cause(*why), "raw": why[1]["raw"]}
-        self._publish("events", key, common | more)
+    def _event(
+        self, life: Life, name: str, why: tuple[str, Json], more: Json, gateway: str | None = None
+    ) -> None:
+        common = {"event": name, "cause": cause(*why), "raw": why[1]["raw"]}
+        about = _about(life, gateway or why[0])
+        self._publish("events", life.key, common | about | more)
 
     def _publish(self, topic: str, key: str, record: Json) -> None:
         self._result.outputs[topic].setdefault(key, []).append(canonical(record))
+
+
+def _about(life: Life, gateway: str) -> Json:
+    """What an event says of its message."""
+    state = life.state()
+    attempt = state.get("attempts", {}).get(gateway, {})
+    about = {name: state[name] for name in _ABOUT if name in state}
+    channel = {"channel": attempt["channel"]} if attempt else {}
+    if not attempt and gateway in (seen := {t["gateway"]: t["channel"] for t in life.receipts}):
+        channel = {"channel": seen[gateway]}
+    return {"direction": "unknown", "gateway": gateway, **channel, **about}
+
+
+_ABOUT = (
+    *("message_key", "provider", "account", "message_id"),
+    *("direction", "recipient", "payload"),
+)
+
+
+def _completed(life: Life, told: Json) -> Json:
+    """A status with what its message is known by, where it does not say so itself."""
+    known = _about(life, told["gateway"])
+    whose: Json = {name: known[name] for name in ("recipient", "payload") if name in known}
+    own = dict(told)
+    if life.direction == "inbound" != told.get("direction"):
+        own.pop("recipient", None)
+    return {**whose, **own, "direction": life.direction}
+
+
+def _addressed(life: Life, told: Json) -> Json:
+    """An inbound message with its recipient and payload, if they are known otherwise."""
+    if life.key != told["message_key"]:
+        return told
+    known = _about(life, told["gateway"])
+    whose: Json = {name: known[name] for name in ("recipient", "payload") if name in known}
+    return {**whose, **told}
 
 
 def _verdict(status: str, stood: str | None, *, moved: bool) -> str:

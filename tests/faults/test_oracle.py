@@ -7,18 +7,28 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from hypothesis import given, settings
+from msgspec.structs import replace as replaced
 
 from cli.simulator.simulate import simulate
 from processors.dead_letters import record as deadletters
 from processors.tracking.restore import NEXT_TIMER
 from schemas.codec import encode
+from schemas.records import Observation, RawOrigin, record_keys
 from schemas.topics import Topics, partition_of
 from schemas.webhook import to_headers
 from tests.broker.reading import Read
 from tests.broker.recomputation import recompute
 from tests.faults.judge import OUTPUTS, Found, judge, judge_normalised
-from tests.faults.oracle import Letter, Tracked, expect_observations, expect_tracked
-from tests.unit.messages import KEY, seen
+from tests.faults.oracle import (
+    Letter,
+    Tracked,
+    canonical,
+    expect_observations,
+    expect_tracked,
+)
+from tests.unit.messages import KEY, Folded, seen
+from tests.unit.processors.tracking.test_lifecycle_laws import HISTORIES
 
 TOPICS = Topics("t")
 PARTITIONS = 3
@@ -95,6 +105,27 @@ def test_the_oracle_agrees_with_the_pure_code(log: Log) -> None:
     """Written apart from each other, both say the same of the same observations."""
     assert sum(map(len, log.values())) > 1000
     assert judged(log) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(HISTORIES)
+def test_the_oracle_agrees_on_any_history(history: list[Observation]) -> None:
+    """Both publish the same records of made-up observations, corrections and viewers included."""
+    told = [replaced(one, raw=RawOrigin("r", 0, n, 0)) for n, one in enumerate(history)]
+    log = [
+        record(TOPICS.observations, key, encode(one)) for one in told for key in record_keys(one)
+    ]
+    expected, folded = expect_tracked(log, 10), Folded(*told)
+
+    for topic in OUTPUTS:
+        published = [one for key in expected.outputs[topic].values() for one in key]
+        made = [json.loads(encode(o.record)) for o in folded.outputs if o.topic == topic]
+        assert sorted(published) == sorted(map(canonical, made))
+    states = {**folded.states, **folded.viewers}
+    kept = {key: json.loads(encode(state)) for key, state in states.items()}
+    for state in kept.values():
+        del state["version"]
+    assert expected.states == kept
 
 
 def lost(records: list[Read]) -> list[Read]:
@@ -207,5 +238,5 @@ def test_timers_are_expected_by_the_times_of_the_log() -> None:
         "resumed",
     ]
     old = encode(seen("sent", NOW - 46 * DAY))
-    assert list(events(old)) == ["advanced", "stalled", "expired"]
+    assert list(events(old)) == ["advanced", "stalled", "forgotten"]
     assert expect_tracked([record(TOPICS.observations, KEY, old)], NOW).states == {KEY: None}

@@ -22,6 +22,10 @@ _STATUSES: tuple[Status, ...] = (
 )
 
 
+# A message's content becomes known better, or is corrected by its sender.
+_WORDS: tuple[dict[str, str], ...] = ({}, {"text": "a"}, {"text": "b"}, {"link": "x"})
+
+
 class Lives:
     """Makes observations up, each received a moment before it is put on the log."""
 
@@ -57,7 +61,15 @@ class Lives:
         if rng.random() < 0.12:
             identity = rng.choice(["r1", "r2", "r3"])
             id_ = None if identity == "r1" else identity
-            return reply(received, identity, in_reply_to=key, message_id=id_, raw=self._raw())
+            content = {"type": rng.choice(["unknown", "image"]), **rng.choice(_WORDS)}
+            return reply(
+                received,
+                identity,
+                in_reply_to=key,
+                message_id=id_,
+                raw=self._raw(),
+                content=content,
+            )
         return seen(
             rng.choice(_STATUSES),
             rng.choice([None, received, received - rng.randrange(1, 100) * SECOND]),
