@@ -42,6 +42,14 @@ def folded(*observations: Any) -> MessageState:
         # Groups and stories are seen by viewers and never move; people's messages go nowhere.
         ([seen("sent", 5), seen("read", 9, viewer="v")], 9 + TTL),
         ([seen("sent", 5, direction="inbound")], 5 + TTL),
+        # After a deletion nothing need come; another gateway's deletion is no news of this one.
+        ([seen("sent", 5), seen("deleted", 9)], 9 + TTL),
+        ([seen("queued", 5), seen("deleted", 9)], 9 + TTL),
+        ([seen("deleted", 4), seen("sent", 5)], 5 + TTL),
+        ([seen("sent", 5, "sms"), seen("deleted", 9, "viber")], 5 + 24 * HOUR),
+        # A chat without receipts, whoever says so.
+        ([seen("sent", 5, receipts=False)], 5 + TTL),
+        ([seen("sent", 5), seen("queued", 4, receipts=False)], 5 + TTL),
         # What a replay brings to light is old.
         ([seen("sent", 5, replay="r")], 5 + TTL),
         ([seen("queued", 5, catch_up=True)], 5 + TTL),
