@@ -39,6 +39,7 @@ for command in (
     services.normalise,
     services.track,
     webhooks.parse,
+    webhooks.explain,
     webhooks.send,
     tail.tail,
     archive.archive,

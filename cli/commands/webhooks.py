@@ -1,4 +1,4 @@
-"""Webhooks by hand: `bluetick parse` says what a body amounts to, `bluetick send` posts some."""
+"""Webhooks by hand: `parse` and `explain` say what bodies amount to, `send` posts some."""
 
 import sys
 from typing import Annotated
@@ -35,6 +35,36 @@ def parse(
             headers=header or (),
             received_at=received_at,
         )
+    )
+
+
+def explain(
+    files: Annotated[
+        list[str], typer.Argument(help="Bodies, or lives (docs/cases.md); - is the standard input.")
+    ],
+    *,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="Whose bodies: smsmanager or whapi; a life says so.", show_default=False),
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Hours of silence at the end.")] = 0,
+    received_at: Annotated[
+        int | None, typer.Option(min=0, help="When a body arrived, Unix ms; default: now.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Whole records as JSON lines; else a masked timeline.")
+    ] = False,
+) -> None:
+    """Print what would be on each topic for some bodies, without a broker.
+
+    Parser and lifecycle run in memory, by the bodies' own clock. For example:
+    bluetick explain --provider whapi body.json --wait 25. Exit code 1 if anything ends as a dead
+    letter.
+    """
+    from cli import explain as explaining
+
+    sys.exit(
+        explaining.explain(files, provider=provider, wait=wait, received_at=received_at, json=json)
     )
 
 

@@ -1,8 +1,8 @@
 """Bodies through parser and lifecycle in memory: the records of each topic, with waits. Pure.
 
 It is what the services publish for these bodies in this order, without Kafka: `bluetick explain`
-prints it, and tests compare it. The clock is the bodies' own: it stands at the latest reception and
-moves on with each wait.
+prints it, and tests compare it. The clock is the bodies' own: it shows the latest reception, and a
+wait advances it.
 """
 
 from collections import Counter
@@ -63,8 +63,12 @@ class Published(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What came of all steps: records in order, counts of what was ignored, states at the end."""
+    """What came of all steps: records in order, counts of what was ignored, states at the end.
 
+    `now` is what the clock shows at the end, Unix milliseconds.
+    """
+
+    now: int
     records: list[Published] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     messages: dict[str, MessageState] = field(default_factory=dict)
@@ -83,18 +87,17 @@ class _Running:
     """The clock, and what is known so far."""
 
     def __init__(self, patience: Patience, now: int) -> None:
-        self.outcome = Outcome()
+        self.outcome = Outcome(now)
         self._patience = patience
-        self._now = now
         self._step = -1
 
     def take(self, step: Step) -> None:
         self._step += 1
         if isinstance(step, Wait):
-            self._fire(self._now + step.milliseconds)
+            self._fire(self.outcome.now + step.milliseconds)
             return
-        received_at = self._now if step.received_at is None else step.received_at
-        self._fire(max(self._now, received_at))
+        received_at = self.outcome.now if step.received_at is None else step.received_at
+        self._fire(max(self.outcome.now, received_at))
         self._receive(step, received_at)
 
     def _receive(self, delivery: Delivery, received_at: int) -> None:
@@ -140,7 +143,7 @@ class _Running:
             at, key = due
             if at > until:
                 break
-            self._now = max(self._now, at)
+            self.outcome.now = max(self.outcome.now, at)
             fired = timers.fire(states[key], at, self._patience)
             self._publish(key, fired.outputs)
             if fired.state is None:
@@ -148,7 +151,7 @@ class _Running:
                 self._drop_viewers()
             else:
                 states[key] = fired.state
-        self._now = max(self._now, until)
+        self.outcome.now = max(self.outcome.now, until)
 
     def _due(self) -> Iterator[tuple[int, str]]:
         for key, state in self.outcome.messages.items():
@@ -166,7 +169,9 @@ class _Running:
             self._add(output.topic, kind, key, output.record)
 
     def _add(self, topic: str, kind: str, key: str, record: Any) -> None:
-        self.outcome.records.append(Published(topic, kind, key, record, self._now, self._step))
+        self.outcome.records.append(
+            Published(topic, kind, key, record, self.outcome.now, self._step)
+        )
 
 
 def _kind(observation: Observation) -> str:
