@@ -194,7 +194,7 @@ def answer(
     if key == state.message_key:
         content = state.content_rank
         state = _describe(state, reply, bounds)
-        if before is not None and _differs(content, state.content_rank):
+        if before is not None and corrects(content, state.content_rank):
             state, outcome = replace(state, revision=state.revision + 1), "corrected"
     if kept is before:
         return state, outcome
@@ -208,9 +208,11 @@ def answer(
     return _span(after), outcome
 
 
-def _differs(before: ContentRank | None, after: ContentRank | None) -> bool:
-    """Whether another content took a place; the same one may do so with a later time."""
-    return after is not None and (before is None or before.digest != after.digest)
+def corrects(before: ContentRank | None, after: ContentRank | None) -> bool:
+    """Whether a content is better than the one before; the same one with a later time is not."""
+    if before is None or after is None:
+        return after is not None
+    return after > before and after.digest != before.digest
 
 
 def _replied_at(state: MessageState, inbound: Mapping[str, Reply]) -> int | None:
@@ -463,18 +465,22 @@ def _content(
 
     That of an inbound message is what inbound observations say: it is what `inbound` has.
     """
-    content, edited_at = observation.content, None
-    if content is None:
+    if isinstance(observation, StatusObservation) and state.direction == "inbound":
         return {}
-    if isinstance(observation, InboundObservation):
-        edited_at = observation.edited_at
-    elif state.direction == "inbound":
+    rank = content_rank(observation)
+    if rank is None or (state.content_rank is not None and rank <= state.content_rank):
         return {}
-    rank = rank_of(content, when(observation) if edited_at is None else edited_at, edited_at)
-    if state.content_rank is not None and rank <= state.content_rank:
-        return {}
-    fits = len(encode(content)) <= bounds.kept_content
-    return {"content": content if fits else None, "content_rank": rank}
+    fits = len(encode(observation.content)) <= bounds.kept_content
+    return {"content": observation.content if fits else None, "content_rank": rank}
+
+
+def content_rank(observation: StatusObservation | InboundObservation) -> ContentRank | None:
+    """The place of an observation's content in the order of contents; None if it has none."""
+    if observation.content is None:
+        return None
+    edited_at = observation.edited_at if isinstance(observation, InboundObservation) else None
+    at = when(observation) if edited_at is None else edited_at
+    return rank_of(observation.content, at, edited_at)
 
 
 def _bill(state: MessageState, observation: StatusObservation) -> MessageState:

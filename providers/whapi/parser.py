@@ -7,9 +7,11 @@ Sources: the vendor's OpenAPI document 1.8.7 (WebhookPayload) and its help desk,
 """
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from msgspec.json import encode
 from msgspec.structs import replace
 
 from providers import json_slices
@@ -344,7 +346,7 @@ class _Channel:
         before = told.get("before_update") or {}
         new, kind = after.get("status"), after.get("type")
         if not new or new == before.get("status"):
-            return (Ignored("messages_updates"),)
+            return (self._updated(item, told.get("trigger")),)
         status = self._status(
             item,
             told["id"],
@@ -354,6 +356,15 @@ class _Channel:
             content=content_of(kind, after) if kind else None,
         )
         return (status,)
+
+    def _updated(self, item: Item, trigger: Any) -> InboundObservation | Ignored:
+        """An update without a new status: an edit by the sender is the action that caused it."""
+        with suppress(Refused):
+            told = payloads.read_message(encode(trigger))
+            done = self._action(item, told) if told["type"] == "action" else None
+            if isinstance(done, InboundObservation):
+                return done
+        return Ignored("messages_updates")
 
     def messages_removed(self, item: Item) -> Outcomes:
         """One entry of `messages_removed`: the id of a message that was deleted."""

@@ -89,6 +89,7 @@ class Update(TypedDict, total=False):
     """One entry of `messages_updates`."""
 
     id: Required[Id]
+    trigger: Any
     before_update: Version | None
     after_update: Version | None
 

@@ -41,6 +41,8 @@ CONTENTS = {
         "caption": "Schaden am Paket",
     },
     "edit-of-their-message": {"type": "text", "text": "am 13."},
+    "edit-as-an-update": {"type": "text", "text": "am 13."},
+    "edit-in-both-forms": {"type": "text", "text": "am 13."},
 }
 
 
