@@ -89,8 +89,8 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
 class StatusObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
     """One report by a provider that a message has some status; it may repeat.
 
-    `receipts` is False where none need ever come: the chat has no receipts, or those of whoever
-    happens to look at it.
+    `receipts` is False where none need ever come: the chat has no receipts, or only those of people
+    who happen to look at it.
     """
 
     status: Status
@@ -276,7 +276,8 @@ class ViewerState(Struct, omit_defaults=True, kw_only=True, gc=False):
 class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event", gc=False):
     """What every derived event carries: its message, as it is known then, and its cause.
 
-    `gateway` and `channel` are those of the cause, or of the attempt the message stands by.
+    `gateway` and `channel` are those of the cause, or of the attempt that gives the
+    message its status.
     Events that were written before they carried all that lack `provider` and `account`.
     """
 

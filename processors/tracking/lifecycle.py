@@ -443,7 +443,7 @@ def direction_of(observation: StatusObservation | InboundObservation) -> Directi
 
 
 def _directed(state: MessageState, direction: Direction) -> MessageState:
-    """Note whose message it is; a recipient and a content told before are not an inbound one's."""
+    """Note whose message it is; an inbound one drops a recipient and a content of receipts."""
     if direction != "inbound":
         return replace(state, direction=direction)
     described = {name: at for name, at in state.described_at.items() if name != "recipient"}

@@ -1,7 +1,7 @@
 """Where two states of one message, or of one viewer, differ, and why. Pure.
 
 What depends on the order of arrival, or on how an observation came, is left out: `stalled_since`,
-`revision`, and whether a fact was told by a replay.
+`revision`, and whether a fact came by a replay.
 """
 
 from collections.abc import Iterator

@@ -108,8 +108,8 @@ def _stalls(state: MessageState, patience: Patience) -> int | None:
     """When a message under way counts as stalled; None if it does already, or never will.
 
     A group or story has receipts by viewer only, which never move it; some chats have none. After
-    a deletion none need come. What a replay, or a provider catching up, brought to light is old:
-    nobody is to be woken for it.
+    a deletion none need come. What a replay, or a provider catching up, brings is old: it raises
+    no alarm.
     """
     if state.status not in lifecycle.UNDERWAY or state.stalled_since is not None:
         return None

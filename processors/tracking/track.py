@@ -146,7 +146,7 @@ def _take_inbound(
     if key == home_key(observation):
         id_ = identify("inbound", observation.message_key)
         outputs.append(_inbound(id_, state, observation))
-    # People quote their own messages, too; a message nobody knows is taken for ours.
+    # People quote their own messages, too; a message that is not known is taken for ours.
     if key == observation.in_reply_to and state.direction != "inbound":
         replied = _replied(state, observation)
         outputs.append(event(replied, lifecycle.when(replied.cause), observation.message_key))
@@ -224,8 +224,8 @@ def _common(
     state: MessageState, new: StatusObservation | InboundObservation, cause: Cause
 ) -> dict[str, Any]:
     """What every event of an observation says."""
-    told = {"cause": cause, "raw": new.raw, "replay": new.replay}
-    return about(state, new.gateway, new.channel) | told
+    why = {"cause": cause, "raw": new.raw, "replay": new.replay}
+    return about(state, new.gateway, new.channel) | why
 
 
 def _viewer_events(

@@ -301,7 +301,7 @@ class _Channel:
         return message_key(PROVIDER, account, quoted)
 
     def _action(self, item: Item, told: payloads.Message) -> Observation | Ignored:
-        """What somebody did to another message: a deletion changes its status, an edit its text."""
+        """An action on another message: a deletion changes its status, an edit its content."""
         action = told.get("action") or missing("action")
         # The target may also be a chat (OpenAPI document); a message id never holds an @.
         target = action.get("target")

@@ -48,7 +48,7 @@ CONTENTS = {
 
 @pytest.mark.parametrize(("name", "content"), CONTENTS.items())
 def test_the_better_content_is_published_as_a_correction(name: str, content: Any) -> None:
-    """The first telling, then the better one with `revision: 1` under the same key, and no more."""
+    """The first content, then the better one with `revision: 1` under the same key, and no more."""
     outcome = run(steps(name))
 
     inbound = records(outcome, "inbound")
@@ -73,7 +73,7 @@ def test_the_content_does_not_depend_on_the_order(name: str, content: Any) -> No
 
 
 def test_our_reading_is_not_the_customers() -> None:
-    """Status and event say that the message is inbound; nobody becomes its recipient."""
+    """Status and event say that the message is inbound; its sender is not its recipient."""
     outcome = run(steps("our-reading-of-their-message"))
 
     [status] = records(outcome, "statuses")
@@ -108,7 +108,7 @@ def test_a_quote_of_their_own_message_is_no_reply() -> None:
 
 
 def test_a_quote_before_the_quoted_message_leaves_no_reply_in_the_state() -> None:
-    """A message nobody knows is taken for ours, until it is known to be theirs."""
+    """A message that is not known is taken for ours, until it is known to be theirs."""
     outcome = run(reversed(steps("self-quote-under-lid")))
 
     assert events(outcome) == ["replied"]

@@ -47,7 +47,7 @@ def folded(*observations: Any) -> MessageState:
         ([seen("queued", 5), seen("deleted", 9)], 9 + TTL),
         ([seen("deleted", 4), seen("sent", 5)], 5 + TTL),
         ([seen("sent", 5, "sms"), seen("deleted", 9, "viber")], 5 + 24 * HOUR),
-        # A chat without receipts, whoever says so.
+        # A chat without receipts, whichever observation says so.
         ([seen("sent", 5, receipts=False)], 5 + TTL),
         ([seen("sent", 5), seen("queued", 4, receipts=False)], 5 + TTL),
         # What a replay brings to light is old.
