@@ -16,9 +16,6 @@ from msgspec.json import Encoder
 # What providers call a message that they cannot read themselves, or not yet.
 PLACEHOLDERS = frozenset({"unknown", "ciphertext", "undecryptable", "unsupported"})
 
-_WORDS = ("text", "caption")
-_MEDIUM = "link"
-
 _encode = Encoder(order="deterministic").encode
 
 
@@ -37,11 +34,11 @@ def rank_of(content: Mapping[str, Any], at: int, edited_at: int | None = None) -
     grade = _grade(content)
     return ContentRank(
         # An edit that cannot be read replaces nothing.
-        edited_at=(edited_at or 0) if grade else 0,
-        grade=grade,
-        fields=sum(value not in (None, "", [], {}) for value in content.values()),
-        at=at,
-        digest=blake2b(_encode(content), digest_size=8).hexdigest(),
+        (edited_at or 0) if grade else 0,
+        grade,
+        len([value for value in content.values() if value or value == 0]),
+        at,
+        blake2b(_encode(content), digest_size=8).hexdigest(),
     )
 
 
@@ -49,5 +46,5 @@ def _grade(content: Mapping[str, Any]) -> int:
     kind = content.get("type")
     if kind is None or (isinstance(kind, str) and kind.lower() in PLACEHOLDERS):
         return 0
-    words = any(content.get(name) for name in _WORDS)
-    return 1 + 2 * words + bool(content.get(_MEDIUM))
+    words = content.get("text") or content.get("caption")
+    return 1 + (2 if words else 0) + (1 if content.get("link") else 0)

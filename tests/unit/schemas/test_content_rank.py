@@ -21,7 +21,7 @@ LADDER: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("poorer", "richer"), pairwise(LADDER))
+@pytest.mark.parametrize(("poorer", "richer"), [*pairwise(LADDER)])
 def test_the_richer_content_ranks_higher(poorer: Any, richer: Any) -> None:
     """Whatever the times are."""
     assert rank_of(poorer, 9) < rank_of(richer, 1)
