@@ -57,9 +57,8 @@ def explain(
 ) -> None:
     """Print what would be on each topic for some bodies, without a broker.
 
-    Parser and lifecycle run in memory, by the bodies' own clock. For example:
-    bluetick explain --provider whapi body.json --wait 25. Exit code 1 if anything ends as a dead
-    letter.
+    Parser and lifecycle run in memory, by the bodies' own clock. For example: bluetick explain
+    --provider whapi body.json --wait 25. Exit code 1 if there is a dead letter.
     """
     from cli import explain as explaining
 

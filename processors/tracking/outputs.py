@@ -40,7 +40,7 @@ def identify(*parts: str) -> str:
 def about(state: MessageState, gateway: str | None, channel: str | None = None) -> dict[str, Any]:
     """What every event says of its message, so that its reader needs no other topic.
 
-    Without a `channel` it is that of the gateway's attempt, if there is one.
+    Its channel is that of the gateway's attempt, if there is one, else `channel`.
     """
     attempt = state.attempts.get(gateway) if gateway else None
     return {
@@ -49,7 +49,7 @@ def about(state: MessageState, gateway: str | None, channel: str | None = None) 
         "account": state.account,
         "message_id": state.message_id,
         "gateway": gateway,
-        "channel": channel or (attempt.channel if attempt else None),
+        "channel": attempt.channel if attempt else channel,
         "direction": state.direction,
         "recipient": state.recipient,
         "payload": state.payload,

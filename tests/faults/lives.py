@@ -97,9 +97,9 @@ class Life:
     def best(self) -> str | None:
         """The gateway the message stands by; of several the one heard of last."""
         at = [
-            (facts[self.status]["received_at"], gateway)
+            (max(f["received_at"] for f in facts.values() if f["status"] == self.status), gateway)
             for gateway, facts in self.own.items()
-            if self.status in facts and stand(facts) == self.status
+            if stand(facts) == self.status
         ]
         return max(at)[1] if at else None
 

@@ -142,8 +142,9 @@ class _Tracker:
             self._event(life, "stalled", life.heard, told, life.best)
             life = self._lives[key] = life.stalled(since)
         if life.expires <= now:
-            gateway = life.best or life.heard_at_all[0]
-            self._event(life, "forgotten", life.heard_at_all, _summary(life), gateway)
+            last, told = life.heard_at_all
+            gateway = life.best or (last if is_status(told) else "")
+            self._event(life, "forgotten", (last, told), _summary(life), gateway)
             self._lives[key] = None
 
     def _learnt(self, before: Life, after: Life, told: Json) -> None:
@@ -208,14 +209,16 @@ class _Tracker:
             more = {"elapsed_ms": elapsed} if elapsed >= 0 else {}
             why = cause("", told) | {"gateway": told["gateway"]}
             replay = {"replay": told["replay"]} if "replay" in told else {}
-            answer = {"cause": why, "channel": told["channel"], **more, **replay}
+            answer = {"cause": why, **more, **replay}
             self._event(after, "replied", ("", told), answer, told["gateway"])
 
     def _event(
         self, life: Life, name: str, why: tuple[str, Json], more: Json, gateway: str | None = None
     ) -> None:
         common = {"event": name, "cause": cause(*why), "raw": why[1]["raw"]}
-        about = _about(life, gateway or why[0])
+        about = _about(life, why[0] if gateway is None else gateway)
+        if name in ("viewed", "replied"):
+            about = {"channel": why[1]["channel"], **about}
         self._publish("events", life.key, common | about | more)
 
     def _publish(self, topic: str, key: str, record: Json) -> None:
@@ -228,9 +231,8 @@ def _about(life: Life, gateway: str) -> Json:
     attempt = state.get("attempts", {}).get(gateway, {})
     about = {name: state[name] for name in _ABOUT if name in state}
     channel = {"channel": attempt["channel"]} if attempt else {}
-    if not attempt and gateway in (seen := {t["gateway"]: t["channel"] for t in life.receipts}):
-        channel = {"channel": seen[gateway]}
-    return {"direction": "unknown", "gateway": gateway, **channel, **about}
+    where = {"gateway": gateway} if gateway else {}
+    return {"direction": "unknown", **where, **channel, **about}
 
 
 _ABOUT = (

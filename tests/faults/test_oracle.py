@@ -8,11 +8,14 @@ from functools import cache
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace as replaced
 
 from cli.simulator.simulate import simulate
 from processors.dead_letters import record as deadletters
+from processors.tracking import timers
 from processors.tracking.restore import NEXT_TIMER
+from processors.tracking.timers import PATIENCE
 from schemas.codec import encode
 from schemas.records import Observation, RawOrigin, record_keys
 from schemas.topics import Topics, partition_of
@@ -107,23 +110,26 @@ def test_the_oracle_agrees_with_the_pure_code(log: Log) -> None:
     assert judged(log) == []
 
 
-@settings(max_examples=200, deadline=None)
-@given(HISTORIES)
-def test_the_oracle_agrees_on_any_history(history: list[Observation]) -> None:
+@settings(max_examples=300, deadline=None)
+@given(HISTORIES, st.sampled_from([10, 2 * DAY, 90 * DAY]))
+def test_the_oracle_agrees_on_any_history(history: list[Observation], now: int) -> None:
     """Both publish the same records of made-up observations, corrections and viewers included."""
     told = [replaced(one, raw=RawOrigin("r", 0, n, 0)) for n, one in enumerate(history)]
     log = [
         record(TOPICS.observations, key, encode(one)) for one in told for key in record_keys(one)
     ]
-    expected, folded = expect_tracked(log, 10), Folded(*told)
+    expected, folded = expect_tracked(log, now), Folded(*told)
+    fired = {key: timers.fire(one, now, PATIENCE) for key, one in folded.states.items()}
+    outputs = [*folded.outputs, *(out for one in fired.values() for out in one.outputs)]
 
     for topic in OUTPUTS:
         published = [one for key in expected.outputs[topic].values() for one in key]
-        made = [json.loads(encode(o.record)) for o in folded.outputs if o.topic == topic]
+        made = [json.loads(encode(o.record)) for o in outputs if o.topic == topic]
         assert sorted(published) == sorted(map(canonical, made))
-    states = {**folded.states, **folded.viewers}
-    kept = {key: json.loads(encode(state)) for key, state in states.items()}
-    for state in kept.values():
+    states = {key: one.state for key, one in fired.items()}
+    viewers = {k: v for k, v in folded.viewers.items() if states.get(v.message_key)}
+    kept = {key: json.loads(encode(state)) for key, state in {**states, **viewers}.items()}
+    for state in filter(None, kept.values()):
         del state["version"]
     assert expected.states == kept
 
