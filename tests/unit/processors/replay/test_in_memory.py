@@ -200,7 +200,7 @@ def test_a_body_needs_a_provider() -> None:
     assert steps_of(b'[{"gateway": "sms", "body": "x"}]', "smsmanager") == [
         Delivery("smsmanager", b'[{"gateway": "sms", "body": "x"}]')
     ]
-    with pytest.raises(NotALifeError, match="--provider"):
+    with pytest.raises(NotALifeError, match="name its provider"):
         steps_of(b"{}")
 
 
