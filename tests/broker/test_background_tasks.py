@@ -59,7 +59,7 @@ class _Noting:
 
 def _left(spool: Path) -> set[bytes]:
     """Bodies in places that nobody has: the first is ingest's own, one it can only take over."""
-    left, bodies = [slots.take(spool) for _ in range(2)], set()
+    left, bodies = [slots.acquire(spool) for _ in range(2)], set()
     for place in left:
         body, id_ = secrets.token_bytes(50), secrets.token_hex(16)
         with closing(SpoolFile(place.directory)) as file:
@@ -83,11 +83,11 @@ def _left(spool: Path) -> set[bytes]:
 # Where each is made to fail, and at which call.
 _FAILING: dict[str, tuple[object, str, int]] = {
     "the drain": (Drain, "forward", 1),
-    "adoption": (slots, "holding", 1),
-    "the sweep": (Publisher, "_listen", 3),
-    "the mending": (Publisher, "_give_up", 1),
-    "the watch": (publisher._Watch, "_look", 2),
-    "sampling": (metrics, "sample", 2),
+    "the drain of other slots": (slots, "holding", 1),
+    "the check of deadlines": (Publisher, "_check_silence", 3),
+    "the Kafka connection": (Publisher, "_disconnect", 1),
+    "the check of the topics": (publisher._TopicCheck, "_check_brokers", 2),
+    "sampling": (metrics, "set_gauges", 2),
 }
 
 
@@ -145,7 +145,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for home, name in (
         (background_tasks, "PAUSE_SECONDS"),
         (delivery, "ADOPT_SECONDS"),
-        (publisher, "WATCH_SECONDS"),
+        (publisher, "CHECK_SECONDS"),
         (metrics_server, "SAMPLE_SECONDS"),
         (retry_schedule, "SKIP_SECONDS"),
     ):

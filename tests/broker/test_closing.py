@@ -21,13 +21,13 @@ _SCOPE = {
 
 
 async def _answer(ingest: Ingest, receive: Any) -> int:
-    """What the hook says to a webhook that comes like this."""
+    """What the endpoint says to a webhook that comes like this."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    await ingest.hook(_SCOPE, receive, send)
+    await ingest.endpoint(_SCOPE, receive, send)
     return int(sent[0]["status"])
 
 
@@ -39,7 +39,7 @@ async def test_a_deadline_that_comes_first_is_not_put_off(
     ingest = create_app(settings.model_copy(update={"receive_deadline": 0.3}))
 
     async def never() -> Any:
-        ingest.hook.close()
+        ingest.endpoint.close()
         await asyncio.Event().wait()
 
     async with asyncio.timeout(30), ingest.router.lifespan_context(ingest):
@@ -54,7 +54,7 @@ async def test_a_deadline_that_passes_at_the_end_is_no_error(settings: Settings)
         try:
             await asyncio.Event().wait()
         finally:
-            ingest.hook.close()
+            ingest.endpoint.close()
 
     async with asyncio.timeout(30), ingest.router.lifespan_context(ingest):
         assert await _answer(ingest, late) == 503

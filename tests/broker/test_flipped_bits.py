@@ -81,7 +81,7 @@ def _pairs(webhooks: list[RawWebhook]) -> set[Pair]:
 
 def _left(spool: Path, stack: ExitStack, *, hot: bool) -> _Left:
     """A place with bodies; if `hot`, as a crash leaves it that came in the middle of a commit."""
-    place = slots.take(spool)
+    place = slots.acquire(spool)
     webhooks, more = _webhooks(320), _webhooks(100) if hot else []
     with closing(SpoolFile(place.directory)) as file:
         file.add(webhooks)
@@ -130,7 +130,7 @@ async def test_a_flipped_bit_harms_nothing_unsaid(
     good: list[_Left] = []
     flipped: dict[str, _Left] = {}
     with ExitStack() as stack:
-        stack.callback(slots.take(spool).release)  # this one will be ingest's own
+        stack.callback(slots.acquire(spool).release)  # this one will be ingest's own
         for kind in _PLACES:
             hot = kind.startswith("journal")
             good.append(_left(spool, stack, hot=hot))

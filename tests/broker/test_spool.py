@@ -160,7 +160,7 @@ async def test_what_the_dead_left_is_taken_over(
     """Bodies in a place that nobody has any more go to Kafka, whoever comes by."""
     given = _settings(own, namespace, tmp_path)
     assert given.spool is not None
-    kept = [slots.take(given.spool) for _ in range(3)]
+    kept = [slots.acquire(given.spool) for _ in range(3)]
     bodies = _bodies(3)
     for place, body in zip(kept, bodies, strict=True):
         _fill(place, _webhook(body))
@@ -199,7 +199,7 @@ async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
     await topics.apply(given)
     await largest(given, 10_000)
     refused, good, unknown = os.urandom(20_000), _bodies(3), b"of a provider that is no more"
-    left = [slots.take(given.spool) for _ in range(3)]
+    left = [slots.acquire(given.spool) for _ in range(3)]
     _fill(left[0], _webhook(refused), _webhook(good[0]))
     _fill(left[1], _webhook(unknown, "forgotten"), _webhook(good[1]))
     _fill(left[2], _webhook(good[2]))
@@ -210,7 +210,7 @@ async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
         await until(lambda: _are_there(ingest, good))
         await until(lambda: _given_up(2))
         assert [_kept(place) for place in left] == [{"whapi": 1}, {"forgotten": 1}, {}]
-        told = re.findall(r"Kafka takes none of the 1 bodies in \S+/(\d+);", caplog.text)
+        told = re.findall(r"Kafka accepts none of the 1 bodies in \S+/(\d+);", caplog.text)
         assert told == ["0", "1"]
         await largest(given, 100_000)
         monkeypatch.setattr(retry_schedule, "SKIP_SECONDS", 0)
@@ -218,12 +218,12 @@ async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
         await until(lambda: _given_up(1))
 
 
-def _fill(place: slots.Place, *webhooks: RawWebhook) -> None:
+def _fill(place: slots.Slot, *webhooks: RawWebhook) -> None:
     with closing(SpoolFile(place.directory)) as file:
         file.add(webhooks)
 
 
-def _kept(place: slots.Place) -> dict[str, int]:
+def _kept(place: slots.Slot) -> dict[str, int]:
     return {name: held.bodies for name, held in look(place.directory / FILE).items()}
 
 
@@ -314,7 +314,7 @@ async def test_a_damaged_spool_is_set_aside_and_what_is_readable_goes_on(
         await until(lambda: _are_all_there(ingest, bodies[:3] + bodies[4:200]))
         assert len(list(path.parent.glob(f"{FILE}.salvaged-*[0-9]"))) == 1
         assert not slots.set_aside(path.parent), "or the place would be left behind for ever"
-        assert re.search(r"is damaged \(body \d+ is not what was written\)", caplog.text)
+        assert re.search(r"is damaged \(body \d+ does not match its checksum\)", caplog.text)
         own.pause()
         try:
             assert await _post_all(ingest, bodies[200:250]) == {200}
@@ -347,7 +347,7 @@ async def test_at_the_end_what_waits_for_kafka_goes_to_the_spool(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Bodies that Kafka has not acknowledged when ingest is told to stop are answered 200."""
-    monkeypatch.setattr(app, "LAST_CALL_SECONDS", 0.5)
+    monkeypatch.setattr(app, "LAST_PUBLISH_SECONDS", 0.5)
     given = _settings(own, namespace, tmp_path, publish_deadline=60.0)
     body = secrets.token_bytes(100)
     async with running(given) as ingest:

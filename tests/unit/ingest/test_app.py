@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from starlette.types import Message
 
 from ingest.admission import Source
-from ingest.app import Hook
+from ingest.app import WebhookEndpoint
 from ingest.delivery import Durable
 from ingest.sources.proofs.contract import Proof, Reply, Request, Verdict
 from service.settings import Settings
@@ -26,7 +26,7 @@ class Echo(Proof):
 
 async def _answer(method: str, query: bytes = b"") -> tuple[int, dict[bytes, bytes], bytes]:
     settings = Settings()
-    hook = Hook(settings, Durable(settings), {"shop": Source("shop", "whapi", Echo())})
+    hook = WebhookEndpoint(settings, Durable(settings), {"shop": Source("shop", "whapi", Echo())})
     sent: list[Message] = []
 
     async def receive() -> Message:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.health import LEAVING, Health, judged, spooled, together
+from ingest.health import SHUTTING_DOWN, Health, judged, spooled, together
 from ingest.spool.notices import Spooling
 from ingest.spool.quota import Bounds, Held
 
@@ -61,8 +61,8 @@ def test_workers_are_judged_together() -> None:
         ([], [], ("no worker serves yet",)),
         ([Health(), Health()], [], ()),
         ([Health(), Health(("full",))], [], ("full",)),
-        ([Health(), Health((LEAVING,))], [], ()),
-        ([Health((LEAVING,))], [], ("no worker serves yet",)),
+        ([Health(), Health((SHUTTING_DOWN,))], [], ()),
+        ([Health((SHUTTING_DOWN,))], [], ("no worker serves yet",)),
         ([Health()], ["7 is stuck"], ("7 is stuck",)),
         ([Health((AWAY,)), Health((AWAY,))], [], (AWAY,)),
     ],
@@ -120,7 +120,8 @@ def test_the_age_is_a_bound_as_well() -> None:
     [line] = log.filled(spooled(Held(1, 600, NOW - 95_000), BOUNDS, NOW))
     assert line == (
         "the spool has reached 90% of a bound: its first body has waited 95 s of 100 "
-        "(BLUETICK_SPOOL_MAX_AGE); past the bound webhooks get 503; bring Kafka back, or raise it"
+        "(BLUETICK_SPOOL_MAX_AGE); past the bound webhooks get 503; restore Kafka, or raise "
+        "the bound"
     )
 
 

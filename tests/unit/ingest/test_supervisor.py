@@ -39,7 +39,7 @@ async def test_a_worker_can_speak_though_nobody_reads(monkeypatch: pytest.Monkey
     )
     async with asyncio.timeout(30):
         await worker.wait()
-    assert worker.why().endswith("code 0")
+    assert worker.end_reason().endswith("code 0")
 
 
 def _listener() -> socket.socket:

@@ -188,8 +188,8 @@ _OK = 'provider = "whapi"\nauth = "none"\n'
             [
                 "sources.a.addresses[1]: the entry has bits set after its prefix",
                 "sources.a.addresses[2]: the entry is IPv4 within IPv6",
-                "sources.a.addresses[3]: the entry is no network",
-                "sources.a.addresses[4]: the entry is no network",
+                "sources.a.addresses[3]: the entry is not a network",
+                "sources.a.addresses[4]: the entry is not a network",
             ],
         ),
         (

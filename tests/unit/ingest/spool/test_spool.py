@@ -193,8 +193,8 @@ def _say(path: Path, statement: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "word"),
     [
-        (lambda path: _cut(path, 0), "empty or gone"),
-        (Path.unlink, "empty or gone"),
+        (lambda path: _cut(path, 0), "empty or missing"),
+        (Path.unlink, "empty or missing"),
         (lambda path: _cut(path, 8192), ""),
         (lambda path: _cut(path, 100), ""),
         (lambda path: path.write_bytes(b"not a database" * 999), ""),
@@ -203,7 +203,7 @@ def _say(path: Path, statement: str) -> None:
         (lambda path: _say(path, "PRAGMA user_version = 2"), "version 2"),
         (lambda path: _say(path, "PRAGMA application_id = 1"), "not a spool file"),
         (lambda path: _say(path, "DROP TABLE held"), ""),
-        (lambda path: _say(path, "UPDATE held SET bodies = 5"), "counted 5"),
+        (lambda path: _say(path, "UPDATE held SET bodies = 5"), "count is 5"),
     ],
 )
 def test_damage_is_noticed_at_the_start(
@@ -267,7 +267,7 @@ def test_bodies_that_are_counted_and_not_there_are_damage(tmp_path: Path) -> Non
         file.add([webhook(1)])
         _say(file.path, "UPDATE held SET bodies = 2")
         file.remove(file.read(0, 1))
-        with pytest.raises(Damaged, match="no bodies and counted 1"):
+        with pytest.raises(Damaged, match="no bodies, but its count is 1"):
             file.read(0, 1)
 
 
@@ -279,7 +279,7 @@ def test_a_body_that_can_be_read_and_not_removed_is_damage(tmp_path: Path) -> No
         file.remove(rows[:1])
         file.remove(rows[:1])
         _say(file.path, "DELETE FROM webhooks")
-        with pytest.raises(Damaged, match="is not found"):
+        with pytest.raises(Damaged, match="is missing"):
             file.remove(rows)
 
 
@@ -350,18 +350,18 @@ def test_a_full_disk_keeps_nothing_by_halves(
 
 def test_each_process_has_a_place_of_its_own(tmp_path: Path) -> None:
     """The first free number is taken; one that is released is taken again."""
-    first, second = slots.take(tmp_path), slots.take(tmp_path)
+    first, second = slots.acquire(tmp_path), slots.acquire(tmp_path)
     assert [first.directory.name, second.directory.name] == ["0", "1"]
     assert slots.in_use(first.directory)
     first.release()
     assert not slots.in_use(first.directory)
-    assert slots.take(tmp_path).directory.name == "0"
+    assert slots.acquire(tmp_path).directory.name == "0"
     assert slots.known(tmp_path) == [tmp_path / "0", tmp_path / "1"]
 
 
 def test_only_places_with_bodies_that_nobody_has_are_left_behind(tmp_path: Path) -> None:
     """A place in use, and one that is empty, are left alone; a damaged file counts as bodies."""
-    ours, theirs, damaged, empty = (slots.take(tmp_path) for _ in range(4))
+    ours, theirs, damaged, empty = (slots.acquire(tmp_path) for _ in range(4))
     for place in (ours, theirs):
         SpoolFile(place.directory).add([webhook(1)])
     (damaged.directory / f"{FILE}.damaged-1").touch()
@@ -379,7 +379,7 @@ async def test_a_place_of_somebody_else_is_told_and_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What we may not look into could hold something; adoption says so, and tries the next one."""
-    for place in [slots.take(tmp_path) for _ in range(3)]:
+    for place in [slots.acquire(tmp_path) for _ in range(3)]:
         place.release()
     (tmp_path / "2" / MARKER).touch()
     theirs, listed = tmp_path / "1", Path.iterdir
@@ -391,9 +391,9 @@ async def test_a_place_of_somebody_else_is_told_and_hides_no_other(
 
     monkeypatch.setattr(Path, "iterdir", only_ours)
     durable = Durable(Settings())
-    await durable._give_turns(tmp_path)
+    await durable._try_slots(tmp_path)
     assert f"the bodies in {theirs} cannot be reached (Permission denied)" in caplog.text
-    assert f"{tmp_path / '2'} was left behind with bodies in it" in caplog.text
+    assert f"a dead process left bodies in {tmp_path / '2'};" in caplog.text
     assert durable.given_up == 1
 
 
@@ -401,7 +401,7 @@ async def test_a_spool_that_cannot_be_listed_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody moved it away: what the dead left in it would wait in silence."""
-    await Durable(Settings())._give_turns(tmp_path / "gone")
+    await Durable(Settings())._try_slots(tmp_path / "gone")
     assert f"the spool {tmp_path / 'gone'} cannot be listed (No such file" in caplog.text
 
 
@@ -457,7 +457,7 @@ def test_a_value_of_another_type_is_damage(tmp_path: Path, column: str, value: s
 
 def _own(directory: Path) -> Spool:
     return Spool(
-        slots.take(directory), Bounds(10**9, 10**6), max_waiting=10, max_waiting_bytes=10**6
+        slots.acquire(directory), Bounds(10**9, 10**6), max_waiting=10, max_waiting_bytes=10**6
     )
 
 
@@ -506,7 +506,7 @@ async def test_a_full_disk_is_known_until_it_has_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That it can be read ends nothing; that it can be written is found out without a body."""
-    monkeypatch.setattr(durable_module, "TRY_SECONDS", 0.05)
+    monkeypatch.setattr(durable_module, "DISK_TEST_SECONDS", 0.05)
     spool, durable = _own(tmp_path), Durable(Settings())
     await spool.start()
     trial = spool.directory / "trial"
@@ -521,7 +521,7 @@ async def test_a_full_disk_is_known_until_it_has_room(
     with pytest.raises(Unusable, match="Is a directory"):
         await spool.try_disk(1)
     trial.rmdir()
-    trying = asyncio.create_task(durable._try(spool))
+    trying = asyncio.create_task(durable._test_disk(spool))
     try:
         await until(lambda: _usable(spool))
     finally:
@@ -535,7 +535,7 @@ async def test_the_thread_goes_on_whatever_it_meets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What fails as a damaged file is set aside is told; the body is refused, the next one kept."""
-    spool, put_away = _own(tmp_path), Spool._put_away
+    spool, put_away = _own(tmp_path), Spool._set_aside_file
     failures = iter([RuntimeError("canary-of-a-body")])
 
     def failing(self: Spool, error: Exception) -> str:
@@ -543,7 +543,7 @@ async def test_the_thread_goes_on_whatever_it_meets(
             raise failure
         return put_away(self, error)
 
-    monkeypatch.setattr(Spool, "_put_away", failing)
+    monkeypatch.setattr(Spool, "_set_aside_file", failing)
     async with asyncio.timeout(30):
         await spool.start()
         (spool.directory / FILE).unlink()
