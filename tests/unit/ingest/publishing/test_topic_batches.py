@@ -1,4 +1,4 @@
-"""When a topic counts as one that takes nothing: the law of readiness without a spool."""
+"""When ingest considers a topic as refused by Kafka, which decides readiness without a spool."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from ingest.publishing.topic_batches import REFUSED_SECONDS, Blame, TopicQueue
 
 
 def _failed_queue(*batches: Blame | None) -> TopicQueue:
-    """A topic after batches, one a second, each on its way for half of one; None is a success."""
+    """Return a queue after batches, one per second, each half a second in flight; None: success."""
     queue = TopicQueue("raw", 6)
     for sent_at, blame in enumerate(batches):
         if blame is None:
@@ -26,8 +26,8 @@ def _failed_queue(*batches: Blame | None) -> TopicQueue:
         [None, "silence", "silence"],
     ],
 )
-def test_a_topic_that_takes_nothing(batches: list[Blame | None]) -> None:
-    """An answer counts at once, silence from the second batch on."""
+def test_a_topic_that_refuses_every_batch(batches: list[Blame | None]) -> None:
+    """An error in an answer counts at once, a missing answer from the second batch on."""
     assert _failed_queue(*batches).refuses_all(len(batches), -1.0)
 
 
@@ -43,13 +43,13 @@ def test_a_topic_that_takes_nothing(batches: list[Blame | None]) -> None:
         ["silence", None, "silence"],
     ],
 )
-def test_a_topic_that_takes_something(batches: list[Blame | None]) -> None:
-    """A success ends it, and a body that Kafka refuses for its size never counts."""
+def test_a_topic_that_accepts_some_batches(batches: list[Blame | None]) -> None:
+    """A success resets the state, and a batch that Kafka refuses for its size never counts."""
     assert not _failed_queue(*batches).refuses_all(len(batches), -1.0)
 
 
-def test_what_is_taken_meanwhile_counts() -> None:
-    """A batch that fails while another partition takes one says nothing of the topic."""
+def test_a_success_in_the_meantime_counts() -> None:
+    """A failed batch does not make the topic refused if another partition accepts one meanwhile."""
     queue = TopicQueue("raw", 6)
     queue.acknowledge(1.0)
     queue.fail("AnError", "answer", 0.5, 2.0)
@@ -57,8 +57,8 @@ def test_what_is_taken_meanwhile_counts() -> None:
     assert queue.refused == "AnError"
 
 
-def test_a_refusal_is_of_its_time() -> None:
-    """It passes, as a service that is not ready gets nothing to try; an outage explains it."""
+def test_a_refusal_expires() -> None:
+    """It expires, as an unready service gets no webhooks to try; an outage explains it too."""
     queue = _failed_queue("answer")
     assert queue.refuses_all(0.4 + REFUSED_SECONDS, -1.0)
     assert not queue.refuses_all(0.5 + REFUSED_SECONDS, -1.0)
