@@ -405,7 +405,7 @@ async def test_a_wrong_number_of_partitions_is_reported(settings: Settings) -> N
 
 
 async def test_a_killed_retry_can_be_repeated(settings: Settings) -> None:
-    """After SIGKILL between observations and markers, all are open; the next retry resolves them."""
+    """After SIGKILL between observations and markers all are open; another retry resolves them."""
     await normalised_by_an_older_code(settings, good(1), good(2))
     killed = {"BLUETICK_FAILPOINT": "retry.before_markers=kill"}
     await dead_letters(settings, "retry", code=-9, **killed)
@@ -463,9 +463,9 @@ async def test_a_dead_letter_is_shown_and_exported(settings: Settings, tmp_path:
     other = await dead_letters(settings, "show", "raw.smsmanager/0/1")
     assert "today's code makes of it 1 observations, 0 dead letters" in other
 
-    said = await dead_letters(settings, "export", str(tmp_path))
+    exported = await dead_letters(settings, "export", str(tmp_path))
     file = tmp_path / f"{settings.topics.dead_letters}.jsonl"
-    assert said == f"1 dead letters written to {file}\n"
+    assert exported == f"1 dead letters written to {file}\n"
     [line] = map(json.loads, file.read_text().splitlines())
     assert b64decode(line["value_base64"]) == secret
     assert line["sha256"] == hashlib.sha256(secret).hexdigest()

@@ -75,11 +75,11 @@ async def test_hostile_bodies_among_honest_ones(settings: Settings) -> None:
         await caught_up_with(settings.kafka, settings.topics, "normalise")
         assert await members(settings) == before
         memory = peak(started)
-    said = "\n".join(lines)
-    assert said.count("assigned 6 partitions") == 1, said
-    assert "repeating the round" not in said
-    assert "rebalanced" not in said
-    assert "internal_error" not in said
+    output = "\n".join(lines)
+    assert output.count("assigned 6 partitions") == 1, output
+    assert "repeating the round" not in output
+    assert "rebalanced" not in output
+    assert "internal_error" not in output
     assert memory < _MOST_BYTES
 
     observed = {one.key for one in await read(settings.kafka, settings.topics.observations)}

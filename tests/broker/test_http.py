@@ -318,7 +318,7 @@ def _resident() -> int:
     return int(status.split()[0]) * 1024
 
 
-@pytest.mark.parametrize("target", ["/other", "/health/live", "/webhooks/nobody"])
+@pytest.mark.parametrize("target", ["/other", "/health/live", "/webhooks/unknown"])
 async def test_a_refused_body_is_not_read(ingest: Ingest, target: str) -> None:
     """An answer before the end of the body is the last one on its connection."""
     [answer] = answers(await exchange(ingest.port, [Head(target)("content-length: 9", body=b"a")]))
@@ -327,7 +327,7 @@ async def test_a_refused_body_is_not_read(ingest: Ingest, target: str) -> None:
 
 async def test_a_refusal_after_the_whole_body_keeps_the_connection(ingest: Ingest) -> None:
     """Only an unread rest closes the connection."""
-    wire = Head("/webhooks/nobody").sized(b"a") + Head("/webhooks/whapi", method="GET")()
+    wire = Head("/webhooks/unknown").sized(b"a") + Head("/webhooks/whapi", method="GET")()
     wire += Head("/health/live", method="GET")("connection: close")
     assert statuses(await exchange(ingest.port, [wire])) == [404, 405, 200]
 

@@ -127,7 +127,7 @@ async def test_a_too_large_chunked_body_is_refused(ingest: Ingest, mark: str) ->
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("POST", "/webhooks/nobody", 404),
+        ("POST", "/webhooks/unknown", 404),
         ("POST", "/webhooks/", 404),
         ("POST", "/webhooks", 404),
         ("POST", "/webhooks%2Fwhapi", 404),
@@ -221,7 +221,7 @@ async def test_nothing_of_a_webhook_is_logged(
     async with httpx.AsyncClient() as client:
         logging.getLogger("httpx").setLevel(logging.WARNING)
         logging.getLogger("httpcore").setLevel(logging.WARNING)
-        for path in (f"whapi/{canary}{mark}?{canary}", f"nobody/{canary}"):
+        for path in (f"whapi/{canary}{mark}?{canary}", f"unknown/{canary}"):
             await client.post(
                 f"http://127.0.0.1:{ingest.port}/webhooks/{path}",
                 content=canary,

@@ -135,11 +135,11 @@ def test_an_invalid_length_is_ignored(length: bytes) -> None:
     [
         (b"", "POST", [], b"", 404, "unknown-source"),
         (b"/whapi", "POST", [], b"", 404, "unknown-source"),
-        (b"nobody", "POST", [], b"", 404, "unknown-source"),
+        (b"unknown", "POST", [], b"", 404, "unknown-source"),
         (b"WHAPI", "POST", [], b"", 404, "unknown-source"),
         (b"%77hapi", "POST", [], b"", 404, "unknown-source"),
         (b"whapi\x00", "POST", [], b"", 404, "unknown-source"),
-        (b"nobody", "GET", [], b"", 404, "unknown-source"),
+        (b"unknown", "GET", [], b"", 404, "unknown-source"),
         (b"whapi", "GET", [], b"", 405, "method"),
         (b"whapi", "HEAD", [], b"", 405, "method"),
         (b"whapi", "OPTIONS", [], b"", 405, "method"),
