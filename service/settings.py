@@ -54,6 +54,12 @@ class _Settings(BaseSettings):
         ge=1,
         description="replicas of every partition; default: 3, or the number of brokers if lower",
     )
+    installation: str | None = Field(
+        None,
+        pattern=NAMESPACE,
+        description="a name of this installation in `ce_source` of what track publishes, "
+        "`/bluetick/<name>/track`; default: `/bluetick/track`",
+    )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Kafka's security protocol"
     )
@@ -151,6 +157,11 @@ class _Settings(BaseSettings):
         ge=0,
         description="number of a source's consecutive bodies that may become dead letters before "
         "normalise stops the source; 0: no limit",
+    )
+    stories: bool = Field(
+        default=False,
+        description="whether a story that a contact posts is an inbound message; otherwise it is "
+        "ignored and counted",
     )
 
     # Track.
