@@ -87,7 +87,7 @@ def test_the_log_follows_the_spool() -> None:
         "the spool drains to Kafka: 2 bodies, 20 bytes are left"
     )
     assert log.acknowledged(Held(1, 10, NOW)) is None
-    assert log.stored(AWAY) is not None, "a reason is logged again after the spool was empty"
+    assert log.stored(AWAY) is not None, "a reason is logged again after Kafka accepted bodies"
     assert log.acknowledged(Held()) == "the spool is empty again"
     assert log.unused() is None
 
