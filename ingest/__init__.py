@@ -1,1 +1,1 @@
-"""HTTP in, Kafka out: every webhook body, byte for byte, durable before it is answered."""
+"""The service that receives webhooks by HTTP and stores each body unchanged before it answers."""

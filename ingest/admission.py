@@ -1,7 +1,7 @@
-"""The whole decision about a webhook, pure: what is let in, what it becomes, what is refused.
+"""The decision about a webhook: whether it is accepted, and the `RawWebhook` it becomes. Pure.
 
-A request is judged in two steps, so that a body is read only if it may be accepted: `screen` judges
-what precedes the body, `accept` makes the `RawWebhook` once the body is there.
+The decision has two steps, so that a body is read only if it may be accepted. `screen` checks the
+request before its body; `accept` makes the `RawWebhook` from the body.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from providers import NAMES, registry
 from schemas.accounts import Patterns
 from schemas.webhook import KEPT_HEADERS, RawWebhook, Uptime
 
-# What one record may carry in addition to its body, in bytes: with a body at its cap it still fits
-# Kafka's 1 MiB.
+# The most bytes of the path and of a header in one record: with a body of the largest size, the
+# record still fits Kafka's 1 MiB.
 MAX_PATH = 8 * 1024
 MAX_HEADER = 1024
 
@@ -54,16 +54,16 @@ STATUS: Mapping[Cause, int] = MappingProxyType(
     }
 )
 
-# What a CloudEvent is when it does not say (CloudEvents 1.0, section 3.1.1).
+# The default content type of a CloudEvent (CloudEvents 1.0, section 3.1.1).
 _CONTENT_TYPE = "application/json"
 
 _KEPT = {name.encode(): name for name in KEPT_HEADERS | {"content-type"}}
 
 
 class Rejected(Exception):
-    """The webhook is not taken: `cause` says why, `status` is the HTTP status that answers it.
+    """The webhook is refused: `cause` is the reason, `status` is the HTTP status of the answer.
 
-    `allow` are the HTTP methods that the source takes, for the cause `method`.
+    `allow` are the HTTP methods that the source accepts, for the cause `method`.
     """
 
     def __init__(self, cause: Cause, allow: tuple[str, ...] = ()) -> None:
@@ -75,10 +75,10 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who may send: the name in the URL, the provider whose raw topic takes the bodies, the proof.
+    """A sender of webhooks: its name in the URL, its provider and its proof.
 
-    `secrets` are what the proof keeps of the secrets. Without `addresses` a request may come from
-    anywhere, without `accounts` it may speak for every account of the provider.
+    `secrets` are the keys or digests that the proof makes of the secrets. Without `addresses`, a
+    request may come from any address. Without `accounts`, it may report on every account.
     """
 
     name: str
@@ -90,20 +90,20 @@ class Source:
     methods: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Look up the HTTP methods it takes: of webhooks, and of verification handshakes."""
+        """Look up the accepted HTTP methods: of webhooks, and of verification handshakes."""
         methods = (*registry.proof(self.provider).methods, *self.proof.handshakes)
         object.__setattr__(self, "methods", methods)
 
 
-# Without further settings each provider is a source under its own name.
+# Without a sources file, each provider is a source under its own name.
 SOURCES: Mapping[str, Source] = MappingProxyType({name: Source(name, name) for name in NAMES})
 
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """What is known of a webhook before its body, and has been found good.
+    """A request that passed all checks before its body.
 
-    `path` is None if the proof waits for the body.
+    `path` is None if the proof needs the body.
     """
 
     source: Source
@@ -123,11 +123,11 @@ def screen(
     peer: str,
     now: Sequence[int],
 ) -> Screened | Reply:
-    """Judge what precedes the body, or raise `Rejected`; a `Reply` answers a handshake.
+    """Check a request before its body; raises `Rejected`. A `Reply` answers a handshake.
 
-    `target` is what follows `/webhooks/` in the request line, as sent: undecoded, with the query
+    `target` is the part of the request line after `/webhooks/`, as sent: undecoded, with the query
     string. `headers` have lower-case names. `max_body` is in bytes. `peer` is the address at the
-    other end of the connection. `now` is what clocks show, in Unix milliseconds (see `accept`).
+    other end of the connection. `now` are clock readings in Unix milliseconds (see `accept`).
     """
     name, path = split(target)
     source = sources.get(name)
@@ -162,10 +162,10 @@ def accept(
     id_: str,
     uptime: Uptime | None = None,
 ) -> RawWebhook | Reply:
-    """The webhook as it goes to Kafka, or `Rejected`; a `Reply` answers a handshake.
+    """Return the webhook to publish, or raise `Rejected`; a `Reply` answers a handshake.
 
-    `now` is Kafka's time in Unix milliseconds and, if it may differ, what this machine's clock
-    shows: a signature of about either is timely, since one of the two clocks is right.
+    `now` is Kafka's time in Unix milliseconds and, if it may differ, this machine's time. The time
+    of a signature must be close to one of them, since one of the two clocks is right.
     """
     if len(body) > max_body:
         raise Rejected("too-large")
@@ -192,14 +192,14 @@ def accept(
 
 
 def split(target: bytes) -> tuple[str, str]:
-    """The source's name, and what follows it, both as sent; `target` follows `/webhooks/`."""
+    """Return the source's name and the rest of the URL, both as sent; `target` as in `screen`."""
     text = target.decode("latin-1")
     name = text.partition("?")[0].partition("/")[0]
     return name, text[len(name) :]
 
 
 def _before_body(source: Source, request: Request, now: Sequence[int]) -> Proven | Reply | None:
-    """The verdict on a head; None if the proof waits for the body. `Rejected` if not proven."""
+    """Return the verdict on a head, or None if the proof needs the body; raises `Rejected`."""
     proof = source.proof
     if request.method in proof.handshakes:
         reply = proof.check(request, source.secrets, now)
@@ -220,14 +220,14 @@ def _proven(verdict: Verdict) -> Proven | Reply:
 
 
 def _number(digits: bytes) -> int:
-    """A declared length; one that makes no sense is 0, for the body itself is counted as well."""
+    """Return a declared length; 0 if it is invalid, since the body itself is measured too."""
     return int(digits) if digits.isdigit() and len(digits) < MAX_HEADER else 0
 
 
 def _keep(kept: dict[str, str], name: str, value: bytes) -> None:
-    """Keep a header; a repeated one is joined with commas (RFC 9110, section 5.2).
+    """Add a header to `kept`; a repeated one is joined with commas (RFC 9110, section 5.2).
 
-    One too long is left out whole: cut short, two request ids could become the same.
+    A header that is too long is omitted: if it were cut, two request ids could become equal.
     """
     text = value.decode("latin-1")
     joined = f"{kept[name]}, {text}" if name in kept else text

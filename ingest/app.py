@@ -1,11 +1,10 @@
-"""HTTP on the public address: the hook, two health pages without detail, and the answers.
+"""The HTTP application on the public address: the webhook endpoint and two bare health pages.
 
 `POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once the
-body is durable, exactly as it came. Every other answer of the hook is empty too: a
-sender learns the status (`ingest.admission.STATUS`) and nothing else. 405 names the verbs in
-`Allow`,
-503 says in `Retry-After` when to come again. An answer before the end of the body ends the
-connection; `service.http.protocol` sees to that, and to what is no request at all.
+request's body is durable and unchanged. Every other answer of the endpoint is empty too, so that a
+sender learns only the status (`ingest.admission.STATUS`). A 405 lists the methods in `Allow`, and a
+503 has `Retry-After`. An answer before the end of the body closes the connection;
+`service.http.protocol` does this, and answers malformed requests.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ingest import metrics
 from ingest.admission import Rejected, Source, accept, screen, split
 from ingest.delivery import Durable, Where
-from ingest.health import LEAVING, Health
+from ingest.health import SHUTTING_DOWN, Health
 from ingest.sources.loader import load
 from ingest.sources.proofs.contract import Reply
 from service.http.server import bare_readiness, live
@@ -36,36 +35,36 @@ from service.wall_clock import now_ms
 
 _PREFIX = b"/webhooks/"
 _EMPTY: Message = {"type": "http.response.body"}
-_TAKEN: Message = {
+_ACCEPTED: Message = {
     "type": "http.response.start",
     "status": 200,
     "headers": [(b"content-length", b"0")],
 }
 _RETRY_SECONDS = b"5"
-_EXTRA: Mapping[int, list[tuple[bytes, bytes]]] = MappingProxyType(
+_HEADERS_BY_STATUS: Mapping[int, list[tuple[bytes, bytes]]] = MappingProxyType(
     {
         503: [(b"retry-after", _RETRY_SECONDS)],
     }
 )
 
-# How long bodies may still arrive, and Kafka may still acknowledge, once the end was announced.
+# How long bodies may still arrive, and Kafka may still acknowledge, after the start of a shutdown.
 LAST_BODY_SECONDS = 2.0
-LAST_CALL_SECONDS = 3.0
+LAST_PUBLISH_SECONDS = 3.0
 
 
 class Ingest(Starlette):
-    """The app. Webhooks go past its middleware and routes: these cost as much as Kafka does."""
+    """The app. Webhooks bypass its middleware and routes, which take as long as Kafka does."""
 
-    def __init__(self, hook: "Hook", durable: Durable, **options: Any) -> None:
+    def __init__(self, endpoint: "WebhookEndpoint", durable: Durable, **options: Any) -> None:
         super().__init__(**options)
-        self.hook = hook
-        self.leaving = False
+        self.endpoint = endpoint
+        self.shutting_down = False
         self._durable = durable
 
     def health(self) -> Health:
-        """What the private address says, in full."""
-        if self.leaving:
-            return Health((LEAVING,))
+        """Return the health in full, for the private address."""
+        if self.shutting_down:
+            return Health((SHUTTING_DOWN,))
         health = self._durable.health
         if not clock.problem:
             return health
@@ -73,17 +72,17 @@ class Ingest(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["raw_path"].startswith(_PREFIX):
-            await self.hook(scope, receive, send)
+            await self.endpoint(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
 
 class Disconnected(Exception):
-    """The sender went away before its body was complete."""
+    """The sender disconnected before its body was complete."""
 
 
-class Hook:
-    """The ASGI endpoint under `/webhooks/`: reads, publishes, answers."""
+class WebhookEndpoint:
+    """The ASGI endpoint under `/webhooks/`: reads a body, makes it durable and answers."""
 
     def __init__(self, settings: Settings, durable: Durable, sources: Mapping[str, Source]) -> None:
         self._settings = settings
@@ -94,54 +93,54 @@ class Hook:
         self._closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one webhook, and count it; uvicorn sees no exception of ours but a bug."""
-        source = self._known(scope)
-        metrics.came(source)
+        """Answer and count one webhook; only a defect raises an exception to uvicorn."""
+        source = self._source_label(scope)
+        metrics.count_received(source)
         try:
-            outcome = await self._take(scope, receive)
+            outcome = await self._receive(scope, receive)
         except Rejected as rejected:
-            metrics.refused(source, rejected.cause)
+            metrics.count_rejected(source, rejected.cause)
             await _refuse(rejected, send)
         except Disconnected:
-            metrics.refused(source, "disconnected")
+            metrics.count_rejected(source, "disconnected")
         except BaseException:
-            metrics.refused(source, "broken-off")
+            metrics.count_rejected(source, "broken-off")
             raise
         else:
             if isinstance(outcome, Reply):
-                metrics.answered(source)
+                metrics.count_handshake(source)
                 await _reply(outcome, send)
                 return
-            metrics.taken(source, *outcome)
-            await send(_TAKEN)
+            metrics.count_accepted(source, *outcome)
+            await send(_ACCEPTED)
             await send(_EMPTY)
 
     def close(self) -> None:
-        """Take nothing new; let what is under way end soon."""
+        """Refuse new webhooks, and shorten the deadlines of those in progress."""
         self._closing = True
         soon = asyncio.get_running_loop().time() + LAST_BODY_SECONDS
         for timeout in self._reading:
-            with suppress(RuntimeError):  # it is over, and its body does not know yet
+            with suppress(RuntimeError):  # the timeout has ended already
                 timeout.reschedule(min(soon, timeout.when() or soon))
-        self._durable.close(LAST_CALL_SECONDS)
+        self._durable.close(LAST_PUBLISH_SECONDS)
 
     def sample(self) -> None:
-        """Note for the metrics what is held now, and warn of a spool that fills."""
+        """Update the gauges, and log how full the spool is."""
         durable = self._durable
         publishing = self._held + durable.publisher.in_flight_bytes
         limit = self._settings.spool_max_bytes if self._settings.spool else 0
-        metrics.sample(publishing, durable.held, durable.given_up, limit)
-        durable.look()
+        metrics.set_gauges(publishing, durable.held, durable.given_up, limit)
+        durable.log_spool_use()
 
-    def _known(self, scope: Scope) -> str:
-        """The source as a label; a name that is none of ours never becomes one."""
+    def _source_label(self, scope: Scope) -> str:
+        """Return the source as a label; an unknown name never becomes a label."""
         name, _ = split(_target(scope))
-        return name if name in self._sources else metrics.NOBODY
+        return name if name in self._sources else metrics.UNKNOWN_SOURCE
 
-    async def _take(self, scope: Scope, receive: Receive) -> tuple[Where, float] | Reply:
-        """Make a webhook durable: where it is then, and how many seconds that took.
+    async def _receive(self, scope: Scope, receive: Receive) -> tuple[Where, float] | Reply:
+        """Make a webhook durable; returns where it is stored, and the seconds that took.
 
-        A verification handshake gets a reply instead.
+        Returns a `Reply` for a verification handshake instead.
         """
         limit = self._settings.max_body
         screened = screen(
@@ -150,7 +149,7 @@ class Hook:
             method=scope["method"],
             target=_target(scope),
             headers=scope["headers"],
-            # None of a sender that has left again.
+            # None if the sender has already disconnected.
             peer=scope["client"][0] if scope["client"] else "",
             now=_clocks(),
         )
@@ -172,7 +171,7 @@ class Hook:
         return where, time.perf_counter() - began
 
     async def _body(self, receive: Receive) -> bytes:
-        """The whole body, or `Rejected`: too slow, too large, or too many at a time."""
+        """Read the whole body; raises `Rejected`: too slow, too large, or too many at a time."""
         timeout = asyncio.timeout(self._settings.receive_deadline)
         self._reading.add(timeout)
         try:
@@ -180,14 +179,14 @@ class Hook:
                 message = await receive()
                 if message["type"] == "http.request" and not message.get("more_body", False):
                     return bytes(message.get("body", b""))
-                return await self._rest(message, receive)
+                return await self._remaining_body(message, receive)
         except TimeoutError:
             raise Rejected("shutting-down" if self._closing else "too-slow") from None
         finally:
             self._reading.discard(timeout)
 
-    async def _rest(self, message: Message, receive: Receive) -> bytes:
-        """A body in pieces; what all requests hold of theirs is bounded together."""
+    async def _remaining_body(self, message: Message, receive: Receive) -> bytes:
+        """Read the remaining pieces of a body; the pieces of all requests share one bound."""
         body = bytearray()
         try:
             while True:
@@ -208,12 +207,12 @@ class Hook:
 
 
 def create_app(settings: Settings) -> Ingest:
-    """The ASGI app, or `Problem` if its sources are wrong.
+    """Return the ASGI app; raises `Problem` if the sources file is wrong.
 
-    Its lifespan opens what makes bodies durable, or raises `Problem`.
+    Its lifespan starts the durable delivery, or raises `Problem`.
 
-    The end has two steps: `leaving = True` makes it not ready, though it still takes webhooks;
-    `hook.close()` answers 503 to what is new.
+    A shutdown has two steps. `shutting_down = True` makes the app not ready, but it still accepts
+    webhooks. `endpoint.close()` then answers 503 to new ones.
     """
     sources = load(settings.sources).sources
     durable = Durable(settings)
@@ -228,28 +227,30 @@ def create_app(settings: Settings) -> Ingest:
                 await durable.stop()
 
     async def ready(_: Request) -> Response:
-        """Whether, not why: Kafka's addresses and the disk's paths are nothing for senders."""
+        """Answer without the reasons: senders must not see the addresses and paths in them."""
         return bare_readiness(ready=not app.health().problems)
 
     routes = [Route("/health/live", live), Route("/health/ready", ready)]
-    app = Ingest(Hook(settings, durable, sources), durable, routes=routes, lifespan=lifespan)
+    app = Ingest(
+        WebhookEndpoint(settings, durable, sources), durable, routes=routes, lifespan=lifespan
+    )
     return app
 
 
 def _clocks() -> tuple[int, int]:
-    """Kafka's time and this machine's, in Unix milliseconds."""
+    """Return Kafka's time and this machine's, in Unix milliseconds."""
     return clock.now(), now_ms()
 
 
 def _target(scope: Scope) -> bytes:
-    """What follows `/webhooks/` as sent: undecoded, with the query string."""
+    """Return the part of the URL after `/webhooks/` as sent: undecoded, with the query string."""
     path: bytes = scope["raw_path"][len(_PREFIX) :]
     query: bytes = scope["query_string"]
     return path + b"?" + query if query else path
 
 
 async def _refuse(rejected: Rejected, send: Send) -> None:
-    headers = [(b"content-length", b"0"), *_EXTRA.get(rejected.status, [])]
+    headers = [(b"content-length", b"0"), *_HEADERS_BY_STATUS.get(rejected.status, [])]
     if rejected.allow:
         headers.append((b"allow", ", ".join(rejected.allow).encode()))
     await send({"type": "http.response.start", "status": rejected.status, "headers": headers})

@@ -1,9 +1,9 @@
-"""Where a webhook is durable: on Kafka, else in the spool; and how the spool gets to Kafka.
+"""Durable delivery: a webhook goes to Kafka, else to the spool, and the spool drains to Kafka.
 
-Kafka is tried first. What it does not acknowledge in time goes to the spool, and while it
-acknowledges nothing at all, bodies go to the spool at once: then only the drain tries it, with one
-body for each topic. A body that was spooled may have reached Kafka all the same: it is there twice
-then, with the same `ce_id`, and the tracker drops the repetition.
+A body that Kafka does not acknowledge in time goes to the spool. While Kafka acknowledges nothing,
+bodies go to the spool at once, and only the drain attempts to send, with one body for each topic. A
+spooled body may have reached Kafka as well: Kafka then has it twice, with the same `ce_id`, and the
+tracker drops the repetition.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from ingest.spool.drainer import PAUSE_SECONDS, Drain
 from ingest.spool.notices import Spooling
 from ingest.spool.quota import Bounds, Held
 from ingest.spool.retry_schedule import GivenUp
-from ingest.spool.slots import Place
+from ingest.spool.slots import Slot
 from ingest.spool.spool import Spool, Unusable
 from schemas.webhook import RawWebhook
 from service.background_tasks import described, lasting
@@ -33,16 +33,16 @@ from service.wall_clock import now_ms
 
 Where = Literal["kafka", "spool"]
 
-# What the spool may take after Kafka had its time: together they answer within 2 s.
+# Longest wait for the spool after the deadline of Kafka: together they answer within 2 s.
 SPOOL_SECONDS = 0.4
 
-# Places that the dead left are looked for so often.
+# Interval of the search for slots that dead processes left.
 ADOPT_SECONDS = 5.0
 
-# A spool that could not be written is tried so often: unready, it may get no body to try it with.
-TRY_SECONDS = 5.0
+# Interval of the disk test after a failed write: an unready ingest may receive no body to write.
+DISK_TEST_SECONDS = 5.0
 
-# At the end: for the window that the drain has under way, and for what the disk still has to write.
+# At the end: for the window that the drain is sending, and for the bodies still to be written.
 _LAST_WINDOW_SECONDS = 0.5
 _LAST_WRITE_SECONDS = 1.0
 
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 class Durable:
-    """Makes webhooks durable. `start` and `stop` once, on the event loop that also publishes."""
+    """Makes webhooks durable. Call `start` and `stop` once, on the event loop that publishes."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -68,7 +68,7 @@ class Durable:
 
     @property
     def problem(self) -> str | None:
-        """Why webhooks cannot be made durable now, in a sentence; None while they can."""
+        """Why webhooks cannot be made durable now, in one sentence; None while they can."""
         kafka = self.publisher.problem
         if kafka is None or self.spool is None:
             return kafka
@@ -77,60 +77,63 @@ class Durable:
 
     @property
     def health(self) -> Health:
-        """Whether webhooks can be made durable, and whether that takes the spool."""
-        return judged(self.problem, self.publisher.trouble or self._spooling.why, self._fill())
+        """Whether webhooks can be made durable, and whether only the spool makes them so."""
+        return judged(self.problem, self.publisher.failure or self._spooling.why, self._spool_use())
 
     @property
     def held(self) -> Held:
-        """What the spool holds, in this process's place; nothing without a spool."""
+        """The contents of this process's slot; empty without a spool."""
         return self.spool.held if self.spool else Held()
 
     @property
     def given_up(self) -> int:
-        """How many places that the dead left hold bodies and could not be emptied so far."""
+        """The number of slots of dead processes whose bodies could not be sent so far."""
         return len(self._given_up)
 
-    def look(self) -> None:
-        """Warn of a spool that fills, and say why it is in use still; called now and then."""
-        if not (fill := self._fill()):
+    def log_spool_use(self) -> None:
+        """Log how full the spool is and why it is in use; called periodically."""
+        if not (fill := self._spool_use()):
             return
         for warning in self._spooling.filled(fill):
             _log.warning("%s", warning)
-        trouble = self.publisher.trouble
-        if self._spooling.why and trouble:
-            self._note_spooling(trouble)
-        elif not (trouble or fill.bodies or self.publisher.away):
-            self._note(self._spooling.unused())
+        failure = self.publisher.failure
+        if self._spooling.why and failure:
+            self._log_spooling(failure)
+        elif not (failure or fill.bodies or self.publisher.unavailable):
+            self._log_info(self._spooling.unused())
 
     async def start(self) -> None:
         """Open the spool and connect, or raise `Problem`.
 
-        With a spool Kafka may be away, and topics may be missing.
+        With a spool, Kafka may be unavailable and topics may be missing.
         """
         if self._settings.spool is None:
             await self.publisher.start()
             return
-        self.spool = await open_spool(self._settings, _take(self._settings.spool))
+        self.spool = await open_spool(self._settings, _acquire(self._settings.spool))
         try:
             await self.publisher.start(patient=True)
         except BaseException:
             await self.spool.close(_LAST_WRITE_SECONDS)
             raise
-        if trouble := self.publisher.trouble:
-            self._note_spooling(trouble)
+        if failure := self.publisher.failure:
+            self._log_spooling(failure)
         self._tasks = [
             lasting("the drain", partial(self._drain, self.spool)),
-            lasting("adoption", partial(self._adopt, self._settings.spool, self.spool)),
-            lasting("the trial", partial(self._try, self.spool)),
+            lasting(
+                "the drain of other slots",
+                partial(self._drain_other_slots, self._settings.spool, self.spool),
+            ),
+            lasting("the test of the disk", partial(self._test_disk, self.spool)),
         ]
 
     def close(self, seconds: float) -> None:
-        """Take nothing more from now on; what waits for Kafka has at most so many seconds left."""
+        """Refuse new webhooks; those that wait for Kafka have at most `seconds` left."""
         self._closing.set()
         self.publisher.close(seconds)
 
     async def stop(self) -> None:
-        """Leave Kafka, then the spool; bounded to a few seconds."""
+        """Disconnect from Kafka, then close the spool, within a few seconds."""
         self._closing.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_LAST_WINDOW_SECONDS)
@@ -142,19 +145,19 @@ class Durable:
             await self.spool.close(_LAST_WRITE_SECONDS)
 
     async def publish(self, webhook: RawWebhook) -> Where:
-        """Say where the webhook is durable now, or raise `Rejected`."""
+        """Make a webhook durable; returns where it is stored, or raises `Rejected`."""
         spool = self.spool
-        away = self.publisher.away
-        if webhook.uptime is not None and not away:
-            [webhook] = await self.publisher.by_kafkas_clock([webhook])
-            away = not clock.decided  # the spool keeps what tells when it was received
+        unavailable = self.publisher.unavailable
+        if webhook.uptime is not None and not unavailable:
+            [webhook] = await self.publisher.with_kafka_time([webhook])
+            unavailable = not clock.decided  # the spool keeps the uptime of its reception
         if spool is None:
             await self.publisher.publish(webhook)
             return "kafka"
         if self._closing.is_set():
             raise Rejected("shutting-down")
         until = asyncio.get_running_loop().time() + self._seconds
-        if not (away and spool.problem(len(webhook.body)) is None):
+        if not (unavailable and spool.problem(len(webhook.body)) is None):
             try:
                 await self.publisher.publish(webhook)
             except Rejected as rejected:
@@ -163,7 +166,7 @@ class Durable:
             else:
                 return "kafka"
         written = spool.put(webhook)
-        self._note_spooling(self.publisher.trouble or self._late)
+        self._log_spooling(self.publisher.failure or self._late)
         try:
             async with asyncio.timeout_at(until):
                 await written
@@ -171,50 +174,55 @@ class Durable:
             raise Rejected("not-durable") from None
         return "spool"
 
-    def _note_spooling(self, why: str) -> None:
+    def _log_spooling(self, why: str) -> None:
         if line := self._spooling.stored(why):
             _log.warning("%s", line)
 
     @staticmethod
-    def _note(line: str | None) -> None:
+    def _log_info(line: str | None) -> None:
         if line:
             _log.info("%s", line)
 
-    def _fill(self) -> Spooled | None:
+    def _spool_use(self) -> Spooled | None:
         now = now_ms()
         return spooled(self.spool.held, _bounds(self._settings), now) if self.spool else None
 
     async def _drain(self, spool: Spool) -> None:
-        """Send what is in our place whenever there is something."""
+        """Send the bodies of this process's slot whenever it holds some."""
         while not self._closing.is_set():
-            await self._unless_closing(spool.filled())
-            await self._emptied(spool, Drain(self.publisher, spool))
+            await self._wait_unless_closing(spool.filled())
+            await self._drain_all(spool, Drain(self.publisher, spool))
 
-    async def _try(self, spool: Spool) -> None:
-        """Find out when the disk takes bodies again, the largest as well."""
+    async def _test_disk(self, spool: Spool) -> None:
+        """Test the disk after a failed write, until it accepts the largest body."""
         while not self._closing.is_set():
             if spool.unusable:
                 with suppress(Unusable):
                     await spool.try_disk(self._settings.max_body)
-            await self._unless_closing(asyncio.sleep(TRY_SECONDS))
+            await self._wait_unless_closing(asyncio.sleep(DISK_TEST_SECONDS))
 
-    async def _adopt(self, directory: Path, own: Spool) -> None:
-        """Send what the dead left in their places, while Kafka takes it or nobody else asks it."""
+    async def _drain_other_slots(self, directory: Path, own: Spool) -> None:
+        """Send the bodies in slots of dead processes.
+
+        Only `_drain` sends while Kafka acknowledges nothing and this process's slot holds bodies.
+        """
         while not self._closing.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(ADOPT_SECONDS):
                     await self._closing.wait()
-            if not (self.publisher.away and own.held.bodies):
-                await self._give_turns(directory)
+            if not (self.publisher.unavailable and own.held.bodies):
+                await self._try_slots(directory)
 
-    async def _give_turns(self, directory: Path) -> None:
-        """Try each place whose turn it is once."""
+    async def _try_slots(self, directory: Path) -> None:
+        """Try once to drain each slot that is due."""
         try:
             holding = await asyncio.to_thread(slots.holding, directory)
         except OSError as error:
             why = error.strerror
             _log.error(
-                "the spool %s cannot be listed (%s); what the dead left stays", directory, why
+                "the spool %s cannot be listed (%s); the bodies of dead processes stay in it",
+                directory,
+                why,
             )
             return
         self._given_up = {name: one for name, one in self._given_up.items() if name in holding}
@@ -222,63 +230,65 @@ class Durable:
             if self._closing.is_set():
                 return
             try:
-                if place := await asyncio.to_thread(slots.take_over, directory / name):
-                    await self._empty_place(place)
+                if slot := await asyncio.to_thread(slots.take_over, directory / name):
+                    await self._drain_slot(slot)
             except OSError as error:
                 why = error.strerror or described(error)
                 self._give_up(
                     name, 0, f"the bodies in {directory / name} cannot be reached ({why})"
                 )
-            except Exception as error:  # noqa: BLE001 - one place must not hold up the others
+            except Exception as error:  # noqa: BLE001 - one slot must not delay the others
                 why = f"{directory / name} cannot be emptied ({described(error)})"
                 self._give_up(name, 0, why)
 
-    async def _empty_place(self, place: Place) -> None:
-        name = place.directory.name
+    async def _drain_slot(self, slot: Slot) -> None:
+        name = slot.directory.name
         before = self._given_up.get(name)
         if before is None:
-            _log.warning("%s was left behind with bodies in it; they go to Kafka", place.directory)
+            _log.warning(
+                "a dead process left bodies in %s; ingest sends them to Kafka", slot.directory
+            )
         try:
-            left = await open_spool(self._settings, place)
+            left = await open_spool(self._settings, slot)
         except Problem as problem:
             self._give_up(name, 0, str(problem))
             return
         drain = Drain(self.publisher, left, before.after if before else 0)
         try:
-            emptied = await self._emptied(left, drain, patient=False)
+            emptied = await self._drain_all(left, drain, patient=False)
         finally:
             await left.close(_LAST_WRITE_SECONDS)
         if emptied:
             self._given_up.pop(name, None)
         elif drain.in_vain:
-            kafka = f"Kafka takes none of the {left.held.bodies} bodies in {place.directory}"
+            kafka = f"Kafka accepts none of the {left.held.bodies} bodies in {slot.directory}"
             self._give_up(name, drain.after, left.unusable or kafka)
 
     def _give_up(self, name: str, after: int, why: str) -> None:
         self._given_up[name] = GivenUp(asyncio.get_running_loop().time(), after)
         _log.error(
-            "%s; they stay there, and are tried again in %g s", why, retry_schedule.SKIP_SECONDS
+            "%s; they stay there, and ingest tries again in %g s", why, retry_schedule.SKIP_SECONDS
         )
 
-    async def _emptied(self, spool: Spool, drain: Drain, *, patient: bool = True) -> bool:
-        """Send all that a spool holds; False if we are to stop before, or if it is in vain.
+    async def _drain_all(self, spool: Spool, drain: Drain, *, patient: bool = True) -> bool:
+        """Send all bodies of a spool; returns whether it is empty.
 
-        If `patient`, nothing is in vain.
+        Ends early when ingest stops or, unless `patient`, when the drain gives up.
         """
         while spool.held.bodies and not self._closing.is_set():
             forward = 0
             with suppress(Unusable):
                 forward = await drain.forward()
             if forward and spool is self.spool:
-                self._note(self._spooling.acknowledged(spool.held))
+                self._log_info(self._spooling.acknowledged(spool.held))
             if drain.in_vain and not patient:
                 break
             if not forward:
-                await self._unless_closing(asyncio.sleep(PAUSE_SECONDS))
+                await self._wait_unless_closing(asyncio.sleep(PAUSE_SECONDS))
         return not spool.held.bodies
 
-    async def _unless_closing(self, wait: Awaitable[object]) -> None:
-        """Wait for something, but no longer than until we are to stop."""
+    async def _wait_unless_closing(self, wait: Awaitable[object]) -> None:
+        """Await `wait`, but only until ingest stops."""
         waits = [asyncio.ensure_future(wait), asyncio.ensure_future(self._closing.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -287,10 +297,10 @@ class Durable:
                 one.cancel()
 
 
-async def open_spool(settings: Settings, place: Place) -> Spool:
-    """Open the spool in a place, which goes with it; raises `Problem`."""
+async def open_spool(settings: Settings, slot: Slot) -> Spool:
+    """Open the spool in a slot; the spool releases the slot when it closes. Raises `Problem`."""
     spool = Spool(
-        place,
+        slot,
         _bounds(settings),
         max_waiting=settings.max_in_flight,
         max_waiting_bytes=settings.max_in_flight_bytes,
@@ -310,9 +320,9 @@ def _bounds(settings: Settings) -> Bounds:
     return Bounds(settings.spool_max_bytes, settings.spool_max_age)
 
 
-def _take(directory: Path) -> Place:
+def _acquire(directory: Path) -> Slot:
     try:
-        return slots.take(directory)
+        return slots.acquire(directory)
     except OSError as error:
         raise Problem(
             "spool_not_writable", directory=str(directory), why=error.strerror, file=error.filename

@@ -1,7 +1,7 @@
-"""What the health page of ingest says: whether it takes webhooks, and how full the spool is. Pure.
+"""The health of ingest: whether it accepts webhooks, and how full the spool is. Pure.
 
-Ingest is *ready* while it can make webhooks durable, and *degraded* while that takes the spool, or
-while the spool still holds bodies.
+Ingest is *ready* while it can make webhooks durable. It is *degraded* while it needs the spool for
+that, or while the spool still holds bodies.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ import msgspec
 
 from ingest.spool.quota import Bounds, Held
 
-LEAVING = "ingest is shutting down"
+SHUTTING_DOWN = "ingest is shutting down"
 
 
 class Spooled(msgspec.Struct, frozen=True):
-    """What the spool holds, and which share of each of its bounds that is."""
+    """The contents of the spool, absolute and as shares of its bounds."""
 
     bodies: int
     bytes: int
@@ -26,7 +26,7 @@ class Spooled(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`problems` say why webhooks are not taken, `warnings` why ingest is degraded."""
+    """Why a process refuses webhooks (`problems`), and why it is degraded (`warnings`)."""
 
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 def spooled(held: Held, bounds: Bounds, now: int) -> Spooled:
-    """How full the spool is; `now` in Unix milliseconds."""
+    """Return how full the spool is; `now` is in Unix milliseconds."""
     age = 0.0 if held.oldest is None else max(0, now - held.oldest) / 1000
     return Spooled(
         bodies=held.bodies,
@@ -48,7 +48,7 @@ def spooled(held: Held, bounds: Bounds, now: int) -> Spooled:
 
 
 def judged(problem: str | None, why_spooling: str | None, spool: Spooled | None) -> Health:
-    """The health of one process; `why_spooling` is None while Kafka takes webhooks."""
+    """Return the health of one process; `why_spooling` is None while Kafka accepts webhooks."""
     if problem is not None:
         return Health((problem,), spool=spool)
     warnings = []
@@ -60,12 +60,12 @@ def judged(problem: str | None, why_spooling: str | None, spool: Spooled | None)
 
 
 def together(workers: Sequence[Health], silent: Sequence[str] = ()) -> Health:
-    """The health of several workers on one port; `silent` says which of them do not report.
+    """Return the health of several workers on one port.
 
-    A connection may come to any of them, so what is wrong with one is wrong with all; one that
-    leaves is replaced.
+    `silent` has a sentence for each worker that does not report. A connection may reach any worker,
+    so a problem of one is a problem of all. A worker that shuts down is ignored: it is replaced.
     """
-    workers = [one for one in workers if LEAVING not in one.problems]
+    workers = [one for one in workers if SHUTTING_DOWN not in one.problems]
     if not workers and not silent:
         return Health(("no worker serves yet",))
     fills = [one.spool for one in workers if one.spool]
@@ -81,7 +81,7 @@ def _distinct(sentences: Iterable[str]) -> tuple[str, ...]:
 
 
 def _sum(fills: Sequence[Spooled]) -> Spooled:
-    """Their contents added up; the shares are those of the fullest, where 503 comes first."""
+    """Return the sum of the contents, with the shares of the fullest, which answers 503 first."""
     return Spooled(
         bodies=sum(one.bodies for one in fills),
         bytes=sum(one.bytes for one in fills),

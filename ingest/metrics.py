@@ -1,8 +1,8 @@
-"""The door's metrics, a closed list; what was received is what was accepted, rejected or is held.
+"""The metrics of ingest, a fixed list.
 
 At any moment `received = accepted + rejected + in flight`, over all sources. With several workers
-(prometheus_client's multiprocess mode) the numbers are those of all of them together; what one held
-that was killed counts as received and as nothing else.
+(prometheus_client's multiprocess mode) the numbers are those of all workers together. Requests that
+a killed worker had in flight count as received only.
 """
 
 import os
@@ -27,18 +27,18 @@ from service.kafka.clock import clock
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry()
 
-# The variable by which prometheus_client, on import, is told to share its numbers in files.
+# The variable that makes prometheus_client, on import, share its numbers in files.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
-NOBODY = "-"
-"""The label of a source that is not known: a stranger's word never becomes a label."""
+UNKNOWN_SOURCE = "-"
+"""The label of an unknown source: a name that an unknown sender chose never becomes a label."""
 
-# Why what is no request was refused, by the status of the answer.
-_UNREADABLE = {408: "too-slow", 414: "too-large", 431: "too-large"}
+# The cause of the refusal of a malformed request, by the status of the answer.
+_CAUSE_BY_STATUS = {408: "too-slow", 414: "too-large", 431: "too-large"}
 
 received = Counter(
     "bluetick_ingest_received",
-    "requests under /webhooks/, and those that are no HTTP at all",
+    "requests under /webhooks/, and malformed requests",
     ["source"],
     registry=registry,
 )
@@ -50,7 +50,7 @@ accepted = Counter(
 )
 rejected = Counter(
     "bluetick_ingest_rejected",
-    "requests refused, by cause; disconnected: the sender left before its body was complete",
+    "requests refused, by cause; disconnected: the sender did so before its body was complete",
     ["source", "cause"],
     registry=registry,
 )
@@ -62,7 +62,7 @@ in_flight = Gauge(
 )
 publish_seconds = Histogram(
     "bluetick_ingest_publish_seconds",
-    "from the whole body to its durability",
+    "seconds from the end of the body until it is durable",
     ["durable"],
     registry=registry,
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
@@ -100,20 +100,20 @@ spool_age_seconds = Gauge(
 
 spool_places_given_up = Gauge(
     "bluetick_ingest_spool_places_given_up",
-    "places of the spool that nobody has, with bodies that could not be brought to Kafka so far",
+    "spool slots of dead processes whose bodies could not be sent to Kafka so far",
     registry=registry,
     multiprocess_mode="livemax",
 )
 clock_offset = Gauge(
     "bluetick_clock_offset_seconds",
-    "by how much this machine's clock is ahead of Kafka's; NaN while they are not compared",
+    "seconds by which this machine's clock is ahead of Kafka's; NaN while they are not compared",
     registry=registry,
     multiprocess_mode="livemostrecent",
 )
 
 
-def sample(publishing: int, held: Held, given_up: int, spool_limit: int) -> None:
-    """Take what is looked at now and then: bytes held, the spool and its limit, places given up."""
+def set_gauges(publishing: int, held: Held, given_up: int, spool_limit: int) -> None:
+    """Set the gauges: bytes in flight, contents and limit of the spool, slots given up."""
     publishing_bytes.set(publishing)
     spool_bytes.set(held.bytes)
     spool_bodies.set(held.bodies)
@@ -123,39 +123,39 @@ def sample(publishing: int, held: Held, given_up: int, spool_limit: int) -> None
     spool_age_seconds.set(max(0.0, waited))
 
 
-def came(source: str) -> None:
-    """Count a request; `refused`, `taken` or `answered` must follow."""
+def count_received(source: str) -> None:
+    """Count a request; exactly one of the next three functions must follow."""
     _received(source).inc()
     in_flight.inc()
 
 
-def refused(source: str, cause: str) -> None:
+def count_rejected(source: str, cause: str) -> None:
     """Count a request as rejected."""
     in_flight.dec()
     _rejected(source, cause).inc()
 
 
-def taken(source: str, durable: Where, seconds: float) -> None:
-    """Count a request as accepted, durable so many seconds after its body was whole."""
+def count_accepted(source: str, durable: Where, seconds: float) -> None:
+    """Count a request as accepted; it was durable `seconds` after the end of its body."""
     in_flight.dec()
     _accepted(source, durable).inc()
     _publish(durable).observe(seconds)
 
 
-def answered(source: str) -> None:
-    """Count a verification handshake as accepted: there is nothing to store."""
+def count_handshake(source: str) -> None:
+    """Count a verification handshake as accepted, although nothing is stored."""
     in_flight.dec()
     _accepted(source, "-").inc()
 
 
-def unreadable(status: int) -> None:
-    """Count what was refused with this status before it had a source: it is no request."""
-    _received(NOBODY).inc()
-    _rejected(NOBODY, _UNREADABLE.get(status, "malformed")).inc()
+def count_malformed(status: int) -> None:
+    """Count a malformed request, refused with this status before its source was known."""
+    _received(UNKNOWN_SOURCE).inc()
+    _rejected(UNKNOWN_SOURCE, _CAUSE_BY_STATUS.get(status, "malformed")).inc()
 
 
 def served() -> CollectorRegistry:
-    """The registry to serve: of this process, or of all workers together."""
+    """Return the registry to serve: of this process, or of all workers together."""
     if SHARED not in os.environ:
         return registry
     together = CollectorRegistry()
@@ -165,7 +165,7 @@ def served() -> CollectorRegistry:
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """Let the processes started meanwhile count together."""
+    """Make the processes that are started in this context share their metrics."""
     with TemporaryDirectory(prefix="bluetick-ingest-") as directory:
         os.environ[SHARED] = directory
         try:
@@ -174,8 +174,8 @@ def shared() -> Iterator[None]:
             del os.environ[SHARED]
 
 
-def forget(pid: int) -> None:
-    """A worker is gone: what it held is held no more. What it counted stays counted."""
+def remove_worker(pid: int) -> None:
+    """Remove the gauges of a worker that has ended; its counters stay."""
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""Health and metrics of ingest over HTTP, on an address of their own: senders cannot reach it."""
+"""The HTTP server for health and metrics of ingest, on an address that senders cannot reach."""
 
 import asyncio
 import socket
@@ -15,19 +15,19 @@ from service.background_tasks import lasting
 from service.http.server import HealthServer, Server, listen_for_health, readiness
 from service.settings import Settings
 
-# How often gauges that nobody sets by the way are looked at.
+# Interval at which the sampled gauges are set.
 SAMPLE_SECONDS = 1.0
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket of health and metrics; raises `Problem` if the port is taken."""
+    """Return the listening socket of health and metrics; raises `Problem` if the port is in use."""
     port = settings.ingest_metrics_port
     return listen_for_health("ingest", settings.health_host, port, "BLUETICK_INGEST_METRICS_PORT")
 
 
 @asynccontextmanager
 async def exposed(listener: socket.socket, health: Callable[[], Health]) -> AsyncIterator[None]:
-    """Answer `/health/live`, `/health/ready` and `/metrics` meanwhile."""
+    """Serve `/health/live`, `/health/ready` and `/metrics` within this context."""
 
     async def ready() -> Response:
         return _page(health())
@@ -51,7 +51,7 @@ def _page(health: Health) -> Response:
 
 
 async def _answer(server: Server, listener: socket.socket) -> None:
-    """Serve on a copy of the listening socket: uvicorn's end closes what it is given."""
+    """Serve on a copy of the listening socket, since uvicorn closes its socket at the end."""
     try:
         await server.serve([listener.dup()])
     finally:
@@ -60,7 +60,7 @@ async def _answer(server: Server, listener: socket.socket) -> None:
 
 @asynccontextmanager
 async def sampling(sample: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `sample` now and then meanwhile."""
+    """Call `sample` periodically within this context."""
     task = lasting("sampling", partial(_keep, sample))
     try:
         yield

@@ -1,8 +1,8 @@
-"""When a webhook was received, by Kafka's clock, if it was stamped by another one. Pure.
+"""The reception time of a webhook by Kafka's clock, if ingest used its own clock. Pure.
 
-Ingest stamps by Kafka's clock (decision 21) but where Kafka was silent from the start: then it
-stamps by its own, and notes how long the machine had been running. Once Kafka's time is known that
-tells when it was.
+Ingest uses Kafka's clock (decision 21). If Kafka has not answered since the start, ingest uses its
+own clock and records the machine's uptime. Once Kafka's time is known, the reception time follows
+from the uptime.
 """
 
 from typing import NamedTuple
@@ -11,22 +11,22 @@ from msgspec.structs import replace
 
 from schemas.webhook import RawWebhook, Uptime
 
-# What two readings of a clock may differ by.
+# Two readings of a clock may differ by this much.
 _SAME_MS = 1000
 
 
 class Reading(NamedTuple):
-    """Kafka's time in Unix milliseconds, and how long the machine had been running then."""
+    """Kafka's time in Unix milliseconds, and the machine's uptime at that time."""
 
     now: int
     uptime: Uptime
 
 
 def corrected(webhook: RawWebhook, reading: Reading) -> RawWebhook:
-    """The webhook with the time of its reception by Kafka's clock, and its own beside it.
+    """Return the webhook with its reception time by Kafka's clock, and ingest's own in `own_time`.
 
-    Of one that an earlier start of the machine has stamped, or an earlier version of ingest, only
-    this is known: it was not received later than now.
+    If the webhook is from before the machine's last start, or from an earlier version of ingest, it
+    is only known that it was not received later than now.
     """
     received, noted = webhook.received_at, webhook.uptime
     if noted is not None and noted.boot and noted.boot == reading.uptime.boot:
@@ -38,8 +38,8 @@ def corrected(webhook: RawWebhook, reading: Reading) -> RawWebhook:
 
 
 def stamp(received_at: int, now: int, refusals: int) -> int:
-    """The time a raw record gets after so many refusals by Kafka; `now` is Kafka's time.
+    """Return the time of a raw record after `refusals` refusals by Kafka; `now` is Kafka's time.
 
-    First no later than now; if that is refused as well, it is too old, and it is now.
+    After the first refusal, it is no later than now. After a second, the time is too old: use now.
     """
     return min(received_at, now) if refusals <= 1 else now

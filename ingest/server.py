@@ -1,4 +1,4 @@
-"""The ingest service: a listening socket, the app, uvicorn, and an orderly end."""
+"""The ingest service: a listening socket, the app, uvicorn, and an orderly shutdown."""
 
 import asyncio
 import importlib
@@ -23,37 +23,37 @@ from service.http.server import Server, address_of, listen, logged
 from service.settings import Settings
 from service.signals import stop_on_signals
 
-# The end takes at most 10 s. Readiness is false for `drain` seconds before the door closes, so that
-# a load balancer can notice; whoever was let in last has a moment to begin; then what is under way
-# has its time; then Kafka is left.
-_SETTLE_SECONDS = 0.5
+# A shutdown takes at most 10 s. Ingest is not ready for `drain` seconds before it stops listening,
+# so that a load balancer notices. The last accepted connections have a moment to send a request.
+# Then requests in progress have their grace period; then ingest disconnects from Kafka.
+_LAST_ACCEPT_SECONDS = 0.5
 _GRACE_SECONDS = 4
 
 _log = logging.getLogger(__name__)
 
 
 Report = Callable[[Health], None]
-"""Takes the health of a process, now and then, from when it serves."""
+"""Receives the health of a process periodically, once it serves."""
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raises `Problem` if that cannot begin."""
+    """Serve until SIGTERM or SIGINT; raises `Problem` if the service cannot start."""
     refuse_exposure(settings)
     with (
         listen("ingest", settings.host, settings.port, "BLUETICK_PORT") as listener,
         metrics_server.listen(settings) as private,
     ):
-        _run(_serve_until_told("ingest", settings, listener, private=private))
+        _run(_serve_until_signal("ingest", settings, listener, private=private))
 
 
 def run_worker(settings: Settings, inherited: int, report: Report) -> None:
-    """The same on a socket that the supervisor listens on; `report` begins once it serves.
+    """Serve as a worker on the supervisor's listening socket; calls `report` once it serves.
 
     The supervisor exposes the health and the metrics of all workers.
     """
     with socket.socket(fileno=inherited) as listener:
         name = f"ingest worker {os.getpid()}"
-        _run(_serve_until_told(name, settings, listener, report=report))
+        _run(_serve_until_signal(name, settings, listener, report=report))
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:
@@ -71,34 +71,36 @@ async def serve(
 ) -> None:
     """Serve on a listening socket until `stop` is set; raises `Problem` if Kafka is not ready.
 
-    `private` is where health and metrics are exposed, if they are.
+    `private` is the socket on which health and metrics are exposed, if any.
     """
-    _quieten()
+    _limit_uvicorn_log()
     app = create_app(settings)
     connections = Connections(
-        settings.receive_deadline, _room(settings.max_connections), metrics.unreadable
+        settings.receive_deadline,
+        _connection_limit(settings.max_connections),
+        metrics.count_malformed,
     )
     server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections))
     async with AsyncExitStack() as stack:
         if private:
             await stack.enter_async_context(exposed(private, app.health))
-        # Not left to uvicorn, which would log a Problem with a traceback and swallow it.
+        # Not run by uvicorn, which would log a Problem with a traceback and discard it.
         await stack.enter_async_context(app.router.lifespan_context(app))
         await stack.enter_async_context(sampling(lambda: _sample(app, report)))
         serving = asyncio.create_task(server.serve([listener]))
         await _until_either(serving, stop)
-        app.leaving = True
+        app.shutting_down = True
         connections.leave()
         await asyncio.wait([serving], timeout=settings.drain)
         server.stop_listening()
-        await asyncio.wait([serving], timeout=_SETTLE_SECONDS)
-        app.hook.close()
+        await asyncio.wait([serving], timeout=_LAST_ACCEPT_SECONDS)
+        app.endpoint.close()
         server.should_exit = True
         await serving
 
 
 def _sample(app: Ingest, report: Report) -> None:
-    app.hook.sample()
+    app.endpoint.sample()
     report(app.health())
 
 
@@ -108,7 +110,7 @@ async def _until_either(serving: asyncio.Task[None], stop: asyncio.Event) -> Non
     stopping.cancel()
 
 
-async def _serve_until_told(
+async def _serve_until_signal(
     name: str,
     settings: Settings,
     listener: socket.socket,
@@ -126,13 +128,13 @@ async def _serve_until_told(
 
 
 def refuse_exposure(settings: Settings) -> None:
-    """Without a file of sources anybody may send; with one, only where it says so itself."""
+    """Raise `Problem` on an address that other machines can reach, if there is no sources file."""
     if settings.sources is None and not is_loopback(settings.host):
         raise Problem("unauthenticated_exposure", host=settings.host)
 
 
-def _room(wanted: int) -> int:
-    """How many connections to allow: as many as wanted, or as the limit of open files has room."""
+def _connection_limit(wanted: int) -> int:
+    """Return the allowed connections: `wanted`, or fewer if the limit of open files requires it."""
     limit = raise_limit()
     room = shares(limit, wanted).senders
     if room < wanted:
@@ -144,14 +146,14 @@ def _room(wanted: int) -> int:
     return room
 
 
-def _quieten() -> None:
-    """Below DEBUG uvicorn has a level at which it logs paths and headers."""
+def _limit_uvicorn_log() -> None:
+    """Keep uvicorn's log level above the one at which it logs paths and headers."""
     logger = logging.getLogger("uvicorn")
     logger.setLevel(max(logger.level, logging.INFO))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Take uvloop where there is one; None is asyncio's own loop."""
+    """Return uvloop's factory if it is installed; None means asyncio's own loop."""
     if importlib.util.find_spec("uvloop") is None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(

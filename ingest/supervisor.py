@@ -1,7 +1,8 @@
-"""Several ingest processes on one port: a supervisor that starts them, and again when they die.
+"""The supervisor of several ingest processes on one port: it starts them, and restarts them.
 
-It listens, and they inherit the socket: whoever is free accepts, and what waits in its queue is
-nobody's yet, so one that ends takes no connection with it (docs/decisions/0011-balancer.md).
+The supervisor listens and the workers inherit the socket. A free worker accepts the next
+connection. Connections in the socket's queue belong to no worker yet, so a worker that ends loses
+none of them (docs/decisions/0011-balancer.md).
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from ingest import metrics, metrics_server
-from ingest.health import LEAVING, Health, together
+from ingest.health import SHUTTING_DOWN, Health, together
 from ingest.metrics_server import exposed
 from ingest.server import refuse_exposure
 from ingest.sources.loader import secret_variables
@@ -30,33 +31,33 @@ from service.problem_pipe import ProblemPipe
 from service.settings import Settings
 from service.signals import stop_on_signals
 
-# A worker that serves reports its health every second; one that is silent for so long is stuck.
+# A worker that serves reports its health every second; one without a report for this long is stuck.
 SILENT_SECONDS = 10.0
 
 _OUTPUT = 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_STOP_SECONDS = 6.8  # beside the drain: with that, and its default, ten at most
+_STOP_SECONDS = 6.8  # in addition to the drain: at most 10 s with its default
 
 _log = logging.getLogger(__name__)
 
 Command = Callable[[int, int], Sequence[str]]
-"""How to start a worker, given the file numbers of the socket it inherits and of its problems."""
+"""Returns a worker's command, from the descriptors of its socket and of its problem pipe."""
 
 
 def report(health: Health) -> None:
-    """Print a worker's health for its supervisor, a line each, without ever waiting for it."""
+    """Print a worker's health for its supervisor as one line, without waiting for a reader."""
     os.set_blocking(_OUTPUT, False)
     with suppress(BlockingIOError):  # a line that fits a pipe is written whole or not at all
         os.write(_OUTPUT, msgspec.json.encode(health) + b"\n")
 
 
 def pause(failures: int) -> float:
-    """Seconds until a worker is started again, after so many in a row that never served."""
+    """Return the seconds until a restart, after `failures` workers in a row that never served."""
     return min(_FIRST_PAUSE * (1 << min(failures, 10)), _LONGEST_PAUSE)
 
 
 def run(settings: Settings, count: int, command: Command) -> None:
-    """Keep `count` workers running until SIGTERM or SIGINT; `Problem` if none can begin."""
+    """Keep `count` workers running until SIGTERM or SIGINT; raises `Problem` if none can start."""
     refuse_exposure(settings)
     with (
         metrics.shared(),
@@ -79,7 +80,7 @@ async def _supervise(
 
 
 class _Supervisor:
-    """The workers, each kept by a task of its own."""
+    """The workers, each kept running by its own task."""
 
     def __init__(
         self,
@@ -95,15 +96,15 @@ class _Supervisor:
         self._listener = listener
         self._patience = patience
         self._untried = set(range(1, count + 1))
-        self._complaint = ""
+        self._first_problem = ""
         self._served = False
-        self._leaving = False
+        self._shutting_down = False
         self._running: set[_Worker] = set()
 
     def health(self) -> Health:
-        """What the workers that serve report, together."""
-        if self._leaving:
-            return Health((LEAVING,))
+        """Return the combined health of the workers that serve."""
+        if self._shutting_down:
+            return Health((SHUTTING_DOWN,))
         now = asyncio.get_running_loop().time()
         silent = [
             f"the worker with process id {one.pid} is stuck: no report for {SILENT_SECONDS:g} s"
@@ -113,14 +114,16 @@ class _Supervisor:
         return together([one.health for one in self._running if one.health], silent)
 
     async def run(self) -> str:
-        """Keep the workers until a signal; returns the reason to stop, or raises `Problem`."""
+        """Keep the workers running until a signal; returns the signal, or raises `Problem`."""
         stop = stop_on_signals()
-        keeping = {asyncio.create_task(self._keep(number)) for number in sorted(self._untried)}
+        keeping = {
+            asyncio.create_task(self._keep_worker(number)) for number in sorted(self._untried)
+        }
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({stopping, *keeping}, return_when=asyncio.FIRST_COMPLETED)
-        self._leaving = True
-        # The workers take what comes until they stop listening; from then on it must be refused,
-        # not wait in the queue of a socket from which nobody accepts.
+        self._shutting_down = True
+        # The workers accept connections until they stop listening. Later connections must be
+        # refused, not wait in the queue of a socket from which no process accepts.
         self._listener.close()
         for task in (stopping, *keeping):
             task.cancel()
@@ -129,28 +132,28 @@ class _Supervisor:
             task.result()
         return stop.reason
 
-    async def _keep(self, number: int) -> None:
-        """One worker after the other; whoever cancels this, ends the last one."""
+    async def _keep_worker(self, number: int) -> None:
+        """Run one worker after the other; cancelling this task ends the current one."""
         failures = 0
         while True:
-            served, why = await self._one()
+            served, why = await self._run_worker()
             self._untried.discard(number)
             if not self._served and not self._untried:
-                raise Problem("no_worker_started", why=self._complaint)
+                raise Problem("no_worker_started", why=self._first_problem)
             seconds = pause(failures)
             failures = 0 if served else failures + 1
             _log.error("worker %d ended: %s; another one starts in %g s", number, why, seconds)
             await asyncio.sleep(seconds)
 
-    async def _one(self) -> tuple[bool, str]:
-        """A worker from its start to its end: whether it served, and why it ended."""
+    async def _run_worker(self) -> tuple[bool, str]:
+        """Run one worker to its end; returns whether it served, and why it ended."""
         try:
             problem = ProblemPipe()
             with problem.handed_over() as descriptor:
                 process = await self._start(descriptor)
-        except OSError as error:  # no memory, process or file left now: the others go on
+        except OSError as error:  # no memory, process or file left now: the others continue
             why = f"it cannot be started ({error})"
-            self._complaint = self._complaint or f"a worker failed: {why}"
+            self._first_problem = self._first_problem or f"a worker failed: {why}"
             return False, why
         worker = _Worker(process, problem)
         self._running.add(worker)
@@ -159,25 +162,25 @@ class _Supervisor:
         finally:
             await worker.end(self._patience)
             self._running.discard(worker)
-            metrics.forget(worker.pid)
+            metrics.remove_worker(worker.pid)
         self._served = self._served or worker.served
-        self._complaint = self._complaint or worker.complaint
-        return worker.served, worker.why()
+        self._first_problem = self._first_problem or worker.problem_text
+        return worker.served, worker.end_reason()
 
-    def _needed(self) -> frozenset[str]:
-        """The variables a worker needs beside settings: where it counts, and its secrets."""
+    def _required_variables(self) -> frozenset[str]:
+        """Return the variables a worker needs besides the settings: for metrics and for secrets."""
         return secret_variables(self._sources) | {metrics.SHARED}
 
     async def _start(self, problem_to: int) -> Process:
         return await child_processes.start(
             self._command(problem_to),
-            child_environment.service(os.environ, self._needed()),
+            child_environment.service(os.environ, self._required_variables()),
             keep=[self._listener.fileno(), problem_to],
         )
 
 
 class _Worker(Child):
-    """One process: the health it reports, and the problem it ends with. Its log is passed on."""
+    """One process: the health it reports, and the problem it ends with. Its log is forwarded."""
 
     def __init__(self, process: Process, problem: ProblemPipe) -> None:
         super().__init__(process, self._read_output(process), self._read_log(process))
@@ -190,8 +193,8 @@ class _Worker(Child):
         return self.health is not None
 
     @property
-    def complaint(self) -> str:
-        """The problem it ended with, in words."""
+    def problem_text(self) -> str:
+        """The sentence of the problem it ended with."""
         return self._problem.words
 
     async def wait(self) -> None:
@@ -199,8 +202,8 @@ class _Worker(Child):
         await super().wait()
         self._problem.receive()
 
-    def why(self) -> str:
-        return self.complaint or f"process {self.pid}, code {self.exit_code}"
+    def end_reason(self) -> str:
+        return self.problem_text or f"process {self.pid}, code {self.exit_code}"
 
     async def _read_output(self, process: Process) -> None:
         async for line in lines(process.stdout):
@@ -210,5 +213,5 @@ class _Worker(Child):
 
     async def _read_log(self, process: Process) -> None:
         async for line in lines(process.stderr):
-            with suppress(OSError):  # no reader of our log: the worker must not wait for that
+            with suppress(OSError):  # the log has no reader: the worker must not wait for one
                 sys.stderr.write(line.decode(errors="replace"))

@@ -1,1 +1,1 @@
-"""Webhooks on their way to Kafka: batches of each raw topic, and the producer that sends them."""
+"""Sending webhooks to Kafka: the batches of each raw topic, and the producer that sends them."""

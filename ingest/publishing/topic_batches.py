@@ -1,4 +1,4 @@
-"""Where webhooks wait on their way to Kafka: lanes of batches, one lane for each raw topic."""
+"""Webhooks that wait for Kafka: a queue of batches for each raw topic."""
 
 import asyncio
 import math
@@ -8,24 +8,24 @@ from typing import Any, Literal
 from ingest.admission import Cause, Rejected
 from schemas.webhook import RawWebhook, to_headers
 
-# Batches of a topic on their way at a time. With more, batches are smaller and each costs more.
+# Batches of a topic in flight at a time. With more, batches are smaller and cost more per webhook.
 SLOTS = 2
 
-# A batch unacknowledged for so many seconds gives its slot to another partition: one broker that
-# hangs must not hold up the partitions of the others.
+# A batch that is not acknowledged within this time frees its slot for another partition, so that
+# one hanging broker does not delay the partitions of the others.
 STALE_SECONDS = 0.5
 
-# Only a try tells whether Kafka still refuses, and one that is not ready may get no webhooks to try
-# with: a refusal makes ingest unready for so long.
+# How long a refusal makes ingest unready. Only an attempt shows whether Kafka still refuses, and an
+# unready ingest may receive no webhook to attempt it with.
 REFUSED_SECONDS = 10.0
 
 
 Blame = Literal["batch", "answer", "silence"]
-"""Why a batch was not taken: for what it is itself, by Kafka's answer, or as there was none."""
+"""Why a batch failed: because of the batch itself, by Kafka's answer, or without an answer."""
 
 
-class Waiting:
-    """One webhook and the future its request waits for; `stamp` is the time of its record."""
+class PendingWebhook:
+    """One webhook and the future that its request awaits; `stamp` is the time of its record."""
 
     __slots__ = ("answer", "deadline", "stamp", "webhook")
 
@@ -41,79 +41,86 @@ class Waiting:
 
 
 class Batch:
-    """Records of one raw topic that travel together, oldest first, in an aiokafka builder.
+    """Records of one raw topic that are sent together, oldest first, in an aiokafka builder.
 
-    `refusals` counts how often Kafka has refused them for their time.
+    `refusals` counts how often Kafka has refused the batch because of its records' time.
     """
 
-    __slots__ = ("builder", "refusals", "sent_at", "task", "waiting")
+    __slots__ = ("builder", "pending", "refusals", "sent_at", "task")
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
-        self.waiting: list[Waiting] = []
+        self.pending: list[PendingWebhook] = []
         self.refusals = 0
         self.sent_at = 0.0
         self.task: asyncio.Task[Cause | None] | None = None
 
-    def append(self, waiting: Waiting) -> bool:
-        """Append, or say that the batch is full; the first record always fits."""
-        webhook = waiting.webhook
+    def append(self, pending: PendingWebhook) -> bool:
+        """Append a record, or return False if the batch is full; the first record always fits."""
+        webhook = pending.webhook
         room = self.builder.append(
-            timestamp=waiting.stamp,
+            timestamp=pending.stamp,
             key=None,
             value=webhook.body,
             headers=to_headers(webhook),
         )
         if room is not None:
-            self.waiting.append(waiting)
+            self.pending.append(pending)
         return room is not None
 
 
-class Lane:
+class TopicQueue:
     """The batches of one raw topic: those that wait for a slot, and those sent, by partition."""
 
     def __init__(self, topic: str, partitions: int) -> None:
         self.topic = topic
-        self.queue: deque[Batch] = deque()
+        self.queued: deque[Batch] = deque()
         self.sent: dict[int, Batch] = {}
         self.refused: str | None = None  # Kafka's last error, until it acknowledges
         self._failures = 0  # batches in a row
         self._acknowledged_at = self._failed_at = -math.inf
         self._failed_sent_at = -math.inf
         self._partitions = partitions
-        self._turn = 0
+        self._last_partition = 0
 
     def has_slot(self, now: float) -> bool:
+        """Whether another batch may be sent; `now` is in seconds."""
         return sum(now - batch.sent_at < STALE_SECONDS for batch in self.sent.values()) < SLOTS
 
     def acknowledge(self, now: float) -> None:
-        """Kafka has taken a batch."""
+        """Record that Kafka has acknowledged a batch."""
         self.refused = None
         self._failures = 0
         self._acknowledged_at = now
         self._failed_at = -math.inf
 
     def fail(self, error: str, blame: Blame, sent_at: float, now: float) -> None:
-        """Kafka has not taken a batch; `error` is the name of what went wrong.
+        """Record that Kafka has not acknowledged a batch; `error` is the name of the error.
 
-        Silence counts from the second batch on: the first may be of the one broker that is down.
+        Missing answers count from the second batch on: one broker that is down explains the first.
         """
         self.refused = error
         if blame == "batch" or self._acknowledged_at >= sent_at:
-            return  # the topic takes others
+            return  # the topic accepts other batches
         self._failures += 1
         if blame == "answer" or self._failures > 1:
             self._failed_at, self._failed_sent_at = now, sent_at
 
     def refuses_all(self, now: float, since: float) -> bool:
-        """Whether Kafka lately took nothing of what was sent after `since`."""
+        """Whether Kafka has recently refused every batch that was sent after `since`."""
         return self._failed_sent_at > since and now - self._failed_at < REFUSED_SECONDS
 
     def next_partition(self, led: set[int]) -> int | None:
-        """The next partition that has no batch on its way, if possible one that has a leader."""
-        order = [(self._turn + step) % self._partitions for step in range(1, self._partitions + 1)]
+        """Return the next partition without a batch in flight, if possible one of `led`.
+
+        `led` are the partitions that have a leader.
+        """
+        order = [
+            (self._last_partition + step) % self._partitions
+            for step in range(1, self._partitions + 1)
+        ]
         free = [partition for partition in order if partition not in self.sent]
         if not free:
             return None
-        self._turn = next((partition for partition in free if partition in led), free[0])
-        return self._turn
+        self._last_partition = next((partition for partition in free if partition in led), free[0])
+        return self._last_partition

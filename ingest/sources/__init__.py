@@ -1,1 +1,1 @@
-"""Sources: which senders may post webhooks, how each proves itself, from which addresses."""
+"""Sources: the senders that may post webhooks, their proofs and their addresses."""

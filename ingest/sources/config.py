@@ -1,6 +1,6 @@
-"""Who may send, as a TOML file declares it: read, judged key by key, made into sources. Pure.
+"""The sources file (TOML): parsing, validation of each key, and the resulting sources. Pure.
 
-The file holds no secret, only the places where secrets are kept.
+The file contains no secret, only the places where secrets are kept.
 """
 
 import re
@@ -41,7 +41,7 @@ _FILE_KEYS = "the file may have trusted_proxies, and for each source a table [so
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One source as the file has it; its secrets are still where they are kept."""
+    """One source as the file declares it; its secrets are not read yet."""
 
     name: str
     provider: str
@@ -52,7 +52,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class SecretPlace:
-    """A place that a source names, right or wrong in the rest, and the kind of its `auth`."""
+    """The place of a secret that a source names, and the kind of its `auth`.
+
+    The source's other keys may be wrong.
+    """
 
     source: str
     number: int
@@ -66,9 +69,9 @@ class SecretPlace:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a file says, as far as it can be understood, and all its mistakes.
+    """The contents of a file, as far as they are valid, and all its mistakes.
 
-    With findings, only the places are of use: their secrets are judged together with the file.
+    With findings, only the places are used: their secrets are checked together with the file.
     """
 
     declared: tuple[Declared, ...] = ()
@@ -132,7 +135,7 @@ class _File(BaseModel):
 
 
 class _Shared(BaseModel):
-    """The keys of every source; the others are those of its proof."""
+    """The keys of every source; the remaining keys belong to its proof."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -167,7 +170,7 @@ class _Shared(BaseModel):
 
 
 def read(text: str) -> Reading:
-    """Read a file of sources; all its mistakes are found, not only the first."""
+    """Parse a sources file; returns all its mistakes, not only the first."""
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -189,7 +192,7 @@ def read(text: str) -> Reading:
 def source(
     declared: Declared, secrets: Sequence[bytes], proxies: tuple[Network, ...] = ()
 ) -> Source:
-    """The source with its proof; `secrets` are those of its places, and fit."""
+    """Return the source; `secrets` are the valid secrets of its places."""
     return Source(
         declared.name,
         declared.provider,
@@ -201,7 +204,7 @@ def source(
 
 
 def unrestricted(declared: Sequence[Declared]) -> list[tuple[str, tuple[str, ...]]]:
-    """The providers that have several sources, with those of them that speak for every account."""
+    """Return providers with several sources, and their sources that may report on every account."""
     found = []
     for provider in NAMES:
         own = [one for one in declared if one.provider == provider]
@@ -212,17 +215,15 @@ def unrestricted(declared: Sequence[Declared]) -> list[tuple[str, tuple[str, ...
 
 
 def _not_toml(error: Exception) -> Finding:
-    """Say what the parser could not read; it cannot look behind that."""
+    """Return a finding for a file that is not TOML; the rest of the file cannot be checked."""
     if isinstance(error, RecursionError):
         return Finding((), "the file is nested too deeply to be read; write it flat")
     what = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "a number is too long"
-    return Finding(
-        (), f"this is no TOML: {what}; correct it, then what comes after it can be checked"
-    )
+    return Finding((), f"this is no TOML: {what}; correct it, then the rest can be checked")
 
 
 def _file(document: dict[str, Any]) -> Reading:
-    """What the file says apart from its sources, and what is wrong around these."""
+    """Validate the file except the tables of its sources."""
     try:
         return Reading(proxies=_File.model_validate(document).trusted_proxies)
     except ValidationError as error:
@@ -238,7 +239,7 @@ def _tables(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _places(name: str, table: Mapping[str, Any]) -> Iterator[SecretPlace]:
-    """The places that a source names, even if something else in its table is wrong."""
+    """Yield the places that a source names, even if another key of its table is wrong."""
     auth = table.get("auth")
     if isinstance(auth, str) and "secrets" in KINDS.get(auth, NoProof).model_fields:
         for number, place in places(table.get("secrets")):
@@ -246,7 +247,7 @@ def _places(name: str, table: Mapping[str, Any]) -> Iterator[SecretPlace]:
 
 
 def _source(name: str, table: dict[str, Any]) -> Declared | list[Finding]:
-    """A source, or what is wrong with its table."""
+    """Return a source, or the mistakes in its table."""
     at: Keys = ("sources", name)
     findings: list[Finding] = []
     shared, proof = _shared(at, table, findings), _proof(at, table, findings)
@@ -282,7 +283,7 @@ def _proof(at: Keys, table: dict[str, Any], findings: list[Finding]) -> Proof | 
 
 
 def _presets(provider: object, auth: str | None) -> Mapping[str, str]:
-    """The keys that a provider's own way of proof decides."""
+    """Return the keys that a provider's own kind of proof sets."""
     if not isinstance(provider, str) or provider not in NAMES or auth is None:
         return {}
     return registry.proof(provider).presets.get(auth, {})

@@ -1,7 +1,7 @@
-"""From where a webhook comes, pure: the sender's address behind proxies, and the allow-lists.
+"""The allowlist of addresses: the sender's address, also behind trusted proxies. Pure.
 
-`X-Forwarded-For` is believed only as far as the proxies that are trusted wrote it: it is read from
-the right, and the first address that is no such proxy is the sender's.
+Only the part of `X-Forwarded-For` that trusted proxies wrote is used. The header is read from the
+right, and the first address that is not a trusted proxy is the sender's.
 """
 
 from collections.abc import Iterable
@@ -16,18 +16,18 @@ _FORWARDED = b"x-forwarded-for"
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """The networks a source may send from, and the proxies whose word on that is taken."""
+    """The networks a source may send from, and the trusted proxies."""
 
     networks: tuple[Network, ...]
     proxies: tuple[Network, ...] = ()
 
     def admits(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether a request may come in; `peer` has connected, header names are in lower case."""
+        """Whether a request from the address `peer` is allowed; header names are lower-case."""
         address = self._sender(peer, headers)
         return address is not None and _within(address, self.networks)
 
     def _sender(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> Address | None:
-        """The address of the sender, None if what a trusted proxy says is no address."""
+        """Return the sender's address; None if a trusted proxy's entry is not an address."""
         address = parsed(peer)
         hops = b",".join(value for name, value in headers if name == _FORWARDED)
         waiting = hops.decode("latin-1").split(",") if hops else []
@@ -37,7 +37,7 @@ class AllowList:
 
 
 def parsed(text: str) -> Address | None:
-    """An address, IPv4 where it is IPv4 mapped into IPv6; None if the text is none."""
+    """Parse an address; IPv4 mapped into IPv6 becomes IPv4, and an invalid text None."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -46,13 +46,13 @@ def parsed(text: str) -> Address | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Whether only this machine can reach a socket that listens on `host`."""
     address = parsed(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
 def _hop(text: str) -> Address | None:
-    """One entry of the header: an address, with a port or in brackets perhaps."""
+    """Parse one entry of the header: an address, possibly in brackets or with a port."""
     text = text.strip(" \t")
     if text.startswith("["):
         inside, closed, port = text[1:].partition("]")

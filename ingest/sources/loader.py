@@ -1,4 +1,4 @@
-"""The file of sources on this machine, read once at the start, with the secrets it names."""
+"""Reading the sources file and the secrets it names, once at the start."""
 
 import os
 import re
@@ -19,18 +19,18 @@ _LARGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Senders:
-    """Who may send: the sources by name, and how a file has declared them, if there is one."""
+    """The sources by name, and their declarations if there is a sources file."""
 
     sources: Mapping[str, Source]
     declared: tuple[Declared, ...] = ()
 
 
 class _Unfit(Exception):
-    """A secret that is not there, or no good; the text ends the sentence about its place."""
+    """A secret is missing or weak; the text ends the sentence about its place."""
 
 
 def load(path: Path | None) -> Senders:
-    """The sources of a file, or the built-in ones; `Problem` says all that is wrong with it."""
+    """Return the sources of a file, or the built-in ones; `Problem` lists all its mistakes."""
     if path is None:
         return Senders(SOURCES)
     reading = read(_text(path))
@@ -45,7 +45,7 @@ def load(path: Path | None) -> Senders:
 
 
 def accounts(path: Path) -> Mapping[str, Patterns | None]:
-    """The accounts of each source of a file, None for every account; no secret is read."""
+    """Return the accounts of each source of a file, None for all; reads no secret."""
     reading = read(_text(path))
     if reading.findings:
         raise _problem(path, list(reading.findings))
@@ -53,7 +53,7 @@ def accounts(path: Path) -> Mapping[str, Patterns | None]:
 
 
 def secret_variables(path: Path | None) -> frozenset[str]:
-    """The environment variables in which a file's secrets are; none if it cannot be read."""
+    """Return the environment variables of a file's secrets; empty if the file is unreadable."""
     try:
         places = read(_text(path)).places if path else ()
     except Problem:
@@ -80,7 +80,7 @@ def _problem(path: Path, findings: list[Finding]) -> Problem:
 
 
 def _secrets(reading: Reading) -> tuple[dict[str, list[bytes]], list[Finding]]:
-    """The fit secrets of each source, and what is wrong with the others."""
+    """Read the secrets; returns the valid ones by source, and the mistakes."""
     secrets: dict[str, list[bytes]] = {declared.name: [] for declared in reading.declared}
     findings = []
     for one in reading.places:
@@ -106,7 +106,7 @@ def _from_environment(name: str) -> bytes:
 
 
 def _from_file(path: Path) -> bytes:
-    """What a file holds, without the line end that editors put there."""
+    """Return the contents of a file without the line end that editors add."""
     if path.exists() and not path.is_file():
         raise _Unfit("is not in a file; name one that holds the secret and nothing else")
     try:

@@ -1,6 +1,6 @@
-"""A mistake in the file of sources as one sentence: where, what is wrong, what to do. Pure.
+"""Mistakes in the sources file as sentences: where, what is wrong, what to do. Pure.
 
-No sentence repeats a value of the file: it may be a secret in the wrong place.
+No sentence repeats a value of the file: the value may be a misplaced secret.
 """
 
 import json
@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_KEY_OF_A_TABLE = "[key]"  # pydantic's last step to a key, where it is the key that is wrong
+_KEY_OF_A_TABLE = "[key]"  # the last step of pydantic's path if the key itself is invalid
 
-# Pydantic's kinds of errors; ours are `wrong`, whose message is such a text, and `mistake`.
+# Sentences for pydantic's kinds of errors; `wrong` and `mistake` below have their own.
 _WORDS = {
     "string_type": "it is not a text",
     "dict_type": "it is not a table",
@@ -22,12 +22,12 @@ _WORDS = {
 }
 
 Keys = tuple[str | int, ...]
-"""The keys that lead to a value; the places in a list are numbers, from 0."""
+"""The path to a value: keys of tables, and indexes of lists from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A mistake at a key path; `text` says what is wrong and what to do."""
+    """A mistake at a key path; `text` is what is wrong and what to do."""
 
     keys: Keys
     text: str
@@ -37,20 +37,20 @@ class Finding:
 
 
 def wrong(words: str) -> PydanticCustomError:
-    """What is wrong with a value; the example of its key says what to write."""
+    """Return the error of a value; the key's example is appended as what to write."""
     return PydanticCustomError("wrong", "{words}", {"words": words})
 
 
 def mistake(sentence: str) -> PydanticCustomError:
-    """What is wrong with a value, and what to do."""
+    """Return the error of a value, with what to do."""
     return PydanticCustomError("mistake", "{sentence}", {"sentence": sentence})
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the file: its keys, its model, and what else the sentences about it say.
+    """A table of the file: its path, its model, and texts for the sentences about it.
 
-    `tags` is how many of pydantic's steps to a value are no keys but the kinds of a union.
+    `tags` is the number of leading steps in pydantic's path that name kinds of a union.
     """
 
     keys: Keys
@@ -60,7 +60,7 @@ class Table:
     tags: int = 0
 
     def findings(self, error: ValidationError) -> Iterator[Finding]:
-        """The mistakes that pydantic has found in it."""
+        """Yield the mistakes that pydantic has found in the table."""
         for detail in error.errors(include_url=False, include_input=False):
             keys = tuple(key for key in detail["loc"][self.tags :] if key != _KEY_OF_A_TABLE)
             yield Finding((*self.keys, *keys), self._sentence(detail, keys))
@@ -79,7 +79,7 @@ class Table:
 
 
 def key_path(keys: Keys) -> str:
-    """Keys as TOML writes them, with the places in lists in brackets."""
+    """Return keys in TOML's notation, with list indexes in brackets."""
     path = ""
     for key in keys:
         if isinstance(key, int):
@@ -90,6 +90,6 @@ def key_path(keys: Keys) -> str:
 
 
 def either(choices: Sequence[str]) -> str:
-    """Choices in quotes, for a sentence."""
+    """Return choices in quotes, joined with commas and "or"."""
     *first, last = (f'"{choice}"' for choice in choices)
     return f"{', '.join(first)} or {last}" if first else last

@@ -1,4 +1,4 @@
-"""Networks as the file of sources writes them, read by pydantic. Pure."""
+"""The networks in the sources file, as pydantic types. Pure."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
@@ -16,7 +16,7 @@ def _network(entry: object) -> Network:
     try:
         network = ip_network(entry if isinstance(entry, str) else "")
     except ValueError:
-        what = "has bits set after its prefix" if _has_host_bits(entry) else "is no network"
+        what = "has bits set after its prefix" if _has_host_bits(entry) else "is not a network"
         raise mistake(f"the entry {what}; {_DO}") from None
     if isinstance(network, IPv6Network) and _is_mapped(network):
         raise mistake("the entry is IPv4 within IPv6; write it as IPv4")

@@ -1,4 +1,4 @@
-"""Where a secret is kept: `env:NAME` or `file:/path`. The file of sources holds no secret. Pure."""
+"""The place of a secret: `env:NAME` or `file:/path`. The sources file holds no secret. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from ingest.sources.mistakes import mistake, wrong
 
-# Two, so that one can be taken out of use after the other has come into it.
+# Two, so that a new secret can be used before the old one is removed.
 MOST_SECRETS = 2
 
 _PLACE = re.compile(r"(env):([A-Za-z_][A-Za-z0-9_]*)|(file):(/[^\x00-\x1f]+)")
@@ -18,7 +18,7 @@ _PLACE = re.compile(r"(env):([A-Za-z_][A-Za-z0-9_]*)|(file):(/[^\x00-\x1f]+)")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a secret is kept."""
+    """The place of a secret: an environment variable or a file."""
 
     kind: Literal["env", "file"]
     name: str
@@ -28,7 +28,7 @@ class Place:
 
 
 def place(entry: object) -> Place:
-    """The place that an entry of `secrets` names; a pydantic error if it names none."""
+    """Return the place that an entry of `secrets` names; raises a pydantic error."""
     found = _PLACE.fullmatch(entry) if isinstance(entry, str) else None
     if found is None:
         raise mistake(
@@ -43,7 +43,7 @@ def place(entry: object) -> Place:
 
 
 def places(value: object) -> Iterator[tuple[int, Place]]:
-    """The correct entries of a value of `secrets`, each with its number in the list."""
+    """Yield the valid entries of a value of `secrets`, each with its index."""
     if isinstance(value, list) and len(value) <= MOST_SECRETS:
         for number, entry in enumerate(value):
             with suppress(PydanticCustomError):
@@ -51,7 +51,7 @@ def places(value: object) -> Iterator[tuple[int, Place]]:
 
 
 def listed(value: object) -> object:
-    """The value of `secrets`; a pydantic error if it is no list of one or two."""
+    """Return the value of `secrets`; raises a pydantic error unless it is a list of one or two."""
     if not (isinstance(value, list) and 0 < len(value) <= MOST_SECRETS):
         raise wrong("it is not a list of one or two places, the second for a change of the secret")
     return value

@@ -1,1 +1,1 @@
-"""The spool: webhooks in files on this machine while Kafka does not take them."""
+"""The spool: files on ingest's disk that hold webhooks while Kafka does not accept them."""

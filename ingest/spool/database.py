@@ -1,7 +1,7 @@
-"""One file of the spool: webhooks in SQLite, on the disk before a commit returns.
+"""One file of the spool: webhooks in SQLite, synced to the disk before a commit returns.
 
-It has a rollback journal and no WAL: SQLite takes a damaged WAL for a shorter one and drops its
-last commits without a word, while damage to the file itself shows (decision 10).
+It uses a rollback journal instead of a WAL. SQLite reads a damaged WAL as a shorter one and drops
+its last commits silently, while damage to the file itself is detected (decision 10).
 """
 
 import sqlite3
@@ -20,11 +20,11 @@ from service.fsync import fsync
 
 FILE = "spool.db"
 
-# Beside the file from before its first body is taken until it is empty again, so that a file that
-# was cut to nothing, or removed, is not taken for one that never held anything.
+# Exists next to the file while the file holds bodies, so that a truncated or removed file is not
+# mistaken for one that has never held any.
 MARKER = "holding"
 
-APPLICATION = 0x626C7370  # "blsp", for file(1) and for us
+APPLICATION = 0x626C7370  # "blsp", for file(1) and Bluetick
 VERSION = 1
 
 _SCHEMA = """
@@ -48,28 +48,28 @@ COMMIT;
 _ROWS = "SELECT seq, head, body, sha256 FROM webhooks"
 _AT_A_TIME = 500
 
-# Who may write and read it, in the file's header: any SQLite, with a rollback journal.
+# The write and read versions in the file's header: any SQLite, with a rollback journal.
 _FORMAT = b"\x01\x01"
 
-# Somebody who looks at the spool holds its lock for a millisecond.
+# How long to wait for a lock: a process that inspects the spool holds it for a millisecond.
 _BUSY_SECONDS = 0.3
-_PATIENT_SECONDS = 5.0
-_LOOKED_AT = 50
+_LONG_BUSY_SECONDS = 5.0
+_ROWS_AT_A_TIME = 50
 
 _REMOVE = "DELETE FROM webhooks WHERE seq = ? AND sha256 = ?"
 
-# On a full disk even a removal needs room, for its journal: this file makes way then.
+# On a full disk even a removal needs space for its journal; this file is deleted to free some.
 _ROOM = "room"
 _ROOM_BYTES = 256 * 1024
 
-# Written and removed to find out whether the disk takes something again.
-_TRIAL = "trial"
+# Written and removed to test whether the disk accepts data again.
+_TEST_FILE = "trial"
 
-# An empty file larger than this gives its space back.
+# An empty spool file larger than this is shrunk.
 _KEPT_BYTES = 1024 * 1024
 
-# What SQLite says when the disk takes no more, or the file may not be written: what is in the file
-# is as it was. Everything else it says is taken for damage.
+# SQLite's errors when the disk is full or the file cannot be written: its contents are unchanged.
+# Every other error is treated as damage.
 _UNWRITABLE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_BUSY,
@@ -83,12 +83,12 @@ _PRIMARY = 0xFF
 
 
 class Damaged(Exception):
-    """The file is not what was written to it; the text says how it shows."""
+    """The file differs from the data that was written; the text describes the evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One webhook of a spool file, its sum checked; `seq` tells the order of arrival in it."""
+    """One webhook of a spool file, its checksum verified; rows are numbered in order of arrival."""
 
     seq: int
     sum: bytes
@@ -96,10 +96,10 @@ class Row:
 
 
 class SpoolFile:
-    """The spool file in a directory, made if it is not there; for one thread.
+    """The spool file of a directory, created if it does not exist; for one thread.
 
-    Raises `Damaged`, or `sqlite3.Error` or `OSError` where the disk does not allow something. A
-    method that raises has changed nothing.
+    Its methods raise `Damaged`, or `sqlite3.Error` or `OSError` if the disk refuses an operation.
+    A method that raises has changed nothing.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -109,10 +109,10 @@ class SpoolFile:
         self._read: set[tuple[int, bytes]] = set()
         begun = self.path.exists() and self.path.stat().st_size > 0
         if self._marker.exists() and not begun:
-            raise Damaged("it held bodies and is empty or gone")
+            raise Damaged("it held bodies, but is empty or missing")
         self._db = _connect(self.path, "rwc")
         try:
-            # TRUNCATE with FULL syncs the file, and then that the journal is over.
+            # TRUNCATE with FULL syncs the file, and then the truncation of the journal.
             self._db.execute("PRAGMA journal_mode = TRUNCATE")
             self._db.execute("PRAGMA synchronous = FULL")
             if begun:
@@ -130,7 +130,7 @@ class SpoolFile:
             raise
 
     def add(self, webhooks: Iterable[RawWebhook]) -> None:
-        """Keep webhooks, all or none; once this returns they are on the disk."""
+        """Store webhooks, all or none; once this returns they are on the disk."""
         rows = [_to_row(webhook) for webhook in webhooks]
         if not rows:
             return
@@ -146,9 +146,9 @@ class SpoolFile:
         )
 
     def remove(self, rows: Iterable[Row]) -> None:
-        """Forget webhooks that are elsewhere now, also on a full disk; one is as good as none.
+        """Remove webhooks that are stored elsewhere now, also on a full disk.
 
-        What was read from a file that has been set aside since is not here, whatever its `seq`.
+        Rows that were read from a file that has been set aside since are ignored.
         """
         found = [(row.seq, row.sum) for row in rows]
         try:
@@ -167,12 +167,12 @@ class SpoolFile:
             self._keep_room()
 
     def _remove(self, found: list[tuple[int, bytes]]) -> None:
-        """Remove rows. One that was read and is not found would be sent again for ever."""
+        """Remove rows; raises `Damaged` if a row that was read is missing."""
         self._commit(_REMOVE, found, least=len(self._read.intersection(found)))
         self._read.difference_update(found)
 
     def read(self, after: int, most: int) -> list[Row]:
-        """The oldest webhooks with a higher `seq`, until they have so many bytes; at least one."""
+        """Return the oldest webhooks after `seq` `after`, up to `most` bytes, but at least one."""
         rows, size = [], 0
         query = f"{_ROWS} WHERE seq > ? ORDER BY seq LIMIT {_AT_A_TIME}"
         with closing(self._db.execute(query, (after,))) as found:
@@ -182,37 +182,38 @@ class SpoolFile:
                 if size >= most:
                     break
         if not rows and after == 0 and (counted := self.held().bodies):
-            raise Damaged(f"it has no bodies and counted {counted}")
-        return self._shown(rows)
+            raise Damaged(f"it has no bodies, but its count is {counted}")
+        return self._note_read(rows)
 
     def first_of_each(self) -> list[Row]:
-        """The oldest webhook of each provider."""
+        """Return the oldest webhook of each provider."""
         query = f"{_ROWS} WHERE provider = ? ORDER BY seq LIMIT 1"
         held = self._db.execute("SELECT provider FROM held WHERE bodies > 0").fetchall()
         found = (self._db.execute(query, provider).fetchone() for provider in held)
-        return self._shown([_from_row(row) for row in found])
+        return self._note_read([_from_row(row) for row in found])
 
-    def _shown(self, rows: list[Row]) -> list[Row]:
+    def _note_read(self, rows: list[Row]) -> list[Row]:
         self._read = {(row.seq, row.sum) for row in rows}
         return rows
 
     def held(self) -> Held:
+        """Return the contents of the file, for all providers together."""
         return _held(self._db)
 
     def try_disk(self, size: int) -> None:
-        """Find out whether the disk would take so many bytes; raises `OSError` if not."""
-        trial = self.path.with_name(_TRIAL)
+        """Test whether the disk accepts `size` bytes; raises `OSError` if not."""
+        test_file = self.path.with_name(_TEST_FILE)
         try:
-            trial.write_bytes(bytes(size))
-            fsync(trial)
+            test_file.write_bytes(bytes(size))
+            fsync(test_file)
         finally:
-            trial.unlink(missing_ok=True)
+            test_file.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._db.close()
 
     def _keep_room(self) -> None:
-        """Reserve what a removal needs of the disk; if it is full already, that is no harm."""
+        """Reserve the disk space that a removal needs; does nothing if the disk is full."""
         with suppress(OSError):
             if not self._room.exists():
                 self._room.write_bytes(bytes(_ROOM_BYTES))
@@ -230,13 +231,13 @@ class SpoolFile:
 
 def _require(done: int, least: int) -> None:
     if least and done < least:
-        raise Damaged("a body that was read is not found")
+        raise Damaged("a body that was read is missing")
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error means that the file is not to be trusted any more.
+    """Whether an error means that the file is damaged.
 
-    A flipped bit in the schema or in a row's head may show as any error of Python's.
+    A flipped bit in the schema or in a row's head may cause any Python error.
     """
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
@@ -247,8 +248,8 @@ def is_damage(error: Exception) -> bool:
 
 
 def readable(path: Path) -> Iterator[Row]:
-    """Yield what can still be read of a damaged file, in order: up to the damage, and past it."""
-    with suppress(Exception), closing(_connect(path, seconds=_PATIENT_SECONDS)) as db:
+    """Yield the readable rows of a damaged file, in order: before and after the damage."""
+    with suppress(Exception), closing(_connect(path, seconds=_LONG_BUSY_SECONDS)) as db:
         last = yield from _up_to_damage(db)
         for seq in _seqs_from_the_end(db, last):
             with suppress(Exception):
@@ -256,8 +257,8 @@ def readable(path: Path) -> Iterator[Row]:
 
 
 def look(path: Path) -> dict[str, Held]:
-    """What a file holds by provider; raises `sqlite3.Error` if it cannot be read."""
-    with closing(_connect(path, seconds=_PATIENT_SECONDS)) as db:
+    """Return the contents of a file by provider; raises `sqlite3.Error` if it is unreadable."""
+    with closing(_connect(path, seconds=_LONG_BUSY_SECONDS)) as db:
         found = db.execute("SELECT provider, bodies, bytes FROM held WHERE bodies > 0")
         return {
             provider: Held(bodies, size, _oldest(db, provider))
@@ -266,56 +267,58 @@ def look(path: Path) -> dict[str, Held]:
 
 
 def _connect(path: Path, mode: str = "rw", seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
-    """Open a file as it is; not read-only, since what a crash left half done is undone first."""
+    """Open a file; not read-only, since SQLite first rolls back a commit that a crash cut."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=seconds,
         isolation_level=None,
-        check_same_thread=False,  # a rescue that is given up is ended from elsewhere
+        check_same_thread=False,  # a cancelled rescue is closed by another thread
     )
 
 
 def _check_format(path: Path) -> None:
-    """Raise `Damaged` if SQLite would take the file for one that may only be read."""
+    """Raise `Damaged` if the header makes the file read-only for SQLite."""
     with path.open("rb") as file:
         if file.read(20)[18:] != _FORMAT:
             raise Damaged("its header names another format")
 
 
 def _check(db: sqlite3.Connection) -> None:
-    """Raise `Damaged` unless the file is ours, whole, and has as many rows as it counted."""
+    """Raise `Damaged` unless the file is a whole spool file with as many rows as it counted."""
     [application] = db.execute("PRAGMA application_id").fetchone()
     [version] = db.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
-        raise Damaged("it is not a spool file of Bluetick's")
+        raise Damaged("it is not a spool file of Bluetick")
     if version != VERSION:
-        raise Damaged(f"it has version {version} of the schema, and this Bluetick knows {VERSION}")
+        raise Damaged(
+            f"it has version {version} of the schema, and this Bluetick supports {VERSION}"
+        )
     [verdict] = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise Damaged(f"SQLite says: {verdict}")
+        raise Damaged(f"SQLite reports: {verdict}")
     [rows] = db.execute("SELECT count(*) FROM webhooks").fetchone()
     if rows != (counted := _held(db).bodies):
-        raise Damaged(f"it has {rows} bodies and counted {counted}")
+        raise Damaged(f"it has {rows} bodies, but its count is {counted}")
 
 
 def _held(db: sqlite3.Connection) -> Held:
     bodies, size = db.execute("SELECT total(bodies), total(bytes) FROM held").fetchone()
     [oldest] = db.execute("SELECT min(received_at) FROM webhooks").fetchone()
     if not isinstance(oldest, int | None):
-        raise Damaged("the time of a body is no number")
+        raise Damaged("the time of a body is not a number")
     return Held(int(bodies), int(size), oldest)
 
 
 def _oldest(db: sqlite3.Connection, provider: str) -> int | None:
-    """The first that came in of a provider's, which is the oldest but for a clock set back."""
+    """Return when a provider's first body was received; the oldest, unless a clock was set back."""
     query = "SELECT received_at FROM webhooks WHERE provider = ? ORDER BY seq LIMIT 1"
     row = db.execute(query, (provider,)).fetchone()
     return row[0] if row else None
 
 
 def head_of(webhook: RawWebhook) -> dict[str, object]:
-    """Everything of a webhook but its body; earlier versions can read it if `uptime` is absent."""
+    """Return all fields of a webhook but its body; earlier versions read it without `uptime`."""
     noted: dict[str, object] = {} if webhook.uptime is None else {"uptime": webhook.uptime}
     if webhook.accounts is not None:
         noted["accounts"] = webhook.accounts
@@ -339,7 +342,7 @@ def _to_row(webhook: RawWebhook) -> tuple[Any, ...]:
 
 
 def size_of(webhook: RawWebhook) -> int:
-    """What a webhook counts for: its body, its path and headers, and a row's own."""
+    """Return the bytes a webhook counts for: its body, path and headers, and a row's overhead."""
     headers = sum(len(name) + len(value) for name, value in webhook.headers.items())
     accounts = sum(map(len, webhook.accounts or ()))
     return len(webhook.body) + len(webhook.path) + headers + accounts + 256
@@ -347,10 +350,10 @@ def size_of(webhook: RawWebhook) -> int:
 
 def _from_row(row: tuple[Any, ...] | None) -> Row:
     if [type(value) for value in row or ()] != [int, bytes, bytes, bytes]:
-        raise Damaged("a body is not of the types that were written")
+        raise Damaged("a body has columns of wrong types")
     seq, head, body, sum_ = row or ()
     if sha256(head + body).digest() != sum_:
-        raise Damaged(f"body {seq} is not what was written")
+        raise Damaged(f"body {seq} does not match its checksum")
     return Row(seq, sum_, _webhook(head, body))
 
 
@@ -363,24 +366,24 @@ def _webhook(head: bytes, body: bytes) -> RawWebhook:
 
 
 def _up_to_damage(db: sqlite3.Connection) -> Generator[Row, None, int]:
-    """Yield rows from the first on; returns the last seq met before SQLite could not go on."""
+    """Yield rows from the first on; returns the last `seq` read before SQLite failed."""
     last = 0
     with suppress(Exception):
         while rows := db.execute(
-            f"{_ROWS} WHERE seq > ? ORDER BY seq LIMIT {_LOOKED_AT}", (last,)
+            f"{_ROWS} WHERE seq > ? ORDER BY seq LIMIT {_ROWS_AT_A_TIME}", (last,)
         ).fetchall():
             before = last
             for row in rows:
                 last = row[0]
                 with suppress(Exception):
                     yield _from_row(row)
-            if last <= before:  # a damaged number would have us read in a circle
+            if last <= before:  # a damaged number would cause an endless loop
                 break
     return last
 
 
 def _seqs_from_the_end(db: sqlite3.Connection, last: int) -> list[int]:
-    """What comes after `last`, in order, as far as it can be reached from the end."""
+    """Return the `seq` after `last` that can be read backwards from the end, in order."""
     seqs = []
     with suppress(Exception):
         for [seq] in db.execute(

@@ -1,37 +1,37 @@
-"""Whose turn it is of the places that the dead left, and when one is given up: pure.
+"""The retry schedule of slots that dead processes left, and when to give one up for a while. Pure.
 
-A place whose bodies Kafka does not take must not hold up the others. It is given up for a while,
-and nothing of it is lost: its next turn begins where the last one ended.
+A slot whose bodies Kafka does not accept must not delay the others. After some attempts without
+success it is skipped for a while. Its bodies stay, and the next attempt continues after the last.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# A place that was given up is left alone for so long.
+# How long a slot is skipped after ingest has given it up.
 SKIP_SECONDS = 60.0
 
-# So many windows in a row in vain are enough, though there may be more in the file.
+# Ingest gives a slot up after this many windows in a row without success, even if more follow.
 MOST_IN_VAIN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """A place that could not be emptied: when that was, and behind which body to go on."""
+    """A slot that could not be emptied: when that was, and after which body to continue."""
 
     at: float
     after: int = 0
 
 
 def in_vain(windows: int, *, ended: bool) -> bool:
-    """Whether to give up after so many windows in a row of which Kafka took nothing.
+    """Whether to give up after `windows` windows in a row of which Kafka accepted no body.
 
-    `ended` says that there is nothing behind the last one.
+    `ended` is true if no body follows the last window.
     """
     return windows >= MOST_IN_VAIN or (ended and windows > 0)
 
 
 def due(holding: Iterable[str], given_up: Mapping[str, GivenUp], now: float) -> list[str]:
-    """The places to try now, in order: those not given up first, then the longest ago."""
+    """Return the slots to try now: first those not given up, then the one given up longest ago."""
     found = {name: given_up[name].at if name in given_up else float("-inf") for name in holding}
     return sorted(
         (name for name in found if now - found[name] >= SKIP_SECONDS), key=lambda name: found[name]

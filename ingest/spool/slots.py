@@ -1,7 +1,7 @@
-"""Places: the numbered directories of a spool, each for one process at a time.
+"""Slots: the numbered directories of a spool, each for one process at a time.
 
-The lock of a place is the kernel's, so a process that dies leaves it free at once, with what it
-held: another process takes the place over, and drains it.
+A slot has a kernel lock, which a process releases when it dies. Another process then takes over the
+slot with its bodies and drains it.
 """
 
 import fcntl
@@ -18,8 +18,8 @@ JOURNAL = "-journal"
 _LOCK = "lock"
 
 
-class Place:
-    """A place of a spool that is ours until it is released."""
+class Slot:
+    """A slot of a spool that this process has locked until it releases it."""
 
     def __init__(self, directory: Path, lock: int) -> None:
         self.directory = directory
@@ -29,56 +29,56 @@ class Place:
         os.close(self._lock)
 
 
-def take(spool: Path) -> Place:
-    """Take the first place that is free, made if need be; raises `OSError`."""
+def acquire(spool: Path) -> Slot:
+    """Lock the first free slot and create it if necessary; raises `OSError`."""
     for number in count():
         directory = spool / str(number)
         _make(directory)
-        if place := _locked(directory):
-            return place
+        if slot := _locked(directory):
+            return slot
     raise AssertionError  # numbers do not end
 
 
-def take_over(directory: Path) -> Place | None:
-    """Take a place if nobody has it and it holds something; raises `OSError`."""
-    if not holds(directory) or not (place := _locked(directory)):
+def take_over(directory: Path) -> Slot | None:
+    """Lock a slot if no process has it and it holds bodies, else return None; raises `OSError`."""
+    if not holds(directory) or not (slot := _locked(directory)):
         return None
     if holds(directory):
-        return place
-    place.release()  # somebody has just emptied it
+        return slot
+    slot.release()  # another process has just emptied it
     return None
 
 
 def known(spool: Path) -> list[Path]:
-    """All places there are, by number."""
+    """Return the directories of all slots, ordered by number."""
     found = [path for path in spool.iterdir() if path.name.isdigit() and path.is_dir()]
     return sorted(found, key=lambda path: int(path.name))
 
 
 def holding(spool: Path) -> list[str]:
-    """The names of all places that hold something, in use or not, or cannot be looked into."""
+    """Return the names of all slots, in use or not, that hold bodies or cannot be read."""
     return [directory.name for directory in known(spool) if _may_hold(directory)]
 
 
 def holds(directory: Path) -> bool:
-    """Whether there are bodies in a place that should go to Kafka; raises `OSError`."""
-    # `exists` and `glob` would take what we may not look into for empty.
+    """Whether a slot holds bodies that are not on Kafka; raises `OSError`."""
+    # `exists` and `glob` would report an unreadable directory as empty.
     names = {path.name for path in directory.iterdir()}
     return MARKER in names or bool(set_aside(directory))
 
 
 def set_aside(directory: Path) -> list[Path]:
-    """The damaged files in a place that are not taken over yet, without their journals."""
+    """Return the damaged files of a slot that are not recovered yet, without their journals."""
     found = directory.glob(f"{DAMAGED}*")
     return sorted(path for path in found if not path.name.endswith(JOURNAL))
 
 
 def in_use(directory: Path) -> bool:
-    """Whether some process has this place now; raises `OSError`."""
-    place = _locked(directory)
-    if place:
-        place.release()
-    return place is None
+    """Whether a process has locked this slot; raises `OSError`."""
+    slot = _locked(directory)
+    if slot:
+        slot.release()
+    return slot is None
 
 
 def _may_hold(directory: Path) -> bool:
@@ -88,7 +88,7 @@ def _may_hold(directory: Path) -> bool:
         return True
 
 
-def _locked(directory: Path) -> Place | None:
+def _locked(directory: Path) -> Slot | None:
     lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,11 +98,11 @@ def _locked(directory: Path) -> Place | None:
     except BaseException:
         os.close(lock)
         raise
-    return Place(directory, lock)
+    return Slot(directory, lock)
 
 
 def _make(directory: Path) -> None:
-    """Make a directory that only we may read, and have its name on the disk."""
+    """Create a directory that only this user can read, and sync its name to the disk."""
     if directory.is_dir():
         private_files.tighten(directory)
         return

@@ -1,8 +1,8 @@
-"""The spool as the event loop sees it: bodies are put, read and removed by a thread of its own.
+"""The asynchronous interface of a spool file: a thread writes, reads and removes the bodies.
 
-All that waits is written in one transaction, so many requests share its syncs. A file that turns
-out damaged is set aside under another name and a new one begun, and what can be read of the old
-one is taken over into the new.
+All waiting bodies are written in one transaction, so that many requests share its syncs. A damaged
+file is renamed and a new one started. The readable bodies of the damaged file are copied into the
+new one.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from typing import Any, TypeVar
 from ingest.admission import Rejected
 from ingest.spool.database import FILE, MARKER, Row, SpoolFile, is_damage, readable, size_of
 from ingest.spool.quota import Bounds, Held, refusal
-from ingest.spool.slots import DAMAGED, JOURNAL, Place, set_aside
+from ingest.spool.slots import DAMAGED, JOURNAL, Slot, set_aside
 from schemas.webhook import RawWebhook
 from service.background_tasks import described
 from service.fsync import fsync
 from service.kafka.clock import clock
 from service.wall_clock import now_ms
 
-# Taken over from a damaged file at a time; in between bodies are written.
+# Rows copied from a damaged file at a time; new bodies are written in between.
 _RESCUED_ROWS = 200
 
-# After a try in vain, on a full disk say, the rescue goes on so much later.
+# Pause of a rescue after a failure, for example on a full disk.
 RESCUE_PAUSE_SECONDS = 5.0
 
 _SALVAGED = f"{FILE}.salvaged-"
@@ -40,11 +40,11 @@ _log = logging.getLogger(__name__)
 
 
 class Unusable(Exception):
-    """The spool's file cannot be written or read now; the text says why, in one sentence."""
+    """The spool file cannot be written or read now; the text gives the reason in one sentence."""
 
 
 class _Put:
-    """A webhook on its way to the disk, and the future its request waits for."""
+    """A webhook to write, and the future that its request awaits."""
 
     __slots__ = ("answer", "size", "webhook")
 
@@ -55,20 +55,24 @@ class _Put:
 
 
 class _Call:
-    """Something else to be done with the file."""
+    """Another action on the file."""
 
-    __slots__ = ("action", "answer", "proves")
+    __slots__ = ("action", "answer", "proves_writable")
 
     def __init__(
-        self, action: Callable[[SpoolFile], Any], answer: asyncio.Future[Any], *, proves: bool
+        self,
+        action: Callable[[SpoolFile], Any],
+        answer: asyncio.Future[Any],
+        *,
+        proves_writable: bool,
     ) -> None:
         self.action = action
         self.answer = answer
-        self.proves = proves  # that bodies can be written, if it succeeds
+        self.proves_writable = proves_writable  # whether success shows that bodies can be written
 
 
 class _Rescue:
-    """A damaged file being taken over: what was read of it and is not written yet, and the rest."""
+    """The copying of a damaged file: its rows, and those that were read but are not written yet."""
 
     __slots__ = ("count", "over", "path", "read", "rows")
 
@@ -84,15 +88,15 @@ _Done = list[tuple[asyncio.Future[Any] | None, Any, Exception | None]]
 
 
 class Spool:
-    """One place of the spool. `start` and `close` once, on the event loop that uses it."""
+    """One slot of the spool. Call `start` and `close` once, on the event loop that uses it."""
 
     def __init__(
-        self, place: Place, bounds: Bounds, *, max_waiting: int, max_waiting_bytes: int
+        self, slot: Slot, bounds: Bounds, *, max_waiting: int, max_waiting_bytes: int
     ) -> None:
-        self.directory = place.directory
+        self.directory = slot.directory
         self.held = Held()
         self.set_aside = 0
-        self._place = place
+        self._slot = slot
         self._bounds = bounds
         self._max_waiting = max_waiting
         self._max_waiting_bytes = max_waiting_bytes
@@ -106,30 +110,30 @@ class Spool:
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
 
     async def start(self) -> None:
-        """Open the file, so that what it holds is known; raises `Unusable`."""
+        """Open the file and read its contents' size; raises `Unusable`."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
         for path in set_aside(self.directory):
-            self._rescue(path)
+            self._begin_rescue(path)
         try:
             await self._call(lambda _: None)
         except Unusable:
-            await self._call(lambda _: None)  # a damaged file is out of the way now
+            await self._call(lambda _: None)  # a damaged file has been renamed now
 
     def problem(self, size: int = 0) -> str | None:
-        """Why a body of this size would not be taken, in one sentence; None if it would."""
+        """Return why a body of this size would be refused, in one sentence; None if accepted."""
         return self._unusable or self._refusal(size)
 
     @property
     def unusable(self) -> str | None:
-        """Why the file could not be written or read, in one sentence, until it is known to be."""
+        """Why the file could not be written or read, in one sentence; None after a success."""
         return self._unusable
 
     def put(self, webhook: RawWebhook) -> asyncio.Future[None]:
-        """Keep a webhook; the future is done once it is on the disk, or raises `Rejected`.
+        """Store a webhook; the future ends once it is on the disk, or with `Rejected`.
 
-        Raises `Rejected` at once where a bound is reached. What is given up in time, its future
-        cancelled, is not written.
+        Raises `Rejected` at once if a bound is reached. A webhook whose future is cancelled in time
+        is not written.
         """
         if self._closed:
             raise Rejected("shutting-down")
@@ -147,45 +151,47 @@ class Spool:
         return put.answer
 
     async def read(self, after: int, most: int) -> list[Row]:
-        """The oldest webhooks past a place in the order of arrival; raises `Unusable`."""
-        return await self._call(lambda file: file.read(after, most), proves=False)
+        """Return the oldest webhooks after row `after`, about `most` bytes; raises `Unusable`."""
+        return await self._call(lambda file: file.read(after, most), proves_writable=False)
 
     async def first_of_each(self) -> list[Row]:
-        """The oldest webhook of each provider; raises `Unusable`."""
-        return await self._call(lambda file: file.first_of_each(), proves=False)
+        """Return the oldest webhook of each provider; raises `Unusable`."""
+        return await self._call(lambda file: file.first_of_each(), proves_writable=False)
 
     async def remove(self, rows: Sequence[Row]) -> None:
-        """Forget webhooks that Kafka has; raises `Unusable`."""
-        await self._call(lambda file: file.remove(rows), proves=False)
+        """Remove webhooks that Kafka has acknowledged; raises `Unusable`."""
+        await self._call(lambda file: file.remove(rows), proves_writable=False)
 
     async def try_disk(self, size: int) -> None:
-        """Find out whether so many bytes could be written now; raises `Unusable` if not."""
+        """Test whether `size` bytes can be written now; raises `Unusable` if not."""
         await self._call(lambda file: file.try_disk(size))
 
     async def filled(self) -> None:
-        """Wait until the spool holds something."""
+        """Wait until the spool holds a body."""
         await self._filled.wait()
 
     async def close(self, seconds: float) -> None:
-        """Write what still waits, if the disk lets us in time, and leave the place."""
+        """Write the waiting bodies, for at most `seconds`, and release the slot."""
         self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join, seconds)
         if not self._thread.is_alive():
-            self._place.release()
+            self._slot.release()
 
     def _refusal(self, size: int) -> str | None:
         now = clock.now()
         held = Held(self.held.bodies, self.held.bytes + self._waiting_bytes, self.held.oldest)
         return refusal(held, self._bounds, size=size, now=now)
 
-    async def _call(self, action: Callable[[SpoolFile], _T], *, proves: bool = True) -> _T:
+    async def _call(self, action: Callable[[SpoolFile], _T], *, proves_writable: bool = True) -> _T:
         answer: asyncio.Future[_T] = self._loop.create_future()
-        self._jobs.put(_Call(action, answer, proves=proves))
+        self._jobs.put(_Call(action, answer, proves_writable=proves_writable))
         return await answer
 
-    def _tell(self, done: _Done, freed: Sequence[int], held: Held, unusable: str | None) -> None:
-        """Hear of the thread what it did."""
+    def _receive_report(
+        self, done: _Done, freed: Sequence[int], held: Held, unusable: str | None
+    ) -> None:
+        """Apply a report of the thread: resolve the futures and update the state."""
         self.held = held
         self._unusable = unusable
         self._waiting -= len(freed)
@@ -202,28 +208,28 @@ class Spool:
             else:
                 answer.set_exception(error)
 
-    def _later(self, rescue: _Rescue) -> None:
+    def _retry_rescue(self, rescue: _Rescue) -> None:
         self._loop.call_later(RESCUE_PAUSE_SECONDS, lambda: self._jobs.put(rescue))
 
-    # What follows runs in the thread.
+    # The methods below run in the thread.
 
     def _work(self) -> None:
-        going = True
-        while going:
-            jobs = self._next()
-            going = None not in jobs
+        running = True
+        while running:
+            jobs = self._next_jobs()
+            running = None not in jobs
             if puts := [job for job in jobs if isinstance(job, _Put)]:
                 self._write(puts)
             for job in jobs:
                 if isinstance(job, _Call):
-                    self._do(job)
+                    self._run_call(job)
                 elif isinstance(job, _Rescue):
-                    self._go_on(job)
+                    self._continue_rescue(job)
         if self._file:
             self._file.close()
 
-    def _next(self) -> list[_Put | _Call | _Rescue | None]:
-        """Wait for a job, and take all that came meanwhile."""
+    def _next_jobs(self) -> list[_Put | _Call | _Rescue | None]:
+        """Wait for a job; returns it with all others that wait."""
         jobs = [self._jobs.get()]
         with suppress(queue.Empty):
             while True:
@@ -231,7 +237,7 @@ class Spool:
         return jobs
 
     def _write(self, puts: list[_Put]) -> None:
-        """Answer bodies once they are on the disk, or were found not to get there."""
+        """Write bodies in one transaction, then resolve their futures."""
         wanted = [put for put in puts if not put.answer.done()]
         error: Exception | None = None
         try:
@@ -241,25 +247,27 @@ class Spool:
         sizes = [put.size for put in puts]
         self._report([(put.answer, None, error) for put in wanted], sizes)
 
-    def _do(self, call: _Call) -> None:
+    def _run_call(self, call: _Call) -> None:
         result, error = None, None
         try:
-            result = self._with_file(call.action, proves=call.proves)
+            result = self._with_file(call.action, proves_writable=call.proves_writable)
         except Unusable as unusable:
             error = unusable
         self._report([(call.answer, result, error)], [])
 
     def _report(self, done: _Done, freed: Sequence[int]) -> None:
-        with suppress(RuntimeError):  # the loop did not wait for us
-            self._loop.call_soon_threadsafe(self._tell, done, freed, self._now_held, self._reason)
+        with suppress(RuntimeError):  # the event loop has ended
+            self._loop.call_soon_threadsafe(
+                self._receive_report, done, freed, self._now_held, self._reason
+            )
 
     _now_held = Held()
     _reason: str | None = None
 
-    def _with_file(self, action: Callable[[SpoolFile], _T], *, proves: bool = True) -> _T:
-        """Do something with the file, opened if need be; raises `Unusable`.
+    def _with_file(self, action: Callable[[SpoolFile], _T], *, proves_writable: bool = True) -> _T:
+        """Run an action on the file, and open it first if necessary; raises `Unusable`.
 
-        A full disk can still be read: only what `proves` that it takes bodies ends the trouble.
+        A full disk can still be read: only an action that `proves_writable` clears the error.
         """
         try:
             if self._file is None:
@@ -267,27 +275,27 @@ class Spool:
             result = action(self._file)
             self._now_held = self._file.held()
         except Exception as error:
-            self._reason = self._met(error)
+            self._reason = self._handle_error(error)
             _log.error("%s", self._reason)
             raise Unusable(self._reason) from error
-        if proves:
+        if proves_writable:
             self._reason = None
         return result
 
-    def _met(self, error: Exception) -> str:
-        """Do what an error calls for; returns the sentence about it."""
+    def _handle_error(self, error: Exception) -> str:
+        """Handle an error of the file; returns the sentence about it."""
         try:
             if is_damage(error):
-                return self._put_away(error)
-        except Exception as another:  # noqa: BLE001 - the thread must go on, whatever it is
+                return self._set_aside_file(error)
+        except Exception as another:  # noqa: BLE001 - the thread must continue after any error
             return f"the spool in {self.directory} failed ({described(another)})"
         return (
             f"the spool in {self.directory} cannot be written ({error}); "
-            "make room on its disk, or name another one with BLUETICK_SPOOL"
+            "free disk space, or set BLUETICK_SPOOL to another directory"
         )
 
-    def _put_away(self, error: Exception) -> str:
-        """Set a damaged file aside, for a new one to be begun; returns the sentence about it."""
+    def _set_aside_file(self, error: Exception) -> str:
+        """Rename a damaged file, so that a new one is started; returns the sentence about it."""
         if self._file:
             with suppress(sqlite3.Error):
                 self._file.close()
@@ -297,7 +305,7 @@ class Spool:
         lost = self._now_held.bodies or "an unknown number of"
         self._now_held = Held()
         self.set_aside += 1
-        told = f"the spool file {path} is damaged ({error}), with {lost} bodies in it"
+        sentence = f"the spool file {path} is damaged ({error}), with {lost} bodies in it"
         try:
             for suffix in ("", JOURNAL):
                 if Path(f"{path}{suffix}").exists():
@@ -305,29 +313,29 @@ class Spool:
             (self.directory / MARKER).unlink(missing_ok=True)
             fsync(self.directory)
         except OSError as trouble:
-            told += f", and cannot be set aside: {trouble}"
+            sentence += f", and cannot be set aside: {trouble}"
         else:
-            told += f"; it is kept as {aside.name}"
+            sentence += f"; it is kept as {aside.name}"
             if aside.exists():
-                self._rescue(aside)
-        return told
+                self._begin_rescue(aside)
+        return sentence
 
-    def _rescue(self, path: Path) -> None:
-        """From now on, between other work, take over what can be read of a damaged file."""
+    def _begin_rescue(self, path: Path) -> None:
+        """Start copying the readable rows of a damaged file, between other jobs."""
         self._jobs.put(_Rescue(path))
 
-    def _go_on(self, rescue: _Rescue) -> None:
+    def _continue_rescue(self, rescue: _Rescue) -> None:
         try:
-            self._with_file(partial(self._take_over, rescue))
+            self._with_file(partial(self._copy_rescued, rescue))
         except Unusable:
-            with suppress(RuntimeError):  # the loop did not wait for us; the next start goes on
-                self._loop.call_soon_threadsafe(self._later, rescue)
+            with suppress(RuntimeError):  # the event loop has ended; the next start continues
+                self._loop.call_soon_threadsafe(self._retry_rescue, rescue)
         else:
             if not rescue.over:
                 self._jobs.put(rescue)
         self._report([], [])
 
-    def _take_over(self, rescue: _Rescue, file: SpoolFile) -> None:
+    def _copy_rescued(self, rescue: _Rescue, file: SpoolFile) -> None:
         rescue.read = rescue.read or list(islice(rescue.rows, _RESCUED_ROWS))
         if rescue.read:
             file.add(row.webhook for row in rescue.read)
@@ -337,7 +345,12 @@ class Spool:
         path, count = rescue.path, rescue.count
         kept = path.with_name(path.name.replace(DAMAGED, _SALVAGED))
         for suffix in ("", JOURNAL):
-            with suppress(FileNotFoundError):  # somebody took it away, or SQLite removed it
+            with suppress(FileNotFoundError):  # an operator or SQLite has removed it
                 Path(f"{path}{suffix}").rename(f"{kept}{suffix}")
         rescue.over = True
-        _log.warning("%s: %d bodies could be read and go on; it is kept as %s", path, count, kept)
+        _log.warning(
+            "%s: %d bodies could be read and were moved to the new file; this one is kept as %s",
+            path,
+            count,
+            kept,
+        )

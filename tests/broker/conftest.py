@@ -1,4 +1,4 @@
-"""What the tests of ingest share: one ingest a module, marks, and everything that is logged."""
+"""Fixtures of the ingest tests: one ingest per module, marks, and the captured log."""
 
 import logging
 import secrets
@@ -11,9 +11,9 @@ from tests.broker.running_ingest import Ingest, running, settings
 
 @pytest.fixture(scope="module")
 async def ingest(kafka: str, request: pytest.FixtureRequest) -> AsyncIterator[Ingest]:
-    """One ingest for a module, which says how long it waits in RECEIVE_SECONDS.
+    """One ingest per module, whose RECEIVE_SECONDS is the receive deadline.
 
-    Tests tell their records apart by a mark in the path.
+    Tests identify their records by a mark in the path.
     """
     namespace = f"t-{secrets.token_hex(4)}"
     seconds = request.module.RECEIVE_SECONDS
@@ -28,6 +28,6 @@ def mark() -> str:
 
 @pytest.fixture
 def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Every logger that heeds the root's level logs all it can."""
+    """Every logger that follows the root's level logs at DEBUG."""
     with caplog.at_level(logging.DEBUG):
         yield caplog

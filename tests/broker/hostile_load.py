@@ -1,7 +1,7 @@
-"""What the door's bounds cost, and what hostile senders cost the honest.
+"""Measure the cost of ingest's connection bounds, and the effect of hostile senders on honest ones.
 
-`python -m tests.broker.hostile_load` prints figures and ratios, and asserts nothing; it takes a
-minute.
+`python -m tests.broker.hostile_load` prints figures and ratios and asserts nothing. It takes
+a minute.
 """
 
 # ruff: noqa: T201 - figures are for reading
@@ -39,7 +39,7 @@ _ROUNDS = 5
 
 
 async def _answer(_: Scope, receive: Receive, send: Send) -> None:
-    """The least an app can do: read the body, say 200."""
+    """The smallest possible app: read the body, answer 200."""
     while (await receive()).get("more_body"):
         pass
     await send(
@@ -48,14 +48,14 @@ async def _answer(_: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
-def _serve(port: int, ours: bool) -> None:  # noqa: FBT001 - a process takes its arguments so
-    protocol = bounded(Connections(10.0, 10_000)) if ours else HttpToolsProtocol
+def _serve(port: int, own: bool) -> None:  # noqa: FBT001 - positional for multiprocessing
+    protocol = bounded(Connections(10.0, 10_000)) if own else HttpToolsProtocol
     server = Server(_answer, grace=1, http=protocol)
     uvloop.run(server.serve([listen("load", "127.0.0.1", port, "port")]))
 
 
 async def _send(port: int, seconds: float, pause: float = 0.0) -> list[float]:
-    """Post one after the other on one connection; how long each took, in ms."""
+    """Post one after the other on one connection; returns the duration of each in ms."""
     reader, writer = await connect(port)
     took = []
     until = time.perf_counter() + seconds
@@ -83,10 +83,10 @@ async def _listening(port: int) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _cost(*, ours: bool) -> float:
-    """Processor time of a server for each request, in microseconds."""
+async def _cost(*, own: bool) -> float:
+    """Return a server's processor time per request, in microseconds."""
     port = free_port(0)
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(port, ours))
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(port, own))
     process.start()
     try:
         await _listening(port)
@@ -104,9 +104,9 @@ def _used(process: int | None) -> float:
 
 
 async def _cost_of_bounds() -> None:
-    costs = [(await _cost(ours=False), await _cost(ours=True)) for _ in range(_ROUNDS)]
-    plain, ours = (statistics.median(each) for each in zip(*costs, strict=True))
-    print(f"one request: uvicorn's connection {plain:.1f} us, ours {ours:.1f} us of processor time")
+    costs = [(await _cost(own=False), await _cost(own=True)) for _ in range(_ROUNDS)]
+    plain, own = (statistics.median(each) for each in zip(*costs, strict=True))
+    print(f"processor time of a request: uvicorn {plain:.1f} us, Bluetick {own:.1f} us")
 
 
 async def _trickle(writers: list[asyncio.StreamWriter]) -> None:
@@ -117,7 +117,7 @@ async def _trickle(writers: list[asyncio.StreamWriter]) -> None:
 
 
 async def _hostile(port: int) -> None:
-    """2000 connections that idle, 300 that send a head slowly, 300 a body; for ever."""
+    """Hold 2000 idle connections, 300 that send a head slowly and 300 a body, forever."""
     starts = (
         [b""] * 2000 + [_POST[:60]] * 300 + [Head("/webhooks/whapi")("content-length: 9999")] * 300
     )
@@ -137,9 +137,9 @@ async def _cost_of_hostile(kafka: str) -> None:
     given = settings(kafka, "load")
     await topics.apply(given)
     port = free_port(0)
-    told = {"BLUETICK_KAFKA": kafka, "BLUETICK_NAMESPACE": "load", "BLUETICK_PORT": str(port)}
+    variables = {"BLUETICK_KAFKA": kafka, "BLUETICK_NAMESPACE": "load", "BLUETICK_PORT": str(port)}
     process = await asyncio.create_subprocess_exec(
-        *(*COMMAND, "ingest"), env={**os.environ, **told}, stdin=DEVNULL
+        *(*COMMAND, "ingest"), env={**os.environ, **variables}, stdin=DEVNULL
     )
     try:
         await _listening(port)
@@ -148,7 +148,7 @@ async def _cost_of_hostile(kafka: str) -> None:
         enemy = multiprocessing.get_context("spawn").Process(target=_run_hostile, args=(port,))
         enemy.start()
         try:
-            await asyncio.sleep(2)  # they are all there
+            await asyncio.sleep(2)  # until all are connected
             figures["beset"] = await _sent(port, 0.1)
         finally:
             enemy.kill()

@@ -1,4 +1,4 @@
-"""Requests as bytes on a socket, cut where one likes, and the answers read back from the bytes."""
+"""Requests as bytes on a socket, split anywhere, and the parsing of the answers."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Head:
-    """A request's line and headers, to which a body is added."""
+    """A request line and headers, to which a body can be added."""
 
     target: str
     method: str = "POST"
@@ -47,14 +47,14 @@ class Head:
 
 
 def chunks(*pieces: bytes) -> bytes:
-    """A chunked body, whole."""
+    """Return a complete chunked body."""
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 async def connect(
     port: int, tls: ssl.SSLContext | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection whose every write is a packet."""
+    """Open a connection on which every write is a packet."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return reader, writer
@@ -67,7 +67,7 @@ async def exchange(
     half_close: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> bytes:
-    """Send the pieces one by one, and read until the server closes."""
+    """Send the pieces one by one; returns everything up to the server's close."""
     reader, writer = await connect(port, tls)
     reading = asyncio.create_task(reader.read())
     try:
@@ -84,7 +84,7 @@ async def exchange(
 
 
 def answers(received: bytes) -> list[Answer]:
-    """All answers in what was received; fails on anything that is none."""
+    """Parse all answers; fails on bytes that are not an answer."""
     found = []
     while received:
         head = _HEAD.match(received)

@@ -1,9 +1,9 @@
-"""Takes Kafka away for minutes under load: every 200 must be on it afterwards.
+"""Stop Kafka for minutes under load: every body answered 200 must be on Kafka afterwards.
 
 `python -m tests.broker.kafka_outage --minutes 10 --rate 300` starts a broker and the real `bluetick
-ingest`, sends from a process of its own at fixed times (a request that is late counts from when it
-was due), takes the broker away and brings it back, and compares what was sent, what was answered
-and what is on the topic, byte for byte. Exit code 1 if a body is missing or was invented.
+ingest`, and sends from another process at fixed times (a late request is measured from its due
+time). It stops the broker and restarts it. Then it compares the bodies sent, the answers and the
+topic, byte for byte. Exit code 1 if a body is missing or was not sent.
 """
 
 import argparse
@@ -32,13 +32,13 @@ from tests.broker.reading import Read, read
 
 _BEFORE_SECONDS = 5.0
 _AFTER_SECONDS = 15.0
-_CONNECTIONS = 1000  # so many that none waits for one: 2 s at 500 a second
+_CONNECTIONS = 1000  # enough that no request waits for one: 2 s at 500 a second
 _BODY_BYTES = 400
 _DRAINED_SECONDS = 300
 
 
 class Sent(NamedTuple):
-    """One request: the sum of its body, when it was due, its status (0: broken), how long."""
+    """One request: checksum of its body, due time, status (0: broken), and duration."""
 
     sum: str
     due: float
@@ -50,10 +50,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.broker.kafka_outage", description=__doc__
     )
-    parser.add_argument("--minutes", type=float, default=10, help="how long Kafka is away")
+    parser.add_argument("--minutes", type=float, default=10, help="duration of the outage")
     parser.add_argument("--rate", type=float, default=300, help="requests a second")
     parser.add_argument("--pause", action="store_true", help="freeze the broker, not kill it")
-    parser.add_argument("--no-spool", action="store_true", help="how 503 is answered without one")
+    parser.add_argument("--no-spool", action="store_true", help="measure the 503 without a spool")
     parser.add_argument("--client", nargs=3, metavar=("URL", "FILE", "SECONDS"))
     options = parser.parse_args()
     if options.client:
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 async def _outage(home: Path, options: argparse.Namespace) -> int:
-    away = options.minutes * 60
+    outage = options.minutes * 60
     async with LocalKafka(home / "kafka", free_port(0)) as kafka:
         settings = Settings(
             kafka=kafka.bootstrap,
@@ -77,21 +77,21 @@ async def _outage(home: Path, options: argparse.Namespace) -> int:
         ingest = Service("ingest", settings.port)
         async with running(settings, [ingest], lambda _, line: _say(f"  {line}")):
             file = home / "sent"
-            seconds = _BEFORE_SECONDS + away + _AFTER_SECONDS
+            seconds = _BEFORE_SECONDS + outage + _AFTER_SECONDS
             client = await _start_client(ingest.url, file, seconds, options.rate)
             await asyncio.sleep(_BEFORE_SECONDS)
             began = time.time()
-            await _take_away(kafka, away, pause=options.pause)
+            await _interrupt(kafka, outage, pause=options.pause)
             ended = time.time()
-            drained = await _until_drained(settings) - ended
+            drained = await _drained_at(settings) - ended
             await client.wait()
-            await _until_drained(settings)
+            await _drained_at(settings)
         sent = list(_read_sent(file))
-        _tell(sent, began, ended, drained)
-        return _judge(sent, await read(kafka.bootstrap, settings.topics.raw("whapi")))
+        _print_figures(sent, began, ended, drained)
+        return _compare(sent, await read(kafka.bootstrap, settings.topics.raw("whapi")))
 
 
-async def _take_away(kafka: LocalKafka, seconds: float, *, pause: bool) -> None:
+async def _interrupt(kafka: LocalKafka, seconds: float, *, pause: bool) -> None:
     if pause:
         kafka.pause()
         await asyncio.sleep(seconds)
@@ -102,7 +102,7 @@ async def _take_away(kafka: LocalKafka, seconds: float, *, pause: bool) -> None:
         await kafka.start()
 
 
-async def _until_drained(settings: Settings) -> float:
+async def _drained_at(settings: Settings) -> float:
     async with asyncio.timeout(_DRAINED_SECONDS):
         while settings.spool and any(  # noqa: ASYNC110 (another process drains it)
             look(place / FILE) for place in slots.known(settings.spool)
@@ -111,10 +111,10 @@ async def _until_drained(settings: Settings) -> float:
     return time.time()
 
 
-def _tell(sent: list[Sent], began: float, ended: float, drained: float) -> None:
+def _print_figures(sent: list[Sent], began: float, ended: float, drained: float) -> None:
     phases = {
         "before": [one for one in sent if one.due < began],
-        "away": [one for one in sent if began <= one.due < ended],
+        "outage": [one for one in sent if began <= one.due < ended],
         "after": [one for one in sent if one.due >= ended],
     }
     _say("\nKafka    sent  answers                         p50      p99     p99.9      max")
@@ -130,18 +130,18 @@ def _answers(sent: Iterable[Sent]) -> Counter[int]:
     return Counter(one.status for one in sent)
 
 
-def _judge(sent: list[Sent], there: list[Read]) -> int:
+def _compare(sent: list[Sent], there: list[Read]) -> int:
     taken = {one.sum for one in sent if one.status == 200}
     found = Counter(hashlib.sha256(record.value).hexdigest() for record in there)
     ids = {(hashlib.sha256(r.value).hexdigest(), r.headers["ce_id"]) for r in there}
     missing = len(taken - found.keys())
-    invented = len(found.keys() - {one.sum for one in sent})
+    unknown = len(found.keys() - {one.sum for one in sent})
     _say(
-        f"{len(taken)} answered 200, {missing} of them missing on the topic; {invented} invented; "
+        f"{len(taken)} answered 200, {missing} of them missing on the topic; {unknown} never sent; "
         f"{found.total() - len(found)} repetitions, {len(ids) - len(found)} of them with another "
-        f"ce_id; {len(found.keys() - taken)} there though not answered 200"
+        f"ce_id; {len(found.keys() - taken)} on the topic without a 200"
     )
-    return 1 if not taken or missing or invented or len(ids) != len(found) else 0
+    return 1 if not taken or missing or unknown or len(ids) != len(found) else 0
 
 
 async def _start_client(
@@ -154,7 +154,7 @@ async def _start_client(
 
 
 async def _send(url: str, file: Path, seconds: float, rate: float) -> int:
-    """The client: so many requests a second, whatever becomes of the earlier ones."""
+    """The client: `rate` requests per second, independent of earlier ones."""
     chance = random.Random(1)
     idle = [Connection(Endpoint.of(url)) for _ in range(_CONNECTIONS)]
     free = asyncio.Semaphore(_CONNECTIONS)

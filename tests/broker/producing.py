@@ -1,4 +1,4 @@
-"""Putting records on topics, as the services upstream would."""
+"""Writing records to topics in place of the services upstream."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from service.settings import Settings
 
 
 class Record(NamedTuple):
-    """One record to write; without a timestamp (Unix ms) it is of now."""
+    """One record to write; without a timestamp (Unix ms) it gets the current time."""
 
     topic: str
     partition: int
@@ -21,7 +21,7 @@ class Record(NamedTuple):
 
 
 async def write(settings: Settings, records: Iterable[Record]) -> None:
-    """Write records in order, and wait for Kafka's word on all of them."""
+    """Write records in order, and wait until Kafka acknowledges all of them."""
     producer = clients.producer(settings)
     await producer.start()
     outbox = Outbox(producer)

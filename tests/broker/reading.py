@@ -1,4 +1,4 @@
-"""Reading topics with an independent client, confluent-kafka: nothing of ours is in the way."""
+"""Reading topics with an independent client, confluent-kafka, instead of Bluetick's code."""
 
 import asyncio
 import time
@@ -17,12 +17,12 @@ from confluent_kafka import (
 from schemas.topics import Topics
 
 _SECONDS = 60
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Read:
-    """One record as any other service sees it."""
+    """One record as any consumer sees it."""
 
     topic: str
     partition: int
@@ -34,18 +34,18 @@ class Read:
 
 
 async def read(bootstrap: str, topic: str) -> list[Read]:
-    """Everything on a topic up to its present end, read committed, in order of partition."""
+    """Read a topic at read_committed to its current end, ordered by partition."""
     records = await asyncio.to_thread(lambda: list(_read(bootstrap, topic)))
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
 async def ends(bootstrap: str, topic: str) -> dict[int, int]:
-    """The offset after the last committed record of each partition."""
+    """Return the offset after the last committed record of each partition."""
     return await asyncio.to_thread(_ends, bootstrap, topic)
 
 
 async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
-    """A group's committed offset for each partition; -1001 where it has none."""
+    """Return a group's committed offset of each partition; -1001 if it has none."""
     return await asyncio.to_thread(_committed, bootstrap, group, topic)
 
 
@@ -56,12 +56,12 @@ async def caught_up(bootstrap: str, topics: Topics) -> None:
 
 
 async def caught_up_with(bootstrap: str, topics: Topics, service: str) -> None:
-    """Wait until one of them has."""
+    """Wait until one service has committed the end of its input."""
     await asyncio.to_thread(_catch_up, bootstrap, topics.group(service), topics.inputs(service))
 
 
 def _catch_up(bootstrap: str, group: str, topics: Iterable[str]) -> None:
-    """Ask over one connection, and not so often that those waited for are held up."""
+    """Poll over one connection, slowly enough not to delay the services."""
     deadline = time.monotonic() + _SECONDS
     consumer = _consumer(bootstrap, group)
     try:
@@ -69,7 +69,7 @@ def _catch_up(bootstrap: str, group: str, topics: Iterable[str]) -> None:
             while not _at_end(consumer, topic):
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{group} is not at the end of {topic}")
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
     finally:
         consumer.close()
 
@@ -108,17 +108,17 @@ def _ends_of(consumer: Consumer, topic: str) -> dict[int, int]:
     return {p: _end_of(consumer, TopicPartition(topic, p)) for p in _partitions(consumer, topic)}
 
 
-def _end_of(consumer: Consumer, place: TopicPartition) -> int:
-    """The end of a partition; one of a topic just created may wait for its leader."""
+def _end_of(consumer: Consumer, partition: TopicPartition) -> int:
+    """Return the end of a partition; waits for the leader of a new topic."""
     deadline = time.monotonic() + _SECONDS
     while True:
         try:
-            return int(consumer.get_watermark_offsets(place, timeout=10)[1])
+            return int(consumer.get_watermark_offsets(partition, timeout=10)[1])
         except KafkaException as error:
-            unled = error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION
-            if not unled or time.monotonic() > deadline:
+            no_leader = error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION
+            if not no_leader or time.monotonic() > deadline:
                 raise
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
 
 def _committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
@@ -141,7 +141,7 @@ def _read(bootstrap: str, topic: str) -> Iterator[Read]:
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in left])
         while left:
             message: Any = consumer.poll(_SECONDS)
-            assert message is not None, "Kafka fell silent"
+            assert message is not None, "Kafka does not answer"
             if message.error() is None:
                 yield _record(message)
             else:

@@ -22,7 +22,7 @@ _SECONDS = 20
 
 @dataclass(frozen=True)
 class Ingest:
-    """Where ingest listens, a client for it, and what it was told."""
+    """A running ingest: its ports, a client for it, and its settings."""
 
     client: httpx.AsyncClient
     port: int
@@ -42,12 +42,12 @@ class Ingest:
             await writer.wait_closed()
 
     async def ready(self) -> tuple[int, list[str]]:
-        """The status of its health page, and the problems there."""
+        """Return the status of its health page and the problems on it."""
         answer = await self._page()
         return answer.status_code, answer.json()["problems"]
 
     async def health(self) -> Any:
-        """All that its health page says."""
+        """Return the contents of its health page."""
         return (await self._page()).json()
 
     async def _page(self) -> httpx.Response:
@@ -55,20 +55,20 @@ class Ingest:
 
 
 async def stored(ingest: Ingest, mark: str, provider: str = "whapi") -> list[Read]:
-    """The raw records whose path carries the mark."""
+    """Return the raw records whose path contains the mark."""
     records = await read(ingest.settings.kafka, ingest.settings.topics.raw(provider))
     return [record for record in records if mark.encode() in record.headers["http-path"]]
 
 
 def settings(kafka: str, namespace: str, **others: Any) -> Settings:
-    """Settings for one test, with no balancer that has to notice; nothing of the environment's."""
-    ours = {"port": 0, "ingest_metrics_port": 0, "drain": 0.05, **others}
-    return Settings(kafka=kafka, namespace=namespace, **ours)
+    """Return settings for one test, with a short drain and nothing from the environment."""
+    given = {"port": 0, "ingest_metrics_port": 0, "drain": 0.05, **others}
+    return Settings(kafka=kafka, namespace=namespace, **given)
 
 
 @asynccontextmanager
 async def running(given: Settings, *, create: bool = True) -> AsyncIterator[Ingest]:
-    """Ingest with its topics made; stopped in good order at the end."""
+    """Run ingest with its topics created; shut it down at the end."""
     if create:
         await topics.apply(given)
     stop = asyncio.Event()
@@ -89,7 +89,7 @@ async def running(given: Settings, *, create: bool = True) -> AsyncIterator[Inge
 
 
 async def _started(client: httpx.AsyncClient, serving: asyncio.Task[None]) -> None:
-    """Wait until webhooks are taken; health answers earlier. Raises what ended ingest instead."""
+    """Wait until ingest accepts webhooks, or raise the error that ended it."""
     live = asyncio.create_task(client.get("/health/live"))
     await asyncio.wait([live, serving], return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
@@ -99,7 +99,7 @@ async def _started(client: httpx.AsyncClient, serving: asyncio.Task[None]) -> No
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for something to become true; a test that waits in vain fails."""
+    """Wait until `holds` returns true; a test that waits too long fails."""
     async with asyncio.timeout(_SECONDS):
         while True:
             if await holds():
@@ -108,12 +108,12 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def largest(given: Settings, size: int, provider: str = "whapi") -> None:
-    """Set the largest batch that the raw topic of a provider takes, in bytes."""
+    """Set the largest batch that a provider's raw topic accepts, in bytes."""
     await configure(given, {"max.message.bytes": str(size)}, provider)
 
 
 async def configure(given: Settings, config: dict[str, str], provider: str = "whapi") -> None:
-    """Set the configuration of a provider's raw topic, and nothing else of it."""
+    """Replace the configuration of a provider's raw topic."""
     named = given.topics.raw(provider)
     async with administering(given) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, config)])

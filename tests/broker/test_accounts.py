@@ -1,4 +1,4 @@
-"""Sources that speak for other sources' accounts, over real HTTP and a real Kafka."""
+"""Sources that report on other sources' accounts, over real HTTP and a real Kafka."""
 
 import json
 from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ async def _services(settings: Settings, log: Log) -> AsyncIterator[list[Running]
 
 
 async def _post(settings: Settings, source: str, body: object) -> None:
-    """Post as that source, proven by its own secret; answered 200."""
+    """Post as that source with its own secret; expects 200."""
     secret = _SECRETS.get(source.upper().replace("-", "_"), "")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}") as http:
         answer = await http.post(f"/webhooks/{source}", json=body, headers={"X-Token": secret})
@@ -76,7 +76,7 @@ async def _post(settings: Settings, source: str, body: object) -> None:
 
 
 async def _attack(settings: Settings) -> None:
-    """Tenant B reports A's message as failed, between reports about a message of its own."""
+    """Tenant B reports A's message as failed, between reports about its own message."""
     await _post(settings, "tenant-a", _whapi("A-1", M1="sent"))
     await _post(settings, "tenant-b", _whapi("B-1", M1="sent"))
     await _post(settings, "tenant-b", _whapi("A-1", M1="failed", M2="failed"))
@@ -84,13 +84,13 @@ async def _attack(settings: Settings) -> None:
 
 
 async def _states(settings: Settings) -> dict[str, str]:
-    """Where each message stands."""
+    """Return the status of each message."""
     records = await read(settings.kafka, settings.topics.messages)
     return {record.key: json.loads(record.value)["status"] for record in records}
 
 
 async def _statuses(settings: Settings) -> set[tuple[str, str, str]]:
-    """Key, status and source of each record of `statuses`."""
+    """Return key, status and source of each record of `statuses`."""
     facts = [json.loads(r.value) for r in await read(settings.kafka, settings.topics.statuses)]
     return {(one["message_key"], one["status"], one["source"]) for one in facts}
 
@@ -104,7 +104,7 @@ _ALONE = {"whapi/A-1/M1": "sent", "whapi/B-1/M1": "sent", "smsmanager/shop/S1": 
 
 
 async def test_no_source_reports_on_accounts_of_another(tenants: Settings) -> None:
-    """A's message does not fail: B's items are dead letters, counted, and alarmed with a place.
+    """A's message does not fail: B's items are dead letters, counted and alarmed, with coordinates.
 
     Once the file permits B the account, a retry publishes them, and the fact names its source.
     """
@@ -146,16 +146,16 @@ async def test_no_source_reports_on_accounts_of_another(tenants: Settings) -> No
 
 
 async def _retried(settings: Settings) -> Any:
-    # Its environment has the file of ingest, and none of the secrets it names.
+    # Its environment has the sources file of ingest, and none of its secrets.
     sources = {"BLUETICK_SOURCES": str(settings.sources)} | dict.fromkeys(_SECRETS, "")
     code = ("--code", "foreign_account", "--json")
     return json.loads(await dead_letters(settings, "retry", *code, code=0, **sources))
 
 
-async def test_a_replay_decides_as_reception_did_unless_accounts_are_given(
+async def test_a_replay_uses_the_accounts_of_reception_unless_given_others(
     tenants: Settings,
 ) -> None:
-    """Whatever the file says by then; with --accounts the file's are permitted, too."""
+    """A later file has no effect; with --accounts the file's accounts are permitted too."""
     async with _services(tenants, Log()):
         await _attack(tenants)
         await caught_up(tenants.kafka, tenants.topics)

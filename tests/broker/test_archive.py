@@ -1,4 +1,4 @@
-"""Archiving from the real broker: what a run takes, what it finds gone, what it will not touch."""
+"""Archiving from a real broker: new records, deleted records, and recreated topics."""
 
 import time
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from service.settings import Settings
 from tests.broker.producing import Record, write
 
 DAY = 24 * 3_600_000
-BEGAN = round(time.time() * 1000) // DAY * DAY - 3 * DAY  # midnight, not yet retention's
+BEGAN = round(time.time() * 1000) // DAY * DAY - 3 * DAY  # midnight, not yet deleted by retention
 
 
 class Unwatched:
-    """Nobody wants to know how it goes."""
+    """A progress display that shows nothing."""
 
     def moved(self, offsets: int, records: int, size: int) -> None:
-        """Take no notice."""
+        """Ignore the progress."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def topic_of(settings: Settings) -> str:
 
 
 async def receive(settings: Settings, partition: int, times: Sequence[int]) -> None:
-    """Bodies received at those times, each another."""
+    """Write bodies received at those times, each one different."""
     topic = topic_of(settings)
     await write(
         settings,
@@ -53,7 +53,7 @@ async def receive(settings: Settings, partition: int, times: Sequence[int]) -> N
 async def run(
     settings: Settings, storage: Storage, window: Window | None = None
 ) -> tuple[Manifest | None, list[Range]]:
-    """One run over one provider: its manifest, and what it came too late for."""
+    """Archive one provider; returns the manifest, and the gaps left by retention."""
     known = reader.catalogue(storage)
     plans = await writer.prepare(settings, known, [topic_of(settings)], window)
     made = await writer.archive(settings, storage, "whapi", plans, Unwatched())
@@ -61,7 +61,7 @@ async def run(
 
 
 async def held(settings: Settings, storage: Storage) -> list[RawRecord]:
-    """All the archive gives back, in order."""
+    """Return all records of the archive, in order."""
     archived = await reader.opened(storage.url)
     wanted = archived.by_time([topic_of(settings)], Window())
     await archived.verify(wanted)
@@ -70,7 +70,7 @@ async def held(settings: Settings, storage: Storage) -> list[RawRecord]:
 
 
 async def there(settings: Settings) -> list[RawRecord]:
-    """All the topic has now."""
+    """Return all records that the topic has now."""
     wanted = await log_ranges.by_time(settings, [topic_of(settings)], Window())
     records = [
         record._replace(headers=list(record.headers))
@@ -81,7 +81,7 @@ async def there(settings: Settings) -> list[RawRecord]:
 
 
 async def delete(settings: Settings, partition: int, before: int) -> None:
-    """What retention does."""
+    """Delete records as retention does."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
     place = TopicPartition(topic_of(settings), partition)
@@ -90,7 +90,7 @@ async def delete(settings: Settings, partition: int, before: int) -> None:
 
 
 async def test_each_run_takes_what_is_new(settings: Settings, storage: Storage) -> None:
-    """What is read back is what the broker had: bodies, headers, coordinates, times."""
+    """The archive returns the broker's records: bodies, headers, coordinates, times."""
     await receive(settings, 0, [BEGAN + n for n in range(30)])
     await receive(settings, 2, [BEGAN + DAY])
     await run(settings, storage)
@@ -109,7 +109,7 @@ async def test_each_run_takes_what_is_new(settings: Settings, storage: Storage) 
 
 
 async def test_an_archive_outlives_the_log(settings: Settings, storage: Storage) -> None:
-    """The log's records are deleted, the archive's are as they were, and the next run goes on."""
+    """After the log's records are deleted, the archive is unchanged and the next run continues."""
     await receive(settings, 0, [BEGAN + n for n in range(30)])
     before = await there(settings)
     await run(settings, storage)
@@ -123,7 +123,9 @@ async def test_an_archive_outlives_the_log(settings: Settings, storage: Storage)
 
 async def test_a_range_and_then_the_rest(settings: Settings, storage: Storage) -> None:
     """A range of time is archived by itself; gaps are filled while the log has them."""
-    settings = settings.model_copy(update={"spool_max_age": 1.0})  # else they are all one range
+    settings = settings.model_copy(
+        update={"spool_max_age": 1.0}
+    )  # otherwise all of them are one range
     await receive(settings, 0, [BEGAN + n * DAY // 4 for n in range(12)])
     await run(settings, storage, Window(BEGAN, BEGAN + 1))
     await run(settings, storage, Window(BEGAN + 9 * DAY // 4, None))
@@ -137,8 +139,10 @@ async def test_a_range_and_then_the_rest(settings: Settings, storage: Storage) -
     assert await held(settings, storage) == await there(settings)
 
 
-async def test_what_retention_took_first_is_told_once(settings: Settings, storage: Storage) -> None:
-    """A hole is never silent: the run says it, `verify` keeps on saying it, a replay refuses it."""
+async def test_a_gap_left_by_retention_is_reported_once(
+    settings: Settings, storage: Storage
+) -> None:
+    """A gap is reported: once by the run, always by `verify`, and a replay refuses it."""
     await receive(settings, 0, [BEGAN + n for n in range(9)])
     await run(settings, storage)
     await receive(settings, 0, [BEGAN + n for n in range(9, 20)])
@@ -154,14 +158,14 @@ async def test_what_retention_took_first_is_told_once(settings: Settings, storag
 
 
 @pytest.mark.parametrize("bodies", [3, 30])
-async def test_a_topic_made_anew_is_noticed(
+async def test_a_recreated_topic_is_detected(
     settings: Settings, storage: Storage, bodies: int
 ) -> None:
-    """Offsets that start over, fewer or more than before, are not taken for the old ones."""
+    """Offsets that start again, fewer or more than before, are not mistaken for the old ones."""
     await receive(settings, 0, [BEGAN + n for n in range(9)])
     await run(settings, storage)
     before = storage.names()
-    await remake(settings)
+    await recreate(settings)
     await receive(settings, 0, [BEGAN + DAY + n for n in range(bodies)])
 
     with pytest.raises(Problem, match=r"\[0\] is not the topic that was archived here: "):
@@ -169,14 +173,14 @@ async def test_a_topic_made_anew_is_noticed(
     assert storage.names() == before
 
 
-async def remake(settings: Settings) -> None:
-    """Delete the topic and make it again."""
+async def recreate(settings: Settings) -> None:
+    """Delete the topic and create it again."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
     name = topic_of(settings)
     await admin.delete_topics([name])
     while name in await admin.list_topics():
-        pass  # asking Kafka is the waiting
+        pass  # the request to Kafka is the pause
     await admin.create_topics([NewTopic(name, settings.partitions, 1)])
     await admin.close()
 
@@ -184,7 +188,7 @@ async def remake(settings: Settings) -> None:
 async def test_a_run_that_fails_leaves_the_archive_as_it_was(
     settings: Settings, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before its manifest, a run counts for nothing, and the next does it all."""
+    """A run that is killed before its manifest has no effect; the next one archives everything."""
     await receive(settings, 0, [BEGAN + n for n in range(30)])
 
     def full(*_: object) -> None:

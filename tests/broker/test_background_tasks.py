@@ -1,4 +1,4 @@
-"""Tasks that last as long as ingest: what nobody foresaw is told in one line, and they go on."""
+"""Background tasks of ingest: an unexpected error is logged in one line, and they restart."""
 
 import secrets
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _SECRET = "canary-of-a-body"
 
 
 class _Failing:
-    """Something that raises once, when it is called for the `at`-th time, and else works."""
+    """A callable that raises in its `at`-th call, and works otherwise."""
 
     def __init__(self, works: Callable[..., Any], at: int = 1) -> None:
         self.calls = 0
@@ -46,8 +46,8 @@ class _Failing:
         return lambda *args, **named: self(instance, *args, **named)
 
 
-class _Noting:
-    """Makes producers, and knows them."""
+class _Recording:
+    """Creates producers and records them."""
 
     def __init__(self) -> None:
         self.made: list[AIOKafkaProducer] = []
@@ -58,11 +58,11 @@ class _Noting:
 
 
 def _left(spool: Path) -> set[bytes]:
-    """Bodies in places that nobody has: the first is ingest's own, one it can only take over."""
-    left, bodies = [slots.take(spool) for _ in range(2)], set()
-    for place in left:
+    """Write bodies to two free slots: ingest uses the first itself and takes over the other."""
+    left, bodies = [slots.acquire(spool) for _ in range(2)], set()
+    for slot in left:
         body, id_ = secrets.token_bytes(50), secrets.token_hex(16)
-        with closing(SpoolFile(place.directory)) as file:
+        with closing(SpoolFile(slot.directory)) as file:
             file.add(
                 [
                     RawWebhook(
@@ -76,37 +76,37 @@ def _left(spool: Path) -> set[bytes]:
                 ]
             )
         bodies.add(body)
-        place.release()
+        slot.release()
     return bodies
 
 
-# Where each is made to fail, and at which call.
+# The function that fails in each task, and in which call.
 _FAILING: dict[str, tuple[object, str, int]] = {
     "the drain": (Drain, "forward", 1),
-    "adoption": (slots, "holding", 1),
-    "the sweep": (Publisher, "_listen", 3),
-    "the mending": (Publisher, "_give_up", 1),
-    "the watch": (publisher._Watch, "_look", 2),
-    "sampling": (metrics, "sample", 2),
+    "the drain of other slots": (slots, "holding", 1),
+    "the check of deadlines": (Publisher, "_check_silence", 3),
+    "the Kafka connection": (Publisher, "_disconnect", 1),
+    "the check of the topics": (publisher._TopicCheck, "_check_brokers", 2),
+    "sampling": (metrics, "set_gauges", 2),
 }
 
 
-async def test_tasks_that_fail_say_so_and_begin_again(
+async def test_failed_tasks_are_logged_and_restart(
     kafka: str,
     namespace: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One line each with nothing of a body in it; then they do what they did before."""
-    _hurry(monkeypatch)
+    """One line each without any part of a body; then they work as before."""
+    _shorten_pauses(monkeypatch)
     failing = {}
     for what, (home, name, at) in _FAILING.items():
         failing[what] = _Failing(getattr(home, name), at)
         monkeypatch.setattr(home, name, failing[what])
-    # A place that fails is given up by itself.
+    # A slot that fails is given up alone.
     monkeypatch.setattr(slots, "take_over", _Failing(slots.take_over))
-    producers = _Noting()
+    producers = _Recording()
     monkeypatch.setattr(publisher, "AIOKafkaProducer", producers)
     given = settings(kafka, namespace, spool=tmp_path / "spool")
     bodies = _left(tmp_path / "spool")
@@ -115,19 +115,19 @@ async def test_tasks_that_fail_say_so_and_begin_again(
         producers.made[0]._sender.sender_task.cancel()
         for what, (_, _, at) in _FAILING.items():
             await until(partial(_called, failing[what], at + 1))
-        await until(lambda: _taken(ingest))
-    told = [line for line in caplog.messages if "it begins again in" in line]
-    names = [line.partition(" failed (RuntimeError, background_tasks.py:")[0] for line in told]
+        await until(lambda: _accepted(ingest))
+    failures = [line for line in caplog.messages if "it begins again in" in line]
+    names = [line.partition(" failed (RuntimeError, background_tasks.py:")[0] for line in failures]
     assert sorted(names) == sorted(_FAILING)
     assert "cannot be emptied (RuntimeError, delivery.py:" in caplog.text
     assert _SECRET not in caplog.text
 
 
-async def test_metrics_are_answered_again(
+async def test_the_health_server_restarts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The health server may fail as well: the log says so, and it begins again on its port."""
-    _hurry(monkeypatch)
+    """A failure of the health server is logged, and it restarts on the same port."""
+    _shorten_pauses(monkeypatch)
     failing = _Failing(Server.on_tick, at=2)
     monkeypatch.setattr(Server, "on_tick", failing)
     given = Settings(ingest_metrics_port=free_port(0))
@@ -136,23 +136,23 @@ async def test_metrics_are_answered_again(
             await until(partial(_called, failing, 4))
             answer = await client.get(f"http://127.0.0.1:{given.ingest_metrics_port}/metrics")
     assert "bluetick_ingest_received_total" in answer.text
-    told = [line for line in caplog.messages if "it begins again in" in line]
-    assert [line.partition(" (")[0] for line in told] == ["the health server failed"]
+    failures = [line for line in caplog.messages if "it begins again in" in line]
+    assert [line.partition(" (")[0] for line in failures] == ["the health server failed"]
     assert _SECRET not in caplog.text
 
 
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def _shorten_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for home, name in (
         (background_tasks, "PAUSE_SECONDS"),
         (delivery, "ADOPT_SECONDS"),
-        (publisher, "WATCH_SECONDS"),
+        (publisher, "CHECK_SECONDS"),
         (metrics_server, "SAMPLE_SECONDS"),
         (retry_schedule, "SKIP_SECONDS"),
     ):
         monkeypatch.setattr(home, name, 0.1)
 
 
-async def _taken(ingest: Ingest) -> bool:
+async def _accepted(ingest: Ingest) -> bool:
     return (await ingest.client.post("/webhooks/whapi/live", content=b"live")).is_success
 
 

@@ -1,4 +1,4 @@
-"""Clocks on a real Kafka: compared, incomparable, and bodies whose time Kafka refuses."""
+"""Clocks with a real Kafka: comparison, failed comparison, and times that Kafka refuses."""
 
 import logging
 import time
@@ -26,8 +26,8 @@ _NEAR_MS = 30_000
 
 
 @pytest.fixture(autouse=True)
-def forgetful() -> Iterator[None]:
-    """The clock is the process's: what one test compared is not another's."""
+def clean_clock() -> Iterator[None]:
+    """Reset the process's clock, so that tests do not share a comparison."""
     clock.forget()
     yield
     clock.forget()
@@ -35,12 +35,12 @@ def forgetful() -> Iterator[None]:
 
 @pytest.fixture
 def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine's clock is 61 min ahead, as far as records are concerned."""
+    """Set this machine's clock 61 min ahead for the code under test."""
     monkeypatch.setattr(kafka_time, "now_ms", lambda: time.time() * 1000 + AHEAD)
 
 
 async def _configure(given: Settings, topic: str, **values: str) -> None:
-    """Give a topic these settings and no others."""
+    """Replace a topic's settings."""
     admin = AIOKafkaAdminClient(bootstrap_servers=given.kafka)
     await admin.start()
     try:
@@ -51,12 +51,12 @@ async def _configure(given: Settings, topic: str, **values: str) -> None:
 
 
 async def _drop_clocks(given: Settings) -> None:
-    """Leave the namespace as an earlier version made it."""
+    """Make the namespace one of an earlier version."""
     await topics.drop(given, given.topics.required)
 
 
 async def test_clocks_are_compared(settings: Settings, ahead: None) -> None:
-    """The broker's time is this machine's but for what was set, and the machine is not ready."""
+    """The offset is the one that was set, and the service is not ready."""
     del ahead
     one = await _compared(settings)
     assert one.offset == pytest.approx(AHEAD / 1000, abs=0.5)
@@ -65,10 +65,10 @@ async def test_clocks_are_compared(settings: Settings, ahead: None) -> None:
     assert one.problem.startswith("this machine's clock is 3660.")
 
 
-async def test_a_clock_that_is_set_under_way_moves_nothing(
+async def test_setting_the_clock_does_not_change_kafkas_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kafka's time goes on; the offset shows what this machine's clock does."""
+    """Kafka's time continues; the offset shows the change of this machine's clock."""
     one = await _compared(settings)
     assert one.problem is None
     before = one.now()
@@ -81,7 +81,7 @@ async def test_a_clock_that_is_set_under_way_moves_nothing(
 async def test_a_namespace_of_an_earlier_version(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without the topic the clocks cannot be compared, which is said once, and ingest goes on."""
+    """Without the topic the clocks cannot be compared; this is logged once and ingest continues."""
     await _drop_clocks(settings)
     with caplog.at_level(logging.WARNING):
         async with running(settings, create=False) as ingest:
@@ -103,7 +103,7 @@ async def test_a_namespace_of_an_earlier_version(
 async def test_a_topic_with_times_of_writers(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of a topic without LogAppendTime it is said what is wrong with it, here and by `check`."""
+    """A topic without LogAppendTime is reported, here and by `check`."""
     await _configure(settings, settings.topics.clocks, message_timestamp_type="CreateTime")
 
     async def found() -> bool:
@@ -130,7 +130,7 @@ async def test_a_clock_far_ahead_refuses_nothing(settings: Settings, ahead: None
 
 
 async def test_a_clock_far_ahead_that_cannot_be_compared(settings: Settings, ahead: None) -> None:
-    """Then Kafka refuses its times: 503, and health says why and what to do; that done, 200."""
+    """Kafka refuses its times: 503, and health has reason and remedy; after the remedy, 200."""
     del ahead
     await _drop_clocks(settings)
     async with running(settings, create=False) as ingest:
@@ -156,7 +156,7 @@ async def test_a_clock_far_ahead_that_cannot_be_compared(settings: Settings, ahe
 async def test_times_in_the_spool_that_kafka_refuses(
     kafka: str, namespace: str, tmp_path: Path
 ) -> None:
-    """Ahead of Kafka's, or too far behind it: stored with Kafka's time, its own in a header."""
+    """Ahead of Kafka's time or too far behind: stored with Kafka's time, its own in a header."""
     given = settings_of(kafka, namespace, tmp_path)
     await topics.apply(given)
     raw = given.topics.raw("whapi")
@@ -177,10 +177,10 @@ async def test_times_in_the_spool_that_kafka_refuses(
     assert found["fine"].headers["ce_time"].decode() == to_iso(now - HOUR // 2)
 
 
-async def test_what_was_spooled_before_the_clocks_were_compared(
+async def test_bodies_spooled_before_the_comparison_of_clocks(
     kafka: str, namespace: str, tmp_path: Path
 ) -> None:
-    """The machine's uptime tells when it was, whatever its clock showed."""
+    """The machine's uptime gives the reception time, independent of its clock."""
     given = settings_of(kafka, namespace, tmp_path)
     now, up = round(time.time() * 1000), kafka_time.running()
     earlier = Uptime(up.ms - 10 * 60_000, up.boot)
@@ -223,7 +223,7 @@ def _spooled(mark: str, received_at: int, uptime: Uptime | None = None) -> RawWe
 
 
 def _fill(home: Path, webhooks: list[RawWebhook]) -> None:
-    """Put bodies into the first place of a spool, as a process that has died would."""
+    """Write bodies to the first slot of a spool, in place of a process that has died."""
     (home / "0").mkdir(mode=0o700)
     file = SpoolFile(home / "0")
     file.add(webhooks)
@@ -231,7 +231,7 @@ def _fill(home: Path, webhooks: list[RawWebhook]) -> None:
 
 
 async def _arrived(ingest: Ingest, mark: str) -> Read:
-    """The raw record of a body, once it is there."""
+    """Wait for the raw record of a body and return it."""
 
     async def there() -> bool:
         return bool(await stored(ingest, mark))
@@ -241,7 +241,7 @@ async def _arrived(ingest: Ingest, mark: str) -> Read:
 
 
 def _is_of_now(record: Read) -> None:
-    """Whether Kafka's time of a record and that of its reception are about now."""
+    """Assert that Kafka's time of a record and its reception time are close to now."""
     assert abs(record.timestamp - time.time() * 1000) < _NEAR_MS
     received = datetime.fromisoformat(record.headers["ce_time"].decode())
     assert abs(received.timestamp() - time.time()) * 1000 < _NEAR_MS

@@ -1,4 +1,4 @@
-"""Deadlines of bodies under way when the door closes: no longer than before, and no error."""
+"""Deadlines of bodies in progress when ingest stops: never extended, and no error."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -21,25 +21,25 @@ _SCOPE = {
 
 
 async def _answer(ingest: Ingest, receive: Any) -> int:
-    """What the hook says to a webhook that comes like this."""
+    """Return the endpoint's answer to a webhook with this `receive`."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    await ingest.hook(_SCOPE, receive, send)
+    await ingest.endpoint(_SCOPE, receive, send)
     return int(sent[0]["status"])
 
 
-async def test_a_deadline_that_comes_first_is_not_put_off(
+async def test_an_earlier_deadline_is_not_extended(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end gives nobody more time than there was."""
+    """A shutdown gives no sender more time than before."""
     monkeypatch.setattr(app, "LAST_BODY_SECONDS", 3600.0)
     ingest = create_app(settings.model_copy(update={"receive_deadline": 0.3}))
 
     async def never() -> Any:
-        ingest.hook.close()
+        ingest.endpoint.close()
         await asyncio.Event().wait()
 
     async with asyncio.timeout(30), ingest.router.lifespan_context(ingest):
@@ -47,14 +47,14 @@ async def test_a_deadline_that_comes_first_is_not_put_off(
 
 
 async def test_a_deadline_that_passes_at_the_end_is_no_error(settings: Settings) -> None:
-    """A body that is over just then, and does not know it yet, cannot get another deadline."""
+    """The deadline of a body that has just expired cannot be changed; this raises nothing."""
     ingest = create_app(settings.model_copy(update={"receive_deadline": 0.01}))
 
     async def late() -> Any:
         try:
             await asyncio.Event().wait()
         finally:
-            ingest.hook.close()
+            ingest.endpoint.close()
 
     async with asyncio.timeout(30), ingest.router.lifespan_context(ingest):
         assert await _answer(ingest, late) == 503

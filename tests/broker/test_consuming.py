@@ -1,6 +1,6 @@
 """The consumers of docs/consuming on a real Kafka: each prints every fact, once.
 
-The Python one is always tried; those in Java and Go where docs/consuming/check has built them.
+The Python example always runs; those in Java and Go if docs/consuming/check has built them.
 """
 
 import asyncio
@@ -36,14 +36,14 @@ from tests.unit.messages import seen
 
 HOME = CHECKOUT / "docs/consuming"
 SECONDS = 60
-BATCH = 500  # what each of them takes at a time, at most
-PAGE = 4096  # the smallest pipe: whoever writes a batch into it must wait for its reader
+BATCH = 500  # the most records that each of them reads at a time
+PAGE = 4096  # the smallest pipe: a writer of a batch must wait for its reader
 NOW = round(time.time() * 1000)
 
 
 @dataclass(frozen=True)
 class Program:
-    """One of the examples: how it is called, and its exit code after SIGTERM."""
+    """One of the examples: its command, and its exit code after SIGTERM."""
 
     command: tuple[str, ...]
     ended: int = 0
@@ -62,7 +62,7 @@ def program(request: pytest.FixtureRequest) -> Program:
 
 
 class Consumer:
-    """An example under way, and the lines it has printed so far."""
+    """A running example and the lines it has printed so far."""
 
     def __init__(self, program: Program, process: Process) -> None:
         assert process.stdout is not None
@@ -72,7 +72,7 @@ class Consumer:
         self.lines: list[str] = []
 
     async def until(self, count: int) -> list[str]:
-        """Read its lines until there are so many."""
+        """Read its lines until there are `count`."""
         async with asyncio.timeout(SECONDS):
             while len(self.lines) < count:
                 line = await self._stdout.readline()
@@ -81,12 +81,12 @@ class Consumer:
         return self.lines
 
     async def follow(self) -> None:
-        """Read its lines until it ends, whatever comes; half a line is none."""
+        """Read its lines until it ends; an incomplete line is discarded."""
         while (line := await self._stdout.readline()).endswith(b"\n"):
             self.lines.append(line.decode().rstrip("\n"))
 
     async def end(self) -> list[str]:
-        """SIGTERM; returns all its lines."""
+        """Send SIGTERM; returns all its lines."""
         self._process.terminate()
         async with asyncio.timeout(SECONDS):
             await self.follow()
@@ -94,13 +94,13 @@ class Consumer:
         return self.lines
 
     def hold(self) -> None:
-        """Let it print little more than what is read here, far less than a batch."""
+        """Limit its output to little more than was read here, far less than a batch."""
         stdout: Any = self._stdout
         pipe = stdout._transport.get_extra_info("pipe")
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PAGE)
 
     async def kill(self) -> list[str]:
-        """SIGKILL; returns all its lines."""
+        """Send SIGKILL; returns all its lines."""
         self._process.kill()
         await self.follow()
         return self.lines
@@ -110,12 +110,12 @@ class Consumer:
 async def consuming(
     program: Program, settings: Settings, *options: str, group: str = "g", ahead: int = 2**16
 ) -> AsyncIterator[Consumer]:
-    """Start an example; `ahead` bytes of its output, at least, do not make it wait for us."""
+    """Start an example that can write at least `ahead` bytes before it waits for the reader."""
     group = f"{settings.namespace}.{group}"
     process = await asyncio.create_subprocess_exec(
         *program.command,
         *("--group", group, *options, settings.kafka, settings.namespace),
-        # Otherwise nobody would notice that it does not flush what it commits.
+        # Otherwise the test would not detect that it commits without a flush.
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdin=DEVNULL,
         stdout=PIPE,
@@ -130,7 +130,7 @@ async def consuming(
 
 
 async def run(*command: str) -> tuple[int | None, str, str]:
-    """Run a program to its end; returns its exit code, its output and its last complaint."""
+    """Run a program to its end; returns its exit code, its output and its last error line."""
     process = await asyncio.create_subprocess_exec(
         *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
@@ -140,10 +140,10 @@ async def run(*command: str) -> tuple[int | None, str, str]:
 
 
 async def complaint(program: Program, *arguments: str) -> str:
-    """Run an example that must fail; returns what it said last."""
-    code, output, told = await run(*program.command, *arguments)
+    """Run an example that must fail; returns its last error line."""
+    code, output, error = await run(*program.command, *arguments)
     assert (code, output) == (1, "")
-    return told
+    return error
 
 
 def keyed(number: int) -> str:
@@ -151,7 +151,7 @@ def keyed(number: int) -> str:
 
 
 def status(settings: Settings, number: int, **more: object) -> Record:
-    """A status as the tracker would publish it, of a message of its own."""
+    """Return a status as the tracker publishes it, of message `number`."""
     key = keyed(number)
     one = seen("sent", NOW + number, message_key=key)
     fields = {name: getattr(one, name) for name in one.__struct_fields__}
@@ -188,12 +188,12 @@ async def observe(settings: Settings, *observations: Observation) -> None:
 
 
 def by_key(printed: Sequence[str]) -> list[str]:
-    """Lines by key, those of a key in their order."""
+    """Sort lines by key; the lines of a key keep their order."""
     return sorted(printed, key=lambda text: text.split("\t")[0])
 
 
-async def test_what_the_tracker_publishes_is_printed(program: Program, settings: Settings) -> None:
-    """All of it, each fact once, in the order of its key; also since a time."""
+async def test_published_statuses_are_printed(program: Program, settings: Settings) -> None:
+    """All statuses, each fact once, in the order of their key; also from a given time."""
     a, b, c = (message_key("smsmanager", None, name) for name in "abc")
     service = Service("track", settings.health_port("track"))
     async with (
@@ -227,7 +227,7 @@ async def test_what_the_tracker_publishes_is_printed(program: Program, settings:
 
 
 async def test_a_time_is_for_a_new_group_only(program: Program, settings: Settings) -> None:
-    """Where nothing came since, a group begins at the end; after that, where it stood."""
+    """Without later records a group begins at the end; after that, at its committed offset."""
     await write(settings, [status(settings, 0)])
     [old] = await read(settings.kafka, settings.topics.statuses)
     since = ("--since", to_iso(old.timestamp + 1))
@@ -243,7 +243,7 @@ async def test_a_time_is_for_a_new_group_only(program: Program, settings: Settin
 
 
 async def test_a_kill_loses_nothing(program: Program, settings: Settings) -> None:
-    """In the middle of a batch: that one is read again, at most; those before are not."""
+    """A kill within a batch repeats that batch at most, and none before it."""
     count = 6 * BATCH
     await write(settings, [status(settings, number) for number in range(count)])
     async with consuming(program, settings, ahead=PAGE // 4) as consumer:
@@ -263,8 +263,8 @@ async def test_a_kill_loses_nothing(program: Program, settings: Settings) -> Non
     assert max(Counter(first).values()) == max(Counter(second).values()) == 1
 
 
-async def test_what_was_taken_back_is_not_printed(program: Program, settings: Settings) -> None:
-    """Records of an aborted transaction are passed over; an open one holds back what follows it."""
+async def test_aborted_records_are_not_printed(program: Program, settings: Settings) -> None:
+    """Records of an aborted transaction are skipped; an open one blocks the records after it."""
     await write(settings, [status(settings, 0)])
     for number, commits in ((1, False), (2, True)):
         async with clients.producer(settings, f"{settings.namespace}.{number}") as producer:
@@ -282,7 +282,7 @@ async def test_what_was_taken_back_is_not_printed(program: Program, settings: Se
 
 
 async def test_members_hand_over_without_repeating(program: Program, settings: Settings) -> None:
-    """One joins while records flow, the other leaves: together they print each fact once."""
+    """One member joins during traffic, the other leaves: together they print each fact once."""
     count = 0
 
     async def write_until(enough: asyncio.Event) -> None:
@@ -305,7 +305,7 @@ async def test_members_hand_over_without_repeating(program: Program, settings: S
         consuming(program, settings, ahead=2**22) as other,
     ):
         writing = asyncio.create_task(write_until(enough))
-        # Whoever came first had all partitions, until the other came and printed, too.
+        # The first member had all partitions until the second one joined and printed too.
         await asyncio.gather(one.until(1), other.until(1))
         await one.end()
         enough.set()
@@ -315,7 +315,7 @@ async def test_members_hand_over_without_repeating(program: Program, settings: S
     assert sorted(one.lines + other.lines) == lines(range(count))
 
 
-async def test_an_id_that_is_known_is_passed_over(program: Program, settings: Settings) -> None:
+async def test_a_known_id_is_skipped(program: Program, settings: Settings) -> None:
     """The same fact twice, as after a commit that failed, is handled once."""
     records = [status(settings, number)._replace(partition=0) for number in (0, 0, 1)]
     await write(settings, records)
@@ -324,8 +324,8 @@ async def test_an_id_that_is_known_is_passed_over(program: Program, settings: Se
         assert await consumer.end() == [line(0), line(1)]
 
 
-async def test_what_is_not_known_yet_is_passed_on(program: Program, settings: Settings) -> None:
-    """A further field and new words do not stop a consumer."""
+async def test_unknown_fields_and_words_are_passed_on(program: Program, settings: Settings) -> None:
+    """A new field and new words do not stop a consumer."""
     words = {"status": "pondered", "verdict": "odd", "novelty": {"a": [1]}, "channel": "pigeon"}
     await write(settings, [status(settings, 0, **words), status(settings, 1)])
     async with consuming(program, settings) as consumer:
@@ -334,8 +334,8 @@ async def test_what_is_not_known_yet_is_passed_on(program: Program, settings: Se
         assert sorted(await consumer.end()) == sorted([new, line(1)])
 
 
-async def test_a_gap_is_told(program: Program, settings: Settings) -> None:
-    """Retention overtook the group: it says so and does not jump."""
+async def test_a_gap_is_reported(program: Program, settings: Settings) -> None:
+    """If retention deleted unread records, the consumer reports it and does not skip them."""
     one = status(settings, 0)
     await write(settings, [one] * 2)
     async with consuming(program, settings) as consumer:
@@ -350,45 +350,45 @@ async def test_a_gap_is_told(program: Program, settings: Settings) -> None:
     await admin.close()
 
     group = f"{settings.namespace}.g"
-    told = await complaint(program, "--group", group, settings.kafka, settings.namespace)
-    assert told.startswith("statuses: the group")
-    assert "was deleted; move its offsets by hand to accept the gap" in told
+    error = await complaint(program, "--group", group, settings.kafka, settings.namespace)
+    assert error.startswith("statuses: the group")
+    assert "was deleted; move its offsets by hand to accept the gap" in error
 
 
-async def test_trouble_is_one_sentence(program: Program, settings: Settings) -> None:
-    """No broker, no topic: what is wrong and where."""
+async def test_an_error_is_one_sentence(program: Program, settings: Settings) -> None:
+    """No broker, no topic: the sentence has the problem and the place."""
     given = ("--group", f"{settings.namespace}.g")
-    nobody = f"127.0.0.1:{free_port(0)}"
-    assert nobody in await complaint(program, *given, nobody, settings.namespace)
+    unused = f"127.0.0.1:{free_port(0)}"
+    assert unused in await complaint(program, *given, unused, settings.namespace)
 
-    told = await complaint(program, *given, settings.kafka, "nowhere")
-    assert told.startswith("statuses: ")
-    assert "topic nowhere.statuses" in told
+    error = await complaint(program, *given, settings.kafka, "nowhere")
+    assert error.startswith("statuses: ")
+    assert "topic nowhere.statuses" in error
 
 
 @pytest.mark.parametrize("value", [b"no JSON", b"[]", b"{}", None, b"no id"])
-async def test_what_is_no_status_is_told(
+async def test_an_invalid_status_is_reported(
     program: Program, settings: Settings, value: bytes | None
 ) -> None:
-    """The consumer ends with the record's coordinates, and comes back to it."""
+    """The consumer ends with the record's coordinates, and reads it again after a restart."""
     good = status(settings, 0)._replace(partition=1)
     bad = good._replace(headers=()) if value == b"no id" else good._replace(value=value)
     await write(settings, [good, bad])
     given = ("--group", f"{settings.namespace}.g", settings.kafka, settings.namespace)
     for _ in range(2):
-        code, _, told = await run(*program.command, *given)
+        code, _, error = await run(*program.command, *given)
         assert code == 1
-        assert f"{settings.topics.statuses}[1] offset 1 is not a status" in told
+        assert f"{settings.topics.statuses}[1] offset 1 is not a status" in error
 
 
-async def test_the_table_has_the_last_state_of_each(settings: Settings) -> None:
-    """Later states replace earlier ones, and one that was dropped is not known."""
+async def test_the_table_has_the_last_state_of_each_message(settings: Settings) -> None:
+    """Later states replace earlier ones, and a deleted state is unknown."""
     states: list[dict[str, object] | None] = [
         {"version": 1, "status": "sent", "attempts": {"viber": {}}},
         {"version": 1, "status": "delivered", "attempts": {"viber": {}, "sms": {}}},
         None,
     ]
-    told = {keyed(1): states[:1], keyed(2): states[:2], keyed(3): states, keyed(4): []}
+    written = {keyed(1): states[:1], keyed(2): states[:2], keyed(3): states, keyed(4): []}
     await write(
         settings,
         [
@@ -398,20 +398,20 @@ async def test_the_table_has_the_last_state_of_each(settings: Settings) -> None:
                 key.encode(),
                 encode(state) if state else None,
             )
-            for key, given in told.items()
+            for key, given in written.items()
             for state in given
         ],
     )
 
     table = (sys.executable, str(HOME / "table.py"))
-    code, output, _ = await run(*table, settings.kafka, settings.namespace, *told)
+    code, output, _ = await run(*table, settings.kafka, settings.namespace, *written)
 
     ends = ("sent by viber", "delivered by sms, viber", "not known", "not known")
     assert (code, output.splitlines()) == (
         0,
-        [f"{k}\t{e}" for k, e in zip(told, ends, strict=True)],
+        [f"{k}\t{e}" for k, e in zip(written, ends, strict=True)],
     )
 
-    code, _, said = await run(*table, settings.kafka, "nowhere", keyed(1))
+    code, _, error = await run(*table, settings.kafka, "nowhere", keyed(1))
     assert code == 1
-    assert "topic nowhere.messages" in said
+    assert "topic nowhere.messages" in error

@@ -1,4 +1,4 @@
-"""Dead letters on a real Kafka: a flood of them, a topic that takes none, a log that was cut."""
+"""Dead letters on a real Kafka: many of one source, a topic that refuses them, a deleted log."""
 
 import asyncio
 import hashlib
@@ -50,7 +50,7 @@ async def arrive(
 
 
 class Log:
-    """What a service said."""
+    """The log lines of a service."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -70,15 +70,15 @@ async def normaliser(settings: Settings, log: Log | None = None) -> AsyncIterato
 
 
 async def health(settings: Settings) -> list[str]:
-    """What the normaliser says is wrong; nothing if it is ready."""
+    """Return the problems on the normaliser's health page; empty if it is ready."""
     url = f"http://127.0.0.1:{settings.health_port('normalise')}"
-    told = json.loads((await http_client.get(url, "/health/ready")).body)
-    assert told["ready"] == (not told["problems"])
-    return [str(problem) for problem in told["problems"]]
+    page = json.loads((await http_client.get(url, "/health/ready")).body)
+    assert page["ready"] == (not page["problems"])
+    return [str(problem) for problem in page["problems"]]
 
 
-async def until_told(settings: Settings, words: str) -> str:
-    """Wait until health says so; the sentence."""
+async def until_reported(settings: Settings, words: str) -> str:
+    """Wait until health has a problem with `words`; returns the sentence."""
     async with asyncio.timeout(SECONDS):
         while True:
             for problem in await health(settings):
@@ -88,7 +88,7 @@ async def until_told(settings: Settings, words: str) -> str:
 
 
 async def configure(settings: Settings, topic: str | None = None, **config: str) -> None:
-    """Give a topic, by default that of dead letters, these settings, and no others."""
+    """Replace the settings of a topic, by default the topic of dead letters."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
     named = {name.replace("_", "."): value for name, value in config.items()}
@@ -115,18 +115,18 @@ async def cut(settings: Settings, topic: str, partition: int, offset: int) -> No
 
 
 async def position(settings: Settings, provider: str) -> int:
-    """How far the normaliser is on the first partition."""
+    """Return the normaliser's committed offset on the first partition."""
     group, topic = settings.topics.group("normalise"), settings.topics.raw(provider)
     return max(0, (await committed(settings.kafka, group, topic))[0])
 
 
 def by(source: str) -> list[tuple[str, bytes]]:
-    """The header that says which source a body came in by."""
+    """Return the header that names the source of a body."""
     return [("ce_source", f"/webhooks/{source}".encode())]
 
 
-async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None:
-    """Its bodies are kept whole; others of the provider, and of its partition, go on."""
+async def test_too_many_dead_letters_stop_their_source_only(settings: Settings) -> None:
+    """Its bodies are kept whole; other sources of the provider and partition continue."""
     limited = settings.model_copy(update={"dead_letter_run": 20})
     raw = settings.topics.raw("smsmanager")
     log = Log()
@@ -139,11 +139,11 @@ async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None
         await sent("tenant-a", *[BAD] * 20, good(1))
         assert not await health(settings)
         await sent("tenant-b", *[BAD] * 21, *map(good, range(100, 109)))
-        sentence = await until_told(settings, "source tenant-b of smsmanager is stopped")
+        sentence = await until_reported(settings, "source tenant-b of smsmanager is stopped")
         await sent("tenant-a", *[BAD] * 20, good(2))
         numbers = await http_client.get(started.service.url, "/metrics")
         live = await http_client.get(started.service.url, "/health/live")
-        # Ten of a hundred are tried, and then it goes on by itself.
+        # Ten of a hundred are tried, and then it continues by itself.
         await sent("tenant-b", *map(good, range(200, 300)))
         assert not await health(settings)
         await sent("tenant-b", good(300))
@@ -165,7 +165,7 @@ async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None
     done = await observed(settings)
     assert {"m-1", "m-2", "m-300"} <= done
     sent_by_b = [*range(100, 109), *range(200, 300)]
-    # Each body is an observation, or kept whole.
+    # Each body became an observation, or is kept whole.
     tried = [good(n) for n in sent_by_b if f"m-{n}" in done]
     assert sorted([*(one.value for one in aside), *tried]) == sorted(map(good, sent_by_b))
 
@@ -175,7 +175,7 @@ async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None
 
 
 async def observed(settings: Settings) -> set[str]:
-    """The messages that there are observations of."""
+    """Return the ids of the messages with observations."""
     records = await read(settings.kafka, settings.topics.observations)
     return {record.key.rpartition("/")[2] for record in records}
 
@@ -183,7 +183,7 @@ async def observed(settings: Settings) -> set[str]:
 async def test_a_dead_letter_too_large_for_its_topic_is_kept_without_its_value(
     settings: Settings,
 ) -> None:
-    """All goes on; the record says where the body lies, and an ERROR and health say it too."""
+    """Processing continues; the record has the body's coordinates, and so do log and health."""
     topic = settings.topics.dead_letters
     large = b"no JSON " + secrets.token_hex(20_000).encode()
     log = Log()
@@ -191,7 +191,7 @@ async def test_a_dead_letter_too_large_for_its_topic_is_kept_without_its_value(
         await configure(settings, max_message_bytes="1000")
         await arrive(settings, good(0), large, good(1), large, BAD)
         await caught_up_with(settings.kafka, settings.topics, "normalise")
-        sentence = await until_told(settings, f"too large for {topic}")
+        sentence = await until_reported(settings, f"too large for {topic}")
         await arrive(settings, good(2))
         await caught_up_with(settings.kafka, settings.topics, "normalise")
     raw = settings.topics.raw("smsmanager")
@@ -209,14 +209,16 @@ async def test_a_dead_letter_too_large_for_its_topic_is_kept_without_its_value(
 async def test_an_observation_too_large_for_its_topic_sets_its_body_aside(
     settings: Settings,
 ) -> None:
-    """Its neighbours of the same round go on, and a retry brings it back."""
+    """Other bodies of the round are processed, and a retry publishes its observation."""
     text = secrets.token_hex(20_000)
     large = json.dumps([{**json.loads(good(7))[0], "payload": text}]).encode()
     async with normaliser(settings):
         await configure(settings, settings.topics.observations, max_message_bytes="2000")
         await arrive(settings, *map(good, range(5)), large, *map(good, range(10, 15)))
         await caught_up_with(settings.kafka, settings.topics, "normalise")
-        await until_told(settings, f"0/5: what comes of it is too large for {settings.namespace}")
+        await until_reported(
+            settings, f"0/5: what comes of it is too large for {settings.namespace}"
+        )
     [letter] = await read(settings.kafka, settings.topics.dead_letters)
     assert (letter.headers["dead-letter-code"], letter.value) == (b"too_large", large)
     assert letter.headers["__streams.errors.offset"] == b"5"
@@ -228,60 +230,60 @@ async def test_an_observation_too_large_for_its_topic_sets_its_body_aside(
     assert await observed(settings) == usual | {"m-7"}
 
 
-async def test_a_topic_that_takes_no_dead_letters_stops_the_round(settings: Settings) -> None:
-    """Nothing is committed and health is red until the topic takes them; then nothing is lost."""
+async def test_a_topic_that_refuses_dead_letters_stops_the_round(settings: Settings) -> None:
+    """Nothing is committed and health is red until the topic accepts them; nothing is lost."""
     topic = settings.topics.dead_letters
     takes = f"Kafka does not take what goes to {topic}"
     log = Log()
-    # How long a round is tried before it is repeated.
+    # How long a round is attempted before it is repeated.
     async with normaliser(settings.model_copy(update={"transaction_timeout": 5}), log):
         await arrive(settings, good(0))
         await caught_up_with(settings.kafka, settings.topics, "normalise")
         troubles = (
             # Not even a dead letter without its value fits.
             ({"max_message_bytes": "100"}, f"{takes} (MessageSizeTooLargeError), not even"),
-            ({"cleanup_policy": "compact"}, takes),  # where records without a key are refused
+            ({"cleanup_policy": "compact"}, takes),  # which refuses records without a key
         )
         for done, (config, words) in enumerate(troubles):
             await configure(settings, **config)
-            await _stands_still(settings, log, words, [BAD, good(1 + done)])
+            await _is_blocked(settings, log, words, [BAD, good(1 + done)])
             await configure(settings, cleanup_policy="delete")
-            await _goes_on(settings)
+            await _continues(settings)
         kept = await read(settings.kafka, topic)
         await delete(settings)
-        await _stands_still(settings, log, f"topic {topic} is missing", [BAD, good(3)])
+        await _is_blocked(settings, log, f"topic {topic} is missing", [BAD, good(3)])
         await topics.apply(settings)
-        await _goes_on(settings)
+        await _continues(settings)
     kept += await read(settings.kafka, topic)
     assert {letter.headers["__streams.errors.offset"] for letter in kept} == {b"1", b"3", b"5"}
     assert {letter.value for letter in kept} == {BAD}
     assert await observed(settings) == {f"m-{n}" for n in range(4)}
 
 
-async def _stands_still(settings: Settings, log: Log, words: str, bodies: list[bytes]) -> None:
-    """Bodies arrive, and health says why they are not taken, through the rounds tried meanwhile."""
+async def _is_blocked(settings: Settings, log: Log, words: str, bodies: list[bytes]) -> None:
+    """Write bodies; health gives the reason and nothing is committed in repeated rounds."""
     before, tries = await position(settings, "smsmanager"), log.count("repeating the round")
     await arrive(settings, *bodies)
-    await until_told(settings, words)
+    await until_reported(settings, words)
     while log.count("repeating the round") < tries + 2:
         assert await health(settings)
     assert await position(settings, "smsmanager") == before
 
 
-async def _goes_on(settings: Settings) -> None:
-    """All is taken, and health is well again."""
+async def _continues(settings: Settings) -> None:
+    """Wait until all bodies are processed and health is good again."""
     await caught_up_with(settings.kafka, settings.topics, "normalise")
 
-    async def well() -> bool:
+    async def healthy() -> bool:
         return not await health(settings)
 
-    await until(well)
+    await until(healthy)
 
 
-async def test_a_raw_log_cut_before_it_was_read_stops_its_partition_alone(
+async def test_a_gap_in_a_raw_topic_stops_its_partition_only(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others go on; health and the log name the gap: how many, which, until when."""
+    """Others continue; health and log name the gap: number, offsets and last time."""
     topic = settings.topics.raw("smsmanager")
     async with normaliser(settings):
         await arrive(settings, *map(good, range(3)))
@@ -319,7 +321,7 @@ async def _read_all(settings: Settings, provider: str) -> bool:
 
 
 async def dead_letters(settings: Settings, *arguments: str, code: int = 0, **more: str) -> str:
-    """Run one of the commands; what it printed."""
+    """Run one of the commands; returns its output."""
     found, output = await run("dead-letters", *arguments, **(environment(settings) | more))
     assert found == code, output
     assert "Traceback" not in output
@@ -327,15 +329,15 @@ async def dead_letters(settings: Settings, *arguments: str, code: int = 0, **mor
 
 
 async def causes(settings: Settings, meant: Selection | None = None) -> list[tuple[str, int, int]]:
-    """How dead letters stand: code, open, resolved of each cause."""
+    """Return code, open and resolved dead letters of each cause."""
     groups = grouped(await standing(settings, meant or Selection()))
     return sorted((group.cause.code, group.open, group.resolved) for group in groups)
 
 
 async def normalised_by_an_older_code(settings: Settings, *bodies: bytes) -> None:
-    """The first bodies of all; they ended as dead letters, though today's code understands them.
+    """Write bodies and their dead letters, although today's code can normalise the bodies.
 
-    They were written by hand as an earlier normaliser would: only the code's age is pretended.
+    The dead letters are written by hand, as an earlier normaliser would write them.
     """
     topic = settings.topics.raw("smsmanager")
     await arrive(settings, *bodies)
@@ -348,8 +350,8 @@ async def normalised_by_an_older_code(settings: Settings, *bodies: bytes) -> Non
         await write(settings, [record])
 
 
-async def test_a_retry_publishes_and_settles(settings: Settings) -> None:
-    """What today's code understands is published once and hidden; what it does not stays open."""
+async def test_a_retry_publishes_and_resolves(settings: Settings) -> None:
+    """Bodies that today's code can normalise are published once and resolved; others stay open."""
     mixed = json.dumps([json.loads(good(7))[0], {"message_id": 5}]).encode()
     await normalised_by_an_older_code(settings, good(1), good(2), mixed, BAD)
     assert await causes(settings) == [("bad_value", 4, 0)]
@@ -392,8 +394,8 @@ async def test_a_retry_publishes_and_settles(settings: Settings) -> None:
     )
 
 
-async def test_another_number_of_partitions_is_told(settings: Settings) -> None:
-    """With the wrong one a part of the dead letters would pass for all of them."""
+async def test_a_wrong_number_of_partitions_is_reported(settings: Settings) -> None:
+    """With a wrong number, only a part of the dead letters would be read."""
     for arguments in (["list"], ["retry"], ["show", "raw.whapi/0/0"], ["export", "nowhere/x"]):
         output = await dead_letters(settings, *arguments, code=1, BLUETICK_PARTITIONS="2")
         assert "has 3 partitions, not the 2 of BLUETICK_PARTITIONS" in output
@@ -402,8 +404,8 @@ async def test_another_number_of_partitions_is_told(settings: Settings) -> None:
     assert f"the topic {elsewhere}.raw.smsmanager does not exist" in output
 
 
-async def test_a_killed_retry_is_done_again(settings: Settings) -> None:
-    """SIGKILL after the observations and before the markers: all is open, and settled next time."""
+async def test_a_killed_retry_can_be_repeated(settings: Settings) -> None:
+    """After SIGKILL between observations and markers all are open; another retry resolves them."""
     await normalised_by_an_older_code(settings, good(1), good(2))
     killed = {"BLUETICK_FAILPOINT": "retry.before_markers=kill"}
     await dead_letters(settings, "retry", code=-9, **killed)
@@ -416,8 +418,8 @@ async def test_a_killed_retry_is_done_again(settings: Settings) -> None:
     assert await causes(settings) == [("bad_value", 0, 2)]
 
 
-async def test_a_body_that_is_gone_is_told_and_the_others_go_on(settings: Settings) -> None:
-    """Exit code 1, a sentence for each, and the rest is retried."""
+async def test_a_deleted_body_is_reported_and_the_others_are_retried(settings: Settings) -> None:
+    """Exit code 1 and a sentence for each deleted body; the others are retried."""
     await normalised_by_an_older_code(settings, *map(good, range(5)))
     topic = settings.topics.raw("smsmanager")
     await cut(settings, topic, 0, 2)
@@ -443,7 +445,7 @@ async def test_filters_choose_what_is_retried(settings: Settings) -> None:
     assert (done["bodies"], done["resolved"], done["open"]) == (3, 3, 1)
 
 
-async def test_a_dead_letter_is_shown_and_taken_along(settings: Settings, tmp_path: Path) -> None:
+async def test_a_dead_letter_is_shown_and_exported(settings: Settings, tmp_path: Path) -> None:
     """Masked for a person, whole with --json and in an export."""
     secret = b'{"message_id": "m-1", "to": "420777123456", "text": "Dear Ann", "result": 5} {'
     await arrive(settings, secret, good(1))
@@ -461,9 +463,9 @@ async def test_a_dead_letter_is_shown_and_taken_along(settings: Settings, tmp_pa
     other = await dead_letters(settings, "show", "raw.smsmanager/0/1")
     assert "today's code makes of it 1 observations, 0 dead letters" in other
 
-    said = await dead_letters(settings, "export", str(tmp_path))
+    exported = await dead_letters(settings, "export", str(tmp_path))
     file = tmp_path / f"{settings.topics.dead_letters}.jsonl"
-    assert said == f"1 dead letters written to {file}\n"
+    assert exported == f"1 dead letters written to {file}\n"
     [line] = map(json.loads, file.read_text().splitlines())
     assert b64decode(line["value_base64"]) == secret
     assert line["sha256"] == hashlib.sha256(secret).hexdigest()

@@ -1,4 +1,4 @@
-"""Ingest that spools says so: in its log when and why, on its health page how full the spool is."""
+"""Degraded ingest: its log has start and reason of spooling, its health page the fill level."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker of this module's own, to be stopped."""
+    """A broker for this module, which the tests stop."""
     async with LocalKafka(tmp_path_factory.mktemp("own"), free_port(0)) as kafka:
         yield kafka
 
@@ -58,7 +58,7 @@ async def _healthy(ingest: Ingest) -> None:
 async def test_an_outage_is_logged_and_shown_from_start_to_end(
     own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When it spools and why, what is left at the drain, when it is over; ready all the while."""
+    """The log has reason, remaining bodies and end of spooling; ingest is ready throughout."""
     async with running(_settings(own.bootstrap, namespace, tmp_path)) as ingest:
         await _healthy(ingest)
         own.pause()
@@ -81,10 +81,10 @@ async def test_an_outage_is_logged_and_shown_from_start_to_end(
     assert (public.status_code, public.json()) == (200, {"ready": True})
 
 
-async def test_a_start_without_kafka_says_that_it_spools(
+async def test_a_start_without_kafka_is_logged(
     own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Before the first webhook comes, and ends with a line though none came."""
+    """The line comes before the first webhook, and so does a line about the end."""
     given = _settings(own.bootstrap, namespace, tmp_path)
     await topics.apply(given)
     own.kill()
@@ -102,31 +102,31 @@ async def test_a_start_without_kafka_says_that_it_spools(
 
 
 async def _back(own: LocalKafka) -> None:
-    """Have the broker run for the next test, if this one ended before it started it."""
+    """Start the broker for the next test, if this one failed before it did."""
     try:
         await own.start()
     except RuntimeError:
         return
 
 
-async def test_a_start_without_topics_spools_until_they_are_there(
+async def test_a_start_without_topics_spools_until_they_exist(
     kafka: str, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log names the topic; nothing creates it by the way; then all is on Kafka."""
+    """The log names the topic; ingest does not create it; in the end all bodies are on Kafka."""
     given = _settings(kafka, namespace, tmp_path)
     async with running(given, create=False) as ingest:
         await _logged(caplog, f"webhooks go to the spool: the topic {namespace}.raw.")
         assert {await _post(ingest, body) for body in (b"1", b"2", b"3")} == {200}
-        assert len(await topics.apply(given)) >= len(given.topics.all), "none was there"
+        assert len(await topics.apply(given)) >= len(given.topics.all), "no topic existed"
         await _logged(caplog, "the spool is empty again")
         await _healthy(ingest)
         assert {record.value for record in await stored(ingest, "m")} == {b"1", b"2", b"3"}
 
 
-async def test_what_kafka_refuses_is_logged_with_its_error(
+async def test_a_refusal_of_kafka_is_logged_with_its_error(
     kafka: str, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Kafka answers and has the topics, and takes nothing that is so large."""
+    """Kafka answers and has the topics, but refuses records of this size."""
     given = _settings(kafka, namespace, tmp_path)
     await topics.apply(given)
     await largest(given, 1000)
@@ -134,7 +134,7 @@ async def test_what_kafka_refuses_is_logged_with_its_error(
         topic = given.topics.raw("whapi")
         words = f"Kafka does not take what goes to {topic} (MessageSizeTooLargeError)"
 
-        async def refused() -> bool:  # the limit reaches one partition after the other
+        async def refused() -> bool:  # the limit takes effect on one partition after the other
             assert await _post(ingest, secrets.token_bytes(5000)) == 200
             warnings = (await ingest.health())["warnings"]
             logged = f"webhooks go to the spool: {words}" in caplog.text
@@ -149,7 +149,7 @@ async def test_what_kafka_refuses_is_logged_with_its_error(
 async def test_a_spool_that_fills_is_warned_of(
     namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At 50 and at 90 % there is a line each, while the answer is still 200."""
+    """One line at 50 % and one at 90 %, while the answer is still 200."""
     away = f"127.0.0.1:{free_port(0)}"
     given = _settings(away, namespace, tmp_path, spool_max_bytes=MIB)
     async with running(given, create=False) as ingest:
@@ -163,8 +163,10 @@ async def test_a_spool_that_fills_is_warned_of(
         assert await _post(ingest, secrets.token_bytes(200_000)) == 503
 
 
-async def test_the_supervisor_tells_of_all_its_workers(namespace: str, tmp_path: Path) -> None:
-    """One page for several workers: what they spool is added up, and one that dies leaves it."""
+async def test_the_supervisor_combines_the_health_of_its_workers(
+    namespace: str, tmp_path: Path
+) -> None:
+    """One page has the sum of the spools of all workers."""
     port, health_port = free_port(0), free_port(0)
     environment = {
         "BLUETICK_KAFKA": f"127.0.0.1:{free_port(0)}",
@@ -188,22 +190,22 @@ async def test_the_supervisor_tells_of_all_its_workers(namespace: str, tmp_path:
             except httpx.TransportError:
                 return {"spool": None}
 
-        async def adds_up() -> bool:
-            told = (await page())["spool"]
-            return bool(told) and (told["bodies"], told["max_bytes"]) == (10, 2 * MIB)
+        async def is_summed() -> bool:
+            spool = (await page())["spool"]
+            return bool(spool) and (spool["bodies"], spool["max_bytes"]) == (10, 2 * MIB)
 
         async def both() -> bool:
-            told = (await page())["spool"]
-            return bool(told) and told["max_bytes"] == 2 * MIB
+            spool = (await page())["spool"]
+            return bool(spool) and spool["max_bytes"] == 2 * MIB
 
         await until(both)
         for _ in range(10):
             close = {"connection": "close"}
             url = f"http://127.0.0.1:{port}/webhooks/whapi"
             assert (await client.post(url, headers=close, content=b"{}")).status_code == 200
-        await until(adds_up)
-        told = await page()
-        assert (told["ready"], told["degraded"]) == (True, True)
-        assert any("Kafka does not answer" in warning for warning in told["warnings"])
+        await until(is_summed)
+        health = await page()
+        assert (health["ready"], health["degraded"]) == (True, True)
+        assert any("Kafka does not answer" in warning for warning in health["warnings"])
         ingest.interrupt()
         assert await ingest.ended() == 0

@@ -1,4 +1,4 @@
-"""A tracker that is killed in the middle of a batch loses and doubles no record."""
+"""A tracker that is killed in the middle of a batch loses and duplicates no record."""
 
 import time
 from collections import Counter
@@ -19,18 +19,18 @@ CHUNK = 60
 NOW = round(time.time() * 1000)
 
 
-async def test_a_killed_tracker_loses_and_doubles_nothing(
+async def test_a_killed_tracker_loses_and_duplicates_nothing(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """After two SIGKILLs in mid-stream the topics are as recomputed from the raw ones."""
+    """After two SIGKILLs under load, the topics equal those recomputed from the raw topics."""
     first, second = tmp_path / "first", tmp_path / "second"
     bodies = _webhooks()
     half = len(bodies) // 2
     async with running(settings, [_service("normalise", settings)], _silent):
-        await _killed_in_mid_stream(settings, first, bodies[:half])
-        # The second tracker has the instance name of the killed one and finds its store. The third
-        # has another name and finds none.
-        await _killed_in_mid_stream(settings, first, bodies[half:])
+        await _killed_under_load(settings, first, bodies[:half])
+        # The second tracker has the instance name of the killed one and uses its store. The third
+        # has another name and no store.
+        await _killed_under_load(settings, first, bodies[half:])
         seen_live = await _outputs(settings)
         last = settings.model_copy(update={"data": second})
         async with running(last, [_service("track", last)], _silent):
@@ -49,7 +49,7 @@ async def test_a_killed_tracker_loses_and_doubles_nothing(
         assert not not_committed, "a live reader saw records that were not committed"
 
 
-async def _killed_in_mid_stream(
+async def _killed_under_load(
     settings: Settings, data: Path, webhooks: Sequence[RawWebhook]
 ) -> None:
     """Track while webhooks arrive, and SIGKILL the tracker once it has committed some of them."""
@@ -80,7 +80,7 @@ def _webhooks() -> list[RawWebhook]:
 
 
 def _records(settings: Settings, webhooks: Sequence[RawWebhook]) -> list[Record]:
-    """Webhooks as raw records, each provider's on one partition, so that their order is known."""
+    """Return webhooks as raw records, one partition per provider, so that their order is known."""
     return [
         Record(settings.topics.raw(hook.provider), 0, None, hook.body, to_headers(hook))
         for hook in webhooks
@@ -96,7 +96,7 @@ async def _differences_of_normalise(settings: Settings, raw: Sequence[Read]) -> 
 
 
 async def _outputs(settings: Settings) -> dict[str, list[Read]]:
-    """Everything on the topics that the tracker writes."""
+    """Read the topics that the tracker writes."""
     names = [f"{settings.namespace}.{topic}" for topic in OUTPUTS]
     return {name: await read(settings.kafka, name) for name in (*names, settings.topics.messages)}
 

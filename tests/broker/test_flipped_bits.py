@@ -1,4 +1,4 @@
-"""A flipped bit anywhere in what the dead left: what comes out is right, or the trouble is told."""
+"""A flipped bit in the spool of a dead process: published bodies are correct, or it is logged."""
 
 import os
 import random
@@ -22,7 +22,7 @@ from tests.broker.running_ingest import Ingest, running, settings, stored, until
 
 _PAGE = 4096
 _JOURNAL_HEAD = 28
-_JOURNAL_PAGES = 512  # where the first of them begins
+_JOURNAL_PAGES = 512  # the offset of the first one
 _TYPES = {0x02: "index page", 0x0A: "index page", 0x05: "inner page", 0x0D: "body page"}
 
 Pair = tuple[bytes, bytes]
@@ -31,7 +31,7 @@ Pair = tuple[bytes, bytes]
 
 @dataclass(frozen=True)
 class _Left:
-    """A place that nobody has: what was acknowledged of what is in it, and what was not yet."""
+    """A free slot: its acknowledged webhooks, and those of an unfinished commit."""
 
     directory: Path
     kept: set[Pair]
@@ -39,14 +39,14 @@ class _Left:
 
 
 def _pages(content: bytes, kind: str) -> list[int]:
-    """All offsets in the pages of a kind but the first page."""
+    """Return all offsets in the pages of a kind, except the first page."""
     starts = range(_PAGE, len(content), _PAGE)
     named = [start for start in starts if _TYPES.get(content[start], "overflow page") == kind]
     return [at for start in named for at in range(start, start + _PAGE)]
 
 
-# Where bits are flipped: in the file or its journal, and at which offsets.
-_PLACES: dict[str, tuple[str, Callable[[bytes], Iterable[int]]]] = {
+# The regions in which bits are flipped: file or journal, and offsets.
+_REGIONS: dict[str, tuple[str, Callable[[bytes], Iterable[int]]]] = {
     "header": ("", lambda _: range(100)),
     "file format": ("", lambda _: [18]),
     "schema": ("", lambda _: range(100, _PAGE)),
@@ -61,7 +61,7 @@ _EACH = 3
 
 
 def _webhooks(number: int) -> list[RawWebhook]:
-    """Enough for an index of two levels; every hundredth body is larger than a page."""
+    """Return webhooks for an index of two levels; every hundredth body is larger than a page."""
     return [
         RawWebhook(
             id=secrets.token_hex(16),
@@ -80,10 +80,10 @@ def _pairs(webhooks: list[RawWebhook]) -> set[Pair]:
 
 
 def _left(spool: Path, stack: ExitStack, *, hot: bool) -> _Left:
-    """A place with bodies; if `hot`, as a crash leaves it that came in the middle of a commit."""
-    place = slots.take(spool)
+    """Make a slot with bodies; if `hot`, in the state after a crash in the middle of a commit."""
+    slot = slots.acquire(spool)
     webhooks, more = _webhooks(320), _webhooks(100) if hot else []
-    with closing(SpoolFile(place.directory)) as file:
+    with closing(SpoolFile(slot.directory)) as file:
         file.add(webhooks)
         if hot:
             file._db.execute("PRAGMA cache_size = 2")
@@ -99,12 +99,12 @@ def _left(spool: Path, stack: ExitStack, *, hot: bool) -> _Left:
         assert crashed[""] != file.path.read_bytes()
         for name, content in crashed.items():
             Path(f"{file.path}{name}").write_bytes(content)
-    stack.callback(place.release)
-    return _Left(place.directory, _pairs(webhooks), _pairs(more))
+    stack.callback(slot.release)
+    return _Left(slot.directory, _pairs(webhooks), _pairs(more))
 
 
 def _flip(left: _Left, kind: str, chance: random.Random) -> str:
-    name, offsets = _PLACES[kind]
+    name, offsets = _REGIONS[kind]
     path = Path(f"{left.directory / FILE}{name}")
     content = bytearray(path.read_bytes())
     at = chance.choice([at for at in offsets(bytes(content)) if content[at]])
@@ -114,14 +114,14 @@ def _flip(left: _Left, kind: str, chance: random.Random) -> str:
     return f"{kind}: byte {at}, bit {bit}"
 
 
-async def test_a_flipped_bit_harms_nothing_unsaid(
+async def test_a_flipped_bit_causes_no_unreported_loss(
     kafka: str,
     namespace: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nothing wrong is published; what is missing is told; good places come out whole."""
+    """No wrong body is published, missing ones are logged, and intact slots lose nothing."""
     monkeypatch.setattr(delivery, "ADOPT_SECONDS", 0.1)
     monkeypatch.setattr(delivery, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(retry_schedule, "SKIP_SECONDS", 3600)
@@ -130,35 +130,37 @@ async def test_a_flipped_bit_harms_nothing_unsaid(
     good: list[_Left] = []
     flipped: dict[str, _Left] = {}
     with ExitStack() as stack:
-        stack.callback(slots.take(spool).release)  # this one will be ingest's own
-        for kind in _PLACES:
+        stack.callback(slots.acquire(spool).release)  # ingest uses this one itself
+        for kind in _REGIONS:
             hot = kind.startswith("journal")
             good.append(_left(spool, stack, hot=hot))
             for _ in range(_EACH):
                 left = _left(spool, stack, hot=hot)
                 flipped[_flip(left, kind, chance)] = left
-    ours: list[Durable] = []
+    deliveries: list[Durable] = []
 
     def note(given: Settings) -> Durable:
-        ours.append(Durable(given))
-        return ours[-1]
+        deliveries.append(Durable(given))
+        return deliveries[-1]
 
     monkeypatch.setattr(app, "Durable", note)
     given = settings(kafka, namespace, spool=spool)
     async with running(given) as ingest:
-        await until(lambda: _over(spool, lambda: ours[0].given_up if ours else -1))
+        await until(lambda: _over(spool, lambda: deliveries[0].given_up if deliveries else -1))
         published = await _published(ingest)
     for left in good:
         assert left.kept <= published
     for where, left in flipped.items():
         missing = len(left.kept - published)
-        assert not missing or _told(left, caplog), f"{where}: {missing} bodies gone without a word"
+        assert not missing or _is_logged(left, caplog), (
+            f"{where}: {missing} bodies lost without a log line"
+        )
     sent = set[Pair]().union(*(one.kept | one.unfinished for one in (*good, *flipped.values())))
-    assert published <= sent, "nothing is invented"
+    assert published <= sent, "only sent bodies are published"
 
 
 async def _over(spool: Path, given_up: Callable[[], int]) -> bool:
-    """Whether all places are empty but those that were given up."""
+    """Whether all slots are empty except those given up."""
     return len(slots.holding(spool)) == given_up()
 
 
@@ -166,8 +168,8 @@ async def _published(ingest: Ingest) -> set[Pair]:
     return {(record.headers["ce_id"], record.value) for record in await stored(ingest, "left")}
 
 
-def _told(left: _Left, caplog: pytest.LogCaptureFixture) -> bool:
-    """Whether an error names the place, with what must not be taken for its neighbour's."""
+def _is_logged(left: _Left, caplog: pytest.LogCaptureFixture) -> bool:
+    """Whether an ERROR names exactly this slot."""
     named = re.compile(rf"{re.escape(str(left.directory))}\b")
     return any(
         record.levelname == "ERROR" and named.search(record.getMessage())

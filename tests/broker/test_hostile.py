@@ -1,4 +1,4 @@
-"""Hostile bodies beside honest ones, on a real Kafka: the normaliser stays, and all comes out."""
+"""Hostile bodies among honest ones: the normaliser stays in its group and loses nothing."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ _MOST_BYTES = 400 * 10**6
 
 
 def honest(number: int) -> bytes:
-    told = {
+    status = {
         "message_id": f"m-{number}",
         "gateway": "sms",
         "timestamp": 1_700_000_000,
         "result": "sent",
     }
-    return json.dumps([told]).encode()
+    return json.dumps([status]).encode()
 
 
 def _record(settings: Settings, sent: Sent, number: int) -> Record:
@@ -42,7 +42,7 @@ def _record(settings: Settings, sent: Sent, number: int) -> Record:
 
 
 async def members(settings: Settings) -> list[str]:
-    """The ids of the group's members: one that was put out and came back has another."""
+    """Return the ids of the group's members; a member that left and rejoined has a new id."""
     client = AdminClient({"bootstrap.servers": settings.kafka})
     group = settings.topics.group("normalise")
     described = client.describe_consumer_groups([group])[group]
@@ -51,14 +51,14 @@ async def members(settings: Settings) -> list[str]:
 
 
 def peak(started: Running) -> int:
-    """The most memory that its process had, bytes (Linux)."""
+    """Return the peak memory of its process in bytes (Linux)."""
     lines = Path(f"/proc/{started._process.pid}/status").read_text().splitlines()
     [kilobytes] = [line.split()[1] for line in lines if line.startswith("VmHWM")]
     return 1024 * int(kilobytes)
 
 
-async def test_hostile_bodies_beside_honest_ones(settings: Settings) -> None:
-    """Every body is accounted for, nothing is done twice, and the worker never left its group."""
+async def test_hostile_bodies_among_honest_ones(settings: Settings) -> None:
+    """Every body has a result, nothing is processed twice, and the worker stays in its group."""
     unlimited = settings.model_copy(update={"dead_letter_ratio": 0, "dead_letter_run": 0})
     lines: list[str] = []
     bomb = HOSTILE["1 000 gzip members, 10 MB"]()
@@ -75,11 +75,11 @@ async def test_hostile_bodies_beside_honest_ones(settings: Settings) -> None:
         await caught_up_with(settings.kafka, settings.topics, "normalise")
         assert await members(settings) == before
         memory = peak(started)
-    said = "\n".join(lines)
-    assert said.count("assigned 6 partitions") == 1, said
-    assert "repeating the round" not in said
-    assert "rebalanced" not in said
-    assert "internal_error" not in said
+    output = "\n".join(lines)
+    assert output.count("assigned 6 partitions") == 1, output
+    assert "repeating the round" not in output
+    assert "rebalanced" not in output
+    assert "internal_error" not in output
     assert memory < _MOST_BYTES
 
     observed = {one.key for one in await read(settings.kafka, settings.topics.observations)}
@@ -89,7 +89,7 @@ async def test_hostile_bodies_beside_honest_ones(settings: Settings) -> None:
 
 
 async def _accounted_for(settings: Settings) -> None:
-    """Each raw body has the dead letters of a replay, or is one dead letter `too_costly`."""
+    """Assert that each raw body has the dead letters of a replay, or is one `too_costly`."""
     kept: dict[Coordinates, Counter[str]] = {}
     for letter in await read(settings.kafka, settings.topics.dead_letters):
         head = {name: value.decode() for name, value in letter.headers.items()}
@@ -109,7 +109,7 @@ async def _accounted_for(settings: Settings) -> None:
 async def test_a_body_over_its_budget_is_set_aside(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the processor's time: a dead letter `too_costly`, which a retry has no bound for."""
+    """Measured in processor time: a dead letter `too_costly`; a retry has no such bound."""
     monkeypatch.setattr(normaliser, "_BODY_SECONDS", 0.0)
     body = b"[" + b",".join([honest(1)[1:-1]] * 3) + b"]"
     sent = Sent("smsmanager", zipped(body), "gzip")

@@ -1,4 +1,4 @@
-"""What is no request, or could be taken for two: one request is one record, whoever sends it."""
+"""Malformed and ambiguous requests: one request becomes exactly one record."""
 
 import asyncio
 import os
@@ -22,13 +22,13 @@ RECEIVE_SECONDS = 2.0
 
 
 def _bad(post: Head) -> dict[str, bytes]:
-    """All that two readers could take for different requests, and what is no request of ours."""
+    """Return requests that two parsers could read differently, and malformed ones."""
     line = f"POST {post.target} HTTP/1.1\r\n"
     target = post.target
     old = Head(target, version="1.0")
     abc = chunks(b"abc")
     return {
-        # Two lengths, or one that is none
+        # Two lengths, or an invalid one
         "length and chunked": post.chunked(abc, "content-length: 3"),
         "chunked and length": post("content-length: 3", "transfer-encoding: chunked", body=abc),
         "two lengths": post("content-length: 3", "content-length: 4", body=b"abcd"),
@@ -98,7 +98,7 @@ def _bad(post: Head) -> dict[str, bytes]:
         "lower case method": Head(target, method="post")(),
         "lower case HTTP": post().replace(b"HTTP", b"http"),
         "HTTP/0.9": f"GET {target}\r\n\r\n".encode(),
-        "HTTP/0.9 told": Head(target, version="0.9")(),
+        "HTTP/0.9 declared": Head(target, version="0.9")(),
         "HTTP/1.2": Head(target, version="1.2")(),
         "HTTP/2.0": Head(target, version="2.0")(),
         "HTTP/2's preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -113,8 +113,8 @@ def _bad(post: Head) -> dict[str, bytes]:
         "chunk with a tab behind": post.chunked(b"3\t\r\nabc\r\n0\r\n\r\n"),
         "chunk beyond 64 bits": post.chunked(b"%s\r\nabc" % (b"F" * 17)),
         "chunk of no size": post.chunked(b"\r\nabc\r\n0\r\n\r\n"),
-        "chunk shorter than told": post.chunked(b"4\r\nabc\r\n0\r\n\r\n"),
-        "chunk longer than told": post.chunked(b"2\r\nabc\r\n0\r\n\r\n"),
+        "chunk shorter than declared": post.chunked(b"4\r\nabc\r\n0\r\n\r\n"),
+        "chunk longer than declared": post.chunked(b"2\r\nabc\r\n0\r\n\r\n"),
         "bare LF in chunks": post.chunked(b"3\nabc\n0\n\n"),
         "bare CR behind a size": post.chunked(b"3\rabc\r\n0\r\n\r\n"),
         "bare LF behind a chunk": post.chunked(b"3\r\nabc\n0\r\n\r\n"),
@@ -131,11 +131,11 @@ def _bad(post: Head) -> dict[str, bytes]:
     }
 
 
-async def test_what_could_be_two_requests_is_none(ingest: Ingest, mark: str) -> None:
-    """Each gets 400 and the end of the connection; nothing of it, or behind it, is stored."""
+async def test_ambiguous_requests_are_refused(ingest: Ingest, mark: str) -> None:
+    """Each gets 400 and its connection is closed; no byte of it, or after it, is stored."""
     head = Head(f"/webhooks/whapi/{mark}")
     bad = _bad(head)
-    told = {}
+    answered = {}
     for name, wire in bad.items():
         both = wire + head.sized(b"second", "connection: close")
         received = await asyncio.gather(
@@ -143,13 +143,13 @@ async def test_what_could_be_two_requests_is_none(ingest: Ingest, mark: str) -> 
             exchange(ingest.port, [wire[:-1], both[len(wire) - 1 :]]),
             exchange(ingest.port, [wire[i : i + 1] for i in range(len(wire[:400]))] + [wire[400:]]),
         )
-        told[name] = [statuses(each) for each in received]
-    assert told == {name: [[400]] * 3 for name in bad}
+        answered[name] = [statuses(each) for each in received]
+    assert answered == {name: [[400]] * 3 for name in bad}
     assert await stored(ingest, mark) == []
 
 
 def _good(post: Head) -> dict[str, tuple[bytes, list[bytes]]]:
-    """What is unusual, and legal: what is sent, and the bodies it amounts to."""
+    """Return unusual but valid requests, each with the bodies it contains."""
     close = "connection: close"
     old = Head(post.target, version="1.0", host="")
     upgrade = ("connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAM")
@@ -185,9 +185,9 @@ def _good(post: Head) -> dict[str, tuple[bytes, list[bytes]]]:
     }
 
 
-async def test_what_is_legal_is_taken(ingest: Ingest, mark: str) -> None:
-    """Each request gets its own 200 and is one record, however it is cut."""
-    told, wanted, there = {}, {}, {}
+async def test_valid_requests_are_accepted(ingest: Ingest, mark: str) -> None:
+    """Each request gets its own 200 and becomes one record, however it is split."""
+    answered, wanted, there = {}, {}, {}
     for number, name in enumerate(_good(Head("/"))):
         wire, bodies = _good(Head(f"/webhooks/whapi/{mark}-{number:02}"))[name]
         received = await asyncio.gather(
@@ -196,10 +196,10 @@ async def test_what_is_legal_is_taken(ingest: Ingest, mark: str) -> None:
             exchange(ingest.port, [wire[i : i + 1] for i in range(300)] + [wire[300:]]),
             exchange(ingest.port, [wire], half_close=True),
         )
-        told[name] = [statuses(each) for each in received]
+        answered[name] = [statuses(each) for each in received]
         wanted[name] = [[200] * len(bodies)] * 4
         there[f"{mark}-{number:02}"] = Counter(bodies * 4)
-    assert told == wanted
+    assert answered == wanted
     records = await stored(ingest, mark)
     found: dict[str, Counter[bytes]] = {}
     for record in records:
@@ -208,18 +208,18 @@ async def test_what_is_legal_is_taken(ingest: Ingest, mark: str) -> None:
     assert not any("x-request-id" in record.headers for record in records)
 
 
-async def test_a_bad_request_behind_a_good_one_waits_for_its_turn(
+async def test_a_bad_request_after_a_good_one_is_answered_in_order(
     ingest: Ingest, mark: str
 ) -> None:
-    """The first is stored and gets its 200; the 400 comes after it, not in its place."""
+    """The first is stored and gets its 200; the 400 comes after it, not instead of it."""
     head = Head(f"/webhooks/whapi/{mark}")
     wire = head.sized(b"good") + b"GET  / HTTP/1.1\r\n\r\n" + head.sized(b"never")
     assert statuses(await exchange(ingest.port, [wire])) == [200, 400]
     assert [record.value for record in await stored(ingest, mark)] == [b"good"]
 
 
-async def test_a_sender_may_ask_before_it_sends(ingest: Ingest, mark: str) -> None:
-    """100 comes before the body does, but not for a body that is not wanted."""
+async def test_expect_100_continue(ingest: Ingest, mark: str) -> None:
+    """100 comes before the body, but not for a body that is refused."""
     reader, writer = await connect(ingest.port)
     head = Head(f"/webhooks/whapi/{mark}")
     writer.write(head("content-length: 1", "expect: 100-continue", "connection: close"))
@@ -236,7 +236,7 @@ async def test_a_sender_may_ask_before_it_sends(ingest: Ingest, mark: str) -> No
     [
         (10, [1] * (MAX_HEADERS - 1), 200),  # and Host
         (10, [1] * MAX_HEADERS, 431),
-        (MAX_LINE - 200, [], 413),  # what is kept of a path has a bound of its own
+        (MAX_LINE - 200, [], 413),  # the stored path has its own bound
         (MAX_LINE, [], 414),
         (10, [1000] * 60, 200),
         (10, [1000] * 65, 431),
@@ -244,10 +244,10 @@ async def test_a_sender_may_ask_before_it_sends(ingest: Ingest, mark: str) -> No
         (10, [MAX_HEAD], 431),
     ],
 )
-async def test_a_head_has_bounds(
+async def test_the_head_is_bounded(
     ingest: Ingest, line: int, headers: list[int], status: int
 ) -> None:
-    """Request line, number of headers, and all of them together; in one piece or in many."""
+    """The request line, the number of headers and their total size; in one piece or in many."""
     lines = [f"x-{number}: {'v' * length}" for number, length in enumerate(headers)]
     wire = Head("/webhooks/whapi/".ljust(line, "x"))(*lines)
     for pieces in ([wire], [wire[i : i + 999] for i in range(0, len(wire), 999)]):
@@ -255,8 +255,8 @@ async def test_a_head_has_bounds(
 
 
 @pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY, MAX_BODY + 1])
-async def test_a_body_at_the_cap(ingest: Ingest, mark: str, size: int) -> None:
-    """One byte more than the cap is refused, whether its length is told or not."""
+async def test_a_body_at_the_largest_size(ingest: Ingest, mark: str, size: int) -> None:
+    """One byte more than the largest size is refused, with a declared length or without."""
     body = os.urandom(size)
     post = Head(f"/webhooks/whapi/{mark}")
     cut = [body[i : i + 50_000] for i in range(0, size, 50_000)]
@@ -271,10 +271,10 @@ async def test_a_body_at_the_cap(ingest: Ingest, mark: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "body", "told"),
+    ("length", "body", "expected"),
     [
-        ("content-length: 9", b"abc", []),  # the sender left half way
-        ("content-length: 2", b"abc", [200, 400]),  # the rest is no request
+        ("content-length: 9", b"abc", []),  # the sender disconnected half way
+        ("content-length: 2", b"abc", [200, 400]),  # the rest is not a request
         ("x-none: 1", b"abc", [200, 400]),
         ("content-length: 1000000000", b"abc", [413]),
         ("content-length: 9223372036854775807", b"abc", [413]),
@@ -282,17 +282,17 @@ async def test_a_body_at_the_cap(ingest: Ingest, mark: str, size: int) -> None:
         ("transfer-encoding: chunked", b"3\r\nabc\r\n0\r\n\r\nabc", [200, 400]),
     ],
 )
-async def test_a_length_that_lies(
-    ingest: Ingest, mark: str, length: str, body: bytes, told: list[int]
+async def test_a_wrong_length(
+    ingest: Ingest, mark: str, length: str, body: bytes, expected: list[int]
 ) -> None:
-    """What was promised and did not come is no body; what came unpromised is no request."""
+    """A body shorter than declared is not stored; extra bytes are not a request."""
     wire = Head(f"/webhooks/whapi/{mark}")(length, body=body)
-    assert statuses(await exchange(ingest.port, [wire], half_close=True)) == told
-    assert len(await stored(ingest, mark)) == told.count(200)
+    assert statuses(await exchange(ingest.port, [wire], half_close=True)) == expected
+    assert len(await stored(ingest, mark)) == expected.count(200)
 
 
 async def test_a_hundred_megabytes_in_chunks_are_not_held(ingest: Ingest, mark: str) -> None:
-    """413 comes when the cap is passed, to each of many at a time; memory stays as it is."""
+    """Each of many gets 413 once the largest size is passed; memory use does not grow."""
     chunk = b"10000\r\n%s\r\n" % bytes(65536)
     post = Head(f"/webhooks/whapi/{mark}").chunked(b"")
 
@@ -318,16 +318,16 @@ def _resident() -> int:
     return int(status.split()[0]) * 1024
 
 
-@pytest.mark.parametrize("target", ["/other", "/health/live", "/webhooks/nobody"])
-async def test_nobody_reads_a_body_that_is_not_wanted(ingest: Ingest, target: str) -> None:
-    """An answer that comes before the end of the body is the last one on its connection."""
+@pytest.mark.parametrize("target", ["/other", "/health/live", "/webhooks/unknown"])
+async def test_a_refused_body_is_not_read(ingest: Ingest, target: str) -> None:
+    """An answer before the end of the body is the last one on its connection."""
     [answer] = answers(await exchange(ingest.port, [Head(target)("content-length: 9", body=b"a")]))
     assert answer.last
 
 
-async def test_a_refusal_with_all_read_keeps_the_connection(ingest: Ingest) -> None:
-    """Only what is left unread costs the connection."""
-    wire = Head("/webhooks/nobody").sized(b"a") + Head("/webhooks/whapi", method="GET")()
+async def test_a_refusal_after_the_whole_body_keeps_the_connection(ingest: Ingest) -> None:
+    """Only an unread rest closes the connection."""
+    wire = Head("/webhooks/unknown").sized(b"a") + Head("/webhooks/whapi", method="GET")()
     wire += Head("/health/live", method="GET")("connection: close")
     assert statuses(await exchange(ingest.port, [wire])) == [404, 405, 200]
 
@@ -343,7 +343,7 @@ _values = st.sampled_from(
 
 @st.composite
 def _requests(draw: st.DrawFn) -> bytes:
-    """A request, more or less."""
+    """Draw a request, possibly malformed."""
     target = draw(st.one_of(st.just(""), _visible, _anything))
     method = draw(st.one_of(st.sampled_from(["POST", "PUT", "PATCH", "DELETE", "GET"]), _visible))
     post = Head(f"/webhooks/whapi/{target}", method="POST" if method == "HEAD" else method)
@@ -363,7 +363,7 @@ def _requests(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def _wires(draw: st.DrawFn) -> list[bytes]:
-    """Some requests on one connection, perhaps spoiled in a place, cut anywhere."""
+    """Draw requests on one connection, possibly corrupted in one byte, split anywhere."""
     wire = b"".join(draw(st.lists(_requests(), min_size=1, max_size=3)))
     places = st.integers(0, len(wire))
     if draw(st.booleans()):
@@ -375,7 +375,7 @@ def _wires(draw: st.DrawFn) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 async def new(ingest: Ingest) -> AsyncIterator[Callable[[], Awaitable[list[bytes]]]]:
-    """Ask for the bodies stored since the last time: from one consumer, as each takes its time."""
+    """Return a function that reads the bodies stored since its last call, with one consumer."""
     topic, count = ingest.settings.topics.raw("whapi"), ingest.settings.partitions
     partitions = [TopicPartition(topic, number) for number in range(count)]
     async with AIOKafkaConsumer(
@@ -398,14 +398,14 @@ async def new(ingest: Ingest) -> AsyncIterator[Callable[[], Awaitable[list[bytes
 
 @effort(max_examples=150, deadline=None)
 @given(st.lists(_wires(), min_size=5, max_size=5))
-async def test_whatever_is_sent_a_200_is_a_record(
+async def test_for_any_input_a_200_is_a_record(
     ingest: Ingest, new: Callable[[], Awaitable[list[bytes]]], wires: list[list[bytes]]
 ) -> None:
-    """No 5xx, no connection that hangs, and as many records as 200s, each sent as it is there."""
+    """No 5xx, no hanging connection, and one record per 200 with a body that was sent."""
     received = await asyncio.gather(*(exchange(ingest.port, w, half_close=True) for w in wires))
-    told = [status for each in received for status in statuses(each) if status != 100]
-    assert not [status for status in told if status >= 500]
+    answered = [status for each in received for status in statuses(each) if status != 100]
+    assert not [status for status in answered if status >= 500]
     stored = await new()
-    assert len(stored) == told.count(200)
-    sent = [b"".join(wire) for wire in wires]  # of a chunked body the last byte is by itself
+    assert len(stored) == answered.count(200)
+    sent = [b"".join(wire) for wire in wires]  # the last byte of a chunked body is sent alone
     assert all(any(body in each or body[:-1] in each for each in sent) for body in stored)

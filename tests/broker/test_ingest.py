@@ -1,4 +1,4 @@
-"""Ingest on a real socket in front of a real Kafka: what is answered, and what is then there."""
+"""Ingest on a real socket with a real Kafka: the answers, and the records stored."""
 
 import asyncio
 import logging
@@ -26,13 +26,13 @@ RECEIVE_SECONDS = 1.0
 async def test_the_body_is_on_the_raw_topic_byte_for_byte(
     ingest: Ingest, mark: str, body: bytes
 ) -> None:
-    """Once 200 is answered, with nothing in it, the record's value is exactly what was sent."""
+    """After an empty 200, the record's value is exactly the body that was sent."""
     answer = await ingest.client.post(f"/webhooks/whapi/{mark}", content=body)
     assert (answer.status_code, answer.content) == (200, b"")
     assert [record.value for record in await stored(ingest, mark)] == [body]
 
 
-async def test_a_chunked_body_is_put_together(ingest: Ingest, mark: str) -> None:
+async def test_a_chunked_body_is_assembled(ingest: Ingest, mark: str) -> None:
     """A body sent in chunks is stored as one."""
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -45,8 +45,8 @@ async def test_a_chunked_body_is_put_together(ingest: Ingest, mark: str) -> None
     assert [record.value for record in await stored(ingest, mark)] == [sent]
 
 
-async def test_the_record_says_what_was_sent_and_when(ingest: Ingest, mark: str) -> None:
-    """CloudEvents headers, verb, path as sent, kept headers; nothing of the other headers."""
+async def test_the_record_has_request_and_time(ingest: Ingest, mark: str) -> None:
+    """CloudEvents headers, method, path as sent and listed headers; no other headers."""
     before = time.time_ns() // 1_000_000
     answer = await ingest.client.put(
         f"/webhooks/smsmanager/{mark}/a%2Fb?c=%20d",
@@ -78,8 +78,8 @@ async def test_the_record_says_what_was_sent_and_when(ingest: Ingest, mark: str)
     }
 
 
-async def test_many_at_once_are_all_there_exactly_once(ingest: Ingest, mark: str) -> None:
-    """Of 500 concurrent webhooks each gets its 200, and each is stored once, under its own id."""
+async def test_concurrent_webhooks_are_each_stored_once(ingest: Ingest, mark: str) -> None:
+    """Each of 500 concurrent webhooks gets its 200 and is stored once, under its own id."""
     head = (
         f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\nconnection: close\ncontent-length: 3\n\n"
     )
@@ -90,7 +90,7 @@ async def test_many_at_once_are_all_there_exactly_once(ingest: Ingest, mark: str
     assert len({record.headers["ce_id"] for record in records}) == 500
 
 
-async def test_batches_take_turns_on_the_partitions(ingest: Ingest, mark: str) -> None:
+async def test_batches_go_to_all_partitions_in_order(ingest: Ingest, mark: str) -> None:
     """Webhooks one after the other go to one partition after the other."""
     for number in range(12):
         await ingest.client.post(f"/webhooks/whapi/{mark}", content=b"%d" % number)
@@ -98,7 +98,7 @@ async def test_batches_take_turns_on_the_partitions(ingest: Ingest, mark: str) -
     assert used == dict.fromkeys(range(6), 2)
 
 
-async def test_a_body_at_the_cap_is_taken(ingest: Ingest, mark: str) -> None:
+async def test_a_body_of_the_largest_size_is_accepted(ingest: Ingest, mark: str) -> None:
     """900 KiB that cannot be compressed still fit the broker's largest message."""
     body = os.urandom(MAX_BODY)
     answer = await ingest.client.post(f"/webhooks/whapi/{mark}", content=body)
@@ -106,8 +106,8 @@ async def test_a_body_at_the_cap_is_taken(ingest: Ingest, mark: str) -> None:
     assert [record.value for record in await stored(ingest, mark)] == [body]
 
 
-async def test_a_declared_body_above_the_cap_is_refused_unread(ingest: Ingest) -> None:
-    """413 comes before the body does, and the connection is closed."""
+async def test_a_too_large_declared_body_is_refused_unread(ingest: Ingest) -> None:
+    """413 comes before the body, and the connection is closed."""
     answer = await ingest.raw(
         f"POST /webhooks/whapi HTTP/1.1\nhost: x\ncontent-length: {MAX_BODY + 1}\n\n"
     )
@@ -115,8 +115,8 @@ async def test_a_declared_body_above_the_cap_is_refused_unread(ingest: Ingest) -
     assert b"connection: close" in answer
 
 
-async def test_a_chunked_body_above_the_cap_is_refused(ingest: Ingest, mark: str) -> None:
-    """413 and the end of the connection as soon as the cap is passed, though more would come."""
+async def test_a_too_large_chunked_body_is_refused(ingest: Ingest, mark: str) -> None:
+    """413 and a closed connection as soon as the largest size is passed."""
     head = f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\ntransfer-encoding: chunked\n\n"
     chunk = b"%x\r\n%s\r\n" % (MAX_BODY + 1, b"x" * (MAX_BODY + 1))
     answer = await ingest.raw(head, chunk)
@@ -127,7 +127,7 @@ async def test_a_chunked_body_above_the_cap_is_refused(ingest: Ingest, mark: str
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("POST", "/webhooks/nobody", 404),
+        ("POST", "/webhooks/unknown", 404),
         ("POST", "/webhooks/", 404),
         ("POST", "/webhooks", 404),
         ("POST", "/webhooks%2Fwhapi", 404),
@@ -138,8 +138,10 @@ async def test_a_chunked_body_above_the_cap_is_refused(ingest: Ingest, mark: str
         ("OPTIONS", "/webhooks/whapi", 405),
     ],
 )
-async def test_what_is_no_hook(ingest: Ingest, method: str, path: str, status: int) -> None:
-    """Unknown sources and verbs are refused without a word more than needed, never redirected."""
+async def test_requests_that_are_no_webhooks(
+    ingest: Ingest, method: str, path: str, status: int
+) -> None:
+    """Unknown sources and methods are refused with an empty answer, never redirected."""
     answer = await ingest.client.request(method, path)
     assert answer.status_code == status
     assert "server" not in answer.headers
@@ -147,7 +149,7 @@ async def test_what_is_no_hook(ingest: Ingest, method: str, path: str, status: i
         assert (answer.headers["allow"], answer.content) == ("POST, PUT, PATCH, DELETE", b"")
 
 
-async def test_a_body_that_stalls_is_given_up(ingest: Ingest, mark: str) -> None:
+async def test_a_stalled_body_times_out(ingest: Ingest, mark: str) -> None:
     """A sender that stops half way gets 408, and nothing is stored."""
     head = f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\n"
     answers = await asyncio.gather(
@@ -160,16 +162,16 @@ async def test_a_body_that_stalls_is_given_up(ingest: Ingest, mark: str) -> None
     assert await stored(ingest, mark) == []
 
 
-async def test_a_head_that_stalls_is_given_up(ingest: Ingest) -> None:
-    """A connection on which no request begins is closed without a word, one half way with 408."""
+async def test_a_stalled_head_times_out(ingest: Ingest) -> None:
+    """A connection without a request is closed without an answer, a partial head with 408."""
     heads = ["", "\n\n", "POST /webhooks/whapi HTTP/1.1\nhost: x\nx-slow: "]
     answers = await asyncio.gather(*(ingest.raw(head) for head in heads))
     assert answers[:2] == [b"", b""]
     assert answers[2].startswith(b"HTTP/1.1 408 ")
 
 
-async def test_an_endless_head_is_cut_off(ingest: Ingest) -> None:
-    """Headers without end are not collected: 431 comes before they are all sent."""
+async def test_an_endless_head_is_refused(ingest: Ingest) -> None:
+    """Endless headers are not collected: 431 comes before all of them are sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
     writer.write(b"POST /webhooks/whapi HTTP/1.1\r\nhost: x\r\n")
     writer.write(b"x-more: %s\r\n" % (b"x" * 4096) * 20)
@@ -185,8 +187,8 @@ async def test_two_webhooks_on_one_connection(ingest: Ingest, mark: str) -> None
     assert sorted(record.value for record in await stored(ingest, mark)) == [b"one", b"two"]
 
 
-async def test_a_sender_that_asks_for_http_2_is_served(ingest: Ingest, mark: str) -> None:
-    """Java's HttpClient offers an upgrade with every request; its body is taken all the same."""
+async def test_an_offered_upgrade_to_http_2_is_ignored(ingest: Ingest, mark: str) -> None:
+    """Java's HttpClient offers an upgrade with every request; its body is accepted."""
     answer = await ingest.raw(
         f"POST /webhooks/whapi/{mark} HTTP/1.1\nhost: x\ncontent-length: 3\n"
         "connection: upgrade, http2-settings, close\nupgrade: h2c\nhttp2-settings: AAM\n\none"
@@ -195,7 +197,7 @@ async def test_a_sender_that_asks_for_http_2_is_served(ingest: Ingest, mark: str
     assert [record.value for record in await stored(ingest, mark)] == [b"one"]
 
 
-async def test_a_sender_that_leaves_is_no_event(
+async def test_a_disconnected_sender_is_not_logged(
     ingest: Ingest, mark: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A connection lost within a body stores nothing, and no line is logged."""
@@ -214,12 +216,12 @@ async def test_a_sender_that_leaves_is_no_event(
 async def test_nothing_of_a_webhook_is_logged(
     ingest: Ingest, mark: str, everything_logged: pytest.LogCaptureFixture
 ) -> None:
-    """Body, path, query and headers stay out of the log, even at DEBUG."""
+    """The log contains no body, path, query or header, even at DEBUG."""
     canary = secrets.token_hex(8)
     async with httpx.AsyncClient() as client:
         logging.getLogger("httpx").setLevel(logging.WARNING)
         logging.getLogger("httpcore").setLevel(logging.WARNING)
-        for path in (f"whapi/{canary}{mark}?{canary}", f"nobody/{canary}"):
+        for path in (f"whapi/{canary}{mark}?{canary}", f"unknown/{canary}"):
             await client.post(
                 f"http://127.0.0.1:{ingest.port}/webhooks/{path}",
                 content=canary,
@@ -232,11 +234,11 @@ async def test_nothing_of_a_webhook_is_logged(
 
 
 async def test_it_is_live_and_ready(ingest: Ingest) -> None:
-    """All health pages say so while Kafka answers and the topics are right."""
+    """All health pages are good while Kafka answers and the topics are correct."""
     assert (await ingest.client.get("/health/live")).status_code == 200
     public = await ingest.client.get("/health/ready")
     assert (public.status_code, public.json()) == (200, {"ready": True})
-    assert (await ingest.client.get("/metrics")).status_code == 404, "it is private"
+    assert (await ingest.client.get("/metrics")).status_code == 404, "metrics are private"
     assert await ingest.health() == {
         "ready": True,
         "problems": [],

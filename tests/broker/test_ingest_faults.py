@@ -1,4 +1,4 @@
-"""Ingest when something is wrong: Kafka frozen, gone, or mean; too much at once; a bad start."""
+"""Faults of ingest's environment: Kafka frozen, stopped or refusing; overload; bad starts."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ from tests.broker.running_ingest import Ingest, configure, largest, running, set
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker of this module's own, to be ill-treated."""
+    """A broker for this module, which the tests stop and freeze."""
     async with LocalKafka(tmp_path_factory.mktemp("own")) as kafka:
         yield kafka
 
@@ -47,16 +47,16 @@ async def _becomes_unready(ingest: Ingest) -> str:
 
 
 async def _says(ingest: Ingest, words: str) -> None:
-    """Wait until it is unready for this reason: what it notices first differs."""
+    """Wait until ingest is unready for this reason; other reasons may come first."""
 
-    async def said() -> bool:
+    async def reported() -> bool:
         status, problems = await ingest.ready()
         return status == 503 and any(words in problem for problem in problems)
 
-    await until(said)
+    await until(reported)
 
 
-async def _takes_again(ingest: Ingest, mark: str) -> None:
+async def _accepts_again(ingest: Ingest, mark: str) -> None:
     async def taken() -> bool:
         return (await ingest.client.post(f"/webhooks/whapi/{mark}", content=b"again")).is_success
 
@@ -64,11 +64,13 @@ async def _takes_again(ingest: Ingest, mark: str) -> None:
     assert b"again" in [record.value for record in await stored(ingest, mark)]
 
 
-async def test_a_frozen_broker_means_503_until_it_goes_on(own: LocalKafka, namespace: str) -> None:
-    """Frozen: not ready, 503 with Retry-After, at once when too much waits; then well again."""
+async def test_a_frozen_broker_means_503_until_it_continues(
+    own: LocalKafka, namespace: str
+) -> None:
+    """Frozen: not ready, 503 with Retry-After, at once when too many wait; then ready again."""
     given = settings(own.bootstrap, namespace, publish_deadline=1.0, max_in_flight=3)
     async with running(given) as ingest:
-        await _takes_again(ingest, "before")
+        await _accepts_again(ingest, "before")
         own.pause()
         try:
             posts = [
@@ -77,10 +79,10 @@ async def test_a_frozen_broker_means_503_until_it_goes_on(own: LocalKafka, names
             ]
             answers = [await each for each in itertools.islice(asyncio.as_completed(posts), 2)]
             waiting = [each for each in posts if not each.done()]
-            assert len(waiting) == 3, "what is over the bound is refused before the rest is"
+            assert len(waiting) == 3, "requests over the bound are refused first"
             answers += await asyncio.gather(*waiting)
-            told = {(each.status_code, each.headers.get("retry-after")) for each in answers}
-            assert told == {(503, "5")}
+            answered = {(each.status_code, each.headers.get("retry-after")) for each in answers}
+            assert answered == {(503, "5")}
             await _says(ingest, f"Kafka does not answer at {own.bootstrap}")
             assert (await ingest.client.get("/health/live")).status_code == 200
             public = await ingest.client.get("/health/ready")
@@ -88,11 +90,11 @@ async def test_a_frozen_broker_means_503_until_it_goes_on(own: LocalKafka, names
         finally:
             own.resume()
         await _becomes_ready(ingest)
-        await _takes_again(ingest, "after")
+        await _accepts_again(ingest, "after")
 
 
 async def test_a_killed_broker_means_503_until_it_is_back(own: LocalKafka, namespace: str) -> None:
-    """What got a 200 before the crash is there after it; in between senders are told to wait."""
+    """Bodies answered 200 before the crash are on Kafka after it; in between senders get 503."""
     async with running(settings(own.bootstrap, namespace, publish_deadline=1.0)) as ingest:
         taken = await asyncio.gather(
             *(ingest.client.post("/webhooks/whapi/m", content=b"%d" % each) for each in range(50))
@@ -104,18 +106,18 @@ async def test_a_killed_broker_means_503_until_it_is_back(own: LocalKafka, names
         await _says(ingest, f"Kafka does not answer at {own.bootstrap}")
         await own.start()
         await _becomes_ready(ingest)
-        await _takes_again(ingest, "m")
+        await _accepts_again(ingest, "m")
         there = Counter(record.value for record in await stored(ingest, "m"))
         assert all(there[b"%d" % each] == 1 for each in range(50))
 
 
-async def test_the_end_comes_in_time_though_kafka_is_frozen(
+async def test_a_shutdown_with_a_frozen_kafka_is_bounded(
     own: LocalKafka, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With requests in flight to a frozen broker ingest still ends, and they get their 503."""
+    """With requests in flight to a frozen broker, ingest ends in time and answers them 503."""
     monkeypatch.setattr(app, "LAST_CALL_SECONDS", 0.5)
     async with running(settings(own.bootstrap, namespace, publish_deadline=60.0)) as ingest:
-        await _takes_again(ingest, "before")
+        await _accepts_again(ingest, "before")
         own.pause()
         try:
             waiting = asyncio.create_task(ingest.client.post("/webhooks/whapi", content=b"x"))
@@ -127,10 +129,10 @@ async def test_the_end_comes_in_time_though_kafka_is_frozen(
             own.resume()
 
 
-async def test_a_body_that_stalls_does_not_hold_up_the_end(
+async def test_a_stalled_body_does_not_delay_the_shutdown(
     kafka: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sender half way through its body when ingest ends is told to come again, and soon."""
+    """A sender in the middle of its body soon gets 503 when ingest shuts down."""
     monkeypatch.setattr(app, "LAST_BODY_SECONDS", 0.2)
     async with running(settings(kafka, namespace, receive_deadline=60.0)) as ingest:
         reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
@@ -144,18 +146,18 @@ async def test_a_body_that_stalls_does_not_hold_up_the_end(
 
 
 async def test_a_dead_producer_is_replaced(kafka: str, namespace: str) -> None:
-    """When aiokafka's sender dies, webhooks are taken again without a restart."""
+    """When aiokafka's sender task dies, webhooks are accepted again without a restart."""
     async with running(settings(kafka, namespace, publish_deadline=1.0)) as ingest:
-        await _takes_again(ingest, "one")
+        await _accepts_again(ingest, "one")
         [sender] = [
             task for task in asyncio.all_tasks() if "_sender_routine" in repr(task.get_coro())
         ]
         sender.cancel()
-        await _takes_again(ingest, "two")
+        await _accepts_again(ingest, "two")
 
 
-async def test_one_record_too_large_spares_the_others(kafka: str, namespace: str) -> None:
-    """Where the broker takes less than it should, only what is too large itself is refused."""
+async def test_one_record_too_large_does_not_affect_the_others(kafka: str, namespace: str) -> None:
+    """If the broker's limit is too low, only records above it are refused."""
     given = settings(kafka, namespace)
     await _create_limited(kafka, given.topics.raw("whapi"), 100_000)
     async with running(given) as ingest:
@@ -183,7 +185,7 @@ async def _create_limited(kafka: str, topic: str, size: int) -> None:
 
 
 async def test_too_many_bytes_at_once_are_refused(kafka: str, namespace: str) -> None:
-    """What all bodies together hold in memory is bounded; the sender is told to come again."""
+    """The memory of all bodies together is bounded; the sender gets 503."""
     bound = 1024 * 1024
     async with running(settings(kafka, namespace, max_in_flight_bytes=bound)) as ingest:
         size = bound * 3 // 5
@@ -201,20 +203,20 @@ async def test_too_many_bytes_at_once_are_refused(kafka: str, namespace: str) ->
             writer.close()
 
 
-async def test_a_missing_topic_is_told(kafka: str, namespace: str) -> None:
+async def test_a_missing_topic_is_reported(kafka: str, namespace: str) -> None:
     """Ingest does not start without its topics."""
     with pytest.raises(Problem, match=rf"^the topic {namespace}\.raw\.\w+ does not exist"):
         await _start(settings(kafka, namespace))
 
 
-async def test_a_wrong_number_of_partitions_is_told(kafka: str, namespace: str) -> None:
-    """The number of partitions must be the one in the settings."""
+async def test_a_wrong_number_of_partitions_is_reported(kafka: str, namespace: str) -> None:
+    """The number of partitions must equal the setting."""
     await topics.apply(settings(kafka, namespace, partitions=3))
     with pytest.raises(Problem, match="has 3 partitions, not the 6 of BLUETICK_PARTITIONS"):
         await _start(settings(kafka, namespace))
 
 
-async def test_a_topic_that_vanishes_makes_it_unready(kafka: str, namespace: str) -> None:
+async def test_a_deleted_topic_makes_it_unready(kafka: str, namespace: str) -> None:
     """Readiness follows the topics, not only the broker."""
     async with running(settings(kafka, namespace)) as ingest:
         await topics.drop(ingest.settings)
@@ -222,11 +224,11 @@ async def test_a_topic_that_vanishes_makes_it_unready(kafka: str, namespace: str
 
 
 async def test_a_topic_that_refuses_all_makes_it_unready(kafka: str, namespace: str) -> None:
-    """Kafka answers and the topic exists, but takes nothing: unready, until it takes a webhook."""
+    """Kafka answers and the topic exists, but refuses all: unready until it accepts a webhook."""
     async with running(settings(kafka, namespace, publish_deadline=0.7)) as ingest:
         await configure(ingest.settings, {"cleanup.policy": "compact"})
 
-        async def refused() -> bool:  # a compacted topic takes no record without a key
+        async def refused() -> bool:  # a compacted topic refuses records without a key
             return (await ingest.client.post("/webhooks/whapi", content=b"x")).status_code == 503
 
         await until(refused)
@@ -236,16 +238,16 @@ async def test_a_topic_that_refuses_all_makes_it_unready(kafka: str, namespace: 
         assert problem.startswith(f"Kafka does not take what goes to {topic} (")
         assert (await ingest.client.get("/health/ready")).status_code == 503
         await configure(ingest.settings, {"cleanup.policy": "delete"})
-        await _takes_again(ingest, "again")
+        await _accepts_again(ingest, "again")
         assert await ingest.ready() == (200, [])
 
 
 async def test_a_body_that_is_refused_leaves_it_ready(kafka: str, namespace: str) -> None:
-    """Kafka takes less than ingest does: that costs the sender of a large body, and no other."""
+    """Kafka's limit is lower than ingest's: only the sender of a large body gets 503."""
     async with running(settings(kafka, namespace, publish_deadline=0.7)) as ingest:
         await largest(ingest.settings, 1000)
 
-        async def refused() -> bool:  # the broker applies it a moment later
+        async def refused() -> bool:  # the broker applies the setting later
             body = secrets.token_bytes(5000)
             return (await ingest.client.post("/webhooks/whapi", content=body)).status_code == 503
 
@@ -253,8 +255,8 @@ async def test_a_body_that_is_refused_leaves_it_ready(kafka: str, namespace: str
         assert await ingest.ready() == (200, [])
 
 
-async def test_an_unreachable_broker_is_told(namespace: str) -> None:
-    """The sentence names the address and the setting that holds it."""
+async def test_an_unreachable_broker_is_reported(namespace: str) -> None:
+    """The sentence names the address and its setting."""
     address = f"127.0.0.1:{free_port(0)}"
     with pytest.raises(Problem, match=r"^Kafka .*BLUETICK_KAFKA"):
         await _start(settings(address, namespace))
@@ -265,8 +267,8 @@ async def _start(given: Settings) -> None:
         await server.serve(given, listener, asyncio.Event())
 
 
-def test_a_port_in_use_is_told() -> None:
-    """The sentence names address and port; Kafka is not even asked."""
+def test_a_port_in_use_is_reported() -> None:
+    """The sentence names address and port; ingest does not connect to Kafka."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Problem, match=rf"cannot listen on 127\.0\.0\.1:{port} \(Address"):
@@ -274,14 +276,14 @@ def test_a_port_in_use_is_told() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
-def test_strangers_are_not_let_in_unproven(host: str) -> None:
-    """A listening address that others can reach needs a file that says how senders are proven."""
+def test_unauthenticated_exposure_is_refused(host: str) -> None:
+    """A listening address that other machines can reach requires a sources file."""
     with pytest.raises(Problem, match="BLUETICK_SOURCES"):
         server.run(Settings(host=host))
 
 
-async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> None:
-    """On SIGTERM it is unready but open for a while, answers are the last; it ends in silence."""
+async def test_sigterm_ends_the_process_in_order(kafka: str, namespace: str) -> None:
+    """After SIGTERM it is unready but listens for a while; then it ends without an error."""
     given = settings(kafka, namespace)
     await topics.apply(given)
     port, health_port = free_port(0), free_port(0)
@@ -311,10 +313,10 @@ async def test_a_told_process_ends_in_good_order(kafka: str, namespace: str) -> 
             process.send_signal(signal.SIGTERM)
             private = f"http://127.0.0.1:{health_port}/health/ready"
 
-            async def leaving() -> bool:
+            async def shutting_down() -> bool:
                 return "ingest is shutting down" in (await client.get(private)).text
 
-            await until(leaving)
+            await until(shutting_down)
             answer = await client.get("/health/ready")
             assert (answer.status_code, answer.json()) == (503, {"ready": False})
         for _ in range(150):

@@ -1,4 +1,4 @@
-"""The door's metrics: what was received adds up, with one process and with several."""
+"""The metrics of ingest: the counters add up, with one process and with several."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ _COUNTED = ("received", "accepted", "rejected")
 
 
 def _counts(text: str) -> Counter[tuple[str, ...]]:
-    """Every counter and the gauge of requests in flight: name and label values to value."""
+    """Return every counter and the in-flight gauge: name and label values to value."""
     return Counter(
         {
             (sample.name.removeprefix("bluetick_ingest_"), *sample.labels.values()): int(
@@ -36,7 +36,7 @@ def _counts(text: str) -> Counter[tuple[str, ...]]:
 
 
 def _sums(counts: Counter[tuple[str, ...]]) -> tuple[int, int, int]:
-    """All that was received, accepted, and rejected."""
+    """Return the totals of received, accepted and rejected."""
     received, accepted, rejected = (
         sum(count for name, count in counts.items() if name[0] == f"{kind}_total")
         for kind in _COUNTED
@@ -50,8 +50,8 @@ def _since(before: Counter[tuple[str, ...]]) -> Counter[tuple[str, ...]]:
     return Counter({name: count for name, count in after.items() if count})
 
 
-async def test_what_is_received_adds_up(kafka: str, namespace: str) -> None:
-    """Each request counts once as received, and once under what became of it."""
+async def test_received_requests_add_up(kafka: str, namespace: str) -> None:
+    """Each request counts once as received, and once as its outcome."""
     before = _counts(generate_latest(metrics.registry).decode())
     async with running(settings(kafka, namespace, max_body=100)) as ingest:
         client = ingest.client
@@ -59,7 +59,7 @@ async def test_what_is_received_adds_up(kafka: str, namespace: str) -> None:
             assert (await client.post("/webhooks/whapi", content=b"{}")).status_code == 200
         assert (await client.post("/webhooks/smsmanager", content=b"{}")).status_code == 200
         assert (await client.get("/webhooks/whapi")).status_code == 405
-        assert (await client.post("/webhooks/a-stranger", content=b"{}")).status_code == 404
+        assert (await client.post("/webhooks/unknown", content=b"{}")).status_code == 404
         assert (await client.post("/webhooks/whapi", content=b"x" * 101)).status_code == 413
         assert b" 400 " in await ingest.raw("POST / HTTP/1.1\nHost : x\n\n")
         _reader, writer = await connect(ingest.port)
@@ -92,8 +92,8 @@ async def test_what_is_received_adds_up(kafka: str, namespace: str) -> None:
     }
 
 
-async def test_what_is_spooled_is_told(namespace: str, tmp_path: Path) -> None:
-    """Bodies that went to the spool count as such; its bytes and the age of its oldest show."""
+async def test_spooled_bodies_are_counted(namespace: str, tmp_path: Path) -> None:
+    """Spooled bodies count as such; the spool's bytes and age are shown."""
     before = _counts(generate_latest(metrics.registry).decode())
     away = settings(f"127.0.0.1:{free_port(0)}", namespace, spool=tmp_path)
     async with running(away, create=False) as ingest:
@@ -102,7 +102,7 @@ async def test_what_is_spooled_is_told(namespace: str, tmp_path: Path) -> None:
             assert answer.status_code == 200
         assert _since(before)["accepted_total", "spool", "whapi"] == 2
 
-        async def told() -> bool:
+        async def shown() -> bool:
             text = generate_latest(metrics.registry).decode()
             [size] = re.findall(r"^bluetick_ingest_spool_bytes (.*)$", text, re.MULTILINE)
             [age] = re.findall(
@@ -112,11 +112,11 @@ async def test_what_is_spooled_is_told(namespace: str, tmp_path: Path) -> None:
                 float(size) >= 2000 and float(age) > 0
             )
 
-        await until(told)
+        await until(shown)
 
 
 async def test_workers_count_together(settings: Settings) -> None:
-    """With several workers one page has the sums, also after one of them has died."""
+    """With several workers one page has the sums, even after one of them has died."""
     port, page = free_port(0), free_port(0)
     environment = {
         "BLUETICK_KAFKA": settings.kafka,
@@ -162,10 +162,10 @@ def _kill_a_worker(mark: str) -> None:
     """Kill one of the processes that were started with this port and an inherited socket."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            told = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
-        except OSError:  # it ended meanwhile
+            process = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
+        except OSError:  # the process has ended
             continue
-        if f"BLUETICK_PORT={mark}".encode() in told[0] and b"--inherited" in told[1]:
+        if f"BLUETICK_PORT={mark}".encode() in process[0] and b"--inherited" in process[1]:
             os.kill(int(folder.name), signal.SIGKILL)
             return
     raise AssertionError("there is no worker")

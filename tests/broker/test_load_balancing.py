@@ -37,7 +37,7 @@ _USUAL = re.compile(
 
 @pytest.fixture
 async def given(kafka: str, namespace: str) -> AsyncIterator[Settings]:
-    """A namespace with its topics; the processes are told of it by `_environment`."""
+    """A namespace with its topics; `_environment` passes it to the processes."""
     made = running_ingest.settings(kafka, namespace)
     await topics.apply(made)
     yield made
@@ -45,7 +45,7 @@ async def given(kafka: str, namespace: str) -> AsyncIterator[Settings]:
 
 
 class Ingest:
-    """One `bluetick ingest`, which can be started again."""
+    """One `bluetick ingest` that can be restarted."""
 
     def __init__(self, settings: Settings, port: int, *options: str) -> None:
         self.port = port
@@ -67,7 +67,7 @@ class Ingest:
         await running_ingest.until(lambda: _ready(self.port))
 
     async def end(self, number: int) -> tuple[int | None, str]:
-        """Send a signal; exit code and all that was logged but starts, and stops by a signal."""
+        """Send a signal; returns the exit code, and the log without starts and regular stops."""
         self.process.send_signal(number)
         output, _ = await asyncio.wait_for(self.process.communicate(), 15)
         return self.process.returncode, _USUAL.sub("", output.decode())
@@ -86,9 +86,9 @@ async def _started(settings: Settings, *options: str) -> AsyncIterator[Ingest]:
 
 
 def _environment(settings: Settings, port: int) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("BLUETICK_")}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("BLUETICK_")}
     return {
-        **ours,
+        **others,
         "BLUETICK_KAFKA": settings.kafka,
         "BLUETICK_NAMESPACE": settings.namespace,
         "BLUETICK_PORT": str(port),
@@ -107,18 +107,18 @@ async def _ready(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Balancer:
-    """A running HAProxy: where it listens, where it tells of its servers, how to trust it."""
+    """A running HAProxy: its port, its statistics socket, and the TLS context for it."""
 
     port: int
     control: Path
     trusting: ssl.SSLContext
 
     async def sees_both(self) -> None:
-        """Wait until it takes both servers for ready."""
+        """Wait until it considers both servers ready."""
         await self._sees("status", ["UP", "UP"])
 
     async def sees_busy(self, requests: list[str]) -> None:
-        """Wait until its servers have so many requests under way, the idler one first."""
+        """Wait until its servers have these numbers of requests, the lower one first."""
         await self._sees("scur", requests)
 
     async def _sees(self, field: str, wanted: list[str]) -> None:
@@ -130,7 +130,7 @@ class Balancer:
     async def _servers(self) -> list[dict[str, str]]:
         try:
             reader, writer = await asyncio.open_unix_connection(self.control)
-        except OSError:  # it has just been started
+        except OSError:  # it is just starting
             return []
         writer.write(b"show stat\n")
         table = (await reader.read()).decode().removeprefix("# ")
@@ -140,7 +140,7 @@ class Balancer:
 
 @asynccontextmanager
 async def _balanced(folder: Path, *ports: int) -> AsyncIterator[Balancer]:
-    """HAProxy with the very configuration of the repository, in front of two."""
+    """Run HAProxy with the repository's configuration, in front of two instances."""
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     if program is None:
         assert "CI" not in os.environ, "haproxy is not installed"
@@ -172,7 +172,7 @@ async def _balanced(folder: Path, *ports: int) -> AsyncIterator[Balancer]:
 
 
 async def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for this machine with its key in one file, and a context that trusts it."""
+    """Make a certificate and key for this machine in one file, and a context that trusts it."""
     certificate, key, both = (folder / name for name in ("cert.pem", "key.pem", "both.pem"))
     made = await asyncio.create_subprocess_exec(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
@@ -186,7 +186,7 @@ async def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
 
 
 class Load:
-    """Senders that post one webhook after the other, each with a body of its own."""
+    """Senders that post one webhook after the other, each with a unique body."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None) -> None:
         self.answers: Counter[str] = Counter()
@@ -196,7 +196,7 @@ class Load:
         self._enough = asyncio.Event()
 
     async def send(self, name: int) -> None:
-        """Half of the senders keep their connection, half make a new one each time."""
+        """Half of the senders keep their connection, half open a new one each time."""
         kept = {"connection": "close"} if name % 2 else {}
         async with httpx.AsyncClient(timeout=20, headers=kept, verify=self._verify) as client:
             number = 0
@@ -213,7 +213,7 @@ class Load:
                     self.taken.append(body)
 
     async def more(self) -> None:
-        """Wait until it has gone on for a while."""
+        """Wait until more webhooks have been sent."""
         wanted = self.answers.total() + 20 * _SENDERS
 
         async def there() -> bool:
@@ -243,7 +243,7 @@ async def _stored(settings: Settings) -> Counter[bytes]:
 
 
 async def test_a_rolling_restart_fails_no_webhook(given: Settings, tmp_path: Path) -> None:
-    """Each of two instances is told to stop and started again: all get 200, each stored once."""
+    """Each of two instances is stopped and restarted: all get 200, each is stored once."""
     async with (
         _started(given) as one,
         _started(given) as other,
@@ -261,7 +261,7 @@ async def test_a_rolling_restart_fails_no_webhook(given: Settings, tmp_path: Pat
 
 
 async def test_a_killed_instance_fails_no_webhook(given: Settings, tmp_path: Path) -> None:
-    """What it had not answered is sent to the other one; what it had stored may be there twice."""
+    """Unanswered requests go to the other instance; stored ones may be stored twice."""
     async with (
         _started(given) as one,
         _started(given) as other,
@@ -276,8 +276,8 @@ async def test_a_killed_instance_fails_no_webhook(given: Settings, tmp_path: Pat
     assert there.keys() == set(load.taken)
 
 
-async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_path: Path) -> None:
-    """A body at the cap goes through; one too long for a second try fails with its instance."""
+async def test_the_balancer_forwards_the_largest_bodies(given: Settings, tmp_path: Path) -> None:
+    """The largest body is forwarded; one too long for a second try fails with its instance."""
     async with (
         _started(given) as one,
         _started(given) as other,
@@ -294,38 +294,38 @@ async def test_the_balancer_passes_on_what_ingest_takes(given: Settings, tmp_pat
         await one.end(signal.SIGKILL)
         for _, writer in ends:
             writer.write(large[-1:])
-        told = [statuses(await reader.read()) for reader, _ in ends]
+        answered = [statuses(await reader.read()) for reader, _ in ends]
         # Its 502 is lost if the sender was still sending when HAProxy had closed.
-        told.remove([200])
-        assert told in ([[502]], [[]])
+        answered.remove([200])
+        assert answered in ([[502]], [[]])
         for _, writer in ends:
             writer.close()
     assert await _stored(given) == {bytes(MAX_BODY): 2}
 
 
-async def test_the_balancer_passes_on_webhooks_only(given: Settings, tmp_path: Path) -> None:
-    """It answers every other path itself: ingest's pages are nothing for senders."""
+async def test_the_balancer_forwards_webhooks_only(given: Settings, tmp_path: Path) -> None:
+    """It answers every other path itself: senders must not reach ingest's pages."""
     async with (
         _started(given) as one,
         _started(given) as other,
         _balanced(tmp_path, one.port, other.port) as balancer,
     ):
 
-        async def told(head: Head) -> list[int]:
+        async def answer(head: Head) -> list[int]:
             wire = [head.sized(b"", "connection: close")]
             return statuses(await exchange(balancer.port, wire, tls=balancer.trusting))
 
         others = ("/", "/health/ready", "/health/live", "/metrics", "/webhooks", "/Webhooks/whapi")
         hidden = ("//webhooks/whapi", "/health/../webhooks/whapi", "/%77ebhooks/whapi")
         for path in others + hidden:
-            assert await told(Head(path, method="GET")) == [404], path
-        assert await told(Head("/webhooks/../health/ready", method="GET")) == [404]
-        assert await told(Head("/webhooks/nobody")) == [404]
-        assert await told(Head("/webhooks/whapi")) == [200]
+            assert await answer(Head(path, method="GET")) == [404], path
+        assert await answer(Head("/webhooks/../health/ready", method="GET")) == [404]
+        assert await answer(Head("/webhooks/unknown")) == [404]
+        assert await answer(Head("/webhooks/whapi")) == [200]
 
 
-async def test_the_balancer_ends_tls(given: Settings, tmp_path: Path) -> None:
-    """It takes TLS 1.2 and 1.3 with forward secrecy, and no plain HTTP."""
+async def test_the_balancer_terminates_tls(given: Settings, tmp_path: Path) -> None:
+    """It accepts TLS 1.2 and 1.3 with forward secrecy, and no plain HTTP."""
     async with (
         _started(given) as one,
         _started(given) as other,
@@ -342,7 +342,7 @@ async def test_the_balancer_ends_tls(given: Settings, tmp_path: Path) -> None:
 
 
 async def test_workers_that_end_are_replaced(given: Settings) -> None:
-    """One told to stop costs no webhook; one that is killed is loudly replaced; all end in time."""
+    """A stopped worker loses no webhook; a killed one is logged and replaced; all end in time."""
     async with _started(given, "--workers", "2") as ingest:
         async with _load(ingest.port) as load:
             await load.more()
@@ -360,8 +360,8 @@ async def test_workers_that_end_are_replaced(given: Settings) -> None:
     assert left_behind(given.namespace) == {}
 
 
-async def test_a_port_that_nobody_serves_refuses(given: Settings) -> None:
-    """While the workers end what they have, nobody waits in a queue that is thrown away."""
+async def test_a_port_without_a_server_refuses_connections(given: Settings) -> None:
+    """While workers finish their requests, no connection waits in a queue that is discarded."""
     async with _started(given, "--workers", "2") as ingest:
         await _workers(given, 2)
         async with asyncio.TaskGroup() as group:
@@ -373,7 +373,7 @@ async def test_a_port_that_nobody_serves_refuses(given: Settings) -> None:
 
 
 async def test_no_worker_outlives_its_supervisor(given: Settings) -> None:
-    """SIGKILL of the supervisor is the end of the workers too."""
+    """SIGKILL of the supervisor ends the workers too."""
     async with _started(given, "--workers", "2") as ingest:
         await _workers(given, 2)
         await ingest.end(signal.SIGKILL)
@@ -384,8 +384,10 @@ async def test_no_worker_outlives_its_supervisor(given: Settings) -> None:
     await running_ingest.until(all_gone)
 
 
-async def test_workers_that_cannot_begin_say_why_once(given: Settings, namespace: str) -> None:
-    """Exit code 1 and the sentence of the first, when none has ever served."""
+async def test_workers_that_cannot_start_report_the_reason_once(
+    given: Settings, namespace: str
+) -> None:
+    """Exit code 1 and the sentence of the first worker, if none has ever served."""
     await topics.drop(given)
     process = await asyncio.create_subprocess_exec(
         *(*COMMAND, "ingest", "--workers", "2"),
@@ -404,7 +406,7 @@ async def test_workers_that_cannot_begin_say_why_once(given: Settings, namespace
 async def _post_for_ever(port: int) -> None:
     while True:
         reader, writer = await connect(port)
-        # The system resets a connection that it took while the last worker was closing the port.
+        # The system resets a connection that arrived while the last worker was closing the port.
         with suppress(ConnectionResetError):
             writer.write(Head("/webhooks/whapi").sized(b"{}", "connection: close"))
             await reader.read()
@@ -412,7 +414,7 @@ async def _post_for_ever(port: int) -> None:
 
 
 async def _workers(settings: Settings, count: int, without: list[int] | None = None) -> list[int]:
-    """The process ids of the workers, once there are so many that serve, none of `without`."""
+    """Wait for `count` serving workers, none of `without`; returns their process ids."""
     found: list[int] = []
 
     async def there() -> bool:

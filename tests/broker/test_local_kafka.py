@@ -1,4 +1,4 @@
-"""The local Kafka keeps its data, says what is wrong in one sentence, and never outlives us."""
+"""The local Kafka keeps its data, reports problems in one sentence, and ends with its parent."""
 
 import fcntl
 import hashlib
@@ -43,7 +43,7 @@ async def first(bootstrap: str, topic: str) -> bytes | None:
 
 
 async def test_a_record_comes_back(kafka: str, namespace: str) -> None:
-    """What was written to the session's broker is read back byte for byte."""
+    """A record written to the session's broker is read back byte for byte."""
     topic = f"{namespace}.round-trip"
     await create(kafka, topic)
     await write(kafka, topic, b"\x00caf\xc3\xa9")
@@ -52,13 +52,13 @@ async def test_a_record_comes_back(kafka: str, namespace: str) -> None:
 
 async def test_data_survives_a_stop_a_new_port_and_a_crash(tmp_path: Path) -> None:
     """A record is there after a stop and a start on another port, and after SIGKILL."""
-    said: list[str] = []
+    messages: list[str] = []
     later: list[str] = []
-    async with LocalKafka(tmp_path, progress=said.append) as kafka:
+    async with LocalKafka(tmp_path, progress=messages.append) as kafka:
         await create(kafka.bootstrap, "kept")
         await write(kafka.bootstrap, "kept", b"one")
         assert os.getsid(kafka.pid) != os.getsid(0), "Ctrl-C would reach the broker"
-        assert "formatting" in said
+        assert "formatting" in messages
     moved = LocalKafka(tmp_path, free_port(0), progress=later.append)
     async with moved:
         assert moved.port != kafka.port
@@ -69,7 +69,7 @@ async def test_data_survives_a_stop_a_new_port_and_a_crash(tmp_path: Path) -> No
         assert (moved.bootstrap, moved.pid) != before
         assert moved.bootstrap == before[0]
         assert await first(moved.bootstrap, "kept") == b"one"
-        moved.pause()  # and stop must end a paused broker in good order as well
+        moved.pause()  # stop must shut down a paused broker cleanly too
     assert "formatting" not in later
     assert (tmp_path / "log" / ".kafka_cleanshutdown").exists()
 
@@ -88,9 +88,11 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux signals the end of the parent to a child"
+)
 def test_a_killed_parent_leaves_no_broker(tmp_path: Path) -> None:
-    """When the process that started it is killed outright, the broker ends as well."""
+    """When the process that started it is killed, the broker ends too."""
     command = [sys.executable, "-c", CHILD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=HOME) as parent:
         try:
@@ -115,7 +117,7 @@ async def refusal(kafka: LocalKafka) -> str:
 
 
 async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
-    """A port somebody listens on is refused by its number before anything is started."""
+    """A port in use is refused by its number before a process is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"127.0.0.1:{port} (Address already in use)" in await refusal(
@@ -123,8 +125,8 @@ async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         )
 
 
-def test_a_free_port_is_given_to_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens on it yet when the next one asks, here or in another process."""
+def test_a_free_port_is_given_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port is reserved before its user listens, in this process and in others."""
     port = free_port(0)
     monkeypatch.setattr(broker, "_FIRST_PORT", port)
     monkeypatch.setattr(broker, "_PORTS", 1)
@@ -133,7 +135,7 @@ def test_a_free_port_is_given_to_one_only(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_a_data_directory_in_use_is_named(tmp_path: Path) -> None:
-    """A directory whose lock a broker holds is refused, with the process that holds it."""
+    """A directory locked by a broker is refused, with the process that holds the lock."""
     with (tmp_path / "lock").open("w") as lock:
         lock.write("4711")
         lock.flush()
@@ -150,10 +152,10 @@ async def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> 
     )
 
 
-async def test_no_network_on_first_use_is_said(
+async def test_no_network_on_first_use_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With an empty cache and no way out the refusal names the reason and leaves nothing behind."""
+    """With an empty cache and no network, the problem has the reason and no files are left."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port(0)}")
     sentence = await refusal(LocalKafka(tmp_path / "data", cache=tmp_path / "cache"))
     assert "could not be fetched ([Errno 111] Connection refused)" in sentence
@@ -161,8 +163,8 @@ async def test_no_network_on_first_use_is_said(
 
 
 async def test_a_broker_that_dies_while_starting_shows_its_log(tmp_path: Path) -> None:
-    """When Kafka ends during start, the refusal carries its own last words, and nothing runs."""
-    (tmp_path / "log").mkdir()  # looks formatted, but is not
+    """When Kafka ends during its start, the problem has the last lines of its log."""
+    (tmp_path / "log").mkdir()  # appears formatted, but is not
     kafka = LocalKafka(tmp_path)
     sentence = await refusal(kafka)
     assert "Kafka ended while it was starting" in sentence
@@ -184,12 +186,12 @@ JARS = {"a.jar": "1" * 64, "b.jar": "2" * 64}
     ],
 )
 def test_jars_are_exactly_the_listed_ones(found: dict[str, str], says: str | None) -> None:
-    """A jar that is missing, extra or changed is named; the listed ones pass."""
+    """A missing, extra or changed jar is named; the listed ones are accepted."""
     assert difference(found, JARS) == says
 
 
 def test_a_tampered_jar_is_named(tmp_path: Path) -> None:
-    """One changed byte in a directory that passed is a problem that names the jar."""
+    """One changed byte in an accepted directory is a problem that names the jar."""
     (jar := tmp_path / "a.jar").write_bytes(b"PK")
     listed = {"a.jar": hashlib.sha256(b"PK").hexdigest()}
     verify(tmp_path, listed)
@@ -199,7 +201,7 @@ def test_a_tampered_jar_is_named(tmp_path: Path) -> None:
 
 
 def test_the_committed_list_reads() -> None:
-    """The list holds Kafka itself, and a SHA-256 for every jar."""
+    """The list has Kafka itself, and a SHA-256 for every jar."""
     listed = parse_list(LIST.read_text())
     assert "kafka_2.13-4.3.1.jar" in listed
     assert all(len(bytes.fromhex(digest)) == 32 for digest in listed.values())

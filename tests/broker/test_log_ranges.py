@@ -1,4 +1,4 @@
-"""Ranges of the raw topics: which offsets a range is, what is read of it, what is refused."""
+"""Ranges of the raw topics: their offsets, the records read, and invalid ranges."""
 
 import time
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from service.settings import Settings
 from tests.broker.producing import Record, write
 
 DAY = 24 * 3_600_000
-BEGAN = round(time.time() * 1000) - 3 * DAY  # not yet retention's
+BEGAN = round(time.time() * 1000) - 3 * DAY  # not yet deleted by retention
 
 
 async def received(settings: Settings, partition: int, times: Sequence[int]) -> str:
-    """Bodies received at those times, in that order in the log; the topic."""
+    """Write bodies received at those times, in that order; returns the topic."""
     topic = settings.topics.raw("whapi")
     bodies = [Record(topic, partition, None, b"{}", timestamp=time) for time in times]
     await write(settings, bodies)
@@ -31,8 +31,8 @@ async def records(settings: Settings, wanted: Sequence[Span]) -> list[RawRecord]
     return [record async for batch in log_ranges.read(settings, wanted) for record in batch.records]
 
 
-async def test_a_range_by_time_holds_what_was_spooled_too(settings: Settings) -> None:
-    """A body that came to Kafka hours after it was received is in the range of its reception."""
+async def test_a_range_by_time_includes_spooled_bodies(settings: Settings) -> None:
+    """A body that reached Kafka hours after its reception is in the range of its reception."""
     hour = DAY // 24
     settings = settings.model_copy(update={"spool_max_age": 7200.0})
     spooled = 2 * hour + DAY
@@ -42,14 +42,14 @@ async def test_a_range_by_time_holds_what_was_spooled_too(settings: Settings) ->
 
     wanted = await log_ranges.by_time(settings, [topic], window)
 
-    # What lies beyond a spool's greatest age after the end is not even read.
+    # Records beyond the spool's largest age after the end are not read.
     assert wanted == [Span(topic, 1, 1, 4)]
     found = [r.offset for r in await records(settings, wanted) if window.holds(r.timestamp)]
     assert found == [1, 3]
 
 
 async def test_many_partitions_are_read_each_in_order(settings: Settings) -> None:
-    """Everything of each span comes once and in order, and the positions tell so."""
+    """Each record of each span is read once and in order, and the positions match."""
     for partition in range(3):
         topic = await received(settings, partition, [BEGAN + n for n in range(5000)])
     wanted = await log_ranges.by_offsets(settings, topic, {0: (10, 5000), 2: (0, 4999)})
@@ -70,7 +70,7 @@ async def test_many_partitions_are_read_each_in_order(settings: Settings) -> Non
 
 
 @pytest.mark.parametrize(
-    ("offsets", "said"),
+    ("offsets", "expected"),
     [
         ({1: (0, 4)}, r"\[1\] does not hold all of 0-4; there is: .* has offsets 2 to 5, \d{4}-"),
         ({1: (3, 7)}, r"does not hold all of 3-7"),
@@ -79,17 +79,17 @@ async def test_many_partitions_are_read_each_in_order(settings: Settings) -> Non
         ({0: (0, 1)}, "does not hold all of 0-1; nothing is there"),
     ],
 )
-async def test_offsets_outside_of_the_log_are_told(
-    settings: Settings, offsets: dict[int, tuple[int, int]], said: str
+async def test_offsets_outside_of_the_log_are_reported(
+    settings: Settings, offsets: dict[int, tuple[int, int]], expected: str
 ) -> None:
-    """The sentence says what there is instead."""
+    """The sentence has the available offsets."""
     topic = await cut(settings)
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(Problem, match=expected):
         await log_ranges.by_offsets(settings, topic, offsets)
 
 
 @pytest.mark.parametrize(
-    ("window", "said"),
+    ("window", "expected"),
     [
         (Window(BEGAN + 1, None), "no longer holds everything since .*: begin at .* or later"),
         (
@@ -100,23 +100,23 @@ async def test_offsets_outside_of_the_log_are_told(
         (Window(BEGAN + 3, BEGAN + 3), "which is not before its end"),
     ],
 )
-async def test_times_outside_of_the_log_are_told(
-    settings: Settings, window: Window, said: str
+async def test_times_outside_of_the_log_are_reported(
+    settings: Settings, window: Window, expected: str
 ) -> None:
-    """Likewise; what retention took in part is not taken for the whole."""
+    """The same for times; a range that retention deleted in part is refused."""
     topic = await cut(settings)
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(Problem, match=expected):
         await log_ranges.by_time(settings, [topic], window)
 
 
-async def test_all_there_is_is_a_range(settings: Settings) -> None:
-    """Without bounds it is what the log holds, from its first record on."""
+async def test_a_range_without_bounds_is_the_whole_log(settings: Settings) -> None:
+    """Without bounds the range begins at the first record of the log."""
     topic = await cut(settings)
     assert await log_ranges.by_time(settings, [topic], Window()) == [Span(topic, 1, 2, 6)]
 
 
 async def cut(settings: Settings) -> str:
-    """Six bodies on partition 1, of which retention took two; the topic."""
+    """Write six bodies to partition 1 and delete two like retention; returns the topic."""
     topic = await received(settings, 1, [BEGAN + number for number in range(6)])
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()

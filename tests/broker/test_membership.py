@@ -1,4 +1,4 @@
-"""The group: restarts in place, few moves, departures; a topic cut anew stops the workers."""
+"""The consumer group: restarts, few reassignments, leaving; repartitioned topics."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ ASSIGNED = re.compile(r"assigned partitions (\[.*\])")
 
 
 class Log:
-    """What the services said, by the health port of each."""
+    """The log lines of the services, by health port."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -41,7 +41,7 @@ class Log:
 async def worker(
     settings: Settings, name: str, log: Log, *, named: bool = True
 ) -> AsyncIterator[Running]:
-    """A tracker with a data directory of its own, and, unless it is not `named`, a name."""
+    """Run a tracker with its own data directory and, if `named`, a name."""
     port = free_port(0)
     given = settings.model_copy(
         update={
@@ -55,7 +55,7 @@ async def worker(
 
 
 async def test_a_planned_restart_moves_no_partition(settings: Settings) -> None:
-    """The worker that stays is never asked to let go, and the other finds what it had."""
+    """The other worker keeps its partitions, and the restarted one gets its own back."""
     stays, first, again = Log(), Log(), Log()
     async with worker(settings, "a", stays):
         async with worker(settings, "b", first):
@@ -74,14 +74,14 @@ async def test_a_planned_restart_moves_no_partition(settings: Settings) -> None:
 
 @pytest.fixture
 def patient(settings: Settings) -> Settings:
-    """A group that waits for a member far longer than any test here runs."""
+    """Settings of a group with a session timeout longer than any test."""
     return settings.model_copy(update={"session_timeout": 900})
 
 
-async def test_a_killed_tracker_finds_its_partitions_by_its_data_directory(
+async def test_a_killed_tracker_gets_its_partitions_by_its_data_directory(
     patient: Settings,
 ) -> None:
-    """It has no name in the settings; the other is never asked to let go."""
+    """It has no name in the settings; the other tracker keeps its partitions."""
     stays, first, again = Log(), Log(), Log()
     async with worker(patient, "a", stays, named=False):
         async with worker(patient, "b", first, named=False) as killed:
@@ -99,8 +99,8 @@ async def test_a_killed_tracker_finds_its_partitions_by_its_data_directory(
     assert len(await read(patient.kafka, patient.topics.statuses)) == 3
 
 
-async def test_a_leader_that_is_killed_finds_its_partitions(patient: Settings) -> None:
-    """Alone in its group, it leads it."""
+async def test_a_killed_leader_gets_its_partitions_back(patient: Settings) -> None:
+    """A member alone in its group is the leader."""
     for _ in range(2):
         log = Log()
         async with worker(patient, "a", log, named=False) as killed:
@@ -109,8 +109,8 @@ async def test_a_leader_that_is_killed_finds_its_partitions(patient: Settings) -
             await killed.wait()
 
 
-async def test_one_that_joins_moves_what_it_gets_and_nothing_else(settings: Settings) -> None:
-    """Their names are in order, so that by range the second would get another partition."""
+async def test_a_new_member_moves_only_the_partitions_it_gets(settings: Settings) -> None:
+    """The names are ordered so that the range assignor would move another partition."""
     a, b, c = Log(), Log(), Log()
     async with worker(settings, "a", a), worker(settings, "b", b):
         before = _held(a), _held(b)
@@ -121,8 +121,8 @@ async def test_one_that_joins_moves_what_it_gets_and_nothing_else(settings: Sett
     assert after[1] <= before[1]
 
 
-async def test_one_that_stops_in_good_order_hands_over_at_once(patient: Settings) -> None:
-    """Without a name in the settings: Kafka need not miss it first."""
+async def test_a_member_that_stops_hands_over_at_once(patient: Settings) -> None:
+    """Without a name in the settings, Kafka does not wait for a timeout."""
     stays = Log()
     async with worker(patient, "a", stays, named=False):
         async with worker(patient, "b", Log(), named=False):
@@ -148,8 +148,8 @@ def _held(log: Log) -> set[int]:
     return set(json.loads(log.assignments[-1]))
 
 
-async def test_topics_cut_anew_under_way_stop_the_services(settings: Settings) -> None:
-    """Keys would move away from their state: each worker ends and says so."""
+async def test_a_changed_number_of_partitions_stops_the_services(settings: Settings) -> None:
+    """Keys would move away from their state: each worker ends and logs the reason."""
     inputs = {"track": settings.topics.observations, "normalise": settings.topics.raw("whapi")}
     services = [Service(name, getattr(settings, f"{name}_health_port")) for name in inputs]
     async with running(settings, services, Log()) as started:

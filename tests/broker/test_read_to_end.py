@@ -22,7 +22,7 @@ def places(settings: Settings) -> list[TopicPartition]:
 async def client(
     settings: Settings, places: list[TopicPartition]
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A reader at the beginning of the places."""
+    """A reader at the beginning of the partitions."""
     async with clients.reading(settings) as client:
         client.assign(places)
         for place in places:
@@ -49,7 +49,7 @@ async def _transact(settings: Settings, place: TopicPartition, *, commit: bool) 
 async def _read(
     client: AIOKafkaConsumer, ends: dict[TopicPartition, int]
 ) -> tuple[dict[TopicPartition, list[int]], dict[TopicPartition, int]]:
-    """The offsets of the records, and how far each partition was read."""
+    """Return the offsets of the records, and the position in each partition."""
     offsets: dict[TopicPartition, list[int]] = {place: [] for place in ends}
     reached: dict[TopicPartition, int] = {}
     async for read in read_to_end.read_to_end(client, ends):
@@ -62,7 +62,7 @@ async def _read(
 async def test_every_record_before_the_end_comes_once(
     settings: Settings, client: AIOKafkaConsumer, places: list[TopicPartition]
 ) -> None:
-    """What lies at and after the end is left for a later read, which goes on from there."""
+    """Records at and after the end are left for a later read, which continues there."""
     a, b, empty = places
     await _write(settings, a, 5000)
     await _write(settings, b, 10)
@@ -81,7 +81,7 @@ async def test_every_record_before_the_end_comes_once(
 async def test_a_log_may_end_in_markers_and_in_aborted_records(
     settings: Settings, client: AIOKafkaConsumer, places: list[TopicPartition]
 ) -> None:
-    """The position passes both, where records alone would never come to the end."""
+    """The position passes both, although no further record reaches the end."""
     committed, aborted, _ = places
     await _transact(settings, committed, commit=True)
     await _transact(settings, aborted, commit=False)
@@ -98,10 +98,10 @@ async def test_a_log_may_end_in_markers_and_in_aborted_records(
     assert found.offset == 0
 
 
-async def test_silence_has_an_end(
+async def test_a_read_without_progress_is_bounded(
     settings: Settings, places: list[TopicPartition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A partition that does not come to its end is reported as a Kafka that does not answer."""
+    """A partition that does not reach its end is reported as a Kafka that does not answer."""
     monkeypatch.setattr(read_to_end, "SILENCE_SECONDS", 0)
     await _write(settings, places[0], 2)
     with pytest.raises(Problem, match="Kafka does not answer"):

@@ -48,8 +48,8 @@ async def bluetick(settings: Settings, *arguments: str, **environment: str) -> t
     return await run(*arguments, **_environment(settings), **environment)
 
 
-async def told(settings: Settings, *arguments: str) -> dict[str, Any]:
-    """What `bluetick replay … --json` says."""
+async def replay_json(settings: Settings, *arguments: str) -> dict[str, Any]:
+    """Return the output of `bluetick replay … --json`."""
     code, output = await bluetick(settings, "replay", *arguments, "--json")
     assert code == 0, output
     found: dict[str, Any] = json.loads(output)
@@ -57,35 +57,35 @@ async def told(settings: Settings, *arguments: str) -> dict[str, Any]:
 
 
 def bodies(settings: Settings, seed: int, messages: int = MESSAGES) -> list[Record]:
-    """Raw records of the lives of simulated messages, those of a provider in order."""
+    """Return raw records of simulated messages, those of a provider in order."""
     simulation = simulate(
         messages=messages, base_time_ms=NOW, seed=seed, duplicates=0.1, shuffle=True, malformed=0.03
     )
-    hooks = [
+    webhooks = [
         post.received(NOW + number, f"{seed}-{number}")
         for number, post in enumerate(simulation.posts)
     ]
     return [
         Record(settings.topics.raw(h.provider), n % 3, None, h.body, to_headers(h), h.received_at)
-        for n, h in enumerate(hooks)
+        for n, h in enumerate(webhooks)
     ]
 
 
 async def contents(settings: Settings, topics: Iterable[str]) -> dict[str, list[Read]]:
-    """What is on the topics, read at the same time."""
+    """Read several topics at the same time."""
     names = list(topics)
     found = await asyncio.gather(*(read(settings.kafka, name) for name in names))
     return dict(zip(names, found, strict=True))
 
 
 async def raw(settings: Settings) -> list[Read]:
-    """All bodies, in the order in which they came."""
+    """Return all raw records in the order of their arrival."""
     found = await contents(settings, settings.topics.raw_topics)
     return sorted(chain(*found.values()), key=lambda record: record.timestamp)
 
 
 async def lacking(settings: Settings) -> Counter[tuple[str, str, str]]:
-    """The facts the bodies hold that are not on their topics, by provider, status and key."""
+    """Count the facts in the bodies that are not on their topics, by provider, status and key."""
     topics = settings.topics
     expected = expect_outputs(observations_in_order(topics, await raw(settings)), NOW)
     published = await contents(settings, [topics.statuses, topics.inbound])
@@ -111,7 +111,7 @@ def reported(report: dict[str, Any]) -> dict[tuple[str, str], int]:
 
 
 async def everything_is_right(settings: Settings) -> None:
-    """The oracle, which shares nothing with the tracker, finds the same on every topic."""
+    """Assert that the oracle, which shares no code with the tracker, expects the same topics."""
     names = [f"{settings.namespace}.{name}" for name in OUTPUTS] + [settings.topics.messages]
     found = await contents(settings, [*names, settings.topics.observations])
     observations = records_of(found.pop(settings.topics.observations))
@@ -124,26 +124,26 @@ async def everything_is_right(settings: Settings) -> None:
 
 @pytest.fixture
 async def raw_only(settings: Settings) -> Settings:
-    """A few hundred bodies that nobody has normalised."""
+    """A few hundred bodies that are not normalised."""
     await write(settings, bodies(settings, 7, 60))
     return settings
 
 
 @pytest.fixture
 async def tracked(raw_only: Settings) -> Settings:
-    """The same, normalised."""
+    """The same bodies, normalised and tracked."""
     await _normalise(raw_only)
     return raw_only
 
 
-async def test_a_mended_mapping_is_replayed(
+async def test_a_fixed_mapping_is_replayed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A word that was unknown gets its status: exactly the facts announced are published, once.
+    """An unknown word gets its status: exactly the planned facts are published, once.
 
-    All the while live traffic flows, and the tracker is killed in the middle of it.
+    Live traffic continues meanwhile, and the tracker is killed during the replay.
     """
-    # Under a lasting name the killed tracker's partitions need not wait for its session to end.
+    # With a static name, the killed tracker's partitions do not wait for its session to end.
     settings = settings.model_copy(update={"instance": "one"})
     await write(settings, bodies(settings, 7))
     async with running(settings, [_service("track", settings)], _silent) as [tracker]:
@@ -157,28 +157,28 @@ async def test_a_mended_mapping_is_replayed(
         async with running(settings, [_service("normalise", settings)], _silent):
             enough = asyncio.Event()
             live = asyncio.create_task(_flow(settings, bodies(settings, 8), enough))
-            plan = await told(settings, "plan", "--from", "oldest")
+            plan = await replay_json(settings, "plan", "--from", "oldest")
             assert new_facts(plan) == _by_status(expected)
-            run_ = ("replay", "run", "--from", "oldest", "--yes", "--id", "mended")
+            run_ = ("replay", "run", "--from", "oldest", "--yes", "--id", "fixed")
             replaying = asyncio.create_task(bluetick(settings, *run_))
-            while not await _of(settings, settings.topics.statuses, "mended"):
-                pass  # asking Kafka is the waiting
+            while not await _of(settings, settings.topics.statuses, "fixed"):
+                pass  # the request to Kafka is the pause
             tracker.kill()
             async with running(settings, [_service("track", settings)], _silent):
                 code, output = await replaying
                 assert code == 0, output
-                assert not live.done()  # it flowed all the while
+                assert not live.done()  # live traffic never stopped
                 enough.set()
                 await live
                 await caught_up(settings.kafka, settings.topics)
-                report = await told(settings, "report", "mended")
+                report = await replay_json(settings, "report", "fixed")
                 assert reported(report) == _by_status(expected)
                 assert (report["records_left"], report["tracker_behind"]) == (0, 0)
 
                 again = ("replay", "run", "--from", "oldest", "--yes", "--id", "again")
                 code, output = await bluetick(settings, *again, "--rate", "0")
                 assert code == 0, output
-                report = await told(settings, "report", "again", "--wait", "30")
+                report = await replay_json(settings, "report", "again", "--wait", "30")
                 assert (report["facts"], report["events"]) == ([], {})
 
     assert await lacking(settings) == Counter()
@@ -186,14 +186,14 @@ async def test_a_mended_mapping_is_replayed(
 
 
 @pytest.mark.parametrize("point", ["replay.after_send", "replay.before_commit"])
-async def test_a_killed_replay_goes_on_where_it_was(tracked: Settings, point: str) -> None:
-    """After a SIGKILL `--id` alone does the rest, of the same range, and tells when it is done."""
+async def test_a_killed_replay_continues_at_its_position(tracked: Settings, point: str) -> None:
+    """After SIGKILL, `--id` alone replays the rest of the same range and reports its end."""
     begin = ("replay", "run", "--from", "oldest", "--yes", "--id", "k", "--rate", "500")
     code, output = await bluetick(tracked, *begin, BLUETICK_FAILPOINT=f"{point}=kill@3")
     assert code == -signal.SIGKILL, output
-    [half] = await told_list(tracked)
+    [half] = await listed(tracked)
     assert 0 < half["records_left"] < half["records"]
-    await write(tracked, bodies(tracked, 9, 10))  # later than the range
+    await write(tracked, bodies(tracked, 9, 10))  # after the range
 
     again = await bluetick(tracked, "replay", "run", "--yes", "--id", "k", "--rate", "0")
     finished = await bluetick(tracked, "replay", "run", "--yes", "--id", "k")
@@ -201,7 +201,7 @@ async def test_a_killed_replay_goes_on_where_it_was(tracked: Settings, point: st
     assert again[0] == 0, again[1]
     assert finished[0] == 0
     assert "finished already" in finished[1]
-    [done] = await told_list(tracked)
+    [done] = await listed(tracked)
     assert (done["records_left"], done["records"]) == (0, half["records"])
     topic = tracked.topics.observations
     replayed = {(r.key, r.value) for r in await _of(tracked, topic, "k")}
@@ -209,28 +209,28 @@ async def test_a_killed_replay_goes_on_where_it_was(tracked: Settings, point: st
     assert {(key, value.replace(b',"replay":"k"', b"")) for key, value in replayed} == live
 
 
-async def told_list(settings: Settings) -> list[dict[str, Any]]:
-    found: Any = await told(settings, "list")
+async def listed(settings: Settings) -> list[dict[str, Any]]:
+    found: Any = await replay_json(settings, "list")
     return list(found)
 
 
-async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
-    """It ends at once with the words that go on, and those do."""
+async def test_ctrl_c_keeps_the_progress(tracked: Settings) -> None:
+    """It ends at once and prints the command that continues; that command works."""
     begin = ("replay", "run", "--from", "oldest", "--source", "whapi", "--yes", "--rate", "20")
     async with command(*begin, "--id", "c", **_environment(tracked)) as replaying:
         await replaying.until("replay c:")
         while not await _of(tracked, tracked.topics.observations, "c"):
-            pass  # asking Kafka is the waiting
+            pass  # the request to Kafka is the pause
         replaying.interrupt()
         assert await replaying.ended() == 130
         assert "go on with: bluetick replay run --yes --id c" in replaying.output
-    [half] = await told_list(tracked)
+    [half] = await listed(tracked)
     assert 0 < half["records_left"] < half["records"]
 
     code, output = await bluetick(tracked, "replay", "run", "--yes", "--id", "c", "--rate", "0")
 
     assert code == 0, output
-    [whole] = await told_list(tracked)
+    [whole] = await listed(tracked)
     assert (whole["records_left"], whole["source"]) == (0, "whapi")
     replayed = await _of(tracked, tracked.topics.observations, "c")
     keys = {str(record.key).partition("/")[0] for record in replayed}
@@ -238,10 +238,10 @@ async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
 
 
 @pytest.mark.parametrize("error", [KafkaTimeoutError(), Problem("Kafka does not answer")])
-async def test_what_breaks_off_says_how_to_go_on(
+async def test_an_interrupted_replay_prints_how_to_continue(
     tracked: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """Whether it was sending that failed or reading, and with the tracker being watched."""
+    """After a failure of sending or of reading, and while it waits for the tracker."""
 
     async def fail(_: Outbox) -> None:
         raise error
@@ -254,8 +254,8 @@ async def test_what_breaks_off_says_how_to_go_on(
         await replaying.run(tracked, replay, limits, lambda _: None, asyncio.Event())
 
 
-async def test_a_plan_that_is_cut_off_leaves_nothing_open(tracked: Settings) -> None:
-    """What it reads with is closed before it ends, so that Ctrl-C has nothing to complain of."""
+async def test_an_interrupted_plan_leaves_nothing_open(tracked: Settings) -> None:
+    """Its consumers are closed before it ends, so that Ctrl-C logs no warning."""
     spec, _ = await resolve(tracked, wanted(Range(since="oldest")))
     before = asyncio.all_tasks()
 
@@ -271,9 +271,9 @@ async def test_a_plan_that_is_cut_off_leaves_nothing_open(tracked: Settings) -> 
 async def test_replays_at_the_same_time(
     raw_only: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Overlapping replays of what is missing publish each fact once between them."""
+    """Overlapping replays of missing facts publish each fact once in total."""
     with monkeypatch.context() as patch:
-        patch.setattr(Bodies, "observed", lambda *_: iter(()))  # observations are lost on their way
+        patch.setattr(Bodies, "observed", lambda *_: iter(()))  # observations are lost
         await _normalise(raw_only)
     expected = await lacking(raw_only)
     ids = ("one", "two")
@@ -283,7 +283,7 @@ async def test_replays_at_the_same_time(
         for code, output in await runs:
             assert code == 0, output
         report = ("report", "--wait", "30")
-        reports = await asyncio.gather(*(told(raw_only, *report, id_) for id_ in ids))
+        reports = await asyncio.gather(*(replay_json(raw_only, *report, id_) for id_ in ids))
 
     found = Counter(reported(reports[0])) + Counter(reported(reports[1]))
     assert found == _by_status(expected)
@@ -291,12 +291,12 @@ async def test_replays_at_the_same_time(
     await everything_is_right(raw_only)
 
 
-async def test_only_what_had_a_dead_letter(
+async def test_a_replay_of_dead_letters_only(
     raw_only: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bodies that were refused are found again by the code they were refused with."""
+    """Bodies with dead letters are selected by the code of the dead letter."""
     with monkeypatch.context() as patch:
-        patch.setattr(smsmanager, "STATUSES", None)  # whatever needs it fails
+        patch.setattr(smsmanager, "STATUSES", None)  # code that needs it fails
         no_limits = {"dead_letter_ratio": 0, "dead_letter_run": 0}
         await _normalise(raw_only.model_copy(update=no_limits))
 
@@ -310,10 +310,10 @@ async def test_only_what_had_a_dead_letter(
     assert sum(facts["new"] for facts in plan.facts.values()) > 0
 
 
-async def test_a_source_that_sent_nothing_is_told(
+async def test_a_source_without_records_is_reported(
     raw_only: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a slip of the keyboard: nothing was planned, and nothing published."""
+    """A mistyped source: nothing is planned, and nothing published."""
     with monkeypatch.context() as patch:
         patch.setattr(Bodies, "observed", lambda *_: iter(()))
         await _normalise(raw_only)
@@ -325,27 +325,27 @@ async def test_a_source_that_sent_nothing_is_told(
     assert await _consumed(raw_only, raw_only.topics.observations) == []
 
 
-async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
-    """One sentence says what is wrong with a range, and what to type."""
-    for asked, said in (
+async def test_an_invalid_range_is_reported(raw_only: Settings) -> None:
+    """One sentence has the mistake in the range, and what to type."""
+    for asked, expected in (
         (Range(since="-1h", until="-2h"), "is not before its end"),
         (Range(since="yesterday"), "'yesterday' is no time"),
-        (Range(since="oldest", provider="nobody"), "there is no provider 'nobody'"),
+        (Range(since="oldest", provider="unknown"), "there is no provider 'unknown'"),
         (Range("whapi", offsets=["0:5-99999"]), "does not hold all of 5-99999"),
         (Range(offsets=["0:1-2"]), "say which with --provider"),
         (Range("whapi", since="-1h", offsets=["0:1-2"]), "by time or by offsets"),
         (Range(), "say where the range begins"),
         (Range(since="oldest", only="nonsense"), "is neither a status"),
-        # Whatever the normaliser has not come to it will take anyway.
+        # The normaliser will read these records anyway.
         (Range(since="oldest"), "the normaliser has not come to that range yet"),
     ):
-        with pytest.raises(Problem, match=said):
+        with pytest.raises(Problem, match=expected):
             await resolve(raw_only, wanted(asked))
 
 
-async def test_commands_that_cannot_be_done(raw_only: Settings) -> None:
-    """They end with one sentence, exit code 1, no traceback."""
-    for arguments, said in (
+async def test_invalid_commands(raw_only: Settings) -> None:
+    """They end with one sentence, exit code 1 and no traceback."""
+    for arguments, expected in (
         (["run", "--from", "oldest"], "say --yes"),
         (["run", "--yes", "--id", "x"], "there is no replay x"),
         (["run", "--yes", "--id", "a/b", "--from", "-1h"], "cannot be a replay's id"),
@@ -353,12 +353,12 @@ async def test_commands_that_cannot_be_done(raw_only: Settings) -> None:
     ):
         code, output = await bluetick(raw_only, "replay", *arguments)
         assert (code, output.count("bluetick:")) == (1, 1), output
-        assert said in output
+        assert expected in output
         assert "Traceback" not in output
 
 
 async def test_a_range_ends_where_the_normaliser_is(tracked: Settings) -> None:
-    """What it has not come to is left to it, and counted."""
+    """Records that it has not read yet are left to it, and counted."""
     before, _ = await resolve(tracked, wanted(Range(since="oldest")))
     more = bodies(tracked, 9, 10)
     await write(tracked, more)
@@ -369,7 +369,7 @@ async def test_a_range_ends_where_the_normaliser_is(tracked: Settings) -> None:
 
 
 async def test_an_id_in_use_means_the_same_range(tracked: Settings) -> None:
-    """A replay's id with another range is refused, and says which range it is of."""
+    """A replay's id with another range is refused; the sentence has the id's range."""
     part = ("replay", "run", "--yes", "--id", "u", "--provider", "whapi", "--offsets")
     assert (await bluetick(tracked, *part, "0:0-5"))[0] == 0
 
@@ -382,21 +382,21 @@ async def test_an_id_in_use_means_the_same_range(tracked: Settings) -> None:
 
 
 async def _normalise(settings: Settings) -> None:
-    """Normalise all there is in this process, where it can be patched."""
+    """Normalise all records in this process, in which code can be patched."""
     stop = asyncio.Event()
     work = asyncio.create_task(GroupWorker(NORMALISE, settings, Normaliser).run(stop))
     group = settings.topics.group("normalise")
     async with asyncio.timeout(60):
         while await lag(settings, group, settings.topics.raw_topics):
-            pass  # asking Kafka is the waiting
+            pass  # the request to Kafka is the pause
     stop.set()
     await work
 
 
 async def _flow(settings: Settings, records: Sequence[Record], enough: asyncio.Event) -> None:
-    """Live traffic until it is enough: a chunk once the one before is normalised, and so on.
+    """Write live traffic until `enough`: a chunk after the previous one is normalised.
 
-    After the last it begins again: providers repeat themselves.
+    After the last chunk it begins again, as providers repeat webhooks.
     """
     group = settings.topics.group("normalise")
     for chunk in cycle(range(0, len(records), CHUNK)):
@@ -404,7 +404,7 @@ async def _flow(settings: Settings, records: Sequence[Record], enough: asyncio.E
             return
         await write(settings, records[chunk : chunk + CHUNK])
         while await lag(settings, group, settings.topics.raw_topics):
-            pass  # asking Kafka is the waiting
+            pass  # the request to Kafka is the pause
 
 
 async def _consumed(settings: Settings, topic: str) -> list[Consumed]:
@@ -413,7 +413,7 @@ async def _consumed(settings: Settings, topic: str) -> list[Consumed]:
 
 
 async def _of(settings: Settings, topic: str, replay: str) -> list[Read]:
-    """A topic's records that name the replay."""
+    """Return a topic's records that name the replay."""
     mark = f'"replay":"{replay}"'.encode()
     return [record for record in await read(settings.kafka, topic) if mark in record.value]
 
@@ -430,8 +430,8 @@ def _id(record: Read) -> tuple[str, str]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    ours = {"kafka": settings.kafka, "namespace": settings.namespace, "partitions": "3"}
-    return {f"BLUETICK_{n.upper()}": v for n, v in ours.items()} | {"BLUETICK_LOG_LEVEL": "ERROR"}
+    given = {"kafka": settings.kafka, "namespace": settings.namespace, "partitions": "3"}
+    return {f"BLUETICK_{n.upper()}": v for n, v in given.items()} | {"BLUETICK_LOG_LEVEL": "ERROR"}
 
 
 def _service(name: str, settings: Settings) -> Service:

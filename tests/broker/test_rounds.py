@@ -1,4 +1,4 @@
-"""The normaliser's rounds on a real Kafka: what a round cannot send comes in the next."""
+"""The normaliser's rounds on a real Kafka: a round that is too large continues in the next."""
 
 import asyncio
 import json
@@ -18,10 +18,10 @@ def body(number: int) -> bytes:
     return json.dumps([{**entry, "result": "delivered", "type": "outgoing"}]).encode()
 
 
-async def test_a_round_ends_when_much_comes_of_it(
+async def test_a_round_with_too_many_results_is_split(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest is put back: all of it comes, and once."""
+    """The rest is put back: each result is published once."""
     monkeypatch.setattr(round_limit, "MOST_BYTES", 1)
     sizes: list[int] = []
     committed = normaliser.Normaliser._committed

@@ -1,4 +1,4 @@
-"""Senders that prove themselves, every kind on one ingest, over real sockets and a real Kafka."""
+"""Authentication of senders, every kind on one ingest, over real sockets and a real Kafka."""
 
 import asyncio
 import hashlib
@@ -42,7 +42,7 @@ Headers = Mapping[str, str]
 
 @pytest.fixture(scope="module")
 async def ingest(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ingest]:
-    """One ingest for this module; tests tell their records apart by a mark in the path."""
+    """One ingest for this module; tests identify their records by a mark in the path."""
     folder = tmp_path_factory.mktemp("senders")
     (folder / "old").write_text(f"{_OLD}\n")
     file = folder / "sources.toml"
@@ -72,7 +72,7 @@ def _basic(pair: str) -> Headers:
 
 
 def _proven() -> list[tuple[str, Headers]]:
-    """Every kind of sender, with either secret."""
+    """Return every kind of valid proof, with either secret."""
     return [
         ("anybody", {}),
         ("static", {"x-token": _OLD}),
@@ -89,7 +89,7 @@ def _proven() -> list[tuple[str, Headers]]:
 
 
 def _unproven() -> list[tuple[str, Headers]]:
-    """Every kind, with nothing to show, or something wrong."""
+    """Return every kind with a missing or wrong proof."""
     return [
         ("static", {}),
         ("static", {"x-token": _NEW[:-1]}),
@@ -120,7 +120,7 @@ async def _everything(ingest: Ingest, mark: str) -> list[Read]:
 
 
 async def test_a_proven_body_is_stored_without_its_proof(ingest: Ingest, mark: str) -> None:
-    """200, and on Kafka the body and the path that the source's name and secret preceded."""
+    """200, and the record has the body and the path after the source's name and secret."""
     expected = Counter[tuple[bytes, bytes]]()
     for number, (source, headers) in enumerate(_proven()):
         path = f"/{mark}/{number}?a=%20b"
@@ -140,7 +140,7 @@ async def test_a_proven_body_is_stored_without_its_proof(ingest: Ingest, mark: s
 
 
 async def test_an_unproven_body_is_not_stored(ingest: Ingest, mark: str) -> None:
-    """401 and nothing else, the same whatever was wrong; what is proven after it is there."""
+    """401 and the same empty answer for each mistake; a valid webhook after it is stored."""
     for source, headers in _unproven():
         url = f"/webhooks/{source}/{mark}"
         answer = await ingest.client.post(url, content=_BODY, headers=headers)
@@ -152,17 +152,19 @@ async def test_an_unproven_body_is_not_stored(ingest: Ingest, mark: str) -> None
     assert [record.value for record in await _everything(ingest, mark)] == [b"known"] * 2
 
 
-@pytest.mark.parametrize("source", ["whapi", "smsmanager", "nobody"])
-async def test_a_source_that_is_not_in_the_file_is_none(ingest: Ingest, source: str) -> None:
-    """With a file, the providers' names alone are no sources any more."""
+@pytest.mark.parametrize("source", ["whapi", "smsmanager", "unknown"])
+async def test_a_source_that_is_not_in_the_file_is_unknown(ingest: Ingest, source: str) -> None:
+    """With a sources file, the providers' names are not sources."""
     assert (await ingest.client.post(f"/webhooks/{source}", content=_BODY)).status_code == 404
 
 
 @pytest.mark.parametrize(
     "source", ["static", "bearer", "basic", "path/x", "hmac", "standard", "near"]
 )
-async def test_a_stranger_is_refused_before_the_body(ingest: Ingest, source: str) -> None:
-    """Without a header, segment or address to look at, no byte of the body is waited for."""
+async def test_an_unauthenticated_sender_is_refused_before_the_body(
+    ingest: Ingest, source: str
+) -> None:
+    """Without the header, segment or address of a proof, ingest does not wait for the body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
     head = f"POST /webhooks/{source} HTTP/1.1\nhost: x\ncontent-length: 9\n\n"
     writer.write(head.replace("\n", "\r\n").encode())
@@ -181,16 +183,16 @@ async def test_a_stranger_is_refused_before_the_body(ingest: Ingest, source: str
     ],
     ids=["twice", "once empty", "not ASCII", "space before colon", "listed"],
 )
-async def test_odd_credentials_are_none(ingest: Ingest, mark: str, headers: str) -> None:
-    """Doubled, not ASCII, or not well formed: refused, and nothing of it is stored."""
+async def test_malformed_credentials_are_refused(ingest: Ingest, mark: str, headers: str) -> None:
+    """Repeated, not ASCII, or malformed: refused and not stored."""
     head = f"POST /webhooks/static/{mark} HTTP/1.1\nhost: x\nconnection: close\n{headers}"
     answer = await ingest.raw(f"{head}content-length: 3\n\n", b"one")
     assert answer.split()[1] in {b"401", b"400"}
     assert await stored(ingest, mark) == []
 
 
-async def test_the_body_of_a_refused_request_is_no_request(ingest: Ingest, mark: str) -> None:
-    """A request within the unread body of another is not let in; the next real one is."""
+async def test_the_body_of_a_refused_request_is_not_a_request(ingest: Ingest, mark: str) -> None:
+    """A request within the unread body of another is not accepted; the next real one is."""
     inner = f"POST /webhooks/anybody/{mark} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
     outer = f"POST /webhooks/static HTTP/1.1\nhost: x\ncontent-length: {len(inner)}\n\n"
     last = f"POST /webhooks/anybody/{mark} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
@@ -201,8 +203,8 @@ async def test_the_body_of_a_refused_request_is_no_request(ingest: Ingest, mark:
     assert [record.value for record in await stored(ingest, mark)] == [b"last"]
 
 
-async def test_many_kinds_at_once_do_not_get_mixed_up(ingest: Ingest, mark: str) -> None:
-    """Of concurrent requests, proven and not, each gets its own answer."""
+async def test_concurrent_requests_of_many_kinds_are_kept_apart(ingest: Ingest, mark: str) -> None:
+    """Each of many concurrent requests, valid or not, gets its own answer."""
     posts: list[tuple[str, Headers, int]] = [
         ("static", {"x-token": _NEW}, 200),
         ("static", {"x-token": "x"}, 401),
@@ -210,7 +212,7 @@ async def test_many_kinds_at_once_do_not_get_mixed_up(ingest: Ingest, mark: str)
         ("hmac", _signed("x"), 401),
         (f"path/{_NEW}", {}, 200),
         ("path/x", {}, 401),
-        ("nobody", {}, 404),
+        ("unknown", {}, 404),
     ] * 20
     answers = await asyncio.gather(
         *(
@@ -227,7 +229,7 @@ async def test_many_kinds_at_once_do_not_get_mixed_up(ingest: Ingest, mark: str)
 async def test_no_secret_is_logged(
     ingest: Ingest, mark: str, everything_logged: pytest.LogCaptureFixture
 ) -> None:
-    """Neither a right nor a wrong credential is in the log, even at DEBUG."""
+    """The log contains no credential, valid or wrong, even at DEBUG."""
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     wrong = secrets.token_hex(16)
@@ -246,7 +248,7 @@ async def test_no_secret_is_logged(
 
 
 async def test_a_wrong_file_stops_ingest(kafka: str, namespace: str, tmp_path: Path) -> None:
-    """Nothing is served on a file of sources with a mistake in it."""
+    """Ingest does not start with a mistake in its sources file."""
     file = tmp_path / "sources.toml"
     file.write_text('[sources.shop]\nprovider = "whapi"\nauth = "bearer"\n')
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""A broker that says nothing: the connection ends soon, whatever else may take long."""
+"""A broker that does not answer: its connections are closed soon, despite long timeouts."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(60)
 
 @pytest.fixture(scope="module")
 async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker that is reached directly, and through a proxy on a port of its own."""
+    """A broker that is reached directly, and through a proxy on another port."""
     data = tmp_path_factory.mktemp("silent")
     async with LocalKafka(data, proxied=free_port(0)) as kafka:
         yield kafka
@@ -41,7 +41,7 @@ async def proxy(broker: LocalKafka) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def direct(broker: LocalKafka, tmp_path: Path) -> Settings:
-    """A namespace with its topics, reached past the proxy."""
+    """A namespace with its topics, reached without the proxy."""
     namespace = f"t-{secrets.token_hex(4)}"
     given = Settings(
         kafka=broker.bootstrap, namespace=namespace, partitions=1, data=tmp_path, session_timeout=30
@@ -52,7 +52,7 @@ async def direct(broker: LocalKafka, tmp_path: Path) -> Settings:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may take long may take far longer than any test here."""
+    """Set all other timeouts far longer than any test."""
     monkeypatch.setattr(clients, "REBALANCE_SECONDS", 1000)
     monkeypatch.setattr(clients, "_READ_SECONDS", 1000)
 
@@ -84,8 +84,8 @@ async def _write(direct: Settings, value: bytes) -> None:
     await write(direct, [Record(direct.topics.observations, 0, b"k", value)])
 
 
-async def test_a_fetch_without_an_answer_is_asked_again(direct: Settings, proxy: Proxy) -> None:
-    """What was held is never let go: the record comes on another connection."""
+async def test_a_fetch_without_an_answer_is_repeated(direct: Settings, proxy: Proxy) -> None:
+    """The held answer is never delivered: the record comes on another connection."""
     async with member(direct, proxy) as consumer:
         await _write(direct, b"one")
         assert await _values(consumer, 1) == [b"one"]
@@ -96,8 +96,8 @@ async def test_a_fetch_without_an_answer_is_asked_again(direct: Settings, proxy:
         held.drop()
 
 
-async def test_a_heartbeat_without_an_answer_is_sent_again(direct: Settings, proxy: Proxy) -> None:
-    """On another connection, and the member keeps its place: no assignment changes."""
+async def test_a_heartbeat_without_an_answer_is_repeated(direct: Settings, proxy: Proxy) -> None:
+    """It is sent on another connection, and the member keeps its assignment."""
     async with member(direct, proxy) as consumer:
         generation = _generation(consumer)
         first = proxy.hold(HEARTBEAT)
@@ -105,13 +105,13 @@ async def test_a_heartbeat_without_an_answer_is_sent_again(direct: Settings, pro
         second = proxy.hold(HEARTBEAT)
         await second.caught
         second.release()
-        # Committed with the member's generation: Kafka refuses that of one who is out.
+        # Committed with the member's generation: Kafka refuses a member that has left.
         await consumer.commit({TopicPartition(direct.topics.observations, 0): 0})
         assert _generation(consumer) == generation
         first.drop()
 
 
-async def test_a_commit_without_an_answer_is_sent_again(direct: Settings, proxy: Proxy) -> None:
+async def test_a_commit_without_an_answer_is_repeated(direct: Settings, proxy: Proxy) -> None:
     async with member(direct, proxy) as consumer:
         place = TopicPartition(direct.topics.observations, 0)
         held = proxy.hold(OFFSET_COMMIT)
@@ -121,8 +121,8 @@ async def test_a_commit_without_an_answer_is_sent_again(direct: Settings, proxy:
         held.drop()
 
 
-async def test_a_reader_without_an_answer_asks_again(direct: Settings, proxy: Proxy) -> None:
-    """It is what a store is restored with."""
+async def test_a_read_without_an_answer_is_repeated(direct: Settings, proxy: Proxy) -> None:
+    """This reader restores the stores."""
     through = direct.model_copy(update={"kafka": proxy.bootstrap})
     reader = clients.reader(through)
     place = TopicPartition(direct.topics.observations, 0)
@@ -139,10 +139,8 @@ async def test_a_reader_without_an_answer_asks_again(direct: Settings, proxy: Pr
         await clients.leave(reader)
 
 
-async def test_a_path_that_goes_silent_closes_all_connections(
-    direct: Settings, proxy: Proxy
-) -> None:
-    """Old and new ones pass nothing, not even an end; afterwards all goes on."""
+async def test_a_silent_network_path_closes_all_connections(direct: Settings, proxy: Proxy) -> None:
+    """Old and new connections transfer nothing, not even a close; afterwards all continues."""
     async with member(direct, proxy) as consumer:
         connections = list(_inner(consumer)._conns.values())
         proxy.freeze()
@@ -152,10 +150,10 @@ async def test_a_path_that_goes_silent_closes_all_connections(
         assert await _values(consumer, 1) == [b"one"]
 
 
-async def test_a_producer_is_abandoned_without_a_word_of_asyncio(
+async def test_a_producer_is_abandoned_without_warnings_of_asyncio(
     direct: Settings, proxy: Proxy
 ) -> None:
-    """With a batch that waits for another try, one behind it, and no connection to send them."""
+    """With a batch that waits for a retry, another after it, and no connection."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, why: complaints.append(why))
     through = direct.model_copy(update={"kafka": proxy.bootstrap})
@@ -183,7 +181,7 @@ async def test_a_producer_is_abandoned_without_a_word_of_asyncio(
 async def test_a_producer_has_time_to_flush_if_wanted(
     direct: Settings, proxy: Proxy, flush_seconds: float, *, acknowledged: bool
 ) -> None:
-    """What is under way is acknowledged within that time, or fails."""
+    """Batches in flight are acknowledged within that time, or fail."""
     producer = clients.producer(direct.model_copy(update={"kafka": proxy.bootstrap}))
     await producer.start()
     held = proxy.hold(PRODUCE)

@@ -1,4 +1,4 @@
-"""Silent connections, more than a process may open files: they take nothing that others need."""
+"""Silent connections, more than a process may open files, do not block other work."""
 
 import asyncio
 import signal
@@ -22,14 +22,14 @@ from tests.broker.running_ingest import until
 from tests.e2e.commands import COMMAND, Command, started
 from tests.unit.messages import KEY, seen
 
-# The most files a process under test may open, and how many connections say nothing.
+# The most files a process under test may open, and the number of silent connections.
 _FILES = 300
 _SILENT = 400
 
 
 @asynccontextmanager
 async def _silent(service: Command, port: int) -> AsyncIterator[None]:
-    """Hold connections that send nothing; the service meets all of them at the same moment."""
+    """Hold connections that send nothing; all of them connect at the same moment."""
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
         service.signal(signal.SIGSTOP)
@@ -45,7 +45,7 @@ async def _silent(service: Command, port: int) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _limited(settings: Settings, *arguments: str, **more: str) -> AsyncIterator[Command]:
-    """A service with few files, whose output is read meanwhile."""
+    """Run a service with a low limit of open files; its output is read meanwhile."""
     named = ("kafka", "namespace", "partitions", "data", "session_timeout", "port")
     ports = ("ingest_metrics_port", "normalise_health_port", "track_health_port")
     given = {f"BLUETICK_{name.upper()}": str(getattr(settings, name)) for name in named + ports}
@@ -60,7 +60,7 @@ async def _limited(settings: Settings, *arguments: str, **more: str) -> AsyncIte
 
 
 async def _get(port: int, path: str) -> int:
-    """The status of a page, fetched over a connection of its own; 0 if there is no answer."""
+    """Return the status of a page, fetched over a new connection; 0 without an answer."""
     try:
         async with httpx.AsyncClient(timeout=10) as client:
             return (await client.get(f"http://127.0.0.1:{port}{path}")).status_code
@@ -76,12 +76,12 @@ async def _answers(port: int, path: str) -> None:
 
 
 async def _post(port: int, times: int) -> list[int]:
-    """The answers to so many webhooks, each with a body and a connection of its own."""
-    told = []
+    """Post `times` webhooks, each with its own body and connection; returns the statuses."""
+    answered = []
     for number in range(times):
         wire = Head("/webhooks/whapi").sized(b"%d" % number, "connection: close")
-        told += statuses(await exchange(port, [wire]))
-    return told
+        answered += statuses(await exchange(port, [wire]))
+    return answered
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ async def test_the_metrics_port_cannot_close_the_webhook_port(
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker of this module's own, to be restarted."""
+    """A broker for this module, which the tests restart."""
     async with LocalKafka(tmp_path_factory.mktemp("own"), free_port(0)) as kafka:
         yield kafka
 
@@ -113,7 +113,7 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKa
 async def test_the_webhook_port_leaves_files_for_kafka_health_and_the_spool(
     own: LocalKafka, placed: Settings, tmp_path: Path
 ) -> None:
-    """With the webhook port full, Kafka is found again, bodies are spooled, health answers."""
+    """With the webhook port full, ingest reconnects to Kafka, spools bodies and answers health."""
     given = placed.model_copy(update={"kafka": own.bootstrap})
     await topics.apply(given)
     spool = {"BLUETICK_SPOOL": str(tmp_path / "spool")}
@@ -135,7 +135,7 @@ async def test_the_webhook_port_leaves_files_for_kafka_health_and_the_spool(
 
 @pytest.mark.parametrize("service", ["normalise", "track"])
 async def test_the_health_port_leaves_files_for_the_work(placed: Settings, service: str) -> None:
-    """Held from the first moment on, silent connections stop neither the probes nor the work."""
+    """Silent connections held from the start stop neither the probes nor the work."""
     port: int = getattr(placed, f"{service}_health_port")
     async with _limited(placed, service) as worker:
         await _answers(port, "/health/live")
@@ -148,7 +148,7 @@ async def test_the_health_port_leaves_files_for_the_work(placed: Settings, servi
 
 
 async def _work(settings: Settings, service: str) -> None:
-    """Give a service something to do, and wait until it is done."""
+    """Give a service work, and wait until it is done."""
     now = round(time.time() * 1000)
     record = {
         "normalise": Record(settings.topics.raw("whapi"), 0, None, b"{}"),

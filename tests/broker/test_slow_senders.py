@@ -1,4 +1,4 @@
-"""Senders that are slow, silent or many: honest ones are served all the same."""
+"""Slow, silent or many senders: honest ones are still served."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ _POST = Head("/webhooks/whapi/slow")
 
 @asynccontextmanager
 async def _connected(port: int, count: int, start: bytes = b"") -> AsyncIterator[list[End]]:
-    """Connections that have sent so much, and nothing more."""
+    """Open connections that have sent `start` and nothing more."""
     ends = []
     async with AsyncExitStack() as stack:
         for _ in range(count):
@@ -31,7 +31,7 @@ async def _connected(port: int, count: int, start: bytes = b"") -> AsyncIterator
 
 
 async def _trickle(ends: Iterable[End]) -> None:
-    """Send a byte on each connection that is open, again and again."""
+    """Send a byte on each open connection, repeatedly."""
     while True:
         for _, writer in ends:
             writer.write(b"x")
@@ -47,7 +47,7 @@ async def _trickling(ends: Iterable[End]) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def test_honest_senders_do_not_notice_hostile_ones(
+async def test_hostile_senders_do_not_affect_honest_ones(
     kafka: str, namespace: str, mark: str
 ) -> None:
     """With 2400 connections that idle or trickle, over the bound, every webhook gets its 200."""
@@ -60,19 +60,19 @@ async def test_honest_senders_do_not_notice_hostile_ones(
             _connected(port, 2000) as idle,
             _trickling([*heads, *bodies]),
         ):
-            told = []
+            answered = []
             for number in range(100):
                 path = f"/webhooks/whapi/{mark}/{number}"
                 kept = await ingest.client.post(path, content=b"kept")
                 new = await ingest.raw(f"POST {path} HTTP/1.1\nhost: x\nconnection: close\n\n")
-                told += [kept.status_code, *statuses(new)]
-            assert told == [200] * 200
+                answered += [kept.status_code, *statuses(new)]
+            assert answered == [200] * 200
             await asyncio.wait_for(asyncio.gather(*(r.read() for r, _ in idle[:1000])), 10)
             assert not idle[-1][0].at_eof()
         assert len(await stored(ingest, mark)) == 200
 
 
-async def test_the_one_that_was_idle_longest_makes_room(kafka: str, namespace: str) -> None:
+async def test_the_longest_idle_connection_is_closed_first(kafka: str, namespace: str) -> None:
     """Of three connections the one that has been silent longest is closed for a fourth."""
     async with (
         running(settings(kafka, namespace, max_connections=3)) as ingest,
@@ -91,10 +91,10 @@ async def test_the_one_that_was_idle_longest_makes_room(kafka: str, namespace: s
             assert (await first.readline()) == b"HTTP/1.1 200 OK\r\n"
 
 
-async def test_the_refused_make_room(
+async def test_connections_after_a_refusal_are_closed_under_pressure(
     kafka: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Connections that linger behind a refusal keep nobody out; without pressure none is cut."""
+    """Connections open after a refusal block no sender; without pressure none is closed."""
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 60.0)
     bad = b"GET  / HTTP/1.1\r\n\r\n"
     async with (
@@ -113,15 +113,15 @@ async def test_the_refused_make_room(
     [b"POST /webhooks/whapi HTTP/1.1\r\nx-a: ", _POST("content-length: 90000"), b"POST /"],
     ids=["head", "body", "request line"],
 )
-async def test_who_trickles_is_given_up(ingest: Ingest, start: bytes) -> None:
-    """A byte now and then is not enough: the deadline is for all of it, and 408 the answer."""
+async def test_a_trickling_sender_times_out(ingest: Ingest, start: bytes) -> None:
+    """The deadline is for the whole request; single bytes do not extend it. The answer is 408."""
     async with _connected(ingest.port, 1, start) as ends, _trickling(ends):
         [answer] = answers(await asyncio.wait_for(ends[0][0].read(), 10))
         assert (answer.status, answer.last) == (408, True)
 
 
-async def test_who_trickles_chunks_is_given_up(ingest: Ingest) -> None:
-    """The same for a body whose end nobody knows."""
+async def test_a_sender_of_trickling_chunks_times_out(ingest: Ingest) -> None:
+    """The same for a body of unknown length."""
     async with _connected(ingest.port, 1, _POST.chunked(b"")) as [(reader, writer)]:
         reading = asyncio.create_task(reader.read())
         while not reading.done():
@@ -130,8 +130,8 @@ async def test_who_trickles_chunks_is_given_up(ingest: Ingest) -> None:
         assert statuses(await reading) == [408]
 
 
-async def test_who_does_not_read_answers_is_given_up(ingest: Ingest) -> None:
-    """Requests without end whose answers nobody takes: the connection is cut."""
+async def test_a_sender_that_reads_no_answers_times_out(ingest: Ingest) -> None:
+    """If a sender sends endless requests and reads no answers, its connection is closed."""
     with socket.socket() as mean:
         mean.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         mean.setblocking(False)  # noqa: FBT003 - its only argument
@@ -145,11 +145,11 @@ async def _ask_for_ever(mean: socket.socket) -> None:
         await asyncio.get_running_loop().sock_sendall(mean, Head("/health/ready", "GET")() * 100)
 
 
-async def test_the_refused_hear_why(ingest: Ingest) -> None:
-    """The answer arrives though the sender goes on sending what nobody reads."""
+async def test_a_refused_sender_receives_the_answer(ingest: Ingest) -> None:
+    """The answer arrives although the sender continues to send an unread body."""
     for status, start in (
         (413, _POST("content-length: 99999999")),
-        (404, Head("/webhooks/nobody")("content-length: 99999999")),
+        (404, Head("/webhooks/unknown")("content-length: 99999999")),
         (400, b"GET  / HTTP/1.1\r\n\r\n"),
     ):
         reader, writer = await connect(ingest.port)

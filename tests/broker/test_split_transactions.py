@@ -1,7 +1,7 @@
-"""A transaction that Kafka committed without its states: each fact is published once all the same.
+"""A transaction that Kafka committed without its states: each fact is still published once.
 
-A tracker of this process writes such a transaction: its states are in a transaction of another
-producer, which is aborted; everything else is the tracker's own.
+A tracker in this process writes such a transaction: its states are in a transaction of another
+producer, which is aborted. All other records are in the tracker's own.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Splitting(Outbox):
 
 @asynccontextmanager
 async def splitting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """A tracker all of whose transactions are split, in this process."""
+    """Run a tracker in this process whose transactions are all split."""
     monkeypatch.setattr(Splitting, "settings", settings, raising=False)
     stop = asyncio.Event()
     with monkeypatch.context() as patch:
@@ -81,7 +81,7 @@ async def splitting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Asyn
 
 
 async def track_to_the_end(settings: Settings) -> list[str]:
-    """Run a tracker until it has taken everything there is; returns what it logged."""
+    """Run a tracker to the end of its input; returns its log lines."""
     lines: list[str] = []
     service = Service("track", settings.health_port("track"))
     async with running(settings, [service], lambda _, line: lines.append(line)):
@@ -90,7 +90,7 @@ async def track_to_the_end(settings: Settings) -> list[str]:
 
 
 def observed(settings: Settings, one: StatusObservation | None) -> Record:
-    """A record of `observations`; None: one that is not an observation."""
+    """Return a record of `observations`; None makes one that is not an observation."""
     key, value = (one.message_key, encode(one)) if one else (KEY, b"not an observation")
     return Record(settings.topics.observations, PARTITION, key.encode(), value)
 
@@ -109,7 +109,7 @@ def _ids(records: list[Read]) -> Counter[bytes]:
 async def test_a_fact_whose_state_was_lost_is_published_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
-    """Statuses, events and dead letters are there once, and the states know all the facts."""
+    """Statuses, events and dead letters are published once, and the states have all facts."""
     topics = settings.topics
     first = [seen("queued", NOW), seen("sent", NOW + 1)]
     lost = [seen("delivered", NOW + 2), None, seen("sent", NOW + 3, message_key=OTHER)]
@@ -142,7 +142,7 @@ async def test_a_fact_whose_state_was_lost_is_published_once(
     [warning] = [line for line in lines if WARNING in line]
     assert "tracked again from offset 2, without the 5 outputs" in warning
 
-    # Nothing is missing any more.
+    # All states are complete now.
     await write(settings, [observed(settings, one) for one in repeated])
     assert not [line for line in await track_to_the_end(settings) if WARNING in line]
     assert len(await read(settings.kafka, topics.statuses)) == 5
@@ -151,7 +151,7 @@ async def test_a_fact_whose_state_was_lost_is_published_once(
 async def test_an_alarm_whose_state_was_lost_is_published_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction of timers commits no offset; its visible events show that states are lost."""
+    """A transaction of timers commits no offset; its visible events show the lost states."""
     settings = settings.model_copy(update={"timer_grace": 0.0})
     late = settings.model_copy(update={"timer_grace": 3600.0})
     await write(settings, [observed(settings, seen("queued", NOW - 11 * MINUTE))])
@@ -183,7 +183,7 @@ async def _knows_alarm(settings: Settings) -> bool:
 async def test_outputs_newer_than_the_newest_state_are_found(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of them, and those of the window; too many are of more than one transaction."""
+    """All of them, including those of the window; too many belong to several transactions."""
     topics = settings.topics
     source = TopicPartition(topics.observations, PARTITION)
     outputs = [

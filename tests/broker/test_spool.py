@@ -1,4 +1,4 @@
-"""The spool in front of a real Kafka that is frozen, gone, or comes back: no 200 is forgotten."""
+"""The spool with a real Kafka that is frozen, stopped or restarted: no 200 is lost."""
 
 import asyncio
 import os
@@ -32,13 +32,13 @@ from tests.e2e.commands import COMMAND
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker of this module's own, to be ill-treated."""
+    """A broker for this module, which the tests stop and freeze."""
     async with LocalKafka(tmp_path_factory.mktemp("own"), free_port(0)) as kafka:
         yield kafka
 
 
 @pytest.fixture(autouse=True)
-def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "ADOPT_SECONDS", 0.1)
 
 
@@ -59,12 +59,12 @@ def _bodies(number: int) -> list[bytes]:
     return [secrets.token_bytes(100) for _ in range(number)]
 
 
-async def _settled(ingest: Ingest) -> None:
-    """Wait until bodies go to Kafka, which may still be busy with what was done to it before."""
+async def _kafka_acknowledges(ingest: Ingest) -> None:
+    """Wait until bodies go to Kafka; the broker may still be recovering from an earlier test."""
 
     async def there() -> bool:
-        await _post(ingest, b"settled", "settled")
-        return bool(await stored(ingest, "settled"))
+        await _post(ingest, b"ready", "ready")
+        return bool(await stored(ingest, "ready"))
 
     await until(there)
 
@@ -75,13 +75,13 @@ async def _drained(given: Settings) -> None:
         try:
             return not any(look(place / FILE) for place in slots.known(given.spool))
         except sqlite3.OperationalError:
-            return False  # it is just being set aside: there is no file for a moment
+            return False  # the file is just being set aside
 
     await until(empty)
 
 
 async def _same_bodies(ingest: Ingest, bodies: list[bytes]) -> None:
-    """Every body is there, none is there that was not sent, and a repetition has the same id."""
+    """Assert that exactly the sent bodies are on Kafka, and repetitions have the same id."""
     ids: dict[bytes, set[bytes]] = {}
     for record in await stored(ingest, "m"):
         ids.setdefault(record.value, set()).add(record.headers["ce_id"])
@@ -92,7 +92,7 @@ async def _same_bodies(ingest: Ingest, bodies: list[bytes]) -> None:
 async def test_a_frozen_broker_means_200_from_the_spool(
     own: LocalKafka, namespace: str, tmp_path: Path
 ) -> None:
-    """Bodies are taken though Kafka stands still, and are on Kafka as they came once it goes on."""
+    """Bodies are accepted while Kafka is frozen, and are on Kafka unchanged once it continues."""
     bodies = _bodies(60)
     given = _settings(own, namespace, tmp_path)
     async with running(given) as ingest:
@@ -123,15 +123,15 @@ def _held(given: Settings) -> dict[str, Held]:
 async def test_a_killed_broker_means_200_also_after_a_restart_without_it(
     own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the drain tried in vain stays; ingest ends and starts without Kafka, and takes more."""
+    """Unacknowledged bodies stay; ingest ends and starts without Kafka, and accepts more."""
     given = _settings(own, namespace, tmp_path)
     bodies = _bodies(20)
     try:
         async with running(given) as ingest:
-            await _settled(ingest)
+            await _kafka_acknowledges(ingest)
             own.kill()
             assert await _post_all(ingest, bodies[:10]) == {200}
-            await until(lambda: _in_vain(caplog))
+            await until(lambda: _drain_failed(caplog))
         assert sum(held.bodies for held in _held(given).values()) == 10
         async with running(given, create=False) as ingest:
             assert await ingest.ready() == (200, [])
@@ -143,27 +143,27 @@ async def test_a_killed_broker_means_200_also_after_a_restart_without_it(
         await _back(own)
 
 
-async def _in_vain(caplog: pytest.LogCaptureFixture) -> bool:
-    """Whether something was sent once more after the batch that was on its way at the end."""
+async def _drain_failed(caplog: pytest.LogCaptureFixture) -> bool:
+    """Whether a further batch was not acknowledged, after the one in flight at the end."""
     return caplog.text.count("a batch is not acknowledged") > 1
 
 
 async def _back(own: LocalKafka) -> None:
-    """Have the broker run for the next test, if this one ended before it started it."""
+    """Start the broker for the next test, if this one failed before it did."""
     with suppress(RuntimeError):
         await own.start()
 
 
-async def test_what_the_dead_left_is_taken_over(
+async def test_slots_of_dead_processes_are_taken_over(
     own: LocalKafka, namespace: str, tmp_path: Path
 ) -> None:
-    """Bodies in a place that nobody has any more go to Kafka, whoever comes by."""
+    """The bodies of a free slot are sent to Kafka by any ingest."""
     given = _settings(own, namespace, tmp_path)
     assert given.spool is not None
-    kept = [slots.take(given.spool) for _ in range(3)]
+    kept = [slots.acquire(given.spool) for _ in range(3)]
     bodies = _bodies(3)
-    for place, body in zip(kept, bodies, strict=True):
-        _fill(place, _webhook(body))
+    for slot, body in zip(kept, bodies, strict=True):
+        _fill(slot, _webhook(body))
     kept[1].release()
     kept[2].release()
     async with running(given) as ingest:
@@ -185,61 +185,61 @@ def _webhook(body: bytes, provider: str = "whapi") -> RawWebhook:
     )
 
 
-async def test_a_place_that_cannot_be_emptied_does_not_hold_up_the_others(
+async def test_a_slot_that_cannot_be_emptied_does_not_delay_the_others(
     own: LocalKafka,
     namespace: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What Kafka refuses is given up aloud, and kept; it goes there once it is taken."""
+    """Refused bodies are logged and kept, and are sent once Kafka accepts them."""
     monkeypatch.setattr(retry_schedule, "SKIP_SECONDS", 3600)
     given = _settings(own, namespace, tmp_path)
     assert given.spool is not None
     await topics.apply(given)
     await largest(given, 10_000)
     refused, good, unknown = os.urandom(20_000), _bodies(3), b"of a provider that is no more"
-    left = [slots.take(given.spool) for _ in range(3)]
+    left = [slots.acquire(given.spool) for _ in range(3)]
     _fill(left[0], _webhook(refused), _webhook(good[0]))
     _fill(left[1], _webhook(unknown, "forgotten"), _webhook(good[1]))
     _fill(left[2], _webhook(good[2]))
     async with running(given, create=False) as ingest:
-        await _settled(ingest)
-        for place in left:
-            place.release()
+        await _kafka_acknowledges(ingest)
+        for slot in left:
+            slot.release()
         await until(lambda: _are_there(ingest, good))
         await until(lambda: _given_up(2))
-        assert [_kept(place) for place in left] == [{"whapi": 1}, {"forgotten": 1}, {}]
-        told = re.findall(r"Kafka takes none of the 1 bodies in \S+/(\d+);", caplog.text)
-        assert told == ["0", "1"]
+        assert [_kept(slot) for slot in left] == [{"whapi": 1}, {"forgotten": 1}, {}]
+        named = re.findall(r"Kafka accepts none of the 1 bodies in \S+/(\d+);", caplog.text)
+        assert named == ["0", "1"]
         await largest(given, 100_000)
         monkeypatch.setattr(retry_schedule, "SKIP_SECONDS", 0)
         await until(lambda: _are_there(ingest, [refused, *good]))
         await until(lambda: _given_up(1))
 
 
-def _fill(place: slots.Place, *webhooks: RawWebhook) -> None:
-    with closing(SpoolFile(place.directory)) as file:
+def _fill(slot: slots.Slot, *webhooks: RawWebhook) -> None:
+    with closing(SpoolFile(slot.directory)) as file:
         file.add(webhooks)
 
 
-def _kept(place: slots.Place) -> dict[str, int]:
-    return {name: held.bodies for name, held in look(place.directory / FILE).items()}
+def _kept(slot: slots.Slot) -> dict[str, int]:
+    return {name: held.bodies for name, held in look(slot.directory / FILE).items()}
 
 
 async def _given_up(number: int) -> bool:
-    """Whether ingest's metrics tell of so many places that it could not empty."""
-    told = f"bluetick_ingest_spool_places_given_up {float(number)}\n"
-    return told in generate_latest(metrics.registry).decode()
+    """Whether ingest's metrics count `number` slots that it could not empty."""
+    sample = f"bluetick_ingest_spool_places_given_up {float(number)}\n"
+    return sample in generate_latest(metrics.registry).decode()
 
 
-async def test_a_topic_that_takes_nothing_does_not_hold_up_the_other(
+async def test_a_topic_that_refuses_bodies_does_not_delay_the_other(
     own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With one raw topic deleted, bodies for the other get to Kafka, and those for it are kept."""
+    """With one raw topic deleted, bodies for the other reach Kafka, and those for it are kept."""
     given = _settings(own, namespace, tmp_path)
     async with running(given) as ingest:
-        await _settled(ingest)
+        await _kafka_acknowledges(ingest)
         await _delete(own, given.topics.raw("whapi"))
         assert await _post_all(ingest, _bodies(3)) == {200}
         await until(lambda: _silent(caplog))
@@ -268,17 +268,17 @@ async def _delete(own: LocalKafka, topic: str) -> None:
 
 
 async def test_a_full_spool_means_503(own: LocalKafka, namespace: str, tmp_path: Path) -> None:
-    """A full spool takes nothing more, and nothing in it is deleted."""
+    """A full spool refuses further bodies, and none of its bodies is deleted."""
     given = _settings(own, namespace, tmp_path, spool_max_bytes=1024 * 1024)
     bodies = [os.urandom(400_000) for _ in range(3)]
     async with running(given) as ingest:
-        await _settled(ingest)
+        await _kafka_acknowledges(ingest)
         own.pause()
         try:
             assert [await _post(ingest, body) for body in bodies] == [200, 200, 503]
-            told = await _unready(ingest)
-            assert "Kafka does not answer" in told
-            assert "the spool is full" in told
+            problems = await _unready(ingest)
+            assert "Kafka does not answer" in problems
+            assert "the spool is full" in problems
         finally:
             own.resume()
         await _drained(given)
@@ -294,15 +294,15 @@ async def _unready(ingest: Ingest) -> str:
     return str((await ingest.ready())[1])
 
 
-async def test_a_damaged_spool_is_set_aside_and_what_is_readable_goes_on(
+async def test_a_damaged_spool_is_set_aside_and_its_readable_bodies_are_sent(
     own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file spoiled in use means one 503 at most; a new one takes over, and what is readable."""
+    """A file damaged in use costs at most one 503; readable bodies move to a new file."""
     given = _settings(own, namespace, tmp_path)
     assert given.spool is not None
     bodies = [os.urandom(20_000) for _ in range(300)]  # more than SQLite keeps in memory
     async with running(given) as ingest:
-        await _settled(ingest)
+        await _kafka_acknowledges(ingest)
         own.pause()
         try:
             assert await _post_all(ingest, bodies[:200]) == {200}
@@ -313,8 +313,8 @@ async def test_a_damaged_spool_is_set_aside_and_what_is_readable_goes_on(
         await _drained(given)
         await until(lambda: _are_all_there(ingest, bodies[:3] + bodies[4:200]))
         assert len(list(path.parent.glob(f"{FILE}.salvaged-*[0-9]"))) == 1
-        assert not slots.set_aside(path.parent), "or the place would be left behind for ever"
-        assert re.search(r"is damaged \(body \d+ is not what was written\)", caplog.text)
+        assert not slots.set_aside(path.parent), "or the slot would always count as holding bodies"
+        assert re.search(r"is damaged \(body \d+ does not match its checksum\)", caplog.text)
         own.pause()
         try:
             assert await _post_all(ingest, bodies[200:250]) == {200}
@@ -328,10 +328,10 @@ async def test_a_damaged_spool_is_set_aside_and_what_is_readable_goes_on(
 
 
 def _spoil(path: Path, body: bytes) -> None:
-    """Change a few bytes of a body where it lies in the file."""
+    """Change a few bytes of a body in the file."""
     with path.open("r+b") as file:
-        place = file.read().index(body[:1000])
-        file.seek(place)
+        offset = file.read().index(body[:1000])
+        file.seek(offset)
         file.write(b"spoiled")
 
 
@@ -339,19 +339,19 @@ async def _are_all_there(ingest: Ingest, bodies: list[bytes]) -> bool:
     return {record.value for record in await stored(ingest, "m")} >= set(bodies)
 
 
-async def test_at_the_end_what_waits_for_kafka_goes_to_the_spool(
+async def test_a_shutdown_spools_bodies_in_flight(
     own: LocalKafka,
     namespace: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Bodies that Kafka has not acknowledged when ingest is told to stop are answered 200."""
-    monkeypatch.setattr(app, "LAST_CALL_SECONDS", 0.5)
+    """Bodies that Kafka has not acknowledged at a shutdown are spooled and answered 200."""
+    monkeypatch.setattr(app, "LAST_PUBLISH_SECONDS", 0.5)
     given = _settings(own, namespace, tmp_path, publish_deadline=60.0)
     body = secrets.token_bytes(100)
     async with running(given) as ingest:
-        await _settled(ingest)
+        await _kafka_acknowledges(ingest)
         own.pause()
         try:
             waiting = asyncio.create_task(_post(ingest, body))
@@ -368,13 +368,13 @@ async def test_at_the_end_what_waits_for_kafka_goes_to_the_spool(
 
 
 async def _silent(caplog: pytest.LogCaptureFixture) -> bool:
-    """Whether ingest has noticed that Kafka does not acknowledge what it was sent."""
+    """Whether ingest has detected that Kafka acknowledges nothing."""
     return "Kafka has acknowledged nothing" in caplog.text
 
 
 @dataclass
 class Process:
-    """The real ingest in a process of its own, under load from several connections."""
+    """The real ingest in another process, under load from several connections."""
 
     port: int
     process: asyncio.subprocess.Process
@@ -432,16 +432,16 @@ async def _process(given: Settings) -> AsyncIterator[Process]:
 async def test_every_200_outlives_a_kill(
     own: LocalKafka, namespace: str, tmp_path: Path, *, away: bool
 ) -> None:
-    """SIGKILL under load: what was answered 200 is on Kafka after a restart, nothing else is."""
+    """SIGKILL under load: bodies answered 200 are on Kafka after a restart, and only sent ones."""
     given = _settings(own, namespace, tmp_path)
     await topics.apply(given)
     async with _process(given) as first:
         loads = [asyncio.create_task(first.load()) for _ in range(16)]
-        await until(lambda: _has_taken(first, 200))
+        await until(lambda: _has_accepted(first, 200))
         if away:
             own.kill()
             so_far = len(first.taken)
-            await until(lambda: _has_taken(first, so_far + 200))
+            await until(lambda: _has_accepted(first, so_far + 200))
         await first.end(signal.SIGKILL)
         await asyncio.gather(*loads)
     await _back(own)
@@ -453,5 +453,5 @@ async def test_every_200_outlives_a_kill(
     assert first.taken <= there <= first.sent
 
 
-async def _has_taken(process: Process, number: int) -> bool:
+async def _has_accepted(process: Process, number: int) -> bool:
     return len(process.taken) >= number

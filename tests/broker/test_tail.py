@@ -1,4 +1,4 @@
-"""`bluetick tail` on a real Kafka: what it shows, where it begins, how it ends."""
+"""`bluetick tail` on a real Kafka: the records shown, the start and the end."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ sys.exit(tail.run(settings, "raw.whapi", Following(from_start=True)))
 
 @pytest.fixture
 async def settings(kafka: str, namespace: str) -> AsyncIterator[Settings]:
-    """A namespace of its own on the broker, with its topics."""
+    """A new namespace on the broker, with its topics."""
     settings = Settings(kafka=kafka, namespace=namespace, partitions=PARTITIONS, replication=1)
     await topics.apply(settings)
     yield settings
@@ -64,7 +64,7 @@ def start(settings: Settings) -> subprocess.Popen[bytes]:
 
 
 async def shown(settings: Settings, key: str | None = None) -> list[Record]:
-    """All there is on `events`."""
+    """Return all records that tail shows of `events`."""
     following = tail.follow(
         settings, settings.topics.events, from_start=True, until_end=True, key=key
     )
@@ -74,7 +74,7 @@ async def shown(settings: Settings, key: str | None = None) -> list[Record]:
 async def test_all_committed_records_are_shown(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
-    """From the start to the end every record of every partition comes, in its partition's order."""
+    """Every record of every partition is shown, in its partition's order."""
     for number in range(30):
         key = KEYS[number % 4]
         await write(producer, settings.topics.events, key, b"%d" % number)
@@ -86,7 +86,7 @@ async def test_all_committed_records_are_shown(
 
 
 async def test_aborted_records_are_not_shown(kafka: str, settings: Settings) -> None:
-    """A transaction that was aborted leaves nothing to see, and the end is still found."""
+    """The records of an aborted transaction are skipped, and the end is still found."""
     topic = settings.topics.events
     async with AIOKafkaProducer(
         bootstrap_servers=kafka, transactional_id=f"{settings.namespace}.x"
@@ -104,7 +104,7 @@ async def test_aborted_records_are_not_shown(kafka: str, settings: Settings) -> 
 async def test_a_key_shows_its_records_alone(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
-    """With a key its records come, not those of others in the same partition."""
+    """With a key, only its records are shown, not others of the same partition."""
     homes = [partition_of(key, PARTITIONS) for key in KEYS]
     assert len(set(homes)) < len(homes), "two keys should share a partition"
     for key in KEYS:
@@ -116,7 +116,7 @@ async def test_a_key_shows_its_records_alone(
 async def test_only_new_records_are_shown_by_default(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
-    """Without `from_start` what was there before stays unseen, what comes is shown."""
+    """Without `from_start` only later records are shown."""
     topic = settings.topics.events
     await write(producer, topic, KEYS[0], b"old")
     async with aclosing(tail.follow(settings, topic, from_start=False)) as records:
@@ -127,8 +127,8 @@ async def test_only_new_records_are_shown_by_default(
         assert (await coming).value == b"new"
 
 
-async def test_a_topic_that_is_not_there_is_a_problem(kafka: str, namespace: str) -> None:
-    """A missing topic is named with what to do, and asking for it does not create it."""
+async def test_a_missing_topic_is_a_problem(kafka: str, namespace: str) -> None:
+    """A missing topic is named with what to do, and the request does not create it."""
     settings = Settings(kafka=kafka, namespace=namespace)
     for _ in range(2):
         with pytest.raises(Problem, match=rf"{namespace}\.events does not exist.*topics apply"):
@@ -145,7 +145,7 @@ async def test_a_silent_kafka_is_a_problem() -> None:
 async def test_run_prints_lines_up_to_a_limit(
     settings: Settings, producer: AIOKafkaProducer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lines for people and for programs come out, as many as the limit allows."""
+    """It prints text or JSON lines, up to the limit."""
     for number in range(5):
         await write(producer, settings.topics.raw("whapi"), KEYS[0], b'{"n": %d}' % number)
     run = asyncio.to_thread(tail.run, settings, "raw.whapi", Following(until_end=True, limit=2))
@@ -153,13 +153,15 @@ async def test_run_prints_lines_up_to_a_limit(
     assert [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()] == ["8 bytes"] * 2
     run = asyncio.to_thread(tail.run, settings, "raw.whapi", Following(until_end=True, json=True))
     assert await run == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(one["key"], one["value"]) for one in told] == [(KEYS[0], {"n": n}) for n in range(5)]
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["key"], one["value"]) for one in printed] == [
+        (KEYS[0], {"n": n}) for n in range(5)
+    ]
 
 
 @pytest.mark.parametrize("end", ["closed pipe", "Ctrl-C"])
 async def test_it_ends_cleanly(settings: Settings, producer: AIOKafkaProducer, end: str) -> None:
-    """A reader that has seen enough, or Ctrl-C, ends it with code 0 and without a word."""
+    """A closed output, or Ctrl-C, ends it with code 0 and without a message."""
     topic = settings.topics.raw("whapi")
     await write(producer, topic, KEYS[0], b"first")
     process = await asyncio.to_thread(start, settings)
@@ -202,7 +204,7 @@ def test_short_and_full_names_are_understood(name: str, expected: tuple[str, str
         ("dead-letters", "k", "have no keys"),
     ],
 )
-def test_names_that_make_no_sense_are_refused(name: str, key: str | None, words: str) -> None:
-    """An unknown topic is answered with the known ones; a key where there are none is refused."""
+def test_invalid_names_are_refused(name: str, key: str | None, words: str) -> None:
+    """An unknown topic gets the list of known ones; a key for a topic without keys is refused."""
     with pytest.raises(Problem, match=words):
         tail.resolve(Topics("shop", providers=NAMES), name, key)

@@ -1,4 +1,4 @@
-"""Timers on a real Kafka: they fire when traffic stops, once, and from a store built anew."""
+"""Timers on a real Kafka: they fire once, without traffic, and from a rebuilt store."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -44,7 +44,7 @@ async def events(settings: Settings) -> list[Event]:
 
 
 async def event(settings: Settings, wanted: type[Event], count: int = 1) -> list[Event]:
-    """Wait until so many events of a kind are there."""
+    """Wait until `count` events of a kind are published."""
     await until(lambda: _are_there(settings, lambda e: isinstance(e, wanted), count))
     return [one for one in await events(settings) if isinstance(one, wanted)]
 
@@ -53,8 +53,8 @@ async def _are_there(settings: Settings, fits: Callable[[Event], bool], count: i
     return sum(map(fits, await events(settings))) >= count
 
 
-async def test_an_alarm_is_given_and_withdrawn(settings: Settings) -> None:
-    """Traffic stops, the alarm comes once; a tracker without a store gives it no second time."""
+async def test_an_alarm_is_published_and_withdrawn(settings: Settings) -> None:
+    """Without traffic the alarm is published once, not again by a tracker without a store."""
     heard = NOW - 11 * MINUTE
     await observe(settings, seen("queued", heard))
     async with tracking(settings):
@@ -72,8 +72,8 @@ async def test_an_alarm_is_given_and_withdrawn(settings: Settings) -> None:
     assert b"stalled_since" not in state.value
 
 
-async def test_nobody_is_alarmed_for_what_is_not_normalised_yet(settings: Settings) -> None:
-    """A receipt that came in time counts, however late normalise gets to it."""
+async def test_a_receipt_that_is_not_normalised_yet_prevents_the_alarm(settings: Settings) -> None:
+    """A receipt that was received in time counts, however late it is normalised."""
     heard = NOW - 11 * MINUTE
     await observe(settings, seen("queued", heard))
     await write(settings, [_receipt(settings, heard + MINUTE)])
@@ -87,7 +87,7 @@ async def test_nobody_is_alarmed_for_what_is_not_normalised_yet(settings: Settin
 
 
 def _receipt(settings: Settings, at: int) -> Record:
-    """A body that says that the message was delivered, received then."""
+    """Return a body that reports the message as delivered, received at that time."""
     body = (
         b'{"message_id": "m1", "gateway": "sms", "timestamp": %d, "type": "outgoing", '
         b'"to": {"phone_number": "420777123456"}, "result": "delivered"}' % (at // 1000)
@@ -99,7 +99,7 @@ def _receipt(settings: Settings, at: int) -> Record:
 
 
 async def test_timers_are_rebuilt_with_the_store(settings: Settings) -> None:
-    """What one tracker armed, another that restores from nothing fires, though nothing arrives."""
+    """A tracker that restores from `messages` fires the timers of another, without new records."""
     await observe(settings, seen("sending", NOW - 11 * MINUTE))
     async with tracking(settings, timer_grace=3600.0):
         await until(lambda: _are_there(settings, lambda _: True, 1))
@@ -109,7 +109,7 @@ async def test_timers_are_rebuilt_with_the_store(settings: Settings) -> None:
 
 
 async def test_the_state_of_an_old_message_is_dropped(settings: Settings) -> None:
-    """Its end is told with a summary, a tombstone follows, and it begins anew if need be."""
+    """An event with a summary reports its end, a tombstone follows, and it can begin again."""
     await observe(settings, seen("delivered", NOW - 46 * DAY))
     async with tracking(settings):
         [forgotten] = await event(settings, Forgotten)
@@ -125,7 +125,7 @@ async def test_the_state_of_an_old_message_is_dropped(settings: Settings) -> Non
 
 
 async def test_a_storm_of_timers_is_spread_over_transactions(settings: Settings) -> None:
-    """Thousands due at once are each fired once, some in each transaction."""
+    """Thousands of timers due at once each fire once, in several transactions."""
     heard = NOW - 11 * MINUTE
     key = [f"smsmanager/-/m{number}" for number in range(MANY)]
     await observe(settings, *(seen("queued", heard, message_key=one) for one in key))
@@ -140,7 +140,7 @@ async def test_a_storm_of_timers_is_spread_over_transactions(settings: Settings)
 
 
 async def test_a_replay_gives_the_same_events(settings: Settings) -> None:
-    """One tracker is idle when timers come due, another reads the whole log at once."""
+    """One tracker is idle when timers are due, another reads the whole log at once."""
     again = settings.model_copy(update={"namespace": f"{settings.namespace}-again"})
     first = [
         seen("queued", NOW - 30 * MINUTE),

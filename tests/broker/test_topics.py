@@ -1,4 +1,4 @@
-"""The topics on a real broker: created whole, adjusted with care, never cut anew."""
+"""The topics on a real broker: created, adjusted, and never repartitioned."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ async def _create(kafka: str, topic: NewTopic) -> None:
         await admin.create_topics([topic])
 
         async def known() -> bool:
-            """A broker that is busy is told of it a while after the controller."""
+            """A busy broker knows the topic later than the controller."""
             return topic.name in await admin.list_topics()
 
         await until(known)
@@ -41,8 +41,8 @@ async def _setting(kafka: str, topic: str, name: str) -> str:
     return str(value)
 
 
-async def test_apply_makes_what_check_wants(kafka: str, namespace: str) -> None:
-    """Missing topics are found, created once, found right, dropped, and missing again."""
+async def test_apply_creates_the_topics_that_check_requires(kafka: str, namespace: str) -> None:
+    """Missing topics are found, created once, found correct, deleted, and missing again."""
     given = settings(kafka, namespace, partitions=2)
     missing = await topics.check(given)
     assert len(missing) == len(given.topics.all)
@@ -57,12 +57,10 @@ async def test_apply_makes_what_check_wants(kafka: str, namespace: str) -> None:
     assert await topics.drop(given) == []
 
 
-async def test_a_setting_that_lacks_is_added_and_the_others_stay(
-    kafka: str, namespace: str
-) -> None:
-    """A topic made by hand gets what it lacks and keeps the rest; what differs is reported.
+async def test_a_missing_setting_is_added_and_the_others_stay(kafka: str, namespace: str) -> None:
+    """A topic made by hand gets missing settings and keeps the others; differences are reported.
 
-    Kafka replaces a topic's settings all at once: those not ours must be sent along.
+    Kafka replaces all settings of a topic at once, so those of the user must be sent too.
     """
     given = settings(kafka, namespace, partitions=2)
     name = given.topics.messages
@@ -79,7 +77,7 @@ async def test_a_setting_that_lacks_is_added_and_the_others_stay(
 
 
 async def test_a_wrong_number_of_partitions_is_a_problem(kafka: str, namespace: str) -> None:
-    """The number is reported and never changed; nothing else is touched either."""
+    """The number is reported and never changed; nothing else is changed either."""
     given = settings(kafka, namespace, partitions=2)
     await _create(kafka, NewTopic(given.topics.statuses, 3, 1))
     sentence = f"the topic {given.topics.statuses} has 3 partitions, not the 2"
@@ -93,15 +91,15 @@ async def test_a_wrong_number_of_partitions_is_a_problem(kafka: str, namespace: 
         await topics.require(given)
 
 
-async def test_what_kafka_refuses_is_a_problem(kafka: str, namespace: str) -> None:
-    """More copies than brokers: Kafka's own reason is passed on, for aiokafka does not raise it."""
+async def test_a_refusal_of_kafka_is_a_problem(kafka: str, namespace: str) -> None:
+    """More replicas than brokers: the problem has Kafka's reason, which aiokafka does not raise."""
     given = settings(kafka, namespace, partitions=1, replication=99)
     with pytest.raises(Problem, match=rf"^Kafka refused to create {namespace}.*[Rr]eplication"):
         await topics.apply(given)
 
 
-async def test_a_service_needs_what_it_works_on(settings: Settings) -> None:
-    """So the normaliser goes on where a namespace was dropped with --keep-inputs."""
+async def test_a_service_needs_its_input_topics_only(settings: Settings) -> None:
+    """The normaliser continues after a namespace was dropped with --keep-inputs."""
     await topics.drop(settings, settings.topics.needed("normalise"))
     service = Service("normalise", settings.health_port("normalise"))
     async with running(settings, [service], lambda *_: None) as [normaliser]:  # until it is ready
@@ -111,7 +109,7 @@ async def test_a_service_needs_what_it_works_on(settings: Settings) -> None:
 
 
 async def test_silence_is_a_problem(namespace: str) -> None:
-    """A broker that is not there is named by address and setting."""
+    """An unreachable broker is named by address and setting."""
     address = f"127.0.0.1:{free_port(0)}"
     for work in (topics.check, topics.require, topics.apply, topics.drop):
         with pytest.raises(Problem, match=rf"^Kafka does not answer at {address} \(BLUETICK_KAFKA"):

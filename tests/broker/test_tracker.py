@@ -1,4 +1,4 @@
-"""The tracker beside the usual way: what is set aside, a log that was cut, a damaged store."""
+"""The tracker in unusual cases: dead letters, deleted records, a damaged store."""
 
 import asyncio
 import secrets
@@ -32,7 +32,7 @@ from tests.e2e.commands import command
 from tests.unit.messages import KEY, inbound, seen
 
 PARTITION = partition_of(KEY, 3)
-NOW = round(time.time() * 1000)  # what is older than its time to live would be forgotten at once
+NOW = round(time.time() * 1000)  # older messages would expire at once
 KEYS = [message_key("smsmanager", None, f"other-{n}") for n in range(60)]
 OTHER = next(key for key in KEYS if partition_of(key, 3) != PARTITION)
 
@@ -42,19 +42,19 @@ def observed(settings: Settings, value: bytes | None, key: bytes | None = KEY.en
 
 
 def elsewhere(settings: Settings) -> Record:
-    """An observation on another partition."""
+    """Return an observation on another partition."""
     value = encode(seen("sent", NOW + 1, message_key=OTHER))
     return Record(settings.topics.observations, partition_of(OTHER, 3), OTHER.encode(), value)
 
 
 def _on_the_same_partition() -> list[StatusObservation]:
-    """One observation of each of ten messages."""
+    """Return one observation of each of ten messages on the same partition."""
     keys = [key for key in KEYS if partition_of(key, 3) == PARTITION][:10]
     return [seen("sent", NOW + 1, message_key=key) for key in keys]
 
 
 async def _published(settings: Settings, key: str) -> None:
-    """Wait until a message of that key has a status on its topic."""
+    """Wait until a message with that key has a status on its topic."""
     async with asyncio.timeout(60):
         keys = set[str]()
         while key not in keys:
@@ -62,7 +62,7 @@ async def _published(settings: Settings, key: str) -> None:
 
 
 async def track_to_the_end(settings: Settings) -> None:
-    """Run the tracker until it has taken everything there is."""
+    """Run the tracker to the end of its input."""
     async with running(settings, [Service("track", settings.health_port("track"))], _silent):
         await caught_up(settings.kafka, settings.topics)
 
@@ -75,7 +75,7 @@ async def track_to_the_end(settings: Settings) -> None:
 async def test_an_unreadable_record_is_set_aside(
     settings: Settings, key: bytes | None, value: bytes
 ) -> None:
-    """It is a dead letter with its own coordinates, once, and what follows it is taken."""
+    """It becomes one dead letter with its coordinates, and later records are processed."""
     good, later = seen("sent", NOW + 1), seen("delivered", NOW + 2)
     await write(
         settings,
@@ -98,7 +98,7 @@ async def test_an_unreadable_record_is_set_aside(
 
 
 async def test_a_better_content_is_a_correction(settings: Settings) -> None:
-    """On `inbound` twice, with ids, subject and source; another tracker repeats neither."""
+    """Both are on `inbound`, with ids, subject and source; another tracker repeats neither."""
     contents = [{"type": "unknown"}, {"type": "text", "text": "hi"}, {"type": "unknown"}]
     told = [observed(settings, encode(inbound(NOW, content=one))) for one in contents]
     settings = settings.model_copy(update={"installation": "eu-1"})
@@ -117,8 +117,8 @@ async def test_a_better_content_is_a_correction(settings: Settings) -> None:
     assert decode_state(state.value).content == contents[1]
 
 
-async def test_a_log_cut_before_it_was_read_stops_its_partition(settings: Settings) -> None:
-    """What retention took is named, and the tracker does not jump over it; the others go on."""
+async def test_deleted_unread_records_stop_their_partition(settings: Settings) -> None:
+    """The tracker reports the gap and does not skip it; other partitions continue."""
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))] * 3)
     await track_to_the_end(settings)
     await write(settings, [observed(settings, encode(seen("delivered", NOW + 2)))] * 3)
@@ -136,7 +136,7 @@ async def test_a_log_cut_before_it_was_read_stops_its_partition(settings: Settin
 
 
 async def test_a_state_of_a_newer_format_stops_its_partition(settings: Settings) -> None:
-    """A state written by a later Bluetick is not half understood; nothing of it is set aside."""
+    """A state written by a later version is not read in part; no dead letter is made."""
     state = MessageState(
         message_key=KEY,
         version=99,
@@ -158,8 +158,8 @@ async def test_a_state_of_a_newer_format_stops_its_partition(settings: Settings)
     assert await read(settings.kafka, settings.topics.dead_letters) == []
 
 
-async def test_a_spoilt_store_is_rebuilt(settings: Settings) -> None:
-    """When the store's directory is damaged, no fact is forgotten and none told twice."""
+async def test_a_damaged_store_is_rebuilt(settings: Settings) -> None:
+    """When the store's directory is damaged, no fact is lost and none is published twice."""
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
     await track_to_the_end(settings)
     store = settings.data / settings.namespace / "track" / str(PARTITION)
@@ -177,12 +177,12 @@ async def test_a_spoilt_store_is_rebuilt(settings: Settings) -> None:
     assert b'"delivered"' in state.value
 
 
-async def test_a_message_that_a_topic_refuses_is_set_aside_alone(settings: Settings) -> None:
-    """Its observations are dead letters, with everything beside it published; a retry mends it."""
+async def test_a_message_that_a_topic_refuses_becomes_dead_letters(settings: Settings) -> None:
+    """Only its observations become dead letters; a retry publishes them after the fix."""
     big = seen("sent", NOW + 1, payload={"text": secrets.token_hex(4000)})
-    beside = _on_the_same_partition()
+    others = _on_the_same_partition()
     await _largest(settings, 2000)
-    few = [observed(settings, encode(one), one.message_key.encode()) for one in beside]
+    few = [observed(settings, encode(one), one.message_key.encode()) for one in others]
     await write(settings, [*few[:5], observed(settings, encode(big)), *few[5:]])
 
     await track_to_the_end(settings)
@@ -192,7 +192,7 @@ async def test_a_message_that_a_topic_refuses_is_set_aside_alone(settings: Setti
     assert settings.topics.statuses.encode() in letter.headers[record.MESSAGE]
     assert decode_observation(letter.value) == big
     statuses = await read(settings.kafka, settings.topics.statuses)
-    assert [one.key for one in statuses] == [one.message_key for one in beside]
+    assert [one.key for one in statuses] == [one.message_key for one in others]
 
     await _largest(settings, 2_000_000)
     await write(settings, [observed(settings, letter.value)])
@@ -202,22 +202,22 @@ async def test_a_message_that_a_topic_refuses_is_set_aside_alone(settings: Setti
 
 
 async def test_observations_past_a_bound_are_dead_letters_once(settings: Settings) -> None:
-    """Each is there once, with its coordinates, and so is each fact within the bounds."""
-    told = [seen("sent", NOW + n, f"gateway-{n:03}") for n in range(40)]
-    await write(settings, [observed(settings, encode(one)) for one in told])
+    """Each becomes one dead letter with its coordinates; facts within the bounds are published."""
+    reports = [seen("sent", NOW + n, f"gateway-{n:03}") for n in range(40)]
+    await write(settings, [observed(settings, encode(one)) for one in reports])
 
     await track_to_the_end(settings)
 
     letters = await read(settings.kafka, settings.topics.dead_letters)
     statuses = await read(settings.kafka, settings.topics.statuses)
-    assert [decode_observation(one.value) for one in letters] == told[BOUNDS.attempts :]
+    assert [decode_observation(one.value) for one in letters] == reports[BOUNDS.attempts :]
     assert {one.headers[record.CODE] for one in letters} == {b"too_many_attempts"}
     assert [one.headers[record.POINTER] for one in letters] == [b"#0"] * len(letters)
     assert len(statuses) == BOUNDS.attempts
 
 
-async def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings) -> None:
-    """A store of the topic's earlier life is noticed: new facts are published all the same."""
+async def test_a_recreated_topic_is_not_mistaken_for_the_old_one(settings: Settings) -> None:
+    """A store of the deleted topic is detected: new facts are still published."""
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
     await track_to_the_end(settings)
     await topics.drop(settings)
@@ -236,7 +236,7 @@ async def test_a_topic_made_anew_is_not_taken_for_the_old_one(settings: Settings
 
 
 async def test_services_stop_though_kafka_is_silent(tmp_path: Path) -> None:
-    """SIGTERM ends both services in time while the broker is frozen, with work in their hands."""
+    """SIGTERM ends both services in time while the broker is frozen and records are in flight."""
     async with LocalKafka(tmp_path / "kafka") as kafka:
         settings = Settings(
             kafka=kafka.bootstrap,
@@ -258,7 +258,7 @@ async def test_services_stop_though_kafka_is_silent(tmp_path: Path) -> None:
 
 
 async def _largest(settings: Settings, size: int) -> None:
-    """Set the largest batch the topic of statuses takes, in bytes."""
+    """Set the largest batch that the topic of statuses accepts, in bytes."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
     config = {"max.message.bytes": str(size)}

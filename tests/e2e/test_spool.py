@@ -13,7 +13,7 @@ from deploy import topics
 from deploy.local_kafka.broker import free_port
 from ingest.spool import slots
 from ingest.spool.database import FILE, SpoolFile, look
-from ingest.spool.slots import Place
+from ingest.spool.slots import Slot
 from schemas.webhook import RawWebhook
 from service.kafka.admin import administering
 from service.settings import Settings
@@ -23,9 +23,9 @@ from tests.e2e.commands import command, run
 _BODIES = [b"", bytes(range(256)), secrets.token_bytes(50_000)]
 
 
-def _fill(spool: Path, bodies: list[bytes]) -> Place:
+def _fill(spool: Path, bodies: list[bytes]) -> Slot:
     """A place of the spool with these bodies, still taken."""
-    place = slots.take(spool)
+    place = slots.acquire(spool)
     file = SpoolFile(place.directory)
     file.add(
         RawWebhook(
@@ -128,7 +128,7 @@ async def test_a_place_that_cannot_be_reached_hides_no_other(
     assert f"{theirs}: it cannot be reached: Is a directory;" in output
 
 
-def _file(place: Place) -> Path:
+def _file(place: Slot) -> Path:
     return place.directory / FILE
 
 

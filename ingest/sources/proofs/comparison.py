@@ -1,4 +1,4 @@
-"""The one place where secrets are compared: in constant time, each with all candidates. Pure."""
+"""The comparison of secrets in constant time, each with all candidates. Pure."""
 
 import hashlib
 import hmac
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def among(given: Iterable[bytes], candidates: Sequence[bytes]) -> bool:
-    """Whether any of the given is one of the candidates; all are compared, whatever is found."""
+    """Whether any of `given` is one of the candidates; always compares all of them."""
     found = False
     for one in given:
         for candidate in candidates:
@@ -15,5 +15,5 @@ def among(given: Iterable[bytes], candidates: Sequence[bytes]) -> bool:
 
 
 def digest(secret: bytes) -> bytes:
-    """What is kept, and compared, of a credential that is sent as it is."""
+    """Return the digest that is stored and compared, for a credential sent in plain text."""
     return hashlib.sha256(secret).digest()

@@ -1,16 +1,16 @@
-"""The contract of a proof: what a source's senders have to show. Pure.
+"""The contract of a kind of proof, by which a source's senders authenticate. Pure.
 
-A kind is a frozen pydantic model: its fields are the keys of a source with that `auth`. Judging has
-two steps, so that a body is read only once everything but its signature has been checked:
+A kind is a frozen pydantic model: its fields are the keys of a source with that `auth`. Checking
+has two steps, so that a body is read only after all other checks have passed:
 
-1. Before the body, `check` judges a kind that `needs` the head alone; of a kind that needs the
-   body as well, `expects` says whether the head has what `check` will need.
-2. With the body, `check` judges a kind that needs it.
+1. Before the body, `check` decides for a kind that `needs` the head only. For a kind that needs
+   the body too, `expects` returns whether the head has the values that `check` needs.
+2. With the body, `check` decides for a kind that needs it.
 
-A request without proof gets one answer, whatever was wrong. There is room for kinds that sign
-the URL or form fields (`Request.url`, `Request.body`), for several signatures in one header,
-for keys other than shared secrets (`kept` makes the key of a secret, once, at the start), for times
-(`timely`), and for verification handshakes (`handshakes`, `Reply`).
+Every request without a valid proof gets the same answer. The contract also supports kinds that sign
+the URL or form fields (`Request.url`, `Request.body`), several signatures in one header, keys other
+than shared secrets (`kept` makes the key of a secret once, at the start), times (`timely`), and
+verification handshakes (`handshakes`, `Reply`).
 """
 
 from abc import abstractmethod
@@ -25,10 +25,10 @@ from ingest.sources.secret_places import Place, listed, place
 Headers = Sequence[tuple[bytes, bytes]]
 Needs = Literal["head", "head and body"]
 
-# How far the time of a signature may be from ours, either way, in seconds (Standard Webhooks).
+# The largest difference between a signature's time and ingest's, in seconds (Standard Webhooks).
 TOLERANCE = 300
 
-# Below this a secret can be guessed.
+# A shorter secret can be guessed.
 LEAST_BYTES = 16
 
 Secrets = Annotated[
@@ -42,8 +42,8 @@ Secrets = Annotated[
 class Request:
     """A request as it was sent: nothing is decoded, header names are in lower case.
 
-    `path` is what follows the source in the URL, with the query string. `body` is None before it
-    is read.
+    `path` is the part of the URL after the source, with the query string. `body` is None before
+    it is read.
     """
 
     method: str
@@ -54,43 +54,43 @@ class Request:
 
     @property
     def url(self) -> str:
-        """The URL behind the host."""
+        """The URL after the host."""
         return f"/webhooks/{self.source}{self.path}"
 
     def with_body(self, body: bytes) -> "Request":
-        """The same request, its body read."""
+        """Return the same request with its body."""
         return Request(self.method, self.source, self.path, self.headers, body)
 
     def only(self, wanted: bytes) -> bytes | None:
-        """The value of the only header of that name; None if there is none, or more than one."""
+        """Return the value of the only header with that name; None if there is none or several."""
         values = [value for name, value in self.headers if name == wanted]
         return values[0] if len(values) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proven:
-    """The sender is proven; `path` is stored, without a secret in it."""
+    """The sender is authenticated; `path` is stored and contains no secret."""
 
     path: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reply:
-    """The request is a verification handshake: it gets this answer, and nothing is stored."""
+    """The answer to a verification handshake; nothing is stored."""
 
     body: bytes = field(repr=False)
     content_type: str = "text/plain"
 
 
 Verdict: TypeAlias = Proven | Reply | None
-"""None: the sender is not proven."""
+"""None: the sender is not authenticated."""
 
 
 class Proof(BaseModel):
-    """What the senders of one source have to show.
+    """The proof that the senders of one source must give.
 
     `handshakes` are the HTTP methods of verification handshakes, in addition to the methods of the
-    provider's webhooks: `check` judges such a request by its head, and only a `Reply` answers it.
+    provider's webhooks. `check` decides on a handshake by its head, and must return a `Reply`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,32 +102,32 @@ class Proof(BaseModel):
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where its secrets are kept."""
+        """The places of its secrets."""
         return ()
 
     @abstractmethod
     def check(self, request: Request, secrets: Sequence[bytes], now: Sequence[int]) -> Verdict:
-        """Judge a request; `secrets` are what `kept` made, `now` what clocks show, Unix ms."""
+        """Return the verdict on a request; `secrets` are results of `kept`, `now` is in Unix ms."""
 
     def expects(self, request: Request) -> bool:
-        """Whether a head has what `check` needs, so that the body is worth reading."""
+        """Whether a head has the values that `check` needs; if not, the body is not read."""
         del request
         return True
 
     @classmethod
     def weakness(cls, secret: bytes) -> str | None:
-        """Why a secret is unfit, as the end of a sentence; None if it is fit."""
+        """Return why a secret is unfit, as the end of a sentence; None if it is fit."""
         if not secret:
             return "is empty"
         return None if len(secret) >= LEAST_BYTES else f"is shorter than {LEAST_BYTES} bytes"
 
     def kept(self, secret: bytes) -> bytes:
-        """What is kept of a fit secret, to compare or to sign with."""
+        """Return the key or digest of a fit secret, to compare or to sign with."""
         return secret
 
 
 class SecretProof(Proof):
-    """A proof by a secret that the sender and Bluetick share."""
+    """A proof by a secret that the sender shares with Bluetick."""
 
     secrets: Secrets
 
@@ -137,5 +137,5 @@ class SecretProof(Proof):
 
 
 def timely(sent_at: int, now: Sequence[int]) -> bool:
-    """Whether a time in Unix seconds is about what one of the clocks shows: one may be wrong."""
+    """Whether a time in Unix seconds is close to the time of any clock: one may be wrong."""
     return min(abs(clock - sent_at * 1000) for clock in now) <= TOLERANCE * 1000

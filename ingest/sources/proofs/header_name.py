@@ -1,4 +1,4 @@
-"""The name of the header in which a proof is. Pure."""
+"""The name of the header that carries a proof. Pure."""
 
 import re
 from typing import Annotated

@@ -12,7 +12,7 @@ _PRINTABLE = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
 
 
 class HeaderSecret(SecretProof):
-    """A second header of that name proves nothing."""
+    """The secret in the only header of that name; a repeated header is refused."""
 
     auth: Literal["header"]
     header: HeaderName

@@ -1,4 +1,4 @@
-"""HMAC signatures as they are written in headers. Pure."""
+"""HMAC signatures in the encodings used in headers. Pure."""
 
 import binascii
 import hmac
@@ -22,7 +22,7 @@ _ENCODE: Mapping[Encoding, Callable[[bytes], bytes]] = MappingProxyType(
 def signatures(
     keys: Iterable[bytes], algorithm: Algorithm, encoding: Encoding, *parts: bytes
 ) -> list[bytes]:
-    """Every correct signature of the parts: with each key, in each accepted spelling."""
+    """Return every correct signature of the parts: with each key, with and without padding."""
     found = []
     for key in keys:
         mac = hmac.new(key, digestmod=algorithm)

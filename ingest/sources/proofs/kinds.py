@@ -1,4 +1,4 @@
-"""The kinds of proof that a source's `auth` may name: a new one is its module and a line here."""
+"""The kinds of proof that `auth` may name; a new kind needs its module and a line here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""`auth = "none"`: every sender may send. Pure."""
+"""`auth = "none"`: every sender is accepted. Pure."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,7 +7,7 @@ from ingest.sources.proofs.contract import Proof, Proven, Request
 
 
 class NoProof(Proof):
-    """Nothing has to be shown."""
+    """No proof is required."""
 
     auth: Literal["none"]
 

@@ -1,4 +1,4 @@
-"""`auth = "path"`: `/webhooks/<source>/<secret>`, with or without more after it. Pure."""
+"""`auth = "path"`: `/webhooks/<source>/<secret>`, optionally followed by more. Pure."""
 
 import re
 from collections.abc import Sequence

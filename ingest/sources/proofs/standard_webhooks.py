@@ -10,11 +10,11 @@ from ingest.sources.proofs.comparison import among
 from ingest.sources.proofs.contract import Needs, Proven, Request, SecretProof, timely
 from ingest.sources.proofs.hmac_signatures import signatures
 
-# The specification asks for so long a key.
+# The specification requires a key of this length.
 LEAST_KEY = 24
 
 _PREFIX = b"whsec_"
-# Id and time are signed with a full stop between them: an id with one could be cut elsewhere.
+# Id and time are signed with a full stop between them, so an id must not contain one.
 _ID = re.compile(rb"[^.]+")
 _STAMP = re.compile(rb"[0-9]{1,15}")
 _MOST_SIGNATURES = 16
@@ -28,7 +28,7 @@ class _Signed(NamedTuple):
 
 
 class StandardWebhooks(SecretProof):
-    """One of the signatures of version 1 must be correct, and of about now."""
+    """One of the signatures of version 1 must be correct, and its time close to now."""
 
     needs: ClassVar[Needs] = "head and body"
 
@@ -65,7 +65,7 @@ class StandardWebhooks(SecretProof):
 
 
 def key_of(secret: bytes) -> bytes | None:
-    """The key that a secret encodes; None if it encodes none."""
+    """Return the key that a secret encodes; None if it encodes none."""
     if not secret.startswith(_PREFIX):
         return None
     try:
@@ -75,7 +75,7 @@ def key_of(secret: bytes) -> bytes | None:
 
 
 def _signed(request: Request) -> _Signed | None:
-    """What the three headers hold; None if that cannot be a proof."""
+    """Parse the three headers; None if they are not a possible proof."""
     id_ = request.only(b"webhook-id")
     stamp = request.only(b"webhook-timestamp")
     headers = request.only(b"webhook-signature")

@@ -1,4 +1,4 @@
-"""What ingest takes and refuses, decided without a network."""
+"""The requests that ingest accepts and refuses, decided without a network."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ _NOW = 1_767_225_600_000
 _CAP = 100
 
 
-def _take(
+def _admit(
     target: bytes = b"whapi",
     *,
     method: str = "POST",
@@ -53,9 +53,9 @@ def _accepted(screened: Screened | Reply, body: bytes, cap: int = _CAP) -> RawWe
 
 @pytest.mark.parametrize("provider", NAMES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_each_provider_is_a_source_with_four_verbs(provider: str, method: str) -> None:
-    """A webhook for a provider's name becomes its record, whichever of the verbs brings it."""
-    assert _take(provider.encode(), method=method) == RawWebhook(
+def test_each_provider_is_a_source_with_four_methods(provider: str, method: str) -> None:
+    """A webhook to a provider's name becomes its record, with any of the methods."""
+    assert _admit(provider.encode(), method=method) == RawWebhook(
         id="0" * 32,
         source=provider,
         provider=provider,
@@ -80,8 +80,8 @@ def test_each_provider_is_a_source_with_four_verbs(provider: str, method: str) -
     ],
 )
 def test_path_and_query_are_kept_as_sent(target: bytes, path: str) -> None:
-    """What follows the source is neither decoded nor normalised."""
-    webhook = _take(target)
+    """The URL after the source is neither decoded nor normalised."""
+    webhook = _admit(target)
     assert (webhook.source, webhook.path) == ("whapi", path)
 
 
@@ -112,22 +112,22 @@ def test_path_and_query_are_kept_as_sent(target: bytes, path: str) -> None:
 def test_headers_on_the_list_are_kept(
     sent: list[tuple[bytes, bytes]], content_type: str, kept: dict[str, str]
 ) -> None:
-    """Listed headers are kept whole, over-long and unlisted ones not at all."""
-    webhook = _take(headers=sent)
+    """Listed headers are kept whole; over-long and unlisted ones are omitted."""
+    webhook = _admit(headers=sent)
     assert (webhook.content_type, webhook.headers) == (content_type, kept)
 
 
 @pytest.mark.parametrize("body", [b"", b"\x00\xff\n", b"x" * _CAP])
-def test_a_body_is_taken_up_to_the_cap(body: bytes) -> None:
-    """Any bytes are a body, up to and including the cap."""
+def test_a_body_is_accepted_up_to_the_largest_size(body: bytes) -> None:
+    """Any bytes are a body, up to and including the largest size."""
     declared = [(b"content-length", str(len(body)).encode())]
-    assert _take(headers=declared, body=body).body == body
+    assert _admit(headers=declared, body=body).body == body
 
 
 @pytest.mark.parametrize("length", [b"", b"-1", b"many", b"9" * 5000])
-def test_a_senseless_length_is_left_to_the_body(length: bytes) -> None:
-    """A declared length that is no number never decides."""
-    assert _take(headers=[(b"content-length", length)]).body == b"{}"
+def test_an_invalid_length_is_ignored(length: bytes) -> None:
+    """A declared length that is not a number has no effect; the body itself is measured."""
+    assert _admit(headers=[(b"content-length", length)]).body == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -135,11 +135,11 @@ def test_a_senseless_length_is_left_to_the_body(length: bytes) -> None:
     [
         (b"", "POST", [], b"", 404, "unknown-source"),
         (b"/whapi", "POST", [], b"", 404, "unknown-source"),
-        (b"nobody", "POST", [], b"", 404, "unknown-source"),
+        (b"unknown", "POST", [], b"", 404, "unknown-source"),
         (b"WHAPI", "POST", [], b"", 404, "unknown-source"),
         (b"%77hapi", "POST", [], b"", 404, "unknown-source"),
         (b"whapi\x00", "POST", [], b"", 404, "unknown-source"),
-        (b"nobody", "GET", [], b"", 404, "unknown-source"),
+        (b"unknown", "GET", [], b"", 404, "unknown-source"),
         (b"whapi", "GET", [], b"", 405, "method"),
         (b"whapi", "HEAD", [], b"", 405, "method"),
         (b"whapi", "OPTIONS", [], b"", 405, "method"),
@@ -150,7 +150,7 @@ def test_a_senseless_length_is_left_to_the_body(length: bytes) -> None:
         (b"whapi?" + b"x" * MAX_PATH, "POST", [], b"", 413, "too-large"),
     ],
 )
-def test_what_is_refused(
+def test_refused_requests(
     *,
     target: bytes,
     method: str,
@@ -161,21 +161,21 @@ def test_what_is_refused(
 ) -> None:
     """Each refusal has its status and its cause."""
     with pytest.raises(Rejected) as refusal:
-        _take(target, method=method, headers=headers, body=body)
+        _admit(target, method=method, headers=headers, body=body)
     assert (refusal.value.status, refusal.value.cause) == (status, cause)
 
 
 def test_every_status_is_one_of_the_published() -> None:
-    """No cause leads to an answer outside the documented table."""
+    """No cause leads to an undocumented status."""
     assert set(STATUS.values()) == {401, 404, 405, 408, 413, 503}
 
 
-def test_a_stranger_does_not_learn_what_was_wrong() -> None:
-    """Without proof or from elsewhere: one answer."""
+def test_an_unauthenticated_sender_does_not_learn_the_reason() -> None:
+    """A missing proof and a wrong address get the same answer."""
     assert STATUS["unproven"] == STATUS["address"] == 401
 
 
-def test_a_source_may_have_a_name_of_its_own() -> None:
+def test_a_source_may_have_its_own_name() -> None:
     """The record names the source, and goes to its provider's topic."""
     sources = {"shop": Source("shop", "whapi")}
     screened = screen(
@@ -192,26 +192,26 @@ _HEADER = st.tuples(
 
 
 @given(st.binary(max_size=30), st.lists(_HEADER, max_size=6), st.binary(max_size=_CAP))
-def test_whatever_is_taken_survives_kafka(
+def test_an_accepted_webhook_survives_kafka(
     rest: bytes, headers: list[tuple[bytes, bytes]], body: bytes
 ) -> None:
-    """Any taken webhook is read back from its record as it was: no byte of it breaks a header."""
+    """Any accepted webhook is read back from its record unchanged; no byte breaks a header."""
     try:
-        webhook = _take(b"whapi/" + rest, headers=headers, body=body)
+        webhook = _admit(b"whapi/" + rest, headers=headers, body=body)
     except Rejected as refusal:
         assert refusal.cause == "too-large"  # noqa: PT017 (a declared length may say so)
         return
     assert from_record("whapi", webhook.body, to_headers(webhook), 0) == webhook
 
 
-def test_a_null_header_says_nothing() -> None:
-    """Whoever puts a record on a raw topic by hand may give it headers without a value."""
+def test_a_null_header_is_ignored() -> None:
+    """A record that a user writes to a raw topic may have headers without a value."""
     read = from_record("whapi", b"{}", [("ce_id", None), ("x-request-id", None)], 7)
     assert (read.id, read.headers, read.received_at) == ("", {}, 7)
 
 
-def test_no_webhook_shows_what_is_in_it() -> None:
-    """Whatever prints one by accident prints nothing of the sender's."""
+def test_the_representation_of_a_webhook_has_no_contents() -> None:
+    """Code that prints a webhook by accident prints no data of the sender."""
     sent = [(b"x-request-id", b"hunter2")]
     screened = screen(
         SOURCES,

@@ -1,4 +1,4 @@
-"""The webhook endpoint's answers that need no Kafka."""
+"""The answers of the webhook endpoint that need no Kafka."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from starlette.types import Message
 
 from ingest.admission import Source
-from ingest.app import Hook
+from ingest.app import WebhookEndpoint
 from ingest.delivery import Durable
 from ingest.sources.proofs.contract import Proof, Reply, Request, Verdict
 from service.settings import Settings
@@ -26,7 +26,9 @@ class Echo(Proof):
 
 async def _answer(method: str, query: bytes = b"") -> tuple[int, dict[bytes, bytes], bytes]:
     settings = Settings()
-    hook = Hook(settings, Durable(settings), {"shop": Source("shop", "whapi", Echo())})
+    endpoint = WebhookEndpoint(
+        settings, Durable(settings), {"shop": Source("shop", "whapi", Echo())}
+    )
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -43,7 +45,7 @@ async def _answer(method: str, query: bytes = b"") -> tuple[int, dict[bytes, byt
         "headers": [],
         "client": ("127.0.0.1", 1),
     }
-    await hook(scope, receive, send)
+    await endpoint(scope, receive, send)
     start, end = sent
     return start["status"], dict(start["headers"]), end.get("body", b"")
 
@@ -55,8 +57,8 @@ async def test_a_handshake_gets_its_reply() -> None:
     assert headers == {b"content-length": b"12", b"content-type": b"text/plain"}
 
 
-async def test_the_methods_of_a_source_are_named() -> None:
-    """405 names those of its provider's webhooks and of its proof's handshakes."""
+async def test_405_lists_the_methods_of_a_source() -> None:
+    """405 lists the methods of its provider's webhooks and of its proof's handshakes."""
     status, headers, body = await _answer("HEAD")
     assert (status, body) == (405, b"")
     assert headers[b"allow"] == b"POST, PUT, PATCH, DELETE, GET"

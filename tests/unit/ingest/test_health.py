@@ -1,10 +1,10 @@
-"""What ingest's health page says, and what its log says of the spool."""
+"""The health page of ingest, and its log lines about the spool."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.health import LEAVING, Health, judged, spooled, together
+from ingest.health import SHUTTING_DOWN, Health, judged, spooled, together
 from ingest.spool.notices import Spooling
 from ingest.spool.quota import Bounds, Held
 
@@ -16,7 +16,7 @@ AWAY = "Kafka does not answer"
 
 
 def test_the_fill_level_is_in_bytes_age_and_shares() -> None:
-    """Both bounds of the spool, what is used of them, and no age where it holds nothing."""
+    """Both bounds of the spool and their use; the age is 0 if the spool is empty."""
     assert (HALF.bodies, HALF.bytes, HALF.max_bytes, HALF.size_share) == (3, 500, 1000, 0.5)
     assert (HALF.oldest_age_seconds, HALF.max_age_seconds, HALF.age_share) == (10.0, 100.0, 0.1)
     assert (EMPTY.size_share, EMPTY.oldest_age_seconds, EMPTY.age_share) == (0.0, 0.0, 0.0)
@@ -38,12 +38,12 @@ def test_the_fill_level_is_in_bytes_age_and_shares() -> None:
 def test_ingest_is_ready_degraded_or_unready(
     problem: str | None, why: str | None, spool: object, expected: Health
 ) -> None:
-    """Degraded is what takes webhooks at the spool's cost; a problem says that none are taken."""
+    """Degraded: webhooks are accepted by the spool. A problem: webhooks are refused."""
     assert judged(problem, why, spool) == expected  # type: ignore[arg-type]
 
 
-def test_workers_are_judged_together() -> None:
-    """Contents add up, shares are those of the fullest, a sentence of all is said once."""
+def test_the_health_of_workers_is_combined() -> None:
+    """Contents are summed, shares are those of the fullest, equal sentences appear once."""
     spooling = judged(None, AWAY, HALF)
     other = judged(None, AWAY, spooled(Held(1, 900, NOW - 50_000), BOUNDS, NOW))
     both = together([spooling, other])
@@ -61,21 +61,21 @@ def test_workers_are_judged_together() -> None:
         ([], [], ("no worker serves yet",)),
         ([Health(), Health()], [], ()),
         ([Health(), Health(("full",))], [], ("full",)),
-        ([Health(), Health((LEAVING,))], [], ()),
-        ([Health((LEAVING,))], [], ("no worker serves yet",)),
+        ([Health(), Health((SHUTTING_DOWN,))], [], ()),
+        ([Health((SHUTTING_DOWN,))], [], ("no worker serves yet",)),
         ([Health()], ["7 is stuck"], ("7 is stuck",)),
         ([Health((AWAY,)), Health((AWAY,))], [], (AWAY,)),
     ],
 )
-def test_what_is_wrong_with_one_worker_is_wrong_with_all(
+def test_a_problem_of_one_worker_is_a_problem_of_all(
     workers: list[Health], silent: list[str], problems: tuple[str, ...]
 ) -> None:
-    """Except for one that leaves: it is replaced, and takes webhooks until then."""
+    """Except for a worker that shuts down: it is replaced."""
     assert together(workers, silent).problems == problems
 
 
 def test_the_log_follows_the_spool() -> None:
-    """A line at the start with the reason, at another reason, at the drain, and at its end."""
+    """It logs a line at the first reason, at a new reason, at the drain and at its end."""
     log = Spooling()
     assert log.unused() is None
     assert log.stored(AWAY) == f"webhooks go to the spool: {AWAY}"
@@ -87,12 +87,12 @@ def test_the_log_follows_the_spool() -> None:
         "the spool drains to Kafka: 2 bodies, 20 bytes are left"
     )
     assert log.acknowledged(Held(1, 10, NOW)) is None
-    assert log.stored(AWAY) is not None, "again, though it had been said"
+    assert log.stored(AWAY) is not None, "a reason is logged again after Kafka accepted bodies"
     assert log.acknowledged(Held()) == "the spool is empty again"
     assert log.unused() is None
 
 
-def test_a_start_without_kafka_that_spooled_nothing_ends_too() -> None:
+def test_the_end_of_an_outage_without_spooled_bodies_is_logged() -> None:
     """The next outage is logged again."""
     log = Spooling()
     assert log.stored(AWAY)
@@ -105,7 +105,7 @@ def _told(log: Spooling, held: int, age: int = 0) -> list[str]:
     return [line.partition(" of a bound")[0].rpartition(" ")[2] for line in log.filled(fill)]
 
 
-def test_a_spool_that_fills_is_warned_of_once_a_level() -> None:
+def test_each_level_of_the_spool_is_warned_of_once() -> None:
     """At 50 and 90 % of either bound, once on the way up; again after it fell below."""
     log = Spooling()
     levels = [(499, []), (500, ["50%"]), (700, []), (900, ["90%"]), (999, []), (600, [])]
@@ -114,13 +114,14 @@ def test_a_spool_that_fills_is_warned_of_once_a_level() -> None:
 
 
 def test_the_age_is_a_bound_as_well() -> None:
-    """Each bound has levels of its own; the sentence names its setting."""
+    """Each bound has its own levels; the sentence names its setting."""
     log = Spooling()
     assert _told(log, 600, age=60) == ["50%", "50%"]
     [line] = log.filled(spooled(Held(1, 600, NOW - 95_000), BOUNDS, NOW))
     assert line == (
         "the spool has reached 90% of a bound: its first body has waited 95 s of 100 "
-        "(BLUETICK_SPOOL_MAX_AGE); past the bound webhooks get 503; bring Kafka back, or raise it"
+        "(BLUETICK_SPOOL_MAX_AGE); past the bound webhooks get 503; restore Kafka, or raise "
+        "the bound"
     )
 
 

@@ -1,4 +1,4 @@
-"""When a webhook was received, by Kafka's clock."""
+"""The reception time of a webhook by Kafka's clock."""
 
 import pytest
 from msgspec.structs import replace
@@ -9,7 +9,7 @@ from schemas.webhook import OWN_TIME, RawWebhook, Uptime, from_record, to_header
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
 READING = Reading(NOW, Uptime(10_000_000, "this"))
-HOOK = RawWebhook(
+WEBHOOK = RawWebhook(
     id="1", source="whapi", provider="whapi", body=b"{}", received_at=NOW - 5 * HOUR, path="/x"
 )
 
@@ -30,9 +30,9 @@ HOOK = RawWebhook(
     ],
 )
 def test_corrected(received: int, uptime: Uptime | None, expected: int) -> None:
-    """The time since the start tells when it was; otherwise, that it was not later than now."""
-    hook = replace(HOOK, received_at=received, uptime=uptime)
-    found = corrected(hook, READING)
+    """The uptime gives the reception time; without it, the time is not later than now."""
+    webhook = replace(WEBHOOK, received_at=received, uptime=uptime)
+    found = corrected(webhook, READING)
     assert found.received_at == expected
     assert found.uptime is None
     assert found.own_time == (None if expected == received else received)
@@ -48,14 +48,14 @@ def test_corrected(received: int, uptime: Uptime | None, expected: int) -> None:
     ],
 )
 def test_stamp(received: int, refusals: int, expected: int) -> None:
-    """A time in the future is refused as such; refused again, it is too old."""
+    """A first refusal means a time in the future, a second one that it is too old."""
     assert stamp(received, NOW, refusals) == expected
 
 
 def test_the_own_time_goes_into_a_header() -> None:
-    """Kafka's time is the webhook's; what ingest's clock had shown stands beside it."""
-    hook = replace(HOOK, received_at=NOW, own_time=NOW + HOUR)
-    headers = to_headers(hook)
+    """The webhook has Kafka's time; a header has the time of ingest's own clock."""
+    webhook = replace(WEBHOOK, received_at=NOW, own_time=NOW + HOUR)
+    headers = to_headers(webhook)
     assert (OWN_TIME, b"2027-01-15T09:00:00.000Z") in headers
     assert from_record("whapi", b"{}", headers, 0).received_at == NOW
-    assert OWN_TIME not in dict(to_headers(HOOK))
+    assert OWN_TIME not in dict(to_headers(WEBHOOK))

@@ -1,4 +1,4 @@
-"""When a worker that ended is started again, and how what it says is read."""
+"""The restart of workers that ended, and the reading of their output."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from tests.broker.running_ingest import until
     ("failures", "seconds"), [(0, 0.5), (1, 1), (2, 2), (5, 16), (6, 30), (10_000, 30)]
 )
 def test_the_pause_grows_and_is_bounded(failures: int, seconds: float) -> None:
-    """A worker that served begins again at once, one that never did less and less often."""
+    """A worker that served restarts soon; one that never served restarts ever less often."""
     assert pause(failures) == seconds
 
 
@@ -29,17 +29,19 @@ class _Gone:
         raise BrokenPipeError
 
 
-async def test_a_worker_can_speak_though_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than a pipe holds is taken from it while our own standard error is closed."""
+async def test_a_worker_can_log_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor reads more than a pipe holds while its own standard error is closed."""
     monkeypatch.setattr(sys, "stderr", _Gone())
-    speak = "import sys; print('a line', file=sys.stderr) or sys.stderr.write('x\\n' * 200_000)"
+    program = "import sys; print('a line', file=sys.stderr) or sys.stderr.write('x\\n' * 200_000)"
     worker = _Worker(
-        await asyncio.create_subprocess_exec(sys.executable, "-c", speak, stdout=PIPE, stderr=PIPE),
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, stdout=PIPE, stderr=PIPE
+        ),
         ProblemPipe(),
     )
     async with asyncio.timeout(30):
         await worker.wait()
-    assert worker.why().endswith("code 0")
+    assert worker.end_reason().endswith("code 0")
 
 
 def _listener() -> socket.socket:
@@ -47,17 +49,17 @@ def _listener() -> socket.socket:
 
 
 async def test_workers_that_cannot_be_started_end_the_command() -> None:
-    """A sentence says why, and nobody listens any more."""
+    """The problem gives the reason, and the listening socket is closed."""
     listener = _listener()
     with pytest.raises(Problem, match=r"a worker failed: it cannot be started \(.*No such file"):
         await _Supervisor(2, lambda _: ["/there/is/no/such/program"], listener, 1.0).run()
     assert listener.fileno() == -1
 
 
-async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
+async def test_a_failing_restart_is_repeated_until_it_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once one has served, it is told each time, and the supervisor goes on."""
+    """Once a worker has served, each failed restart is logged and the supervisor continues."""
     monkeypatch.setattr(supervisor, "_LONGEST_PAUSE", 0.01)
     stop = Stop()
     monkeypatch.setattr(supervisor, "stop_on_signals", lambda: stop)
@@ -67,22 +69,22 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
 
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
 
-    async def told(text: str) -> bool:
+    async def logged(text: str) -> bool:
         return text in caplog.text
 
     running = asyncio.create_task(_Supervisor(1, lambda _: [str(program)], _listener(), 1.0).run())
-    await until(lambda: told("worker 1 ended: it cannot be started ("))
+    await until(lambda: logged("worker 1 ended: it cannot be started ("))
     caplog.clear()
     away.rename(program)
-    await until(lambda: told("code 0; another one starts in"))
+    await until(lambda: logged("code 0; another one starts in"))
     stop.set()
     await running
 
 
-async def test_a_worker_that_reports_nothing_any_more_is_a_problem(
+async def test_a_worker_that_stops_reporting_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that hangs is named; before the first report of any, none serves."""
+    """A hanging worker is named; before the first report, no worker serves."""
     stop = Stop()
     monkeypatch.setattr(supervisor, "stop_on_signals", lambda: stop)
     monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.spool.slots import take
+from ingest.spool.slots import acquire
 from processors.tracking.state_store import Store
 from service import private_files
 
@@ -101,5 +101,5 @@ def test_a_place_of_the_spool_from_before_is_tightened(tmp_path: Path) -> None:
     """With the bodies in it."""
     (tmp_path / "spool/0").mkdir(parents=True, mode=0o755)
     (tmp_path / "spool/0/spool.db").touch(mode=0o644)
-    take(tmp_path / "spool").release()
+    acquire(tmp_path / "spool").release()
     assert (mode(tmp_path / "spool/0"), mode(tmp_path / "spool/0/spool.db")) == (0o700, 0o600)

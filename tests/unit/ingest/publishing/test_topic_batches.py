@@ -1,19 +1,19 @@
-"""When a topic counts as one that takes nothing: the law of readiness without a spool."""
+"""When ingest considers a topic as refused by Kafka, which decides readiness without a spool."""
 
 import pytest
 
-from ingest.publishing.topic_batches import REFUSED_SECONDS, Blame, Lane
+from ingest.publishing.topic_batches import REFUSED_SECONDS, Blame, TopicQueue
 
 
-def _lane(*batches: Blame | None) -> Lane:
-    """A topic after batches, one a second, each on its way for half of one; None is a success."""
-    lane = Lane("raw", 6)
+def _failed_queue(*batches: Blame | None) -> TopicQueue:
+    """Return a queue after batches, one per second, each half a second in flight; None: success."""
+    queue = TopicQueue("raw", 6)
     for sent_at, blame in enumerate(batches):
         if blame is None:
-            lane.acknowledge(sent_at + 0.5)
+            queue.acknowledge(sent_at + 0.5)
         else:
-            lane.fail("AnError", blame, sent_at, sent_at + 0.5)
-    return lane
+            queue.fail("AnError", blame, sent_at, sent_at + 0.5)
+    return queue
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ def _lane(*batches: Blame | None) -> Lane:
         [None, "silence", "silence"],
     ],
 )
-def test_a_topic_that_takes_nothing(batches: list[Blame | None]) -> None:
-    """An answer counts at once, silence from the second batch on."""
-    assert _lane(*batches).refuses_all(len(batches), -1.0)
+def test_a_topic_that_refuses_every_batch(batches: list[Blame | None]) -> None:
+    """An error in an answer counts at once, a missing answer from the second batch on."""
+    assert _failed_queue(*batches).refuses_all(len(batches), -1.0)
 
 
 @pytest.mark.parametrize(
@@ -43,23 +43,23 @@ def test_a_topic_that_takes_nothing(batches: list[Blame | None]) -> None:
         ["silence", None, "silence"],
     ],
 )
-def test_a_topic_that_takes_something(batches: list[Blame | None]) -> None:
-    """A success ends it, and a body that Kafka refuses for its size never counts."""
-    assert not _lane(*batches).refuses_all(len(batches), -1.0)
+def test_a_topic_that_accepts_some_batches(batches: list[Blame | None]) -> None:
+    """A success resets the state, and a batch that Kafka refuses for its size never counts."""
+    assert not _failed_queue(*batches).refuses_all(len(batches), -1.0)
 
 
-def test_what_is_taken_meanwhile_counts() -> None:
-    """A batch that fails while another partition takes one says nothing of the topic."""
-    lane = Lane("raw", 6)
-    lane.acknowledge(1.0)
-    lane.fail("AnError", "answer", 0.5, 2.0)
-    assert not lane.refuses_all(2.0, -1.0)
-    assert lane.refused == "AnError"
+def test_a_success_in_the_meantime_counts() -> None:
+    """A failed batch does not make the topic refused if another partition accepts one meanwhile."""
+    queue = TopicQueue("raw", 6)
+    queue.acknowledge(1.0)
+    queue.fail("AnError", "answer", 0.5, 2.0)
+    assert not queue.refuses_all(2.0, -1.0)
+    assert queue.refused == "AnError"
 
 
-def test_a_refusal_is_of_its_time() -> None:
-    """It passes, as a service that is not ready gets nothing to try; an outage explains it."""
-    lane = _lane("answer")
-    assert lane.refuses_all(0.4 + REFUSED_SECONDS, -1.0)
-    assert not lane.refuses_all(0.5 + REFUSED_SECONDS, -1.0)
-    assert not lane.refuses_all(1.0, 0.0)
+def test_a_refusal_expires() -> None:
+    """It expires, as an unready service gets no webhooks to try; an outage explains it too."""
+    queue = _failed_queue("answer")
+    assert queue.refuses_all(0.4 + REFUSED_SECONDS, -1.0)
+    assert not queue.refuses_all(0.5 + REFUSED_SECONDS, -1.0)
+    assert not queue.refuses_all(1.0, 0.0)

@@ -1,4 +1,4 @@
-"""A file of sources: what a right one makes, and every sentence about a wrong one."""
+"""The sources file: the result of a correct file, and every sentence about a mistake."""
 
 from ipaddress import ip_network
 
@@ -44,7 +44,7 @@ anybody = { provider = "whapi", auth = "none" }
 
 
 def test_a_right_file_is_read() -> None:
-    """Every kind, with its own keys, its presets, the places of its secrets and its networks."""
+    """Every kind, with its keys, presets, places of secrets and networks."""
     reading = read(_ALL)
     assert reading.findings == ()
     declared = {one.name: one for one in reading.declared}
@@ -83,7 +83,7 @@ def test_a_right_file_is_read() -> None:
 
 
 def test_line_ends_are_any() -> None:
-    """Windows' line ends change neither what is read nor where it stands."""
+    """Windows' line ends change neither values nor the positions of mistakes."""
     assert read(_ALL.replace("\n", "\r\n")) == read(_ALL)
 
 
@@ -188,8 +188,8 @@ _OK = 'provider = "whapi"\nauth = "none"\n'
             [
                 "sources.a.addresses[1]: the entry has bits set after its prefix",
                 "sources.a.addresses[2]: the entry is IPv4 within IPv6",
-                "sources.a.addresses[3]: the entry is no network",
-                "sources.a.addresses[4]: the entry is no network",
+                "sources.a.addresses[3]: the entry is not a network",
+                "sources.a.addresses[4]: the entry is not a network",
             ],
         ),
         (
@@ -203,7 +203,7 @@ _OK = 'provider = "whapi"\nauth = "none"\n'
     ],
 )
 def test_a_mistake_is_reported_with_its_key(text: str, findings: list[str]) -> None:
-    """All of them at once, each with its key path and what to do."""
+    """All mistakes at once, each with its key path and what to do."""
     found = [str(finding) for finding in read(text).findings]
     assert [line[: len(start)] for line, start in zip(found, findings, strict=True)] == findings
     assert all(";" in line and line.isprintable() for line in found)
@@ -259,7 +259,7 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(secrets: str) -> None:
     ],
 )
 def test_no_value_is_repeated(auth: str, more: str) -> None:
-    """What was put in the wrong place may be the secret."""
+    """A value in the wrong place may be the secret."""
     [finding] = read(_with('["env:A"]', auth, more)).findings
     assert "hunter2" not in str(finding)
 
@@ -267,7 +267,7 @@ def test_no_value_is_repeated(auth: str, more: str) -> None:
 @pytest.mark.parametrize("name", sorted(KEPT_HEADERS | {"content-type"}))
 @pytest.mark.parametrize("auth", ["header", "hmac"])
 def test_a_stored_header_is_no_place_for_a_secret(name: str, auth: str) -> None:
-    """What goes on to Kafka with every body never holds a credential."""
+    """A header that is stored on Kafka with every body never contains a credential."""
     [finding] = read(_with('["env:A"]', auth, f'header = "{name.title()}"')).findings
     assert str(finding).startswith(
         "sources.a.header: it names a header that is stored with the body; write header = "
@@ -305,8 +305,8 @@ def test_no_credential_is_stored() -> None:
         ("standard-webhooks", b"whsec_" + b"A" * 32, None),
     ],
 )
-def test_what_a_secret_must_be(auth: str, secret: bytes, wrong: str | None) -> None:
-    """Long enough, and such that it can be sent in the place it is sent in."""
+def test_requirements_of_secrets(auth: str, secret: bytes, wrong: str | None) -> None:
+    """A secret must be long enough, and valid where the sender puts it."""
     found = KINDS[auth].weakness(secret)
     assert found is None if wrong is None else (found or "").startswith(wrong)
 
@@ -344,10 +344,10 @@ _LISTED = 'addresses = ["203.0.113.0/24"]'
         ([(b"content-length", b"999")], "203.0.113.1", "before the body: unproven"),
     ],
 )
-def test_a_sender_needs_both_proof_and_place(
+def test_a_sender_needs_both_proof_and_address(
     headers: list[tuple[bytes, bytes]], peer: str, outcome: str
 ) -> None:
-    """An allow-list is asked beside the proof, and both before the body."""
+    """The allowlist is checked in addition to the proof, and both before the body."""
     text = _with('["env:A"]', "header", f'header = "X-Token"\n{_LISTED}')
     assert _rejection(text, b"a/x", headers, peer) == outcome
 
@@ -365,12 +365,12 @@ def test_a_sender_needs_both_proof_and_place(
 def test_only_a_signature_waits_for_the_body(
     auth: str, more: str, headers: list[tuple[bytes, bytes]], outcome: str
 ) -> None:
-    """Everything else is judged without reading one byte of it."""
+    """Every other proof is checked without reading the body."""
     assert _rejection(_with('["env:A"]', auth, more), b"a/x", headers, "") == outcome
 
 
 def test_a_path_is_stored_without_its_secret() -> None:
-    """The record has what follows the secret, as it has of other sources what follows the name."""
+    """The record has the path after the secret; for other sources, the path after the name."""
     [declared] = read(_with('["env:A"]', "path")).declared
     made = {"a": source(declared, [b"x" * 16])}
     target = b"a/" + b"x" * 16 + b"/messages?x=1"
@@ -392,7 +392,7 @@ def test_findings_are_in_the_order_of_the_sources() -> None:
 
 
 def test_places_are_known_in_a_source_with_mistakes() -> None:
-    """Their secrets are judged together with the file, so that all mistakes come at once."""
+    """Their secrets are checked with the file, so that all mistakes are reported at once."""
     reading = read(_with('["hunter2", "file:/b"]', more="addresses = 1"))
     assert [(key_path(one.keys), str(one.place)) for one in reading.places] == [
         ("sources.a.secrets[1]", "file:/b")
@@ -404,6 +404,6 @@ def test_places_are_known_in_a_source_with_mistakes() -> None:
     [("none", '["env:A"]'), ("bearer", '["env:BLUETICK_A"]'), ("x", '["env:A"]'), ("path", "1")],
 )
 def test_a_wrong_place_is_reported_once(auth: str, secrets: str) -> None:
-    """Where no secret belongs, or the place is wrong, no secret is looked for."""
+    """If a kind has no secret, or the place is wrong, no secret is read."""
     reading = read(_with(secrets, auth))
     assert (len(reading.findings), reading.places) == (1, ())

@@ -1,4 +1,4 @@
-"""From where a webhook comes: behind trusted proxies, behind others, and behind lies."""
+"""The sender's address: behind trusted proxies, behind others, and with forged headers."""
 
 from ipaddress import ip_network
 
@@ -31,18 +31,18 @@ def _admits(peer: str, *forwarded: bytes, proxies: bool = True) -> bool:
         ("2001:db8:b::1", [], False),
         ("", [], False),
         ("unix:", [], False),
-        # A header of somebody who is no proxy of ours says nothing, for or against.
+        # A header from a peer that is not a trusted proxy has no effect.
         ("198.51.100.7", [_IN], False),
         ("203.0.113.7", [_OUT], True),
         ("203.0.113.7", [b"\xff garbage"], True),
-        # A trusted proxy is no sender itself.
+        # A trusted proxy is not a sender itself.
         ("10.1.2.3", [], False),
         ("10.1.2.3", [b""], False),
         ("10.1.2.3", [_IN], True),
         ("10.1.2.3", [_OUT], False),
         ("::ffff:10.1.2.3", [_IN], True),
         ("fd00::1", [_IN], True),
-        # The right-most address that is no proxy of ours counts.
+        # The right-most address that is not a trusted proxy counts.
         ("10.1.2.3", [b"203.0.113.7, 198.51.100.7"], False),
         ("10.1.2.3", [b"198.51.100.7, 203.0.113.7"], True),
         ("10.1.2.3", [b"198.51.100.7,203.0.113.7 ,\t10.9.9.9"], True),
@@ -50,14 +50,14 @@ def _admits(peer: str, *forwarded: bytes, proxies: bool = True) -> bool:
         ("10.1.2.3", [_IN, _OUT], False),
         ("10.1.2.3", [_IN, b"10.9.9.9", b"fd00::2"], True),
         ("10.1.2.3", [b"10.9.9.9, 10.8.8.8"], False),
-        # Spelled as proxies do.
+        # In the notations that proxies use.
         ("10.1.2.3", [b"203.0.113.7:4711"], True),
         ("10.1.2.3", [b"::ffff:203.0.113.7"], True),
         ("10.1.2.3", [b"2001:db8:a::1"], True),
         ("10.1.2.3", [b"[2001:db8:a::1]"], True),
         ("10.1.2.3", [b"[2001:db8:a::1]:4711"], True),
         ("10.1.2.3", [b"[::ffff:203.0.113.7]:1"], True),
-        # What is no address stops the search: what stands left of it may be anybody's word.
+        # An invalid address stops the search: the entries left of it may be forged.
         ("10.1.2.3", [b"203.0.113.7, unknown"], False),
         ("10.1.2.3", [b"203.0.113.7, "], False),
         ("10.1.2.3", [b"203.0.113.7, \xff\xfe"], False),
@@ -73,20 +73,20 @@ def _admits(peer: str, *forwarded: bytes, proxies: bool = True) -> bool:
         ("10.1.2.3", [b"203.0.113.7/32"], False),
     ],
 )
-def test_who_may_come_in(peer: str, forwarded: list[bytes], *, admitted: bool) -> None:
-    """The peer's address decides or, behind trusted proxies, that of whoever came to them."""
+def test_allowed_addresses(peer: str, forwarded: list[bytes], *, admitted: bool) -> None:
+    """The peer's address decides or, behind trusted proxies, the address that connected to them."""
     assert _admits(peer, *forwarded) is admitted
 
 
-def test_without_trusted_proxies_the_header_is_nothing() -> None:
+def test_without_trusted_proxies_the_header_is_ignored() -> None:
     """Only the peer's own address counts."""
     assert not _admits("10.1.2.3", _IN, proxies=False)
     assert _admits("203.0.113.7", _OUT, proxies=False)
 
 
 @given(st.lists(st.binary(max_size=30), max_size=4), st.sampled_from(["198.51.100.7", "::1"]))
-def test_a_stranger_cannot_talk_himself_in(forwarded: list[bytes], peer: str) -> None:
-    """Whatever a stranger writes in the header, alone or through a proxy, he stays one."""
+def test_a_forged_header_admits_no_sender(forwarded: list[bytes], peer: str) -> None:
+    """No header that an unknown sender writes admits it, directly or through a proxy."""
     assert not _admits(peer, *forwarded, _IN)
     assert not _admits("10.1.2.3", *forwarded, peer.encode())
 
@@ -111,6 +111,6 @@ def test_a_stranger_cannot_talk_himself_in(forwarded: list[bytes], peer: str) ->
         ("127.0.0.1.example", False),
     ],
 )
-def test_what_only_this_machine_reaches(host: str, *, loopback: bool) -> None:
-    """Addresses are judged as addresses, not by how they are written."""
+def test_loopback_addresses(host: str, *, loopback: bool) -> None:
+    """Addresses are compared as addresses, not as text."""
     assert is_loopback(host) is loopback

@@ -1,4 +1,4 @@
-"""Secrets where a file of sources says they are: in files and in the environment, good and bad."""
+"""Reading the secrets of a sources file: from files and the environment, valid and invalid."""
 
 import os
 from pathlib import Path
@@ -30,13 +30,13 @@ def _file(folder: Path, place: str) -> Path:
 
 
 def test_without_a_file_providers_are_sources() -> None:
-    """The built-in ones, and nothing else."""
+    """The built-in sources only."""
     assert load(None).sources == SOURCES
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 def test_one_line_end_of_a_file_is_dropped(tmp_path: Path, end: bytes) -> None:
-    """Editors put it there; the secret is what comes before."""
+    """Editors add it; it is not part of the secret."""
     (tmp_path / "secret").write_bytes(_SECRET + end)
     file = _file(tmp_path, f"file:{tmp_path}/secret")
     assert _proves(file, _SECRET)
@@ -46,7 +46,7 @@ def test_one_line_end_of_a_file_is_dropped(tmp_path: Path, end: bytes) -> None:
 def test_a_secret_of_the_environment_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is what it was when the sources were loaded."""
+    """A later change of the variable has no effect."""
     monkeypatch.setenv("TEST_SOURCES", _SECRET.decode())
     sources = load(_file(tmp_path, "env:TEST_SOURCES")).sources
     monkeypatch.setenv("TEST_SOURCES", "x" * 16)
@@ -64,10 +64,10 @@ def test_a_secret_of_the_environment_is_read_once(
         (b"x" * 4097, "is longer than 4096 bytes"),
     ],
 )
-def test_a_bad_secret_is_told_by_its_place_alone(
+def test_a_bad_secret_is_reported_by_its_place_only(
     tmp_path: Path, content: bytes, wrong: str
 ) -> None:
-    """The sentence has the key path and the file's name, and nothing of what is in it."""
+    """The sentence has the key path and the file's name, and no contents."""
     (tmp_path / "secret").write_bytes(content)
     file = _file(tmp_path, f"file:{tmp_path}/secret")
     with pytest.raises(Problem) as problem:
@@ -79,7 +79,7 @@ def test_a_bad_secret_is_told_by_its_place_alone(
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    """Only a file holds a secret; another thing could keep ingest from starting."""
+    """Only a regular file is read; a pipe could block the start of ingest."""
     os.mkfifo(tmp_path / "secret")
     with pytest.raises(Problem, match="is not in a file"):
         load(_file(tmp_path, f"file:{tmp_path}/secret"))

@@ -1,4 +1,4 @@
-"""Key paths as TOML writes them, and choices as a sentence has them."""
+"""Key paths in TOML's notation, and choices as part of a sentence."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from ingest.sources.mistakes import Finding, Keys, either, key_path
     ],
 )
 def test_a_key_path_is_written_as_in_toml(keys: Keys, path: str) -> None:
-    """Nothing in it moves a terminal's cursor."""
+    """It contains no control characters of a terminal."""
     assert key_path(keys) == path
 
 

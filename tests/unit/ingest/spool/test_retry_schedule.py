@@ -1,4 +1,4 @@
-"""Whose turn it is of the places that the dead left, and when one is given up."""
+"""The order in which slots of dead processes are tried, and when one is given up."""
 
 import pytest
 
@@ -16,8 +16,10 @@ from ingest.spool.retry_schedule import MOST_IN_VAIN, SKIP_SECONDS, GivenUp, due
         (MOST_IN_VAIN, False, True),
     ],
 )
-def test_a_place_is_given_up_after_a_pass_in_vain(windows: int, *, ended: bool, over: bool) -> None:
-    """At the end of the file, or after so much that others have waited long enough."""
+def test_a_slot_is_given_up_after_a_pass_without_success(
+    windows: int, *, ended: bool, over: bool
+) -> None:
+    """At the end of the file, or after a bounded number of windows."""
     assert in_vain(windows, ended=ended) is over
 
 
@@ -36,9 +38,9 @@ LONG_AGO, BEFORE, JUST_NOW = NOW - SKIP_SECONDS - 1, NOW - SKIP_SECONDS, NOW - S
         (["0"], {"7": LONG_AGO}, ["0"]),
     ],
 )
-def test_who_was_given_up_comes_last(
+def test_slots_that_were_given_up_come_last(
     holding: list[str], given_up: dict[str, float], names: list[str]
 ) -> None:
-    """After a while, and behind all that were not; nothing that holds nothing has a turn."""
+    """They are due again after a pause, after all other slots; empty slots are never due."""
     tried = {name: GivenUp(at) for name, at in given_up.items()}
     assert due(holding, tried, NOW) == names

@@ -1,4 +1,4 @@
-"""The spool's file, places and bounds: what is written is on the disk, and damage is noticed."""
+"""The spool's file, slots and quota: bodies are on the disk, and damage is detected."""
 
 import asyncio
 import errno
@@ -51,10 +51,10 @@ BOUNDS = Bounds(max_bytes=1000, max_age=60)
         (Held(1, 1, 39_999), 1, "BLUETICK_SPOOL_MAX_AGE"),
     ],
 )
-def test_what_the_spool_takes(held: Held, size: int, word: str | None) -> None:
-    """Up to its bounds and not a byte or a millisecond more; the sentence names the setting."""
-    told = refusal(held, BOUNDS, size=size, now=100_000)
-    assert told is None if word is None else word in str(told)
+def test_the_quota_of_the_spool(held: Held, size: int, word: str | None) -> None:
+    """It accepts bodies up to its bounds exactly; the sentence names the setting."""
+    reason = refusal(held, BOUNDS, size=size, now=100_000)
+    assert reason is None if word is None else word in str(reason)
 
 
 def webhook(number: int, body: bytes = b"{}", provider: str = "whapi") -> RawWebhook:
@@ -83,10 +83,10 @@ WEBHOOKS = st.builds(
 
 @given(webhooks=st.lists(WEBHOOKS, max_size=6))
 @settings(deadline=None, max_examples=50)  # each commit waits for the disk
-def test_what_is_read_is_what_was_kept(
+def test_webhooks_are_read_as_they_were_stored(
     tmp_path_factory: pytest.TempPathFactory, webhooks: list[RawWebhook]
 ) -> None:
-    """Everything of a webhook comes back, in order, from a file that was closed in between."""
+    """All fields come back, in order, from a file that was closed in between."""
     directory = tmp_path_factory.mktemp("spool")
     file = SpoolFile(directory)
     for each in webhooks:
@@ -100,7 +100,7 @@ def test_what_is_read_is_what_was_kept(
 
 
 def test_an_uptime_is_kept_and_other_heads_are_as_before(tmp_path: Path) -> None:
-    """A body stamped before the clocks were compared says how long the machine had been running."""
+    """A body received before the clocks were compared keeps the machine's uptime."""
     noted = msgspec.structs.replace(webhook(1), uptime=Uptime(12_345, "boot"))
     file = SpoolFile(tmp_path)
     file.add([noted, webhook(2)])
@@ -112,8 +112,8 @@ def test_an_uptime_is_kept_and_other_heads_are_as_before(tmp_path: Path) -> None
 def test_each_commit_is_synced(tmp_path: Path) -> None:
     """The modes in which SQLite syncs before a commit returns (decision 10)."""
     with closing(SpoolFile(tmp_path)) as file:
-        asked = [file._db.execute(f"PRAGMA {name}").fetchone()[0] for name in _MODES]
-    assert asked == list(_MODES.values())
+        modes = [file._db.execute(f"PRAGMA {name}").fetchone()[0] for name in _MODES]
+    assert modes == list(_MODES.values())
 
 
 _MODES = {"journal_mode": "truncate", "synchronous": 2, "locking_mode": "normal"}
@@ -130,8 +130,8 @@ def test_a_window_is_at_least_one_body_and_not_many_more_bytes(tmp_path: Path) -
     file.close()
 
 
-def test_what_is_removed_is_gone_and_the_rest_is_not(tmp_path: Path) -> None:
-    """Removed bodies count no more, in no provider's row; the marker goes with the last."""
+def test_only_removed_bodies_are_removed(tmp_path: Path) -> None:
+    """Removed bodies are not counted; the marker is removed with the last one."""
     file = SpoolFile(tmp_path)
     file.add([webhook(1), webhook(2, provider="smsmanager"), webhook(3)])
     rows = file.read(0, 10**6)
@@ -148,8 +148,8 @@ def test_what_is_removed_is_gone_and_the_rest_is_not(tmp_path: Path) -> None:
     file.close()
 
 
-def test_what_another_file_held_is_not_removed(tmp_path: Path) -> None:
-    """A window read before a file was set aside takes nothing from the one begun after it."""
+def test_rows_of_another_file_are_not_removed(tmp_path: Path) -> None:
+    """Rows read from a file that was set aside remove nothing from the new file."""
     file = SpoolFile(tmp_path)
     file.add([webhook(1)])
     rows = file.read(0, 1)
@@ -163,8 +163,8 @@ def test_what_another_file_held_is_not_removed(tmp_path: Path) -> None:
         assert file.held().bodies == 1
 
 
-def test_an_emptied_file_gives_its_space_back(tmp_path: Path) -> None:
-    """After an outage the disk is free again, though the file stays."""
+def test_an_emptied_file_is_shrunk(tmp_path: Path) -> None:
+    """After an outage the disk space is free again, while the file stays."""
     file = SpoolFile(tmp_path)
     file.add(webhook(number, os.urandom(900_000)) for number in range(4))
     assert file.path.stat().st_size > 3_000_000
@@ -178,13 +178,13 @@ def _cut(path: Path, size: int) -> None:
     os.truncate(path, size)
 
 
-def _flip(path: Path, place: int) -> None:
+def _flip(path: Path, offset: int) -> None:
     content = bytearray(path.read_bytes())
-    content[place] ^= 0xFF
+    content[offset] ^= 0xFF
     path.write_bytes(content)
 
 
-def _say(path: Path, statement: str) -> None:
+def _execute(path: Path, statement: str) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute(statement)
     db.close()
@@ -193,23 +193,23 @@ def _say(path: Path, statement: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "word"),
     [
-        (lambda path: _cut(path, 0), "empty or gone"),
-        (Path.unlink, "empty or gone"),
+        (lambda path: _cut(path, 0), "empty or missing"),
+        (Path.unlink, "empty or missing"),
         (lambda path: _cut(path, 8192), ""),
         (lambda path: _cut(path, 100), ""),
         (lambda path: path.write_bytes(b"not a database" * 999), ""),
         (lambda path: _flip(path, 20), ""),
         (lambda path: _flip(path, 4096 + 3), ""),
-        (lambda path: _say(path, "PRAGMA user_version = 2"), "version 2"),
-        (lambda path: _say(path, "PRAGMA application_id = 1"), "not a spool file"),
-        (lambda path: _say(path, "DROP TABLE held"), ""),
-        (lambda path: _say(path, "UPDATE held SET bodies = 5"), "counted 5"),
+        (lambda path: _execute(path, "PRAGMA user_version = 2"), "version 2"),
+        (lambda path: _execute(path, "PRAGMA application_id = 1"), "not a spool file"),
+        (lambda path: _execute(path, "DROP TABLE held"), ""),
+        (lambda path: _execute(path, "UPDATE held SET bodies = 5"), "count is 5"),
     ],
 )
-def test_damage_is_noticed_at_the_start(
+def test_damage_is_detected_at_the_start(
     tmp_path: Path, spoil: Callable[[Path], None], word: str
 ) -> None:
-    """Whatever happened to the file, it is not taken for a good or an empty one."""
+    """A damaged file is never mistaken for an intact or an empty one."""
     file = SpoolFile(tmp_path)
     file.add(webhook(number, os.urandom(3000)) for number in range(20))
     file.close()
@@ -220,21 +220,21 @@ def test_damage_is_noticed_at_the_start(
     assert word in str(caught.value)
 
 
-def test_a_file_emptied_in_good_order_is_no_damage(tmp_path: Path) -> None:
-    """A crash between the last removal and that of the marker is not taken for a loss."""
+def test_an_emptied_file_with_a_marker_is_not_damaged(tmp_path: Path) -> None:
+    """A crash between the last removal and that of the marker is not a loss."""
     file = SpoolFile(tmp_path)
     file.add([webhook(1)])
     file.remove(file.read(0, 1))
     file.close()
     (tmp_path / MARKER).touch()
     with closing(SpoolFile(tmp_path)) as file:
-        assert not (tmp_path / MARKER).exists(), "or it would be left behind for ever"
+        assert not (tmp_path / MARKER).exists(), "or the slot would always count as holding bodies"
         file.add([])
         assert not (tmp_path / MARKER).exists()
 
 
-def test_a_body_that_changed_is_noticed_when_read(tmp_path: Path) -> None:
-    """A flipped bit inside a body, which SQLite cannot see, is not handed on; its sum tells."""
+def test_a_changed_body_is_detected_when_read(tmp_path: Path) -> None:
+    """The checksum detects a flipped bit inside a body, which SQLite does not."""
     file = SpoolFile(tmp_path)
     file.add([webhook(1), webhook(2, b"a body to be found" * 3), webhook(3)])
     file.close()
@@ -246,8 +246,8 @@ def test_a_body_that_changed_is_noticed_when_read(tmp_path: Path) -> None:
     assert [row.webhook.received_at for row in readable(file.path)] == [1, 3]
 
 
-def test_what_lies_around_the_damage_is_read(tmp_path: Path) -> None:
-    """With one page gone in the middle, nearly all bodies before and behind it are read."""
+def test_bodies_around_the_damage_are_read(tmp_path: Path) -> None:
+    """With one damaged page in the middle, nearly all bodies before and after it are read."""
     file = SpoolFile(tmp_path)
     file.add(webhook(number, os.urandom(500)) for number in range(1000))
     file.close()
@@ -261,30 +261,30 @@ def test_what_lies_around_the_damage_is_read(tmp_path: Path) -> None:
     assert 950 < len(found) < 1000
 
 
-def test_bodies_that_are_counted_and_not_there_are_damage(tmp_path: Path) -> None:
-    """A reading that meets nothing does not wait for ever for what the file says it holds."""
+def test_a_wrong_count_is_damage(tmp_path: Path) -> None:
+    """A drain that reads no rows does not wait forever for counted bodies."""
     with closing(SpoolFile(tmp_path)) as file:
         file.add([webhook(1)])
-        _say(file.path, "UPDATE held SET bodies = 2")
+        _execute(file.path, "UPDATE held SET bodies = 2")
         file.remove(file.read(0, 1))
-        with pytest.raises(Damaged, match="no bodies and counted 1"):
+        with pytest.raises(Damaged, match="no bodies, but its count is 1"):
             file.read(0, 1)
 
 
-def test_a_body_that_can_be_read_and_not_removed_is_damage(tmp_path: Path) -> None:
-    """It would go to Kafka again and again; what was removed already is no such body."""
+def test_a_body_that_was_read_and_is_missing_is_damage(tmp_path: Path) -> None:
+    """It would be sent to Kafka repeatedly. A body that was removed before is not damage."""
     with closing(SpoolFile(tmp_path)) as file:
         file.add([webhook(1), webhook(2)])
         rows = file.read(0, 10**6)
         file.remove(rows[:1])
         file.remove(rows[:1])
-        _say(file.path, "DELETE FROM webhooks")
-        with pytest.raises(Damaged, match="is not found"):
+        _execute(file.path, "DELETE FROM webhooks")
+        with pytest.raises(Damaged, match="is missing"):
             file.remove(rows)
 
 
 def test_the_first_of_each_provider(tmp_path: Path) -> None:
-    """The oldest that is there still, of each that has any."""
+    """The oldest remaining body of each provider that has any."""
     with closing(SpoolFile(tmp_path)) as file:
         assert file.first_of_each() == []
         file.add([webhook(1), webhook(2), webhook(3, provider="smsmanager"), webhook(4)])
@@ -292,8 +292,8 @@ def test_the_first_of_each_provider(tmp_path: Path) -> None:
         assert {row.webhook.received_at for row in file.first_of_each()} == {2, 3}
 
 
-def test_a_file_removed_while_in_use_is_noticed(tmp_path: Path) -> None:
-    """What is written to a file without a name would be gone at the end: it counts as damage."""
+def test_a_file_removed_while_in_use_is_detected(tmp_path: Path) -> None:
+    """Data in an unlinked file would be lost at the end, so this counts as damage."""
     file = SpoolFile(tmp_path)
     file.add([webhook(1)])
     file.path.unlink()
@@ -327,10 +327,10 @@ def _small_files(_: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("limit", [_small_disk, _small_files])
-def test_a_full_disk_keeps_nothing_by_halves(
+def test_a_full_disk_stores_no_partial_group(
     tmp_path: Path, limit: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
-    """A group that does not fit is refused whole; what was there stays, and can be removed."""
+    """A group that does not fit is refused whole; stored bodies stay and can be removed."""
     with limit(tmp_path), closing(SpoolFile(tmp_path)) as file:
         groups, error = 0, None
         while error is None:
@@ -348,65 +348,65 @@ def test_a_full_disk_keeps_nothing_by_halves(
         file.add([webhook(0)])
 
 
-def test_each_process_has_a_place_of_its_own(tmp_path: Path) -> None:
-    """The first free number is taken; one that is released is taken again."""
-    first, second = slots.take(tmp_path), slots.take(tmp_path)
+def test_each_process_has_its_own_slot(tmp_path: Path) -> None:
+    """The first free number is used; a released one is used again."""
+    first, second = slots.acquire(tmp_path), slots.acquire(tmp_path)
     assert [first.directory.name, second.directory.name] == ["0", "1"]
     assert slots.in_use(first.directory)
     first.release()
     assert not slots.in_use(first.directory)
-    assert slots.take(tmp_path).directory.name == "0"
+    assert slots.acquire(tmp_path).directory.name == "0"
     assert slots.known(tmp_path) == [tmp_path / "0", tmp_path / "1"]
 
 
-def test_only_places_with_bodies_that_nobody_has_are_left_behind(tmp_path: Path) -> None:
-    """A place in use, and one that is empty, are left alone; a damaged file counts as bodies."""
-    ours, theirs, damaged, empty = (slots.take(tmp_path) for _ in range(4))
-    for place in (ours, theirs):
-        SpoolFile(place.directory).add([webhook(1)])
+def test_only_free_slots_with_bodies_are_taken_over(tmp_path: Path) -> None:
+    """Slots in use and empty ones are ignored; a damaged file counts as bodies."""
+    used, free, damaged, empty = (slots.acquire(tmp_path) for _ in range(4))
+    for slot in (used, free):
+        SpoolFile(slot.directory).add([webhook(1)])
     (damaged.directory / f"{FILE}.damaged-1").touch()
-    for place in (theirs, damaged, empty):
-        place.release()
+    for slot in (free, damaged, empty):
+        slot.release()
     (empty.directory / f"{FILE}.damaged-1-journal").touch()
     assert slots.holding(tmp_path) == ["0", "1", "2"]
     found = [slots.take_over(directory) for directory in slots.known(tmp_path)]
-    assert [place and place.directory for place in found] == [
-        *(None, theirs.directory, damaged.directory, None)
+    assert [slot and slot.directory for slot in found] == [
+        *(None, free.directory, damaged.directory, None)
     ]
 
 
-async def test_a_place_of_somebody_else_is_told_and_hides_no_other(
+async def test_an_unreadable_slot_is_logged_and_does_not_hide_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What we may not look into could hold something; adoption says so, and tries the next one."""
-    for place in [slots.take(tmp_path) for _ in range(3)]:
-        place.release()
+    """An unreadable slot may hold bodies; ingest logs it and tries the next one."""
+    for slot in [slots.acquire(tmp_path) for _ in range(3)]:
+        slot.release()
     (tmp_path / "2" / MARKER).touch()
-    theirs, listed = tmp_path / "1", Path.iterdir
+    unreadable, listed = tmp_path / "1", Path.iterdir
 
-    def only_ours(path: Path) -> Iterator[Path]:
-        if path == theirs:
+    def readable_only(path: Path) -> Iterator[Path]:
+        if path == unreadable:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return listed(path)
 
-    monkeypatch.setattr(Path, "iterdir", only_ours)
+    monkeypatch.setattr(Path, "iterdir", readable_only)
     durable = Durable(Settings())
-    await durable._give_turns(tmp_path)
-    assert f"the bodies in {theirs} cannot be reached (Permission denied)" in caplog.text
-    assert f"{tmp_path / '2'} was left behind with bodies in it" in caplog.text
+    await durable._try_slots(tmp_path)
+    assert f"the bodies in {unreadable} cannot be reached (Permission denied)" in caplog.text
+    assert f"a dead process left bodies in {tmp_path / '2'};" in caplog.text
     assert durable.given_up == 1
 
 
-async def test_a_spool_that_cannot_be_listed_is_told(
+async def test_a_spool_that_cannot_be_listed_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody moved it away: what the dead left in it would wait in silence."""
-    await Durable(Settings())._give_turns(tmp_path / "gone")
+    """Otherwise bodies of dead processes would wait in it without a log line."""
+    await Durable(Settings())._try_slots(tmp_path / "gone")
     assert f"the spool {tmp_path / 'gone'} cannot be listed (No such file" in caplog.text
 
 
-def test_rows_are_what_they_say(tmp_path: Path) -> None:
-    """Not only the body is summed: a changed header is noticed as well."""
+def test_a_changed_head_is_detected(tmp_path: Path) -> None:
+    """The checksum covers the headers and the path as well as the body."""
     file = SpoolFile(tmp_path)
     file.add([msgspec.structs.replace(webhook(1), path="/mark-to-be-found")])
     file.close()
@@ -414,18 +414,18 @@ def test_rows_are_what_they_say(tmp_path: Path) -> None:
     assert list(readable(file.path)) == []
 
 
-def test_no_flipped_bit_goes_unnoticed_or_ends_the_reading(tmp_path: Path) -> None:
-    """Whatever error a bit makes, it is damage, and reading past it tells nothing that was not."""
+def test_each_flipped_bit_is_detected_and_reading_continues(tmp_path: Path) -> None:
+    """Any error a flipped bit causes counts as damage, and only stored webhooks are read."""
     whole = SpoolFile(tmp_path)
     bodies = [webhook(number) for number in range(12)]
     whole.add(bodies)
     whole.close()
     content = whole.path.read_bytes()
-    places_ = [number for number, byte in enumerate(content) if byte]
+    offsets = [number for number, byte in enumerate(content) if byte]
     chance = random.Random(12)
-    for place in chance.sample(places_, 100):
+    for offset in chance.sample(offsets, 100):
         flipped = bytearray(content)
-        flipped[place] ^= 1 << chance.randrange(8)
+        flipped[offset] ^= 1 << chance.randrange(8)
         whole.path.write_bytes(flipped)
         raised = None
         try:
@@ -435,21 +435,21 @@ def test_no_flipped_bit_goes_unnoticed_or_ends_the_reading(tmp_path: Path) -> No
                 }
         except Exception as error:  # noqa: BLE001 - any is possible
             raised = error
-        assert raised is None or is_damage(raised), place
-        assert all(row.webhook in bodies for row in readable(whole.path)), place
+        assert raised is None or is_damage(raised), offset
+        assert all(row.webhook in bodies for row in readable(whole.path)), offset
 
 
 @pytest.mark.parametrize("value", ["NULL", "7", "'text'", "1.5"])
 @pytest.mark.parametrize("column", ["head", "body", "sha256"])
 def test_a_value_of_another_type_is_damage(tmp_path: Path, column: str, value: str) -> None:
-    """A row whose types changed is noticed as one whose bytes did; the others are read."""
+    """A row with changed types is detected like one with changed bytes; others are read."""
     file = SpoolFile(tmp_path)
     file.add(webhook(number) for number in range(3))
     file.close()
     with closing(sqlite3.connect(file.path, isolation_level=None)) as db:
         db.execute("PRAGMA writable_schema = ON")
         db.execute("UPDATE sqlite_schema SET sql = replace(sql, 'BLOB NOT NULL', 'BLOB')")
-    _say(file.path, f"UPDATE webhooks SET {column} = {value} WHERE received_at = 1")
+    _execute(file.path, f"UPDATE webhooks SET {column} = {value} WHERE received_at = 1")
     with closing(SpoolFile(tmp_path)) as found, pytest.raises(Damaged, match="types"):
         found.read(0, 10**6)
     assert [row.webhook.received_at for row in readable(file.path)] == [0, 2]
@@ -457,12 +457,12 @@ def test_a_value_of_another_type_is_damage(tmp_path: Path, column: str, value: s
 
 def _own(directory: Path) -> Spool:
     return Spool(
-        slots.take(directory), Bounds(10**9, 10**6), max_waiting=10, max_waiting_bytes=10**6
+        slots.acquire(directory), Bounds(10**9, 10**6), max_waiting=10, max_waiting_bytes=10**6
     )
 
 
-async def test_a_spool_starts_whatever_the_damage(tmp_path: Path) -> None:
-    """A schema that is no text is an error of Python's, not of SQLite's: it is set aside too."""
+async def test_a_spool_starts_after_any_damage(tmp_path: Path) -> None:
+    """A schema that is not text raises a Python error, not SQLite's; the file is set aside too."""
     spool = _own(tmp_path)
     file = SpoolFile(spool.directory)
     file.add([webhook(1)])
@@ -475,10 +475,10 @@ async def test_a_spool_starts_whatever_the_damage(tmp_path: Path) -> None:
     await spool.close(1)
 
 
-async def test_a_rescue_that_was_cut_off_goes_on(
+async def test_an_interrupted_rescue_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a damaged file held is taken over, each body once, when the new file can be written."""
+    """Each body of a damaged file is copied once, as soon as the new file can be written."""
     monkeypatch.setattr(spool_module, "RESCUE_PAUSE_SECONDS", 0.1)
     spool = _own(tmp_path)
     file = SpoolFile(spool.directory)
@@ -502,11 +502,11 @@ async def _usable(spool: Spool) -> bool:
     return spool.unusable is None
 
 
-async def test_a_full_disk_is_known_until_it_has_room(
+async def test_a_full_disk_is_reported_until_it_has_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That it can be read ends nothing; that it can be written is found out without a body."""
-    monkeypatch.setattr(durable_module, "TRY_SECONDS", 0.05)
+    """A successful read does not clear the error; the disk test does, without a body."""
+    monkeypatch.setattr(durable_module, "DISK_TEST_SECONDS", 0.05)
     spool, durable = _own(tmp_path), Durable(Settings())
     await spool.start()
     trial = spool.directory / "trial"
@@ -521,7 +521,7 @@ async def test_a_full_disk_is_known_until_it_has_room(
     with pytest.raises(Unusable, match="Is a directory"):
         await spool.try_disk(1)
     trial.rmdir()
-    trying = asyncio.create_task(durable._try(spool))
+    trying = asyncio.create_task(durable._test_disk(spool))
     try:
         await until(lambda: _usable(spool))
     finally:
@@ -531,19 +531,19 @@ async def test_a_full_disk_is_known_until_it_has_room(
     await spool.close(5)
 
 
-async def test_the_thread_goes_on_whatever_it_meets(
+async def test_the_thread_continues_after_any_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What fails as a damaged file is set aside is told; the body is refused, the next one kept."""
-    spool, put_away = _own(tmp_path), Spool._put_away
+    """An error while a file is set aside is logged; the body is refused, the next one stored."""
+    spool, set_aside = _own(tmp_path), Spool._set_aside_file
     failures = iter([RuntimeError("canary-of-a-body")])
 
     def failing(self: Spool, error: Exception) -> str:
         for failure in failures:
             raise failure
-        return put_away(self, error)
+        return set_aside(self, error)
 
-    monkeypatch.setattr(Spool, "_put_away", failing)
+    monkeypatch.setattr(Spool, "_set_aside_file", failing)
     async with asyncio.timeout(30):
         await spool.start()
         (spool.directory / FILE).unlink()

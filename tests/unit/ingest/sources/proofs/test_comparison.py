@@ -12,7 +12,7 @@ from tests import HOME
 
 PROOFS = sorted((HOME / "ingest/sources/proofs").glob("*.py"))
 
-# Every other comparison in the proofs, and nothing in it is secret.
+# Every other comparison in the proofs; none compares a secret.
 KNOWN = {
     "len(given) <= _MOST_SIGNATURES",
     "len(key) >= LEAST_KEY",
@@ -28,7 +28,7 @@ KNOWN = {
 
 
 def _comparisons(path: Path) -> Iterator[str]:
-    """Yield every comparison whose time could depend on how much is equal."""
+    """Yield every comparison whose time could depend on the compared values."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Compare) and not all(
             isinstance(operator, (ast.Is, ast.IsNot)) for operator in node.ops
@@ -42,18 +42,18 @@ def _calls(path: Path) -> list[str]:
 
 
 def test_proofs_compare_nothing_secret_themselves() -> None:
-    """All other comparisons are known, and of nothing secret."""
+    """All other comparisons are listed above, and compare no secret."""
     assert {text for path in PROOFS for text in _comparisons(path)} == KNOWN
 
 
 @pytest.mark.parametrize("path", PROOFS, ids=lambda path: str(path.stem))
 def test_no_proof_stops_at_the_first_match(path: Path) -> None:
-    """`any`, `all` and `next` end as soon as they know."""
+    """`any`, `all` and `next` end early."""
     assert not {"any", "all", "next"} & set(_calls(path))
 
 
 def test_one_place_compares_secrets() -> None:
-    """No other file of ingest compares in constant time: there is one way to do it."""
+    """No other file of ingest compares in constant time."""
     users = [
         path
         for path in (HOME / "ingest").rglob("*.py")
@@ -63,15 +63,15 @@ def test_one_place_compares_secrets() -> None:
 
 
 def test_the_comparison_goes_to_its_end() -> None:
-    """It has no way out but its last statement."""
+    """It returns only from its last statement."""
     tree = ast.parse(Path(comparison.__file__).read_text())
     [function] = [
         node
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and "compare_digest" in ast.unparse(node)
     ]
-    leaving = (ast.Break, ast.Return, ast.Raise, ast.If, ast.BoolOp, ast.While)
-    found = [node for node in ast.walk(function) if isinstance(node, leaving)]
+    exits = (ast.Break, ast.Return, ast.Raise, ast.If, ast.BoolOp, ast.While)
+    found = [node for node in ast.walk(function) if isinstance(node, exits)]
     assert [type(node) for node in found] == [ast.Return]
     assert found == function.body[-1:]
 

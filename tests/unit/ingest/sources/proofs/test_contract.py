@@ -1,4 +1,4 @@
-"""The contract has room for other kinds of proof: some kinds of no provider, judged as ours are."""
+"""The contract supports other kinds of proof: these tests define some and check requests."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ def outcome(
     body: bytes = b"",
     secret: bytes = _SECRET,
 ) -> str | bytes:
-    """What becomes of a request: `<step>: <cause>`, a reply's body, or the stored path."""
+    """Return the outcome of a request: `<step>: <cause>`, a reply's body, or the stored path."""
     source = Source("a", "whapi", proof, (proof.kept(secret),))
     step = "head"
     try:
@@ -138,16 +138,16 @@ def _mac(body: bytes) -> bytes:
 def test_a_handshake_is_answered_and_not_stored(
     method: str, target: bytes, headers: Headers, body: bytes, expected: str | bytes
 ) -> None:
-    """By its head with a method of its own, or with the body; without proof it gets no answer."""
+    """By its head with its own method, or with the body; without a proof it gets no reply."""
     proof = Challenged.model_validate(_PLACES)
     assert outcome(proof, method=method, target=target, headers=headers, body=body) == expected
 
 
 def test_a_handshake_method_stores_nothing() -> None:
-    """A kind that takes a handshake for a webhook gets nothing stored by it."""
+    """A kind that returns no `Reply` for a handshake's method stores nothing."""
 
     class Careless(Challenged):
-        """Lets everything pass."""
+        """Accepts every request."""
 
         def check(self, request: Request, secrets: Sequence[bytes], now: Sequence[int]) -> Proven:
             del secrets, now
@@ -166,7 +166,7 @@ def test_a_handshake_method_stores_nothing() -> None:
     ],
 )
 def test_url_and_form_fields_can_be_signed(target: bytes, body: bytes, expected: str) -> None:
-    """A kind sees the URL behind the host, and the body as it was sent."""
+    """A kind receives the URL after the host, and the body as it was sent."""
     [signature, *_] = signatures([_SECRET], "sha1", "base64", b"/webhooks/a/x?y=1", b"a1b2")
     proof = SignedForm.model_validate(_PLACES)
     assert outcome(proof, target=target, headers=[(b"x-sig", signature)], body=body) == expected
@@ -182,7 +182,7 @@ def test_url_and_form_fields_can_be_signed(target: bytes, body: bytes, expected:
     ],
 )
 def test_a_head_can_have_a_time_and_a_key(seconds: int, key: bytes, expected: str) -> None:
-    """A kind that needs the head alone knows the time; what it keeps of a secret is its choice."""
+    """A kind that needs only the head receives the time, and chooses its key for a secret."""
     stamp = str(_NOW[0] // 1000 + seconds).encode()
     headers = [(b"x-time", stamp), (b"x-key", key)]
     assert outcome(Timed(), headers=headers, secret=b64encode(b"key")) == expected

@@ -1,4 +1,4 @@
-"""How senders prove themselves: each kind right, wrong, rotated, missing, doubled; and its laws."""
+"""The kinds of proof: each one valid, wrong, rotated, missing and repeated; and their laws."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ _RAW = b'{"test": 2432232314}'
 
 
 def _source(auth: str, *secrets: bytes, **options: str) -> Source:
-    """A source of that kind; the file would say only where the secrets are."""
+    """Return a source of that kind, with the secrets that a file would only refer to."""
     places = {"secrets": ["env:A", "env:B"][: len(secrets)]} if secrets else {}
     proof = proof_of.validate_python({"auth": auth, **places, **options})
     return Source("a", "whapi", proof, tuple(map(proof.kept, secrets)))
@@ -37,10 +37,10 @@ def _whsec(key: bytes) -> bytes:
     return b"whsec_" + b64encode(key)
 
 
-def taken(
+def accepted(
     source: Source, headers: Headers, path: str, body: bytes, now: tuple[int, ...]
 ) -> RawWebhook:
-    """What ingest makes of a request after both steps; `Rejected` if it is not proven."""
+    """Return the webhook that a request becomes after both steps; raises `Rejected`."""
     screened = screen(
         {"a": source},
         len(body),
@@ -65,9 +65,9 @@ def proven(
 ) -> bool:
     """Whether a request passes both steps."""
     try:
-        taken(source, headers, path, body, now if isinstance(now, tuple) else (now,))
+        accepted(source, headers, path, body, now if isinstance(now, tuple) else (now,))
     except Rejected as rejected:
-        assert rejected.cause == "unproven"  # noqa: PT017 - the cause is what is asked
+        assert rejected.cause == "unproven"  # noqa: PT017 - the cause is the assertion
         return False
     return True
 
@@ -120,8 +120,8 @@ _USER = "žofie:".encode()
         (STANDARD, _standard(NEW)),
     ],
 )
-def test_who_has_a_secret_is_proven(proof: Source, headers: Headers) -> None:
-    """Either of two secrets will do, in any accepted spelling."""
+def test_a_sender_with_a_secret_is_accepted(proof: Source, headers: Headers) -> None:
+    """Either of two secrets is valid, in any accepted notation."""
     assert proven(proof, headers)
 
 
@@ -168,8 +168,8 @@ def test_who_has_a_secret_is_proven(proof: Source, headers: Headers) -> None:
         *((STANDARD, [*_standard(), doubled]) for doubled in _standard()),
     ],
 )
-def test_who_has_none_is_not(proof: Source, headers: Headers) -> None:
-    """Missing, wrong, cut, doubled, misspelt, not ASCII: none of it passes, none of it crashes."""
+def test_a_sender_without_a_valid_secret_is_refused(proof: Source, headers: Headers) -> None:
+    """Missing, wrong, cut, repeated, misspelt, not ASCII: each is refused without an error."""
     assert not proven(proof, headers)
 
 
@@ -184,9 +184,9 @@ def test_who_has_none_is_not(proof: Source, headers: Headers) -> None:
     ],
 )
 def test_a_secret_segment_is_taken_out_of_the_path(path: str, left: str) -> None:
-    """What goes on to Kafka is the path without it."""
+    """The path on Kafka does not contain it."""
     source = _source("path", OLD.hex().encode(), NEW.hex().encode())
-    assert taken(source, [], path, _BODY, (_NOW,)).path == left
+    assert accepted(source, [], path, _BODY, (_NOW,)).path == left
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_secret_segment_is_taken_out_of_the_path(path: str, left: str) -> None
     ],
 )
 def test_a_secret_anywhere_else_proves_nothing(path: str) -> None:
-    """Only the first segment counts, exactly as it was given out."""
+    """Only the first segment counts, exactly as the secret was issued."""
     assert not proven(_source("path", NEW.hex().encode()), path=path)
 
 
@@ -244,7 +244,7 @@ def test_a_secret_anywhere_else_proves_nothing(path: str) -> None:
     ],
 )
 def test_vectors_of_the_standard(algorithm: Algorithm, key: bytes, data: bytes, mac: str) -> None:
-    """HMACs published by others are right, in each spelling, with padding and without."""
+    """Published HMACs are accepted in each encoding, with padding and without."""
     raw = bytes.fromhex(mac)
     spelt: list[tuple[Encoding, bytes]] = [
         ("hex", mac.encode()),
@@ -260,7 +260,7 @@ def test_vectors_of_the_standard(algorithm: Algorithm, key: bytes, data: bytes, 
 
 
 def test_the_vector_of_standard_webhooks() -> None:
-    """The example of the reference libraries holds, and nothing like it with another time."""
+    """The example of the reference libraries is valid; with another time it is not."""
     proof = _source("standard-webhooks", b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = [
         (b"webhook-id", b"msg_p5jXN8AQM9LWM0D4loKWxJek"),
@@ -283,7 +283,7 @@ def test_the_vector_of_standard_webhooks() -> None:
     ],
 )
 def test_one_of_several_signatures_is_enough(signatures: bytes) -> None:
-    """While a provider changes its secret it signs with both; other versions are passed over."""
+    """A provider that rotates its secret signs with both; other versions are ignored."""
     id_, stamp, (name, right) = _standard()
     given = signatures % right.removeprefix(b"v1,")
     assert proven(STANDARD, [id_, stamp, (name, given)])
@@ -296,8 +296,8 @@ def test_one_of_several_signatures_is_enough(signatures: bytes) -> None:
         b"v1,A " * 16 + b"v1,%s",
     ],
 )
-def test_no_signature_of_version_1_is_not(signatures: bytes) -> None:
-    """Nor are more of them than anybody would send."""
+def test_without_a_signature_of_version_1_the_proof_fails(signatures: bytes) -> None:
+    """It also fails with more signatures than the bound."""
     id_, stamp, (name, right) = _standard()
     given = signatures.replace(b"%s", right.removeprefix(b"v1,"))
     assert not proven(STANDARD, [id_, stamp, (name, given)])
@@ -315,26 +315,26 @@ def test_no_signature_of_version_1_is_not(signatures: bytes) -> None:
     ],
 )
 def test_a_signature_holds_for_five_minutes(later: int, *, holds: bool) -> None:
-    """What was signed too long ago, or for too far ahead, is a replay or a wrong clock."""
+    """A signature that is too old or too far ahead means a replay or a wrong clock."""
     assert proven(STANDARD, _standard(), now=_NOW + later) is holds
 
 
 @pytest.mark.parametrize(("kafka", "own"), [(0, 86_400_000), (86_400_000, 0), (0, 0)])
 def test_one_right_clock_is_enough(kafka: int, own: int) -> None:
-    """Of Kafka's time and this machine's, either may be wrong: a signature of about one holds."""
+    """A signature is valid if its time is close to Kafka's or to this machine's."""
     assert proven(STANDARD, _standard(), now=(_NOW + kafka, _NOW + own))
     assert not proven(STANDARD, _standard(), now=(_NOW + 86_400_000, _NOW - 86_400_000))
 
 
 @pytest.mark.parametrize("stamp", [b"", b"-1", b"+1", b"1.0", b"1e9", b"\xb2", b" 1", b"9" * 16])
-def test_a_time_that_is_none_proves_nothing(stamp: bytes) -> None:
-    """Only whole seconds in digits are a time, though they be signed."""
+def test_an_invalid_time_proves_nothing(stamp: bytes) -> None:
+    """Only whole seconds in digits are a valid time, even if signed."""
     assert not proven(STANDARD, _standard(stamp=stamp))
     assert not proven(STANDARD, _standard(stamp=stamp), now=0)
 
 
 def test_an_id_with_a_full_stop_proves_nothing() -> None:
-    """`a.1` at 2 and `a` at 1 with `2.` before the body are signed alike."""
+    """The id `a.1` at time 2 has the same signature as `a` at 1 with `2.` before the body."""
     assert not proven(STANDARD, _standard(id_=b"msg.1"))
 
 
@@ -350,7 +350,7 @@ def test_an_id_with_a_full_stop_proves_nothing() -> None:
     ],
 )
 def test_keys_of_standard_webhooks(secret: bytes, key: bytes | None) -> None:
-    """They are base64 after `whsec_`."""
+    """A key is base64 after `whsec_`."""
     assert key_of(secret) == key
 
 
@@ -367,8 +367,8 @@ _VALUE = st.binary(max_size=80) | st.sampled_from(
 
 
 @given(st.lists(st.tuples(_NAME, _VALUE), max_size=6), st.text(max_size=20), st.binary())
-def test_chance_proves_nothing(headers: Headers, path: str, body: bytes) -> None:
-    """Without a secret no set of headers passes, whatever is in it, and none raises."""
+def test_random_requests_prove_nothing(headers: Headers, path: str, body: bytes) -> None:
+    """Without a secret, no set of headers is accepted, and none raises."""
     path = "/" + path.encode().decode("latin-1")
     for proof in PROOFS:
         assert not proven(proof, headers, path, body)
@@ -376,7 +376,7 @@ def test_chance_proves_nothing(headers: Headers, path: str, body: bytes) -> None
 
 @given(st.binary(min_size=1, max_size=60), st.data())
 def test_no_byte_may_change(body: bytes, data: st.DataObject) -> None:
-    """One byte changed in the body, or in any signed or signing header, and the proof fails."""
+    """The proof fails if one byte of the body, or of a header it uses, changes."""
     signed = b"msg_1." + _STAMP + b"." + body
     cases: list[tuple[Source, Headers]] = [
         (HMAC, [(b"x-request-signature", b"sha256=" + _mac(NEW, body).hex().encode())]),
@@ -402,7 +402,7 @@ def test_no_byte_may_change(body: bytes, data: st.DataObject) -> None:
 
 
 def _plain(proof: Source, value: bytes) -> bytes:
-    """Without what may differ: the case of hexadecimal digits, the padding of base64."""
+    """Normalise the permitted differences: the case of hexadecimal digits, base64 padding."""
     return value.lower() if proof is HMAC else value.rstrip(b"= ")
 
 
@@ -414,7 +414,7 @@ def _changed(draw: st.DrawFn, text: bytes) -> bytes:
 
 
 def test_no_proof_shows_its_secret() -> None:
-    """Neither a secret, nor its hash, nor what was sent is in any representation."""
+    """No representation contains a secret, its hash, or the value that was sent."""
     sent = [(b"x-token", NEW), (b"x-request-signature", _PREFIXED), *_standard()]
     path = "/" + NEW.decode()
     for source in PROOFS:
