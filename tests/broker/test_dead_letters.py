@@ -231,7 +231,7 @@ async def test_an_observation_too_large_for_its_topic_sets_its_body_aside(
 async def test_a_topic_that_takes_no_dead_letters_stops_the_round(settings: Settings) -> None:
     """Nothing is committed and health is red until the topic takes them; then nothing is lost."""
     topic = settings.topics.dead_letters
-    takes = f"Kafka does not take what goes to {topic}"
+    takes = f"Kafka does not accept the records for {topic}"
     log = Log()
     # How long a round is tried before it is repeated.
     async with normaliser(settings.model_copy(update={"transaction_timeout": 5}), log):

@@ -223,7 +223,7 @@ async def test_ctrl_c_keeps_what_is_done(tracked: Settings) -> None:
             pass  # asking Kafka is the waiting
         replaying.interrupt()
         assert await replaying.ended() == 130
-        assert "go on with: bluetick replay run --yes --id c" in replaying.output
+        assert "resume with: bluetick replay run --yes --id c" in replaying.output
     [half] = await told_list(tracked)
     assert 0 < half["records_left"] < half["records"]
 
@@ -250,7 +250,7 @@ async def test_what_breaks_off_says_how_to_go_on(
     spec, _ = await resolve(tracked, wanted(Range(since="oldest")))
     replay, limits = Replay("broken", NOW, spec, {}), replaying.Limits(rate=0, backlog=1000)
 
-    with pytest.raises(Problem, match=r"go on with: bluetick replay run --yes --id broken$"):
+    with pytest.raises(Problem, match=r"resume with: bluetick replay run --yes --id broken$"):
         await replaying.run(tracked, replay, limits, lambda _: None, asyncio.Event())
 
 
@@ -321,7 +321,7 @@ async def test_a_source_that_sent_nothing_is_told(
     for typed in (("plan", *asked), ("run", "--yes", *asked)):
         code, output = await bluetick(raw_only, "replay", *typed)
         assert code == 1, output
-        assert output.rstrip().endswith("correct --source, there are: smsmanager, whapi"), output
+        assert output.rstrip().endswith("correct --source: its bodies are from smsmanager, whapi"), output
     assert await _consumed(raw_only, raw_only.topics.observations) == []
 
 
@@ -329,7 +329,7 @@ async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
     """One sentence says what is wrong with a range, and what to type."""
     for asked, said in (
         (Range(since="-1h", until="-2h"), "is not before its end"),
-        (Range(since="yesterday"), "'yesterday' is no time"),
+        (Range(since="yesterday"), "'yesterday' is not a time"),
         (Range(since="oldest", provider="nobody"), "there is no provider 'nobody'"),
         (Range("whapi", offsets=["0:5-99999"]), "does not hold all of 5-99999"),
         (Range(offsets=["0:1-2"]), "say which with --provider"),
@@ -337,7 +337,7 @@ async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
         (Range(), "say where the range begins"),
         (Range(since="oldest", only="nonsense"), "is neither a status"),
         # Whatever the normaliser has not come to it will take anyway.
-        (Range(since="oldest"), "the normaliser has not come to that range yet"),
+        (Range(since="oldest"), "the normaliser has not read that range yet"),
     ):
         with pytest.raises(Problem, match=said):
             await resolve(raw_only, wanted(asked))
@@ -348,7 +348,7 @@ async def test_commands_that_cannot_be_done(raw_only: Settings) -> None:
     for arguments, said in (
         (["run", "--from", "oldest"], "say --yes"),
         (["run", "--yes", "--id", "x"], "there is no replay x"),
-        (["run", "--yes", "--id", "a/b", "--from", "-1h"], "cannot be a replay's id"),
+        (["run", "--yes", "--id", "a/b", "--from", "-1h"], "is not a valid replay id"),
         (["report", "x"], "there is no replay x"),
     ):
         code, output = await bluetick(raw_only, "replay", *arguments)

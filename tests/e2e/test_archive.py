@@ -142,7 +142,7 @@ def _first(directory: Path, pattern: str) -> Path:
 
 DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("**/*.parquet", _flip, ".parquet is damaged: its checksum is not"),
-    ("_manifests/*", lambda path: path.write_text("{"), ".json is no manifest"),
+    ("_manifests/*", lambda path: path.write_text("{"), ".json is not an archive manifest"),
 ]
 
 

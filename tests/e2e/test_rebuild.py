@@ -168,7 +168,7 @@ async def test_diff_tells_the_reason(settings: Settings, target: Settings) -> No
     code, output = await run(*arguments, "--since", "1970-01-01T00:00:02Z", **named(settings))
     assert (code, '"agrees":true' in output) == (0, True)
     code, output = await run(*arguments, "--since", "yesterday", **named(settings))
-    assert (code, "is no time" in output) == (1, True)
+    assert (code, "is not a time" in output) == (1, True)
 
 
 async def test_refusals(settings: Settings, target: Settings) -> None:

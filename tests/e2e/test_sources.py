@@ -116,7 +116,7 @@ async def test_a_mistake_is_reported_by_its_key(
 
     assert (code, "Traceback" in output) == (1, False), output
     first, *lines = output.strip().splitlines()
-    assert first == "bluetick: the sources are not as they should be:"
+    assert first == "bluetick: the sources file is not valid:"
     expected = [f"{file}: {sentence.replace('{folder}', str(tmp_path))}" for sentence in sentences]
     assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
     assert "hunter2" not in output
@@ -132,7 +132,7 @@ async def test_a_mistake_is_reported_by_its_key(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "cannot be read from {file}: No such file or directory; name a file"),
+        (None, "cannot be read from {file}: No such file or directory; name a readable file"),
         (b"[sources.shop]\nprovider = '\xff'", "{file}: line 2 is not UTF-8; save"),
     ],
 )

@@ -153,7 +153,7 @@ def test_a_problem_is_a_sentence_with_a_code_and_fields() -> None:
         ("a.raw.whapi", "bluetick replay run --archive URL --provider whapi --offsets 3:2-7"),
         ("a.b.raw.smsmanager", "--archive URL --provider smsmanager --offsets 3:2-7"),
         # Its offsets are not those of the raw topics.
-        ("a.observations", "by their time: bluetick replay run --from TIME"),
+        ("a.observations", "replay their bodies by time: bluetick replay run --from TIME"),
     ],
 )
 def test_the_way_back_fits_the_topic(topic: str, expected: str) -> None:

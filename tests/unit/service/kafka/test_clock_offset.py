@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.kafka import clock_offset
-from service.kafka.clock_offset import Estimate, Said, Sample, State, estimate, judge, must_say
+from service.kafka.clock_offset import Estimate, Logged, Sample, State, estimate, judge, line_due
 
 HOUR = 3_600_000.0
 
@@ -72,7 +72,7 @@ def test_judge(offset: float, bound: float, state: State) -> None:
     assert judge(offset, bound) == state
 
 
-WRONG = Said("wrong", 10.0, 1000.0)
+WRONG = Logged("wrong", 10.0, 1000.0)
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ WRONG = Said("wrong", 10.0, 1000.0)
         (WRONG, "wrong", 10.0, 1600.0, True),
         (WRONG, "unready", 61.0, 1001.0, True),
         (WRONG, "right", 0.0, 1001.0, True),
-        (Said("right", 0.0, 1000.0), "right", 1.0, 9000.0, False),
-        (Said("right", 0.0, 1000.0), "wrong", 10.0, 1001.0, True),
+        (Logged("right", 0.0, 1000.0), "right", 1.0, 9000.0, False),
+        (Logged("right", 0.0, 1000.0), "wrong", 10.0, 1001.0, True),
     ],
 )
 def test_a_line_is_due(
-    last: Said | None, state: State, offset: float, at: float, *, due: bool
+    last: Logged | None, state: State, offset: float, at: float, *, due: bool
 ) -> None:
     """Once, when it changes much, each ten minutes, and when it is right again."""
-    assert must_say(last, state, offset, at) is due
+    assert line_due(last, state, offset, at) is due
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_a_line_is_due(
 )
 def test_words(offset: float, way: str) -> None:
     """One sentence: which clock, by how much, what to do."""
-    assert clock_offset.wrong(offset, 0.002) == (
+    assert clock_offset.differ(offset, 0.002) == (
         f"this machine's clock is {way} Kafka's (± 0.002 s); "
-        "set the wrong one of the two, and keep both set by NTP"
+        "correct the wrong one, and synchronise both by NTP"
     )
 
 

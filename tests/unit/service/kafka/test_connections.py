@@ -180,7 +180,7 @@ def test_the_kernel_watches_connections_of_both_event_loops(loop: Callable[[], A
         server = await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         found = writer.get_extra_info("socket")
-        connections._ask_the_other_end(found)
+        connections._enable_keepalive(found)
         with socket.socket(fileno=os.dup(found.fileno())) as same:
             asked = [
                 same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
