@@ -321,7 +321,9 @@ async def test_a_source_that_sent_nothing_is_told(
     for typed in (("plan", *asked), ("run", "--yes", *asked)):
         code, output = await bluetick(raw_only, "replay", *typed)
         assert code == 1, output
-        assert output.rstrip().endswith("correct --source: its bodies are from smsmanager, whapi"), output
+        assert output.rstrip().endswith(
+            "correct --source: its bodies are from smsmanager, whapi"
+        ), output
     assert await _consumed(raw_only, raw_only.topics.observations) == []
 
 
@@ -332,9 +334,9 @@ async def test_what_cannot_be_replayed_is_told(raw_only: Settings) -> None:
         (Range(since="yesterday"), "'yesterday' is not a time"),
         (Range(since="oldest", provider="nobody"), "there is no provider 'nobody'"),
         (Range("whapi", offsets=["0:5-99999"]), "does not hold all of 5-99999"),
-        (Range(offsets=["0:1-2"]), "say which with --provider"),
+        (Range(offsets=["0:1-2"]), "name it with --provider"),
         (Range("whapi", since="-1h", offsets=["0:1-2"]), "by time or by offsets"),
-        (Range(), "say where the range begins"),
+        (Range(), "the range has no start"),
         (Range(since="oldest", only="nonsense"), "is neither a status"),
         # Whatever the normaliser has not come to it will take anyway.
         (Range(since="oldest"), "the normaliser has not read that range yet"),

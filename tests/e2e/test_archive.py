@@ -185,7 +185,7 @@ async def test_lost_bodies_end_a_run_with_exit_code_1(received: Settings, tmp_pa
         ("archive {here} --verify", "there is no archive at file://"),
         ("archive s3://me:hidden@bucket", "holds a user, a password or a query"),
         ("archive {here} --from -1h --to -2h", "swap --from and --to"),
-        ("archive {here} --verify --from -1h", "--verify is about all of an archive"),
+        ("archive {here} --verify --from -1h", "--verify checks a whole archive"),
         ("replay plan --from oldest --archive {here}", "there is no archive at file://"),
         ("replay run --yes --from oldest --archive ftp://me:hidden@host/x", "holds a user"),
     ],

@@ -18,7 +18,7 @@ async def test_the_demo_accounts_for_everything(kafka: str, namespace: str) -> N
         "Inbound",
         "Dead letters",
         "One message: ",
-        "Yes: nothing lost, nothing doubled.",
+        "Yes: nothing lost, nothing duplicated.",
     ):
         assert words in output
     assert left_behind(namespace) == {}

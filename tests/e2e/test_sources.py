@@ -59,7 +59,7 @@ async def test_several_sources_of_a_provider_without_accounts_are_warned_about(
     assert code == 0
     warnings = [line for line in output.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
-    assert "whapi has several sources, and more may speak for every account" in warnings[0]
+    assert "whapi has several sources, and more may send for each of its accounts" in warnings[0]
 
 
 async def test_without_a_file_the_built_in_sources_are_shown() -> None:

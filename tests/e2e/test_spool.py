@@ -94,7 +94,7 @@ async def test_a_place_that_kafka_refuses_holds_up_no_other(
     assert [sum(one.bodies for one in look(_file(place)).values()) for place in left] == [1, 1, 0]
     assert (code, "3 bodies sent" in output, "Traceback" in output) == (1, True, False), output
     last = output.rstrip().splitlines()[-1]
-    assert last.startswith(f"bluetick: not all is on Kafka that was in {tmp_path}, place 0, 1;")
+    assert last.startswith(f"bluetick: some bodies of {tmp_path} are not on Kafka, in slot 0, 1;")
 
 
 async def test_a_place_that_cannot_be_reached_hides_no_other(
@@ -119,7 +119,7 @@ async def test_a_place_that_cannot_be_reached_hides_no_other(
 
     code, output = await run("spool", "export", str(to), **named)
     assert (code, len(to.read_bytes().splitlines())) == (1, 2), output
-    assert f"bluetick: not all is exported: {theirs} (Is a directory) cannot be read;" in output
+    assert f"bluetick: the export is not complete: {theirs} (Is a directory) cannot be read;" in output
 
     code, output = await run("spool", "drain", **named)
     records = await read(settings.kafka, settings.topics.raw("whapi"))
@@ -181,7 +181,7 @@ async def test_bodies_are_exported_as_they_came(tmp_path: Path) -> None:
     assert lines.stat().st_mode & 0o077 == 0
     assert look(place.directory / "spool.db")["whapi"].bodies == 3
     code, output = await run("spool", "export", str(lines), BLUETICK_SPOOL=str(spool))
-    assert (code, "is there already" in output) == (1, True), output
+    assert (code, "exists already" in output) == (1, True), output
     place.release()
 
 

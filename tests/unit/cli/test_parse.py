@@ -83,7 +83,7 @@ def test_kept_headers_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [
         ("nobody", "-", "a:b", "no provider 'nobody'"),
         ("whapi", "missing.json", "a:b", "missing.json cannot be read"),
-        ("whapi", "-", "novalue", "'novalue' should be written as name:value"),
+        ("whapi", "-", "novalue", "'novalue' is not valid; write name:value"),
     ],
 )
 def test_what_is_wrong_is_said(provider: str, file: str, header: str, words: str) -> None:

@@ -11,7 +11,7 @@ from service.errors import Problem
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("there", "is there already; name another file"),
+        ("there", "exists already; name another file"),
         ("there/below", "cannot be written: Not a directory; choose another place"),
         ("nowhere/file", "cannot be written: No such file or directory"),
         ("x" * 300, "cannot be written: File name too long; choose another place"),

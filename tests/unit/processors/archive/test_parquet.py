@@ -213,7 +213,10 @@ DAMAGE: dict[str, tuple[Callable[[Made], Any], str]] = {
         _make_directory,
         r"\.parquet cannot be read: Is a directory",
     ),
-    "no JSON": (lambda made: made.manifest.write_bytes(b"PAR1"), r"\.json is not an archive manifest"),
+    "no JSON": (
+        lambda made: made.manifest.write_bytes(b"PAR1"),
+        r"\.json is not an archive manifest",
+    ),
     "a digit": (
         lambda made: made.manifest.write_bytes(made.manifest.read_bytes().replace(b"300", b"900")),
         r"\.json is damaged: its checksum",
