@@ -102,7 +102,7 @@ def place_of(text: str) -> Coordinates:
     if not match:
         raise CommandProblem(
             "not_a_place",
-            "{text!r} is no place; write <topic>/<partition>/<offset>, such as dead-letters/3/7",
+            "{text!r} is not valid; write <topic>/<partition>/<offset>, such as dead-letters/3/7",
             text=text,
         )
     numbers = [int(number) for number in match.groups()[2:] if number is not None]

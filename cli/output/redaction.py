@@ -52,7 +52,7 @@ def shape(value: bytes) -> list[str]:
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        return [f"no UTF-8; it begins with {value[:_FIRST_BYTES].hex(' ')}"]
+        return [f"not UTF-8; it begins with {value[:_FIRST_BYTES].hex(' ')}"]
     try:
         lines = list(_written(_decoder.decode(text), "", ""))
     except (ValueError, RecursionError):

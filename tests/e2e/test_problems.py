@@ -35,7 +35,7 @@ NOWHERE = "127.0.0.1:1"
         ("dead-letters list --from yesterday", {}, "'yesterday' is not a time"),
         ("dead-letters export x --from 2026-05-01T12:00", {}, "has no zone"),
         ("dead-letters list --from -1h --to -2h", {}, "is not before --to"),
-        ("dead-letters show 17", {}, "'17' is no place; write <topic>/<partition>/<offset>"),
+        ("dead-letters show 17", {}, "'17' is not valid; write <topic>/<partition>/<offset>"),
         ("dead-letters show raw.nobody/1/2", {}, "there is no topic 'raw.nobody'"),
         ("dead-letters show events/1/2", {}, "holds no dead letters"),
         ("replay plan", {}, "the range has no start; give it with --from"),

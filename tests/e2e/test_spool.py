@@ -119,7 +119,9 @@ async def test_a_place_that_cannot_be_reached_hides_no_other(
 
     code, output = await run("spool", "export", str(to), **named)
     assert (code, len(to.read_bytes().splitlines())) == (1, 2), output
-    assert f"bluetick: the export is not complete: {theirs} (Is a directory) cannot be read;" in output
+    assert (
+        f"bluetick: the export is not complete: {theirs} (Is a directory) cannot be read;" in output
+    )
 
     code, output = await run("spool", "drain", **named)
     records = await read(settings.kafka, settings.topics.raw("whapi"))
