@@ -14,7 +14,7 @@ def test_a_line_is_logged_once_a_minute_with_a_count() -> None:
     assert counts == [0, None, None, 2, None, 1]
 
 
-def test_other_lines_are_not_held_back() -> None:
+def test_other_lines_are_not_suppressed() -> None:
     """Each line has a count of its own."""
     repeats = Repeats(seconds=60)
     assert [repeats.logged_before(line, 0) for line in ("one", "two", "one")] == [0, 0, None]

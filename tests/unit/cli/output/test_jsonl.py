@@ -1,4 +1,4 @@
-"""Where what is taken along can be written."""
+"""The paths to which dead letters can be exported."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from service.errors import Problem
         ("x" * 300, "cannot be written: File name too long; choose another place"),
     ],
 )
-def test_places_that_cannot_be_written(tmp_path: Path, name: str, said: str) -> None:
+def test_paths_that_cannot_be_written(tmp_path: Path, name: str, said: str) -> None:
     """One sentence, and nothing is changed."""
     (tmp_path / "there").write_text("before")
 

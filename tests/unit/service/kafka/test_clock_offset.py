@@ -1,4 +1,4 @@
-"""How far two clocks are apart, and what is said of it."""
+"""The offset of two clocks, and its sentences."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ HOUR = 3_600_000.0
 
 @st.composite
 def exchanges(draw: st.DrawFn) -> tuple[float, list[Sample]]:
-    """What Kafka's time is ahead of the time since the start, and exchanges that show it."""
+    """Kafka's time less the time since the start, and exchanges that measure it."""
     base = draw(st.floats(1e12, 2e12))
     samples = []
     for _ in range(draw(st.integers(1, 5))):
@@ -26,7 +26,7 @@ def exchanges(draw: st.DrawFn) -> tuple[float, list[Sample]]:
 
 @given(exchanges())
 def test_the_error_is_within_its_bound(made: tuple[float, list[Sample]]) -> None:
-    """However a round trip is divided, the true difference is within the bound of the estimate."""
+    """For every division of a round trip, the true difference is within the error bound."""
     base, samples = made
     found = estimate(samples)
     assert abs(found.base - base) <= found.bound + 0.01  # floats of 10^12
@@ -34,7 +34,7 @@ def test_the_error_is_within_its_bound(made: tuple[float, list[Sample]]) -> None
 
 @given(exchanges())
 def test_the_quickest_exchange_counts(made: tuple[float, list[Sample]]) -> None:
-    """The bound is that of the narrowest exchange, in whatever order they came."""
+    """The bound is that of the quickest exchange, in any order."""
     _, samples = made
     assert estimate(samples) == estimate([min(samples, key=lambda one: one.heard - one.sent)])
     assert estimate(samples).bound == min(estimate([one]).bound for one in samples)
@@ -44,7 +44,7 @@ def test_the_quickest_exchange_counts(made: tuple[float, list[Sample]]) -> None:
 def test_the_offset_is_of_the_wall_clock(
     made: tuple[float, list[Sample]], ahead: float, uptime: float
 ) -> None:
-    """A wall clock that is ahead of Kafka's is found to be, whenever it is looked at."""
+    """The offset of a wall clock that is ahead of Kafka's is correct at any time."""
     base, samples = made
     found = estimate(samples)
     offset = found.offset(base + uptime + ahead, uptime)
@@ -68,7 +68,7 @@ def test_the_offset_is_of_the_wall_clock(
     ],
 )
 def test_judge(offset: float, bound: float, state: State) -> None:
-    """What is certain of an offset counts: its distance from zero less the bound."""
+    """The certain part of an offset counts: its distance from zero less the bound."""
     assert judge(offset, bound) == state
 
 
@@ -95,7 +95,7 @@ WRONG = Logged("wrong", 10.0, 1000.0)
 def test_a_line_is_due(
     last: Logged | None, state: State, offset: float, at: float, *, due: bool
 ) -> None:
-    """Once, when it changes much, each ten minutes, and when it is right again."""
+    """Once, after a large change, each ten minutes, and when the clocks agree again."""
     assert line_due(last, state, offset, at) is due
 
 
@@ -103,15 +103,15 @@ def test_a_line_is_due(
     ("offset", "way"), [(3660.04, "3660.0 s ahead of"), (-7.25, "7.2 s behind")]
 )
 def test_words(offset: float, way: str) -> None:
-    """One sentence: which clock, by how much, what to do."""
+    """One sentence names the clock, the amount and the remedy."""
     assert clock_offset.differ(offset, 0.002) == (
         f"this machine's clock is {way} Kafka's (± 0.002 s); "
         "correct the wrong one, and synchronise both by NTP"
     )
 
 
-def test_time_goes_on_from_the_estimate() -> None:
-    """What passes since the start is all that moves Kafka's time."""
+def test_time_continues_from_the_estimate() -> None:
+    """Only the elapsed time since the start moves Kafka's time."""
     found = Estimate(1_000_000.0, 1.0)
     times = [found.at(uptime) for uptime in (0.0, 10.0, 500.0)]
     assert [after - before for before, after in pairwise(times)] == [10, 490]
