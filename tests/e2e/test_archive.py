@@ -180,7 +180,7 @@ async def test_lost_bodies_end_a_run_with_exit_code_1(received: Settings, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
+    ("arguments", "sentence"),
     [
         ("archive {here} --verify", "there is no archive at file://"),
         ("archive s3://me:hidden@bucket", "holds a user, a password or a query"),
