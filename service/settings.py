@@ -54,6 +54,12 @@ class _Settings(BaseSettings):
         ge=1,
         description="replicas of every partition; default: 3, or the number of brokers if lower",
     )
+    installation: str | None = Field(
+        None,
+        pattern=NAMESPACE,
+        description="a name of this installation in `ce_source` of what track publishes, "
+        "`/bluetick/<name>/track`; default: `/bluetick/track`",
+    )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Kafka's security protocol"
     )
@@ -203,7 +209,7 @@ class _Settings(BaseSettings):
         return self.model_copy(update={"namespace": namespace, **own})
 
     def kafka_options(self) -> dict[str, Any]:
-        """What every aiokafka client is told: where Kafka is and how to prove oneself."""
+        """Return the options of every aiokafka client: Kafka's address and the credentials."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.kafka.split(","),
             "security_protocol": self.security,

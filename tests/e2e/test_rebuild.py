@@ -1,4 +1,4 @@
-"""Rebuilding a namespace beside the one in use, with the real command line."""
+"""Rebuilding a namespace next to the one in use, with the real command line."""
 
 import asyncio
 import os
@@ -28,12 +28,12 @@ from tests.e2e.commands import command, left_behind, run
 from tests.unit.messages import KEY, Folded, seen
 
 DAY = 24 * 3_600_000
-TIMERS = (b"stalled", b"resumed", b"expired")
+TIMERS = (b"stalled", b"resumed", b"forgotten")
 
 
 @pytest.fixture
 async def target(settings: Settings) -> AsyncIterator[Settings]:
-    """Settings of the namespace to be made; whatever there is of it is dropped in the end."""
+    """Return the settings of the new namespace, which is dropped at the end."""
     given = settings.of(f"{settings.namespace}-b").model_copy(
         update={"raw_namespace": settings.namespace}
     )
@@ -88,7 +88,7 @@ async def _track_anew(settings: Settings) -> None:
 
 
 async def _switch(settings: Settings, target: Settings) -> None:
-    """The plain services go on where the rebuild ended, and the rest of the source can go."""
+    """The services continue where the rebuild ended, and the rest of the source can be dropped."""
     known = len(await ids(target, "statuses"))
     await receive(settings, 20, days_ago=0)
     async with services(target):
@@ -263,8 +263,8 @@ async def services(settings: Settings) -> AsyncIterator[None]:
 async def ids(settings: Settings, name: str) -> Counter[tuple[bytes, bytes]]:
     """The records of a derived topic by id and type, timer events apart."""
     records = await read(settings.kafka, f"{settings.namespace}.{name}")
-    told = ((r.headers["ce_id"], r.headers["ce_type"]) for r in records)
-    return Counter(one for one in told if not one[1].endswith(TIMERS))
+    kinds = ((r.headers["ce_id"], r.headers["ce_type"]) for r in records)
+    return Counter(one for one in kinds if not one[1].endswith(TIMERS))
 
 
 async def _cut(settings: Settings) -> None:
@@ -277,7 +277,7 @@ async def _cut(settings: Settings) -> None:
 
 
 async def _hold(settings: Settings, folded: Folded) -> None:
-    """Put states on `messages`, written an hour ago: nobody looks whether they still change."""
+    """Put states on `messages`, written an hour ago: `diff` does not read them again."""
     producer = clients.producer(settings)
     await producer.start()
     outbox = Outbox(producer)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from processors.tracking.outputs import Output
 from processors.tracking.track import track
 from schemas.bounds import BOUNDS, Bounds
@@ -23,7 +25,7 @@ KEY = message_key("smsmanager", None, "m1")
 
 
 def seen(status: Status, at: int | None, gateway: str = "sms", **fields: Any) -> StatusObservation:
-    """One status of message m1, told by raw record number `at` (or as given in `fields`)."""
+    """Return one status of message m1, from raw record number `at` (or as in `fields`)."""
     defaults: dict[str, Any] = {
         "message_key": KEY,
         "message_id": "m1",
@@ -54,6 +56,12 @@ def reply(at: int, identity: str = "r1", **fields: Any) -> InboundObservation:
         "content": {"type": "text", "text": "thanks"},
     }
     return InboundObservation(**(defaults | fields))
+
+
+def inbound(at: int, **fields: Any) -> InboundObservation:
+    """Message m1, as one that a person sent to us."""
+    defaults: dict[str, Any] = {"message_key": KEY, "message_id": "m1", "in_reply_to": None}
+    return reply(at, **(defaults | fields))
 
 
 class Folded:
@@ -90,8 +98,9 @@ class Folded:
 
     @property
     def everything(self) -> bytes:
-        """All states, of messages and viewers, in their canonical bytes."""
-        return encode([self.states, self.viewers])
+        """All states in their canonical bytes, but for the count of corrections on the way."""
+        states = {key: replace(state, revision=0) for key, state in self.states.items()}
+        return encode([states, self.viewers])
 
     @property
     def events(self) -> list[str]:

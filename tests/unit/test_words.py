@@ -47,12 +47,9 @@ EXCEPT: dict[str, int] = {
     "processors/tracking/hanging_transactions.py": 1,
     "processors/tracking/lifecycle.py": 6,
     "processors/tracking/restore.py": 1,
-    "processors/tracking/state_diff.py": 1,
     "processors/tracking/state_store.py": 2,
-    "processors/tracking/timers.py": 1,
     "providers/json_slices.py": 1,
-    "providers/whapi/parser.py": 3,
-    "service/settings.py": 1,
+    "providers/whapi/parser.py": 2,
 }
 
 

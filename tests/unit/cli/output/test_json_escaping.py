@@ -44,6 +44,7 @@ def test_visible_characters_stay() -> None:
 
 # Other code of commands that encodes JSON, without printing it.
 _NOT_PRINTED = {
+    "explain.py": "records for `as_line`, which makes them printable",
     "simulate.py": "bodies to send",
     "malformed.py": "bodies to send",
     "processes.py": "settings in an environment",
