@@ -187,7 +187,7 @@ class _Settings(BaseSettings):
     @field_validator("sources", "spool", "data", mode="before")
     @classmethod
     def _refuse_nowhere(cls, value: object) -> object:
-        """Empty is no path: it would be the present directory, and as "unset" let everybody in."""
+        """Refuse an empty path: it would be the current directory or, for sources, open ingest."""
         if value == "":
             raise PydanticCustomError("empty", "it is empty; name a path, or leave it unset")
         return value
