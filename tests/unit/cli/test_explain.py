@@ -75,7 +75,7 @@ def test_a_body_needs_its_provider_and_waits(
     types = [json.loads(one)["type"] for one in shown(capsys, body, **at, wait=25)]
 
     assert types == ["status", "status", "advanced", "stalled", "state"]
-    with pytest.raises(Problem, match=r"body\.json: .*--provider"):
+    with pytest.raises(Problem, match=r"body\.json: .* name its provider"):
         shown(capsys, body)
     with pytest.raises(Problem, match="no provider 'nobody'"):
         shown(capsys, body, provider="nobody")

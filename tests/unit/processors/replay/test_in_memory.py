@@ -115,6 +115,24 @@ def test_a_quote_before_the_quoted_message_leaves_no_reply_in_the_state() -> Non
     assert state(outcome, THEIRS).replied_at is None
 
 
+def test_a_reply_delivered_twice_is_one() -> None:
+    """A proxy gave each delivery another request id: one inbound message, one reply."""
+    outcome = run(steps("reply-delivered-twice"))
+
+    assert len(records(outcome, "inbound")) == 1
+    assert events(outcome) == ["replied"]
+
+
+def test_a_time_of_zero_is_no_time() -> None:
+    """The right time counts, and durations are computed from it."""
+    outcome = run(steps("time-zero-and-a-reply"))
+
+    assert events(outcome) == ["advanced", "advanced", "replied"]
+    elapsed = [one["elapsed_ms"] for one in records(outcome, "events")]
+    assert elapsed == [0, 10_000, 20_000]
+    assert state(outcome, OURS).attempts["whatsapp"].facts["sent"].occurred_at == 1763800100000
+
+
 @pytest.mark.parametrize(
     "name", ["deleted-then-silence", "channel-post-then-silence", "story-then-silence"]
 )
@@ -182,7 +200,7 @@ def test_a_body_needs_a_provider() -> None:
     assert steps_of(b'[{"gateway": "sms", "body": "x"}]', "smsmanager") == [
         Delivery("smsmanager", b'[{"gateway": "sms", "body": "x"}]')
     ]
-    with pytest.raises(NotALifeError, match="--provider"):
+    with pytest.raises(NotALifeError, match="name its provider"):
         steps_of(b"{}")
 
 
