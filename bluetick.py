@@ -1,4 +1,4 @@
-"""Bluetick's command line and composition root: which commands there are, and how they end."""
+"""Bluetick's command line and composition root: its commands, and how they end."""
 
 import logging
 import sys
@@ -29,10 +29,10 @@ from service.version import __version__
 
 
 class Commands(TyperGroup):
-    """All commands, and the ends they have in common."""
+    """All commands, and the error handling that they share."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run one; the process that started us, if it is one of ours, learns of a problem."""
+        """Run a command; send a problem to the parent process, if that is Bluetick's."""
         starter: int | None = ctx.params["problem_to"]
         with interruptible():
             try:
@@ -78,8 +78,8 @@ app.add_typer(namespaces.group, name="namespace")
 
 
 def main() -> None:
-    """Run the command line; what the user can correct is one sentence, and the exit code is 1."""
-    # What its errors come to is our sentence; services let it speak once they run.
+    """Run the command line; print a `Problem` as one sentence, with exit code 1."""
+    # Commands print a sentence for its errors; services set up logging when they start.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app(prog_name="bluetick")

@@ -1,1 +1,1 @@
-"""What a person types and sees: run everything, demo, send, tail, parse."""
+"""The command line: run everything, demo, send, tail, parse, operate."""

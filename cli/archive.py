@@ -1,4 +1,4 @@
-"""`bluetick archive`: put raw topics into Parquet files, or look whether an archive is whole."""
+"""`bluetick archive`: write raw topics to Parquet files, or verify an archive."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -26,18 +26,18 @@ from schemas.coordinates import Partition
 from service.settings import Settings
 from service.wall_clock import now_ms
 
-_STOPPED = "stopped; what this run had written does not count, and the next run begins again"
+_STOPPED = "stopped; the files of this run do not count, and the next run writes them again"
 
 
 class Wanted(NamedTuple):
-    """The providers and, if so wanted, the range of time to archive."""
+    """The providers and, optionally, the range of time to archive."""
 
     providers: list[str]
     window: Window | None
 
 
 def wanted(typed: Received) -> Wanted:
-    """Read what was typed; raises `Problem`."""
+    """Parse the options; raises `Problem`."""
     named = providers(typed.provider)
     window = Window(*times_of(typed.since, typed.until, now_ms()))
     refuse_backwards(window)
@@ -47,7 +47,7 @@ def wanted(typed: Received) -> Wanted:
 def run(settings: Settings, url: str, asked: Wanted) -> int:
     """Archive what is new, or a range of time; returns the exit code. Raises `Problem`.
 
-    What retention deleted before it could be archived is a `Problem` too, once the rest is safe.
+    Bodies that retention deleted before they were archived are a `Problem`, once the rest is safe.
     """
     storage = Storage(url)
     console = Console(highlight=False)
@@ -61,7 +61,7 @@ def run(settings: Settings, url: str, asked: Wanted) -> int:
 
 
 def verify(url: str) -> int:
-    """Check all of an archive, and print what there is; exit code 1 if anything is wrong."""
+    """Check all of an archive, and print its contents; exit code 1 if anything is wrong."""
     storage = Storage(url)
     console = Console(highlight=False)
     with progress.shown() as shown:
@@ -72,18 +72,18 @@ def verify(url: str) -> int:
 
         found = verifying.verify(storage, checked)
     console.print(_held(found.held))
-    for said in _troubles(found):
-        console.print(Text.assemble(("✗ ", "red"), said), soft_wrap=True)
+    for trouble in _troubles(found):
+        console.print(Text.assemble(("✗ ", "red"), trouble), soft_wrap=True)
     if found.unnamed:
         console.print(
             f"{len(found.unnamed)} files are in no manifest, such as {found.unnamed[0]}: a run was "
-            "cut off; they are never read and may be deleted while nothing is being archived",
+            "interrupted; they are never read and may be deleted while no archive command runs",
             soft_wrap=True,
         )
     if not found.sound:
         raise CommandProblem(
             "archive_not_whole",
-            "the archive at {url} is not whole; what is wrong is said above",
+            "the archive at {url} is not complete; the lines above say why",
             url=storage.url,
         )
     console.print("every checksum is right, and no offset is missing")
@@ -93,7 +93,7 @@ def verify(url: str) -> int:
 async def _archive(
     settings: Settings, storage: Storage, asked: Wanted, bar: "_Bar"
 ) -> tuple[dict[str, Manifest], Mapping[Partition, Plan]]:
-    """One manifest for each provider that had anything."""
+    """Return the manifest of each provider with new bodies, and the plans."""
     topics = {settings.topics.raw(provider): provider for provider in asked.providers}
     known = await asyncio.to_thread(reader.catalogue, storage)
     plans = await writer.prepare(settings, known, list(topics), asked.window)
@@ -107,7 +107,7 @@ async def _archive(
 
 
 class _Bar:
-    """How many offsets are passed, how many bodies that were, how fast, of how many bytes."""
+    """The progress bar: offsets, bodies, rate and bytes."""
 
     def __init__(self, shown: progress.Progress) -> None:
         self._count = shown.count("archiving")
@@ -127,7 +127,7 @@ class _Bar:
 
 def _archived(done: Mapping[str, Manifest]) -> Table | str:
     if not done:
-        return "nothing to do: all there is was archived before"
+        return "nothing to do: everything is archived already"
     table = plain_table("Archived", "provider")
     for heading in ("bodies", "files", "on disk"):
         table.add_column(heading, justify="right")
@@ -151,7 +151,7 @@ def _held(held: Iterable[Held]) -> Table:
 
 
 def _troubles(found: Verified) -> list[str]:
-    return [*found.troubles, *(said for one in found.held for said in one.troubles)]
+    return [*found.troubles, *(trouble for one in found.held for trouble in one.troubles)]
 
 
 def _refuse_lost(plans: Mapping[Partition, Plan]) -> None:
@@ -164,9 +164,8 @@ def _refuse_lost(plans: Mapping[Partition, Plan]) -> None:
         raise CommandProblem(
             "retention_before_archive",
             (
-                "retention deleted bodies before they were archived: the offsets {lost} are "
-                "missing for good; what came after them is archived. Archive more often, or "
-                "keep the raw topics for longer"
+                "retention deleted bodies before they were archived: the offsets {lost} are lost, "
+                "later ones are archived; archive more often, or raise the raw topics' retention"
             ),
             lost=", ".join(lost),
         )

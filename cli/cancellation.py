@@ -1,4 +1,4 @@
-"""Asynchronous work of a command that SIGINT and SIGTERM cancel."""
+"""Running the work of a command until SIGINT or SIGTERM cancels it."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -8,9 +8,9 @@ from service.signals import run_until_signal
 
 
 def run_until_stopped(work: Coroutine[Any, Any, int], sentence: str | None = None) -> int:
-    """Run to the end, or to SIGINT or SIGTERM, which cancel it; returns the exit code.
+    """Run to the end, or until SIGINT or SIGTERM cancels the work; returns the exit code.
 
-    Stopping is the normal end of work without a sentence: it returns 0. Else it is `Interrupted`.
+    Without a sentence, stopping is the normal end and returns 0; else it raises `Interrupted`.
     """
     code = run_until_signal(work)
     if code is not None:

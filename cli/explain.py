@@ -1,4 +1,4 @@
-"""`bluetick explain`: what would be on each topic for some bodies or lives, without a broker."""
+"""`bluetick explain`: the records of each topic for some bodies or lives, without a broker."""
 
 import sys
 import time
@@ -28,8 +28,8 @@ def explain(
 ) -> int:
     """Print the records of all topics, in order, and the states at the end.
 
-    `provider` is whose bodies the files are that are no lives; `wait` hours of silence follow the
-    last file. A body arrived at `received_at`, Unix milliseconds (default: now). Returns 0 if
+    `provider` is the provider of the files that are bodies; `wait` hours of silence follow the
+    last file. A body arrives at `received_at`, Unix milliseconds (default: now). Returns 0 if
     there are no dead letters, else 1.
     """
     if provider is not None:
@@ -56,7 +56,7 @@ def _steps(file: str, provider: str | None) -> list[Step]:
 
 
 def _begin(steps: Sequence[Step], now: int) -> int:
-    """Where the clock begins: a life has times of its own."""
+    """Return the start of the clock: a life has times of its own."""
     times = [step.received_at for step in steps if not isinstance(step, Wait)]
     return min((at for at in times if at is not None), default=now)
 
@@ -96,9 +96,10 @@ def _shown(one: Published) -> Text:
 
 
 def _dead_letter(one: Published) -> Text:
-    told = msgspec.to_builtins(one.record)
-    where = told["pointer"] or "whole body"
-    return Text(told["code"], style=BAD).append(f"  {told['reason']}  ").append(where, style=DIM)
+    letter = msgspec.to_builtins(one.record)
+    where = letter["pointer"] or "whole body"
+    words = Text(letter["code"], style=BAD).append(f"  {letter['reason']}  ")
+    return words.append(where, style=DIM)
 
 
 def _states(outcome: Outcome) -> Iterator[tuple[str, Any]]:

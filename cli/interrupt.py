@@ -9,7 +9,7 @@ EXIT_CODE = 130
 
 
 class Interrupted(Exception):
-    """The user stopped the command; the sentence says what that leaves."""
+    """The user stopped the command; the sentence says what remains."""
 
 
 @contextmanager

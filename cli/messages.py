@@ -1,8 +1,7 @@
-"""What a `Problem` is in the words of the command line: where it is about what was typed.
+"""The command line's own sentences for a `Problem`, where they name an option.
 
-What a command itself refuses is worded where its options are read (`CommandProblem`). For a code of
-the core there is a sentence here if an option's name belongs in it; all others are in
-service/messages.py.
+A `CommandProblem` has its sentence where a command reads its options. A code of the core has a
+sentence here if that names an option; all others are in service/messages.py.
 """
 
 from collections.abc import Mapping
@@ -13,12 +12,12 @@ from service.messages import Message, sentence
 
 MESSAGES: Mapping[str, Message] = {
     "archive_begins_after": (
-        "the archive does not go back to {since}: {partition} begins with offset {offset}; "
-        "begin at {first} or later, or name --offsets"
+        "the archive does not reach back to {since}: {partition} begins with offset {offset}; "
+        "begin at {first} or later, or give --offsets"
     ),
     "archive_ends_before": (
-        "the archive does not go on to {until}: its last body was received at {last}; "
-        "leave out --to if it is whole to there, or archive on first"
+        "the archive ends before {until}: its last body was received at {last}; leave out --to if"
+        " the archive is complete up to there, or archive the newer bodies first"
     ),
     "archive_hole": (
         "the archive has a hole: {partition} lacks the offsets {offsets}; archive them while Kafka "
@@ -26,7 +25,7 @@ MESSAGES: Mapping[str, Message] = {
     ),
     "data_in_use": (
         "the data directory {directory} belongs to a running Kafka (process {owner}); stop that "
-        "one, or name another directory with --data (BLUETICK_DATA)"
+        "process, or name another directory with --data (BLUETICK_DATA)"
     ),
     "data_not_writable": (
         "the data directory {directory} cannot be written ({why}); make it writable, or name "
@@ -36,28 +35,29 @@ MESSAGES: Mapping[str, Message] = {
         "the range begins at {since}, which is not before its end, {until}; swap --from and --to"
     ),
     "range_before_log": (
-        "the log no longer holds everything since {since}: begin at {oldest} or later, or name "
+        "the log no longer holds everything since {since}; begin at {oldest} or later, or give "
         "--offsets; {held}"
     ),
     "replay_note_too_long": (
-        "what --only, --archive and --source say is too long to be kept with the progress"
+        "--only, --archive and --source are together too long to be stored with the progress; "
+        "shorten one of them"
     ),
     "source_unheard": (
-        "no body of that range came in by the source {source}; correct --source, there are: "
-        "{sources}"
+        "no body in that range was received from the source {source}; correct --source: its "
+        "bodies are from {sources}"
     ),
 }
 
 
 def worded(problem: Problem) -> str:
-    """A problem in the words of the command line."""
+    """Return the sentence that the command line prints for a problem."""
     if problem.code in MESSAGES:
         return sentence(problem.code, problem.fields, MESSAGES)
     return str(problem)
 
 
 class CommandProblem(Problem):
-    """What a command refuses, in words that name its options."""
+    """Input that a command refuses; the sentence names its options."""
 
     def __init__(self, code: str, words: str, /, **fields: Any) -> None:
         super().__init__(code, **fields)

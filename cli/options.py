@@ -15,7 +15,7 @@ Port = Annotated[
 Data = Annotated[Path | None, typer.Option(help="Directory for data.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 RecordJson = Annotated[
-    bool, typer.Option("--json", help="The record as it is; else personal data is masked.")
+    bool, typer.Option("--json", help="The full record; else personal data is masked.")
 ]
 Provider = Annotated[str | None, typer.Option(help="Only this provider.", show_default=False)]
 From = Annotated[
@@ -37,12 +37,12 @@ Accounts = Annotated[
 
 @dataclass(frozen=True)
 class Range:
-    """Which raw records to replay, as it was typed."""
+    """Which raw records to replay, as typed."""
 
     provider: Provider = None
     source: Annotated[
         str | None,
-        typer.Option(help="Only what came in by this source, as it is named in the URL."),
+        typer.Option(help="Only bodies received from this source, as named in the URL."),
     ] = None
     since: From = None
     until: To = None
@@ -71,14 +71,14 @@ class ReplayRun:
     ] = None
     rate: Annotated[float, typer.Option(min=0, help="Observations a second; 0: no limit.")] = 2000.0
     backlog: Annotated[
-        int, typer.Option(min=0, help="Wait while the tracker is further behind; 0: do not look.")
+        int, typer.Option(min=0, help="Wait while the tracker is further behind; 0: never wait.")
     ] = 20_000
     yes: Annotated[bool, typer.Option("--yes", help="Skip the plan and the question.")] = False
 
 
 @dataclass(frozen=True)
 class Letters:
-    """Which dead letters to read, as it was typed."""
+    """Which dead letters to read, as typed."""
 
     provider: Provider = None
     code: Annotated[
@@ -117,10 +117,10 @@ class Following:
         bool, typer.Option("--until-end", help="From the oldest to the present end, then stop.")
     ] = False
     json: Annotated[
-        bool, typer.Option("--json", help="Records as they are; else personal data is masked.")
+        bool, typer.Option("--json", help="Full records; else personal data is masked.")
     ] = False
     key: Annotated[str | None, typer.Option(help="Only this message key.")] = None
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many records.")] = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Rebuild:
     ] = False
     resume: Annotated[bool, typer.Option("--resume", help="Resume a rebuild.")] = False
     accept_gap: Annotated[
-        bool, typer.Option("--accept-gap", help="Begin where retention has left off.")
+        bool, typer.Option("--accept-gap", help="Begin after the records that retention deleted.")
     ] = False
 
 
@@ -148,7 +148,7 @@ class Comparing:
     since: Annotated[
         str | None,
         typer.Option(
-            help="Only messages first heard of since: 2026-05-01T12:00Z, -2h.", metavar="TIME"
+            help="Only messages first seen since: 2026-05-01T12:00Z, -2h.", metavar="TIME"
         ),
     ] = None
     examples: Annotated[int, typer.Option(min=0, help="Examples of each kind.")] = 3
@@ -157,9 +157,9 @@ class Comparing:
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request but for its body."""
+    """An HTTP request without its body."""
 
-    path: Annotated[str, typer.Option("--path", help="What follows the source in the URL.")] = ""
+    path: Annotated[str, typer.Option("--path", help="The path after the source in the URL.")] = ""
     method: Annotated[str, typer.Option(help="The HTTP verb.")] = "POST"
     header: Annotated[
         list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")
@@ -170,10 +170,10 @@ class Request:
 class Sending:
     """Where and how to post webhooks, and which to simulate."""
 
-    url: Annotated[str, typer.Option(help="Where ingest listens.")] = "http://127.0.0.1:8080"
+    url: Annotated[str, typer.Option(help="The URL of ingest.")] = "http://127.0.0.1:8080"
     messages: Annotated[int, typer.Option(min=1, help="Simulated messages.")] = 100
     rate: Annotated[
-        float | None, typer.Option(min=0.01, help="Posts per second; default: as fast as can be.")
+        float | None, typer.Option(min=0.01, help="Posts per second; default: no limit.")
     ] = None
     duplicates: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of posts sent twice.")
@@ -182,14 +182,14 @@ class Sending:
     malformed: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of posts made malformed.")
     ] = 0.0
-    seed: Annotated[int | None, typer.Option(help="The same seed sends the same.")] = None
+    seed: Annotated[int | None, typer.Option(help="The same seed sends the same posts.")] = None
     connections: Annotated[
         int, typer.Option(min=1, max=1000, help="Number of concurrent connections.")
     ] = 16
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """Let typer see the options in a group, which the command takes as one value."""
+    """Declare the options of a group to typer; the command receives them as one value."""
     parameters: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
     for one in inspect.signature(command).parameters.values():

@@ -1,4 +1,4 @@
-"""`bluetick parse`: what the normaliser makes of one body, without a broker."""
+"""`bluetick parse`: normalise one body, without a broker."""
 
 import msgspec
 
@@ -26,8 +26,8 @@ def run(
 ) -> int:
     """Print observations, dead letters and ignored counts of a body, one JSON object a line.
 
-    An observation is printed as it would go on its topic, a dead letter as
-    {"dead_letter": {code, reason, pointer}}, what was ignored as {"ignored": {event: count}}.
+    An observation is printed as on its topic, a dead letter as
+    {"dead_letter": {code, reason, pointer}}, ignored events as {"ignored": {event: count}}.
     `received_at` is Unix milliseconds (default: now).
     Returns 0 if there are no dead letters, else 1.
     """
@@ -50,8 +50,8 @@ def run(
 
 
 def values(result: Normalised) -> list[object]:
-    """Everything a webhook amounts to, a JSON value each."""
-    # As they are on their topic, to the byte.
+    """Return the observations, dead letters and ignored counts of a webhook as JSON values."""
+    # Byte for byte as on their topic.
     found: list[object] = [msgspec.Raw(encode(one)) for one in result.observations]
     for letter in result.dead_letters:
         shown = {"code": letter.code, "reason": letter.reason, "pointer": letter.pointer}

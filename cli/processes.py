@@ -1,4 +1,4 @@
-"""The services as processes of their own: started, watched until ready, stopped in reverse."""
+"""The services as child processes: start, wait until ready, stop in reverse order."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from service.problem_pipe import ProblemPipe
 from service.settings import Settings
 
 Show = Callable[[str, str], None]
-"""Takes a service's name and one line of its log."""
+"""Receives a service's name and one line of its log."""
 
 _OK = 200
 _READY_SECONDS = 60
@@ -29,7 +29,7 @@ _STOP_SECONDS = 15
 
 @dataclass(frozen=True)
 class Service:
-    """What is started: its command's name and where its health answers."""
+    """A service to start: its command's name and its health address."""
 
     name: str
     port: int
@@ -55,7 +55,7 @@ class Running(Child):
         return self.exit_code is not None
 
     def why(self) -> Problem:
-        """Say that it ended, and why: its own problem, if it had one."""
+        """Return the problem that the service ended, with its own problem if it sent one."""
         why = self._problem.words or f"exit code {self.exit_code}, see its log above"
         return CommandProblem(
             "service_ended", "{service} ended: {why}", service=self.service.name, why=why
@@ -67,7 +67,7 @@ class Running(Child):
         self._problem.receive()
 
     async def stop(self, seconds: float = _STOP_SECONDS) -> None:
-        """SIGTERM, patience, SIGKILL."""
+        """Send SIGTERM, wait, then send SIGKILL."""
         await self.end(seconds)
 
     async def _read(self, process: Process, show: Show) -> None:
@@ -116,14 +116,15 @@ async def _start(settings: Settings, service: Service, problem_to: int) -> Proce
 
 
 def _environment(settings: Settings, service: Service) -> dict[str, str]:
-    """The environment of a service: what it needs of ours, with every setting spelled out."""
+    """Return the environment of a service: allowed variables, and every setting."""
     secrets = secret_variables(settings.sources) if service.name == "ingest" else ()
     values = settings.model_dump(mode="json", exclude_none=True, exclude={"password"})
-    ours = {
+    variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()
     }
-    return {**child_environment.service(os.environ, secrets), **ours, "PYTHONUNBUFFERED": "1"}
+    inherited = child_environment.service(os.environ, secrets)
+    return {**inherited, **variables, "PYTHONUNBUFFERED": "1"}
 
 
 async def _until_ready(services: list[Running]) -> None:
@@ -137,7 +138,7 @@ async def _until_ready(services: list[Running]) -> None:
         names = ", ".join(one.service.name for one in waiting)
         raise CommandProblem(
             "services_not_ready",
-            "{names} not ready after {seconds} s; see the log",
+            "{names} not ready after {seconds} s; see the log above",
             names=names,
             seconds=_READY_SECONDS,
         ) from None

@@ -1,4 +1,4 @@
-"""This command line as a program: where it is, and how another process of it is started."""
+"""The command line as a program: its path, and the command of another process of it."""
 
 import sys
 from pathlib import Path
@@ -9,9 +9,9 @@ HOME = Path(__file__).parents[1]
 
 
 def another(*arguments: str, problem_to: int) -> list[str]:
-    """The command of a further process, which the kernel ends with this one.
+    """Return the command of a further process, which the kernel ends with this one.
 
-    The problem it ends with, if any, is written to the descriptor `problem_to`.
+    If it ends with a problem, it writes that to the descriptor `problem_to`.
     """
     line = [str(HOME / "bluetick.py"), "--problem-to", str(problem_to), *arguments]
     return dying_with_parent([sys.executable, *line])

@@ -1,4 +1,4 @@
-"""`bluetick sources check`: what is wrong with the file of sources, or who may send."""
+"""`bluetick sources check`: the errors in the sources file, or its sources."""
 
 import sys
 from pathlib import Path
@@ -12,13 +12,13 @@ from ingest.sources.loader import Senders, load
 
 
 def check(file: Path | None) -> None:
-    """Print the sources and where their secrets are kept; `Problem` if ingest would not start."""
+    """Print the sources and the location of their secrets; raises `Problem` for errors."""
     senders = load(file)
     Console().print(_table(senders))
     for provider, names in unrestricted(senders.declared):
         sys.stderr.write(
-            f"warning: {provider} has several sources, and {', '.join(names)} may speak for every "
-            "account of it; name the accounts of each with accounts = [...], see docs/sources.md\n"
+            f"warning: {provider} has several sources, and {', '.join(names)} may send for each of "
+            "its accounts; name the accounts of each with accounts = [...], see docs/sources.md\n"
         )
 
 

@@ -1,4 +1,4 @@
-"""`bluetick spool`: what the spool holds, sent to Kafka by hand, or copied out."""
+"""`bluetick spool`: show the spool's bodies, send them to Kafka, or copy them."""
 
 import asyncio
 import base64
@@ -33,20 +33,20 @@ _CLOSE_SECONDS = 2.0
 _PRIVATE = 0o600
 _JSONL = ".jsonl"
 
-# A place may be looked into by its owner only.
-_BY_ANOTHER = "run this as the user that ingest runs as"
+# Only the owner of a slot may read it.
+_OTHER_USER = "run this as the user that ingest runs as"
 
 
 def status(settings: Settings) -> int:
-    """Print what each place holds; 1 if something in one of them cannot be read."""
+    """Print the bodies of each slot; returns 1 if one of them cannot be read."""
     spool = _directory(settings)
-    table = Table("place", "in use", "provider", "bodies", "bytes", "oldest", box=None)
+    table = Table("slot", "in use", "provider", "bodies", "bytes", "oldest", box=None)
     trouble = False
-    for place in slots.known(spool):
+    for slot in slots.known(spool):
         try:
-            trouble |= not _show(table, place)
+            trouble |= not _show(table, slot)
         except OSError as error:
-            table.add_row(place.name, "?", "-", f"cannot be read: {error.strerror}", "", "")
+            table.add_row(slot.name, "?", "-", f"cannot be read: {error.strerror}", "", "")
             trouble = True
     console = Console(highlight=False)
     console.print(f"spool {spool}", soft_wrap=True)
@@ -54,50 +54,51 @@ def status(settings: Settings) -> int:
     return 1 if trouble else 0
 
 
-def _show(table: Table, place: Path) -> bool:
-    """Show what a place holds; False if its file cannot be read. Raises `OSError`."""
-    used = "yes" if slots.in_use(place) else "no"
-    held = _held(place)
+def _show(table: Table, slot: Path) -> bool:
+    """Add a slot's bodies to the table; False if its file is not readable. Raises `OSError`."""
+    used = "yes" if slots.in_use(slot) else "no"
+    held = _held(slot)
     for provider, one in (held or {}).items():
         age = "-" if one.oldest is None else _age(time.time() - one.oldest / 1000)
-        table.add_row(place.name, used, provider, f"{one.bodies:,}", f"{one.bytes:,}", age)
+        table.add_row(slot.name, used, provider, f"{one.bodies:,}", f"{one.bytes:,}", age)
     if not held:
-        table.add_row(place.name, used, "-", "0" if held == {} else "cannot be read", "", "")
-    for file in _aside(place):
+        table.add_row(slot.name, used, "-", "0" if held == {} else "cannot be read", "", "")
+    for file in _aside(slot):
         size = file.stat().st_size
-        table.add_row(place.name, "", f"damaged: {file.name}", "", f"{size:,}", "")
+        table.add_row(slot.name, "", f"damaged: {file.name}", "", f"{size:,}", "")
     return held is not None
 
 
 def drain(settings: Settings) -> int:
-    """Send to Kafka what no running ingest holds, place by place; `Problem` unless all is there."""
+    """Send bodies that no running ingest holds to Kafka; raises `Problem` if some remain."""
     directory = _directory(settings)
     return run_until_stopped(
-        _drain(settings, directory), f"stopped; what is not on Kafka is still in {directory}"
+        _drain(settings, directory),
+        f"stopped; the bodies that are not on Kafka are still in {directory}",
     )
 
 
 def export(settings: Settings, to: Path) -> int:
     """Copy every body that can be read, damaged files included; nothing is removed."""
     files, unread = [], []
-    for place in slots.known(_directory(settings)):
+    for slot in slots.known(_directory(settings)):
         try:
-            files += _files(place)
+            files += _files(slot)
         except OSError as error:
-            unread.append(f"{place} ({error.strerror})")
+            unread.append(f"{slot} ({error.strerror})")
     rows = _each_once(row for file in files for row in readable(file))
     try:
         count = _to_lines(rows, to) if to.suffix == _JSONL else _to_files(rows, to)
     except FileExistsError:
         raise CommandProblem(
             "export_exists",
-            "{to} is there already; name a file or directory that is not",
+            "{to} exists already; name a new file or directory",
             to=str(to),
         ) from None
     except OSError as error:
         raise CommandProblem(
             "export_not_writable",
-            "{to} cannot be written: {why}; name another place",
+            "{to} cannot be written: {why}; name another path",
             to=str(to),
             why=error.strerror,
         ) from None
@@ -105,24 +106,24 @@ def export(settings: Settings, to: Path) -> int:
     if unread:
         raise CommandProblem(
             "export_incomplete",
-            "not all is exported: {unread} cannot be read; {remedy}",
+            "the export is not complete: {unread} cannot be read; {remedy}",
             unread=", ".join(unread),
-            remedy=_BY_ANOTHER,
+            remedy=_OTHER_USER,
         )
     return 0
 
 
-def _files(place: Path) -> list[Path]:
-    """The files of a place that have bodies in them; raises `OSError` if one cannot be read."""
-    there = set(place.iterdir())
-    files = [file for file in (place / FILE, *_aside(place)) if file in there]
+def _files(slot: Path) -> list[Path]:
+    """Return the files of a slot with bodies; raises `OSError` if one cannot be read."""
+    there = set(slot.iterdir())
+    files = [file for file in (slot / FILE, *_aside(slot)) if file in there]
     for file in files:
         file.open("rb").close()
     return files
 
 
 def _each_once(rows: Iterable[Row]) -> Iterator[Row]:
-    """What was taken over from a damaged file is in the new one too, for a while."""
+    """Yield each body once: salvaged bodies are in the damaged and the new file for a while."""
     seen = set()
     for row in rows:
         if row.webhook.id not in seen:
@@ -133,14 +134,14 @@ def _each_once(rows: Iterable[Row]) -> Iterator[Row]:
 def _directory(settings: Settings) -> Path:
     if settings.spool is None:
         raise CommandProblem(
-            "no_spool", "there is no spool: name its directory with BLUETICK_SPOOL"
+            "no_spool", "there is no spool; name its directory with BLUETICK_SPOOL"
         )
     try:
         list(settings.spool.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         raise CommandProblem(
             "no_spool_directory",
-            "there is no spool in {spool} (BLUETICK_SPOOL): no such directory",
+            "there is no spool in {spool} (BLUETICK_SPOOL): no such directory; correct the setting",
             spool=str(settings.spool),
         ) from None
     except OSError as error:
@@ -149,15 +150,15 @@ def _directory(settings: Settings) -> Path:
             "the spool {spool} (BLUETICK_SPOOL) cannot be read: {why}; {remedy}",
             spool=str(settings.spool),
             why=error.strerror,
-            remedy=_BY_ANOTHER,
+            remedy=_OTHER_USER,
         ) from None
     return settings.spool
 
 
-def _held(place: Path) -> dict[str, Held] | None:
-    """What a place holds by provider; None if that cannot be read."""
-    file = place / FILE
-    if not file.exists() and not (place / MARKER).exists():
+def _held(slot: Path) -> dict[str, Held] | None:
+    """Return a slot's contents by provider; None if its file is not readable."""
+    file = slot / FILE
+    if not file.exists() and not (slot / MARKER).exists():
         return {}
     try:
         return look(file)
@@ -165,9 +166,9 @@ def _held(place: Path) -> dict[str, Held] | None:
         return None
 
 
-def _aside(place: Path) -> list[Path]:
-    """Files that were set aside, without their journals."""
-    found = [*place.glob(f"{FILE}.damaged-*"), *place.glob(f"{FILE}.salvaged-*")]
+def _aside(slot: Path) -> list[Path]:
+    """Return the damaged files that were set aside, without their journals."""
+    found = [*slot.glob(f"{FILE}.damaged-*"), *slot.glob(f"{FILE}.salvaged-*")]
     return sorted(file for file in found if not file.name.endswith("-journal"))
 
 
@@ -193,7 +194,7 @@ async def _drain(settings: Settings, directory: Path) -> int:
     finally:
         publisher.close(0)
         await publisher.stop()
-    in_use = [place.name for place in slots.known(directory) if _in_use(place)]
+    in_use = [slot.name for slot in slots.known(directory) if _in_use(slot)]
     console.print(f"{sent} bodies sent")
     if in_use:
         console.print(f"in use, and drained by their ingest: {', '.join(in_use)}")
@@ -201,8 +202,8 @@ async def _drain(settings: Settings, directory: Path) -> int:
         raise CommandProblem(
             "drain_incomplete",
             (
-                "not all is on Kafka that was in {directory}, place {troubled}; what is said "
-                "of it above says why, and `bluetick spool status` what is there still"
+                "some bodies of {directory} are not on Kafka, in slot {troubled}; the lines above "
+                "say why; see the rest with: bluetick spool status"
             ),
             directory=str(directory),
             troubled=", ".join(troubled),
@@ -210,24 +211,24 @@ async def _drain(settings: Settings, directory: Path) -> int:
     return 0
 
 
-def _in_use(place: Path) -> bool:
-    """Whether a place is in use, as far as we may know."""
+def _in_use(slot: Path) -> bool:
+    """Whether a slot is in use; False if this user may not know."""
     with suppress(OSError):
-        return slots.in_use(place)
+        return slots.in_use(slot)
     return False
 
 
 async def _empty(
     settings: Settings, publisher: Publisher, directory: Path, console: Console
 ) -> tuple[int, str | None]:
-    """Send what a place holds if nobody has it: how many that were, and why it was not all."""
+    """Send a free slot's bodies; returns their number, and why some remain."""
     try:
-        place = slots.take_over(directory)
-        if place is None:
+        slot = slots.take_over(directory)
+        if slot is None:
             return 0, None
-        spool = await open_spool(settings, place)
+        spool = await open_spool(settings, slot)
     except OSError as error:
-        return 0, f"it cannot be reached: {error.strerror}; {_BY_ANOTHER}"
+        return 0, f"it cannot be reached: {error.strerror}; {_OTHER_USER}"
     except Problem as problem:
         return 0, str(problem)
     try:
@@ -237,12 +238,12 @@ async def _empty(
         if spool.held.bodies:
             console.print(f"{spool.held.bodies} bodies stay in {directory}", soft_wrap=True)
     if not why and spool.set_aside:
-        why = "a file was damaged; what could be read of it is on Kafka, and the file is kept"
+        why = "a file was damaged; its readable bodies are on Kafka, and the file is kept"
     return sent, why
 
 
 async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[int, str | None]:
-    """Send until nothing is left, what is being read of damaged files included, or in vain."""
+    """Send all bodies, also salvaged ones; returns early if Kafka acknowledges nothing."""
     moving = Drain(publisher, spool)
     sent = nothing = 0
     with progress.shown(console) as shown:
@@ -257,7 +258,7 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
             count.show(sent, sent + spool.held.bodies)
             nothing = 0 if forward else nothing + 1
             if moving.in_vain or nothing == MOST_IN_VAIN:
-                kafka = publisher.problem or "Kafka does not acknowledge them; look at its log"
+                kafka = publisher.problem or "Kafka does not acknowledge them; check its log"
                 return sent, why or kafka
             if not forward:
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -265,7 +266,7 @@ async def _send(publisher: Publisher, spool: Spool, console: Console) -> tuple[i
 
 
 def _to_lines(rows: Iterator[Row], to: Path) -> int:
-    """A JSON line for each webhook, its body in base64."""
+    """Write a JSON line for each webhook, with its body in base64."""
     sums = []
     with jsonl.opened(to, to.name) as file:
         for row in rows:
@@ -279,7 +280,7 @@ def _to_lines(rows: Iterator[Row], to: Path) -> int:
 
 
 def _to_files(rows: Iterator[Row], to: Path) -> int:
-    """A file for each body, and a list of them with everything else of each webhook."""
+    """Write a file for each body, and a list of them with the rest of each webhook."""
     to.mkdir(mode=0o700, parents=True)
     with jsonl.opened(to, f"webhooks{_JSONL}") as heads:
         for count, row in enumerate(rows, start=1):
@@ -293,12 +294,12 @@ def _to_files(rows: Iterator[Row], to: Path) -> int:
 
 
 def _described(row: Row) -> dict[str, object]:
-    """Everything of a webhook but its body, and the body's sum."""
+    """Return all of a webhook except its body, and the body's sha256."""
     return head_of(row.webhook) | {"sha256": hashlib.sha256(row.webhook.body).hexdigest()}
 
 
 def _new(file: Path) -> BinaryIO:
-    """A new file that only we may read: it holds personal data."""
+    """Create a file that only this user may read: it holds personal data."""
     return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "wb")
 
 
@@ -306,6 +307,6 @@ def _verify(body: bytes, expected: object, file: Path) -> None:
     if hashlib.sha256(body).hexdigest() != expected:
         raise CommandProblem(
             "file_differs",
-            "{file} does not hold what was written to it; look at its disk",
+            "{file} does not contain the written bytes; check its disk",
             file=str(file),
         )

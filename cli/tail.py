@@ -48,32 +48,32 @@ def run(settings: Settings, topic: str, how: Following) -> int:
     except KeyboardInterrupt:
         pass  # how following normally ends
     except BrokenPipeError:
-        # Whoever read has seen enough; nothing is left to be flushed at exit.
+        # The reader has closed the pipe; the flush at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def resolve(topics: Topics, name: str, key: str | None = None) -> tuple[str, str]:
-    """A topic's kind (`raw`, `events`, …) and full name; raises `Problem`."""
+    """Return a topic's kind (`raw`, `events`, …) and full name; raises `Problem`."""
     short = dict(zip(topics.all, Topics("", providers=topics.providers).all, strict=True))
     short = {full: dotted.removeprefix(".") for full, dotted in short.items()}
     full = next((f for f, s in short.items() if name in (f, s)), None)
     if full is None:
         raise CommandProblem(
             "unknown_topic",
-            "there is no topic {name!r}; there is: {topics}",
+            "there is no topic {name!r}; the topics are: {topics}",
             name=name,
             topics=", ".join(short.values()),
         )
     kind = short[full].partition(".")[0]
     if key is not None and kind in _UNKEYED:
         raise CommandProblem(
-            "topic_without_keys", "the records of {full} have no keys: leave out --key", full=full
+            "topic_without_keys", "the records of {full} have no keys; leave out --key", full=full
         )
     if key is not None and key.count("/") < 2:  # noqa: PLR2004 - provider/account/message_id
         raise CommandProblem(
             "not_a_message_key",
-            "--key {key!r} is no message key; it is provider/account/message_id",
+            "--key {key!r} is not a message key; give provider/account/message_id",
             key=key,
         )
     return kind, full
@@ -87,7 +87,7 @@ async def follow(
     until_end: bool = False,
     key: str | None = None,
 ) -> AsyncGenerator[Record, None]:
-    """Committed records of a topic, those of a partition in order, near to the order of time.
+    """Yield the committed records of a topic: in order per partition, nearly in order of time.
 
     With a key only its partition is read. Raises `Problem`.
     """
@@ -108,12 +108,12 @@ async def follow(
 async def _partitions(
     client: AIOKafkaConsumer, settings: Settings, topic: str, key: str | None
 ) -> list[TopicPartition]:
-    """The partitions to read. All topics are asked for: asking for one might create it."""
+    """Return the partitions to read. It requests all topics: requesting one might create it."""
     if topic not in await client.topics():
         raise Problem("topic_missing", topic=topic, where=settings.kafka)
     first = TopicPartition(topic, 0)
     client.assign([first])
-    await client.end_offsets([first])  # learns of the topic's partitions
+    await client.end_offsets([first])  # fetches the topic's partitions
     numbers = client.partitions_for_topic(topic) or {0}
     if key is not None:
         return [TopicPartition(topic, partition_of(key, len(numbers)))]
@@ -123,7 +123,7 @@ async def _partitions(
 async def _polls(
     client: AIOKafkaConsumer, ends: Mapping[TopicPartition, int] | None
 ) -> AsyncGenerator[Records, None]:
-    """What comes of the assigned partitions, up to the ends, or on and on without them."""
+    """Yield records of the assigned partitions, up to the ends, or without end."""
     if ends is None:
         while True:
             yield await client.getmany(timeout_ms=_POLL_MS)
@@ -137,7 +137,7 @@ def _show_json(record: Record) -> None:
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to us; rich's own would exit with 1."""
+    """A console that raises on a closed pipe; rich's own would exit with 1."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError

@@ -1,1 +1,1 @@
-"""What every process of ours needs: settings, errors, logging, child processes, files."""
+"""Code that every Bluetick process needs: settings, errors, logging, child processes, files."""

@@ -1,4 +1,4 @@
-"""Tasks that last as long as ingest: an exception that nobody foresaw ends none without a word."""
+"""Background tasks of ingest: an unexpected exception is logged, and the task restarts."""
 
 import asyncio
 import logging
@@ -6,16 +6,16 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-# A task that failed begins again so much later.
+# The pause before a failed task restarts.
 PAUSE_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 def lasting(what: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-    """A task that does `work` until it returns, and begins it again, aloud, where it raises.
+    """Return a task that runs `work` until it returns; if it raises, log that and start it again.
 
-    Whoever cancels the task ends it.
+    Cancelling the task ends it.
     """
     return asyncio.create_task(_keep(what, work), name=what)
 
@@ -24,18 +24,18 @@ async def _keep(what: str, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, ingest must go on
-            told = described(error)
+        except Exception as error:  # noqa: BLE001 - no error may end ingest
+            failure = described(error)
         else:
             return
-        _log.error("%s failed (%s); it begins again in %g s", what, told, PAUSE_SECONDS)
+        _log.error("%s failed (%s); it restarts in %g s", what, failure, PAUSE_SECONDS)
         await asyncio.sleep(PAUSE_SECONDS)
 
 
 def described(error: BaseException) -> str:
-    """An exception in one line: its type and the way to it in the code.
+    """Return an exception as one line: its type, and the files and lines of its traceback.
 
-    Never its text: that may be of a body, or a secret.
+    The text of the exception is left out: it may contain part of a body, or a secret.
     """
     frames = traceback.extract_tb(error.__traceback__)
     way = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)

@@ -1,7 +1,7 @@
-"""The environment of a child process: what it needs of ours, by an allowlist. Pure.
+"""The environment of a child process: an allowlist of the parent's variables. Pure.
 
-A source's secret is in a variable that a person named, so no denylist could know it. Kafka's JVM
-gets the system's variables, a service also its settings, and ingest the secrets of its sources.
+Users choose the names of the variables that hold secrets, so a denylist cannot know them. Kafka's
+JVM gets the system's variables, a service also its settings, ingest also its sources' secrets.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,20 +17,20 @@ _SYSTEM_PREFIXES = ("LC_", "LD_", "DYLD_", "XDG_", "PYTHON", "MALLOC_")
 _SETTINGS_PREFIX = "BLUETICK_"
 
 
-def system(ours: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the operating system and of run times."""
+def system(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the operating system and of language runtimes."""
     return {
         name: value
-        for name, value in ours.items()
+        for name, value in environment.items()
         if name in _SYSTEM or name.startswith(_SYSTEM_PREFIXES)
     }
 
 
-def service(ours: Mapping[str, str], more: Collection[str] = ()) -> dict[str, str]:
-    """The system's variables, the settings, and those named in `more`."""
+def service(environment: Mapping[str, str], more: Collection[str] = ()) -> dict[str, str]:
+    """Return the system's variables, the settings, and the variables named in `more`."""
     chosen = {
         name: value
-        for name, value in ours.items()
+        for name, value in environment.items()
         if name.startswith(_SETTINGS_PREFIX) or name in more
     }
-    return system(ours) | chosen
+    return system(environment) | chosen

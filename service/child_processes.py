@@ -1,6 +1,6 @@
-"""Child processes that never outlive us: start, wait without blocking the loop, end.
+"""Child processes that end with their parent: start, wait without blocking the loop, end.
 
-`spawn` starts one that writes to a log file, `start` one whose output this process reads.
+`spawn` starts a process that writes to a log file, `start` one whose output this process reads.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from service import child_environment, private_files
 
 _DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 _LONGEST_LINE = 1024 * 1024
-_REAP_SECONDS = 10  # SIGKILL takes milliseconds, unless the machine is in deep trouble
+_REAP_SECONDS = 10  # SIGKILL normally takes milliseconds
 
 
 def dying_with_parent(command: Sequence[str]) -> list[str]:
-    """The command, so wrapped that on Linux it is killed when the calling *thread* ends.
+    """Return the command wrapped so that Linux kills it when the calling *thread* ends.
 
-    The kernel ties it to the thread (prctl(2)): use it from the thread of the event loop.
+    The kernel ties it to the thread (prctl(2)): call this from the thread of the event loop.
     """
     return [sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), str(os.getpid()), *command]
 
@@ -33,10 +33,10 @@ def spawn(command: Sequence[str], log: Path, keep: Sequence[int] = ()) -> subpro
     """Start `command` in the directory of `log`, which receives its output; `keep` stays open.
 
     Its environment is the system's variables, and what it creates is private. The kernel ends it
-    with us, and it has a session of its own, so Ctrl-C in the terminal does not reach it.
+    with this process. It has a session of its own, so Ctrl-C in the terminal does not reach it.
     """
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 (the command is ours)
+        return subprocess.Popen(  # noqa: S603 (callers pass fixed commands)
             dying_with_parent(command),
             cwd=log.parent,
             env=child_environment.system(os.environ),
@@ -50,7 +50,7 @@ def spawn(command: Sequence[str], log: Path, keep: Sequence[int] = ()) -> subpro
 
 
 async def exit_code(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Wait for the process to end; None when it still runs after that many seconds."""
+    """Wait for the process to end; return None if it still runs after that many seconds."""
     try:
         return await asyncio.to_thread(process.wait, seconds)
     except subprocess.TimeoutExpired:
@@ -58,15 +58,15 @@ async def exit_code(process: subprocess.Popen[bytes], seconds: float) -> int | N
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the process if it still runs, and reap it."""
+    """Send SIGKILL to the process if it still runs, and reap it."""
     process.kill()
     process.wait(_REAP_SECONDS)
 
 
 async def end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """SIGTERM, up to `seconds` of patience, then SIGKILL; also when this wait is cancelled."""
+    """Send SIGTERM, wait up to `seconds`, then send SIGKILL; also if this wait is cancelled."""
     process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)  # a paused process would not notice
+    process.send_signal(signal.SIGCONT)  # a stopped process does not handle SIGTERM
     try:
         await exit_code(process, seconds)
     finally:
@@ -82,7 +82,7 @@ async def start(
 ) -> Process:
     """Start `command` with pipes for its output, `stderr` apart or with the rest; see `Child`.
 
-    It has a session of its own: Ctrl-C in the terminal reaches us alone, and we end it.
+    It has a session of its own: Ctrl-C in the terminal reaches only this process, which ends it.
     """
     return await asyncio.create_subprocess_exec(
         *command,
@@ -109,7 +109,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How the process ended: negative if by a signal, None if it has not."""
+        """The exit code: negative if a signal ended the process, None if it still runs."""
         return self._process.returncode
 
     async def wait(self) -> None:
@@ -118,12 +118,12 @@ class Child:
         await asyncio.shield(self._reading)
 
     def kill(self) -> None:
-        """SIGKILL the process if it still runs."""
+        """Send SIGKILL to the process if it still runs."""
         with suppress(ProcessLookupError):
             self._process.kill()
 
     async def end(self, seconds: float) -> None:
-        """SIGTERM, up to `seconds` of patience, then SIGKILL; nothing if it has ended."""
+        """Send SIGTERM, wait up to `seconds`, then send SIGKILL; do nothing if it has ended."""
         if self.exit_code is None:
             self._process.terminate()
         try:
@@ -135,12 +135,12 @@ class Child:
 
 
 async def lines(stream: asyncio.StreamReader | None, too_long: bytes = b"") -> AsyncIterator[bytes]:
-    """Yield each line of a pipe; in place of one over 1 MiB `too_long`, if that is not empty."""
+    """Yield each line of a pipe; replace a line over 1 MiB by `too_long`, or drop it if empty."""
     assert stream is not None  # noqa: S101 - the process was started with this pipe
     while True:
         try:
             line = await stream.readline()
-        except ValueError:  # what there is of the line has been dropped
+        except ValueError:  # asyncio has dropped the part of the line that was read
             if too_long:
                 yield too_long
             continue

@@ -1,4 +1,4 @@
-"""The one error meant for a person: a code and fields, and one sentence (service/messages.py)."""
+"""The error that users see: a code, fields, and one sentence (service/messages.py)."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from service.messages import sentence
 
 
 class Problem(Exception):
-    """What the operator or caller can correct; the command line prints it without a traceback.
+    """An error that the operator or caller can correct; printed without a traceback.
 
-    `code` is stable, and `fields` are values that JSON has; another face may word them otherwise.
+    `code` is stable, and `fields` are JSON values; another interface may use other words.
     """
 
     def __init__(self, code: str, /, **fields: Any) -> None:
@@ -26,11 +26,11 @@ def unreachable(kafka: str, error: BaseException | None = None) -> Problem:
 
 
 def missing(topic: str, where: str = "") -> str:
-    """Say that a topic is not there; `where` is the cluster, if that is in doubt."""
+    """Return the problem of a missing topic; `where` is the cluster, if that is in doubt."""
     return sentence("topic_missing", {"topic": topic, "where": where})
 
 
 def cut_differently(topic: str, found: int, expected: int) -> str:
-    """Say that a topic has another number of partitions: keys would move away from their state."""
+    """Return the problem of a changed partition count: keys would move away from their state."""
     fields = {"topic": topic, "found": found, "expected": expected}
     return sentence("partition_mismatch", fields)

@@ -1,11 +1,11 @@
-"""Writing to the disk what the system still holds in memory."""
+"""Fsync of files and directories."""
 
 import os
 from pathlib import Path
 
 
 def fsync(path: Path) -> None:
-    """Have a file's bytes, or the names in a directory, on the disk."""
+    """Write a file's bytes, or a directory's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

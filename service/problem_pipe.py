@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from service.errors import Problem
 
-# In UTF-8 that many characters fit an empty pipe.
+# In UTF-8 this many characters fit into an empty pipe.
 _LONGEST = 8192
 _PIPE_BYTES = 65536
 
 
 def send(descriptor: int, problem: Problem, words: str) -> None:
-    """Write a problem, without ever waiting for a reader."""
+    """Write a problem, without waiting for a reader."""
     line = json.dumps({"code": problem.code, "words": words[:_LONGEST]}, ensure_ascii=False)
     os.set_blocking(descriptor, False)
     with contextlib.suppress(OSError):
@@ -26,28 +26,28 @@ class ProblemPipe:
     def __init__(self) -> None:
         self.words = ""
         self._received = False
-        self._ours, self._theirs = os.pipe()
+        self._reader, self._writer = os.pipe()
 
     @contextlib.contextmanager
     def handed_over(self) -> Iterator[int]:
-        """The descriptor to start a child with; without a child nothing is left open."""
+        """Yield the descriptor for the child; if no child starts, both ends are closed."""
         try:
-            yield self._theirs
+            yield self._writer
         except BaseException:
             self._close()
             raise
         finally:
-            os.close(self._theirs)
+            os.close(self._writer)
 
     def receive(self) -> None:
-        """Once the child has ended: set `words` to those of its problem, if it had one."""
+        """After the child has ended, set `words` to the sentence of its problem, if it sent one."""
         if self._received:
             return
-        os.set_blocking(self._ours, False)
+        os.set_blocking(self._reader, False)
         with contextlib.suppress(BlockingIOError, ValueError, TypeError, KeyError):
-            self.words = str(json.loads(os.read(self._ours, _PIPE_BYTES))["words"])
+            self.words = str(json.loads(os.read(self._reader, _PIPE_BYTES))["words"])
         self._close()
 
     def _close(self) -> None:
         self._received = True
-        os.close(self._ours)
+        os.close(self._reader)

@@ -187,7 +187,7 @@ class _Settings(BaseSettings):
     @field_validator("sources", "spool", "data", mode="before")
     @classmethod
     def _refuse_nowhere(cls, value: object) -> object:
-        """Empty is no path: it would be the present directory, and as "unset" let everybody in."""
+        """Refuse an empty path: it would be the current directory or, for sources, open ingest."""
         if value == "":
             raise PydanticCustomError("empty", "it is empty; name a path, or leave it unset")
         return value
@@ -209,7 +209,7 @@ class _Settings(BaseSettings):
         return self.model_copy(update={"namespace": namespace, **own})
 
     def kafka_options(self) -> dict[str, Any]:
-        """What every aiokafka client is told: where Kafka is and how to prove oneself."""
+        """Return the options of every aiokafka client: Kafka's address and the credentials."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.kafka.split(","),
             "security_protocol": self.security,

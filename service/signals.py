@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT (Ctrl-C): what a process does when it is asked to stop."""
+"""SIGTERM and SIGINT (Ctrl-C): how a process stops."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ _NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop(asyncio.Event):
-    """Set once a process is to stop; `reason` is the signal's name."""
+    """An event that is set when the process should stop; `reason` is the signal's name."""
 
     reason = "it ended by itself"
 
@@ -20,7 +20,7 @@ class Stop(asyncio.Event):
 
 
 def stop_on_signals() -> Stop:
-    """An event that both signals set, for the rest of the process."""
+    """Return an event that both signals set, for the rest of the process."""
     stop = Stop()
     for number in _NUMBERS:
         asyncio.get_running_loop().add_signal_handler(number, stop.on, number)
@@ -29,7 +29,7 @@ def stop_on_signals() -> Stop:
 
 @contextmanager
 def stopping(stop: asyncio.Event) -> Iterator[None]:
-    """The first signal sets `stop`, the second one cancels the calling task."""
+    """Set `stop` at the first signal, and cancel the calling task at the second."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in one
 

@@ -4,5 +4,5 @@ import time
 
 
 def now_ms() -> int:
-    """The time in Unix milliseconds."""
+    """Return the time in Unix milliseconds."""
     return time.time_ns() // 1_000_000

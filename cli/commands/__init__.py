@@ -1,1 +1,1 @@
-"""The commands, a file a group, each a few lines long: it imports what it uses when it runs."""
+"""The commands, one file per group; each imports its code when it runs."""

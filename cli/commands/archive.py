@@ -1,4 +1,4 @@
-"""`bluetick archive`: raw bodies, kept for longer than Kafka keeps them."""
+"""`bluetick archive`: raw bodies in files, for longer than Kafka's retention."""
 
 import sys
 from typing import Annotated
@@ -17,9 +17,9 @@ def archive(
         bool, typer.Option("--verify", help="Check every byte of the archive instead.")
     ] = False,
 ) -> None:
-    """Keep raw bodies as Parquet files: all that is not archived yet, or a range of time.
+    """Archive raw bodies as Parquet files: all new ones, or a range of time.
 
-    `bluetick replay … --archive URL` reads them back once Kafka has let them go.
+    `bluetick replay … --archive URL` reads them back after Kafka has deleted them.
     """
     from processors.archive import requirements
 
@@ -32,7 +32,7 @@ def archive(
     if verify and asked.given:
         raise CommandProblem(
             "verify_takes_no_range",
-            "--verify is about all of an archive: leave out --provider, --from and --to",
+            "--verify checks a whole archive; leave out --provider, --from and --to",
         )
     if verify:
         sys.exit(archiving.verify(url))

@@ -1,4 +1,4 @@
-"""`bluetick dead-letters`: what could not be normalised."""
+"""`bluetick dead-letters`: bodies, items and observations that cannot be processed."""
 
 import sys
 from pathlib import Path
@@ -9,11 +9,11 @@ import typer
 from cli.options import Accounts, Json, Letters, RecordJson, spread
 
 group = typer.Typer(
-    help="What could not be normalised: look at it, retry it, take it along.", no_args_is_help=True
+    help="List, show, export and retry what could not be processed.", no_args_is_help=True
 )
 
-All = Annotated[bool, typer.Option("--all", help="Those a retry resolved, too.")]
-Oldest = Annotated[int | None, typer.Option(min=1, help="The oldest so many.")]
+All = Annotated[bool, typer.Option("--all", help="Include resolved ones.")]
+Oldest = Annotated[int | None, typer.Option(min=1, help="At most this many, oldest first.")]
 
 
 @group.command("list")
@@ -21,11 +21,11 @@ Oldest = Annotated[int | None, typer.Option(min=1, help="The oldest so many.")]
 def list_(
     *,
     meant: Letters,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many causes.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many causes.")] = None,
     json: Json = False,
     everything: All = False,
 ) -> None:
-    """Count dead letters by their cause, with an example of each."""
+    """Count dead letters by cause, with an example of each."""
     from cli.dead_letters import inspect, reader
     from service.settings import load
 
@@ -39,7 +39,7 @@ def show(
     *,
     json: RecordJson = False,
 ) -> None:
-    """Show a dead letter, or those of a raw body, with its headers and its value's shape."""
+    """Show a dead letter, or those of a raw body, with headers and masked value."""
     from cli.dead_letters import inspect
     from service.settings import load
 
@@ -55,12 +55,12 @@ def export(
     limit: Oldest = None,
     everything: All = False,
 ) -> None:
-    """Write dead letters to a file, one JSON object a line, whole."""
+    """Write complete dead letters to a file, one JSON object per line."""
     from cli.dead_letters import inspect, reader
     from service.settings import load
 
     chosen = reader.selection(meant)
-    sys.exit(inspect.take_along(load(), chosen, target, everything=everything, limit=limit))
+    sys.exit(inspect.export(load(), chosen, target, everything=everything, limit=limit))
 
 
 @group.command()
@@ -70,13 +70,15 @@ def retry(
     meant: Letters,
     limit: Oldest = None,
     accounts: Accounts = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be resolved.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count what would be resolved.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Normalise their raw bodies by today's code, and mark what that resolves.
+    """Normalise their raw bodies with today's code, and mark the resolved ones.
 
     Accounts in BLUETICK_SOURCES, or in --accounts, are permitted in addition to those at reception.
-    May be repeated and interrupted. Exit code 1 if a body is not there any more.
+    Can be repeated and interrupted. Exit code 1 if a body is gone.
     """
     from cli.dead_letters import reader
     from cli.dead_letters import retry as again

@@ -38,7 +38,7 @@ def diff(
 
 @group.command("list")
 def list_() -> None:
-    """Show the namespaces on this Kafka: their topics, and who is in their groups."""
+    """List the namespaces on this Kafka, with their topics and group members."""
     import asyncio
 
     from cli.namespaces import manage
@@ -52,13 +52,13 @@ def drop(
     name: Annotated[str, typer.Argument(help="The namespace.")],
     *,
     confirm: Annotated[
-        str | None, typer.Option(help="The name once more; required without a terminal.")
+        str | None, typer.Option(help="The name again; required without a terminal.")
     ] = None,
     keep_inputs: Annotated[
-        bool, typer.Option("--keep-inputs", help="Keep what other namespaces read.")
+        bool, typer.Option("--keep-inputs", help="Keep the topics that other namespaces read.")
     ] = False,
 ) -> None:
-    """Delete the topics, groups and local stores of a namespace, with all that is in them."""
+    """Delete the topics, groups and local stores of a namespace, with their data."""
     from cli.namespaces import manage
     from service.settings import load
 

@@ -1,4 +1,4 @@
-"""What commands do before their work: read the settings, log, look whether the topics are there."""
+"""The first steps of a command: read the settings, set up logging, check the topics."""
 
 from collections.abc import Collection
 
@@ -6,14 +6,14 @@ from service.settings import Settings, load
 
 
 def ready() -> Settings:
-    """The settings, once the topics are known to be as they should be."""
+    """Return the settings, after a check of the topics."""
     settings = load()
     require_topics(settings, settings.topics.required)
     return settings
 
 
 def require_topics(settings: Settings, needed: Collection[str]) -> None:
-    """Refuse to start on topics that are missing or cut differently; else log from here on."""
+    """Set up logging; raises `Problem` if a topic is missing or its partition count differs."""
     import asyncio
 
     from deploy import topics
@@ -23,7 +23,7 @@ def require_topics(settings: Settings, needed: Collection[str]) -> None:
 
 
 def log(level: str) -> None:
-    """Log from here on."""
+    """Set up logging."""
     from service.log_lines import log_to_stderr
 
     log_to_stderr(level)

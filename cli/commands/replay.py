@@ -1,4 +1,4 @@
-"""`bluetick replay`: a range of the raw topics, once more."""
+"""`bluetick replay`: process a range of the raw topics again."""
 
 import sys
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from cli.options import Accounts, Json, Range, ReplayRun, spread
 
 group = typer.Typer(
-    help="Normalise a range of the raw topics again, and publish what was missing.",
+    help="Normalise a range of the raw topics again, and publish missing facts.",
     epilog="How to: docs/replays.md.",
     no_args_is_help=True,
 )
@@ -17,7 +17,7 @@ group = typer.Typer(
 @group.command()
 @spread
 def plan(*, asked: Range, accounts: Accounts = None, json: Json = False) -> None:
-    """Count what a replay would bring: facts that are new, changed or known. Writes nothing."""
+    """Count the new, changed and known facts of a range. Writes nothing."""
     from cli.commands.preflight import ready
     from cli.replay import plan as planning
     from cli.replay.wanted import wanted
@@ -31,7 +31,7 @@ def plan(*, asked: Range, accounts: Accounts = None, json: Json = False) -> None
 def run(*, asked: Range, how: ReplayRun, accounts: Accounts = None) -> None:
     """Publish a range's observations again; `--id` alone resumes one that was killed or stopped.
 
-    Facts that are known already change nothing and are not published again.
+    Known facts change nothing and are not published again.
     """
     from cli.commands.preflight import ready
     from cli.replay import run as running
@@ -49,11 +49,11 @@ def report(
     id_: Annotated[str, typer.Argument(help="The replay's id.")],
     *,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds the tracker may take to catch up.")
+        float, typer.Option(min=0, help="Seconds to wait for the tracker to catch up.")
     ] = 0.0,
     json: Json = False,
 ) -> None:
-    """Count what came of a replay: new facts by verdict, and the events they caused."""
+    """Count the new facts of a replay by verdict, and the events they caused."""
     from cli.commands.preflight import ready
     from cli.replay import report as reporting
 
@@ -62,7 +62,7 @@ def report(
 
 @group.command("list")
 def list_(*, json: Json = False) -> None:
-    """Show the replays Kafka knows of, and how far each is."""
+    """List the replays that Kafka stores, with their progress."""
     from cli.commands.preflight import ready
     from cli.replay import report as reporting
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def up(
     *,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Send examples through, show what comes out, end.")
+        bool, typer.Option("--demo", help="Send examples, show the results, and exit.")
     ] = False,
     port: Port = None,
     kafka_port: Annotated[
@@ -46,10 +46,12 @@ def up(
 
 def ingest(
     port: Port = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes on the one port.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Number of processes on the port.")
+    ] = 1,
     inherited: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Take webhooks over HTTP and put each body on Kafka."""
+    """Receive webhooks over HTTP and write each body to Kafka."""
     from cli.commands.preflight import log
     from cli.program import another
     from ingest import server
@@ -73,7 +75,7 @@ def ingest(
 
 
 def processor(one: Processor) -> Callable[..., None]:
-    """Make the command that runs a processor; only one that keeps state has a data directory."""
+    """Return the command that runs a processor; one with state has a data directory."""
 
     def stateless(health_port: Port = None) -> None:
         _process(one, health_port, None)
@@ -111,9 +113,9 @@ def _refuse_foreign_outputs(one: Processor, settings: "Settings") -> None:
         raise CommandProblem(
             "observations_of_other_namespace",
             (
-                "the namespace {namespace} tracks the observations of {observed} "
-                "(BLUETICK_OBSERVATIONS_NAMESPACE), whose own {processor} makes them; run it "
-                "there, with BLUETICK_NAMESPACE={observed}"
+                "the namespace {namespace} reads the observations of {observed} "
+                "(BLUETICK_OBSERVATIONS_NAMESPACE) and needs no {processor} of its own; run that "
+                "with BLUETICK_NAMESPACE={observed}"
             ),
             namespace=settings.namespace,
             observed=topics.observed,

@@ -1,22 +1,22 @@
-"""`bluetick sources`: who may send."""
+"""`bluetick sources`: the senders of webhooks."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-group = typer.Typer(help="Look after who may send.", no_args_is_help=True)
+group = typer.Typer(help="Check the senders of webhooks.", no_args_is_help=True)
 
 
 @group.command()
 def check(
     file: Annotated[
-        Path | None, typer.Argument(help="A file of sources; default: BLUETICK_SOURCES.")
+        Path | None, typer.Argument(help="A sources file; default: BLUETICK_SOURCES.")
     ] = None,
 ) -> None:
-    """Report the mistakes in a file of sources, by key, or show who may send.
+    """Report the errors in a sources file, by key, or list its sources.
 
-    Secrets are looked for where the file says, as ingest does, and never shown.
+    Secrets are looked up as ingest does, and never shown.
     """
     from cli import sources
     from service.settings import load

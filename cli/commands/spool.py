@@ -1,4 +1,4 @@
-"""`bluetick spool`: the bodies that wait on the disk."""
+"""`bluetick spool`: the bodies that wait on the disk for Kafka."""
 
 import sys
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 group = typer.Typer(
-    help="Look after the bodies that wait in BLUETICK_SPOOL for Kafka. They are personal data.",
+    help="Inspect, send or copy the bodies that wait in BLUETICK_SPOOL for Kafka (personal data).",
     no_args_is_help=True,
 )
 
 
 @group.command()
 def status() -> None:
-    """Show what waits in each place of the spool; exit code 1 if something cannot be read."""
+    """Show the bodies in each slot of the spool; exit code 1 if one cannot be read."""
     from cli import spool
     from service.settings import load
 
@@ -23,7 +23,7 @@ def status() -> None:
 
 @group.command()
 def drain() -> None:
-    """Send to Kafka what no running ingest holds; Ctrl-C leaves the rest where it is."""
+    """Send the bodies that no running ingest holds to Kafka; Ctrl-C keeps the rest."""
     from cli import spool
     from service.settings import load
 
@@ -34,10 +34,10 @@ def drain() -> None:
 def export(
     to: Annotated[Path, typer.Argument(help="A new file ending in .jsonl, or a new directory.")],
 ) -> None:
-    """Copy the bodies out, as JSON lines (base64) or as files, with their sha256; none is removed.
+    """Copy the bodies, as JSON lines (base64) or as files, with their sha256; removes none.
 
-    Also from damaged files what can be read. The copies hold phone numbers and texts as the
-    providers sent them: keep them as safe as the spool, and delete them after use.
+    It also copies the readable bodies of damaged files. The copies hold phone numbers and texts as
+    the providers sent them: keep them as safe as the spool, and delete them after use.
     """
     from cli import spool
     from service.settings import load

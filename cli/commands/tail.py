@@ -1,4 +1,4 @@
-"""`bluetick tail`: a topic as other services see it."""
+"""`bluetick tail`: the records of a topic, as other services read them."""
 
 import sys
 from typing import Annotated
@@ -14,7 +14,7 @@ def tail(
     *,
     how: Following,
 ) -> None:
-    """Follow a topic, one line a record, as other services see it (read committed)."""
+    """Follow a topic, one line per record, as other services read it (read committed)."""
     from cli import tail as following
     from service.settings import load
 

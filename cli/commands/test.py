@@ -1,4 +1,4 @@
-"""`bluetick test`: what only a checkout can do."""
+"""`bluetick test`: the tests, which only a checkout has."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ def test(context: typer.Context) -> None:
     if not (HOME / "tests").is_dir():
         raise CommandProblem(
             "tests_not_installed",
-            "the tests are part of the repository, not of the installed package",
+            "the tests are not part of the installed package; run ./bluetick test in a checkout",
         )
     import pytest
 

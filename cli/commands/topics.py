@@ -1,8 +1,8 @@
-"""`bluetick topics`: compare the topics with what is expected, and make them."""
+"""`bluetick topics`: check and create the topics."""
 
 import typer
 
-group = typer.Typer(help="Look after the topics of a namespace.", no_args_is_help=True)
+group = typer.Typer(help="Check and create the topics of a namespace.", no_args_is_help=True)
 
 
 @group.command()
@@ -21,11 +21,11 @@ def check() -> None:
         raise CommandProblem(
             "topics_differ",
             (
-                "the topics are not as expected; `bluetick topics apply` creates what is "
-                "missing, and keeps settings that were changed on purpose"
+                "the topics differ from the expected ones; `bluetick topics apply` creates missing "
+                "topics and settings, and keeps settings that were changed on purpose"
             ),
         )
-    typer.echo("every topic is as it should be")
+    typer.echo("every topic is as expected")
 
 
 @group.command()
@@ -37,5 +37,5 @@ def apply() -> None:
     from service.settings import load
 
     done = asyncio.run(topics.apply(load()))
-    for line in done or ["nothing to do: every topic is as it should be"]:
+    for line in done or ["nothing to do: every topic is as expected"]:
         typer.echo(line)

@@ -1,4 +1,4 @@
-"""Webhooks by hand: `parse` and `explain` say what bodies amount to, `send` posts some."""
+"""Webhooks by hand: `parse` and `explain` show the results of bodies, `send` posts some."""
 
 import sys
 from typing import Annotated
@@ -12,17 +12,17 @@ from providers import NAMES
 @spread
 def parse(
     provider: Annotated[str, typer.Argument(help=f"{' or '.join(NAMES)}.")],
-    file: Annotated[str, typer.Argument(help="A body; - is the standard input.")] = "-",
+    file: Annotated[str, typer.Argument(help="A body; - is standard input.")] = "-",
     *,
     request: Request,
     received_at: Annotated[
         int | None, typer.Option(min=0, help="When it arrived, Unix ms; default: now.")
     ] = None,
 ) -> None:
-    """Print what one body amounts to, as JSON lines, without a broker.
+    """Normalise one body and print the results as JSON lines, without a broker.
 
-    Observations as they would go on their topic, dead letters, and counts of events that carry no
-    status. Exit code 1 if anything ends as a dead letter.
+    Prints observations as on their topic, dead letters, and counts of events without a status.
+    Exit code 1 if there is a dead letter.
     """
     from cli import parse as parsing
 
@@ -31,13 +31,13 @@ def parse(
 
 def explain(
     files: Annotated[
-        list[str], typer.Argument(help="Bodies, or lives (docs/cases.md); - is the standard input.")
+        list[str], typer.Argument(help="Bodies, or lives (docs/cases.md); - is standard input.")
     ],
     *,
     provider: Annotated[
         str | None,
         typer.Option(
-            help=f"Whose bodies: {' or '.join(NAMES)}; a life says so.", show_default=False
+            help=f"The bodies' provider: {' or '.join(NAMES)}; lives name it.", show_default=False
         ),
     ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Hours of silence at the end.")] = 0,
@@ -48,9 +48,9 @@ def explain(
         bool, typer.Option("--json", help="Whole records as JSON lines; else a masked timeline.")
     ] = False,
 ) -> None:
-    """Print what would be on each topic for some bodies, without a broker.
+    """Print the records that some bodies produce on each topic, without a broker.
 
-    Parser and lifecycle run in memory, by the bodies' own clock. For example: bluetick explain
+    Parser and lifecycle run in memory, with the times of the bodies. For example: bluetick explain
     --provider NAME body.json --wait 25. Exit code 1 if there is a dead letter.
     """
     from cli import explain as explaining

@@ -1,4 +1,4 @@
-"""Which dead letters a person means, and what caused them, counted. Pure."""
+"""The selection of dead letters, and their number by cause. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _PLACE = re.compile(r"(?P<topic>[^\[/]+)(/(\d{1,9})/(\d{1,18})|\[(\d{1,9})\]@(\d
 
 
 class Selection(NamedTuple):
-    """Which dead letters are meant; `since` and `until` are when they were written, Unix ms."""
+    """The wanted dead letters; `since` and `until` bound their write time, in Unix ms."""
 
     provider: str | None = None
     code: str | None = None
@@ -25,13 +25,13 @@ class Selection(NamedTuple):
     until: int | None = None
 
     def check(self) -> None:
-        """Raise `Problem` for what can never be found."""
+        """Raise `Problem` for a selection that matches no dead letter at all."""
         providers(self.provider)
         if self.code is not None and self.code not in get_args(Code):
             known = ", ".join(get_args(Code))
             raise CommandProblem(
                 "unknown_dead_letter_code",
-                "there is no code {code!r}; there is: {known}",
+                "there is no code {code!r}; the codes are: {known}",
                 code=self.code,
                 known=known,
             )
@@ -51,7 +51,7 @@ class Selection(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """What dead letters have in common; of numbers in the reason each is `#`."""
+    """The common part of dead letters; each number in the reason is `#`."""
 
     provider: str
     code: str
@@ -60,7 +60,7 @@ class Cause(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """The dead letters of one cause: how many, from when to when, where one of them came from."""
+    """The dead letters of one cause: their number, first and last time, and an example."""
 
     cause: Cause
     first: int
@@ -71,7 +71,7 @@ class Group:
 
 
 def grouped(letters: Iterable[Kept]) -> list[Group]:
-    """Dead letters by their cause, those with the most open ones first."""
+    """Return dead letters by cause, those with the most open ones first."""
     groups: dict[Cause, Group] = {}
     for kept in letters:
         entry = kept.entry
@@ -87,22 +87,22 @@ def grouped(letters: Iterable[Kept]) -> list[Group]:
 
 
 def provider_of(entry: Entry) -> str:
-    """The provider whose body it was: the last part of its raw topic's name."""
+    """Return the provider of the body: the last part of its raw topic's name."""
     return entry.letter.raw.topic.rpartition(".")[2]
 
 
 def place(at: Coordinates) -> str:
-    """Coordinates as a person passes them on to `show`."""
+    """Return coordinates in the form that `show` accepts."""
     return f"{at.topic}/{at.partition}/{at.offset}"
 
 
 def place_of(text: str) -> Coordinates:
-    """Coordinates as a person writes them: `<topic>/3/120`, or `<topic>[3]@120`."""
+    """Parse coordinates: `<topic>/3/120`, or `<topic>[3]@120`; raises `Problem`."""
     match = _PLACE.fullmatch(text)
     if not match:
         raise CommandProblem(
             "not_a_place",
-            ("{text!r} is no place; write <topic>/<partition>/<offset>, such as dead-letters/3/7"),
+            "{text!r} is not valid; write <topic>/<partition>/<offset>, such as dead-letters/3/7",
             text=text,
         )
     numbers = [int(number) for number in match.groups()[2:] if number is not None]

@@ -1,4 +1,4 @@
-"""`bluetick dead-letters list|show|export`: look at dead letters, take them along."""
+"""`bluetick dead-letters list|show|export`: inspect and export dead letters."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.dead_letters.causes import Group, Selection, grouped, place, place_of, provider_of
-from cli.dead_letters.reader import chosen, entries, found_at, standing
+from cli.dead_letters.reader import chosen, entries, found_at, read_selected
 from cli.dead_letters.table import causes
 from cli.messages import CommandProblem
 from cli.output import jsonl
@@ -31,7 +31,7 @@ from schemas.coordinates import Coordinates
 from schemas.webhook import to_iso
 from service.settings import Settings
 
-# Headers that hold no secret and no personal data; of the others only the name is shown.
+# Headers without secrets and personal data; for other headers only the name is shown.
 _PLAIN = {"ce_specversion", "ce_source", "ce_type", "ce_time", "content-type", "content-encoding"}
 _PLAIN |= {"http-method", "user-agent", "x-request-id", "ce_id"}
 _PLAIN |= {deadletters.ACCOUNT, ACCOUNTS_HEADER}
@@ -40,8 +40,8 @@ _PLAIN |= {deadletters.ACCOUNT, ACCOUNTS_HEADER}
 def list_(
     settings: Settings, meant: Selection, *, everything: bool, limit: int | None, json: bool
 ) -> int:
-    """Print the causes of dead letters, those resolved only with `everything`; returns 0."""
-    groups = grouped(asyncio.run(standing(settings, meant)))
+    """Print the causes of dead letters, with `everything` also resolved ones; returns 0."""
+    groups = grouped(asyncio.run(read_selected(settings, meant)))
     shown = [group for group in groups if everything or group.open]
     left, resolved = sum(group.open for group in groups), sum(group.resolved for group in groups)
     if json:
@@ -49,23 +49,23 @@ def list_(
         return 0
     if shown:
         Console().print(causes(shown[:limit], resolved=everything))
-    more = f"; {len(shown) - limit} causes more" if limit and len(shown) > limit else ""
+    more = f"; {len(shown) - limit} more causes" if limit and len(shown) > limit else ""
     hidden = "" if everything or not resolved else " (not shown; --all shows them)"
     sys.stdout.write(f"{left} open{more}, {resolved} resolved{hidden}\n")
     return 0
 
 
 def show(settings: Settings, text: str, *, json: bool) -> int:
-    """Print the dead letters at a place: on their topic, or those of a raw body; returns 0.
+    """Print the dead letters at some coordinates, their own or a raw body's; returns 0.
 
-    Of a raw body that has none it is said what today's code makes of it.
+    For a raw body without dead letters, print the result of today's code.
     """
     at = place_of(text)
     kind, topic = resolve(settings.topics, at.topic)
     if kind not in ("raw", "dead-letters", "observations"):
         raise CommandProblem(
             "no_dead_letters_on_topic",
-            "{topic} holds no dead letters; name a place on raw.* or dead-letters",
+            "{topic} holds no dead letters; name a record on raw.* or dead-letters",
             topic=topic,
         )
     at = at._replace(topic=topic)
@@ -74,7 +74,9 @@ def show(settings: Settings, text: str, *, json: bool) -> int:
         return _show_raw(settings, at, json=json)
     if not found:
         raise CommandProblem(
-            "no_dead_letter", "there is no dead letter at {place}", place=place(at)
+            "no_dead_letter",
+            "there is no dead letter at {place}; see: bluetick dead-letters list",
+            place=place(at),
         )
     for record, kept in found:
         if json:
@@ -84,11 +86,11 @@ def show(settings: Settings, text: str, *, json: bool) -> int:
     return 0
 
 
-def take_along(
+def export(
     settings: Settings, meant: Selection, to: Path, *, everything: bool, limit: int | None
 ) -> int:
-    """Write dead letters to a file, a JSON object a line, and say how many; returns 0."""
-    letters = chosen(asyncio.run(standing(settings, meant)), limit, everything=everything)
+    """Write dead letters to a file, one JSON object per line; returns 0."""
+    letters = chosen(asyncio.run(read_selected(settings, meant)), limit, everything=everything)
     wanted = {kept.entry.at for kept in letters}
 
     async def write(file: jsonl.File) -> None:
@@ -103,7 +105,7 @@ def take_along(
 
 
 def _exported(record: Record) -> dict[str, object]:
-    """A record whole, its value to the byte."""
+    """Return all of a record, its value byte for byte."""
     value = record.value or b""
     return {
         "topic": record.topic,
@@ -137,20 +139,19 @@ def _show(record: Record, kept: Kept) -> None:
 
 
 def _further(name: str) -> bool:
-    """Whether a header says something that is not shown anyway."""
+    """Whether a header's contents are not shown on another line."""
     shown = (deadletters.CODE, deadletters.MESSAGE, deadletters.POINTER, deadletters.TOPIC)
     return name not in (*shown, deadletters.PARTITION, deadletters.OFFSET)
 
 
 def _header(name: str, value: bytes) -> str:
-    ours = name in deadletters.PLAIN
-    if ours or name in _PLAIN:
+    if name in deadletters.PLAIN or name in _PLAIN:
         return ", ".join(value.decode("utf-8", "replace").splitlines())
     return "…"
 
 
 def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
-    """Say what today's code makes of a raw body without dead letters, and what it looks like."""
+    """Print the result of today's code for a raw body without dead letters, and its shape."""
 
     async def body() -> RawRecord | None:
         kept, _ = await dead_letter_retry.there(settings, [at])
@@ -162,7 +163,7 @@ def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
     if raw is None:
         raise CommandProblem(
             "no_dead_letter_or_body",
-            "there is neither a dead letter nor a body at {place}",
+            "there is neither a dead letter nor a body at {place}; check the coordinates",
             place=place(at),
         )
     result = Bodies(settings).normalised(raw, UNBOUNDED)
@@ -171,7 +172,7 @@ def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
         return 0
     console = Console()
     made = f"{len(result.observations)} observations, {len(result.dead_letters)} dead letters"
-    console.print(Text(f"no dead letter is kept of {place(at)}; today's code makes of it {made}"))
+    console.print(Text(f"{place(at)} has no dead letter; today's code produces {made}"))
     result.observations.clear()
     for value in values(result):
         console.print(Text(as_text(value)), soft_wrap=True)

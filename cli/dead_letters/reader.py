@@ -17,15 +17,15 @@ from service.wall_clock import now_ms
 
 
 def selection(typed: Letters) -> Selection:
-    """What is meant; raises `Problem`."""
+    """Return the selection that the options describe; raises `Problem`."""
     times = times_of(typed.since, typed.until, now_ms())
     meant = Selection(typed.provider, typed.code, *times)
     meant.check()
     return meant
 
 
-async def standing(settings: Settings, meant: Selection) -> list[Kept]:
-    """The dead letters meant, as they stand at the present end of the topic."""
+async def read_selected(settings: Settings, meant: Selection) -> list[Kept]:
+    """Return the selected dead letters, as of the present end of the topic."""
     ledger = Ledger()
     async for _, entry in entries(settings, meant.since):
         if entry is not None:
@@ -34,7 +34,7 @@ async def standing(settings: Settings, meant: Selection) -> list[Kept]:
 
 
 async def found_at(settings: Settings, at: Coordinates) -> list[tuple[Record, Kept]]:
-    """The dead letters at a place, with their records."""
+    """Return the dead letters at some coordinates, with their records."""
     ledger = Ledger()
     records: dict[Coordinates, Record] = {}
     async for record, entry in entries(settings, None, at.partition):
@@ -48,7 +48,7 @@ async def found_at(settings: Settings, at: Coordinates) -> list[tuple[Record, Ke
 def chosen(
     letters: Iterable[Kept], limit: int | None = None, *, everything: bool = False
 ) -> list[Kept]:
-    """Of dead letters the open ones, or all of them: the oldest so many."""
+    """Return the open dead letters, or all of them: the `limit` oldest."""
     kept = [one for one in letters if everything or one.resolved is None]
     return sorted(kept, key=lambda one: (one.entry.timestamp, one.entry.at))[:limit]
 
@@ -56,7 +56,7 @@ def chosen(
 async def entries(
     settings: Settings, since: int | None, partition: int | None = None
 ) -> AsyncIterator[tuple[Record, Entry | None]]:
-    """The records of the topic up to its present end; None for a record that is not ours."""
+    """Yield the topic's records up to its present end; None for an unknown record's entry."""
     await topics.require(settings, settings.topics.needed("normalise"))
     topic = settings.topics.dead_letters
     parts = await log_ranges.everything(settings, [topic], since)

@@ -1,4 +1,4 @@
-"""`bluetick dead-letters retry`: normalise the raw bodies of dead letters by today's code."""
+"""`bluetick dead-letters retry`: normalise raw bodies of dead letters with today's code."""
 
 import asyncio
 import secrets
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.dead_letters.causes import Selection, place
-from cli.dead_letters.reader import chosen, standing
+from cli.dead_letters.reader import chosen, read_selected
 from cli.interrupt import interruptible
 from cli.messages import CommandProblem
 from cli.output import progress
@@ -35,17 +35,17 @@ def run(
     dry: bool,
     json: bool,
 ) -> int:
-    """Normalise the raw bodies of dead letters again; returns 1 if some are not there any more.
+    """Normalise the raw bodies of dead letters again; returns 1 if some are gone.
 
     The accounts in the file `sources` are permitted, in addition to those at reception.
     """
     corrections = accounts(sources) if sources else UNCORRECTED
-    # All are read whatever is meant: a body's other dead letters must not be written again.
+    # All dead letters are read, also unselected ones: a body's others must not be written again.
     bodies_of = frozenset(settings.topics.raw_topics)
-    # A record of `observations` that is none has no body behind it.
+    # An invalid record on `observations` has no raw body.
     known = [
         kept
-        for kept in chosen(asyncio.run(standing(settings, Selection())))
+        for kept in chosen(asyncio.run(read_selected(settings, Selection())))
         if kept.entry.letter.raw.topic in bodies_of
         or kept.entry.letter.code != "not_an_observation"
     ]
@@ -58,15 +58,15 @@ def run(
             bodies[kept.entry.letter.raw].add(kept.entry.letter)
     replay = None if dry else _fresh_id()
     done = _retried(settings, bodies, corrections, replay)
-    remaining = sum(kept.resolved is None for kept in asyncio.run(standing(settings, meant)))
+    remaining = sum(kept.resolved is None for kept in asyncio.run(read_selected(settings, meant)))
     if json:
         print_json(_outcome(done, replay, remaining))
     else:
-        _say(done, replay, remaining)
+        _print(done, replay, remaining)
     for raw in done.gone:
         sys.stderr.write(
-            f"{place(raw)} is gone: retention deleted the body, or it is another namespace's; its "
-            "dead letter keeps what could not be normalised (bluetick dead-letters export)\n"
+            f"{place(raw)} is gone: retention deleted the body, or it is in another namespace; its "
+            "dead letter keeps the failed part (bluetick dead-letters export)\n"
         )
     return 1 if done.gone else 0
 
@@ -84,7 +84,7 @@ def _retried(
 ) -> dead_letter_retry.Report:
     try:
         with (
-            interruptible("stopped; what was retried is kept, and the rest may be retried again"),
+            interruptible("stopped; finished retries are kept; run it again to retry the rest"),
             progress.shown(transient=True) as shown,
         ):
             advance = shown.count("bodies", len(bodies)).advance
@@ -94,7 +94,7 @@ def _retried(
     except UnsentError as error:
         raise CommandProblem(
             "retry_unsent",
-            "{why}; what was retried before is kept: retry the rest again",
+            "{why}; finished retries are kept; run it again to retry the rest",
             why=str(error),
         ) from None
 
@@ -113,7 +113,7 @@ def _outcome(
     }
 
 
-def _say(done: dead_letter_retry.Report, replay: str | None, remaining: int) -> None:
+def _print(done: dead_letter_retry.Report, replay: str | None, remaining: int) -> None:
     would = "" if replay else "would be "
     console = Console()
     line = Text(f"{done.bodies} bodies read; {done.observations} observations {would}published")

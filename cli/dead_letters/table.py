@@ -12,7 +12,7 @@ from schemas.webhook import to_iso
 
 
 def causes(groups: Iterable[Group], *, resolved: bool) -> Table:
-    """Dead letters by cause; how many are resolved only if asked for."""
+    """Return a table of dead letters by cause, with `resolved` also their resolved number."""
     table = plain_table("Dead letters", "provider, code")
     table.add_column("reason, for example", overflow="fold")
     for heading in ("open", "resolved") if resolved else ("open",):

@@ -29,10 +29,10 @@ from service.wall_clock import now_ms
 Kind = Literal["same", "only_a", "only_b", "different"]
 
 _KINDS: tuple[Kind, ...] = ("same", "only_a", "only_b", "different")
-# What changed so shortly before it was read may not have come to both: it is looked at again, so
-# often at most.
-_LOOKS = 5
-_SETTLE_SECONDS = 1.0
+# A recently changed state may not have reached both namespaces: it is compared again, at most this
+# many times.
+_RETRIES = 5
+_RETRY_SECONDS = 1.0
 _RECENT_MS = 30_000
 _REASONS = 6
 _LONGEST = 60
@@ -42,7 +42,7 @@ def run(settings: Settings, a: str, b: str, how: Comparing) -> int:
     """Print how two namespaces differ; returns 0 if they do not, else 1."""
     if a == b:
         raise CommandProblem(
-            "namespace_twice", "{a} is named twice: name the two namespaces to compare", a=a
+            "namespace_twice", "{a} is named twice; name two different namespaces", a=a
         )
     first, _ = times_of(how.since, None, now_ms())
     comparison = asyncio.run(_compare(settings, a, b, first or 0, how.examples))
@@ -55,7 +55,7 @@ def run(settings: Settings, a: str, b: str, how: Comparing) -> int:
 
 @dataclass
 class Comparison:
-    """What was found: messages by provider, status and kind; fields that differ; examples."""
+    """The result: messages by provider, status and kind; fields that differ; examples."""
 
     a: str
     b: str
@@ -73,7 +73,7 @@ class Comparison:
         return sum(count for (_, _, one), count in self.counts.items() if one == kind)
 
     def as_json(self) -> dict[str, Any]:
-        """The same for a program."""
+        """Return the result as a JSON object."""
         return {
             "a": self.a,
             "b": self.b,
@@ -103,8 +103,8 @@ async def _compare(settings: Settings, a: str, b: str, since: int, examples: int
         raise CommandProblem(
             "namespaces_of_different_partitions",
             (
-                "{a} has {partitions} partitions and {b} has {others}: only namespaces with the "
-                "same number of partitions can be compared"
+                "{a} has {partitions} partitions and {b} has {others}; name two namespaces with "
+                "the same number of partitions"
             ),
             a=a,
             partitions=partitions,
@@ -141,16 +141,16 @@ class _Pair:
         return a, b
 
     async def read(self) -> None:
-        """Read both to their present ends; what differs and is recent is looked at again."""
+        """Read both to their present ends; read recent differing states again."""
         self._began = now_ms()
         self._client.assign(list(self._places))
         for place, start in (await self._client.beginning_offsets(list(self._places))).items():
             self._client.seek(place, start)
         await self._read_on()
-        for _ in range(_LOOKS):
+        for _ in range(_RETRIES):
             if not (suspects := {key for key in self._recent if self._differs(key)}):
                 return
-            await asyncio.sleep(_SETTLE_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
             await self._read_on(suspects)
 
     def _differs(self, key: bytes) -> bool:
@@ -191,7 +191,7 @@ def _unreadable(topic: str, key: bytes, error: UndecodableError) -> Problem:
         "states_unreadable",
         (
             "the state of {key} on {topic} or its counterpart cannot be read ({why}); "
-            "it may have been written by a newer version of Bluetick"
+            "if a newer version of Bluetick wrote it, compare with that version"
         ),
         key=key.decode(errors="replace"),
         topic=topic,
@@ -239,7 +239,7 @@ def _first_seen_at(state: State) -> int:
 
 
 def _group(state: State) -> tuple[str, str]:
-    """What a state is counted by: its provider and status, or that it is a viewer's."""
+    """Return the table row of a state: its provider and status, or `(viewer)`."""
     if isinstance(state, MessageState):
         return state.provider, state.status or "-"
     return state.message_key.partition("/")[0], "(viewer)"
@@ -258,13 +258,13 @@ def _reasons(found: list[Difference]) -> list[str]:
 
 
 def reason(difference: Difference) -> str:
-    """A difference in words, personal data masked."""
+    """Return a difference as text, with personal data masked."""
     path = list(difference.path)
     if difference.keyed:
         sign = "+" if difference.a is None else "-"
         return printable(f"{'.'.join(path[:-1])}: {sign} {path[-1]}")
     if path[0] in ("payload", "content", "content_rank"):
-        return f"{path[0]}: not the same"
+        return f"{path[0]}: differs"
     shown = (_shown(path[-1], value) for value in (difference.a, difference.b))
     return printable(f"{'.'.join(path)}: {' → '.join(shown)}")
 

@@ -1,4 +1,4 @@
-"""`bluetick namespace`: which namespaces there are on a Kafka, and deleting one for good."""
+"""`bluetick namespace`: list the namespaces on a Kafka cluster, and delete one."""
 
 import asyncio
 import shutil
@@ -21,7 +21,7 @@ from service.settings import Settings
 
 @dataclass(frozen=True)
 class Found:
-    """What is on the broker: topics with their partitions, and groups, by name."""
+    """The cluster's contents: topics with their partitions, and groups, by name."""
 
     topics: Mapping[str, int]
     groups: frozenset[str]
@@ -31,17 +31,17 @@ class Found:
         return namespaces(self.topics, self.groups, NAMES)
 
     def holds(self, names: Topics) -> str:
-        """What there is of a namespace's own, in words; nothing if there is nothing."""
+        """Return the number of a namespace's own topics and groups as text; "" for none."""
         own = sum(spec.name in self.topics for spec in names.specs(1))
         joined = sum(group in self.groups for group in names.groups)
         return f"topics: {own}, groups: {joined}" if own or joined else ""
 
     def unknown(self, name: str, purpose: str) -> Problem:
-        """Say that there is no such namespace, and which there are."""
+        """Return the problem of an unknown namespace; it lists the existing ones."""
         there = ", ".join(self.namespaces) or "none"
         return CommandProblem(
             "unknown_namespace",
-            "there is no namespace {name} {purpose}; there is: {there}",
+            "there is no namespace {name} {purpose}; the namespaces are: {there}",
             name=name,
             purpose=purpose,
             there=there,
@@ -49,7 +49,7 @@ class Found:
 
 
 async def look(settings: Settings) -> Found:
-    """See what is on the broker."""
+    """Return the topics and groups of the cluster."""
     return Found(
         await topics.partitions(settings), frozenset(await consumer_groups.names(settings))
     )
@@ -77,23 +77,23 @@ async def show(settings: Settings) -> None:
 
 
 def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: bool) -> None:
-    """Delete a namespace once that is confirmed; raises `Problem` if it is in use."""
+    """Delete a namespace after a confirmation; raises `Problem` if it is in use."""
     found = asyncio.run(look(settings))
     if name not in found.namespaces:
         raise found.unknown(name, "to drop")
-    everybody = asyncio.run(consumer_groups.groups(settings))
+    all_groups = asyncio.run(consumer_groups.groups(settings))
     own = settings.of(name).topics
-    kept = _kept(own, everybody, keep_inputs=keep_inputs)
+    kept = _kept(own, all_groups, keep_inputs=keep_inputs)
     names = [one for one in own.all if one in found.topics and one not in kept.topics]
-    _refuse_in_use(own, names, kept, everybody)
+    _refuse_in_use(own, names, kept, all_groups)
     store = settings.data / name
     here = f", and {store}" if store.is_dir() else ""
     console = Console(highlight=False)
-    console.print(f"to be deleted, with all that is in them: {', '.join(names)}{here}")
+    console.print(f"to be deleted, with all data: {', '.join(names)}{here}")
     if kept.topics:
-        console.print(f"kept, as others need them: {', '.join(sorted(kept.topics))}")
+        console.print(f"kept, because other namespaces read them: {', '.join(sorted(kept.topics))}")
     _confirm(name, confirm)
-    groups = (*own.groups, *_replays(own, everybody))
+    groups = (*own.groups, *_replays(own, all_groups))
     gone = [group for group in groups if group not in kept.groups]
     for line in asyncio.run(_delete(settings.of(name), kept, gone)):
         console.print(line)
@@ -101,28 +101,28 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
         shutil.rmtree(store)
         console.print(f"deleted {store}")
     else:
-        console.print(f"{store} is not on this machine: delete it where `track` ran")
+        console.print(f"{store} is not on this machine; delete it where `track` ran")
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What is not to be deleted of a namespace."""
+    """The topics and groups of a namespace that must not be deleted."""
 
     topics: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
 
 
-def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Kept:
-    """What other namespaces read of this one, and what keeps that going; `Problem` if unwanted.
+def _kept(names: Topics, all_groups: Iterable[Group], *, keep_inputs: bool) -> Kept:
+    """Return what other namespaces need of this one; raises `Problem` without `keep_inputs`.
 
-    A group that has not been seen for a week is forgotten by Kafka, and by this.
+    Kafka deletes a group that is unused for a week; a later call does not find it.
     """
     inputs = {*names.raw_topics, names.observations}
-    replays = _replays(names, everybody)
+    replays = _replays(names, all_groups)
     own = {*names.groups, *replays}
     readers = {
         group.name: group.offsets & inputs
-        for group in everybody
+        for group in all_groups
         if group.offsets & inputs and group.name not in own
     }
     if not readers:
@@ -132,41 +132,41 @@ def _kept(names: Topics, everybody: Iterable[Group], *, keep_inputs: bool) -> Ke
         raise CommandProblem(
             "namespace_is_read",
             (
-                "the namespace {namespace} is read by others ({readers}); delete all else with "
-                "--keep-inputs, or drop those first"
+                "other namespaces read {namespace} ({readers}); keep those topics with "
+                "--keep-inputs, or drop the other namespaces first"
             ),
             namespace=names.namespace,
             readers=read_by,
         )
     if names.observations in set().union(*readers.values()):
-        # What makes the observations has to continue, and so may its replays.
+        # The processors that write the observations, and their replays, must be able to continue.
         makers = [one.name for one in PROCESSORS if names.observations in names.outputs(one.name)]
-        going_on = frozenset({*map(names.group, makers), *replays})
-        return Kept(frozenset({*inputs, names.dead_letters, names.clocks}), going_on)
-    return Kept(frozenset({*names.raw_topics, names.clocks}))  # ingest has to go on
+        continuing = frozenset({*map(names.group, makers), *replays})
+        return Kept(frozenset({*inputs, names.dead_letters, names.clocks}), continuing)
+    return Kept(frozenset({*names.raw_topics, names.clocks}))  # ingest must continue
 
 
-def _replays(names: Topics, everybody: Iterable[Group]) -> list[str]:
-    """The groups in which the namespace's own replays note how far they are."""
-    begun = [group.name for group in everybody if group.name.startswith(names.group("replay."))]
-    # A namespace may be named like a replay: its services are others.
+def _replays(names: Topics, all_groups: Iterable[Group]) -> list[str]:
+    """Return the groups that hold the progress of the namespace's own replays."""
+    begun = [group.name for group in all_groups if group.name.startswith(names.group("replay."))]
+    # A namespace may be named like a replay: its services are not replays.
     return [name for name in begun if not namespaces((), [name], ())]
 
 
 def _refuse_in_use(
-    names: Topics, doomed: Iterable[str], kept: Kept, everybody: Iterable[Group]
+    names: Topics, doomed: Iterable[str], kept: Kept, all_groups: Iterable[Group]
 ) -> None:
-    """Raise `Problem` if anybody is at work on what is to be deleted."""
+    """Raise `Problem` if a group with members uses a topic or group to be deleted."""
     own = {*names.groups} - kept.groups
-    for group in everybody:
+    for group in all_groups:
         read = sorted(group.reads & {*doomed})
         if group.members and (group.name in own or read):
             where = f"on {', '.join(read)}" if read else "in it"
             raise CommandProblem(
                 "group_at_work",
                 (
-                    "the group {name} is at work {where} (members: {members}); stop it, and if it "
-                    "was killed wait until its session is over"
+                    "the group {name} is in use {where} (members: {members}); stop its members, "
+                    "and after a kill wait until their sessions expire"
                 ),
                 name=group.name,
                 where=where,
@@ -175,7 +175,7 @@ def _refuse_in_use(
 
 
 def _confirm(name: str, confirm: str | None) -> None:
-    """Raise `Problem` unless the name is given once more."""
+    """Raise `Problem` unless the name is given again."""
     if confirm is None and sys.stdin.isatty():
         confirm = input(f"type {name} to delete it for good: ").strip()
     if confirm is None:
@@ -185,7 +185,7 @@ def _confirm(name: str, confirm: str | None) -> None:
     if confirm != name:
         raise CommandProblem(
             "confirmed_otherwise",
-            "nothing was deleted: {confirm!r} is not {name}",
+            "nothing was deleted: {confirm!r} is not {name}; give the same name twice",
             confirm=confirm,
             name=name,
         )

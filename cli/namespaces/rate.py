@@ -1,4 +1,4 @@
-"""How fast a rebuild goes, and how long it will take. Pure."""
+"""The rate of a rebuild, and its remaining time. Pure."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ _KEPT_SECONDS = 10.0
 
 
 class Mark(NamedTuple):
-    """Where a rebuild is at a time in seconds; `bodies` are None for one from observations.
+    """The progress of a rebuild at a time in seconds; `bodies` is None for one from observations.
 
-    Each count is (done, there are); `others` are those of further processors, by name.
+    Each count is (done, total); `others` are those of further processors, by name.
     """
 
     at: float
@@ -21,7 +21,7 @@ class Mark(NamedTuple):
 
 
 class Pace:
-    """Rates over the last seconds, and what they promise."""
+    """Rates over the last seconds, and the estimates that follow from them."""
 
     def __init__(self) -> None:
         self._marks: deque[Mark] = deque()
@@ -33,7 +33,7 @@ class Pace:
 
     @property
     def bodies(self) -> float:
-        """Bodies normalised a second."""
+        """Bodies normalised per second."""
         first, last = self._marks[0], self._marks[-1]
         if first.bodies is None or last.bodies is None:
             return 0.0
@@ -41,13 +41,13 @@ class Pace:
 
     @property
     def observations(self) -> float:
-        """Observations tracked a second."""
+        """Observations tracked per second."""
         first, last = self._marks[0], self._marks[-1]
         return _rate(last.observations[0] - first.observations[0], last.at - first.at)
 
     @property
     def expected(self) -> int:
-        """How many observations there will be, if the bodies to come are like those so far."""
+        """The expected number of observations, if the remaining bodies resemble those so far."""
         last = self._marks[-1]
         if not last.bodies or not last.bodies[0]:
             return last.observations[1]
@@ -55,7 +55,7 @@ class Pace:
 
     @property
     def left_seconds(self) -> float | None:
-        """Seconds to go; None if that is unknown."""
+        """The remaining seconds; None if unknown."""
         last = self._marks[-1]
         left = [(self.expected - last.observations[0], self.observations)]
         if last.bodies is not None:

@@ -33,12 +33,12 @@ _PRESENT_SECONDS = 5.0
 _RETRY_SECONDS = 5.0
 
 Begun = dict[str, dict[TopicPartition, int]]
-"""By service, where its inputs began."""
+"""By service, the first offsets of its inputs."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A rebuild: the settings of its source and its target, and the processors that do it."""
+    """A rebuild: the settings of its source and its target, and the processors that run."""
 
     source: Settings
     target: Settings
@@ -46,7 +46,7 @@ class Plan:
 
     @property
     def group(self) -> str:
-        """The group whose offsets on the source's topics say that the target is its rebuild."""
+        """The group whose offsets on the source's topics mark the target as its rebuild."""
         return self.target.topics.group(self.services[0])
 
     @property
@@ -71,8 +71,8 @@ def _plan(source: Settings, wish: Rebuild) -> Plan:
         raise CommandProblem(
             "invalid_namespace",
             (
-                "--into {into!r} is no namespace: it has letters, digits, '.', '_' and '-', at "
-                "most 100 of them"
+                "--into {into!r} is not a valid namespace; use at most 100 letters, digits, '.', "
+                "'_' and '-'"
             ),
             into=wish.into,
         )
@@ -84,7 +84,7 @@ def _plan(source: Settings, wish: Rebuild) -> Plan:
 
 
 def _services(names: Topics, wish: Rebuild) -> tuple[str, ...]:
-    """Every processor, but not those whose output is kept."""
+    """Return every processor, except those whose output is kept."""
     kept = {names.observations} if wish.from_observations else set()
     return tuple(one.name for one in PROCESSORS if not kept & {*names.outputs(one.name)})
 
@@ -105,18 +105,18 @@ async def _rebuild(plan: Plan, wish: Rebuild) -> int:
 
 def _resume(wish: Rebuild) -> str:
     again = " --from-observations" if wish.from_observations else ""
-    return f"stopped; to go on with it: bluetick rebuild --into {wish.into}{again} --resume"
+    return f"stopped; resume with: bluetick rebuild --into {wish.into}{again} --resume"
 
 
 async def _begin(console: Console, plan: Plan, wish: Rebuild, found: Found, watch: Watch) -> None:
-    """Mark the target as a rebuild of the source, at the beginning; or find the mark there."""
+    """Mark the target as a rebuild of the source or, when resuming, check the mark."""
     into = wish.into
     exists = found.holds(plan.target.topics)
     if wish.resume:
         if not exists:
             raise CommandProblem(
                 "no_rebuild",
-                "there is no rebuild {into} to go on with; leave out --resume",
+                "there is no rebuild {into} to resume; leave out --resume",
                 into=into,
             )
         begun = {place.topic for place in await watch.committed(plan.group)}
@@ -124,8 +124,8 @@ async def _begin(console: Console, plan: Plan, wish: Rebuild, found: Found, watc
             raise CommandProblem(
                 "other_rebuild",
                 (
-                    "the namespace {into} was not begun as a rebuild from {inputs}; give the "
-                    "options it was begun with, or delete it: bluetick namespace drop {into}"
+                    "the namespace {into} is not a rebuild from {inputs}; give the options of its "
+                    "first run, or delete it: bluetick namespace drop {into}"
                 ),
                 into=into,
                 inputs=", ".join(plan.inputs),
@@ -134,29 +134,28 @@ async def _begin(console: Console, plan: Plan, wish: Rebuild, found: Found, watc
         raise CommandProblem(
             "namespace_exists",
             (
-                "the namespace {into} exists ({exists}); if its rebuild was cut short go on "
-                "with --resume, else name a new one, or delete it: bluetick namespace drop "
-                "{into}"
+                "the namespace {into} exists ({exists}); if its rebuild was interrupted, add "
+                "--resume, else name a new one, or delete it: bluetick namespace drop {into}"
             ),
             into=into,
             exists=exists,
         )
     else:
         beginnings = await watch.beginnings(plan.inputs)
-        _tell_reach(console, plan, beginnings, await watch.oldest(plan.inputs))
+        _print_reach(console, plan, beginnings, await watch.oldest(plan.inputs))
         _refuse_gap(wish, beginnings)
-        # Before any topic: whatever there is of it is known from now on for what it is.
+        # Before any topic: from now on the mark shows that the target is a rebuild.
         await commit(plan.target, plan.group, beginnings)
     await topics.apply(plan.target)
 
 
-def _tell_reach(
+def _print_reach(
     console: Console,
     plan: Plan,
     beginnings: Mapping[TopicPartition, int],
     oldest: Mapping[TopicPartition, int],
 ) -> None:
-    """Say how far back the inputs reach."""
+    """Print how far back the inputs reach."""
     for topic in plan.inputs:
         times = [at for place, at in oldest.items() if place.topic == topic]
         gone = sum(offset for place, offset in beginnings.items() if place.topic == topic)
@@ -165,7 +164,7 @@ def _tell_reach(
 
 
 def _refuse_gap(wish: Rebuild, beginnings: Mapping[TopicPartition, int]) -> None:
-    """A rebuild that lacks the beginning is not what it looks like: say so, and ask."""
+    """Raise `Problem` if the start of the log is gone, unless the user accepts the gap."""
     gone = {place: offset for place, offset in beginnings.items() if offset}
     if not gone or wish.accept_gap:
         return
@@ -174,9 +173,9 @@ def _refuse_gap(wish: Rebuild, beginnings: Mapping[TopicPartition, int]) -> None
     raise CommandProblem(
         "rebuild_gap",
         (
-            "retention has deleted the first {what} ({ranges}): {into} would know only "
-            "what came later; bring them back from an archive (bluetick replay --archive), "
-            "or accept that with --accept-gap"
+            "retention has deleted the first {what} ({ranges}), and {into} would lack them; "
+            "restore them from an archive (bluetick replay --archive), or accept the gap with "
+            "--accept-gap"
         ),
         what=what,
         ranges=ranges,
@@ -199,7 +198,7 @@ async def _work(console: Console, plan: Plan, wish: Rebuild, watch: Watch) -> in
             if not catching_up.done():
                 raise ended.result().why()
             console.print(f"{catching_up.result()}; it took {time.monotonic() - began:.0f} s")
-            _tell_next(console, plan, wish)
+            _print_next(console, plan, wish)
             return 0 if wish.until_present else await _follow(console, wish, ended)
         finally:
             for task in (catching_up, ended):
@@ -208,7 +207,7 @@ async def _work(console: Console, plan: Plan, wish: Rebuild, watch: Watch) -> in
 
 
 async def _follow(console: Console, wish: Rebuild, ended: asyncio.Task[Running]) -> int:
-    """Leave the services at work; Ctrl-C is how that ends well."""
+    """Let the services run until Ctrl-C, which is the normal end."""
     try:
         raise (await ended).why()
     except asyncio.CancelledError:
@@ -217,9 +216,9 @@ async def _follow(console: Console, wish: Rebuild, ended: asyncio.Task[Running])
 
 
 async def _until_present(console: Console, plan: Plan, watch: Watch) -> str:
-    """Show how it goes, until all is through that was there a moment ago; returns what was done.
+    """Show progress until the services have caught up; returns a summary.
 
-    The services wait for a Kafka that is away, and so does this.
+    While Kafka is unavailable, it waits, as the services do.
     """
     begun: Begun = {}
     with progress.shown(console, transient=True) as bars:
@@ -269,7 +268,7 @@ async def _mark(plan: Plan, watch: Watch, begun: Begun) -> Mark:
 
 
 class _Shown:
-    """How far a rebuild is: a bar for each service, with its rate and the time to go."""
+    """The progress of a rebuild: a bar for each service, with its rate and remaining time."""
 
     def __init__(self, shown: progress.Progress, plan: Plan) -> None:
         self._rate = Pace()
@@ -287,7 +286,7 @@ class _Shown:
             self._counts[name].show(done, there, "records")
 
 
-def _tell_next(console: Console, plan: Plan, wish: Rebuild) -> None:
+def _print_next(console: Console, plan: Plan, wish: Rebuild) -> None:
     source, into, inputs = plan.source.namespace, wish.into, plan.target.topics
     read = {"RAW": inputs.raw_from}
     if wish.from_observations:

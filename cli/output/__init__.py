@@ -1,1 +1,1 @@
-"""What commands print: tables, records, JSON lines, without texts and whole phone numbers."""
+"""The output of commands: tables, records, JSON lines; texts and phone numbers are masked."""

@@ -1,8 +1,8 @@
 r"""JSON as commands write it: no character in it can command a terminal. Pure.
 
-Providers' words are in it, and JSON allows all but C0 controls unescaped: C1 controls (to some
-terminals U+009B is ESC [), DEL, overrides of the writing direction. They are written as \uXXXX; the
-JSON has the same value.
+Providers' words are in the JSON, and JSON allows all but C0 controls unescaped: C1 controls (to
+some terminals U+009B is ESC [), DEL, overrides of the writing direction. They are written as
+\uXXXX; the JSON has the same value.
 """
 
 import json
@@ -14,7 +14,7 @@ _DOUBTFUL = re.compile(r"[^ -~\n]")
 
 
 def as_text(value: object) -> str:
-    """A value as JSON on one line, everything escaped that cannot be seen when it is printed."""
+    """Return a value as JSON on one line, with all invisible characters escaped."""
     text = msgspec.json.encode(value).decode()
     return text if text.isascii() and text.isprintable() else _DOUBTFUL.sub(_visible, text)
 

@@ -1,4 +1,4 @@
-"""JSON lines: a value a line on the standard output, or in a file that only its owner may read."""
+"""JSON lines on standard output, or in a file that only its owner may read."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ def print_json(*values: object) -> None:
 
 
 class File:
-    """A file being written, a JSON value a line."""
+    """A file being written, one JSON value per line."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -38,9 +38,9 @@ class File:
 
 @contextmanager
 def opened(to: Path, name: str) -> Iterator[File]:
-    """A new file, `name` in it if `to` is a directory; there whole at the end, or not at all.
+    """Yield a new file, `name` in `to` if that is a directory; it appears complete or not at all.
 
-    Raises `Problem`, also if it is there already.
+    Raises `Problem`, also if the file exists.
     """
     path = to
     try:
@@ -48,7 +48,7 @@ def opened(to: Path, name: str) -> Iterator[File]:
         if path.exists():
             raise CommandProblem(
                 "file_exists",
-                "{path} is there already; name another file, or remove it",
+                "{path} exists already; name another file, or remove it",
                 path=str(path),
             )
         part = path.with_name(path.name + ".part")

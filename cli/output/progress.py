@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-# To draw each step would cost more than the step itself.
+# Drawing every step would cost more than the step itself.
 _DRAW_SECONDS = 0.1
 _LINE_SECONDS = 5.0
 
 
 Words = str | Callable[[], str]
-"""What to show beyond the numbers, or what makes it once it is drawn."""
+"""Further text, or a function that returns it when the bar is drawn."""
 
 
 class Count:
-    """One thing that is counted: how much of it is done, of how much, and further words."""
+    """One counted quantity: done, total, and further text."""
 
     def __init__(
         self, what: str, total: int | None, form: Callable[[int], str], draw: Callable[[], None]
@@ -46,7 +46,7 @@ class Count:
         return self._words if isinstance(self._words, str) else self._words()
 
     def rate(self, count: int) -> float:
-        """What `count` comes to in a second, since this began."""
+        """Return `count` per second since this began."""
         return count / max(0.001, time.monotonic() - self._began)
 
     @property
@@ -54,7 +54,7 @@ class Count:
         return "" if self.total is None else f"{self._form(self.done)} of {self._form(self.total)}"
 
     def line(self) -> str:
-        """The same in words alone."""
+        """Return the progress as one line of text."""
         return " ".join(filter(None, (f"{self.what}:", self.of, self.words)))
 
 
@@ -82,7 +82,7 @@ class Progress:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def draw(self, *, now: bool = False) -> None:
-        """Draw the counts, unless that was done a moment ago."""
+        """Draw the counts, unless they were drawn a moment ago."""
         at = time.monotonic()
         if not self._terminal:
             if at - self._printed > _LINE_SECONDS:
@@ -103,7 +103,7 @@ class Progress:
 
 @contextmanager
 def shown(console: Console | None = None, *, transient: bool = False) -> Iterator[Progress]:
-    """Show progress on the standard error, or on another console; transient bars vanish."""
+    """Show progress on standard error, or on another console; transient bars disappear."""
     console = console or Console(stderr=True, highlight=False)
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -66,7 +66,7 @@ _EVENT_COLOURS: dict[type[Event], str] = {
     ViewerAdvanced: GOOD,
 }
 
-# So few digits are a short code, nobody's number.
+# A number with this few digits is a short code, not personal data.
 _SHORT_CODE = 4
 _HOUR_MS = 3_600_000
 _MINUTE_MS = 60_000
@@ -132,7 +132,7 @@ def as_fields(record: Record) -> dict[str, object]:
 
 
 def masked(text: str) -> str:
-    """A phone number, or whatever holds one, with only its last three digits to be seen."""
+    """Return a text that may hold a phone number, with all but its last three digits masked."""
     places = [place for place, char in enumerate(text) if char.isdigit()]
     if len(places) <= _SHORT_CODE:
         return printable(text)
@@ -173,43 +173,43 @@ def _status_part(status: str | None, word: str | None = None) -> Part:
 
 
 def _statuses(record: Record) -> Text:
-    told = codec.decode_status(record.value)
-    moved = None if told.message_status == told.status else f"stands at {told.message_status}"
-    return _line((told.verdict, _VERDICTS.get(told.verdict, DIM)), *_told(told), moved)
+    one = codec.decode_status(record.value)
+    current = None if one.message_status == one.status else f"message is {one.message_status}"
+    return _line((one.verdict, _VERDICTS.get(one.verdict, DIM)), *_details(one), current)
 
 
 def _observations(record: Record) -> Text:
-    told = codec.decode_observation(record.value)
-    if isinstance(told, InboundObservation):
+    one = codec.decode_observation(record.value)
+    if isinstance(one, InboundObservation):
         return _inbound(record)
-    return _line(*_told(told))
+    return _line(*_details(one))
 
 
-def _told(told: StatusObservation | StatusRecord) -> list[Part | None]:
-    reason = told.reason
+def _details(one: StatusObservation | StatusRecord) -> list[Part | None]:
+    reason = one.reason
     return [
-        _status_part(told.status, told.provider_status),
-        printable(told.gateway),
-        f"to {masked(told.recipient)}" if told.recipient else None,
-        f"viewer {masked(told.viewer)}" if told.viewer else None,
+        _status_part(one.status, one.provider_status),
+        printable(one.gateway),
+        f"to {masked(one.recipient)}" if one.recipient else None,
+        f"viewer {masked(one.viewer)}" if one.viewer else None,
         f"[{printable(reason.code)}]" if reason and reason.code else None,
-        (f"replay {told.replay}", DIM) if told.replay else None,
+        (f"replay {one.replay}", DIM) if one.replay else None,
     ]
 
 
 def _inbound(record: Record) -> Text:
     if not isinstance(codec.decode_observation(record.value), InboundObservation):
         raise codec.UndecodableError("it is not an inbound message")
-    told = codec.decode_inbound(record.value)
-    kind = str((told.content or {}).get("type", "message"))
+    one = codec.decode_inbound(record.value)
+    kind = str((one.content or {}).get("type", "message"))
     return _line(
-        ("reply" if told.in_reply_to else "inbound", MOVING),
+        ("reply" if one.in_reply_to else "inbound", MOVING),
         printable(kind),
-        printable(told.gateway),
-        f"from {masked(told.sender)}" if told.sender else None,
-        f"to {masked(told.recipient)}" if told.recipient else None,
-        f"answers {printable(told.in_reply_to)}" if told.in_reply_to else None,
-        (f"revision {told.revision}", ODD) if told.revision else None,
+        printable(one.gateway),
+        f"from {masked(one.sender)}" if one.sender else None,
+        f"to {masked(one.recipient)}" if one.recipient else None,
+        f"answers {printable(one.in_reply_to)}" if one.in_reply_to else None,
+        (f"revision {one.revision}", ODD) if one.revision else None,
     )
 
 
@@ -239,7 +239,7 @@ def _happened(event: Event) -> list[Part | None]:
             begin = f"{event.from_} → " if event.from_ else ""
             return [(begin + event.to, _COLOURS[event.to])]
         case Late():
-            return [_status_part(event.cause.status), f"stands at {event.current}"]
+            return [_status_part(event.cause.status), f"message is {event.current}"]
         case Contradicted():
             return [_status_part(event.cause.status), f"after {event.evidence}"]
         case FellBack():
@@ -271,8 +271,8 @@ def _messages(record: Record) -> Text:
         return _line(("forgotten", DIM))
     state = codec.decode_by_key((record.key or b"").decode("utf-8", "replace"), record.value)
     if isinstance(state, ViewerState):
-        stands = (f"{printable(g)}: {one.status}" for g, one in state.attempts.items())
-        return _line("viewer", *stands)
+        statuses = (f"{printable(g)}: {one.status}" for g, one in state.attempts.items())
+        return _line("viewer", *statuses)
     viewers = ", ".join(f"{rung} by {count}" for rung, count in state.audience.items())
     disputed = len(state.contradictions)
     return _line(
@@ -299,11 +299,11 @@ def _dead_letters(record: Record) -> Text:
     origin = "{}[{}]@{}".format(
         *(headers.get(name, "?") for name in (letters.TOPIC, letters.PARTITION, letters.OFFSET))
     )
-    settled = record.value is None and letters.RESOLVED in headers
+    resolved = record.value is None and letters.RESOLVED in headers
     return _line(
-        (f"resolved by {headers[letters.RESOLVED]}", GOOD) if settled else None,
+        (f"resolved by {headers[letters.RESOLVED]}", GOOD) if resolved else None,
         (headers.get(letters.CODE, "no code"), BAD),
-        None if settled else headers.get(letters.MESSAGE, "no reason"),
+        None if resolved else headers.get(letters.MESSAGE, "no reason"),
         headers.get(letters.POINTER) or "whole body",
         (origin, DIM),
     )
@@ -335,7 +335,7 @@ _KINDS: dict[str, Callable[[Record], Text]] = {
 
 
 def printable(text: str) -> str:
-    """A stranger's words without what could command a terminal."""
+    """Return a sender's words without control characters."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 

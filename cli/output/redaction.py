@@ -1,6 +1,6 @@
-"""A stranger's bytes for a person's eyes: their shape, without texts or whole phone numbers. Pure.
+"""The masked form of a sender's bytes: their shape, without texts or phone numbers. Pure.
 
-Names of fields are shown; values only of the fields that tell why something was refused.
+It shows the names of fields, and the values of only those fields that explain a refusal.
 """
 
 import json
@@ -15,7 +15,7 @@ _LINES = 100
 _WORD = 64
 _FIRST_BYTES = 4
 
-# What providers say in these is their own vocabulary, an id, or a time.
+# In these fields providers send words of their own vocabulary, an id, or a time.
 _TIMES = {"timestamp", "time", "created_at", "updated_at"}
 _TELLING = {
     *("type", "subtype", "event", "action", "status", "result", "gateway", "channel", "direction"),
@@ -35,7 +35,7 @@ class _Number(str):
 
 
 class _Members(list[tuple[str, Any]]):
-    """An object with its names as often as they are there."""
+    """An object that keeps repeated names."""
 
 
 _decoder = json.JSONDecoder(
@@ -48,30 +48,30 @@ _decoder = json.JSONDecoder(
 
 
 def shape(value: bytes) -> list[str]:
-    """Lines that show a body or an item: indented if it is JSON, else letter by letter."""
+    """Return the masked lines of a body or an item: indented if JSON, else masked per character."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        return [f"no UTF-8; it begins with {value[:_FIRST_BYTES].hex(' ')}"]
+        return [f"not UTF-8; it begins with {value[:_FIRST_BYTES].hex(' ')}"]
     try:
         lines = list(_written(_decoder.decode(text), "", ""))
     except (ValueError, RecursionError):
         lines = _anonymous(text)
     if len(lines) > _LINES:
-        lines = [*lines[:_LINES], f"… {len(lines) - _LINES} lines more"]
+        lines = [*lines[:_LINES], f"… {len(lines) - _LINES} more lines"]
     return lines
 
 
 def _anonymous(text: str) -> list[str]:
-    """Text with x for each letter and 9 for each digit: what it is built like."""
+    """Return the text with x for each letter and 9 for each digit."""
     begin = _DIGIT.sub("9", _LETTER.sub("x", text[:_SHAPE_CHARACTERS]))
     more = len(text) - _SHAPE_CHARACTERS
     lines = [printable(line) for line in begin.splitlines()] or [""]
-    return [*lines, f"… {more} characters more"] if more > 0 else lines
+    return [*lines, f"… {more} more characters"] if more > 0 else lines
 
 
 def _written(value: Any, name: str, indent: str) -> Iterator[str]:
-    """JSON again, a line for each member or element."""
+    """Yield masked JSON, a line for each member or element."""
     label = f"{indent}{json.dumps(_digits_hidden(name), ensure_ascii=False)}: " if name else indent
     if isinstance(value, _Members):
         yield label + "{"

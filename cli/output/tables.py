@@ -1,11 +1,11 @@
-"""The look of the tables that commands print. Pure."""
+"""The style of the tables that commands print. Pure."""
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 
 def plain_table(title: str, *columns: str) -> Table:
-    """A table without a frame; the columns named are of text that is never cut."""
+    """Return a table without a frame; the text in the named columns is never cut."""
     table = Table(
         title=title,
         title_justify="left",

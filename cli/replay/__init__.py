@@ -1,1 +1,1 @@
-"""`bluetick replay`: what is asked for, its plan, its run, and what came of it."""
+"""`bluetick replay`: its options, plan, run and report."""

@@ -1,4 +1,4 @@
-"""`bluetick replay plan`: what a replay of a range would publish, compared with the states."""
+"""`bluetick replay plan`: the facts of a range, compared with the states."""
 
 import asyncio
 import gc
@@ -19,12 +19,12 @@ from processors.replay.plan import Plan
 from processors.replay.progress import Spec
 from service.settings import Settings
 
-# A running tracker is up to date in a moment; for one that is not, a plan need not wait.
+# A running tracker catches up in a moment; a plan does not wait longer.
 _CATCH_UP_SECONDS = 5.0
 
 
 def plan(settings: Settings, asked: Wanted, sources: Path | None, *, json: bool) -> int:
-    """Show what a replay of a range would bring; nothing is written."""
+    """Print the plan of a range; writes nothing."""
     corrections = corrections_of(sources)
 
     async def work() -> tuple[Plan, int]:
@@ -41,20 +41,20 @@ def plan(settings: Settings, asked: Wanted, sources: Path | None, *, json: bool)
 
 
 async def planned(settings: Settings, spec: Spec, corrections: Corrections) -> Plan:
-    """The plan of a range, with progress while it is made."""
+    """Return the plan of a range, and show progress meanwhile."""
     with progress.shown() as shown:
         counts: dict[str, progress.Count] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def show_progress(what: str, done: int, total: int) -> None:
             if what not in counts:
                 counts[what] = shown.count(what, total)
             counts[what].show(done, total)
 
-        return await planning.plan(settings, spec, _CATCH_UP_SECONDS, tell, corrections)
+        return await planning.plan(settings, spec, _CATCH_UP_SECONDS, show_progress, corrections)
 
 
 def show(made: Plan, left: int) -> None:
-    """Print a plan; `left` records are yet to be normalised for the first time."""
+    """Print a plan; `left` records are not normalised yet."""
     console = Console(highlight=False)
     counts = made.counts
     console.print(f"\n{described(made.spec)}")
@@ -71,18 +71,18 @@ def show(made: Plan, left: int) -> None:
         table.add_row(kind.provider, kind.status, *cells, style=None if facts["new"] else "dim")
     console.print(table)
     for (provider, code), count in sorted(counts.dead_letters.items()):
-        console.print(f"{provider}: {count:,} dead letters {code}, which stay as they are")
+        console.print(f"{provider}: {count:,} dead letters {code}, which stay unchanged")
     if left:
-        console.print(f"{left:,} records are left to the normaliser: it has not come to them yet")
+        console.print(f"{left:,} records are left to the normaliser, which has not read them yet")
     if made.behind:
         console.print(
-            f"[yellow]the tracker has {made.behind:,} observations still to take: some facts "
-            "count as new that are on their way[/yellow]"
+            f"[yellow]the tracker is {made.behind:,} observations behind: some facts count as new "
+            "that it has not read yet[/yellow]"
         )
 
 
 def spare_collector() -> None:
-    """Let the garbage collector look seldom: records make no cycles, and it halves the speed."""
+    """Run the garbage collector rarely: records form no cycles, and it halves the speed."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(1_000_000, 50, 1000)

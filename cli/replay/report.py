@@ -1,4 +1,4 @@
-"""`bluetick replay report` and `list`: what came of replays, and which there are."""
+"""`bluetick replay report` and `list`: the results of a replay, and all replays."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from service.settings import Settings
 
 
 def report(settings: Settings, id_: str, wait: float, *, json: bool) -> int:
-    """Show what a replay brought."""
+    """Print the results of a replay."""
 
     async def work() -> Report:
         return await reporting.report(settings, await _find(settings, id_), wait)
@@ -34,7 +34,7 @@ def report(settings: Settings, id_: str, wait: float, *, json: bool) -> int:
 
 
 def list_(settings: Settings, *, json: bool) -> int:
-    """Show the replays Kafka knows of."""
+    """Print the replays that Kafka stores."""
     replays = asyncio.run(ledger.known(settings))
     if json:
         print_json([replay_fields(one) for one in replays])
@@ -49,8 +49,8 @@ async def _find(settings: Settings, id_: str) -> Replay:
         raise CommandProblem(
             "unknown_replay",
             (
-                "there is no replay {id}: `bluetick replay list` shows which there are; Kafka "
-                "forgets one a week after it was last worked on (offsets.retention.minutes)"
+                "there is no replay {id}, or Kafka has deleted it, a week after its last use "
+                "(offsets.retention.minutes); see: bluetick replay list"
             ),
             id=id_,
         )
@@ -74,8 +74,8 @@ def _show(made: Report) -> None:
         console.print(f"[yellow]not finished: {left:,} records to go; {command(replay)}[/yellow]")
     if made.behind:
         console.print(
-            f"[yellow]the tracker has {made.behind:,} observations still to take, so there may be "
-            "more to come; ask again, or with --wait SECONDS[/yellow]"
+            f"[yellow]the tracker is {made.behind:,} observations behind, so the report is not "
+            "complete; run it again later, or with --wait SECONDS[/yellow]"
         )
 
 

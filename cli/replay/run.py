@@ -1,4 +1,4 @@
-"""`bluetick replay run`: publish a range's observations again, or what is left of that."""
+"""`bluetick replay run`: publish a range's observations again, or resume that."""
 
 import asyncio
 import secrets
@@ -29,11 +29,12 @@ from service.settings import Settings
 
 
 def run(settings: Settings, asked: Wanted | None, sources: Path | None, how: ReplayRun) -> int:
-    """Publish a range's observations again, or what is left of a replay that has begun."""
+    """Publish a range's observations again, or resume a replay."""
     corrections = corrections_of(sources)
     if not how.yes and not sys.stdin.isatty():
         raise CommandProblem(
-            "replay_not_confirmed", "a replay writes: without a terminal to ask on, say --yes"
+            "replay_not_confirmed",
+            "a replay writes to Kafka, and there is no terminal to confirm it; add --yes",
         )
     spare_collector()
     replay = asyncio.run(_begun(settings, asked, corrections, how.id_)) if how.id_ else None
@@ -42,7 +43,7 @@ def run(settings: Settings, asked: Wanted | None, sources: Path | None, how: Rep
     if replay is None:
         return 1
     if not replay.left:
-        _say(f"the replay {replay.id} is finished already; see: {_report_command(replay)}")
+        _print(f"the replay {replay.id} is finished already; see: {_report_command(replay)}")
         return 0
     return asyncio.run(_publish(settings, replay, Limits(how.rate, how.backlog), corrections))
 
@@ -50,15 +51,15 @@ def run(settings: Settings, asked: Wanted | None, sources: Path | None, how: Rep
 async def _begun(
     settings: Settings, asked: Wanted | None, corrections: Corrections, id_: str
 ) -> Replay | None:
-    """The replay of that id, if it has begun; `Problem` if something else is asked for now."""
+    """Return the replay of that id, if it has begun; raises `Problem` if the options differ."""
     replay = await ledger.find(settings, ledger.checked(id_))
     if replay is None:
         if asked is None:
             raise CommandProblem(
                 "replay_without_range",
                 (
-                    "there is no replay {id} to go on with (`bluetick replay list` shows which "
-                    "there are); to begin it, say its range with --from or --offsets"
+                    "there is no replay {id} to resume (see `bluetick replay list`); to begin it, "
+                    "give its range with --from or --offsets"
                 ),
                 id=id_,
             )
@@ -67,9 +68,8 @@ async def _begun(
         raise CommandProblem(
             "replay_of_other_accounts",
             (
-                "the replay {id} has begun with other accounts than --accounts names now; give "
-                "the same accounts, or leave --accounts out if it began without, or choose "
-                "another --id"
+                "the replay {id} has begun with other accounts; give the same --accounts, or none "
+                "if it began without, or choose another --id"
             ),
             id=id_,
         )
@@ -77,8 +77,8 @@ async def _begun(
         raise CommandProblem(
             "replay_of_other_range",
             (
-                "the replay {id} has begun with another range, {range}; to go on with it "
-                "leave the range out, or choose another --id"
+                "the replay {id} has begun with another range, {range}; leave the range out to "
+                "resume it, or choose another --id"
             ),
             id=id_,
             range=described(replay.spec),
@@ -89,20 +89,20 @@ async def _begun(
 def _new(
     settings: Settings, asked: Wanted | None, corrections: Corrections, how: ReplayRun
 ) -> Replay | None:
-    """A replay of what is asked for; None if the user declines the plan."""
+    """Return a new replay of the range; None if the user declines the plan."""
     assert asked is not None  # noqa: S101 - only a replay that has begun needs no range
 
-    async def look() -> tuple[Spec, int, Plan | None]:
+    async def prepare() -> tuple[Spec, int, Plan | None]:
         spec, left = await resolve(settings, asked, corrections)
         return spec, left, None if how.yes else await planned(settings, spec, corrections)
 
-    spec, left, plan = asyncio.run(look())
+    spec, left, plan = asyncio.run(prepare())
     if plan:
         show(plan, left)
         if not typer.confirm("Publish these observations again?"):
             return None
     elif left:
-        _say(f"{left:,} records are left to the normaliser, which has not come to them yet")
+        _print(f"{left:,} records are left to the normaliser, which has not read them yet")
     now = time.time()
     name = how.id_ or f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     return Replay(name, round(now * 1000), spec, {})
@@ -111,9 +111,9 @@ def _new(
 async def _publish(
     settings: Settings, replay: Replay, limits: Limits, corrections: Corrections
 ) -> int:
-    _say(f"replay {replay.id}: {described(replay.spec)}")
+    _print(f"replay {replay.id}: {described(replay.spec)}")
     stop = asyncio.Event()
-    resume = f"go on with: {command(replay)}"
+    resume = f"resume with: {command(replay)}"
     try:
         with progress.shown() as shown, _until_stopped(stop):
             bar = _Bar(shown.count("replayed"))
@@ -123,21 +123,21 @@ async def _publish(
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
-        raise Interrupted(f"given up at once; what was recorded is done; {resume}") from None
+        raise Interrupted(f"stopped at once; the progress is recorded; {resume}") from None
     counts = done.counts
-    _say(
+    _print(
         f"{counts.bodies:,} bodies normalised, {counts.observations:,} observations published, "
-        f"{counts.dead_letters.total():,} dead letters met again and left as they are"
+        f"{counts.dead_letters.total():,} dead letters found again and left unchanged"
     )
     if stop.is_set():
         raise Interrupted(f"stopped; {resume}")
-    _say(f"finished; what came of it: {_report_command(replay)}")
+    _print(f"finished; see: {_report_command(replay)}")
     return 0
 
 
 @contextmanager
 def _until_stopped(stop: asyncio.Event) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM sets `stop`; the second one cancels."""
+    """Set `stop` at the first Ctrl-C or SIGTERM, and cancel at the second."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in one
 
@@ -157,7 +157,7 @@ def _until_stopped(stop: asyncio.Event) -> Iterator[None]:
 
 
 class _Bar:
-    """How far a run is, and how fast."""
+    """The progress of a run, and its rate."""
 
     def __init__(self, count: progress.Count) -> None:
         self._count = count
@@ -166,7 +166,7 @@ class _Bar:
         observations = at.counts.observations
         words = f"{observations:,} observations, {self._count.rate(observations):,.0f}/s"
         if at.waiting:
-            words += f"; waits for the tracker, which has {at.waiting:,} to go"
+            words += f"; waits for the tracker, which is {at.waiting:,} behind"
         self._count.show(at.records, at.total, words)
 
 
@@ -174,5 +174,5 @@ def _report_command(replay: Replay) -> str:
     return f"bluetick replay report {replay.id}"
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     typer.echo(line, err=True)

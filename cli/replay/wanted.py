@@ -1,4 +1,4 @@
-"""What a replay is asked for: the options of a range, read once."""
+"""The options of a replay's range, parsed."""
 
 import time
 from collections.abc import Mapping
@@ -31,20 +31,21 @@ class Wanted:
 
 
 def wanted(typed: Range) -> Wanted:
-    """Read what was typed; raises `Problem` for what no broker could make a range of."""
+    """Parse the options; raises `Problem` for those that describe no range on any broker."""
     named = tuple(providers(typed.provider))
     if typed.offsets and (typed.since or typed.until):
         raise CommandProblem(
             "range_by_time_and_offsets",
-            "a range is by time or by offsets: give --from and --to, or --offsets",
+            "a range is by time or by offsets; give --from and --to, or --offsets",
         )
     if typed.offsets and not typed.provider:
         raise CommandProblem(
-            "offsets_without_provider", "offsets are those of one topic: say which with --provider"
+            "offsets_without_provider", "--offsets are of one topic; name it with --provider"
         )
     if not typed.offsets and not typed.since:
         raise CommandProblem(
-            "no_range", "say where the range begins, with --from (a time, or oldest) or --offsets"
+            "no_range",
+            "the range has no start; give it with --from (a time, or oldest) or --offsets",
         )
     window = Window(*range_syntax.times_of(typed.since, typed.until, round(time.time() * 1000)))
     refuse_backwards(window)
@@ -56,7 +57,7 @@ def wanted(typed: Range) -> Wanted:
 async def resolve(
     settings: Settings, asked: Wanted, corrections: Corrections = UNCORRECTED
 ) -> tuple[Spec, int]:
-    """The range on this broker, and how many of its records the normaliser has yet to read."""
+    """Return the range on this broker, and how many of its records are not normalised yet."""
     return await planning.resolve(
         settings,
         [settings.topics.raw(provider) for provider in asked.providers],
@@ -70,5 +71,5 @@ async def resolve(
 
 
 def corrections_of(sources: Path | None) -> Corrections:
-    """The accounts that a file of sources permits, in addition to those at reception."""
+    """Return the accounts that a sources file permits, in addition to those at reception."""
     return accounts(sources) if sources else UNCORRECTED

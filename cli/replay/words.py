@@ -1,4 +1,4 @@
-"""A replay and its range, in words and as the fields of a JSON object."""
+"""A replay and its range, as text and as a JSON object."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from service.messages import replay_command
 
 
 def described(spec: Spec) -> str:
-    """A range in words."""
+    """Return a range as text."""
     by_topic: dict[str, list[str]] = {}
     for span in spec.spans:
         by_topic.setdefault(span.topic, []).append(f"{span.partition}:{span.start}-{span.end}")
@@ -32,7 +32,7 @@ def described(spec: Spec) -> str:
 
 
 def command(replay: Replay) -> str:
-    """The command that does what is left of a replay."""
+    """Return the command that resumes a replay."""
     return replay_command(replay.id, accounts=replay.spec.accounts is not None)
 
 
@@ -63,7 +63,7 @@ def spec_fields(spec: Spec) -> dict[str, Any]:
 
 
 def rows(names: Sequence[str], counts: Mapping[Any, int]) -> list[dict[str, Any]]:
-    """Counts by several names, an object each."""
+    """Return counts by several names, one object each."""
     return [
         dict(zip(names, row, strict=True)) | {"count": count}
         for row, count in sorted(counts.items())

@@ -1,4 +1,4 @@
-"""Simulated items gathered into posts, in the way of their provider. Pure, seeded."""
+"""Batching of simulated items into posts, as their provider does it. Pure, seeded."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from random import Random
@@ -7,25 +7,25 @@ from typing import Any, NamedTuple
 from cli.simulator.requests import JSON, Post
 from providers.simulation import Simulator
 
-# How often a batch is sent after one more item; so every second or third post is a batch.
+# The probability that a batch is sent after an item; so every second or third post is a batch.
 _SENT_NOW = 0.6
 _LARGEST = 20
 
-# How many posts later a repetition comes, at most.
+# The maximum number of posts between an item and its repetition.
 _LATER = 40
 
 Simulators = Mapping[str, Simulator[Any, Any]]
 
 
 class Batch(NamedTuple):
-    """What items that share a post have in common: the source, and `of` as its provider has it."""
+    """The key of items that may share a post: the source, and the provider's own `of`."""
 
     source: str
     of: Hashable
 
 
 class Tally(NamedTuple):
-    """What one item amounts to."""
+    """The expected result of one item."""
 
     observations: int = 0
     dead_letter: str | None = None
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A post and what its items amount to."""
+    """A post and the expected results of its items."""
 
     post: Post
     tallies: tuple[Tally, ...]
@@ -85,7 +85,7 @@ def batched(random: Random, simulators: Simulators, entries: Iterable[Entry]) ->
 
 
 def repeated(random: Random, drafts: Iterable[Draft], share: float) -> list[Draft]:
-    """All posts, a share of them once more a little later, as a provider does that saw no 200."""
+    """Return all posts, some of them twice, as a provider repeats a post without a 200."""
     placed: list[tuple[float, Draft]] = []
     for place, draft in enumerate(drafts):
         placed.append((place, draft))

@@ -1,4 +1,4 @@
-"""Bodies from files and the standard input."""
+"""Bodies from files and from standard input."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ def posts_from(
     path: str = "",
     headers: Iterable[str] = (),
 ) -> Iterator[Post]:
-    """A post for each file, in order; of a directory its *.json; `-` is the standard input."""
+    """Return a post for each file, in order; for a directory its *.json; `-` is standard input."""
     kept = {**JSON, **headers_of(headers)}
     for name in names:
         for file in _files(name):
@@ -26,7 +26,7 @@ def posts_from(
 
 
 def read_body(name: str) -> bytes:
-    """A file's bytes, or those of the standard input for `-`; raises `Problem`."""
+    """Return a file's bytes, or those of standard input for `-`; raises `Problem`."""
     if name == STDIN:
         return sys.stdin.buffer.read()
     try:
@@ -34,7 +34,7 @@ def read_body(name: str) -> bytes:
     except OSError as error:
         raise CommandProblem(
             "body_unreadable",
-            "{name} cannot be read: {why}; name a file, or - for the standard input",
+            "{name} cannot be read: {why}; name a file, or - for standard input",
             name=name,
             why=error.strerror or str(error),
         ) from None
@@ -46,6 +46,8 @@ def _files(name: str) -> list[str]:
     found = sorted(str(file) for file in Path(name).glob("*.json"))
     if not found:
         raise CommandProblem(
-            "no_bodies", "there is no *.json file in the directory {name}", name=name
+            "no_bodies",
+            "there is no *.json file in the directory {name}; name another directory, or a file",
+            name=name,
         )
     return found

@@ -1,4 +1,4 @@
-"""Webhooks on their way to ingest: one HTTP request each. Pure."""
+"""Webhooks as HTTP requests to ingest. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Post:
     headers: Mapping[str, str] = field(default_factory=lambda: JSON)
 
     def received(self, at: int, id_: str) -> RawWebhook:
-        """The webhook that ingest makes of it, at a time in Unix milliseconds."""
+        """Return the webhook as ingest records it, at a time in Unix milliseconds."""
         return RawWebhook(
             id=id_,
             source=self.source,
@@ -34,13 +34,13 @@ class Post:
 
 
 def headers_of(texts: Iterable[str]) -> dict[str, str]:
-    """HTTP headers with lower-case names, from texts such as `X-Request-Id: 42`."""
+    """Parse HTTP headers such as `X-Request-Id: 42`; the names become lower case."""
     headers = {}
     for text in texts:
         name, colon, value = text.partition(":")
         if not (colon and name.strip()) or not text.isprintable():
             raise CommandProblem(
-                "header_invalid", "the header {text!r} should be written as name:value", text=text
+                "header_invalid", "the header {text!r} is not valid; write name:value", text=text
             )
         headers[name.strip().lower()] = value.strip()
     return headers

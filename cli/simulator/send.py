@@ -27,7 +27,7 @@ ALL = "all"
 _OK = 200
 _UNAVAILABLE = 503
 
-# A post is sent so many times at most, and waits so long, in seconds, after a 503 or a break.
+# The maximum number of tries of a post, and the wait in seconds after a 503 or a broken connection.
 _TRIES = 6
 _WAIT = 1.0
 _LONGEST_WAIT = 30.0
@@ -35,7 +35,7 @@ _LONGEST_WAIT = 30.0
 
 @dataclass(slots=True)
 class Delivered:
-    """How posts were answered in the end: by status, and how many had to be sent again."""
+    """The final answers to posts by status, and the number of repeated sends."""
 
     answers: Counter[int] = field(default_factory=Counter)
     resent: int = 0
@@ -54,23 +54,23 @@ class Delivered:
 
 
 class Watcher(Protocol):
-    """Who wants to know how it goes."""
+    """Receives the progress of a delivery."""
 
     def answered(self, status: int) -> None:
-        """Hear of the final answer to one post."""
+        """Note the final answer to one post."""
 
     def waiting(self, reason: str, seconds: float) -> None:
-        """Hear that a post waits before it is sent again."""
+        """Note that a post waits before it is sent again."""
 
 
 class Unwatched:
-    """Nobody wants to know."""
+    """A watcher that ignores progress."""
 
     def answered(self, status: int) -> None:
-        """Take no notice."""
+        """Do nothing."""
 
     def waiting(self, reason: str, seconds: float) -> None:
-        """Take no notice."""
+        """Do nothing."""
 
 
 async def deliver(
@@ -81,9 +81,9 @@ async def deliver(
     connections: int = 16,
     progress: Watcher | None = None,
 ) -> Delivered:
-    """Send posts to the ingest at `url`, at most `rate` per second, over so many connections.
+    """Send posts to the ingest at `url`, at most `rate` per second, over `connections`.
 
-    A 503 is waited out and the post sent again, a few times. Raises `Problem` if nothing answers.
+    After a 503, wait and send the post again, a few times. Raises `Problem` if no server answers.
     """
     delivery = _Delivery(Endpoint.of(url), url, progress or Unwatched())
     schedule = paced(posts, rate, asyncio.get_running_loop().time())
@@ -94,7 +94,7 @@ async def deliver(
                 workers.create_task(delivery.work(schedule))
     except* Problem as problems:
         failed = problems.exceptions[0]
-    if failed:  # raised inside `except*` it would come out as a group again
+    if failed:  # raised inside `except*` it would become a group again
         raise failed
     return delivery.delivered
 
@@ -110,7 +110,7 @@ def run(
     `source` is a provider's name, or `all` for simulated traffic of every provider. The code is 0
     if every post was answered 200, else 1.
     """
-    Endpoint.of(how.url)  # a mistyped one is refused before anything is simulated
+    Endpoint.of(how.url)  # an invalid option is refused before the simulation
     seed = secrets.randbelow(10**6) if how.seed is None else how.seed
     posts = _from_files(source, files, request) if files else _simulated(source, how, seed)
     with progress.shown() as shown:
@@ -132,7 +132,7 @@ def _from_files(source: str, files: Sequence[str], request: Request) -> list[Pos
     if source == ALL:
         raise CommandProblem(
             "files_to_several_sources",
-            "files go to one source: {providers}",
+            "files go to one source; name one of: {providers}",
             providers=" or ".join(NAMES),
         )
     headers = request.header or ()
@@ -154,7 +154,7 @@ def _simulated(source: str, how: Sending, seed: int) -> list[Post]:
 
 
 class _Delivery:
-    """What the workers share."""
+    """The state that the workers share."""
 
     def __init__(self, endpoint: Endpoint, url: str, progress: Watcher) -> None:
         self.delivered = Delivered()
@@ -163,7 +163,7 @@ class _Delivery:
         self._progress = progress
 
     async def work(self, posts: Iterator[tuple[float, Post]]) -> None:
-        """Send posts one after the other, each when it is due, on a connection of its own."""
+        """Send posts one after the other, each when it is due, on one connection."""
         clock = asyncio.get_running_loop().time
         connection = Connection(self._endpoint)
         try:
@@ -177,7 +177,7 @@ class _Delivery:
             connection.close()
 
     async def _send(self, connection: Connection, post: Post) -> int:
-        """Send until there is an answer other than 503, or too often."""
+        """Send a post until an answer other than 503 arrives, or the tries are used up."""
         target = f"/webhooks/{post.source}{post.path}"
         for tries in range(1, _TRIES + 1):
             try:
@@ -188,11 +188,11 @@ class _Delivery:
             if answer.status != _UNAVAILABLE or tries == _TRIES:
                 return answer.status
             wait = _WAIT if answer.retry_after is None else answer.retry_after
-            await self._wait("503: ingest asks to come again", min(wait, _LONGEST_WAIT))
+            await self._wait("503: ingest asks for a retry", min(wait, _LONGEST_WAIT))
         return _UNAVAILABLE
 
     async def _mend(self, error: Exception, tries: int) -> None:
-        """Wait for the next try, if there was an answer before and there are tries left."""
+        """Wait for the next try, if ingest has answered before and tries are left."""
         reason = str(error) or type(error).__name__
         if not self.delivered.answers or tries == _TRIES:
             raise CommandProblem(
@@ -210,7 +210,7 @@ class _Delivery:
 
 
 class _Bar:
-    """Posts per second, answers by status, and what is waited for."""
+    """The progress bar: posts per second, answers by status, and waits."""
 
     def __init__(self, shown: progress.Progress, total: int) -> None:
         self._shown = shown
@@ -237,7 +237,7 @@ class _Bar:
 
 
 def paced(posts: Iterable[Post], rate: float | None, begin: float) -> Iterator[tuple[float, Post]]:
-    """Posts and when each is due: all at `begin`, or 1/`rate` seconds apart from then on."""
+    """Yield posts and their due times: all at `begin`, or 1/`rate` seconds apart from then on."""
     for place, post in enumerate(posts):
         yield begin + place / rate if rate else begin, post
 
@@ -250,7 +250,7 @@ def _sources(source: str) -> Sequence[str]:
     known = ", ".join((*NAMES, ALL))
     raise CommandProblem(
         "unknown_source",
-        "there is nothing to simulate for the source {source!r}; there is: {known}",
+        "there is nothing to simulate for the source {source!r}; the sources are: {known}",
         source=source,
         known=known,
     )

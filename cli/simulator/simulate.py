@@ -1,7 +1,7 @@
 """Simulated webhooks of whole message lifecycles, with the truth known in advance. Pure, seeded.
 
-The truth is known while the lifecycles are planned, from the journeys of the providers' simulators
-(providers/simulation.py). It uses neither the normaliser nor the tracker: it tests both.
+The expected results come from the plan of the lifecycles: the journeys of the providers' simulators
+(providers/simulation.py). They use neither the normaliser nor the tracker, because they test both.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ _DELAY = 60.0
 
 
 class Fact(NamedTuple):
-    """One fact of a message; the status of an unheard-of word is `unknown:<word>`."""
+    """One fact of a message; the status of an unknown word is `unknown:<word>`."""
 
     gateway: str
     viewer: str | None
@@ -35,7 +35,7 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """All there is to know of one message once every post has arrived, in whatever order.
+    """The final facts and status of one message once every post has arrived, in any order.
 
     `status` is the message's last, None if only its viewers were reported. `disputed`
     holds (gateway, failure) for every failure that a delivery by the same gateway contradicts.
@@ -51,7 +51,7 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What Bluetick must make of the posts.
+    """The results that Bluetick must produce from the posts.
 
     `inbound` counts distinct messages by people, replies included. `observations`, `dead_letters`
     (by code) and `ignored` (by the provider's word) count every item of every post, repeats too.
@@ -65,13 +65,13 @@ class Truth:
 
     @property
     def facts(self) -> int:
-        """How many records `statuses` must hold."""
+        """The number of records that `statuses` must hold."""
         return sum(len(lifecycle.facts) for lifecycle in self.lifecycles.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Posts in the order they are to be sent, and the truth about them."""
+    """Posts in sending order, and their expected results."""
 
     posts: list[Post]
     truth: Truth
@@ -98,7 +98,7 @@ def simulate(
         if not 0 <= share <= 1:
             raise CommandProblem(
                 "not_a_share",
-                "{name} is {share}, but a share lies between 0 and 1",
+                "{name} is {share}; give a number between 0 and 1",
                 name=name,
                 share=share,
             )
@@ -118,12 +118,12 @@ def simulate(
 
 
 def duration_ms(messages: int) -> int:
-    """About how long the lives of that many messages take, in milliseconds."""
+    """Return the approximate duration of that many messages, in milliseconds."""
     return round((messages * _GAP + 15 * _DELAY) * 1000)
 
 
 class _Life(NamedTuple):
-    """A message and the journey it takes."""
+    """A message and its journey."""
 
     source: str
     simulator: Simulator[Any, Any]
@@ -132,7 +132,7 @@ class _Life(NamedTuple):
 
 
 class _Plan:
-    """The items of all messages, and the truth about them so far."""
+    """The items of all messages, and their expected results so far."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -162,7 +162,7 @@ def _plan(random: Random, messages: int, begin: float, simulators: Simulators) -
 
 
 def _live(random: Random, plan: _Plan, life: _Life, at: float) -> None:
-    """Plan one message's life from `at` on, and note what must become of it."""
+    """Plan one message's life from `at` on, and record its expected results."""
     viewers = [f"4477009008{viewer:02}" for viewer in random.sample(range(100), 2)]
     facts = set()
     for step in life.journey.steps:

@@ -1,1 +1,1 @@
-"""The whole of Bluetick on one machine, and its demo."""
+"""All of Bluetick on one machine, and its demo."""

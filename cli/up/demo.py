@@ -1,4 +1,4 @@
-"""`bluetick up --demo`: examples and simulated messages through the whole line, and the account."""
+"""`bluetick up --demo`: send examples and simulated messages, and compare the results."""
 
 import asyncio
 import secrets
@@ -21,7 +21,7 @@ from cli.simulator.simulate import simulate
 from cli.tail import follow
 from cli.up import demo_tables as tables
 from cli.up import examples
-from cli.up.reconciliation import CameOut, SentIn, sent_in, settle
+from cli.up.reconciliation import CameOut, SentIn, reconcile, sent_in
 from cli.up.up import Line, Progress, line, worries
 from deploy import topics
 from processors.runtime.consumer_groups import lag
@@ -35,14 +35,14 @@ _MESSAGES = 400
 _SEED = 20
 _DUPLICATES = 0.15
 _MALFORMED = 0.03
-_SETTLE_SECONDS = 120
+_CATCH_UP_SECONDS = 120
 
 
 def demo(settings: Settings, kafka_port: int | None) -> int:
-    """Run it all and end; returns 0 only if what came out is what was sent in."""
+    """Run the demo; returns 0 only if the output matches the input."""
     if settings.sources is not None:
         raise CommandProblem(
-            "demo_with_sources", "the demo sends without proof; leave BLUETICK_SOURCES unset for it"
+            "demo_with_sources", "the demo sends without proof; unset BLUETICK_SOURCES"
         )
     return run_until_stopped(_demo(settings, kafka_port or 0), "the demo was stopped")
 
@@ -65,7 +65,7 @@ async def _demo(settings: Settings, kafka_port: int) -> int:
 
 
 def _own(settings: Settings) -> dict[str, object]:
-    """On a cluster not ours the demo keeps to topics of its own; its ports are any free ones."""
+    """Return the demo's settings: free ports, and on a given cluster a namespace of its own."""
     changes: dict[str, object] = {} if "port" in settings.model_fields_set else {"port": 0}
     if "kafka" in settings.model_fields_set:
         changes["namespace"] = f"{settings.namespace}-demo-{secrets.token_hex(3)}"
@@ -73,7 +73,7 @@ def _own(settings: Settings) -> dict[str, object]:
 
 
 async def _through(console: Console, up_: Line) -> bool:
-    """Send everything in, wait until it is through, show what came out."""
+    """Send everything, wait until it is processed, and show the results."""
     documented = examples.load()
     simulation = simulate(
         messages=_MESSAGES,
@@ -85,12 +85,12 @@ async def _through(console: Console, up_: Line) -> bool:
     )
     console.print(
         f"\nSending every example of the provider documents ({len(documented)}) and {_MESSAGES} "
-        "simulated messages, some reports twice, shuffled, in batches, with malformed ones between"
+        "simulated messages: shuffled, in batches, with repeated and malformed reports"
     )
     await _send(console, up_, [*map(_post, documented), *simulation.posts])
     out, letters = await _collect(up_)
     _show(console, out, letters)
-    return _settled(console, sent_in(documented, simulation.truth), out)
+    return _reconciled(console, sent_in(documented, simulation.truth), out)
 
 
 async def _send(console: Console, up_: Line, posts: list[Post]) -> None:
@@ -100,47 +100,47 @@ async def _send(console: Console, up_: Line, posts: list[Post]) -> None:
         if delivered.refused:
             raise CommandProblem(
                 "webhooks_refused",
-                "ingest refused webhooks, by status: {answers}",
+                "ingest refused webhooks, by status: {answers}; see its log above",
                 answers=dict(delivered.answers),
             )
-        following = shown.count("following them through Kafka")
+        following = shown.count("waiting for the processors")
         await _until_through(up_, lambda left: following.show(0, None, left))
     console.print(f"{len(posts)} webhooks posted, each answered 200\n")
 
 
 class _Advancing(Unwatched):
-    """Moves a bar with every answer."""
+    """Advances a bar with every answer."""
 
     def __init__(self, count: progress.Count) -> None:
         self._count = count
 
     def answered(self, status: int) -> None:
-        del status  # the sum is judged at the end
+        del status  # the sum is checked at the end
         self._count.advance()
 
 
-async def _until_through(up_: Line, tell: Callable[[str], None]) -> None:
+async def _until_through(up_: Line, show: Callable[[str], None]) -> None:
     """Wait until each processor's group has committed the end of its input."""
     settings = up_.settings
     steps = [(one.name, settings.topics.inputs(one.name)) for one in PROCESSORS]
     try:
-        async with asyncio.timeout(_SETTLE_SECONDS):
+        async with asyncio.timeout(_CATCH_UP_SECONDS):
             for service, inputs in steps:
                 while left := await lag(settings, settings.topics.group(service), inputs):
-                    tell(f"{service}: {left} records to go")
+                    show(f"{service}: {left} records to go")
                     for one in up_.services:
                         if one.ended:
                             raise one.why()
     except TimeoutError:
         raise CommandProblem(
             "demo_timed_out",
-            "not through after {seconds} s; see the log above",
-            seconds=_SETTLE_SECONDS,
+            "the demo's records are not processed after {seconds} s; see the log above",
+            seconds=_CATCH_UP_SECONDS,
         ) from None
 
 
 async def _collect(up_: Line) -> tuple[CameOut, list[tuple[str, str, str]]]:
-    """Read the derived topics as any service would, and the normaliser's counters."""
+    """Read the derived topics as another service would, and the normaliser's counters."""
     settings = up_.settings
     names = settings.topics
     out = CameOut(
@@ -162,12 +162,12 @@ async def _collect(up_: Line) -> tuple[CameOut, list[tuple[str, str, str]]]:
 
 
 async def _read(settings: Settings, topic: str) -> list[Record]:
-    """Everything on a topic up to its present end."""
+    """Return all records of a topic up to its present end."""
     return [r async for r in follow(settings, topic, from_start=True, until_end=True)]
 
 
 def _letter(headers: dict[str, bytes]) -> tuple[str, str, str]:
-    """Code, reason and origin of a dead letter, from its headers."""
+    """Return the code, reason and origin of a dead letter, from its headers."""
     texts = {name: value.decode() for name, value in headers.items()}
     topic, partition, offset, reason = (
         texts[f"__streams.errors.{name}"] for name in ("topic", "partition", "offset", "message")
@@ -177,7 +177,7 @@ def _letter(headers: dict[str, bytes]) -> tuple[str, str, str]:
 
 
 def _count(metrics: str, name: str, label: str) -> Counter[str]:
-    """A counter's values by one of its labels."""
+    """Return a counter's values by one of its labels."""
     counts: Counter[str] = Counter()
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
@@ -197,11 +197,11 @@ def _show(console: Console, out: CameOut, letters: list[tuple[str, str, str]]) -
         console.print(table, "")
 
 
-def _settled(console: Console, sent: SentIn, out: CameOut) -> bool:
-    lines = settle(sent, out)
+def _reconciled(console: Console, sent: SentIn, out: CameOut) -> bool:
+    lines = reconcile(sent, out)
     console.print(tables.account(lines))
     agrees = all(one.agrees for one in lines)
-    verdict = "[green]Yes: nothing lost, nothing doubled." if agrees else "[bold red]No."
+    verdict = "[green]Yes: nothing lost, nothing duplicated." if agrees else "[bold red]No."
     console.print(f"{verdict}[/]\n")
     return agrees
 

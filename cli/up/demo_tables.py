@@ -1,4 +1,4 @@
-"""The demo's tables: the funnel, what was odd, a message's timeline, the account.."""
+"""The demo's tables: funnel, anomalies, a message's timeline, reconciliation."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ _VERDICT_STYLES = {
 
 
 def funnel(states: Iterable[MessageState]) -> Table:
-    """How far the attempts came, per provider and gateway; `rate` is the share delivered."""
+    """The statuses that attempts reached, per provider and gateway; `rate`: share delivered."""
     attempts: dict[tuple[str, str], list[Status]] = defaultdict(list)
     for state in states:
         if state.direction == "inbound":
@@ -47,17 +47,17 @@ def funnel(states: Iterable[MessageState]) -> Table:
     table = plain_table("How far the messages came", "provider", "gateway")
     for heading in ("tries", *_RUNGS, "failed", "other", "rate"):
         table.add_column(heading, justify="right")
-    for (provider, gateway), stood in sorted(attempts.items()):
-        reached = [sum(status in _ABOVE[rung] for status in stood) for rung in _RUNGS]
-        failed = sum(status in _FAILED for status in stood)
-        share = f"{100 * reached[1] / len(stood):.0f} %"
-        counts = [len(stood), *reached, failed, len(stood) - reached[0] - failed]
+    for (provider, gateway), statuses in sorted(attempts.items()):
+        reached = [sum(status in _ABOVE[rung] for status in statuses) for rung in _RUNGS]
+        failed = sum(status in _FAILED for status in statuses)
+        share = f"{100 * reached[1] / len(statuses):.0f} %"
+        counts = [len(statuses), *reached, failed, len(statuses) - reached[0] - failed]
         table.add_row(provider, gateway, *map(str, counts), share)
     return table
 
 
 def oddities(out: CameOut) -> Table:
-    """What providers do wrong, and Bluetick put right."""
+    """The providers' anomalies, and what Bluetick did about them."""
     verdicts = Counter(record.verdict for record in out.statuses)
     kinds = Counter(type(event) for event in out.events)
     published = len(out.statuses) + len(out.inbound)
@@ -66,13 +66,17 @@ def oddities(out: CameOut) -> Table:
     table.add_column("meaning")
     rows = [
         ("duplicates", "reported again, dropped", out.observations - published),
-        ("late", "older than where the message stood: recorded, not rewound", kinds[Late]),
-        ("contradictions", "a failure after delivery: kept as such", verdicts["contradiction"]),
+        ("late", "older than the message's status: recorded, status kept", kinds[Late]),
+        ("contradictions", "a failure after delivery: recorded", verdicts["contradiction"]),
         ("recovered", "delivered after a failure", kinds[Recovered]),
-        ("fallbacks", "a further gateway was tried", kinds[FellBack]),
-        ("replies", "answers, tied to the message they answer", kinds[Replied]),
-        ("unknown words", "no such status: kept with the provider's word", _unknown(out.statuses)),
-        ("no status", "other events at the same address, left alone", out.ignored.total()),
+        ("fallbacks", "another gateway was tried", kinds[FellBack]),
+        ("replies", "answers, linked to the message they answer", kinds[Replied]),
+        (
+            "unknown words",
+            "not in the vocabulary: kept with the provider's word",
+            _unknown(out.statuses),
+        ),
+        ("no status", "other events at the same URL, ignored", out.ignored.total()),
     ]
     for what, meaning, count in rows:
         table.add_row(what, str(count), meaning)
@@ -80,7 +84,7 @@ def oddities(out: CameOut) -> Table:
 
 
 def inbound(out: CameOut) -> Table:
-    """Messages from people, per provider and gateway."""
+    """Inbound messages, per provider and gateway."""
     counts = Counter(
         (message.provider, message.gateway, "reply" if message.in_reply_to else "message")
         for message in out.inbound
@@ -94,7 +98,7 @@ def inbound(out: CameOut) -> Table:
 
 
 def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
-    """What could not be normalised: (code, reason, origin) of each, grouped by code."""
+    """Dead letters, (code, reason, origin) each, grouped by code."""
     groups: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for letter in letters:
         groups[letter[0]].append(letter)
@@ -108,7 +112,7 @@ def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
 
 
 def timeline(key: str, statuses: Iterable[StatusRecord]) -> Table:
-    """One message's facts as they were learned, with their verdicts."""
+    """One message's facts in order of reception, with their verdicts."""
     columns = ("learned", "happened", "gateway", "fact", "verdict", "message is")
     table = plain_table(f"One message: {key}", *columns)
     for record in statuses:
@@ -126,7 +130,7 @@ def timeline(key: str, statuses: Iterable[StatusRecord]) -> Table:
 
 
 def account(lines: Iterable[Line]) -> Table:
-    """Sent in against came out."""
+    """The input compared with the output."""
     table = plain_table("Is what came out what was sent in?", "what")
     for heading in ("sent in", "came out", ""):
         table.add_column(heading, justify="right")
@@ -137,7 +141,7 @@ def account(lines: Iterable[Line]) -> Table:
 
 
 def most_telling(statuses: Iterable[StatusRecord], events: Iterable[Event]) -> str:
-    """The message whose story shows most: the most different verdicts, then the most facts."""
+    """Return the key of the message with the most different verdicts, then the most facts."""
     verdicts: dict[str, set[str]] = defaultdict(set)
     facts: Counter[str] = Counter()
     for record in statuses:

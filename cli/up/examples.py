@@ -1,4 +1,4 @@
-"""The sample webhooks that the demo sends and the tests judge: one file, one webhook."""
+"""The sample webhooks of the demo and the tests, one per file."""
 
 from collections.abc import Iterator
 from importlib import resources
@@ -11,9 +11,9 @@ from providers import NAMES
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a sample amounts to, written by hand from the provider's documents.
+    """The expected results of a sample, written by hand from the provider's documents.
 
-    `observations` are the fields worth saying of each, in order; nested values are whole.
+    `observations` has the significant fields of each, in order; nested values are complete.
     `dead_letters` counts by code, `ignored` by event.
     """
 
@@ -39,7 +39,7 @@ _decoder = msgspec.json.Decoder(Sample)
 
 
 def load() -> list[Sample]:
-    """Every sample, named `<provider>/<file>`, in the order of the names."""
+    """Return every sample, named `<provider>/<file>`, in the order of the names."""
     samples = []
     for provider in NAMES:
         for file in _sorted(resources.files(f"providers.{provider}") / "examples"):
@@ -50,7 +50,7 @@ def load() -> list[Sample]:
 
 
 def shortest() -> Sample | None:
-    """The shortest example of the first provider that reports one status by a plain POST."""
+    """Return the first provider's shortest example of one status by a plain POST."""
     reports = [
         sample
         for sample in load()

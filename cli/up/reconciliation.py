@@ -1,4 +1,4 @@
-"""The demo's account: what was sent in, what came out, and whether the two agree. Pure."""
+"""The demo's reconciliation: expected results against actual ones. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,12 +11,12 @@ from schemas.records import Event, InboundRecord, MessageState, StatusRecord
 
 T = TypeVar("T")
 Facts = Counter[tuple[str, str, str]]
-"""How often each (message key, viewer or "", fact) appears, whatever the gateway."""
+"""The number of each (message key, viewer or "", fact), over all gateways."""
 
 
 @dataclass
 class CameOut:
-    """What the derived topics hold, and what the normaliser counted."""
+    """The contents of the derived topics, and the normaliser's counts."""
 
     statuses: list[StatusRecord] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -29,7 +29,7 @@ class CameOut:
 
 @dataclass
 class SentIn:
-    """What must come out: written down by the samples' authors and by the simulator's plan."""
+    """The expected results: of the samples and of the simulator's plan."""
 
     facts: Facts
     inbound: int
@@ -42,7 +42,7 @@ class SentIn:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the account."""
+    """One line of the reconciliation."""
 
     what: str
     expected: int
@@ -54,7 +54,7 @@ class Line:
 
 
 def sent_in(samples: Iterable[Sample], truth: Truth) -> SentIn:
-    """Add the samples' expectations and the simulation's truth up."""
+    """Return the sum of the samples' and the simulation's expected results."""
     facts: set[tuple[str, str, str]] = set()
     people: set[str] = set()
     observations, letters, ignored = truth.observations, truth.dead_letters, truth.ignored
@@ -69,12 +69,12 @@ def sent_in(samples: Iterable[Sample], truth: Truth) -> SentIn:
             else:
                 fact = fact_name(seen["status"], seen.get("provider_status", ""))
                 facts.add((seen["message_key"], seen.get("viewer", ""), fact))
-    told = Counter(facts)
+    reported = Counter(facts)
     for key, life in truth.lifecycles.items():
-        told.update((key, fact.viewer or "", fact.status) for fact in life.facts)
+        reported.update((key, fact.viewer or "", fact.status) for fact in life.facts)
     lives = truth.lifecycles.items()
     return SentIn(
-        facts=told,
+        facts=reported,
         inbound=truth.inbound + len(people),
         observations=observations,
         dead_letters=letters,
@@ -84,8 +84,8 @@ def sent_in(samples: Iterable[Sample], truth: Truth) -> SentIn:
     )
 
 
-def settle(sent: SentIn, out: CameOut) -> list[Line]:
-    """Compare, line by line; every line must agree."""
+def reconcile(sent: SentIn, out: CameOut) -> list[Line]:
+    """Return the comparison, line by line; every line must agree."""
     published = Counter(
         (s.message_key, s.viewer or "", fact_name(s.status, s.provider_status))
         for s in out.statuses
@@ -98,12 +98,12 @@ def settle(sent: SentIn, out: CameOut) -> list[Line]:
         Line("items observed", sent.observations, out.observations),
         Line("status facts, each once", sent.facts.total(), published.total()),
         Line("… missing or unexpected", 0, _difference(sent.facts, published)),
-        Line("simulated messages that end where planned", len(sent.final), len(right)),
+        Line("simulated messages with the planned final status", len(sent.final), len(right)),
         Line("contradictions kept", sent.contradicted, contradictions),
         Line("inbound messages and replies, each once", sent.inbound, inbound),
         Line("dead letters", sent.dead_letters.total(), out.dead_letters.total()),
         Line("… with another reason", 0, _difference(sent.dead_letters, out.dead_letters)),
-        Line("events without a status, left alone", sent.ignored.total(), out.ignored.total()),
+        Line("events without a status, ignored", sent.ignored.total(), out.ignored.total()),
     ]
 
 

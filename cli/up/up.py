@@ -1,4 +1,4 @@
-"""`bluetick up`: the whole line on one machine, from Kafka to the tracker."""
+"""`bluetick up`: all services on one machine, from Kafka to the tracker."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ from service import private_files
 from service.errors import Problem
 from service.settings import Settings
 
-# The settings of the ports that follow ingest's own, and whose they are.
+# The settings of the ports that follow ingest's own, with their services.
 _FOLLOWING = {
     **{one.port_setting: one.name for one in PROCESSORS},
     "ingest_metrics_port": "ingest",
@@ -36,13 +36,13 @@ _FOLLOWING = {
 _SERVICES = ("ingest", *(one.name for one in PROCESSORS))
 _COLOURS = dict(zip(_SERVICES, cycle(("cyan", "magenta", "green", "yellow", "blue")), strict=False))
 _NAME_WIDTH = max(map(len, _SERVICES))
-# Where the commands look for Kafka unless told otherwise, so that `tail` finds it.
+# The port of Kafka in the default settings, so that `tail` finds it.
 _KAFKA_PORT = 9092
 
 
 @dataclass(frozen=True)
 class Line:
-    """The whole line, running: with which settings, as which processes."""
+    """All running services: their settings and processes."""
 
     settings: Settings
     services: list[Running]
@@ -50,16 +50,16 @@ class Line:
 
     @property
     def webhooks(self) -> str:
-        """Where ingest takes webhooks."""
+        """The URL where ingest receives webhooks."""
         return http_client.url(self.settings.host, self.settings.port)
 
     def url(self, name: str) -> str:
-        """Where a service answers for its health and metrics."""
+        """Return the URL of a service's health and metrics."""
         return next(one.service.url for one in self.services if one.service.name == name)
 
 
 class Progress:
-    """Tells a person what is being waited for: a moving line in a terminal, else line by line."""
+    """Shows the current step: a spinner in a terminal, else line by line."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -68,14 +68,14 @@ class Progress:
         self._status.start()
 
     def __call__(self, step: str) -> None:
-        """Show the step under way."""
+        """Show the current step."""
         if self._console.is_terminal:
             self._status.update(step)
         else:
             self._console.print(Text(f"  {step}"))
 
     def done(self, step: str) -> None:
-        """Show a step that is over, with the time since the start."""
+        """Show a finished step, with the time since the start."""
         seconds = time.monotonic() - self._began
         self._console.print(
             Text.assemble(("✓ ", "green"), f"{step}  ", (f"{seconds:.1f} s", "dim"))
@@ -86,8 +86,8 @@ class Progress:
 
 
 def up(settings: Settings, kafka_port: int | None, data: Path | None) -> int:
-    """Run until Ctrl-C or SIGTERM, and return 0; `Problem` if a service ends by itself."""
-    load(settings.sources)  # a mistake in them is told before anything is started
+    """Run until Ctrl-C or SIGTERM, and return 0; raises `Problem` if a service ends by itself."""
+    load(settings.sources)  # reports an error in the sources before anything is started
     port = _KAFKA_PORT if kafka_port is None else kafka_port
     named = settings.data if "data" in settings.model_fields_set else None
     return run_until_stopped(_up(settings, port, data or named or _home()))
@@ -99,7 +99,7 @@ async def _up(settings: Settings, kafka_port: int, data: Path) -> int:
     try:
         async with line(settings, kafka_port, data, progress, shown(console)) as up_:
             progress.stop()
-            _tell(console, up_)
+            _print_addresses(console, up_)
             raise await _trouble(up_)
     finally:
         progress.stop()
@@ -107,7 +107,7 @@ async def _up(settings: Settings, kafka_port: int, data: Path) -> int:
 
 
 async def _trouble(up_: Line) -> Problem:
-    """Wait until a service, or the Kafka started with them, ends by itself; says which."""
+    """Wait until a service, or Kafka if started here, ends; returns its problem."""
     waits: list[asyncio.Task[Running] | asyncio.Task[Problem]] = [
         asyncio.create_task(first_to_end(up_.services))
     ]
@@ -150,7 +150,7 @@ async def line(
 
 
 def _make_private(state: Path) -> None:
-    """What is below it is the tracker's; the directory of all data may be used by others."""
+    """Make the tracker's directory private; other programs may use the data directory above it."""
     try:
         private_files.directory(state)
     except OSError as error:
@@ -158,7 +158,7 @@ def _make_private(state: Path) -> None:
 
 
 def shown(console: Console) -> Show:
-    """Show a service's log line behind its name, in its colour."""
+    """Return a function that shows a service's log line after its name, in its colour."""
 
     def show(name: str, text: str) -> None:
         line = Text.assemble((f"{name:>{_NAME_WIDTH}} ", _COLOURS.get(name, "")), text)
@@ -168,18 +168,18 @@ def shown(console: Console) -> Show:
 
 
 def worries(console: Console) -> Show:
-    """Show of the services' logs only what is wrong."""
+    """Return a function that shows only the errors and warnings of the services' logs."""
     show = shown(console)
 
     def worry(name: str, text: str) -> None:
-        # aiokafka warns of what it then waits out, such as a group's first use of a fresh cluster.
+        # aiokafka warns of errors that it waits out, such as a group's first use of a new cluster.
         if " ERROR " in text or (" WARNING " in text and " aiokafka." not in text):
             show(name, text)
 
     return worry
 
 
-def _tell(console: Console, up_: Line) -> None:
+def _print_addresses(console: Console, up_: Line) -> None:
     settings, ingest = up_.settings, up_.webhooks
     addresses = [up_.url(one.service.name) for one in up_.services]
     sources = "|".join(load(settings.sources).sources)
@@ -200,7 +200,7 @@ def _tell(console: Console, up_: Line) -> None:
 
 
 def _example(ingest: str) -> str:
-    """A line that posts a documented webhook; nothing if no plain one is documented."""
+    """Return a curl command that posts a documented webhook; "" if no plain one exists."""
     example = examples.shortest()
     if example is None:
         return ""
@@ -209,15 +209,15 @@ def _example(ingest: str) -> str:
 
 
 def _named(settings: Settings) -> str:
-    """What a command needs to be told to find this Kafka: nothing, if it looks there anyway."""
+    """Return the setting with which a command finds this Kafka; "" if it is the default."""
     usual = Settings.model_fields["kafka"].default
     return "" if settings.kafka == usual else f"BLUETICK_KAFKA={settings.kafka} "
 
 
 def _ports(settings: Settings) -> dict[str, int]:
-    """The ports of the services, each known to be free; the others follow ingest's.
+    """Return the ports of the services, each checked to be free; unset ones follow ingest's.
 
-    They follow it as their defaults follow its default.
+    The distances between the ports are those of the defaults.
     """
     wanted = {"port": settings.port}
     for name in _FOLLOWING:
@@ -233,6 +233,6 @@ def _default(name: str) -> int:
 
 
 def _home() -> Path:
-    """Where this user's programs keep data (XDG Base Directory)."""
+    """Return the directory for this user's data (XDG Base Directory)."""
     named = Path(os.environ.get("XDG_DATA_HOME", ""))
     return (named if named.is_absolute() else Path.home() / ".local/share") / "bluetick"

@@ -1,4 +1,4 @@
-"""All connections of a server: how many there may be, and which keep us waiting."""
+"""All connections of a server: their maximum number, and which ones wait for their sender."""
 
 import asyncio
 from collections.abc import Callable, Sized
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Connection(Protocol):
-    """What a connection can be asked: `service.http.protocol` has it."""
+    """The interface of a connection; `service.http.protocol` implements it."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -19,11 +19,11 @@ class Connection(Protocol):
 
 
 class Connections:
-    """The connections of one server: how many there may be, and which keep us waiting.
+    """The connections of one server: their maximum number, and which ones wait for their sender.
 
-    A connection waits when its sender has to do something: send a request, or read an answer. The
-    one that has waited longest goes first when there are too many, so idle connections cannot
-    keep anybody out. `unreadable` takes the status of each answer to what is no request.
+    A connection waits when its sender has to act: send a request, or read an answer. If there are
+    too many, the one that has waited longest is closed, so idle connections cannot keep out new
+    ones. `unreadable` receives the status of each answer to bytes that are not a request.
     """
 
     def __init__(
@@ -37,31 +37,31 @@ class Connections:
         self._alarm: asyncio.TimerHandle | None = None
 
     def admit(self, new: Connection) -> None:
-        """Let a connection in, if need be in place of another."""
+        """Add a connection; at the maximum, close the one that has waited longest."""
         self.wait(new)
         if len(new.connections) > self._most:
             next(iter(self._since)).evict()
 
     def wait(self, one: Connection) -> None:
-        """From now on this one keeps us waiting."""
+        """Note that this connection waits for its sender from now on."""
         self._since.pop(one, None)
         self._since[one] = one.loop.time()
         if self._alarm is None:
-            self._look_later(one.loop)
+            self._schedule_check(one.loop)
 
     def forget(self, one: Connection) -> None:
-        """It does not, or not any more."""
+        """Note that this connection does not wait for its sender."""
         self._since.pop(one, None)
 
     def leave(self) -> None:
-        """From now on every answer is the last one on its connection."""
+        """Close every connection after its next answer."""
         self.leaving = True
 
-    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._alarm = loop.call_later(min(1.0, self.seconds / 4), self._look, loop)
+    def _schedule_check(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = loop.call_later(min(1.0, self.seconds / 4), self._check, loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give up what is overdue: one timer for all connections. They lie in order of time."""
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close overdue connections: one timer for all of them. They are in order of time."""
         now = loop.time()
         for one, since in list(self._since.items()):
             if now - since < self.seconds:
@@ -69,4 +69,4 @@ class Connections:
             one.overdue(now - since)
         self._alarm = None
         if self._since:
-            self._look_later(loop)
+            self._schedule_check(loop)

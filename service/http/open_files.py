@@ -1,7 +1,7 @@
 """Open files of a process: its limit, and how many of them connections may take.
 
-Every connection is an open file, and so is what Kafka's client, RocksDB and the spool need. What
-connections may take is bounded far enough below the limit.
+Every connection is an open file; Kafka's client, RocksDB and the spool need open files too. The
+number of connections is bounded far enough below the limit.
 """
 
 import resource
@@ -9,11 +9,11 @@ import sys
 from contextlib import suppress
 from typing import NamedTuple
 
-# Kept for everything but connections: Kafka's brokers, the stores, the log, the listeners, and
+# Reserved for everything but connections: Kafka's brokers, the stores, the log, the listeners, and
 # connections that are accepted and not counted yet.
 RESERVE = 128
 
-# The most that the health address takes; probes and a scraper need a few.
+# The maximum of the health address; probes and a scraper need a few.
 _MOST_HEALTH = 64
 _LEAST_HEALTH = 4
 
@@ -21,7 +21,7 @@ _UNLIMITED = resource.RLIM_INFINITY
 
 
 class Shares(NamedTuple):
-    """How many connections each address of a process may have."""
+    """The maximum number of connections of each address of a process."""
 
     health: int
     senders: int
@@ -30,14 +30,14 @@ class Shares(NamedTuple):
 def raise_limit() -> int:
     """Raise the limit of open files as far as the system allows; returns it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS says "unlimited", and does not mean it
+    with suppress(ValueError, OSError):  # macOS reports "unlimited" but enforces a limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == _UNLIMITED else soft
 
 
 def shares(limit: int, wanted: int = 0) -> Shares:
-    """Divide the limit; `wanted` is how many connections of senders there should be."""
+    """Divide the limit; `wanted` is the wanted number of sender connections."""
     reserve = min(RESERVE, limit // 2)
     health = max(_LEAST_HEALTH, min(_MOST_HEALTH, limit // 16))
     return Shares(health, max(1, min(wanted, limit - reserve - health)))

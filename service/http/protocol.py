@@ -1,8 +1,8 @@
-"""One HTTP connection of uvicorn, with what it lacks: bounds, order, and an exit.
+"""One HTTP connection of uvicorn, with bounds, request order and a safe close.
 
-uvicorn waits for ever for a head, takes one of any size, reads requests ahead of their turn, and
+uvicorn waits without limit for a head, accepts one of any size, reads pipelined requests early, and
 closes in a way that can lose the last answer. Here a connection holds one request at a time, cut
-from the bytes before llhttp sees it: what follows a request never gets into its parsing.
+from the bytes before llhttp parses them: later bytes never affect the parsing of a request.
 """
 
 import asyncio
@@ -14,21 +14,21 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.http.connection_limits import Connections
 from service.http.request_head import END, MAX_HEAD, BadHead, check_start, checked
 
-# Between two requests. Balancers and clients should end an idle connection earlier than we do:
-# whoever sends just when the other closes does not know whether the request was taken.
+# Between two requests. Balancers and clients should close an idle connection earlier than ingest:
+# a sender whose request crosses the close does not know whether the request was accepted.
 KEEP_ALIVE_SECONDS = 75.0
 
-# A connection is closed only after its sender had so long to read the answer: closed with bytes
-# still unread, TCP resets it, and the answer may be lost on the way.
+# The sender's time to read the answer before the connection is closed: if bytes are still unread at
+# the close, TCP resets the connection, and the answer may be lost.
 LINGER_SECONDS = 1.0
 
-# Chunk sizes, extensions and trailers are no body, and nobody counts them but we: so many bytes of
-# them may come for each byte of the body (one chunk a byte is 5), beside what a head may have.
+# Chunk sizes, extensions and trailers are not part of the body, and only this class counts them:
+# the maximum per byte of body (one chunk per byte is 5), in addition to the maximum of a head.
 _WRAPPING = 8
 
 
 class Exit:
-    """What uvicorn takes for the transport: it ends ours first, and reads on for a moment.
+    """The transport that uvicorn sees: its close ends the output, and reads input for a moment.
 
     `lingers` is called when that moment begins.
     """
@@ -74,7 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     known: Connections
 
-    _kept = b""  # the start of a head, or what came before its turn
+    _kept = b""  # the start of a head, or bytes of a later request
     _in_head = False
     _in_body = False
     _left: int | None = 0  # bytes of the body to come; None if it is chunked
@@ -85,7 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # An access log would print paths and queries, where some sources keep their secret.
         self.access_log = False
-        # One that lingers makes room for another as one that is silent does.
+        # Like an idle connection, a lingering one is closed when a new one needs its place.
         self._exit = Exit(transport, self.loop, lambda: self.known.wait(self))
         self.transport = self._exit  # type: ignore[assignment]
         self.known.admit(self)
@@ -97,10 +97,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._exit.closing:
-            self._take(self._kept + data if self._kept else data)
+            self._feed(self._kept + data if self._kept else data)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Stay open for the answer of a sender that has said all; True means that."""
+        """Return True: stay open for the answer after the sender has closed its side."""
         self._exit.heard_all = True
         return self._answering() and not self._in_body and not self._exit.closing
 
@@ -109,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = True
         self._left = self._length()
         super().on_headers_complete()
-        # Trailers come here too: discarded, whatever they say (RFC 9110, 6.5.1).
+        # Trailers arrive here too, and are discarded (RFC 9110, 6.5.1).
         self.headers = []
         # An answer that does not wait for the end of the body ends the connection.
         self.cycle.keep_alive = False
@@ -126,19 +126,19 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Take the next request; there is none, and no timer of uvicorn's, once we are closing."""
+        """Read the next request; when closing there is none, and no timer of uvicorn's."""
         self.server_state.total_requests += 1
         if self._exit.closing:
             return
         self.known.wait(self)
         self.flow.resume_reading()
         if self._kept:
-            self._take(self._kept)
+            self._feed(self._kept)
         if self._exit.heard_all and not self._answering():
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """The sender does not read its answers: it keeps us waiting."""
+        """The sender does not read its answers: the connection waits."""
         super().pause_writing()
         self.known.wait(self)
 
@@ -148,14 +148,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.known.forget(self)
 
     def shutdown(self) -> None:
-        """Close once what has begun is answered; called when the server ends."""
+        """Close once the current request is answered; called when the server ends."""
         if self._answering():
             self.cycle.keep_alive = False
         elif not self._kept:
             self.transport.close()
 
     def overdue(self, age: float) -> None:
-        """It keeps us waiting for so long, at least `seconds`. Bodies have a deadline elsewhere."""
+        """Close a connection that has waited `age` seconds. Bodies have a deadline elsewhere."""
         if self._exit.closing:
             return
         if self.flow.write_paused:
@@ -173,8 +173,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         self.transport.abort()
 
-    def _take(self, data: bytes) -> None:
-        """Give the parser what it may have; keep what has to wait."""
+    def _feed(self, data: bytes) -> None:
+        """Pass the bytes of the current request to the parser; keep the rest."""
         at = 0
         try:
             while at < len(data) and not self._exit.closing:
@@ -194,7 +194,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(400)
 
     def _head(self, data: bytes, at: int) -> int:
-        """Where to go on: behind the head, or the same place if it is not whole yet."""
+        """Return where to continue: after the head, or at the same position if it is incomplete."""
         while data.startswith(b"\r\n", at):  # RFC 9112, 2.2: from senders that end with one
             at += 2
         end = data.find(END, at)
@@ -219,7 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.known.wait(self)
 
     def _body(self, data: bytes, at: int) -> int:
-        """Feed the parser no byte more than the body; where the body, or the data, ends."""
+        """Pass only bytes of the body to the parser; return where the body, or the data, ends."""
         end = self._end(data, at)
         piece = data[at:end]
         if self._left is None:
@@ -233,7 +233,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return end
 
     def _end(self, data: bytes, at: int) -> int:
-        """Where the body may end: behind its length or, if chunked, behind an empty line."""
+        """Return where the body may end: after its length or, if chunked, after an empty line."""
         if self._left is not None:
             return min(at + self._left, len(data))
         seam = self._tail + data[at : at + 3]
@@ -243,7 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return len(data) if found < 0 else found + len(END)
 
     def _length(self) -> int | None:
-        """How long the body is, by headers that llhttp found in order; None if it is chunked."""
+        """Return the body's length, from headers that llhttp accepted; None if it is chunked."""
         for name, value in self.headers:
             if name == b"content-length":
                 return int(value)
@@ -259,7 +259,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, status: int) -> None:
-        """Answer what is no request, in place of the app; nothing more is read from here."""
+        """Answer bytes that are not a request, without the app; nothing more is read."""
         self.known.forget(self)
         if self._answering():
             self.cycle.disconnected = True

@@ -1,7 +1,7 @@
-"""The head of an HTTP request, judged before the parser sees it. Pure.
+"""Checks of the head of an HTTP request before the parser reads it. Pure.
 
-llhttp refuses nearly all that two readers could take for different requests. What it lets pass,
-and we do not, is here: a door that has senders of all kinds and no old clients can be strict.
+llhttp refuses nearly everything that two parsers could read as different requests. This module
+refuses the rest: ingest has senders of all kinds and no old clients, so it can be strict.
 """
 
 import re
@@ -20,7 +20,7 @@ _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class BadHead(Exception):
-    """The head is not taken: `status` is the HTTP status that answers it."""
+    """The head is refused; `status` is the HTTP status of the answer."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -28,7 +28,7 @@ class BadHead(Exception):
 
 
 def checked(head: bytes) -> bytes:
-    """The whole head, up to its empty line, as the parser may have it; or `BadHead`."""
+    """Return the head, up to its empty line, as the parser may read it; raises `BadHead`."""
     if len(head) > MAX_HEAD or head.count(b"\r\n") > MAX_HEADERS + 2:
         raise BadHead(431)
     version = _version(head)
@@ -45,10 +45,10 @@ def checked(head: bytes) -> bytes:
 
 
 def check_start(start: bytes) -> None:
-    """Raise `BadHead` if a head that begins like this can only be a bad one."""
+    """Raise `BadHead` if no valid head begins like this."""
     if len(start) > MAX_HEAD:
         raise BadHead(431)
-    if start == b"\r":  # half of an empty line, which may come first
+    if start == b"\r":  # half of an empty line, which may precede a head
         return
     if not start[:1].isupper() or _BARE_LINE_FEED.search(start):
         raise BadHead(400)
@@ -57,7 +57,7 @@ def check_start(start: bytes) -> None:
 
 
 def _version(head: bytes) -> bytes:
-    """The minor version, of a request line that is in order."""
+    """Return the HTTP minor version of a valid request line."""
     if head.find(b"\r\n", 0, MAX_LINE) < 0:
         raise BadHead(414)
     line = _LINE.match(head)
@@ -67,6 +67,6 @@ def _version(head: bytes) -> bytes:
 
 
 def _is_chunked(lower: bytes, at: int) -> bool:
-    """Whether the transfer coding is `chunked` and nothing else; llhttp takes a list of them."""
+    """Whether the transfer coding is exactly `chunked`; llhttp also accepts a list."""
     line = lower[at + 2 : lower.index(b"\r\n", at + 2)]
     return line.partition(b":")[2].strip(b" \t") == b"chunked"

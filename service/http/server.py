@@ -1,7 +1,7 @@
-"""What our services share as processes: listen, log start and end, stop, serve HTTP.
+"""Code that all services share: listen, log start and end, stop, serve HTTP.
 
 Health and metrics have an address of their own, BLUETICK_HEALTH_HOST and a port of each service.
-Its connections are bounded, so that silent ones take nothing the service works with.
+Its connections are bounded, so that idle ones do not use up the service's open files.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ from service.settings import Settings
 from service.signals import Stop
 from service.version import __version__
 
-# Connections that wait in the system to be accepted, and how many are accepted at a time. Each is
-# an open file before it is counted; asyncio would accept as many at a time as may wait.
+# Connections that may wait in the system to be accepted, and how many are accepted at a time. Each
+# is an open file before it is counted; asyncio would accept the whole queue at once.
 _BACKLOG = 2048
 _ACCEPTED_AT_A_TIME = 8
 
@@ -43,13 +43,13 @@ _log = logging.getLogger("bluetick")
 def listen(
     who: str, host: str, port: int, setting: str, host_setting: str = "BLUETICK_HOST"
 ) -> socket.socket:
-    """A listening socket, or `Problem` naming the settings to change; port 0 is any free one."""
+    """Return a listening socket; port 0 is any free one. Raises `Problem`, naming `settings`."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
-        why = str(error.strerror).partition(" (")[0]  # `socket` puts in what it was doing
+        why = str(error.strerror).partition(" (")[0]  # `socket` adds the operation to the text
         raise Problem(
             "address_refused",
             service=who,
@@ -62,12 +62,12 @@ def listen(
 
 
 def listen_for_health(who: str, host: str, port: int, setting: str) -> socket.socket:
-    """The same for the address of health and metrics."""
+    """Return a listening socket for health and metrics."""
     return listen(who, host, port, setting, "BLUETICK_HEALTH_HOST")
 
 
 def address_of(listener: socket.socket) -> str:
-    """Where a socket listens, as host:port."""
+    """Return the address of a listening socket, as host:port."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -81,7 +81,7 @@ class End:
 
 @contextlib.contextmanager
 def logged(name: str, settings: Settings, **addresses: str) -> Iterator[End]:
-    """Log the start of a service, and its end with the reason; `addresses` are where it listens."""
+    """Log the start of a service, and its end with the reason; `addresses` are its addresses."""
     listens = ", ".join(f"{what} on {where}" for what, where in addresses.items())
     _log.info(
         "%s starting: version %s, namespace %s, %s, Kafka at %s",
@@ -95,19 +95,19 @@ def logged(name: str, settings: Settings, **addresses: str) -> Iterator[End]:
         _log.error("%s stopped: %s", name, why)
         raise
     except BaseException as error:
-        # Its own words may quote what senders sent.
+        # The text of the exception may quote a webhook.
         _log.error("%s stopped: %s", name, type(error).__name__)
         raise
     _log.info("%s stopped: %s", name, end.reason)
 
 
 def readiness(problems: Sequence[str], **detail: Any) -> Response:
-    """Answer whether a service is ready and, one sentence each, why not."""
+    """Answer whether a service is ready, with one sentence for each reason why not."""
     return _ready({"ready": not problems, "problems": list(problems), **detail})
 
 
 def bare_readiness(*, ready: bool) -> Response:
-    """Answer whether a service is ready, and not why, to those who are not to know."""
+    """Answer on a public address whether a service is ready, without the reasons."""
     return _ready({"ready": ready})
 
 
@@ -122,7 +122,7 @@ async def live(_: Request) -> Response:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, quiet, which leaves signals and lifespan to its caller."""
+    """A uvicorn server without logging, which leaves signals and lifespan to its caller."""
 
     def __init__(self, app: ASGIApp, *, grace: int, **options: Any) -> None:
         super().__init__(
@@ -143,7 +143,7 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, a few at a time, from a queue that is long all the same."""
+        """Start to accept connections, a few at a time, from a long queue."""
         await super().startup(sockets)
         for one in sockets or ():
             one.listen(_BACKLOG)
@@ -159,7 +159,7 @@ class Server(uvicorn.Server):
 
 
 class HealthServer(Server):
-    """`/health/live`, `/health/ready` and `/metrics`, on few connections."""
+    """Serve `/health/live`, `/health/ready` and `/metrics`, on a few connections."""
 
     def __init__(
         self,

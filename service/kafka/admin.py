@@ -1,4 +1,4 @@
-"""A connection for administration: deployment and processors both ask Kafka what there is."""
+"""The Kafka admin client, for deployment, processors and commands."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ _REQUEST_SECONDS = 5.0
 
 
 def administrator(settings: Settings) -> AIOKafkaAdminClient:
-    """Make a client for administration; it fails soon where Kafka does not answer."""
+    """Return an admin client that fails soon if Kafka does not answer."""
     admin = AIOKafkaAdminClient(
         **settings.kafka_options(), request_timeout_ms=round(_REQUEST_SECONDS * 1000)
     )
@@ -26,7 +26,7 @@ def administrator(settings: Settings) -> AIOKafkaAdminClient:
 
 @asynccontextmanager
 async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A connection for administration; whatever fails on it becomes a `Problem`."""
+    """Yield a started admin client; every error of Kafka becomes a `Problem`."""
     try:
         admin = administrator(settings)
     except ValueError as error:
@@ -43,11 +43,11 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
 async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:
     """Delete a group without members, with its offsets; raises `Problem` if Kafka refuses.
 
-    aiokafka 0.14 has the request, but no call for it.
+    aiokafka 0.14 has the request, but no method that sends it.
     """
     coordinator = await admin.find_coordinator(name)
     answer: Any = await admin._send_request(DeleteGroupsRequest([name]), coordinator)  # noqa: SLF001
     for _, code in answer.results:
-        # Kafka itself forgets a group whose topics are gone.
+        # Kafka itself deletes a group whose topics are deleted.
         if code not in (0, GroupIdNotFound.errno):
             raise Problem("group_not_deleted", group=name, why=for_code(code).__name__)

@@ -11,7 +11,7 @@ from schemas.coordinates import Partition
 
 
 class Member(NamedTuple):
-    """What a member reads, what it claims, and since which epoch; 0: it only has it on disk."""
+    """A member's topics, claims, and their epoch; 0: it only has the partitions on disk."""
 
     topics: AbstractSet[str]
     claims: AbstractSet[Partition] = frozenset()
@@ -21,11 +21,11 @@ class Member(NamedTuple):
 def assign(
     members: Mapping[str, Member], places: Collection[Partition]
 ) -> dict[str, set[Partition]]:
-    """Give each place to one member that reads its topic, if there is one.
+    """Assign each partition to one member that reads its topic, if there is one.
 
-    No member has two places more than another that could have one of them. Among the assignments
-    of which that is true, the one chosen moves the fewest places away from their newest claim, if
-    all members read the same topics. A place that moves goes where it is claimed too, if possible.
+    No member has two partitions more than another that could have one of them. Among such
+    assignments, the result moves the fewest partitions away from their newest claim, if all members
+    read the same topics. A partition that moves goes to another member that claims it, if possible.
     """
     assigned: dict[str, set[Partition]] = {name: set() for name in sorted(members)}
     free: list[Partition] = []
@@ -57,7 +57,7 @@ def _newest(members: Mapping[str, Member], place: Partition) -> str | None:
 def _next_move(
     members: Mapping[str, Member], assigned: Mapping[str, AbstractSet[Partition]]
 ) -> tuple[Partition, str, str] | None:
-    """From the member with the most places to the one with the fewest, or the next best pair."""
+    """Return a partition to move, from the largest member possible to the smallest possible."""
     by_size = sorted(assigned, key=lambda name: len(assigned[name]))
     for giver in reversed(by_size):
         for taker in by_size:
@@ -65,6 +65,6 @@ def _next_move(
                 break
             readable = [p for p in assigned[giver] if p[0] in members[taker].topics]
             if readable:
-                # Where it is claimed, its store is; else the last one, so that all agree.
+                # A member that claims it has its store; else the last one, so that all agree.
                 return max(readable, key=lambda p: (p in members[taker].claims, p)), giver, taker
     return None

@@ -1,12 +1,12 @@
 """The group's assignor as aiokafka calls it: members send their claims, and get an epoch back.
 
-aiokafka's own sticky assignor keeps its state in its class, for all consumers of a process, and is
-never given a generation, so that of two claims any may win (aio-libs/aiokafka#1176). This one
-counts epochs of its own: an assignment bears one more than the highest that a member claimed.
+aiokafka's own sticky assignor keeps its state in its class, for all consumers of a process, and
+never receives a generation, so either of two claims may win (aio-libs/aiokafka#1176). This one
+counts epochs of its own: the epoch of an assignment is one more than the highest claimed epoch.
 
-On the wire it is called `range`, as what it replaces: members of both kinds can be in one group, as
-each takes whatever assignment the leader makes. Kafka would refuse another name until the last
-member with the old one has gone.
+On the wire its name is `range`, like the assignor it replaces: members of both kinds can be in one
+group, because each accepts any assignment of the leader. Kafka would refuse another name until the
+last member with the old one has left.
 """
 
 import json
@@ -28,17 +28,17 @@ _VERSION = 0
 
 
 class Assignor:
-    """One consumer's assignor: it sends claims, assigns if it leads, and keeps what it is given."""
+    """One consumer's assignor: it sends claims, assigns as leader, and stores its assignment."""
 
     name = RangePartitionAssignor.name
 
     def __init__(self, on_disk: Iterable[Partition] = ()) -> None:
-        """`on_disk` is what the member would start with soonest, as it was its before."""
+        """`on_disk` are the partitions whose stores the member has from an earlier assignment."""
         self._claims = sorted(on_disk)
         self._epoch = 0
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-        """What this member tells the leader."""
+        """Return the metadata that this member sends to the leader."""
         return ConsumerProtocolMemberMetadata(
             _VERSION, list(topics), _packed(self._epoch, self._claims)
         )
@@ -57,7 +57,7 @@ class Assignor:
         }
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        """Keep what the leader assigned, to claim it next time."""
+        """Store the leader's assignment, to claim it next time."""
         self._claims = sorted((p.topic, p.partition) for p in assignment.partitions())
         self._epoch, _ = _unpacked(assignment.user_data)
 
@@ -79,7 +79,7 @@ def _packed(epoch: int, claims: Iterable[Partition]) -> bytes:
 
 
 def _unpacked(user_data: bytes | None) -> tuple[int, list[Partition]]:
-    """Epoch and claims; none where a member with another assignor sent something else."""
+    """Return epoch and claims; none if a member with another assignor sent other data."""
     try:
         found: Any = json.loads(user_data or b"{}")
         claims = [(str(t), int(n)) for t, ns in found.get("claims", {}).items() for n in ns]

@@ -1,4 +1,4 @@
-"""The Kafka clients, with the options that make them safe: every default that is not, is set here.
+"""The Kafka clients: every option whose default is not safe is set here.
 
 The evidence is in docs/decisions/0003-aiokafka.md.
 """
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 BATCH_BYTES = 512 * 1024
 _FOREVER_MS = 2**31 - 1
 _CLOSE_SECONDS = 1.0
-# After a request that failed aiokafka waits 0.1 s, to put its batches back for another try.
+# After a failed request aiokafka waits 0.1 s before it puts its batches back for a retry.
 _SENDER_SECONDS = 0.3
 _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
@@ -52,27 +52,28 @@ def consumer(
     identity: str | None = None,
     on_disk: Iterable[Partition] = (),
 ) -> AIOKafkaConsumer:
-    """Make a consumer that never commits, never jumps and reads only what is committed.
+    """Return a consumer without autocommit or offset reset, at `read_committed`.
 
-    `identity` is its name in the group unless the settings have one, `on_disk` what it has already.
+    `identity` is its name in the group unless the settings have one; `on_disk` are the partitions
+    whose stores it has.
     """
     client = AIOKafkaConsumer(
         **settings.kafka_options(),
         group_id=group,
-        # A named worker comes back to its partitions, and the group does not even notice.
+        # A named worker returns to its partitions without a rebalance.
         group_instance_id=settings.instance or identity,
         enable_auto_commit=False,
-        # An offset that is gone must raise, not move to wherever there is data.
+        # A deleted offset must raise, and not move to another one.
         auto_offset_reset="none",
         isolation_level="read_committed",
-        # aiokafka wants exactly one; its own are called on their class, this one keeps state.
+        # aiokafka needs exactly one; it calls its own on the class, and this one keeps state.
         partition_assignment_strategy=[Assignor(on_disk)],
         session_timeout_ms=round(settings.session_timeout * 1000),
-        # It is also how soon a member hears that the group is rebalanced.
+        # It also bounds how soon a member notices a rebalance.
         heartbeat_interval_ms=round(min(settings.session_timeout / 10, _HEARTBEAT_SECONDS) * 1000),
         rebalance_timeout_ms=REBALANCE_SECONDS * 1000,
-        # Not asking for records is no sign of death here: a task may restore for long, and has
-        # deadlines of its own. aiokafka would leave the group, and come back only when asked.
+        # A long time between polls is normal here: a task may restore for long, and has deadlines
+        # of its own. aiokafka would leave the group, and rejoin only at the next poll.
         max_poll_interval_ms=_FOREVER_MS,
         max_partition_fetch_bytes=FETCH_BYTES,
         # How soon `refuse_repartitioned` can notice.
@@ -88,7 +89,7 @@ def consumer(
 
 
 def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
-    """Make a consumer without a group, to read a topic back."""
+    """Return a consumer without a group, to read a topic back."""
     client = AIOKafkaConsumer(
         **settings.kafka_options(),
         enable_auto_commit=False,
@@ -108,10 +109,10 @@ def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaCon
 async def reading(
     settings: Settings, asked: Collection[str] = ()
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A reader under way; whatever fails on it becomes a `Problem`.
+    """Yield a started reader; every error of Kafka becomes a `Problem`.
 
-    `asked` are the topics whose offsets it will be asked for: aiokafka, asked for one it does not
-    know, would look it up and then wait for 0.1 s.
+    `asked` are the topics whose offsets the caller will request: for an unknown topic aiokafka
+    would fetch metadata and then wait for 0.1 s.
     """
     client = reader(settings)
     try:
@@ -128,7 +129,7 @@ async def reading(
 
 
 def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
-    """Make a producer; one with a transactional id fences every earlier one when it starts.
+    """Return a producer; one with a transactional id fences every earlier one when it starts.
 
     Without an id, idempotence stays off: aiokafka's idempotent sends never time out.
     """
@@ -143,7 +144,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         compression_type="zstd",
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=_REQUEST_SECONDS * 1000,
-        # Before the broker, or whatever lies between, does: that would be a loss.
+        # Earlier than the broker or a network device does: that would count as a lost connection.
         connections_max_idle_ms=_IDLE_SECONDS * 1000,
     )
     adopt_producer(client, connect_seconds=_REQUEST_SECONDS)
@@ -152,7 +153,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
 
 
 class _Losses:
-    """Counts the connections of a client that broke; one that idled for long was only closed."""
+    """Count the broken connections of a client; a connection closed when idle does not count."""
 
     def __init__(self, client: AIOKafkaProducer) -> None:
         self.count = 0
@@ -171,9 +172,9 @@ class _Losses:
 
 
 def losses(client: AIOKafkaProducer) -> int:
-    """How many connections the producer has lost so far.
+    """Return how many connections the producer has lost so far.
 
-    aiokafka sends a request again on a new connection without a word. What was sent on the old one
+    aiokafka repeats a request on a new connection without reporting it. The request on the old one
     may still arrive, and end or change a later transaction of the same epoch. And a broker that
     went down may have lost the end of a transaction that it had acknowledged.
     """
@@ -182,10 +183,10 @@ def losses(client: AIOKafkaProducer) -> int:
 
 @contextlib.asynccontextmanager
 async def unbroken(client: AIOKafkaProducer, seconds: float) -> AsyncIterator[None]:
-    """Do something within a deadline, which is now if the producer loses a connection.
+    """Await `work` until a deadline, or until the producer loses a connection.
 
-    Raises `TimeoutError`, `KafkaConnectionError` if that is why. aiokafka waits 0.1 s before it
-    asks again on a new connection: until then the producer can be closed.
+    Raises `TimeoutError`, or `KafkaConnectionError` for a lost connection. aiokafka waits 0.1 s
+    before it retries on a new connection: until then the producer can be closed.
     """
     counted, before = _counted(client), losses(client)
     try:
@@ -207,9 +208,9 @@ def _counted(client: AIOKafkaProducer) -> _Losses:
 
 @contextlib.contextmanager
 def explained(client: AIOKafkaProducer) -> Iterator[None]:
-    """Raise why there is no transaction any more, where aiokafka says only that there is none.
+    """Raise the cause of a lost transaction, where aiokafka reports only that there is none.
 
-    Its sender meets errors, a fencing above all, in the background.
+    aiokafka's sender gets errors, above all a fencing, in the background.
     """
     try:
         yield
@@ -227,10 +228,10 @@ async def end(
     *,
     commit: bool,
 ) -> None:
-    """End whatever the producer's id has open in these places, and in its group's offsets.
+    """End open transactions of the producer's id on these partitions and its group's offsets.
 
-    A transaction that adds partitions and writes nothing to them has Kafka write its marker there
-    all the same; aiokafka adds a partition only with a batch.
+    For a transaction that adds partitions and writes nothing to them, Kafka still writes a marker
+    there; aiokafka adds a partition only with a batch.
     """
     await client.begin_transaction()
     await client.send_offsets_to_transaction(offsets, group)
@@ -241,10 +242,10 @@ async def end(
 
 
 async def abandon(client: AIOKafkaProducer, *, flush_seconds: float = 0) -> None:
-    """Close a producer within seconds; whether what it still holds arrives stays unknown.
+    """Close a producer within seconds; whether its unsent records arrive is unknown.
 
-    With `flush_seconds` Kafka has so long to acknowledge what was sent. `stop()` alone would flush
-    and wait for requests under way, both for ever if the broker is away.
+    `flush_seconds` is the time for Kafka to acknowledge the records sent. `stop()` alone would
+    flush and wait for pending requests, both without limit if the broker is unavailable.
     """
     sender = client._sender.sender_task  # noqa: SLF001
     if not (flush_seconds and await _stopped(client, flush_seconds)):
@@ -255,7 +256,7 @@ async def abandon(client: AIOKafkaProducer, *, flush_seconds: float = 0) -> None
 
 
 async def _stopped(client: AIOKafkaProducer, seconds: float) -> bool:
-    """Whether a producer stops in time; after a failure `stop()` cannot be repeated."""
+    """Whether the producer stops in time; after a failure `stop()` cannot be repeated."""
     try:
         async with asyncio.timeout(seconds):
             await client.stop()
@@ -267,7 +268,7 @@ async def _stopped(client: AIOKafkaProducer, seconds: float) -> bool:
 async def _cut_off(client: AIOKafkaProducer, sender: asyncio.Task[None] | None) -> None:
     """End a producer's sender first, so that it opens no connection again, then its connections.
 
-    The sender ends once its requests have failed; cancelled a second time it gives them up too.
+    The sender ends once its requests have failed; a second cancellation abandons them too.
     """
     client._closed = True  # noqa: SLF001
     if sender is not None:
@@ -283,12 +284,12 @@ async def _cut_off(client: AIOKafkaProducer, sender: asyncio.Task[None] | None) 
 
 
 async def broken(client: AIOKafkaProducer) -> None:
-    """Wait until a started producer's sender has ended: it will fail everything it is given."""
+    """Wait until a started producer's sender has ended: every later send fails."""
     await asyncio.wait([client._sender.sender_task])  # noqa: SLF001 (there is no public sign)
 
 
 async def join(client: AIOKafkaConsumer) -> None:
-    """Start a consumer; `Problem` if the group or the broker will not have it."""
+    """Start a consumer; raises `Problem` if the group or the broker refuses it."""
     try:
         await client.start()
     except KafkaError as error:
@@ -296,13 +297,13 @@ async def join(client: AIOKafkaConsumer) -> None:
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
-    """Stop a consumer within seconds; if the broker is away its session runs out there.
+    """Stop a consumer within seconds; without a broker its session expires there.
 
-    A static member keeps its place until its session ends, unless it leaves `for_good`.
+    A static member keeps its partitions until its session ends, unless it leaves `for_good`.
     """
     if for_good and client._coordinator is not None:  # noqa: SLF001
         client._coordinator._group_instance_id = None  # noqa: SLF001
-    # Apart from us: while the broker is away, stop() may raise its own requests' CancelledError.
+    # In a task of its own: without a broker, stop() may raise its own requests' CancelledError.
     stopping = asyncio.create_task(client.stop())
     await asyncio.wait([stopping], timeout=_LEAVE_SECONDS)
     if not stopping.done() or stopping.cancelled() or stopping.exception():
@@ -311,13 +312,13 @@ async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
 
 
 def check(client: AIOKafkaConsumer) -> None:
-    """Raise what went wrong in the group; `getmany` does so, but is not always called."""
+    """Raise the error of the group; `getmany` does so, but is not always called."""
     if client._coordinator is not None:  # noqa: SLF001
         client._coordinator.check_errors()  # noqa: SLF001
 
 
 def refuse_repartitioned(client: AIOKafkaConsumer, topics: Iterable[str], expected: int) -> None:
-    """Raise `Problem` if a topic has got more partitions since the start."""
+    """Raise `Problem` if a topic has more partitions than at the start."""
     for topic in topics:
         found = client.partitions_for_topic(topic)
         if found and len(found) != expected:
@@ -327,9 +328,9 @@ def refuse_repartitioned(client: AIOKafkaConsumer, topics: Iterable[str], expect
 async def start_offsets(
     client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """Where the group goes on: its committed offsets, or the start of the log if it has none.
+    """Return where the group continues: its committed offsets, or else the start of the log.
 
-    Raises `Problem` if retention has overtaken the group: what is gone is never skipped silently.
+    Raises `Problem` if retention has overtaken the group: it never skips deleted records silently.
     """
     wanted = list(partitions)
     beginnings = await client.beginning_offsets(wanted)
@@ -340,7 +341,7 @@ async def start_offsets(
             raise await overtaken(client, partition, committed)
         if committed is None and beginnings[partition] > 0:
             log.warning(
-                "%s[%d]: the group has no offset, so it begins where the log does, at %d",
+                "%s[%d]: the group has no offset and begins at the start of the log, %d",
                 partition.topic,
                 partition.partition,
                 beginnings[partition],
@@ -350,7 +351,7 @@ async def start_offsets(
 
 
 async def offset_metadata(client: AIOKafkaConsumer, partition: TopicPartition) -> str:
-    """The metadata of the offset the group has committed; "" if it has none.
+    """Return the metadata of the group's committed offset; "" if it has none.
 
     aiokafka's `committed` drops it.
     """
@@ -360,7 +361,7 @@ async def offset_metadata(client: AIOKafkaConsumer, partition: TopicPartition) -
 
 
 async def overtaken(client: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Problem:
-    """Say what the log no longer holds of what was to be read next, and how to get it back."""
+    """Return the problem of an offset that the log no longer holds, and how to restore it."""
     at = {"topic": partition.topic, "partition": partition.partition, "offset": offset}
     try:
         [begin] = (await client.beginning_offsets([partition])).values()

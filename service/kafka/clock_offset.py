@@ -1,17 +1,17 @@
-"""How far a machine's clock is from Kafka's: estimate, judgement, sentences. Pure.
+"""The offset of a machine's clock from Kafka's: estimate, state, sentences. Pure.
 
-Decision 21 says why Kafka's clock is the reference. A machine has two clocks here: the wall clock,
-which people set, and the time since its start, which only goes up.
+Decision 21 explains why Kafka's clock is the reference. A machine has two clocks here: the wall
+clock, which can be set, and the time since its start, which only increases.
 """
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-# An offset is judged by what is certain of it: its distance from zero, less the error bound.
+# An offset is classified by its certain part: its distance from zero, less the error bound.
 WARNING_SECONDS = 5.0
 UNREADY_SECONDS = 60.0
 
-# A warning is repeated after so many seconds, or once the offset has changed by so many.
+# A warning is repeated after this many seconds, or once the offset has changed by this many.
 _REPEAT_SECONDS = 600.0
 _CHANGE_SECONDS = 5.0
 
@@ -40,16 +40,16 @@ class Estimate(NamedTuple):
     bound: float
 
     def at(self, uptime: float) -> int:
-        """Kafka's time in Unix milliseconds, so long after the machine's start."""
+        """Return Kafka's time in Unix milliseconds, at a time since the machine's start."""
         return round(self.base + uptime)
 
     def offset(self, wall: float, uptime: float) -> float:
-        """By how many seconds a wall clock that shows `wall` (Unix ms) is ahead of Kafka's."""
+        """Return how many seconds a wall clock that shows `wall` (Unix ms) is ahead of Kafka's."""
         return (wall - self.base - uptime) / 1000
 
 
-class Said(NamedTuple):
-    """What was logged last: the state, the offset and when, in seconds that only go up."""
+class Logged(NamedTuple):
+    """The last logged line: the state, the offset, and its monotonic time in seconds."""
 
     state: State
     offset: float
@@ -57,10 +57,10 @@ class Said(NamedTuple):
 
 
 def estimate(samples: Iterable[Sample]) -> Estimate:
-    """The best of several exchanges: of the quickest, the middle.
+    """Return the best of several exchanges: the middle of the quickest round trip.
 
-    The broker read its clock at an unknown moment of the round trip, so half of it is the error
-    bound, and half a millisecond more as the broker's time has no fraction.
+    The broker read its clock at an unknown moment of the round trip. The error bound is half of the
+    round trip, and half a millisecond more because the broker's time has no fraction.
     """
     best = min(samples, key=lambda one: one.heard - one.sent)
     middle = (best.sent + best.heard) / 2
@@ -68,15 +68,15 @@ def estimate(samples: Iterable[Sample]) -> Estimate:
 
 
 def judge(offset: float, bound: float) -> State:
-    """What an offset means for a service; both are seconds."""
+    """Return the state of a service's clock; both arguments are seconds."""
     certain = abs(offset) - bound
     if certain > UNREADY_SECONDS:
         return "unready"
     return "wrong" if certain > WARNING_SECONDS else "right"
 
 
-def must_say(last: Said | None, state: State, offset: float, at: float) -> bool:
-    """Whether a line is due in the log; `at` is in seconds that only go up."""
+def line_due(last: Logged | None, state: State, offset: float, at: float) -> bool:
+    """Whether a log line is due; `at` is a monotonic time in seconds."""
     if state == "right":
         return last is not None and last.state != "right"
     if last is None or last.state != state:
@@ -85,28 +85,28 @@ def must_say(last: Said | None, state: State, offset: float, at: float) -> bool:
 
 
 def difference(offset: float, bound: float) -> str:
-    """The offset in words."""
+    """Return the offset as a sentence."""
     way = "ahead of" if offset > 0 else "behind"
     return f"this machine's clock is {abs(offset):.1f} s {way} Kafka's (± {bound:.3f} s)"
 
 
-def wrong(offset: float, bound: float) -> str:
-    """Say that the clocks differ, and what to do."""
-    return f"{difference(offset, bound)}; set the wrong one of the two, and keep both set by NTP"
+def differ(offset: float, bound: float) -> str:
+    """Return the sentence for clocks that differ, with what to do."""
+    return f"{difference(offset, bound)}; correct the wrong one, and synchronise both by NTP"
 
 
-def right_again(offset: float, bound: float) -> str:
-    """Say that the clocks agree."""
-    return f"{difference(offset, bound)}, which is right again"
+def agree_again(offset: float, bound: float) -> str:
+    """Return the sentence for clocks that agree again."""
+    return f"{difference(offset, bound)}; the clocks agree again"
 
 
 def not_compared(why: str) -> str:
-    """Say that a machine's own clock is used, and why."""
+    """Return the sentence for a clock that cannot be compared, with the reason."""
     return f"this machine's clock cannot be compared with Kafka's: {why}"
 
 
 def refused_time(known: str) -> str:
-    """Say that Kafka refuses records for their time; `known` is what is known of the clocks."""
+    """Return the sentence for records refused for their time; `known` describes the clocks."""
     return (
         "Kafka refuses the records' time (InvalidTimestamp): it is too far from the broker's own "
         f"(message.timestamp.after.max.ms, …before.max.ms); {known}"

@@ -1,7 +1,7 @@
-"""Connections to Kafka: how soon a silent one is closed, how often a failed one is tried again.
+"""Connections to Kafka: the timeout of silent ones, and the backoff of failed ones.
 
 aiokafka's consumer, producer and admin make their client themselves; `adopt` changes it in place.
-The private parts of aiokafka that this needs are here, with the evidence in
+The private parts of aiokafka that this needs are used here, with the evidence in
 docs/decisions/0003-aiokafka.md.
 """
 
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 Address = tuple[str, int]
 
 SILENCE_SECONDS = 5
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _MOST_FAILURES = 16  # counted: the pause has long stopped growing
-# A caller that cannot connect fails this late, so that its next try sees newer metadata.
+# A caller that cannot connect fails after this time, so that its next try sees newer metadata.
 _REFUSAL_SECONDS = 1.0
-# The broker answers these only once the whole group has joined: a silence there says nothing.
+# The broker answers these only once the whole group has joined: silence is normal there.
 _JOIN_GROUP, _SYNC_GROUP = 11, 14
 
-# Where no answer is due, or none can be expected, the kernel asks the other end: a broker that is
-# cut off is noticed after six seconds there too.
+# While no answer is due, TCP keepalive probes the other end: an unreachable broker is detected
+# after six seconds then too.
 _SOCKET_OPTIONS = {
     "TCP_KEEPIDLE": 3,
     "TCP_KEEPINTVL": 1,
@@ -48,7 +48,7 @@ _SOCKET_OPTIONS = {
 class Backoff:
     """When an address may be connected to again: exponential, with full jitter.
 
-    While a broker is away, one connection is tried at a time, for all clients of the process.
+    While a broker is unavailable, all clients of the process together try one connection at a time.
     """
 
     def __init__(
@@ -62,17 +62,17 @@ class Backoff:
         self._failed: dict[Address, tuple[int, float]] = {}
 
     def left(self, address: Address) -> float:
-        """How many seconds to wait before the next try; 0 for none."""
+        """Return the seconds to wait before the next try; 0 for none."""
         _, until = self._failed.get(address, (0, 0.0))
         return max(0.0, min(until - self._clock(), _LONGEST_PAUSE_SECONDS))
 
     def begin(self, address: Address) -> None:
-        """Note that a try begins: until it has ended, no other may begin where one has failed."""
+        """Note that a try begins: after a failure, no other try may begin before it ends."""
         if address in self._failed:
             self._failed[address] = self._failed[address][0], float("inf")
 
     def give_up(self, address: Address) -> None:
-        """Note that a try was cancelled: it says nothing."""
+        """Note that a try was cancelled: it counts neither as a success nor as a failure."""
         if address in self._failed:
             self._failed[address] = self._failed[address][0], self._clock()
 
@@ -89,13 +89,13 @@ backoff = Backoff()
 
 
 class _Client(AIOKafkaClient):
-    """aiokafka's client, with pauses between tries and an end to silent connections."""
+    """aiokafka's client, with backoff between tries and a timeout of silent connections."""
 
     _answer_seconds: float | None
     _prepared: "weakref.WeakSet[Any]"
 
     async def bootstrap(self) -> None:
-        """Ask the servers one by one, first those that did not just fail."""
+        """Try the servers one by one, first those that did not just fail."""
         servers = list(self._bootstrap_servers)
         random.shuffle(servers)
         servers.sort(key=lambda server: backoff.left(_address(server)))
@@ -124,13 +124,13 @@ class _Client(AIOKafkaClient):
         return True
 
     def get_random_node(self) -> Any:
-        """A broker that may be connected to, if there is one."""
+        """Return a broker whose backoff permits a connection, if there is one."""
         brokers = self.cluster.brokers()
         usable = [b.nodeId for b in brokers if not backoff.left((b.host, b.port))]
         return random.choice(usable) if usable else super().get_random_node()  # type: ignore[no-untyped-call]  # noqa: S311
 
     async def ready(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT) -> bool:
-        """Connect; if that fails, only after a pause, as every caller tries again at once."""
+        """Connect; fail only after a pause, because every caller tries again at once."""
         if await self._get_conn(node_id, group=group) is not None:
             return True
         self.force_metadata_update()  # type: ignore[no-untyped-call]
@@ -138,7 +138,7 @@ class _Client(AIOKafkaClient):
         return False
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
-        """Ask for metadata; if nobody answers, only after a pause, as the callers do not wait."""
+        """Request metadata; fail only after a pause, because the callers do not wait."""
         updated = bool(await super()._metadata_update(cluster_metadata, topics))  # type: ignore[no-untyped-call]
         if not updated:
             pauses = [self._pause(broker.nodeId) for broker in self.cluster.brokers()]
@@ -149,8 +149,8 @@ class _Client(AIOKafkaClient):
     async def _get_conn(
         self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False
     ) -> Any:
-        """Get a connection, or None: also, at once, where it is too early for another try."""
-        del no_hint  # aiokafka does not look at it either
+        """Return a connection, or None; None at once if it is too early for another try."""
+        del no_hint  # aiokafka does not use it either
         known, address = self._conns.get((node_id, group)), self._address_of(node_id)
         if address is None or (known is not None and known.connected()):
             return await super()._get_conn(node_id, group=group)  # type: ignore[no-untyped-call]
@@ -173,13 +173,13 @@ class _Client(AIOKafkaClient):
         if connection in self._prepared or not connection.connected():
             return
         self._prepared.add(connection)
-        _ask_the_other_end(connection._writer.get_extra_info("socket"))  # noqa: SLF001
+        _enable_keepalive(connection._writer.get_extra_info("socket"))  # noqa: SLF001
         if self._answer_seconds is not None:
             connection._request_timeout = self._answer_seconds  # noqa: SLF001
             _Silence(self, connection)
 
     def close_silent(self, connection: Any) -> None:
-        """Close all connections to the broker of one that is silent."""
+        """Close all connections to the broker of a silent connection."""
         nodes = {node for (node, _), one in self._conns.items() if one is connection}
         log.warning(
             "the broker at %s:%d has not answered for %d s; closing the connections to it",
@@ -201,9 +201,9 @@ class _Client(AIOKafkaClient):
 
 
 class _Silence:
-    """Looks every second whether a connection on which an answer is due brings any bytes.
+    """Check every second whether a connection on which an answer is due brings any bytes.
 
-    Looks are counted, not seconds: a process that stood still itself has not listened.
+    It counts checks, not seconds: a process that was paused has not read anything.
     """
 
     def __init__(self, client: _Client, connection: Any) -> None:
@@ -212,9 +212,9 @@ class _Silence:
         self._loop = asyncio.get_running_loop()
         self._seen: object = None
         self._quiet = 0
-        self._loop.call_later(_LOOK_SECONDS, self._look)
+        self._loop.call_later(_CHECK_SECONDS, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         client, connection = self._client(), self._connection()
         if client is None or connection is None or not connection.connected():
             return
@@ -224,13 +224,13 @@ class _Silence:
         if self._quiet >= SILENCE_SECONDS:
             client.close_silent(connection)
         else:
-            self._loop.call_later(_LOOK_SECONDS, self._look)
+            self._loop.call_later(_CHECK_SECONDS, self._check)
 
 
 def _progress(connection: Any) -> object:
-    """Which answer is due and how much of it is there; None if none can be expected now.
+    """Return which answer is due and its bytes so far; None if none can be expected now.
 
-    A broker works off the requests of a connection one after the other.
+    A broker processes the requests of a connection one after the other.
     """
     if not connection._requests:  # noqa: SLF001
         return None
@@ -243,8 +243,8 @@ def _progress(connection: Any) -> object:
 def adopt(client: AIOKafkaClient, *, connect_seconds: float, answer_seconds: float | None) -> None:
     """Change a client that is not started: see the class.
 
-    `answer_seconds` is how long an answer may take, whatever it waits for at the broker, while a
-    silence of a few seconds ends the connection; None leaves the time to the client's own timeout.
+    `answer_seconds` is the time limit of one answer, and a silence of a few seconds ends the
+    connection; None keeps the client's own timeout.
     """
     inner: Any = client
     inner.__class__ = _Client
@@ -254,7 +254,7 @@ def adopt(client: AIOKafkaClient, *, connect_seconds: float, answer_seconds: flo
 
 
 def adopt_producer(producer: AIOKafkaProducer, *, connect_seconds: float) -> None:
-    """Change a producer that is not started; its requests keep the timeout it was made with."""
+    """Change a producer that is not started; its requests keep their timeout."""
     adopt(producer.client, connect_seconds=connect_seconds, answer_seconds=None)
     accumulator: Any = producer._message_accumulator  # noqa: SLF001
     accumulator._pending_batches = _Pending()  # noqa: SLF001
@@ -263,14 +263,14 @@ def adopt_producer(producer: AIOKafkaProducer, *, connect_seconds: float) -> Non
 class _Pending(set[Any]):
     """The batches on their way to Kafka.
 
-    aiokafka removes a batch that failed, but one that waited for another try was removed before.
+    aiokafka removes a failed batch, but a batch that waited for a retry was removed before.
     """
 
     remove = set.discard
 
 
 def fail_batches(producer: AIOKafkaProducer) -> None:
-    """End all that a producer holds, once it cannot be sent any more."""
+    """Fail all batches of a producer that can no longer send."""
     accumulator: Any = producer._message_accumulator  # noqa: SLF001
     accumulator.fail_all(KafkaConnectionError())
     for batch in itertools.chain(accumulator._pending_batches, *accumulator._batches.values()):  # noqa: SLF001
@@ -279,8 +279,8 @@ def fail_batches(producer: AIOKafkaProducer) -> None:
                 known.exception()  # read, so that asyncio does not report it
 
 
-def _ask_the_other_end(connected: Any) -> None:
-    """Have the kernel find out whether the other end is there; what it cannot do is left out."""
+def _enable_keepalive(connected: Any) -> None:
+    """Turn on TCP keepalive, as far as the kernel supports it."""
     if connected is None:
         return
     # A second descriptor of the same socket: neither asyncio nor uvloop gives out the socket.

@@ -1,4 +1,4 @@
-"""Reading partitions to an end that is known, batch by batch."""
+"""Reading partitions to known end offsets, batch by batch."""
 
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-# Kafka is silent once no partition has moved for so long.
+# The time without progress of any partition after which Kafka counts as silent.
 SILENCE_SECONDS = 60
 
 _POLL_MS = 100
@@ -26,15 +26,15 @@ class Read(NamedTuple):
 async def read_to_end(
     client: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], *, most: int = _RECORDS
 ) -> AsyncGenerator[Read, None]:
-    """The records from the client's positions to before the ends, at most `most` at a time.
+    """Yield the records from the client's positions to before the ends, at most `most` at a time.
 
     A partition is at its end once its position is: a log may end in transaction markers, and
-    compaction leaves gaps, which the position passes and records do not. Raises `TimeoutError` if
+    compaction leaves gaps, which positions pass and records do not show. Raises `TimeoutError` if
     Kafka is silent for `SILENCE_SECONDS`.
     """
     at = {place: await client.position(place) for place in ends}
     left = {place: end for place, end in ends.items() if at[place] < end}
-    if left:  # a partition at its end would hold up the others with what is fetched ahead
+    if left:  # records fetched ahead from a partition at its end would delay the others
         client.pause(*(ends.keys() - left.keys()))
         client.resume(*left)
     heard = time.monotonic()
@@ -60,7 +60,7 @@ async def read_to_end(
 async def first_record(
     client: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
 ) -> ConsumerRecord[bytes, bytes] | None:
-    """The first record of an assigned partition from `start` to before `end`; None without one."""
+    """Return the first record of an assigned partition in `start` to `end`, exclusive, or None."""
     client.seek(place, start)
     async with aclosing(read_to_end(client, {place: end}, most=1)) as reads:
         async for read in reads:

@@ -168,7 +168,7 @@ async def test_a_recreated_topic_is_detected(
     await recreate(settings)
     await receive(settings, 0, [BEGAN + DAY + n for n in range(bodies)])
 
-    with pytest.raises(Problem, match=r"\[0\] is not the topic that was archived here: "):
+    with pytest.raises(Problem, match=r"\[0\] is not the topic archived here: "):
         await run(settings, storage)
     assert storage.names() == before
 

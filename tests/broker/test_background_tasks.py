@@ -116,7 +116,7 @@ async def test_failed_tasks_are_logged_and_restart(
         for what, (_, _, at) in _FAILING.items():
             await until(partial(_called, failing[what], at + 1))
         await until(lambda: _accepted(ingest))
-    failures = [line for line in caplog.messages if "it begins again in" in line]
+    failures = [line for line in caplog.messages if "it restarts in" in line]
     names = [line.partition(" failed (RuntimeError, background_tasks.py:")[0] for line in failures]
     assert sorted(names) == sorted(_FAILING)
     assert "cannot be emptied (RuntimeError, delivery.py:" in caplog.text
@@ -136,7 +136,7 @@ async def test_the_health_server_restarts(
             await until(partial(_called, failing, 4))
             answer = await client.get(f"http://127.0.0.1:{given.ingest_metrics_port}/metrics")
     assert "bluetick_ingest_received_total" in answer.text
-    failures = [line for line in caplog.messages if "it begins again in" in line]
+    failures = [line for line in caplog.messages if "it restarts in" in line]
     assert [line.partition(" (")[0] for line in failures] == ["the health server failed"]
     assert _SECRET not in caplog.text
 

@@ -94,7 +94,7 @@ async def test_a_namespace_of_an_earlier_version(
     [line] = [one for one in caplog.messages if "cannot be compared" in one]
     assert line == (
         f"this machine's clock cannot be compared with Kafka's: the topic {settings.topics.clocks} "
-        "does not exist; create it with: bluetick topics apply; its own is used"
+        "does not exist; create it with: bluetick topics apply; the machine's own clock is used"
     )
     [record] = await stored(await _gone(ingest), "old")
     assert abs(record.timestamp - time.time() * 1000) < _NEAR_MS
@@ -113,7 +113,7 @@ async def test_a_topic_with_times_of_writers(
     one = KafkaTime()
     await one.compare(settings)
     assert not one.compared
-    assert "has not message.timestamp.type=LogAppendTime; set it" in caplog.text
+    assert "lacks message.timestamp.type=LogAppendTime; set it" in caplog.text
 
 
 async def test_a_clock_far_ahead_refuses_nothing(settings: Settings, ahead: None) -> None:

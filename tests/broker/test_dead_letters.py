@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from cli.dead_letters.causes import Selection, grouped
-from cli.dead_letters.reader import standing
+from cli.dead_letters.reader import read_selected
 from cli.processes import Running, Service, running
 from cli.simulator import http_client
 from deploy import topics
@@ -216,9 +216,7 @@ async def test_an_observation_too_large_for_its_topic_sets_its_body_aside(
         await configure(settings, settings.topics.observations, max_message_bytes="2000")
         await arrive(settings, *map(good, range(5)), large, *map(good, range(10, 15)))
         await caught_up_with(settings.kafka, settings.topics, "normalise")
-        await until_reported(
-            settings, f"0/5: what comes of it is too large for {settings.namespace}"
-        )
+        await until_reported(settings, f"0/5: the result is too large for {settings.namespace}")
     [letter] = await read(settings.kafka, settings.topics.dead_letters)
     assert (letter.headers["dead-letter-code"], letter.value) == (b"too_large", large)
     assert letter.headers["__streams.errors.offset"] == b"5"
@@ -233,7 +231,7 @@ async def test_an_observation_too_large_for_its_topic_sets_its_body_aside(
 async def test_a_topic_that_refuses_dead_letters_stops_the_round(settings: Settings) -> None:
     """Nothing is committed and health is red until the topic accepts them; nothing is lost."""
     topic = settings.topics.dead_letters
-    takes = f"Kafka does not take what goes to {topic}"
+    takes = f"Kafka does not accept the records for {topic}"
     log = Log()
     # How long a round is attempted before it is repeated.
     async with normaliser(settings.model_copy(update={"transaction_timeout": 5}), log):
@@ -303,8 +301,8 @@ async def test_a_gap_in_a_raw_topic_stops_its_partition_only(
     stop.set()
     await running
 
-    assert f"{topic}[0] was to be read from offset 3, but now starts at 7: " in sentence
-    assert "retention deleted 4 records, 3 to 6, received before 20" in sentence
+    assert f"{topic}[0] is to be read from offset 3, but it now starts at 7: " in sentence
+    assert "retention deleted 4 unprocessed records, 3 to 6, received before 20" in sentence
     assert "--offsets 0:3-7" in sentence
     errors = [line.getMessage() for line in caplog.records if line.levelname == "ERROR"]
     assert errors.count(sentence) == 1
@@ -330,7 +328,7 @@ async def dead_letters(settings: Settings, *arguments: str, code: int = 0, **mor
 
 async def causes(settings: Settings, meant: Selection | None = None) -> list[tuple[str, int, int]]:
     """Return code, open and resolved dead letters of each cause."""
-    groups = grouped(await standing(settings, meant or Selection()))
+    groups = grouped(await read_selected(settings, meant or Selection()))
     return sorted((group.cause.code, group.open, group.resolved) for group in groups)
 
 
@@ -461,7 +459,7 @@ async def test_a_dead_letter_is_shown_and_exported(settings: Settings, tmp_path:
     whole = json.loads(await dead_letters(settings, "show", "--json", "raw.smsmanager/0/0"))
     assert b64decode(whole["value_base64"]) == secret
     other = await dead_letters(settings, "show", "raw.smsmanager/0/1")
-    assert "today's code makes of it 1 observations, 0 dead letters" in other
+    assert "today's code produces 1 observations, 0 dead letters" in other
 
     exported = await dead_letters(settings, "export", str(tmp_path))
     file = tmp_path / f"{settings.topics.dead_letters}.jsonl"
@@ -471,7 +469,7 @@ async def test_a_dead_letter_is_shown_and_exported(settings: Settings, tmp_path:
     assert line["sha256"] == hashlib.sha256(secret).hexdigest()
     assert ["dead-letter-code", "not_json"] in line["headers"]
     assert file.stat().st_mode & 0o077 == 0
-    assert "is there already" in await dead_letters(settings, "export", str(file), code=1)
+    assert "exists already" in await dead_letters(settings, "export", str(file), code=1)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -132,7 +132,7 @@ async def test_a_refusal_of_kafka_is_logged_with_its_error(
     await largest(given, 1000)
     async with running(given, create=False) as ingest:
         topic = given.topics.raw("whapi")
-        words = f"Kafka does not take what goes to {topic} (MessageSizeTooLargeError)"
+        words = f"Kafka does not accept the records for {topic} (MessageSizeTooLargeError)"
 
         async def refused() -> bool:  # the limit takes effect on one partition after the other
             assert await _post(ingest, secrets.token_bytes(5000)) == 200

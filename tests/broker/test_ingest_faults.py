@@ -235,7 +235,7 @@ async def test_a_topic_that_refuses_all_makes_it_unready(kafka: str, namespace: 
         topic = ingest.settings.topics.raw("whapi")
         status, [problem] = await ingest.ready()
         assert status == 503
-        assert problem.startswith(f"Kafka does not take what goes to {topic} (")
+        assert problem.startswith(f"Kafka does not accept the records for {topic} (")
         assert (await ingest.client.get("/health/ready")).status_code == 503
         await configure(ingest.settings, {"cleanup.policy": "delete"})
         await _accepts_again(ingest, "again")

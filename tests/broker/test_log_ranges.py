@@ -91,7 +91,7 @@ async def test_offsets_outside_of_the_log_are_reported(
 @pytest.mark.parametrize(
     ("window", "expected"),
     [
-        (Window(BEGAN + 1, None), "no longer holds everything since .*: begin at .* or later"),
+        (Window(BEGAN + 1, None), "no longer holds everything since .*; begin at .* or later"),
         (
             Window(BEGAN + 6, None),
             r"no body was received in that range; there is: .* 2 to 5, \d{4}-",

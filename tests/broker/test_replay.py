@@ -223,7 +223,7 @@ async def test_ctrl_c_keeps_the_progress(tracked: Settings) -> None:
             pass  # the request to Kafka is the pause
         replaying.interrupt()
         assert await replaying.ended() == 130
-        assert "go on with: bluetick replay run --yes --id c" in replaying.output
+        assert "resume with: bluetick replay run --yes --id c" in replaying.output
     [half] = await listed(tracked)
     assert 0 < half["records_left"] < half["records"]
 
@@ -250,7 +250,7 @@ async def test_an_interrupted_replay_prints_how_to_continue(
     spec, _ = await resolve(tracked, wanted(Range(since="oldest")))
     replay, limits = Replay("broken", NOW, spec, {}), replaying.Limits(rate=0, backlog=1000)
 
-    with pytest.raises(Problem, match=r"go on with: bluetick replay run --yes --id broken$"):
+    with pytest.raises(Problem, match=r"resume with: bluetick replay run --yes --id broken$"):
         await replaying.run(tracked, replay, limits, lambda _: None, asyncio.Event())
 
 
@@ -321,7 +321,9 @@ async def test_a_source_without_records_is_reported(
     for typed in (("plan", *asked), ("run", "--yes", *asked)):
         code, output = await bluetick(raw_only, "replay", *typed)
         assert code == 1, output
-        assert output.rstrip().endswith("correct --source, there are: smsmanager, whapi"), output
+        assert output.rstrip().endswith(
+            "correct --source: its bodies are from smsmanager, whapi"
+        ), output
     assert await _consumed(raw_only, raw_only.topics.observations) == []
 
 
@@ -329,15 +331,15 @@ async def test_an_invalid_range_is_reported(raw_only: Settings) -> None:
     """One sentence has the mistake in the range, and what to type."""
     for asked, expected in (
         (Range(since="-1h", until="-2h"), "is not before its end"),
-        (Range(since="yesterday"), "'yesterday' is no time"),
+        (Range(since="yesterday"), "'yesterday' is not a time"),
         (Range(since="oldest", provider="unknown"), "there is no provider 'unknown'"),
         (Range("whapi", offsets=["0:5-99999"]), "does not hold all of 5-99999"),
-        (Range(offsets=["0:1-2"]), "say which with --provider"),
+        (Range(offsets=["0:1-2"]), "name it with --provider"),
         (Range("whapi", since="-1h", offsets=["0:1-2"]), "by time or by offsets"),
-        (Range(), "say where the range begins"),
+        (Range(), "the range has no start"),
         (Range(since="oldest", only="nonsense"), "is neither a status"),
         # The normaliser will read these records anyway.
-        (Range(since="oldest"), "the normaliser has not come to that range yet"),
+        (Range(since="oldest"), "the normaliser has not read that range yet"),
     ):
         with pytest.raises(Problem, match=expected):
             await resolve(raw_only, wanted(asked))
@@ -348,7 +350,7 @@ async def test_invalid_commands(raw_only: Settings) -> None:
     for arguments, expected in (
         (["run", "--from", "oldest"], "say --yes"),
         (["run", "--yes", "--id", "x"], "there is no replay x"),
-        (["run", "--yes", "--id", "a/b", "--from", "-1h"], "cannot be a replay's id"),
+        (["run", "--yes", "--id", "a/b", "--from", "-1h"], "is not a valid replay id"),
         (["report", "x"], "there is no replay x"),
     ):
         code, output = await bluetick(raw_only, "replay", *arguments)

@@ -198,7 +198,7 @@ def test_short_and_full_names_are_understood(name: str, expected: tuple[str, str
 @pytest.mark.parametrize(
     ("name", "key", "words"),
     [
-        ("evnts", None, "no topic 'evnts'; there is: raw.smsmanager, .*events"),
+        ("evnts", None, "no topic 'evnts'; the topics are: raw.smsmanager, .*events"),
         ("bluetick.events", None, "no topic"),
         ("raw.whapi", "k", "have no keys"),
         ("dead-letters", "k", "have no keys"),

@@ -131,8 +131,8 @@ async def test_deleted_unread_records_stop_their_partition(settings: Settings) -
 
     assert "Traceback" not in tracker.output
     place = f"{settings.topics.observations}[{PARTITION}]"
-    assert f"{place} was to be read from offset 3, but now starts at 5: " in tracker.output
-    assert "retention deleted 2 records, 3 to 4, received before 20" in tracker.output
+    assert f"{place} is to be read from offset 3, but it now starts at 5: " in tracker.output
+    assert "retention deleted 2 unprocessed records, 3 to 4, received before 20" in tracker.output
 
 
 async def test_a_state_of_a_newer_format_stops_its_partition(settings: Settings) -> None:

@@ -1,1 +1,1 @@
-"""The whole, as a person meets it: the real command line, real processes, real sockets."""
+"""End to end: the real command line, real processes, real sockets."""

@@ -1,4 +1,4 @@
-"""Running the real command line in a process of its own, and looking for what it leaves behind."""
+"""Running the real command line in a process of its own, and finding processes it leaves."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ COMMAND = (sys.executable, str(Path(bluetick.__file__)))
 
 
 class Command:
-    """A command under way, with what it has printed so far."""
+    """A running command, with its output so far."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -24,7 +24,7 @@ class Command:
         self.pid = process.pid
 
     async def until(self, text: str, times: int = 1) -> None:
-        """Read its output until it has printed `text` so many times."""
+        """Read its output until it has printed `text` `count` times."""
         async with asyncio.timeout(SECONDS):
             while self.output.count(text) < times:
                 await self._line()
@@ -45,7 +45,7 @@ class Command:
 
     async def _line(self) -> None:
         line = await self._read()
-        assert line, f"it ended without the words waited for:\n{self.output}"
+        assert line, f"it ended without the expected text:\n{self.output}"
         self.output += line
 
     async def _read(self) -> str:
@@ -62,11 +62,11 @@ async def command(*arguments: str, **environment: str) -> AsyncIterator[Command]
 
 @asynccontextmanager
 async def started(*line: str, **environment: str) -> AsyncIterator[Command]:
-    """Start a command line that runs `bluetick`; the settings of our own process are left out."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("BLUETICK_")}
+    """Start a command line that runs `bluetick`, without the settings of this process."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BLUETICK_")}
     process = await asyncio.create_subprocess_exec(
         *line,
-        env={**ours, "COLUMNS": "200", "BLUETICK_INGEST_METRICS_PORT": "0", **environment},
+        env={**kept, "COLUMNS": "200", "BLUETICK_INGEST_METRICS_PORT": "0", **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=STDOUT,
@@ -92,9 +92,9 @@ def left_behind(mark: str) -> dict[int, str]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_bytes()
-            told = line + (folder / "environ").read_bytes()
-        except OSError:  # it ended meanwhile, or is not ours
+            text = line + (folder / "environ").read_bytes()
+        except OSError:  # it has ended, or belongs to another user
             continue
-        if mark.encode() in told and int(folder.name) != os.getpid():
+        if mark.encode() in text and int(folder.name) != os.getpid():
             found[int(folder.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
     return found

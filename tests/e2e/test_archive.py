@@ -1,4 +1,4 @@
-"""Archives by the real command line: kept, lost by Kafka, replayed; and whatever is wrong told."""
+"""Archives by the real command line: written, deleted from Kafka, replayed; and all errors."""
 
 import json
 import signal
@@ -56,7 +56,7 @@ async def forget(settings: Settings) -> None:
 
 
 def observations_of(settings: Settings, records: list[RawRecord]) -> Counter[tuple[str, bytes]]:
-    """What a live normaliser would publish of them."""
+    """Return the observations that a live normaliser would publish."""
     return Counter(
         (key, encode(observation))
         for record in records
@@ -68,7 +68,7 @@ def observations_of(settings: Settings, records: list[RawRecord]) -> Counter[tup
 async def test_what_kafka_forgot_is_replayed(received: Settings, tmp_path: Path) -> None:
     """Archived, deleted from Kafka, replayed: the same observations and then the same statuses.
 
-    The replay is killed on its way, and goes on by its id alone: the URL is kept with it.
+    The replay is killed midway, and resumes by its id alone: the URL is stored with it.
     """
     url = f"file://{tmp_path}/kept"
     records, expected = await raw_records(received), await raw(received)
@@ -104,7 +104,7 @@ async def test_what_kafka_forgot_is_replayed(received: Settings, tmp_path: Path)
 async def test_a_killed_run_is_done_again(
     received: Settings, tmp_path: Path, failpoint: str
 ) -> None:
-    """Nothing half written is taken for whole, and the next run has everything."""
+    """A partly written file does not count, and the next run archives everything."""
     url = str(tmp_path / "kept")
     code, output = await bluetick(
         received, "archive", url, BLUETICK_FAILPOINT=f"archive.{failpoint}"
@@ -142,16 +142,16 @@ def _first(directory: Path, pattern: str) -> Path:
 
 DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("**/*.parquet", _flip, ".parquet is damaged: its checksum is not"),
-    ("_manifests/*", lambda path: path.write_text("{"), ".json is no manifest"),
+    ("_manifests/*", lambda path: path.write_text("{"), ".json is not an archive manifest"),
 ]
 
 
 async def test_damage_stops_everything(received: Settings, tmp_path: Path) -> None:
-    """One sentence that names the file, exit code 1, nothing published, `--verify` says it too."""
+    """One sentence names the file, the exit code is 1, `--verify` agrees, nothing is published."""
     code, output = await bluetick(received, "archive", str(tmp_path))
     assert code == 0, output
     replay = ("replay", "run", "--yes", "--from", "oldest", "--archive", str(tmp_path))
-    for pattern, spoil, said in DAMAGE:
+    for pattern, spoil, sentence in DAMAGE:
         path = _first(tmp_path, pattern)
         whole = path.read_bytes()
         spoil(path)
@@ -159,14 +159,14 @@ async def test_damage_stops_everything(received: Settings, tmp_path: Path) -> No
             code, output = await bluetick(received, *command)
             assert code == 1, output
             assert path.name in output
-            assert said in output
+            assert sentence in output
             assert "Traceback" not in output
         path.write_bytes(whole)
     assert await read(received.kafka, received.topics.observations) == []
 
 
 async def test_lost_bodies_end_a_run_with_exit_code_1(received: Settings, tmp_path: Path) -> None:
-    """What retention deleted first is named, once the rest is archived."""
+    """The deleted offsets are reported, once the rest is archived."""
     assert (await bluetick(received, "archive", str(tmp_path)))[0] == 0
     await write(received, bodies(received, 8, 20))
     await forget(received)
@@ -180,29 +180,31 @@ async def test_lost_bodies_end_a_run_with_exit_code_1(received: Settings, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
         ("archive {here} --verify", "there is no archive at file://"),
         ("archive s3://me:hidden@bucket", "holds a user, a password or a query"),
         ("archive {here} --from -1h --to -2h", "swap --from and --to"),
-        ("archive {here} --verify --from -1h", "--verify is about all of an archive"),
+        ("archive {here} --verify --from -1h", "--verify checks a whole archive"),
         ("replay plan --from oldest --archive {here}", "there is no archive at file://"),
         ("replay run --yes --from oldest --archive ftp://me:hidden@host/x", "holds a user"),
     ],
 )
-async def test_one_sentence(settings: Settings, tmp_path: Path, arguments: str, said: str) -> None:
-    """What cannot be done is told, without the secret, and without a trace."""
+async def test_one_sentence(
+    settings: Settings, tmp_path: Path, arguments: str, sentence: str
+) -> None:
+    """An error is one sentence, without the secret and without a traceback."""
     code, output = await bluetick(settings, *arguments.format(here=tmp_path).split())
 
     assert (code, output.count("bluetick: ")) == (1, 1), output
-    assert said in output
+    assert sentence in output
     assert "hidden" not in output
     assert "Traceback" not in output
     assert _below(tmp_path) == []
 
 
 def test_only_archives_need_the_extra(tmp_path: Path) -> None:
-    """Without pyarrow and fsspec all else works, and nothing loads them before they are needed."""
+    """Without pyarrow and fsspec everything else works; only archives load them."""
     program = """if True:
         import sys
         sys.modules |= {"pyarrow": None, "fsspec": None}  # importing them fails

@@ -1,6 +1,6 @@
-"""What the child processes of a running command are given: their environment, and who may look.
+"""The environment of a running command's child processes, and the permissions of its files.
 
-Read from /proc, as another program of the same user would.
+Both are read as another program of the same user would, from /proc.
 """
 
 import re
@@ -41,11 +41,11 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _below(parent: int) -> Iterator[int]:
-    """The processes that a process has started, and those that they have."""
+    """Return the child processes of a process, with their own."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
+        except OSError:  # it has ended
             continue
         if int(status[1]) == parent:
             yield int(folder.name)
@@ -67,7 +67,7 @@ def _holds(environment: bytes) -> set[str]:
 
 
 async def _post(port: int) -> int:
-    """A webhook that is proven by the secret; the answer's status."""
+    """Send a webhook with the secret; return the status of the answer."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         answer = await client.post("/webhooks/shop", json={}, headers={"X-Token": _SHOP})
     return answer.status_code
@@ -75,9 +75,9 @@ async def _post(port: int) -> int:
 
 @pytest.mark.timeout(240)
 async def test_up_gives_each_process_what_it_needs(tmp_path: Path) -> None:
-    """Kafka gets no setting and no secret, a service no secret but ingest; all files are private.
+    """Kafka gets no setting and no secret, of the services only ingest secrets; files are private.
 
-    Directories that an earlier version made are tightened.
+    Directories of an earlier version are tightened.
     """
     data = tmp_path / "data"
     store = data / "state/bluetick/track/0"
@@ -102,19 +102,19 @@ async def test_up_gives_each_process_what_it_needs(tmp_path: Path) -> None:
         assert await _post(port) == 200
         up.interrupt()
         assert await up.ended() == 0
-    ours = (data / "kafka", data / "state/bluetick")
-    found = [*ours, *(path for folder in ours for path in folder.rglob("*"))]
+    folders = (data / "kafka", data / "state/bluetick")
+    found = [*folders, *(path for folder in folders for path in folder.rglob("*"))]
     assert len(found) > 40
     assert [path for path in found if path.lstat().st_mode & 0o077] == []
 
 
 async def test_workers_get_the_secrets_of_their_sources(settings: Settings, tmp_path: Path) -> None:
-    """And nothing else that the supervisor was given beside settings."""
-    ours = {
+    """Workers get nothing else of the supervisor's environment, except settings."""
+    variables = {
         f"BLUETICK_{name.upper()}": str(getattr(settings, name))
         for name in ("kafka", "namespace", "partitions", "port")
     }
-    async with command("ingest", "--workers", "2", **ours, **_environment(tmp_path)) as ingest:
+    async with command("ingest", "--workers", "2", **variables, **_environment(tmp_path)) as ingest:
         await ingest.until(" starting: version ", times=3)
         assert await _post(settings.port) == 200
         workers = [found for each in _children(ingest.pid).values() for found in each]

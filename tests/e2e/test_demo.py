@@ -1,4 +1,4 @@
-"""The demo, on the broker of the tests: it must tell the truth about itself."""
+"""The demo on the broker of the tests: its own comparison must agree."""
 
 from deploy import topics
 from service.settings import Settings
@@ -6,7 +6,7 @@ from tests.e2e.commands import left_behind, run
 
 
 async def test_the_demo_accounts_for_everything(kafka: str, namespace: str) -> None:
-    """The demo ends with 0, shows its tables, and takes its own topics away again."""
+    """The demo ends with exit code 0, shows its tables, and deletes its own topics."""
     code, output = await run(
         "up", "--demo", BLUETICK_KAFKA=kafka, BLUETICK_NAMESPACE=namespace, BLUETICK_PARTITIONS="3"
     )
@@ -18,7 +18,7 @@ async def test_the_demo_accounts_for_everything(kafka: str, namespace: str) -> N
         "Inbound",
         "Dead letters",
         "One message: ",
-        "Yes: nothing lost, nothing doubled.",
+        "Yes: nothing lost, nothing duplicated.",
     ):
         assert words in output
     assert left_behind(namespace) == {}

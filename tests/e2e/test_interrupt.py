@@ -10,7 +10,7 @@ from tests.e2e.commands import SECONDS, Command, command
 
 
 class Silent:
-    """A server that takes connections, and never answers."""
+    """A server that accepts connections and never answers."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -69,7 +69,7 @@ async def interrupted(one: Command) -> list[str]:
 async def test_a_command_that_waits_for_kafka_is_stopped(
     silent: Silent, tmp_path: Path, arguments: str, sentence: str
 ) -> None:
-    """It ends at once, with 130, and says so in one line."""
+    """It ends at once, with exit code 130 and one sentence."""
     where = {"BLUETICK_KAFKA": silent.address, "BLUETICK_SPOOL": str(tmp_path)}
     typed = arguments.format(tmp=tmp_path).split()
     async with command(*typed, **where) as one:
@@ -79,7 +79,7 @@ async def test_a_command_that_waits_for_kafka_is_stopped(
 
 
 async def test_sending_says_how_far_it_was(silent: Silent) -> None:
-    """Posts that are under way are not waited for."""
+    """It does not wait for the answers to sent posts."""
     async with command("send", "all", "--url", f"http://{silent.address}", "--seed", "1") as one:
         async with asyncio.timeout(SECONDS):
             await silent.reached.wait()

@@ -1,6 +1,6 @@
 """A provider is one folder and one line: a copy of the source runs an invented one.
 
-Nothing else is changed: the real command line parses, sends, takes, normalises and tracks it.
+Nothing else is changed: the real command line parses, sends, receives, normalises and tracks it.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ auth = "hmac"
 secrets = ["env:INVENTED_SECRET"]
 """
 
-# What the same simulation must come to, by the truth that it knows.
+# The expected results of the same simulation.
 _TRUTH = """
 import json
 from cli.simulator.simulate import simulate
@@ -128,10 +128,10 @@ async def test_its_words_are_parsed_without_a_broker(tree: Path) -> None:
         assert "invented" in output
 
 
-async def test_it_goes_the_whole_way(
+async def test_its_webhooks_are_received_normalised_and_tracked(
     tree: Path, kafka: str, namespace: str, tmp_path: Path
 ) -> None:
-    """Topics, ingest with its proof, normalise, track; simulated lives end as their plan says."""
+    """Topics, ingest with its proof, normalise, track; simulated messages end as planned."""
     (tmp_path / "sources.toml").write_text(_SOURCES)
     ports = {
         f"BLUETICK_{name}": str(free_port(0))
@@ -172,7 +172,7 @@ _BODY = b'[{"flight": "signed", "loft": "attic", "state": "landed", "at": 170000
 
 
 async def _check_proof(url: str) -> None:
-    """Its own header and encoding prove a body; its webhooks come by POST only."""
+    """Its own header and encoding prove a body; ingest accepts its webhooks by POST only."""
     mac = b64encode(hmac.digest(_SECRET.encode(), _BODY, hashlib.sha256)).decode()
     async with httpx.AsyncClient(base_url=f"{url}/webhooks") as client:
         wrong = await client.post("/signed", content=_BODY, headers={"x-invented-signature": "x"})

@@ -1,4 +1,4 @@
-"""What a person meets when something is wrong: one sentence, an exit code, never a traceback."""
+"""The errors that users see: one sentence, an exit code, no traceback."""
 
 import socket
 
@@ -26,30 +26,34 @@ NOWHERE = "127.0.0.1:1"
         ("tail statuses", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
         ("dead-letters list", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
         ("dead-letters retry", {"BLUETICK_KAFKA": NOWHERE}, f"Kafka does not answer at {NOWHERE}"),
-        ("dead-letters list --provider nobody", {}, "there is no provider 'nobody'; there is: "),
-        ("dead-letters retry --code odd", {}, "there is no code 'odd'; there is: unknown_provider"),
-        ("dead-letters list --from yesterday", {}, "'yesterday' is no time"),
+        (
+            "dead-letters list --provider acme",
+            {},
+            "there is no provider 'acme'; the providers ",
+        ),
+        ("dead-letters retry --code odd", {}, "there is no code 'odd'; the codes are: "),
+        ("dead-letters list --from yesterday", {}, "'yesterday' is not a time"),
         ("dead-letters export x --from 2026-05-01T12:00", {}, "has no zone"),
         ("dead-letters list --from -1h --to -2h", {}, "is not before --to"),
-        ("dead-letters show 17", {}, "'17' is no place; write <topic>/<partition>/<offset>"),
-        ("dead-letters show raw.nobody/1/2", {}, "there is no topic 'raw.nobody'"),
+        ("dead-letters show 17", {}, "'17' is not valid; write <topic>/<partition>/<offset>"),
+        ("dead-letters show raw.acme/1/2", {}, "there is no topic 'raw.acme'"),
         ("dead-letters show events/1/2", {}, "holds no dead letters"),
-        ("replay plan", {}, "say where the range begins, with --from"),
-        ("replay run --yes --from yesterday", {}, "'yesterday' is no time"),
+        ("replay plan", {}, "the range has no start; give it with --from"),
+        ("replay run --yes --from yesterday", {}, "'yesterday' is not a time"),
         ("replay plan --from -1h --to -2h", {}, "swap --from and --to"),
-        ("replay plan --offsets 0:1-2", {}, "say which with --provider"),
-        ("tail statuses --key shop", {}, "'shop' is no message key"),
+        ("replay plan --offsets 0:1-2", {}, "name it with --provider"),
+        ("tail statuses --key shop", {}, "'shop' is not a message key"),
         ("diff v1 v1", {}, "v1 is named twice"),
-        ("diff v1 v2 --since yesterday", {}, "'yesterday' is no time"),
+        ("diff v1 v2 --since yesterday", {}, "'yesterday' is not a time"),
         ("archive /dev --verify --from -1h", {}, "leave out --provider, --from and --to"),
         ("archive pyproject.toml --verify", {}, "that is a file; name a directory"),
         ("archive nosuch://x --verify", {}, "name a directory, or a URL whose file system fsspec"),
         ("send all --url 127.0.0.1:8080", {}, "should look like http://127.0.0.1:8080"),
-        ("parse whapi nowhere.json", {}, "name a file, or - for the standard input"),
+        ("parse whapi nowhere.json", {}, "name a file, or - for standard input"),
         ("spool status", {"BLUETICK_SPOOL": ""}, "BLUETICK_SPOOL '' is not valid: it is empty"),
         ("track", {"BLUETICK_NAMESPACE": "a b"}, "it is 1 to 100 of A-Z a-z 0-9 . _ -"),
         ("send all --url http://127.0.0.1:1 --messages 1", {}, "ingest does not answer"),
-        ("parse nobody", {}, "nobody"),
+        ("parse acme", {}, "acme"),
         ("ingest", {"BLUETICK_PORT": "80x"}, "BLUETICK_PORT '80x' is not valid"),
         ("tail statuses", {"BLUETICK_KAFKA": "here:abc"}, "it is host:port, or several"),
         ("topics check", {"BLUETICK_CA_FILE": "nowhere.pem"}, "BLUETICK_CA_FILE"),
@@ -75,7 +79,7 @@ async def test_one_sentence(arguments: str, environment: dict[str, str], sentenc
 
 @pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
 async def test_missing_topics_stop_a_service(service: str, kafka: str, namespace: str) -> None:
-    """A service refuses to start on a namespace without topics, and says how to make them."""
+    """A service refuses to start on a namespace without topics, and says how to create them."""
     code, output = await run(service, BLUETICK_KAFKA=kafka, BLUETICK_NAMESPACE=namespace)
 
     assert code == 1
@@ -85,10 +89,10 @@ async def test_missing_topics_stop_a_service(service: str, kafka: str, namespace
 
 
 @pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
-async def test_a_service_hands_its_problem_to_who_started_it(
+async def test_a_service_sends_its_problem_to_its_parent(
     service: str, kafka: str, namespace: str
 ) -> None:
-    """Its words are those of the service, and its log does not repeat them."""
+    """The parent prints the service's sentence, and the log does not repeat it."""
     settings = Settings(kafka=kafka, namespace=namespace, replication=1, port=free_port(0))
     log: list[str] = []
     with pytest.raises(Problem) as found:
@@ -102,7 +106,7 @@ async def test_a_service_hands_its_problem_to_who_started_it(
 
 @pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
 async def test_another_partition_count_stops_a_service(service: str, settings: Settings) -> None:
-    """A service refuses to start on topics cut differently than its settings say."""
+    """A service refuses to start if a topic's partition count differs from its settings."""
     code, output = await run(service, **(_named(settings) | {"BLUETICK_PARTITIONS": "5"}))
 
     assert code == 1
@@ -123,7 +127,7 @@ async def test_a_port_in_use_stops_a_service(service: str, settings: Settings) -
     assert f"cannot listen on 127.0.0.1:{port}" in output
 
 
-async def test_a_health_address_that_is_not_ours_is_said(settings: Settings) -> None:
+async def test_a_health_address_of_another_machine_is_reported(settings: Settings) -> None:
     """The sentence names both settings of the health address."""
     for service, setting in (
         ("ingest", "BLUETICK_INGEST_METRICS_PORT"),
@@ -136,7 +140,7 @@ async def test_a_health_address_that_is_not_ours_is_said(settings: Settings) -> 
 
 
 async def test_up_on_a_port_in_use_starts_nothing(settings: Settings) -> None:
-    """`up` looks at its ports first: nothing is started that would have to be stopped."""
+    """`up` checks its ports first, and starts nothing."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, output = await run("up", "--port", port, **_named(settings))
@@ -146,8 +150,8 @@ async def test_up_on_a_port_in_use_starts_nothing(settings: Settings) -> None:
     assert left_behind(settings.namespace) == {}
 
 
-async def test_topics_are_checked_and_mended(kafka: str, namespace: str) -> None:
-    """`topics check` names what is missing, `apply` makes it, and `check` is content."""
+async def test_topics_are_checked_and_created(kafka: str, namespace: str) -> None:
+    """`topics check` names a missing topic, `apply` creates it, and `check` returns 0."""
     named = {"BLUETICK_KAFKA": kafka, "BLUETICK_NAMESPACE": namespace}
 
     code, output = await run("topics", "check", **named)
@@ -155,7 +159,7 @@ async def test_topics_are_checked_and_mended(kafka: str, namespace: str) -> None
     code, output = await run("topics", "apply", **named)
     assert (code, f"created {namespace}.messages" in output) == (0, True)
     code, output = await run("topics", "check", **named)
-    assert (code, output.strip()) == (0, "every topic is as it should be")
+    assert (code, output.strip()) == (0, "every topic is as expected")
 
 
 def _named(settings: Settings) -> dict[str, str]:

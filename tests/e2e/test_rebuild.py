@@ -1,4 +1,4 @@
-"""Rebuilding a namespace beside the one in use, with the real command line."""
+"""Rebuilding a namespace next to the one in use, with the real command line."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ TIMERS = (b"stalled", b"resumed", b"forgotten")
 
 @pytest.fixture
 async def target(settings: Settings) -> AsyncIterator[Settings]:
-    """Settings of the namespace to be made; whatever there is of it is dropped in the end."""
+    """Return the settings of the new namespace, which is dropped at the end."""
     given = settings.of(f"{settings.namespace}-b").model_copy(
         update={"raw_namespace": settings.namespace}
     )
@@ -88,18 +88,19 @@ async def _track_anew(settings: Settings) -> None:
 
 
 async def _switch(settings: Settings, target: Settings) -> None:
-    """The plain services go on where the rebuild ended, and the rest of the source can go."""
+    """The services continue where the rebuild ended, and the rest of the source can be dropped."""
     known = len(await ids(target, "statuses"))
     await receive(settings, 20, days_ago=0)
     async with services(target):
         await caught_up(target.kafka, target.topics)
         name = target.namespace
         code, output = await drop(settings, name, "--confirm", name)
-        assert (code, "is at work" in output) == (1, True), output
+        assert (code, "is in use" in output) == (1, True), output
     assert len(await ids(target, "statuses")) > known
     name = settings.namespace
     code, output = await drop(settings, name, "--confirm", name)
-    assert (code, f"is read by others ({settings.topics.raw('smsmanager')}" in output) == (1, True)
+    readers = f"other namespaces read {name} ({settings.topics.raw('smsmanager')}"
+    assert (code, readers in output) == (1, True)
     code, output = await drop(settings, name, "--keep-inputs", "--confirm", "other")
     assert (code, "nothing was deleted" in output) == (1, True), output
     code, output = await drop(settings, name, "--keep-inputs", "--confirm", name)
@@ -126,7 +127,7 @@ async def test_killed_in_the_middle_it_goes_on(settings: Settings, target: Setti
             os.kill(_only(target.namespace, " rebuild "), signal.SIGKILL)
             assert await first.ended() == -signal.SIGKILL
         code, output = await run(*arguments, **named(settings))
-        assert (code, "go on with --resume" in output) == (1, True), output
+        assert (code, "add --resume" in output) == (1, True), output
         async with command(*arguments, "--resume", **named(settings)) as again:
             await receive(settings, 100, days_ago=1)
             await again.until("Ctrl-C")
@@ -139,7 +140,7 @@ async def test_killed_in_the_middle_it_goes_on(settings: Settings, target: Setti
             assert code == 0, output
             again.interrupt()
             assert await again.ended() == 0, again.output
-    assert "to go on with it" in again.output
+    assert "resume with: " in again.output
     was, is_ = [await ids(s, "statuses") for s in (settings, target)]
     assert was == is_
     assert max(is_.values()) == 1
@@ -168,16 +169,16 @@ async def test_diff_tells_the_reason(settings: Settings, target: Settings) -> No
     code, output = await run(*arguments, "--since", "1970-01-01T00:00:02Z", **named(settings))
     assert (code, '"agrees":true' in output) == (0, True)
     code, output = await run(*arguments, "--since", "yesterday", **named(settings))
-    assert (code, "is no time" in output) == (1, True)
+    assert (code, "is not a time" in output) == (1, True)
 
 
 async def test_refusals(settings: Settings, target: Settings) -> None:
     """Each is one sentence, and nothing is made."""
     namespace, into = settings.namespace, target.namespace
     for arguments, environment, sentence in [
-        (["--into", "a b"], {}, "'a b' is no namespace"),
+        (["--into", "a b"], {}, "'a b' is not a valid namespace"),
         (["--into", namespace], {}, "is the namespace in use"),
-        (["--into", into], {"BLUETICK_NAMESPACE": f"{namespace}-x"}, "to rebuild; there is: "),
+        (["--into", into], {"BLUETICK_NAMESPACE": f"{namespace}-x"}, "to rebuild; the namespaces "),
         (["--into", into], {"BLUETICK_PARTITIONS": "2"}, "has 3 partitions, not the 2"),
         (["--into", into, "--resume"], {}, "leave out --resume"),
     ]:
@@ -202,7 +203,7 @@ async def test_refusals(settings: Settings, target: Settings) -> None:
     await topics.drop(target)
     await consumer_groups.delete(target, target.topics.groups)
     await topics.apply(target)
-    for option, sentence in [([], "exists (topics: 7"), (["--resume"], "was not begun as")]:
+    for option, sentence in [([], "exists (topics: 7"), (["--resume"], "is not a rebuild from")]:
         code, output = await run("rebuild", "--into", into, *option, **named(settings))
         assert (code, sentence in output) == (1, True), output
 
@@ -262,8 +263,8 @@ async def services(settings: Settings) -> AsyncIterator[None]:
 async def ids(settings: Settings, name: str) -> Counter[tuple[bytes, bytes]]:
     """The records of a derived topic by id and type, timer events apart."""
     records = await read(settings.kafka, f"{settings.namespace}.{name}")
-    told = ((r.headers["ce_id"], r.headers["ce_type"]) for r in records)
-    return Counter(one for one in told if not one[1].endswith(TIMERS))
+    kinds = ((r.headers["ce_id"], r.headers["ce_type"]) for r in records)
+    return Counter(one for one in kinds if not one[1].endswith(TIMERS))
 
 
 async def _cut(settings: Settings) -> None:
@@ -276,7 +277,7 @@ async def _cut(settings: Settings) -> None:
 
 
 async def _hold(settings: Settings, folded: Folded) -> None:
-    """Put states on `messages`, written an hour ago: nobody looks whether they still change."""
+    """Put states on `messages`, written an hour ago: `diff` does not read them again."""
     producer = clients.producer(settings)
     await producer.start()
     outbox = Outbox(producer)

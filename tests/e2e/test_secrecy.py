@@ -1,7 +1,7 @@
-"""What must be said nowhere: tokens, phone numbers and texts, whatever the services say at DEBUG.
+"""Tokens, phone numbers and texts must not appear in any output of the services, also at DEBUG.
 
-The services run as in production, over good and bad webhooks, with Kafka and without it. Then all
-that they printed, answered and exposed is searched for words that were in the webhooks alone.
+The services run as in production, with valid and invalid webhooks, with Kafka and without it. Then
+the test searches all logs, answers and pages for words that only the webhooks contained.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tests.e2e.commands import Command, command, run
 
 _SECONDS = 60
 
-# One source for each way a secret can come in.
+# One source for each location of a secret in a request.
 _SOURCES = """
 [sources.header]
 provider = "whapi"
@@ -54,7 +54,7 @@ secrets = ["env:CANARY_HMAC"]
 
 
 class Canaries:
-    """Words that occur nowhere else, by what they stand for."""
+    """Unique words, by their meaning."""
 
     def __init__(self) -> None:
         self.words: dict[str, str] = {}
@@ -66,7 +66,7 @@ class Canaries:
         return self.words.setdefault(what, f"420{secrets.randbelow(10**9):09d}")
 
     def found(self, sinks: dict[str, str]) -> list[str]:
-        """Where which of them was let out, also in base64."""
+        """Return which of the words occur in which output, also in base64."""
         spellings = {
             f"{what}{kind}": text
             for what, word in self.words.items()
@@ -77,26 +77,26 @@ class Canaries:
         }
         return [
             f"{what} in {sink}"
-            for sink, said in sinks.items()
+            for sink, output in sinks.items()
             for what, text in spellings.items()
-            if text in said
+            if text in output
         ]
 
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker of this module's own: it is killed under way."""
+    """A broker for this module alone: it is killed during the test."""
     async with LocalKafka(tmp_path_factory.mktemp("own")) as kafka:
         yield kafka
 
 
-async def test_nothing_of_a_webhook_is_said_anywhere(
+async def test_no_output_contains_parts_of_a_webhook(
     own: LocalKafka, namespace: str, tmp_path: Path
 ) -> None:
-    """Logs, metrics, health, answers and reports, of all services, hold none of it."""
+    """Logs, metrics, health, answers and reports of all services contain none of the words."""
     canaries = Canaries()
     (tmp_path / "sources.toml").write_text(_SOURCES)
-    ports = {name: free_port(0) for name in ("ingest", "door", "normalise", "track")}
+    ports = {name: free_port(0) for name in ("ingest", "ingest-metrics", "normalise", "track")}
     environment = {
         "BLUETICK_KAFKA": own.bootstrap,
         "BLUETICK_NAMESPACE": namespace,
@@ -107,7 +107,7 @@ async def test_nothing_of_a_webhook_is_said_anywhere(
         "BLUETICK_SPOOL": str(tmp_path / "spool"),
         "BLUETICK_SOURCES": str(tmp_path / "sources.toml"),
         "BLUETICK_PORT": str(ports["ingest"]),
-        "BLUETICK_INGEST_METRICS_PORT": str(ports["door"]),
+        "BLUETICK_INGEST_METRICS_PORT": str(ports["ingest-metrics"]),
         "BLUETICK_NORMALISE_HEALTH_PORT": str(ports["normalise"]),
         "BLUETICK_TRACK_HEALTH_PORT": str(ports["track"]),
         "PYTHONASYNCIODEBUG": "1",
@@ -145,12 +145,12 @@ async def test_nothing_of_a_webhook_is_said_anywhere(
 
     assert not canaries.found(sinks)
     assert all(sinks[f"what {name} printed"] for name in ("ingest", "normalise", "track"))
-    assert 'cause="unproven"' in sinks["metrics of door"]
+    assert 'cause="unproven"' in sinks["metrics of ingest-metrics"]
     assert "8" in sinks["spool status"]
 
 
 async def _until(client: httpx.AsyncClient, url: str, text: str) -> None:
-    """Wait until a page says so."""
+    """Wait until a page contains the text."""
     async with asyncio.timeout(_SECONDS):
         while True:
             try:
@@ -174,7 +174,7 @@ async def _end(
 async def _post_all(
     client: httpx.AsyncClient, url: str, canaries: Canaries, sinks: dict[str, str]
 ) -> list[int]:
-    """Good webhooks by all sources, and bad ones of all kinds; returns the statuses."""
+    """Send valid webhooks by all sources, and invalid ones of all kinds; return the statuses."""
     codes = []
     for number, (path, headers, body) in enumerate(_requests(canaries)):
         answer = await client.post(url + path, headers=headers, content=body)
@@ -189,7 +189,7 @@ async def _post_all(
 
 
 def _requests(canaries: Canaries) -> list[tuple[str, dict[str, str], bytes]]:
-    """Path, headers and body; each with words of its own."""
+    """Return path, headers and body, each with words of its own."""
     word, number = canaries.word, canaries.number
     header = {"x-token": word("header secret")}
     bearer = {"authorization": f"Bearer {word('bearer secret')}"}
@@ -246,7 +246,7 @@ def _sms(canaries: Canaries, id_: str, **others: str) -> dict[str, object]:
         "type": "outgoing",
         "timestamp": 1_760_000_000,
         "to": {"phone_number": canaries.number("recipient")},
-        "payload": {"ours": canaries.word("payload")},
+        "payload": {"own": canaries.word("payload")},
         "result_info": canaries.word("result info"),
         **others,
     }

@@ -1,4 +1,4 @@
-"""`bluetick sources check`, and ingest on the same file: right, wrong, and open to strangers."""
+"""`bluetick sources check`, and ingest on the same file: valid, invalid, and without proof."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def _file(folder: Path, text: str) -> Path:
 
 
 async def test_a_right_file_is_shown_without_its_secrets(tmp_path: Path) -> None:
-    """One line a source: provider, auth, the places of its secrets, its addresses."""
+    """One line per source: provider, auth, the locations of its secrets, its addresses."""
     file = _file(tmp_path, _RIGHT)
     environment = {"SHOP_SECRET": _SECRET[::-1], "COLUMNS": "400"}
     code, output = await run("sources", "check", str(file), **environment)
@@ -52,18 +52,18 @@ async def test_a_right_file_is_shown_without_its_secrets(tmp_path: Path) -> None
 async def test_several_sources_of_a_provider_without_accounts_are_warned_about(
     tmp_path: Path,
 ) -> None:
-    """Those that may speak for every account are named; the file is right all the same."""
+    """Sources that may send for every account are named; the file is valid nevertheless."""
     more = '\n[sources.more]\nprovider = "whapi"\nauth = "none"\n'
     file = _file(tmp_path, _RIGHT + more)
     code, output = await run("sources", "check", str(file), SHOP_SECRET=_SECRET)
     assert code == 0
     warnings = [line for line in output.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
-    assert "whapi has several sources, and more may speak for every account" in warnings[0]
+    assert "whapi has several sources, and more may send for each of its accounts" in warnings[0]
 
 
 async def test_without_a_file_the_built_in_sources_are_shown() -> None:
-    """They prove nothing, and it says so."""
+    """The output says that they have no proof."""
     code, output = await run("sources", "check")
     assert code == 0
     assert output.count("none (built in)") == 2
@@ -110,13 +110,13 @@ _SHOP = '[sources.shop]\nprovider = "smsmanager"\nauth = "hmac"\n'
 async def test_a_mistake_is_reported_by_its_key(
     tmp_path: Path, text: str, sentences: list[str]
 ) -> None:
-    """Exit code 1, a line for each mistake; ingest refuses to start with the same words."""
+    """Exit code 1, a line for each error; ingest refuses to start with the same lines."""
     file = _file(tmp_path, text)
     code, output = await run("sources", "check", str(file))
 
     assert (code, "Traceback" in output) == (1, False), output
     first, *lines = output.strip().splitlines()
-    assert first == "bluetick: the sources are not as they should be:"
+    assert first == "bluetick: the sources file is not valid:"
     expected = [f"{file}: {sentence.replace('{folder}', str(tmp_path))}" for sentence in sentences]
     assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
     assert "hunter2" not in output
@@ -132,14 +132,14 @@ async def test_a_mistake_is_reported_by_its_key(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "cannot be read from {file}: No such file or directory; name a file"),
+        (None, "cannot be read from {file}: No such file or directory; name a readable file"),
         (b"[sources.shop]\nprovider = '\xff'", "{file}: line 2 is not UTF-8; save"),
     ],
 )
 async def test_a_file_that_cannot_be_read_is_named(
     tmp_path: Path, content: bytes | None, sentence: str
 ) -> None:
-    """Missing, or not text."""
+    """The file is missing, or not text."""
     file = tmp_path / "sources.toml"
     if content is not None:
         file.write_bytes(content)
@@ -149,7 +149,7 @@ async def test_a_file_that_cannot_be_read_is_named(
 
 
 async def test_only_a_file_opens_ingest_to_others(tmp_path: Path) -> None:
-    """Without one it refuses to bind beyond loopback; with one, Kafka is the next hurdle."""
+    """Without a file it refuses to bind beyond loopback; with one, it continues to Kafka."""
     open_ = {"BLUETICK_HOST": "0.0.0.0", "BLUETICK_KAFKA": "127.0.0.1:1"}
     code, output = await run("ingest", "--port", "0", **open_)
     assert (code, "ingest will not listen on 0.0.0.0 (BLUETICK_HOST)" in output) == (1, True)

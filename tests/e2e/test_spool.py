@@ -1,4 +1,4 @@
-"""`bluetick spool` as a person uses it: what is there, off to Kafka, or out into files."""
+"""`bluetick spool` by the real command line: status, drain and export."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ _BODIES = [b"", bytes(range(256)), secrets.token_bytes(50_000)]
 
 
 def _fill(spool: Path, bodies: list[bytes]) -> Slot:
-    """A place of the spool with these bodies, still taken."""
+    """A slot of the spool with these bodies, still in use."""
     place = slots.acquire(spool)
     file = SpoolFile(place.directory)
     file.add(
@@ -47,12 +47,12 @@ def _named(settings: Settings, spool: Path) -> dict[str, str]:
         "BLUETICK_NAMESPACE": settings.namespace,
         "BLUETICK_PARTITIONS": str(settings.partitions),
         "BLUETICK_SPOOL": str(spool),
-        "BLUETICK_PORT": str(settings.port),  # the default may be somebody else's
+        "BLUETICK_PORT": str(settings.port),  # the default port may be in use
     }
 
 
-async def test_what_nobody_holds_is_drained(settings: Settings, tmp_path: Path) -> None:
-    """`drain` sends what is in free places and leaves alone those in use; `status` tells both."""
+async def test_free_slots_are_drained(settings: Settings, tmp_path: Path) -> None:
+    """`drain` sends the bodies of free slots and leaves slots in use; `status` shows both."""
     free, used = _fill(tmp_path, _BODIES), _fill(tmp_path, [b"theirs"])
     free.release()
     named = _named(settings, tmp_path)
@@ -75,16 +75,16 @@ async def test_what_nobody_holds_is_drained(settings: Settings, tmp_path: Path) 
     used.release()
 
 
-async def test_a_place_that_kafka_refuses_holds_up_no_other(
+async def test_a_slot_that_kafka_refuses_does_not_block_others(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """`drain` goes on with the other places, keeps what Kafka refuses, and says so at the end."""
+    """`drain` continues with the other slots, keeps refused bodies, and reports them at the end."""
     await topics.apply(settings)
     async with administering(settings) as admin:
         small = {"max.message.bytes": "10000"}
         named = settings.topics.raw("whapi")
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, named, small)])
-    refused, good = secrets.token_bytes(20_000), [b"beside it", b"behind it", b"further on"]
+    refused, good = secrets.token_bytes(20_000), [b"before it", b"behind it", b"further on"]
     left = [_fill(tmp_path, each) for each in ([refused], [good[0], refused, good[1]], good[2:])]
     for place in left:
         place.release()
@@ -94,13 +94,11 @@ async def test_a_place_that_kafka_refuses_holds_up_no_other(
     assert [sum(one.bodies for one in look(_file(place)).values()) for place in left] == [1, 1, 0]
     assert (code, "3 bodies sent" in output, "Traceback" in output) == (1, True, False), output
     last = output.rstrip().splitlines()[-1]
-    assert last.startswith(f"bluetick: not all is on Kafka that was in {tmp_path}, place 0, 1;")
+    assert last.startswith(f"bluetick: some bodies of {tmp_path} are not on Kafka, in slot 0, 1;")
 
 
-async def test_a_place_that_cannot_be_reached_hides_no_other(
-    settings: Settings, tmp_path: Path
-) -> None:
-    """Its lock is no file: `status`, `export` and `drain` say so, and do the rest."""
+async def test_an_unreadable_slot_hides_no_other(settings: Settings, tmp_path: Path) -> None:
+    """Its lock is not a file: `status`, `export` and `drain` report it, and process the others."""
     spool, to = tmp_path / "spool", tmp_path / "bodies.jsonl"
     for place in [_fill(spool, [body]) for body in _BODIES]:
         place.release()
@@ -119,7 +117,9 @@ async def test_a_place_that_cannot_be_reached_hides_no_other(
 
     code, output = await run("spool", "export", str(to), **named)
     assert (code, len(to.read_bytes().splitlines())) == (1, 2), output
-    assert f"bluetick: not all is exported: {theirs} (Is a directory) cannot be read;" in output
+    assert (
+        f"bluetick: the export is not complete: {theirs} (Is a directory) cannot be read;" in output
+    )
 
     code, output = await run("spool", "drain", **named)
     records = await read(settings.kafka, settings.topics.raw("whapi"))
@@ -133,11 +133,11 @@ def _file(place: Slot) -> Path:
 
 
 async def test_without_kafka_nothing_is_drained(tmp_path: Path) -> None:
-    """`drain` says that Kafka is away, and all stays where it was."""
+    """`drain` reports that Kafka does not answer, and the bodies remain."""
     place = _fill(tmp_path, _BODIES)
     place.release()
-    away = f"127.0.0.1:{free_port(0)}"
-    code, output = await run("spool", "drain", BLUETICK_SPOOL=str(tmp_path), BLUETICK_KAFKA=away)
+    nowhere = f"127.0.0.1:{free_port(0)}"
+    code, output = await run("spool", "drain", BLUETICK_SPOOL=str(tmp_path), BLUETICK_KAFKA=nowhere)
     assert code == 1
     assert output.rstrip().splitlines()[-1].startswith("bluetick: Kafka does not answer")
     assert "Traceback" not in output
@@ -145,13 +145,13 @@ async def test_without_kafka_nothing_is_drained(tmp_path: Path) -> None:
 
 
 async def test_ctrl_c_leaves_the_rest(settings: Settings, tmp_path: Path) -> None:
-    """Stopped half way, `drain` has lost nothing: what is not on Kafka is still in the spool."""
+    """An interrupted `drain` loses nothing: other bodies are still in the spool."""
     bodies = [b"%06d" % number for number in range(30_000)]
     place = _fill(tmp_path, bodies)
     place.release()
     async with command("spool", "drain", **_named(settings, tmp_path)) as draining:
         while not await read(settings.kafka, settings.topics.raw("whapi")):
-            pass  # asking Kafka is the waiting
+            pass  # each read waits for Kafka
         draining.interrupt()
         assert await draining.ended() in (130, 0), draining.output
     there = {record.value for record in await read(settings.kafka, settings.topics.raw("whapi"))}
@@ -167,27 +167,27 @@ async def test_ctrl_c_leaves_the_rest(settings: Settings, tmp_path: Path) -> Non
 
 
 async def test_bodies_are_exported_as_they_came(tmp_path: Path) -> None:
-    """As JSON lines and as files: each body whole, with its sum; the spool keeps them."""
+    """As JSON lines and as files: each complete body with its sha256; the spool keeps them."""
     spool = tmp_path / "spool"
     place = _fill(spool, _BODIES)
     lines, files = tmp_path / "out.jsonl", tmp_path / "out"
     for to in (lines, files):
         code, output = await run("spool", "export", str(to), BLUETICK_SPOOL=str(spool))
         assert (code, "3 bodies exported" in output) == (0, True), output
-    told = [json.loads(line) for line in lines.read_text().splitlines()]
-    assert [base64.b64decode(one["body"]) for one in told] == _BODIES
-    assert [one["sha256"] for one in told] == [hashlib.sha256(b).hexdigest() for b in _BODIES]
+    exported = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [base64.b64decode(one["body"]) for one in exported] == _BODIES
+    assert [one["sha256"] for one in exported] == [hashlib.sha256(b).hexdigest() for b in _BODIES]
     assert [file.read_bytes() for file in sorted(files.glob("*.body"))] == _BODIES
     assert lines.stat().st_mode & 0o077 == 0
     assert look(place.directory / "spool.db")["whapi"].bodies == 3
     code, output = await run("spool", "export", str(lines), BLUETICK_SPOOL=str(spool))
-    assert (code, "is there already" in output) == (1, True), output
+    assert (code, "exists already" in output) == (1, True), output
     place.release()
 
 
 @pytest.mark.parametrize("what", ["status", "drain", "export x.jsonl"])
 async def test_without_a_spool_it_says_so(what: str, tmp_path: Path) -> None:
-    """One sentence, whether none is set or the directory is not there."""
+    """One sentence, for an unset setting and for a missing directory."""
     code, output = await run("spool", *what.split())
     assert (code, "name its directory with BLUETICK_SPOOL" in output) == (1, True)
     gone = str(tmp_path / "gone")
@@ -196,7 +196,7 @@ async def test_without_a_spool_it_says_so(what: str, tmp_path: Path) -> None:
 
 
 async def test_a_spool_that_cannot_be_used_stops_ingest(settings: Settings, tmp_path: Path) -> None:
-    """Better no ingest than one that cannot keep its word: the sentence names the directory."""
+    """Ingest refuses to start, and the sentence names the directory."""
     (tmp_path / "file").touch()
     code, output = await run("ingest", **_named(settings, tmp_path / "file"))
     assert (code, "Traceback" in output) == (1, False)

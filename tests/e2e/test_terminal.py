@@ -1,4 +1,4 @@
-"""What every command prints as JSON when providers send what a terminal obeys."""
+"""JSON output of every command when providers send control characters."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from tests.broker.test_dead_letters import environment
 from tests.e2e.commands import run
 from tests.unit.cli.output.test_json_escaping import UNSAFE
 
-# A message id may hold all of them, except NUL in an argument of a command.
+# A message id may contain all of them, except NUL in an argument of a command.
 _MARK = UNSAFE.replace("\x00", "")
 _ID = f"M{_MARK}"
 _KEY = f"whapi/-/{_ID}"
@@ -52,8 +52,8 @@ def _judge(what: str, text: str, *, lines: bool = True) -> None:
     assert _MARK in _strings(values), what
 
 
-async def test_no_command_prints_what_a_terminal_obeys(settings: Settings, tmp_path: Path) -> None:
-    """All commands with JSON, each over ids, names and headers with controls and overrides."""
+async def test_no_command_prints_control_characters(settings: Settings, tmp_path: Path) -> None:
+    """All commands with JSON output, on ids, names and headers with control characters."""
     hook = _webhook()
     await write(
         settings,

@@ -28,7 +28,7 @@ def environment(settings: Settings) -> dict[str, str]:
 async def test_a_third_processor_runs_with_up(
     settings: Settings, environment: dict[str, str]
 ) -> None:
-    """`up` starts it, it reads its topic, answers health and metrics, and stops in good order."""
+    """`up` starts it; it reads its topic, serves health and metrics, and stops cleanly."""
     statuses = settings.topics.statuses
     written = [Record(statuses, n % settings.partitions, b"k", b"{}") for n in range(7)]
     await write(settings, written)
@@ -71,7 +71,7 @@ async def test_the_commands_know_a_third_processor(
 async def test_a_rebuild_includes_a_third_processor(
     settings: Settings, environment: dict[str, str]
 ) -> None:
-    """It is run for the new namespace, and waited for."""
+    """`rebuild` runs it for the new namespace, and waits for it."""
     body = json.dumps([report("delivered", 1700000060)]).encode()
     await write(settings, [Record(settings.topics.raw("smsmanager"), 0, None, body)])
     target = settings.model_copy(

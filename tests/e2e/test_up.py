@@ -1,4 +1,4 @@
-"""`bluetick up`: from nothing to records that an independent client reads, and away again."""
+"""`bluetick up`: from an empty machine to records that an independent client reads."""
 
 import json
 import os
@@ -69,7 +69,7 @@ BILLING = {
 
 @pytest.mark.timeout(240)
 async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A real Kafka, three services, four webhooks, the records they come to, then Ctrl-C."""
+    """A real Kafka, three services, four webhooks, the resulting records, then Ctrl-C."""
     port, kafka_port = free_port(0), free_port(0)
     arguments = ("up", "--port", str(port), "--kafka-port", str(kafka_port))
     async with command(*arguments, "--data", str(tmp_path), BLUETICK_PARTITIONS="2") as up:
@@ -92,7 +92,7 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
             ):
                 answer = await client.post("/webhooks/smsmanager", json=body)
                 assert (answer.status_code, answer.content) == (200, b"")
-                # One after the other: the next is sent when this one is through.
+                # One after the other: the next is sent when this one is processed.
                 await caught_up(kafka, Topics(providers=NAMES))
         records = {
             name: await read(kafka, f"bluetick.{name}")
@@ -115,8 +115,8 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
     _check_dead_letter(records["dead-letters"])
 
 
-async def test_a_service_that_dies_ends_everything_aloud(settings: Settings) -> None:
-    """Nothing is restarted silently: `up` says which service ended, stops the rest, and fails."""
+async def test_a_service_that_dies_ends_all_with_a_sentence(settings: Settings) -> None:
+    """`up` restarts nothing: it names the service that ended, stops the rest, and fails."""
     environment = {
         f"BLUETICK_{name.upper()}": str(getattr(settings, name))
         for name in ("kafka", "namespace", "partitions", "port")
@@ -135,8 +135,8 @@ async def test_a_service_that_dies_ends_everything_aloud(settings: Settings) -> 
 
 
 @pytest.mark.timeout(240)
-async def test_a_kafka_that_dies_ends_everything_aloud(tmp_path: Path) -> None:
-    """`up` notices that the Kafka it started is gone, says so, stops the rest, and fails."""
+async def test_a_kafka_that_dies_ends_all_with_a_sentence(tmp_path: Path) -> None:
+    """`up` reports that the Kafka it started has ended, stops the rest, and fails."""
     arguments = ("up", "--port", str(free_port(0)), "--kafka-port", "0", "--data", str(tmp_path))
     async with command(*arguments) as up:
         await up.until("Ctrl-C stops everything.")
@@ -268,7 +268,7 @@ def _check_dead_letter(records: list[Read]) -> None:
 
 
 def _value(record: Read) -> dict[str, Any]:
-    """The record's value, without what no test can know; where it comes from is looked at."""
+    """Return the record's value without unpredictable fields; check its coordinates."""
     value: dict[str, Any] = json.loads(record.value)
     raw = value.pop("raw")
     assert raw["topic"] == "bluetick.raw.smsmanager"

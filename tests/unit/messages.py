@@ -25,7 +25,7 @@ KEY = message_key("smsmanager", None, "m1")
 
 
 def seen(status: Status, at: int | None, gateway: str = "sms", **fields: Any) -> StatusObservation:
-    """One status of message m1, told by raw record number `at` (or as given in `fields`)."""
+    """Return one status of message m1, from raw record number `at` (or as in `fields`)."""
     defaults: dict[str, Any] = {
         "message_key": KEY,
         "message_id": "m1",

@@ -23,7 +23,7 @@ class Made(NamedTuple):
     """A checkout below a directory with a space; its .venv was made by one of two launchers."""
 
     checkout: Path
-    told: list[str]
+    output: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (checkout / "bluetick.py").write_text(PROGRAM)
     for lock in ("requirements.txt", "requirements-dev.txt"):
         (checkout / lock).write_text("# none\n")
-    _cut_short(checkout)
+    _interrupted(checkout)
     both = [_start(checkout), _start(checkout)]
     return Made(checkout, [_finish(process)[1] for process in both])
 
@@ -51,32 +51,32 @@ def _start(checkout: Path, *arguments: str, **given: str) -> subprocess.Popen[st
     )
 
 
-def _cut_short(checkout: Path) -> str:
-    """Start, and end it by a signal as soon as it says that it installs; return how it said so."""
+def _interrupted(checkout: Path) -> str:
+    """Start an installation, and end it by a signal at its first line; return that line."""
     process = _start(checkout)
     assert process.stderr
-    told = process.stderr.readline()
-    assert INSTALLS in told
+    line = process.stderr.readline()
+    assert INSTALLS in line
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    return told
+    return line
 
 
 def _finish(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Wait for its end, with 0; return what it wrote to both streams."""
+    """Wait for its end with exit code 0; return its standard output and error."""
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return out, err
 
 
-def test_one_of_two_launchers_redoes_what_was_cut_short(made: Made) -> None:
-    """Of two at once the second waits, and finds the work done."""
-    assert sorted(INSTALLS in told for told in made.told) == [False, True]
+def test_one_of_two_launchers_repeats_an_interrupted_installation(made: Made) -> None:
+    """Of two at once, the second waits and then installs nothing."""
+    assert sorted(INSTALLS in text for text in made.output) == [False, True]
 
 
-def test_it_becomes_python_where_the_caller_is(made: Made) -> None:
-    """Python runs in .venv, as the launcher's own process, in the caller's directory, as asked."""
+def test_it_becomes_python_in_the_directory_of_the_caller(made: Made) -> None:
+    """Python runs in .venv, in the launcher's process and the caller's directory."""
     process = _start(made.checkout, "--flag", "two words", "")
     expected = [
         str(made.checkout.parent),
@@ -88,7 +88,7 @@ def test_it_becomes_python_where_the_caller_is(made: Made) -> None:
 
 
 def test_a_chain_of_links_leads_to_the_checkout(made: Made, tmp_path: Path) -> None:
-    """It may be linked to from anywhere, by relative links too."""
+    """The launcher can be a symbolic link from anywhere, also a relative one."""
     (tmp_path / "first").symlink_to(made.checkout / "bluetick")
     (tmp_path / "second").symlink_to("first")
     shown = subprocess.run(["./second"], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -98,19 +98,19 @@ def test_a_chain_of_links_leads_to_the_checkout(made: Made, tmp_path: Path) -> N
 def test_an_interpreter_that_does_not_suit_is_one_sentence(made: Made) -> None:
     """A wrong PYTHON is named, and nothing is installed."""
     process = _start(made.checkout, PYTHON="/nowhere/python")
-    told = "bluetick: PYTHON=/nowhere/python is not a Python from 3.11 to 3.14.\n"
-    assert process.communicate(timeout=60) == ("", told)
+    sentence = "bluetick: PYTHON=/nowhere/python is not a Python from 3.11 to 3.14.\n"
+    assert process.communicate(timeout=60) == ("", sentence)
     assert process.returncode == 1
 
 
 def test_only_tests_get_their_packages_and_once(made: Made) -> None:
-    """`bluetick test` adds the second lock to the same .venv; next time it has it."""
-    assert "adding what tests need" in _finish(_start(made.checkout, "test"))[1]
+    """`bluetick test` adds the second lock to the same .venv, once."""
+    assert "adding the packages of the tests" in _finish(_start(made.checkout, "test"))[1]
     assert _finish(_start(made.checkout, "test"))[1] == ""
     assert _finish(_start(made.checkout, "up"))[1] == ""
 
 
-def test_a_changed_lock_installs_anew(made: Made) -> None:
-    """What was installed for other locks is not used."""
+def test_a_changed_lock_installs_again(made: Made) -> None:
+    """Packages of other locks are not used."""
     (made.checkout / "requirements.txt").write_text("# changed\n")
-    assert "the locks or Python changed" in _cut_short(made.checkout)
+    assert "the locks or Python changed" in _interrupted(made.checkout)

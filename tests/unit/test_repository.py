@@ -12,7 +12,7 @@ import pytest
 from providers import NAMES
 from tests import HOME
 
-# Whom of ours each part may import besides itself; only tests import tests.
+# The parts of Bluetick that each part may import besides itself; only tests import tests.
 MAY_IMPORT = {
     "bench": {
         "bluetick",
@@ -76,7 +76,7 @@ KAFKA_HOMES = (
     "service/log_lines.py",
 )
 
-# Of the pure files, those that others start from; whatever of ours they import is pure as well.
+# The roots of the pure files; all of Bluetick's files that they import are pure as well.
 PURE = (
     "cli/dead_letters/table.py",
     "cli/messages.py",
@@ -105,7 +105,7 @@ PURE = (
     "service/kafka/clock_offset.py",
     "service/messages.py",
 )
-# A broker, a clock, the environment, other processes, or chance that nobody seeded.
+# A broker, a clock, the environment, other processes, or unseeded randomness.
 IMPURE_IMPORT = re.compile(
     r"(aiokafka|anyio|asyncio|concurrent|fcntl|httpx|importlib(?!\.import_module$)|logging|multiprocessing|os|pathlib"
     r"|pydantic_settings|rocksdict|secrets|shutil|signal|socket|sqlite3|starlette|subprocess|sys"
@@ -144,7 +144,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def _files_of(name: str) -> Iterator[Path]:
-    """Yield the files of ours that importing `name` runs: its package's, its own."""
+    """Yield Bluetick's files that importing `name` runs: its package's, its own."""
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         stem = HOME.joinpath(*parts[:end])
@@ -177,7 +177,7 @@ def _impurities(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_imports_point_one_way(path: Path) -> None:
-    """No part imports a part above or beside it, and nothing but tests imports tests."""
+    """No part imports a part of a higher or the same layer; only tests import tests."""
     part = path.relative_to(HOME).parts[0].removesuffix(".py")
     allowed = {part, *MAY_IMPORT.get(part, OURS)}
     found = list(_imports(path))
@@ -187,7 +187,7 @@ def test_imports_point_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", _files("processors/*/**/*.py", "processors/*.py"), ids=_name)
 def test_processors_import_no_other_processor(path: Path) -> None:
-    """What processors share is in `runtime`, which imports none of them."""
+    """Code that processors share is in `runtime`, which imports no processor."""
     folder = path.relative_to(HOME / "processors").parts[0].removesuffix(".py")
     allowed = {folder, *PROCESSORS_MAY_IMPORT.get(folder, set())}
     names = [name.split(".") for name in _imports(path) if name.startswith("processors.")]
@@ -198,7 +198,7 @@ PARTS_BELOW = _files(*(f"{part}/**/*.py" for part in REGISTRY_FOR))
 
 
 @pytest.mark.parametrize("path", PARTS_BELOW, ids=_name)
-def test_nobody_imports_a_provider_by_name(path: Path) -> None:
+def test_no_part_imports_a_provider_by_name(path: Path) -> None:
     """Outside of its folder a provider is a name, and each part loads what it needs of it."""
     part = path.relative_to(HOME).parts[0]
     found = [name for name in _imports(path) if name.partition(".")[0] == "providers"]
@@ -250,13 +250,13 @@ def _within(name: str, modules: Iterable[str]) -> bool:
 
 @pytest.mark.parametrize("pattern", PURE)
 def test_every_pure_file_is_there(pattern: str) -> None:
-    """No rule speaks of a file that has been renamed."""
+    """Every rule matches an existing file."""
     assert _files(pattern)
 
 
 @pytest.mark.parametrize("path", _pure(), ids=_name)
 def test_pure_files_reach_nothing_outside(path: Path) -> None:
-    """A pure file and all it needs of ours await nothing and meet no broker, clock or chance."""
+    """A pure file and its imports use no await, broker, clock or unseeded randomness."""
     assert list(_impurities(path)) == []
 
 
@@ -285,11 +285,11 @@ def test_private_parts_are_used_in_one_package_each() -> None:
 
 @pytest.mark.parametrize("pattern", [INDEXES, MACHINES], ids=["indexes", "machines"])
 def test_files_name_no_index_and_no_machine(pattern: str) -> None:
-    """No file in git, or about to be, names a package index or a path of somebody's machine."""
+    """No tracked or new file names a package index or a path of a user's machine."""
     git = shutil.which("git")
     if not git or not (HOME / ".git").exists():
         pytest.skip("this is no git checkout")
-    # A checkout that belongs to somebody else is as good as ours.
+    # A checkout of another user is searched too.
     command = [git, "-c", "safe.directory=*", "grep", "--untracked", "-nIE"]
     found = subprocess.run(
         [*command, pattern.replace("_", "")], cwd=HOME, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Webhooks for tests: a body in, everything it amounts to out."""
+"""Webhooks for tests: a body in, its results out."""
 
 import json
 from typing import Any
@@ -33,12 +33,12 @@ def result_of(provider: str, body: Any, *, stories: bool = False, **rest: Any) -
 
 
 def fields(observation: Observation) -> dict[str, Any]:
-    """An observation as it goes on the wire: what is unknown is absent."""
+    """Return an observation as on the wire: unknown fields are absent."""
     return dict(msgspec.to_builtins(observation))
 
 
 def one_status(provider: str, body: Any, **rest: Any) -> StatusObservation:
-    """The one thing a body amounts to, which is a status."""
+    """Return the only result of a body, which is a status."""
     result = result_of(provider, body, **rest)
     assert not result.dead_letters
     (observation,) = result.observations
@@ -47,7 +47,7 @@ def one_status(provider: str, body: Any, **rest: Any) -> StatusObservation:
 
 
 def one_inbound(provider: str, body: Any, **rest: Any) -> InboundObservation:
-    """The one thing a body amounts to, which is somebody's message."""
+    """Return the only result of a body, which is an inbound message."""
     result = result_of(provider, body, **rest)
     assert not result.dead_letters
     (observation,) = result.observations

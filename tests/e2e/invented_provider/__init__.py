@@ -1,1 +1,1 @@
-"""A provider that no vendor offers: a test adds it to a copy of the source and runs it."""
+"""An invented provider: a test adds it to a copy of the source and runs it."""

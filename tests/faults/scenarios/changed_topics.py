@@ -7,7 +7,7 @@ from tests.faults.trial import Trial
 from tests.faults.workers import Service, Worker
 
 _SECONDS = 60
-_OVERTAKEN = "was to be read from offset"
+_OVERTAKEN = "is to be read from offset"
 
 
 @scenario("overtaken-track", {"halts": 2}, uncompared=True)

@@ -1,4 +1,4 @@
-"""The command line before any command runs: what it loads, and the options it spreads."""
+"""The command line before any command runs: loaded packages, and groups of options."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cli.options import spread
 from tests import HOME
 
-# What only commands that talk to somebody need, and what typer itself needs for numbers and paths.
+# Packages of commands that use the network, and packages that typer needs for numbers and paths.
 HEAVY = {"aiokafka", "fsspec", "jgo", "pyarrow", "pytest", "rocksdict", "starlette", "uvicorn"}
 TYPERS = {"asyncio", "msgspec", "pydantic"}
 
@@ -37,13 +37,13 @@ def loaded(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", ["--help", "--version"])
 def test_help_is_there_at_once(arguments: str) -> None:
-    """Help loads the commands and typer."""
+    """Help loads only the commands and typer."""
     assert loaded(*arguments.split()) & (HEAVY | TYPERS) == set()
 
 
 @pytest.mark.parametrize("arguments", ["sources check", "replay run --help", "archive --no"])
-def test_what_talks_to_nobody_loads_nothing_heavy(arguments: str) -> None:
-    """A file of sources and a mistyped option need neither a broker's client nor a server."""
+def test_local_commands_load_no_client_or_server(arguments: str) -> None:
+    """A sources file and an invalid option need neither a Kafka client nor a server."""
     assert loaded(*arguments.split()) & HEAVY == set()
 
 
@@ -56,15 +56,15 @@ class Colour:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         ("here", "here Colour(red=0, name=None) False"),
         ("--red 3 here --loud", "here Colour(red=3, name=None) True"),
         ("here --called rust", "here Colour(red=0, name='rust') False"),
     ],
 )
-def test_a_group_of_options_is_one_value(arguments: str, told: str) -> None:
-    """The options of a group are typed one by one, beside others; the command gets the group."""
+def test_a_group_of_options_is_one_value(arguments: str, printed: str) -> None:
+    """The user gives the options of a group one by one; the command receives the group."""
     app = typer.Typer()
 
     @app.command()
@@ -74,4 +74,4 @@ def test_a_group_of_options_is_one_value(arguments: str, told: str) -> None:
     ) -> None:
         typer.echo(f"{place} {colour} {loud}")
 
-    assert CliRunner().invoke(app, arguments.split()).output == f"{told}\n"
+    assert CliRunner().invoke(app, arguments.split()).output == f"{printed}\n"

@@ -8,7 +8,7 @@ from cli.interrupt import Interrupted, interruptible
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, typer.Abort])
 def test_ctrl_c_has_a_sentence(error: type[BaseException]) -> None:
-    """Wherever it was pressed; the innermost sentence is the one that counts."""
+    """With nested sentences, the innermost one is printed."""
     with pytest.raises(Interrupted) as found, interruptible(), interruptible("the inner one"):
         raise error
     assert str(found.value) == "the inner one"

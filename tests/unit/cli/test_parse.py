@@ -36,8 +36,8 @@ def test_observations_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[
     file = written(tmp_path, [REPORT, {**REPORT, "result": "sent"}])
     assert parse.run("smsmanager", file, received_at=1) == 0
     printed = capsys.readouterr().out
-    told = [decode_observation(line.encode()) for line in printed.splitlines()]
-    assert [(one.message_key, one.received_at, one.raw.index) for one in told] == [
+    observations = [decode_observation(line.encode()) for line in printed.splitlines()]
+    assert [(one.message_key, one.received_at, one.raw.index) for one in observations] == [
         (f"smsmanager/-/{REPORT['message_id']}", 1, 0),
         (f"smsmanager/-/{REPORT['message_id']}", 1, 1),
     ]
@@ -82,12 +82,12 @@ def test_kept_headers_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("provider", "file", "header", "words"),
     [
-        ("nobody", "-", "a:b", "no provider 'nobody'"),
+        ("acme", "-", "a:b", "no provider 'acme'"),
         ("whapi", "missing.json", "a:b", "missing.json cannot be read"),
-        ("whapi", "-", "novalue", "'novalue' should be written as name:value"),
+        ("whapi", "-", "novalue", "'novalue' is not valid; write name:value"),
     ],
 )
-def test_what_is_wrong_is_said(provider: str, file: str, header: str, words: str) -> None:
+def test_a_wrong_argument_is_reported(provider: str, file: str, header: str, words: str) -> None:
     """A wrong provider, file or header is one sentence that names it."""
     with pytest.raises(Problem, match=words):
         parse.run(provider, file, Request(header=[header]))

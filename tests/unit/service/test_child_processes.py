@@ -17,10 +17,10 @@ _DEAF = "import signal, sys, time; signal.signal(15, signal.SIG_IGN)"
     ("too_long", "read"),
     [(b"", [b"short\n", b"next\n"]), (b"(long)", [b"short\n", b"(long)", b"next\n"])],
 )
-async def test_a_line_that_is_too_long_does_not_end_the_reading(
+async def test_a_line_over_the_limit_does_not_stop_the_reading(
     too_long: bytes, read: list[bytes]
 ) -> None:
-    """It is left out or replaced, and the next one is read."""
+    """The long line is dropped or replaced, and the next one is read."""
     stream = asyncio.StreamReader(limit=10)
     stream.feed_data(b"short\n" + b"x" * 50 + b"\nnext\n")
     stream.feed_eof()
@@ -53,7 +53,7 @@ async def _started(code: str) -> tuple[Child, list[bytes]]:
     ids=["ended", "asked", "killed"],
 )
 async def test_a_child_is_ended(code: str, seconds: float, exit_code: int) -> None:
-    """By itself, by SIGTERM, or by SIGKILL if it does not end in time."""
+    """It ends by itself, by SIGTERM, or by SIGKILL if it does not end in time."""
     child, _ = await _started(code)
     if exit_code == 0:
         await child.wait()
@@ -62,13 +62,13 @@ async def test_a_child_is_ended(code: str, seconds: float, exit_code: int) -> No
 
 
 async def test_waiting_ends_after_the_last_line() -> None:
-    """What a process printed before its end is read."""
+    """All output before the end of a process is read."""
     child, seen = await _started("[print(n) for n in range(5000)]")
     await child.wait()
     assert seen[-1] == b"4999\n"
 
 
-async def test_a_wait_that_is_cancelled_leaves_the_reading() -> None:
+async def test_a_cancelled_wait_does_not_stop_the_reading() -> None:
     """The next wait still ends after the last line."""
     more = asyncio.Event()
     read: list[str] = []

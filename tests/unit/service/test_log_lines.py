@@ -1,4 +1,4 @@
-"""A line that comes again and again is said once a minute, with how often it came."""
+"""A repeated log line is logged once a minute, with the number of repetitions."""
 
 import logging
 
@@ -7,27 +7,28 @@ import pytest
 from service.log_lines import Repeats, log_to_stderr
 
 
-def test_a_line_is_said_once_a_minute_with_a_count() -> None:
-    """What came in between is counted; the next minute begins with the line that says so."""
+def test_a_line_is_logged_once_a_minute_with_a_count() -> None:
+    """Suppressed lines are counted; the first line of the next minute has the count."""
     repeats = Repeats(seconds=60)
-    heard = [repeats.heard("away", now) for now in (0, 1, 59.9, 60, 61, 200)]
-    assert heard == [0, None, None, 2, None, 1]
+    counts = [repeats.logged_before("away", now) for now in (0, 1, 59.9, 60, 61, 200)]
+    assert counts == [0, None, None, 2, None, 1]
 
 
-def test_other_lines_are_not_held_back() -> None:
+def test_other_lines_are_not_suppressed() -> None:
     """Each line has a count of its own."""
     repeats = Repeats(seconds=60)
-    assert [repeats.heard(line, 0) for line in ("one", "two", "one")] == [0, 0, None]
+    assert [repeats.logged_before(line, 0) for line in ("one", "two", "one")] == [0, 0, None]
 
 
-def test_it_remembers_only_so_many_lines() -> None:
-    """A line forgotten for newer ones is simply said again."""
+def test_it_remembers_a_limited_number_of_lines() -> None:
+    """A line that newer ones have displaced is logged again."""
     repeats = Repeats(seconds=60, lines=2)
-    assert [repeats.heard(line, 0) for line in ("one", "two", "three", "one")] == [0, 0, 0, 0]
+    lines = ("one", "two", "three", "one")
+    assert [repeats.logged_before(line, 0) for line in lines] == [0, 0, 0, 0]
 
 
-def test_only_those_who_repeat_themselves_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    """Warnings of Kafka's client are said once; others, and what is no warning, each time."""
+def test_only_repetitive_loggers_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Warnings of Kafka's client are logged once; other lines each time."""
     root = logging.getLogger()
     before = root.level, root.handlers[:]
     try:

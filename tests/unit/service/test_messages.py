@@ -1,4 +1,4 @@
-"""Every problem has a code, fields, and words that fit them."""
+"""Every problem has a code, fields, and a sentence that fits them."""
 
 import ast
 import inspect
@@ -15,7 +15,7 @@ from service.messages import MESSAGES, Message, sentence
 from tests import HOME
 
 CORE = ("deploy", "ingest", "processors", "providers", "schemas", "service")
-# A program that is not ours takes these options; those of whole commands are in the catalogue.
+# Options of other programs; those of whole commands are in the catalogue.
 OPTIONS_ALLOWED = {
     "deploy/local_kafka/broker.py": "of Kafka's own tools",
     "service/messages.py": "in whole commands",
@@ -40,14 +40,14 @@ def _code(call: ast.Call) -> str | None:
 
 
 def _fields(message: Message) -> set[str]:
-    """The fields a message needs; a function also says which ones it can do without."""
+    """Return the fields that a message needs; for a function also its optional ones."""
     if callable(message):
         return set(inspect.signature(message).parameters)
     return {name for _, name, _, _ in Formatter().parse(message) if name}
 
 
 def _given(call: ast.Call) -> set[str] | None:
-    """The fields a problem is raised with; None if some are in a mapping."""
+    """Return the fields of a raised problem; None if some are in a mapping."""
     names = {one.arg for one in call.keywords}
     return None if None in names else {name for name in names if name}
 
@@ -75,28 +75,28 @@ def test_every_message_is_of_a_code_with_its_fields(code: str) -> None:
 
 
 def test_every_code_has_a_message() -> None:
-    """What is raised with a sentence in place of a code is found here."""
+    """A problem raised with a sentence in place of a code fails here."""
     places = {code: where for code, [(where, _), *_] in RAISED.items()}
     assert {code: where for code, where in places.items() if code not in MESSAGES} == {}
 
 
-def test_a_command_words_its_own_problems() -> None:
-    """A code of a command is its own, and its words have the fields given beside them."""
+def test_a_command_has_sentences_for_its_own_problems() -> None:
+    """A code of a command is unique, and its sentence has the given fields."""
     for where, call in _calls("CommandProblem", parts=("cli", "bench")):
         code, words = (ast.literal_eval(argument) for argument in call.args)
         assert code not in MESSAGES, where
         assert _given(call) == _fields(words), where
 
 
-def test_the_command_line_words_some_codes_by_its_options() -> None:
-    """It has a sentence of its own only where an option's name is in it, with the same fields."""
+def test_the_command_line_has_its_own_sentence_for_some_codes() -> None:
+    """Its own sentences name an option, and have the same fields."""
     for code, message in ON_THE_COMMAND_LINE.items():
         assert re.search(r"--[a-z]", str(message)), code
         assert _fields(message) <= _fields(MESSAGES[code]), code
 
 
 def test_the_core_names_no_option_and_no_command() -> None:
-    """A web page would have its user type what there is nowhere to type."""
+    """A web page has no command line on which to give an option."""
     found = []
     for part in CORE:
         for path in sorted((HOME / part).rglob("*.py")):
@@ -137,13 +137,13 @@ def test_the_catalogue_names_options_in_whole_commands_only() -> None:
 
 
 def test_a_problem_is_a_sentence_with_a_code_and_fields() -> None:
-    """The sentence is made of them; the command line has its own for some."""
+    """The sentence contains the fields; the command line has its own sentence for some codes."""
     problem = Problem("range_backwards", since="B", until="A")
     assert (problem.code, problem.fields) == ("range_backwards", {"since": "B", "until": "A"})
     assert str(problem).endswith("B, which is not before its end, A; swap them")
     assert worded(problem).endswith("; swap --from and --to")
-    other = CommandProblem("odd", "{name!r} is none of {known}", name="{x}", known=["a", "b"])
-    assert str(other) == worded(other) == "'{x}' is none of a, b"
+    other = CommandProblem("odd", "{name!r} is not in {known}", name="{x}", known=["a", "b"])
+    assert str(other) == worded(other) == "'{x}' is not in a, b"
     assert other.fields == {"name": "{x}", "known": ["a", "b"]}
 
 
@@ -153,11 +153,11 @@ def test_a_problem_is_a_sentence_with_a_code_and_fields() -> None:
         ("a.raw.whapi", "bluetick replay run --archive URL --provider whapi --offsets 3:2-7"),
         ("a.b.raw.smsmanager", "--archive URL --provider smsmanager --offsets 3:2-7"),
         # Its offsets are not those of the raw topics.
-        ("a.observations", "by their time: bluetick replay run --from TIME"),
+        ("a.observations", "replay their bodies by time: bluetick replay run --from TIME"),
     ],
 )
-def test_the_way_back_fits_the_topic(topic: str, expected: str) -> None:
-    """What raw topics lost is in an archive; what observations lost is on the raw topics."""
+def test_the_remedy_fits_the_topic(topic: str, expected: str) -> None:
+    """Lost raw records are in an archive; lost observations are on the raw topics."""
     fields: Mapping[str, object] = {
         "topic": topic,
         "partition": 3,

@@ -1,4 +1,4 @@
-"""Directories for personal data: made private, tightened, and what is not ours left as it is."""
+"""Directories for personal data: created private, tightened, and other users' unchanged."""
 
 import os
 import stat
@@ -25,16 +25,16 @@ def _usual_mask() -> Iterator[None]:
     os.umask(before)
 
 
-def test_a_directory_and_those_above_it_are_made_private(tmp_path: Path) -> None:
-    """Not those that were there: others may use them."""
+def test_a_directory_and_its_missing_parents_are_private(tmp_path: Path) -> None:
+    """Existing parents are not changed: others may use them."""
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
     private_files.directory(shared / "a/b")
     assert [mode(path) for path in (shared, shared / "a", shared / "a/b")] == [0o755, 0o700, 0o700]
 
 
-def test_a_directory_that_is_there_is_tightened(tmp_path: Path) -> None:
-    """With `tighten` all that is in it as well; what its owner may do stays."""
+def test_an_existing_directory_is_tightened(tmp_path: Path) -> None:
+    """`tighten` changes its contents too; the owner's permissions stay."""
     below = tmp_path / "a/b"
     below.mkdir(parents=True, mode=0o755)
     (below / "file").touch(mode=0o640)
@@ -49,8 +49,8 @@ def test_a_directory_that_is_there_is_tightened(tmp_path: Path) -> None:
     ]
 
 
-def test_what_a_link_names_is_left_alone(tmp_path: Path) -> None:
-    """It lies elsewhere, and another program may need it as it is."""
+def test_the_target_of_a_link_is_not_changed(tmp_path: Path) -> None:
+    """Another program may need the target's permissions."""
     (tmp_path / "elsewhere").mkdir(mode=0o755)
     (tmp_path / "file").touch(mode=0o644)
     (tmp_path / "a").mkdir()
@@ -61,23 +61,23 @@ def test_what_a_link_names_is_left_alone(tmp_path: Path) -> None:
     assert (mode(tmp_path / "elsewhere"), mode(tmp_path / "file")) == (0o755, 0o644)
 
 
-def test_what_another_user_owns_is_left_alone(
+def test_a_file_of_another_user_is_not_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel would refuse it, and that would end a service that can work."""
+    """The kernel would refuse the change, and that would end a service without need."""
     tmp_path.chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     private_files.directory(tmp_path)
     assert mode(tmp_path) == 0o755
 
 
-def test_what_is_not_there_is_no_trouble(tmp_path: Path) -> None:
-    """Files disappear while a directory is gone through."""
+def test_a_missing_file_is_no_error(tmp_path: Path) -> None:
+    """Files can disappear while a directory is read."""
     private_files.tighten(tmp_path / "nothing")
 
 
 def test_with_the_mask_a_store_is_private(tmp_path: Path) -> None:
-    """RocksDB's own files, too; a store from before is tightened when it is opened."""
+    """RocksDB's own files, too; an older store is tightened when it is opened."""
     fill = f"""
 from pathlib import Path
 from processors.tracking.state_store import Anchor, Store
@@ -97,8 +97,8 @@ store.close()
     assert mode(tmp_path / "data/store") == 0o700
 
 
-def test_a_place_of_the_spool_from_before_is_tightened(tmp_path: Path) -> None:
-    """With the bodies in it."""
+def test_an_older_spool_slot_is_tightened(tmp_path: Path) -> None:
+    """Its files with bodies are tightened too."""
     (tmp_path / "spool/0").mkdir(parents=True, mode=0o755)
     (tmp_path / "spool/0/spool.db").touch(mode=0o644)
     acquire(tmp_path / "spool").release()

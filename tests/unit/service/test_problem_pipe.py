@@ -1,4 +1,4 @@
-"""A problem on its way from a process to the one that started it."""
+"""A problem sent from a process to its parent."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def _child(pipe: ProblemPipe, program: str, *arguments: str) -> None:
 
 @pytest.mark.parametrize("words", ["two\nlines", "bluetick: žluťoučký", "\udcff"])
 def test_the_words_arrive_as_they_are(words: str) -> None:
-    """Whatever they are, of one line or several; they may be received more than once."""
+    """Any words, of one line or several; they may be received more than once."""
     pipe = ProblemPipe()
     _child(pipe, SENDS, words)
     pipe.receive()
@@ -43,7 +43,7 @@ def test_the_words_arrive_as_they_are(words: str) -> None:
     "program", ["", "import os, sys; os.write(int(sys.argv[1]), b'bluetick: x')"]
 )
 def test_a_child_without_a_problem_has_no_words(program: str) -> None:
-    """Nor has one that wrote something else."""
+    """A child that wrote other bytes has no words either."""
     pipe = ProblemPipe()
     _child(pipe, program)
     pipe.receive()
@@ -51,20 +51,20 @@ def test_a_child_without_a_problem_has_no_words(program: str) -> None:
 
 
 def test_words_without_end_and_without_a_reader_do_no_harm() -> None:
-    """Neither waits; the most that fits is sent."""
+    """Neither side waits; as much as fits is sent."""
     pipe = ProblemPipe()
     with pipe.handed_over() as descriptor:
         send(descriptor, Problem("odd"), "ž" * 1_000_000)
     pipe.receive()
     assert pipe.words == "ž" * 8192
-    ours, theirs = os.pipe()
-    os.close(ours)
-    send(theirs, Problem("odd"), "words")
-    os.close(theirs)
+    reader, writer = os.pipe()
+    os.close(reader)
+    send(writer, Problem("odd"), "words")
+    os.close(writer)
 
 
 def test_nothing_stays_open_without_a_child() -> None:
-    """A child that cannot be started leaves no descriptor behind."""
+    """A child that cannot be started leaves no open descriptor."""
     before = len(list(Path("/proc/self/fd").iterdir()))
     pipe = ProblemPipe()
     with pytest.raises(FileNotFoundError), pipe.handed_over():

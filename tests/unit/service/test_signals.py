@@ -1,4 +1,4 @@
-"""What a process does when it is asked to stop."""
+"""How a process stops on a signal."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ _NUMBERS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 @_NUMBERS
 async def test_a_signal_sets_the_event_and_is_the_reason(number: signal.Signals) -> None:
-    """Until then the reason is that the process ended by itself."""
+    """Before a signal the reason is that the process ended by itself."""
     stop = stop_on_signals()
     assert (stop.is_set(), stop.reason) == (False, "it ended by itself")
     os.kill(os.getpid(), number)
@@ -23,7 +23,7 @@ async def test_a_signal_sets_the_event_and_is_the_reason(number: signal.Signals)
 
 @_NUMBERS
 async def test_the_second_signal_cancels(number: signal.Signals) -> None:
-    """The first one asks, and leaves the time to end in good order."""
+    """The first one sets the event, so that the work can end cleanly."""
     stop, asked = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -44,7 +44,7 @@ async def test_the_second_signal_cancels(number: signal.Signals) -> None:
 
 @_NUMBERS
 def test_work_is_cancelled_by_a_signal(number: signal.Signals) -> None:
-    """It ends in its own order first."""
+    """Its cleanup runs first."""
     ended: list[str] = []
 
     async def work() -> int:

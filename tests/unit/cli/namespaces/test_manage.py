@@ -1,4 +1,4 @@
-"""What of a namespace is kept when it is dropped, as others read it."""
+"""The topics and groups that `namespace drop` keeps because other namespaces need them."""
 
 import pytest
 
@@ -18,24 +18,24 @@ def reader(name: str, *topics: str) -> Group:
     return Group(name, 0, frozenset(), frozenset(topics))
 
 
-def test_its_own_replays_are_no_strangers() -> None:
-    """They go with the namespace."""
+def test_its_own_replays_are_not_readers() -> None:
+    """They are dropped with the namespace."""
     own = [REPLAY, reader("old.normalise", *RAW), reader("old.track", OLD.observations)]
     assert _kept(OLD, own, keep_inputs=False) == Kept()
     assert _replays(OLD, own) == ["old.replay.x"]
 
 
 @pytest.mark.parametrize("name", ["new.normalise", "new.replay.x", "old.replay.normalise"])
-def test_those_of_others_are(name: str) -> None:
-    """Another namespace may even be named like a replay."""
-    everybody = [REPLAY, reader(name, *RAW)]
+def test_replays_of_other_namespaces_are_readers(name: str) -> None:
+    """Another namespace may even have the name of a replay."""
+    all_groups = [REPLAY, reader(name, *RAW)]
     with pytest.raises(Problem, match=f"by {name}\\)"):
-        _kept(OLD, everybody, keep_inputs=False)
-    assert _kept(OLD, everybody, keep_inputs=True) == Kept(RAW | {OLD.clocks})
+        _kept(OLD, all_groups, keep_inputs=False)
+    assert _kept(OLD, all_groups, keep_inputs=True) == Kept(RAW | {OLD.clocks})
 
 
-def test_replays_stay_where_the_normaliser_does() -> None:
-    """Others track its observations, and a replay makes some."""
+def test_replays_are_kept_with_the_normaliser() -> None:
+    """Others track its observations, and a replay publishes some."""
     kept = _kept(OLD, [REPLAY, reader("new.track", OLD.observations)], keep_inputs=True)
     assert kept.groups == {"old.normalise", "old.replay.x"}
     assert kept.topics == {*RAW, *OBSERVATIONS, OLD.dead_letters, OLD.clocks}

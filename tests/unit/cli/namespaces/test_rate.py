@@ -1,4 +1,4 @@
-"""How long a rebuild is said to take."""
+"""The rates and the remaining time of a rebuild."""
 
 from cli.namespaces.rate import Mark, Pace
 
@@ -11,7 +11,7 @@ def pace(*marks: Mark) -> Pace:
 
 
 def test_rates_and_what_is_left() -> None:
-    """Twice as many observations as bodies are expected, and the slower of both decides."""
+    """Twice as many observations as bodies are expected, and the slower rate decides."""
     one = pace(Mark(0, (0, 1000), (0, 0)), Mark(2, (200, 1000), (100, 400)))
     assert (one.bodies, one.observations) == (100, 50)
     assert one.expected == 2000
@@ -19,14 +19,14 @@ def test_rates_and_what_is_left() -> None:
 
 
 def test_only_the_last_seconds_count() -> None:
-    """A slow beginning is forgotten."""
+    """A slow start has no effect later."""
     one = pace(*(Mark(at, None, (at if at < 20 else 10 * at, 1000)) for at in range(60)))
     assert one.observations == 10
     assert one.expected == 1000
     assert one.left_seconds == (1000 - 590) / 10
 
 
-def test_what_cannot_be_told() -> None:
-    """Before anything has moved there is no promise; at the end nothing is left."""
+def test_unknown_times() -> None:
+    """Without progress the remaining time is unknown; at the end it is zero."""
     assert pace(Mark(0, (0, 10), (0, 0))).left_seconds is None
     assert pace(Mark(0, (10, 10), (20, 20))).left_seconds == 0

@@ -1,4 +1,4 @@
-"""JSON for terminals: the same value, with nothing in it that a terminal obeys."""
+"""JSON for terminals: the same value, without control characters."""
 
 import ast
 import json
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cli.output.json_escaping import as_text
 from tests import HOME
 
-# C0, DEL, C1, a sign that ends a line, marks and overrides of the writing direction, a tag.
+# C0, DEL, C1, a line separator, marks and overrides of the writing direction, a tag.
 UNSAFE = "\x00\x07\x1b\x7f\x80\x9b\x9f\u2028\u061c\u200e\u200f\u202a\u202e\u2066\u2069\U000e0041"
 
 _TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(UNSAFE)))
@@ -23,26 +23,26 @@ _VALUES = st.recursive(
 
 @given(_VALUES)
 def test_json_keeps_its_value_and_is_printable(value: Any) -> None:
-    """Whatever the texts are, and in names as well as values."""
+    """For all texts, in names and values."""
     text = as_text(value)
     assert json.loads(text) == value
     assert text.isprintable()
 
 
 @pytest.mark.parametrize("char", UNSAFE)
-def test_what_a_terminal_obeys_is_escaped(char: str) -> None:
+def test_control_characters_are_escaped(char: str) -> None:
     """Each of them alone, spelled as JSON spells it."""
     text = as_text([f"<{char}>"])
     assert char not in text
     assert text.startswith(r'["<\u')
 
 
-def test_what_can_be_seen_stays() -> None:
+def test_visible_characters_stay() -> None:
     """Letters of any language."""
     assert as_text({"Příliš žluťoučký": "日本 😀"}) == '{"Příliš žluťoučký":"日本 😀"}'
 
 
-# What else makes JSON in a command, and does not print it.
+# Other code of commands that encodes JSON, without printing it.
 _NOT_PRINTED = {
     "explain.py": "records for `as_line`, which makes them printable",
     "simulate.py": "bodies to send",
@@ -56,7 +56,7 @@ _NOT_PRINTED = {
 
 
 def test_commands_write_json_in_one_way() -> None:
-    """No other file of the command line encodes JSON: it would print what a terminal obeys."""
+    """No other file of the command line encodes JSON: it could print control characters."""
     encoders = ("json.encode", "json.format", "json.dumps", "orjson.dumps", "codec.encode")
     found = set()
     for path in (HOME / "cli").rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Where what is taken along can be written."""
+"""The paths to which dead letters can be exported."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from service.errors import Problem
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("there", "is there already; name another file"),
+        ("there", "exists already; name another file"),
         ("there/below", "cannot be written: Not a directory; choose another place"),
         ("nowhere/file", "cannot be written: No such file or directory"),
         ("x" * 300, "cannot be written: File name too long; choose another place"),
     ],
 )
-def test_places_that_cannot_be_written(tmp_path: Path, name: str, said: str) -> None:
+def test_paths_that_cannot_be_written(tmp_path: Path, name: str, said: str) -> None:
     """One sentence, and nothing is changed."""
     (tmp_path / "there").write_text("before")
 

@@ -10,21 +10,21 @@ from cli.output import progress
 
 
 def drawn(*, terminal: bool, done: tuple[int, ...]) -> str:
-    """All that is written while a count goes through some numbers."""
+    """Return the output while a count takes some values."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=terminal, width=200, highlight=False)
     with progress.shown(console) as shown:
         count = shown.count("bodies", 2000)
         for number in done:
             count.show(number, 2000, "of a test")
-        shown.say("a line [of ours]")
+        shown.say("a line [in brackets]")
     return re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", written.getvalue())
 
 
 def test_a_terminal_has_bars_that_end_where_the_count_does() -> None:
-    """What was not drawn between two moments is drawn at the end."""
+    """Numbers that were not drawn in between are drawn at the end."""
     text = drawn(terminal=True, done=(1, 2, 1234))
-    assert "a line [of ours]" in text
+    assert "a line [in brackets]" in text
     last = [line for line in re.split(r"[\r\n]+", text) if "bodies" in line][-1]
     assert "━" in last
     assert "1,234 of 2,000" in last
@@ -32,14 +32,14 @@ def test_a_terminal_has_bars_that_end_where_the_count_does() -> None:
 
 
 def test_elsewhere_there_are_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No bar, and a line only after some seconds."""
-    assert drawn(terminal=False, done=(1, 2)) == "a line [of ours]\n"
+    """Without a terminal there is no bar, and a line only after some seconds."""
+    assert drawn(terminal=False, done=(1, 2)) == "a line [in brackets]\n"
     monkeypatch.setattr(progress, "_LINE_SECONDS", -1)
     text = drawn(terminal=False, done=(1, 1234))
     assert text.splitlines() == [
         "bodies: 1 of 2,000 of a test",
         "bodies: 1,234 of 2,000 of a test",
-        "a line [of ours]",
+        "a line [in brackets]",
         "bodies: 1,234 of 2,000 of a test",
     ]
 

@@ -63,12 +63,12 @@ TABLE = [
     (
         "statuses",
         published("statuses", DELIVERED, SENT),
-        "late  sent  sms  to …123  stands at delivered",
+        "late  sent  sms  to …123  message is delivered",
     ),
     (
         "statuses",
         published("statuses", DELIVERED, FAILED),
-        "contradiction  failed  sms  to …123  [3]  stands at delivered",
+        "contradiction  failed  sms  to …123  [3]  message is delivered",
     ),
     ("statuses", published("statuses", WORD), "aside  unknown (parked?[2J)  sms"),
     ("observations", encode(READ_BY), "read  whatsapp  viewer …456"),
@@ -92,7 +92,7 @@ TABLE = [
         published("events", FAILED, seen("delivered", 9500)),
         "recovered  failed → delivered  sms  after 0.5 s",
     ),
-    ("events", published("events", DELIVERED, SENT), "late  sent  stands at delivered  sms"),
+    ("events", published("events", DELIVERED, SENT), "late  sent  message is delivered  sms"),
     (
         "events",
         published("events", DELIVERED, FAILED),
@@ -147,7 +147,7 @@ def test_a_dead_letter_says_where_it_came_from() -> None:
 
 
 def test_a_dead_letter_without_headers_is_still_a_line() -> None:
-    """Whatever stands on the topic, there is a line."""
+    """Every record of the topic has a line."""
     assert line("dead-letters", b"", key=None) == "no code  no reason  whole body  ?[?]@?"
 
 
@@ -218,12 +218,12 @@ def test_no_number_shows_more_than_four_digits(number: str) -> None:
     ],
 )
 def test_durations_are_readable(milliseconds: int, shown: str) -> None:
-    """A duration is told in the two units that matter."""
+    """A duration has its two largest units."""
     assert elapsed(milliseconds) == shown
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         (
             b'{\n  "price": 1.50, "n": 18446744073709551616,\n "a": 1, "a": "\\u0041"\n}',
@@ -235,10 +235,10 @@ def test_durations_are_readable(milliseconds: int, shown: str) -> None:
         (b'"\xff"', '"value_base64":"Iv8i"'),
     ],
 )
-def test_json_keeps_the_value_exactly(value: bytes, told: str) -> None:
+def test_json_keeps_the_value_exactly(value: bytes, expected: str) -> None:
     """JSON values keep every digit and every key on one line; other bytes are base64."""
     shown = as_text(as_fields(record(value)))
-    assert shown.endswith(told + "}")
+    assert shown.endswith(expected + "}")
     assert "\n" not in shown
     json.loads(shown)
 
@@ -259,7 +259,7 @@ def test_json_tells_all_of_a_record() -> None:
 
 @given(st.binary(max_size=60))
 def test_any_value_has_a_line_and_a_json_line(value: bytes) -> None:
-    """Whatever bytes stand on a topic, both forms are one line and nothing raises."""
+    """For all bytes on a topic, both forms are one line and nothing raises."""
     for kind in ("statuses", "observations", "events", "messages", "inbound", "raw"):
         assert "\n" not in as_line(kind, record(value)).plain
     assert "\n" not in as_text(as_fields(record(value)))

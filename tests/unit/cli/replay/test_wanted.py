@@ -20,12 +20,12 @@ from service.errors import Problem
         (Range(since="-1h", until="-2h"), "range_backwards"),
         (Range(since="yesterday"), "not_a_time"),
         (Range(since="2026-05-01T12:00"), "time_without_zone"),
-        (Range(since="oldest", provider="nobody"), "unknown_provider"),
+        (Range(since="oldest", provider="acme"), "unknown_provider"),
         (Range(since="oldest", only="nonsense"), "only_unknown"),
     ],
 )
 def test_what_cannot_be_a_range_has_a_code(typed: Range, code: str) -> None:
-    """Before any broker is asked."""
+    """No request to a broker is needed."""
     with pytest.raises(Problem) as found:
         wanted(typed)
     assert found.value.code == code

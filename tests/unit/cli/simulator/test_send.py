@@ -1,4 +1,4 @@
-"""Sending posts over real sockets: what arrives, how fast, and what is said of refusals."""
+"""Sending posts over real sockets: requests, rate, retries and errors."""
 
 import asyncio
 from collections import Counter
@@ -26,7 +26,7 @@ Request = tuple[str, dict[str, str], bytes]
 
 
 class Server:
-    """A small HTTP server; `answer` decides by the request, None hangs up."""
+    """A small HTTP server; `answer` returns the response, None closes the connection."""
 
     def __init__(self, answer: Callable[[Request], bytes | None]) -> None:
         self.requests: list[Request] = []
@@ -70,7 +70,7 @@ async def serving(answer: Callable[[Request], bytes | None]) -> AsyncIterator[Se
 
 
 class Notes:
-    """What a watcher was told."""
+    """A watcher that records its calls."""
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
@@ -102,8 +102,8 @@ async def test_every_post_arrives_as_it_is() -> None:
     assert server.connections == 3
 
 
-async def test_a_503_is_waited_out() -> None:
-    """A post answered 503 is sent again until it is taken, and the watcher hears of it."""
+async def test_a_503_is_retried() -> None:
+    """A post answered 503 is sent again until it is accepted, and the watcher is called."""
     busy = {b'{"n":1}': 2}
 
     def answer(request: Request) -> bytes:
@@ -120,8 +120,8 @@ async def test_a_503_is_waited_out() -> None:
     assert notes.statuses == [200, 200, 200]
 
 
-async def test_patience_ends() -> None:
-    """A server that never stops answering 503 is given up, and the post counts as refused."""
+async def test_retries_end() -> None:
+    """After the last try, a post that is always answered 503 counts as refused."""
     async with serving(lambda _: BUSY) as server:
         delivered = await deliver(server.url, posts(1))
     assert delivered.answers == {503: 1}
@@ -138,14 +138,14 @@ async def test_other_refusals_are_not_repeated() -> None:
 
 
 async def test_a_connection_the_server_closes_is_opened_again() -> None:
-    """A server that closes after each answer gets every post once all the same."""
+    """A server that closes after each answer gets every post once."""
     async with serving(lambda _: CLOSING) as server:
         delivered = await deliver(server.url, posts(5), connections=1)
     assert delivered.answers == {200: 5}
     assert len(server.requests) == server.connections == 5
 
 
-async def test_a_connection_closed_meanwhile_is_opened_again() -> None:
+async def test_a_connection_closed_while_idle_is_opened_again() -> None:
     """A kept connection that the server closed while it was idle costs no request."""
     async with serving(lambda _: OK + CLOSING) as server:
         connection = Connection(Endpoint.of(server.url))
@@ -158,8 +158,8 @@ async def test_a_connection_closed_meanwhile_is_opened_again() -> None:
     assert server.connections == 2
 
 
-async def test_a_lost_answer_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A post whose connection breaks before the answer is sent once more."""
+async def test_a_post_with_a_lost_answer_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A post whose connection breaks before the answer is sent again."""
     monkeypatch.setattr(send, "_WAIT", 0.0)
     broken: list[bytes] = []
 
@@ -181,7 +181,7 @@ def test_a_rate_spaces_posts_evenly() -> None:
     assert [due for due, _ in send.paced(posts(3), None, 10.0)] == [10.0, 10.0, 10.0]
 
 
-async def test_nobody_there_is_said_in_one_sentence() -> None:
+async def test_a_missing_server_is_one_sentence() -> None:
     """Without a server, the problem names the URL and what to do."""
     async with serving(lambda _: OK) as server:
         url = server.url
@@ -190,7 +190,7 @@ async def test_nobody_there_is_said_in_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"220 smtp ready\r\n\r\n", b"x" * 100_000])
-async def test_something_else_there_is_said(answer: bytes) -> None:
+async def test_another_protocol_is_reported(answer: bytes) -> None:
     """A server that does not speak HTTP is a problem, not a traceback."""
     async with serving(lambda _: answer) as server:
         with pytest.raises(Problem, match="not an HTTP server"):
@@ -198,7 +198,7 @@ async def test_something_else_there_is_said(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://host", "http://", "http://h:99999"])
-async def test_a_bad_url_is_said(url: str) -> None:
+async def test_a_bad_url_is_reported(url: str) -> None:
     """A URL that cannot be used is refused before anything is sent."""
     with pytest.raises(Problem, match="URL"):
         await deliver(url, [])
@@ -216,7 +216,7 @@ async def test_a_bad_url_is_said(url: str) -> None:
     ],
 )
 def test_a_listening_address_has_a_url(host: str, reachable: str) -> None:
-    """An address that means all of them is reached by loopback; IPv6 stands in brackets."""
+    """A wildcard address is reached by loopback; IPv6 is in brackets."""
     assert http_client.url(host, 8083) == f"http://{reachable}:8083"
 
 
@@ -226,7 +226,7 @@ def run(source: str, *files: str, how: Sending, **request: Any) -> asyncio.Futur
 
 
 async def test_run_sends_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A directory's *.json go out in order of their names, and the table says how it went."""
+    """A directory's *.json are sent in order of their names, and the output has the result."""
     for name in ("b.json", "a.json", "c.txt"):
         (tmp_path / name).write_text(name)
     async with serving(lambda _: OK) as server:
@@ -258,11 +258,11 @@ async def test_run_simulates(capsys: pytest.CaptureFixture[str]) -> None:
     ("source", "files", "words"),
     [
         ("all", ["x.json"], "one source"),
-        ("nobody", [], "nobody"),
+        ("acme", [], "acme"),
         ("whapi", ["missing.json"], "missing.json"),
     ],
 )
-def test_run_says_what_is_wrong(source: str, files: list[str], words: str) -> None:
-    """A request that makes no sense is refused in words that name it."""
+def test_run_refuses_invalid_options(source: str, files: list[str], words: str) -> None:
+    """An invalid option is refused with a sentence that names it."""
     with pytest.raises(Problem, match=words):
         send.run(source, files, Sending(messages=1))

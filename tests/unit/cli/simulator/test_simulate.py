@@ -1,4 +1,4 @@
-"""Simulated traffic is repeatable, and what it says of itself is what Bluetick makes of it."""
+"""Simulated traffic is repeatable, and Bluetick produces its expected results."""
 
 import re
 from collections import Counter
@@ -54,10 +54,10 @@ def facts_of(folded: Folded, key: str) -> set[Fact]:
     shuffle=st.booleans(),
     malformed=st.sampled_from([0.0, 0.2, 1.0]),
 )
-def test_bluetick_finds_the_truth(
+def test_bluetick_produces_the_expected_results(
     messages: int, seed: int, duplicates: float, malformed: float, *, shuffle: bool
 ) -> None:
-    """Normalised and tracked, the posts give exactly the facts and counts foretold."""
+    """Normalised and tracked, the posts give exactly the expected facts and counts."""
     simulation = simulate(
         messages=messages,
         seed=seed,
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_posts() -> None:
 
 
 def test_disturbances_do_not_change_the_lifecycles() -> None:
-    """Repetition, disorder and malformed company leave what is told of each message as it was."""
+    """Repetition, disorder and malformed items do not change the expected results of a message."""
     calm = simulate(messages=80, seed=3, base_time_ms=BASE)
     rough = simulate(
         messages=80, seed=3, duplicates=0.5, malformed=0.5, shuffle=True, base_time_ms=BASE
@@ -130,8 +130,8 @@ def test_shuffled_posts_do_not() -> None:
     assert sorted(post.body for post in shuffled) == sorted(post.body for post in calm)
 
 
-def test_every_kind_of_life_and_mishap_is_there() -> None:
-    """A large simulation leads every journey, in all modes, batched, with every mishap."""
+def test_every_journey_and_malformed_shape_occurs() -> None:
+    """A large simulation has every journey, in all modes, batched, with every malformed shape."""
     simulation = simulate(messages=3000, seed=1, duplicates=0.1, malformed=0.1, base_time_ms=BASE)
     truth = simulation.truth
     led = {lifecycle.journey for lifecycle in truth.lifecycles.values()}
@@ -158,9 +158,9 @@ def test_one_source_can_be_asked_for() -> None:
     assert {post.source for post in simulation.posts} == {"whapi"}
 
 
-def test_numbers_are_nobodys() -> None:
+def test_numbers_are_fictional() -> None:
     """Every phone number is from a range set aside for fiction."""
-    nobody = re.compile(r"447700900\d{3}|120255501\d{2}|1203630\d{11}@g\.us|stories")
+    fictional = re.compile(r"447700900\d{3}|120255501\d{2}|1203630\d{11}@g\.us|stories")
     for result in all_parsed(simulate(messages=500, seed=2, base_time_ms=BASE)):
         for one in result.observations:
             for party in (
@@ -168,12 +168,12 @@ def test_numbers_are_nobodys() -> None:
                 getattr(one, "sender", None),
                 getattr(one, "viewer", None),
             ):
-                assert party is None or nobody.fullmatch(party)
+                assert party is None or fictional.fullmatch(party)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
-def test_a_share_is_a_share(share: float) -> None:
-    """A share outside 0 to 1 is refused in words that name it."""
+def test_a_share_outside_0_to_1_is_refused(share: float) -> None:
+    """The sentence names the option."""
     with pytest.raises(Problem, match="duplicates"):
         simulate(messages=1, duplicates=share, base_time_ms=BASE)
     with pytest.raises(Problem, match="malformed"):

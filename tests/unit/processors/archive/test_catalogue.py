@@ -123,7 +123,7 @@ def test_a_run_reads_what_is_missing(
 
 def test_a_log_that_ends_before_the_archive_is_another_topic() -> None:
     """Offsets that start over would overwrite what is archived."""
-    with pytest.raises(Problem, match=r"\[0\] is not the topic that was archived here: it ends at"):
+    with pytest.raises(Problem, match=r"\[0\] is not the topic archived here: it ends at"):
         catalogue.plan(covered((0, 4)), PLACE, Range(0, 3))
 
 
@@ -144,11 +144,11 @@ def test_every_byte_of_a_manifest_counts() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "is no manifest"),
-        (b"{", "is no manifest"),
-        (b"[]", "is no manifest"),
-        (b"\xff\xfe", "is no manifest"),
-        (b"[" * 100_000, "is no manifest"),
+        (b"", "is not an archive manifest"),
+        (b"{", "is not an archive manifest"),
+        (b"[]", "is not an archive manifest"),
+        (b"\xff\xfe", "is not an archive manifest"),
+        (b"[" * 100_000, "is not an archive manifest"),
         (b'{"sha256": "", "manifest": {}}', "is damaged"),
     ],
 )
@@ -161,7 +161,7 @@ def test_what_is_no_manifest_is_refused(data: bytes, said: str) -> None:
     ("change", "said"),
     [
         ({"format": 2}, "has the format 2"),
-        ({"files": [{"path": "../../elsewhere.parquet"}]}, "is no manifest"),
+        ({"files": [{"path": "../../elsewhere.parquet"}]}, "is not an archive manifest"),
     ],
 )
 def test_a_manifest_we_do_not_know_is_refused(change: dict[str, Any], said: str) -> None:
@@ -216,14 +216,14 @@ def test_a_range_of_time_is_that_of_its_files(since: Any, until: Any, wanted: An
             TOPIC,
             4 * DAY,
             None,
-            "does not go back to 1970-01-05.* begins with offset 5",
+            "does not reach back to 1970-01-05.* begins with offset 5",
         ),
         (
             covered((0, 10)),
             TOPIC,
             8 * DAY,
             9 * DAY + 2,
-            "does not go on to 1970-01-10.*the end out",
+            "ends before 1970-01-10.*the end out",
         ),
     ],
 )

@@ -213,7 +213,10 @@ DAMAGE: dict[str, tuple[Callable[[Made], Any], str]] = {
         _make_directory,
         r"\.parquet cannot be read: Is a directory",
     ),
-    "no JSON": (lambda made: made.manifest.write_bytes(b"PAR1"), r"\.json is no manifest"),
+    "no JSON": (
+        lambda made: made.manifest.write_bytes(b"PAR1"),
+        r"\.json is not an archive manifest",
+    ),
     "a digit": (
         lambda made: made.manifest.write_bytes(made.manifest.read_bytes().replace(b"300", b"900")),
         r"\.json is damaged: its checksum",
@@ -360,8 +363,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     ("url", "said"),
     [
         ("nothing://here", "cannot be at nothing://here: Protocol not known"),
-        ("", "an archive's URL is empty; name a directory"),
-        ("file://srv/archive", "srv is the name of a machine there; write file:///srv/archive"),
+        ("", "the archive's URL is empty; name a directory"),
+        ("file://srv/archive", "srv is in the position of a host name; write file:///srv/archive"),
         ("{tmp}/empty", r"there is no archive at file://.*/empty: it has no manifest"),
         ("memory://empty", "there is no archive at memory:///empty"),
         ("s3://key:secret@bucket/a", "holds a user, a password or a query"),

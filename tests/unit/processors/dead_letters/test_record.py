@@ -257,7 +257,7 @@ def test_a_place(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "17", "raw.whapi", "raw.whapi/3", "raw.whapi/x/1", "a/1/2/3"])
 def test_no_place(text: str) -> None:
     """Anything else is told."""
-    with pytest.raises(Problem, match="is no place; write <topic>/<partition>/<offset>"):
+    with pytest.raises(Problem, match="is not valid; write <topic>/<partition>/<offset>"):
         place_of(text)
 
 
@@ -285,11 +285,11 @@ def test_a_shape_shows_no_text_and_no_number(secret: str, cut: bool) -> None:  #
         (b'{"to":"+420777123456"}', ["{", '  "to": "…456"', "}"]),
         (b'{"447700900123@s":NaN}', ["{", '  "…123@s": NaN', "}"]),
         (b'{"id":"447700900123@s"}', ["{", '  "id": "…123@s"', "}"]),
-        (b"\x1f\x8b\x08\x00\x01", ["no UTF-8; it begins with 1f 8b 08 00"]),
+        (b"\x1f\x8b\x08\x00\x01", ["not UTF-8; it begins with 1f 8b 08 00"]),
         (b"", [""]),
         (b"a=1&b=Ann", ["x=9&x=xxx"]),
         (b"\x1b[2J", ["?[9x"]),
-        (b"[" * 5000, ["[" * 400, "… 4600 characters more"]),
+        (b"[" * 5000, ["[" * 400, "… 4600 more characters"]),
     ],
 )
 def test_shapes(value: bytes, lines: list[str]) -> None:

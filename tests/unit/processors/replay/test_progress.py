@@ -31,5 +31,7 @@ def test_a_replay_that_is_forgotten_in_part_is_not_gone_on_with() -> None:
     """Its range would silently be what is left of it."""
     known = committed(REPLAY)
     known.pop(TopicPartition(*SPANS[1].place))
-    with pytest.raises(Problem, match="has forgotten 1 of the 3 partitions of the replay mended"):
+    with pytest.raises(
+        Problem, match="has deleted the offsets of 1 of the 3 partitions of the replay mended"
+    ):
         progress._replay("mended", known)

@@ -35,13 +35,13 @@ def test_times(text: str, expected: int) -> None:
     ("text", "said"),
     [
         ("2026-05-01T12:00", "has no zone; add one"),
-        ("yesterday", "is no time"),
-        ("", "is no time"),
-        ("2h", "is no time"),
-        ("-2y", "is no time"),
-        ("2026-13-01", "is no time"),
-        ("1969-12-31", "is no time"),
-        ("0001-01-01T00:00+23:59", "is no time"),
+        ("yesterday", "is not a time"),
+        ("", "is not a time"),
+        ("2h", "is not a time"),
+        ("-2y", "is not a time"),
+        ("2026-13-01", "is not a time"),
+        ("1969-12-31", "is not a time"),
+        ("0001-01-01T00:00+23:59", "is not a time"),
     ],
 )
 def test_what_is_no_time(text: str, said: str) -> None:
@@ -60,7 +60,7 @@ def test_offsets() -> None:
 )
 def test_what_is_no_range_of_offsets(texts: list[str]) -> None:
     """Half a range is no range, and one partition has one."""
-    with pytest.raises(Problem, match=r"is no range of offsets|is named twice"):
+    with pytest.raises(Problem, match=r"is not a range of offsets|is named twice"):
         offsets_of(texts)
 
 

@@ -23,7 +23,7 @@ SPAN = Span("bluetick.raw.whapi", 0, 3, 9)
     ("reached", "said"),
     [
         ({}, "^Kafka does not answer at .*: KafkaConnectionError; start it"),
-        ({SPAN.place: 3}, "go on with: bluetick replay run --yes --id mended$"),
+        ({SPAN.place: 3}, "resume with: bluetick replay run --yes --id mended$"),
     ],
 )
 async def test_what_was_never_entered_cannot_be_gone_on_with(

@@ -66,7 +66,9 @@ def test_a_lost_directory_is_another_name(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(Problem, match=r"no name can be kept in .*file/track .*BLUETICK_DATA"):
+    with pytest.raises(
+        Problem, match=r"the worker's name cannot be stored in .*file/track .*BLUETICK_DATA"
+    ):
         Identity(tmp_path / "file/track")
 
 

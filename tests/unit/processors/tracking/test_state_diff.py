@@ -50,7 +50,7 @@ def reasons(a: MessageState, b: MessageState) -> list[str]:
         (
             (seen("sent", 1000, payload={"secret": 1}),),
             (seen("sent", 1000, payload={"secret": True}),),
-            ["payload: not the same"],
+            ["payload: differs"],
         ),
         (
             (seen("read", 1000, viewer="420777123456"),),

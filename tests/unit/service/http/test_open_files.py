@@ -1,4 +1,4 @@
-"""How the open files of a process are divided between its connections and everything else."""
+"""The division of a process's open files between connections and everything else."""
 
 import pytest
 from hypothesis import given
@@ -19,13 +19,13 @@ from service.http.open_files import RESERVE, Shares, shares
     ],
 )
 def test_files_are_divided(limit: int, wanted: int, expected: Shares) -> None:
-    """Senders get what they want, or what the reserve and the health address leave."""
+    """Senders get the wanted number, or the rest after the reserve and the health address."""
     assert shares(limit, wanted) == expected
 
 
 @given(st.integers(32, 2**63), st.integers(0, 100_000))
 def test_connections_never_take_the_reserve(limit: int, wanted: int) -> None:
-    """Whatever the limit, both kinds of connections together leave the reserve, or half of it."""
+    """For every limit, both kinds of connections together leave the reserve, or half of it."""
     health, senders = shares(limit, wanted)
     assert health >= 4
     assert senders >= 1

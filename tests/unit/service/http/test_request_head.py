@@ -1,4 +1,4 @@
-"""Heads as bytes: which the parser may have, which are refused and how, and when that is known."""
+"""Heads as bytes: which ones the parser may read, which are refused, and how early."""
 
 import pytest
 from hypothesis import given
@@ -67,13 +67,13 @@ STARTS = [
 
 @pytest.mark.parametrize("head", GOOD)
 def test_a_good_head_passes_as_it_is(head: bytes) -> None:
-    """Nothing is changed where no upgrade is offered."""
+    """A head without an upgrade is not changed."""
     assert checked(head + b"\r\n") == head + b"\r\n"
 
 
 @pytest.mark.parametrize(("head", "status"), BAD)
 def test_a_bad_head_is_refused(head: bytes, status: int) -> None:
-    """The status says whose fault it is: form, length of the line, size of it all."""
+    """The status is by the kind of error: form, length of the request line, size of the head."""
     with pytest.raises(BadHead) as refused:
         checked(head + b"\r\n")
     assert refused.value.status == status
@@ -81,23 +81,23 @@ def test_a_bad_head_is_refused(head: bytes, status: int) -> None:
 
 @pytest.mark.parametrize(("start", "status"), STARTS)
 def test_a_bad_start_is_refused_early(start: bytes, status: int | None) -> None:
-    """What can only become a bad head is not waited for."""
-    told = None
+    """The start of a head that cannot be valid is refused at once."""
+    refused = None
     try:
         check_start(start)
     except BadHead as bad:
-        told = bad.status
-    assert told == status
+        refused = bad.status
+    assert refused == status
 
 
 @given(st.sampled_from(GOOD), st.integers(0, MAX_HEAD))
 def test_no_start_of_a_good_head_is_refused(head: bytes, cut: int) -> None:
-    """However a good head is cut, its beginning is waited for."""
+    """No prefix of a good head is refused."""
     if start := head[:cut]:
         check_start(start)
 
 
-def test_an_offer_is_left_out() -> None:
-    """Of an offered upgrade nothing reaches the parser; what is around it stays."""
+def test_an_upgrade_is_removed() -> None:
+    """An offered upgrade does not reach the parser; the other headers do."""
     head = LINE + HOST + b"UPGRADE: h2c\r\nX-Upgrade: y\r\nupgrade: websocket\r\n\r\n"
     assert checked(head) == LINE + HOST + b"X-Upgrade: y\r\n\r\n"

@@ -1,4 +1,4 @@
-"""What a service logs at its start and its end, and why it ended."""
+"""The log lines of a service's start and end, and its pages."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ def _everything(caplog: pytest.LogCaptureFixture) -> None:
 async def test_start_and_end_are_a_line_each(
     number: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With version, namespace, addresses and Kafka; then with the signal that ended it."""
+    """The first has version, namespace, addresses and Kafka; the second the signal."""
     stop = stop_on_signals()
     with logged("ingest", _SETTINGS, webhooks="[::1]:8080", metrics="127.0.0.1:8083") as end:
         os.kill(os.getpid(), number)
@@ -54,10 +54,10 @@ async def test_start_and_end_are_a_line_each(
         (asyncio.CancelledError(), "CancelledError"),
     ],
 )
-def test_an_end_that_was_not_asked_for_is_an_error(
+def test_an_end_by_an_exception_is_an_error(
     error: BaseException, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A sentence of ours is given, of any other exception the type alone."""
+    """A problem is logged with its sentence, any other exception with its type alone."""
     with pytest.raises(type(error)), logged("track", _SETTINGS, health="127.0.0.1:8082"):
         raise error
     last = caplog.records[-1]
@@ -65,14 +65,14 @@ def test_an_end_that_was_not_asked_for_is_an_error(
 
 
 def test_an_end_without_a_signal_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    """A service that returns has not been stopped by anything else."""
+    """A service that returns ended by itself."""
     with logged("track", _SETTINGS, health="127.0.0.1:8082"):
         pass
     assert caplog.messages[-1] == "track stopped: it ended by itself"
 
 
 def test_an_address_is_host_and_port() -> None:
-    """The port is the real one, also where any free one was asked for."""
+    """The port is the real one, also for port 0."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert address_of(listener) == f"127.0.0.1:{listener.getsockname()[1]}"
 
@@ -97,7 +97,7 @@ _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 async def test_metrics_are_a_page(
     method: str, path: str, headers: dict[bytes, bytes], status: int, content_type: str
 ) -> None:
-    """Prometheus' text as before, OpenMetrics where it is asked for; never compressed."""
+    """Prometheus' text, OpenMetrics if the request accepts it; never compressed."""
     registry = CollectorRegistry()
     Counter("drops", "rain", registry=registry).inc()
 

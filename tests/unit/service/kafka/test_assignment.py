@@ -1,4 +1,4 @@
-"""The assignment of partitions: complete, balanced, minimal in moves; and as it is on the wire."""
+"""The assignment of partitions: complete, balanced, with the fewest moves; and on the wire."""
 
 from typing import Any
 
@@ -31,23 +31,23 @@ def _member(*numbers: int, epoch: int = 1) -> Member:
     [
         ({"a": _member()}, {"a": _places(0, 1, 2, 3)}),
         ({"a": _member(0, 1), "b": _member(2, 3)}, {"a": _places(0, 1), "b": _places(2, 3)}),
-        # One joins: it gets one of each of the others', and nothing else moves.
+        # One joins: it gets one partition of each other member, and nothing else moves.
         (
             {"a": _member(0, 1), "b": _member(2, 3), "c": _member()},
             {"a": _places(0, 1), "b": _places(2), "c": _places(3)},
         ),
-        # One has left: its own go to the others.
+        # One has left: its partitions go to the others.
         ({"b": _member(2, 3)}, {"b": _places(0, 1, 2, 3)}),
         # A newer claim wins.
         ({"a": _member(0, 1, epoch=2), "b": _member(0, 1, 2, 3, epoch=1)}, None),
-        # One comes back: of what must move to it, it gets what is on its disk.
+        # One comes back: of the partitions that may move to it, it gets those on its disk.
         (
             {"a": _member(0, 2, epoch=0), "b": _member(0, 1, 2, 3, epoch=4)},
             {"a": _places(0, 2), "b": _places(1, 3)},
         ),
     ],
 )
-def test_who_gets_what(
+def test_assignments(
     members: dict[str, Member], expected: dict[str, set[Partition]] | None
 ) -> None:
     given = assign(members, _places(0, 1, 2, 3))
@@ -56,7 +56,7 @@ def test_who_gets_what(
 
 @st.composite
 def groups(draw: st.DrawFn, *, alike: bool) -> tuple[dict[str, Member], set[Partition]]:
-    """Members of a group with claims of several epochs, true or not, and the places there are."""
+    """Members of a group with claims of several epochs, valid or not, and the partitions."""
     topics = ["t"] if alike else ["t", "u", "v"]
     place = st.tuples(st.sampled_from(topics), st.integers(0, 9))
     reads = st.just(TOPIC) if alike else st.frozensets(st.sampled_from(topics), max_size=3)
@@ -66,7 +66,7 @@ def groups(draw: st.DrawFn, *, alike: bool) -> tuple[dict[str, Member], set[Part
 
 
 @given(groups(alike=False))
-def test_each_place_is_given_once_to_one_who_reads_it(
+def test_each_partition_goes_to_one_member_that_reads_it(
     group: tuple[dict[str, Member], set[Partition]],
 ) -> None:
     members, places = group
@@ -80,7 +80,7 @@ def test_each_place_is_given_once_to_one_who_reads_it(
 
 
 @given(groups(alike=False))
-def test_nobody_has_two_more_than_one_who_could_have_them(
+def test_no_member_has_two_more_than_another_that_could_have_them(
     group: tuple[dict[str, Member], set[Partition]],
 ) -> None:
     members, places = group
@@ -95,7 +95,7 @@ def test_nobody_has_two_more_than_one_who_could_have_them(
 def test_no_balanced_assignment_moves_fewer(
     group: tuple[dict[str, Member], set[Partition]],
 ) -> None:
-    """At most: each keeps a fair share, and those who had most keep one more while there are."""
+    """The most partitions that can stay: a fair share each, and one more for the largest."""
     members, places = group
     held: dict[str, set[Partition]] = {name: set() for name in members}
     for place in places:
@@ -111,7 +111,7 @@ def test_no_balanced_assignment_moves_fewer(
 
 @given(groups(alike=True))
 def test_an_assignment_is_kept_as_it_is(group: tuple[dict[str, Member], set[Partition]]) -> None:
-    """Nothing moves where no member has come or gone."""
+    """Nothing moves if no member has joined or left."""
     members, places = group
     first = assign(members, places)
     claims = {name: Member(TOPIC, frozenset(given), 9) for name, given in first.items()}
@@ -119,14 +119,14 @@ def test_an_assignment_is_kept_as_it_is(group: tuple[dict[str, Member], set[Part
 
 
 class Cluster:
-    """What an assignor asks of aiokafka's metadata."""
+    """The part of aiokafka's metadata that an assignor uses."""
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         return {0, 1, 2, 3, 4, 5} if topic == "t" else None
 
 
 def _rebalance(*assignors: Any) -> list[list[tuple[str, int]]]:
-    """One round of a group whose leader is the first, by the bytes that Kafka would carry."""
+    """One round of a group whose leader is the first member, through the bytes on the wire."""
     names = [str(number) for number in range(len(assignors))]
     sent = [one.metadata(["t", "away"]).encode() for one in assignors]
     known = [ConsumerProtocolMemberMetadata.decode(one) for one in sent]
@@ -149,13 +149,13 @@ def test_members_keep_what_they_had_over_the_wire() -> None:
     assert [len(one) for one in three] == [2, 2, 2]
     assert set(three[0]) < set(two[0])
     assert set(three[1]) < set(two[1])
-    # Another leads, and one is gone.
+    # Another member leads, and one has left.
     back = _rebalance(c, a)
     assert set(three[2]) < set(back[0])
     assert set(three[0]) < set(back[1])
 
 
-def test_one_who_was_away_takes_nothing_back_by_an_old_claim() -> None:
+def test_a_returning_member_takes_nothing_by_an_old_claim() -> None:
     a, b = Assignor(), Assignor()
     _rebalance(a, b)
     [all_] = _rebalance(a)
@@ -172,8 +172,8 @@ def test_each_consumer_has_claims_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("leader", [0, 1])
-def test_members_with_the_assignor_of_before_are_in_the_same_group(leader: int) -> None:
-    """Whichever of the two leads: that is a rolling upgrade."""
+def test_members_with_the_old_assignor_are_in_the_same_group(leader: int) -> None:
+    """With either of the two as leader, as in a rolling upgrade."""
     pair: list[Any] = [Assignor(), RangePartitionAssignor]
     assert pair[0].name == pair[1].name
     first = _rebalance(*(pair if leader == 0 else reversed(pair)))
@@ -184,7 +184,7 @@ def test_members_with_the_assignor_of_before_are_in_the_same_group(leader: int) 
 @pytest.mark.parametrize(
     "user_data", [None, b"", b"\xff", b"[]", b"1", b'{"claims": 3}', b'{"claims": {"t": ["x"]}}']
 )
-def test_other_user_data_is_no_claim(user_data: Any) -> None:
+def test_other_user_data_is_not_a_claim(user_data: Any) -> None:
     a = Assignor()
     other = ConsumerProtocolMemberMetadata(0, ["t"], user_data)
     cluster: Any = Cluster()

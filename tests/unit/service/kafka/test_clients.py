@@ -1,4 +1,4 @@
-"""What the Kafka clients tell: of broken connections, and an operator what to type."""
+"""The Kafka clients' deadlines, and their reaction to broken connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,8 +13,8 @@ from service.kafka import clients
 from service.settings import Settings
 
 
-async def test_a_broken_connection_ends_what_is_under_way(producer: AIOKafkaProducer) -> None:
-    """At once, whatever the deadline; one that idled for long is closed without consequences."""
+async def test_a_broken_connection_ends_a_running_wait(producer: AIOKafkaProducer) -> None:
+    """It ends at once, before the deadline; closing an idle connection has no effect."""
     closed: Any = producer.client._on_connection_closed
 
     async def work() -> None:
@@ -32,7 +32,7 @@ async def test_a_broken_connection_ends_what_is_under_way(producer: AIOKafkaProd
 
 
 async def test_a_deadline_is_a_deadline(producer: AIOKafkaProducer) -> None:
-    """Nothing was lost: whoever waits learns that the time is up."""
+    """Without a lost connection, the wait ends with a timeout."""
 
     async def work() -> None:
         async with clients.unbroken(producer, 0):
@@ -44,7 +44,7 @@ async def test_a_deadline_is_a_deadline(producer: AIOKafkaProducer) -> None:
 
 @pytest.fixture
 async def producer() -> AsyncIterator[AIOKafkaProducer]:
-    """One that was never started."""
+    """A producer that was never started."""
     one = clients.producer(Settings(kafka="127.0.0.1:1"), "track.0")
     yield one
     one._closed = True

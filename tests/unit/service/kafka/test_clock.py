@@ -1,4 +1,4 @@
-"""Kafka's time in a process: what it is before, between and after comparisons."""
+"""Kafka's time in a process before, between and after comparisons."""
 
 import math
 import time
@@ -16,7 +16,7 @@ _NEAR_MS = 5000
 
 
 def _answering(monkeypatch: pytest.MonkeyPatch, outcome: float | Exception) -> None:
-    """Kafka is so many milliseconds ahead of this machine, or there is no comparison."""
+    """Kafka is `ahead` milliseconds ahead of this machine, or there is no comparison."""
 
     async def soon(_: Settings) -> list[Sample]:
         if isinstance(outcome, Exception):
@@ -28,7 +28,7 @@ def _answering(monkeypatch: pytest.MonkeyPatch, outcome: float | Exception) -> N
 
 
 def _set(monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
-    """Set this machine's clock, as far as it is looked at."""
+    """Set this machine's clock, as `KafkaTime` reads it."""
     monkeypatch.setattr(clock, "now_ms", lambda: time.time() * 1000 + ahead)
 
 
@@ -37,7 +37,7 @@ def _is_about(one: KafkaTime, ahead: float) -> bool:
 
 
 async def test_its_own_until_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence changes nothing for a minute; then the machine's own clock has to do."""
+    """Silence changes nothing for a minute; then the machine's own clock is used."""
     one = KafkaTime()
     _set(monkeypatch, 61 * MINUTE)
     _answering(monkeypatch, KafkaConnectionError())
@@ -49,8 +49,8 @@ async def test_its_own_until_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> 
     assert (one.compared, one.certain) == (False, True)
 
 
-async def test_silence_later_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was compared once goes on, also if Kafka or the topic is gone."""
+async def test_later_silence_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a comparison the clock continues, also if Kafka or the topic is unavailable."""
     one = KafkaTime()
     _answering(monkeypatch, -30 * MINUTE)
     await one.compare(Settings())
@@ -62,10 +62,10 @@ async def test_silence_later_takes_nothing_away(monkeypatch: pytest.MonkeyPatch)
         assert one.offset == pytest.approx(1800, abs=5)
 
 
-async def test_a_doubt_and_a_set_clock_are_looked_into(
+async def test_a_doubt_and_a_set_clock_cause_a_comparison(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The minute is not waited for; each change is said, and noted for the metric."""
+    """It does not wait for the minute; each change is logged, and noted for the metric."""
     one = KafkaTime()
     offsets: list[float] = []
     compared = 0
@@ -92,7 +92,7 @@ async def test_a_doubt_and_a_set_clock_are_looked_into(
     await one.compare(Settings())
     with pytest.raises(KeyboardInterrupt):
         await one.keep(Settings(), offsets.append)
-    assert compared == 4  # at the start, doubted, set back, set right
+    assert compared == 4  # at the start, after a doubt, set back, corrected
     assert offsets == pytest.approx([0, 0, -1200, -1200, 0, 0], abs=1)
     assert [line.partition("; ")[0].partition(" (")[0] for line in caplog.messages] == [
         "this machine's clock is 1200.0 s behind Kafka's",
@@ -101,7 +101,7 @@ async def test_a_doubt_and_a_set_clock_are_looked_into(
 
 
 async def test_the_offset_is_not_known_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is NaN: a zero would say that the clock is right."""
+    """It is NaN: zero would mean that the clock is right."""
     one = KafkaTime()
     offsets: list[float] = []
 

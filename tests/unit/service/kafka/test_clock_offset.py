@@ -1,4 +1,4 @@
-"""How far two clocks are apart, and what is said of it."""
+"""The offset of two clocks, and its sentences."""
 
 from itertools import pairwise
 
@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.kafka import clock_offset
-from service.kafka.clock_offset import Estimate, Said, Sample, State, estimate, judge, must_say
+from service.kafka.clock_offset import Estimate, Logged, Sample, State, estimate, judge, line_due
 
 HOUR = 3_600_000.0
 
 
 @st.composite
 def exchanges(draw: st.DrawFn) -> tuple[float, list[Sample]]:
-    """What Kafka's time is ahead of the time since the start, and exchanges that show it."""
+    """Kafka's time less the time since the start, and exchanges that measure it."""
     base = draw(st.floats(1e12, 2e12))
     samples = []
     for _ in range(draw(st.integers(1, 5))):
@@ -26,7 +26,7 @@ def exchanges(draw: st.DrawFn) -> tuple[float, list[Sample]]:
 
 @given(exchanges())
 def test_the_error_is_within_its_bound(made: tuple[float, list[Sample]]) -> None:
-    """However a round trip is divided, the true difference is within the bound of the estimate."""
+    """For every division of a round trip, the true difference is within the error bound."""
     base, samples = made
     found = estimate(samples)
     assert abs(found.base - base) <= found.bound + 0.01  # floats of 10^12
@@ -34,7 +34,7 @@ def test_the_error_is_within_its_bound(made: tuple[float, list[Sample]]) -> None
 
 @given(exchanges())
 def test_the_quickest_exchange_counts(made: tuple[float, list[Sample]]) -> None:
-    """The bound is that of the narrowest exchange, in whatever order they came."""
+    """The bound is that of the quickest exchange, in any order."""
     _, samples = made
     assert estimate(samples) == estimate([min(samples, key=lambda one: one.heard - one.sent)])
     assert estimate(samples).bound == min(estimate([one]).bound for one in samples)
@@ -44,7 +44,7 @@ def test_the_quickest_exchange_counts(made: tuple[float, list[Sample]]) -> None:
 def test_the_offset_is_of_the_wall_clock(
     made: tuple[float, list[Sample]], ahead: float, uptime: float
 ) -> None:
-    """A wall clock that is ahead of Kafka's is found to be, whenever it is looked at."""
+    """The offset of a wall clock that is ahead of Kafka's is correct at any time."""
     base, samples = made
     found = estimate(samples)
     offset = found.offset(base + uptime + ahead, uptime)
@@ -68,11 +68,11 @@ def test_the_offset_is_of_the_wall_clock(
     ],
 )
 def test_judge(offset: float, bound: float, state: State) -> None:
-    """What is certain of an offset counts: its distance from zero less the bound."""
+    """The certain part of an offset counts: its distance from zero less the bound."""
     assert judge(offset, bound) == state
 
 
-WRONG = Said("wrong", 10.0, 1000.0)
+WRONG = Logged("wrong", 10.0, 1000.0)
 
 
 @pytest.mark.parametrize(
@@ -88,30 +88,30 @@ WRONG = Said("wrong", 10.0, 1000.0)
         (WRONG, "wrong", 10.0, 1600.0, True),
         (WRONG, "unready", 61.0, 1001.0, True),
         (WRONG, "right", 0.0, 1001.0, True),
-        (Said("right", 0.0, 1000.0), "right", 1.0, 9000.0, False),
-        (Said("right", 0.0, 1000.0), "wrong", 10.0, 1001.0, True),
+        (Logged("right", 0.0, 1000.0), "right", 1.0, 9000.0, False),
+        (Logged("right", 0.0, 1000.0), "wrong", 10.0, 1001.0, True),
     ],
 )
 def test_a_line_is_due(
-    last: Said | None, state: State, offset: float, at: float, *, due: bool
+    last: Logged | None, state: State, offset: float, at: float, *, due: bool
 ) -> None:
-    """Once, when it changes much, each ten minutes, and when it is right again."""
-    assert must_say(last, state, offset, at) is due
+    """Once, after a large change, each ten minutes, and when the clocks agree again."""
+    assert line_due(last, state, offset, at) is due
 
 
 @pytest.mark.parametrize(
     ("offset", "way"), [(3660.04, "3660.0 s ahead of"), (-7.25, "7.2 s behind")]
 )
 def test_words(offset: float, way: str) -> None:
-    """One sentence: which clock, by how much, what to do."""
-    assert clock_offset.wrong(offset, 0.002) == (
+    """One sentence names the clock, the amount and the remedy."""
+    assert clock_offset.differ(offset, 0.002) == (
         f"this machine's clock is {way} Kafka's (± 0.002 s); "
-        "set the wrong one of the two, and keep both set by NTP"
+        "correct the wrong one, and synchronise both by NTP"
     )
 
 
-def test_time_goes_on_from_the_estimate() -> None:
-    """What passes since the start is all that moves Kafka's time."""
+def test_time_continues_from_the_estimate() -> None:
+    """Only the elapsed time since the start moves Kafka's time."""
     found = Estimate(1_000_000.0, 1.0)
     times = [found.at(uptime) for uptime in (0.0, 10.0, 500.0)]
     assert [after - before for before, after in pairwise(times)] == [10, 490]

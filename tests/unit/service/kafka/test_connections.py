@@ -1,4 +1,4 @@
-"""Connections to Kafka: pauses between tries, what counts as silence, what the kernel is asked."""
+"""Connections to Kafka: backoff between tries, silence, and TCP keepalive."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ FETCH, JOIN_GROUP, SYNC_GROUP, HEARTBEAT = 1, 11, 14, 12
 
 
 class Clock:
-    """A time that passes only when a test says so."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -68,7 +68,7 @@ def test_one_try_at_a_time_where_one_has_failed() -> None:
 
 @given(st.integers(0, 2**32), st.integers(1, 12))
 def test_many_clients_try_about_once_a_second_together(seed: int, clients: int) -> None:
-    """Law: while a broker is away, tries do not grow with the clients that ask every 0.1 s."""
+    """Law: while a broker is unavailable, the number of clients does not increase the tries."""
     clock, tries = Clock(), 0
     backoff = Backoff(clock, random.Random(seed).uniform)
     while clock.now < 700:
@@ -83,7 +83,7 @@ def test_many_clients_try_about_once_a_second_together(seed: int, clients: int) 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time of the pauses, which are as long as they may be."""
+    """A clock for the pauses, which have their maximum length."""
     clock = Clock()
     monkeypatch.setattr(connections, "backoff", Backoff(clock, _largest))
     return clock
@@ -117,7 +117,7 @@ def _client(port: int) -> Any:
 
 
 async def test_a_broker_that_refuses_is_tried_once_a_pause(clock: Clock, closing: Closing) -> None:
-    """However many ask, by whatever client of the process."""
+    """For any number of requests, by any client of the process."""
     clients = [_client(closing.port) for _ in range(3)]
     for client in clients:
         client.cluster._brokers = {1: BrokerMetadata(1, "127.0.0.1", closing.port, None)}
@@ -162,25 +162,25 @@ def _connection(*keys: int, arrived: int = 0, correlation_id: int = 7) -> Any:
         # A part of a large answer came in, or a whole one.
         (_connection(FETCH, arrived=10), _connection(FETCH, arrived=11), False),
         (_connection(FETCH), _connection(FETCH, correlation_id=8), False),
-        # The broker answers once the group has joined, and what was asked behind that then too.
+        # The broker answers once the group has joined, and only then later requests.
         (_connection(JOIN_GROUP), _connection(JOIN_GROUP), False),
         (_connection(SYNC_GROUP, HEARTBEAT), _connection(SYNC_GROUP, HEARTBEAT), False),
     ],
 )
-def test_what_silence_is(before: Any, after: Any, *, silent: bool) -> None:
+def test_silence(before: Any, after: Any, *, silent: bool) -> None:
     seen = connections._progress(before)
     assert (seen is not None and seen == connections._progress(after)) is silent
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_the_kernel_watches_connections_of_both_event_loops(loop: Callable[[], Any]) -> None:
-    """Neither loop gives out its socket; the options are set on a second descriptor of it."""
+    """Neither loop exposes its socket; the options are set on a second descriptor of it."""
 
     async def options() -> list[int]:
         server = await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         found = writer.get_extra_info("socket")
-        connections._ask_the_other_end(found)
+        connections._enable_keepalive(found)
         with socket.socket(fileno=os.dup(found.fileno())) as same:
             asked = [
                 same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
