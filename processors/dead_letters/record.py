@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
-from processors.tracking.set_aside import Letter
 from providers.contract import DeadLetter
 from schemas.coordinates import Coordinates, at
 
@@ -80,15 +79,6 @@ def headers(letter: DeadLetter, raw: Coordinates, timestamp: int, own: Headers) 
     if letter.account:
         texts.append((ACCOUNT, letter.account))
     return [*_encoded(texts), *own]
-
-
-def of_tracking(letter: Letter) -> Headers:
-    """The headers of what tracking set aside: as of a body, and where the observation lies."""
-    observed = "/".join(map(str, letter.observed))
-    more = [(OBSERVED, observed)]
-    if letter.replay is not None:
-        more.append((REPLAY, letter.replay))
-    return headers(letter.letter, letter.raw, letter.timestamp, [*_encoded(more)])
 
 
 def marker(letter: Identity, replay: str) -> Headers:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol, Self, get_args
 
+from processors.dead_letters.record import OBSERVED, REPLAY, Headers, headers
 from processors.tracking.lifecycle import PastBound
 from providers.contract import DeadLetter
 from providers.rejection import Code, calls
@@ -93,6 +94,15 @@ class Letter(NamedTuple):
     def past_bound(self) -> bool:
         """Whether only the sender's own data is at fault, and a bound of ours is exceeded."""
         return self.letter.code in PAST_BOUND
+
+
+def headers_of(letter: Letter) -> Headers:
+    """Return the record headers: those of a body's dead letter, then the observation's place."""
+    observed = "/".join(map(str, letter.observed))
+    more = [(OBSERVED, observed.encode())]
+    if letter.replay is not None:
+        more.append((REPLAY, letter.replay.encode()))
+    return headers(letter.letter, letter.raw, letter.timestamp, more)
 
 
 def letter_of(record: Observed, observation: Observation, why: SetAside) -> Letter:

@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from processors.dead_letters import record
 from processors.tracking.batch import Reduced
 from processors.tracking.restore import OLDEST_MS
-from processors.tracking.set_aside import Letter
+from processors.tracking.set_aside import Letter, headers_of
 from schemas.webhook import to_iso
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -169,7 +169,7 @@ def letter_id(_: bytes | None, headers: Headers) -> bytes | None:
 
 
 def _of_letter(letter: Letter) -> bytes | None:
-    return letter_id(None, record.of_tracking(letter))
+    return letter_id(None, headers_of(letter))
 
 
 async def find(

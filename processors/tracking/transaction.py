@@ -10,13 +10,12 @@ from collections import Counter
 
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.dead_letters import record
 from processors.runtime import failpoints, metrics
 from processors.runtime.record_batches import Outbox
 from processors.tracking.batch import Reduced
 from processors.tracking.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
 from processors.tracking.session import Session
-from processors.tracking.set_aside import Letter
+from processors.tracking.set_aside import Letter, headers_of
 from processors.tracking.split_transactions import Note, without
 from processors.tracking.state_store import Anchor
 from schemas.processors import TRACK
@@ -136,7 +135,7 @@ class _Filling:
                 key=None,
                 value=letter.letter.value,
                 timestamp=self._now,
-                headers=[*record.of_tracking(letter), *first],
+                headers=[*headers_of(letter), *first],
                 owner=letter.key,
             )
             first = []
