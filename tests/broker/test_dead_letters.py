@@ -143,7 +143,7 @@ async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None
         await sent("tenant-a", *[BAD] * 20, good(2))
         numbers = await http_client.get(started.service.url, "/metrics")
         live = await http_client.get(started.service.url, "/health/live")
-        # Ten of a hundred are tried, and then it goes on by itself.
+        # Ten of a hundred are tried, and then the source resumes by itself.
         await sent("tenant-b", *map(good, range(200, 300)))
         assert not await health(settings)
         await sent("tenant-b", good(300))
@@ -157,7 +157,7 @@ async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None
     assert live.status == 200
     assert started.exit_code == 0
     assert sum("ERROR" in line and sentence in line for line in log.lines) == 1
-    assert log.count("source tenant-b of smsmanager goes on") == 1
+    assert log.count("source tenant-b of smsmanager resumes") == 1
 
     kept = await read(settings.kafka, settings.topics.dead_letters)
     aside = [one for one in kept if one.headers["dead-letter-code"] == b"source_stopped"]
