@@ -153,7 +153,7 @@ def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
     """Say what today's code makes of a raw body without dead letters, and what it looks like."""
 
     async def body() -> RawRecord | None:
-        kept, _ = await dead_letter_retry.there(settings, [at])
+        kept, _ = await dead_letter_retry.find_bodies(settings, [at])
         async for found in dead_letter_retry.read(settings, kept):
             return found[0]
         return None
