@@ -1,7 +1,7 @@
-"""The effect of a planned replay: the selected observations, and their new facts. Pure.
+"""What a replay would bring: which observations are meant, and which of their facts are new. Pure.
 
-A plan reads far more than it reports. So a fact is kept as a few bytes, and only the facts of the
-range are kept, not the states that they are compared with.
+A plan meets far more than it has to tell of, so a fact is kept as a few bytes, and only the facts
+of the range are kept: the states they are compared with come and go.
 """
 
 from collections import Counter
@@ -30,11 +30,11 @@ _NEW, _CHANGED, _KNOWN = range(3)  # their numbers
 
 _WHEN = Struct(">?QQ?")
 _WHERE = Struct(">IQI")
-_BIAS = 2**63  # so that times before 1970 also sort first as bytes
+_BIAS = 2**63  # so that times before 1970 sort first as bytes, too
 
 
 class Kind(NamedTuple):
-    """The provider and status by which facts are counted; inbound messages count as `inbound`."""
+    """What facts are counted by; inbound messages have no status of their own."""
 
     provider: str
     status: str
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of a range; dead letters by provider and code, ignored by provider and event."""
+    """What the bodies of a range amount to; dead letters and ignored by provider and word."""
 
     bodies: int = 0
     observations: int = 0
@@ -50,7 +50,7 @@ class Counts:
     ignored: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, provider: str, result: Normalised, observations: int) -> None:
-        """Count one body, with its number of selected observations."""
+        """Count one body, of which so many observations are meant."""
         self.bodies += 1
         self.observations += observations
         for letter in result.dead_letters:
@@ -60,11 +60,11 @@ class Counts:
 
 
 def wanted(only: Only | None, observations: list[Observation]) -> list[Observation]:
-    """Return the selected observations. The code of a dead letter selects whole bodies."""
+    """The observations that are meant. A dead letter's code is about bodies: all of theirs are."""
     if only is None or only.kind == "code":
         return observations
-    selects = _WANTED[only.kind]
-    return [observation for observation in observations if selects(observation, only.value)]
+    meant = _WANTED[only.kind]
+    return [observation for observation in observations if meant(observation, only.value)]
 
 
 def _of_status(observation: Observation, status: str) -> bool:
@@ -82,41 +82,41 @@ _WANTED: dict[str, Callable[[Observation, str], bool]] = {
 
 
 class Facts:
-    """The distinct facts of a range, compared with the states of their messages."""
+    """The distinct facts of a range, and how they stand to the states of their messages."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, dict[FactId, bytes]] = {}
-        # By message: the number of the standing of each fact. A message without a state is absent.
+        self._told: dict[str, dict[FactId, bytes]] = {}
+        # For each of a message's facts its standing's number; nothing for one without a state.
         self._standings: dict[str, bytes] = {}
         self._ids: dict[FactId, FactId] = {}
 
     def add(self, observation: Observation) -> None:
-        """Keep the fact, with the precedence of the observation that counts."""
+        """Keep the fact, by that telling of it which counts."""
         fact = lifecycle.fact_id(observation)
         if isinstance(observation, StatusObservation) and not observation.viewer:
-            fact = self._ids.setdefault(fact, fact)  # few distinct ids, shared by many messages
-        facts = self._facts.setdefault(state_key(observation), {})
-        precedence = _packed(lifecycle.precedence(observation))
+            fact = self._ids.setdefault(fact, fact)  # there are few, of many messages
+        facts = self._told.setdefault(state_key(observation), {})
+        told = _packed(lifecycle.precedence(observation))
         known = facts.get(fact)
-        if known is None or precedence < known:
-            facts[fact] = precedence
+        if known is None or told < known:
+            facts[fact] = told
 
     def __contains__(self, key: str) -> bool:
         """Whether any of the facts is of the message or viewer with this key."""
-        return key in self._facts
+        return key in self._told
 
-    def compare(self, key: str, state: MessageState | ViewerState | None) -> None:
-        """Compare with a message's state, or a newer one; None: it has no state any more."""
+    def settle(self, key: str, state: MessageState | ViewerState | None) -> None:
+        """Compare with a message's state, or the newer one; None: there is none any more."""
         if state is None:
             self._standings.pop(key, None)
             return
-        facts = self._facts[key].items()
-        self._standings[key] = bytes([_standing(state, fact, own) for fact, own in facts])
+        facts = self._told[key].items()
+        self._standings[key] = bytes([_standing(state, fact, told) for fact, told in facts])
 
     def count(self) -> dict[Kind, Counter[Standing]]:
-        """Count the new, changed and known facts of each kind, in alphabetical order."""
+        """How many facts of each kind are new, changed or known, in alphabetical order."""
         tally: Counter[tuple[str, str, int]] = Counter()
-        for key, facts in self._facts.items():
+        for key, facts in self._told.items():
             viewer = split_viewer_key(key)
             provider = (key if viewer is None else viewer[0]).partition("/")[0]
             standings = self._standings.get(key) or bytes(len(facts))
@@ -128,11 +128,11 @@ class Facts:
         return counts
 
 
-def _standing(state: MessageState | ViewerState, fact: FactId, own: bytes) -> int:
+def _standing(state: MessageState | ViewerState, fact: FactId, told: bytes) -> int:
     known = lifecycle.known(state, fact)
     if known is None:
         return _NEW
-    return _CHANGED if own < _packed(lifecycle.precedence(known)) else _KNOWN
+    return _CHANGED if told < _packed(lifecycle.precedence(known)) else _KNOWN
 
 
 def _status(fact: FactId) -> str:
@@ -141,7 +141,7 @@ def _status(fact: FactId) -> str:
 
 
 def _packed(precedence: Precedence) -> bytes:
-    """Return bytes that sort in the order of precedences."""
+    """Bytes that compare as the precedences do."""
     unknown, occurred_at, received_at, catch_up, raw = precedence
     when = _WHEN.pack(unknown, occurred_at + _BIAS, received_at + _BIAS, catch_up)
     return when + raw.topic.encode() + b"\0" + _WHERE.pack(raw.partition, raw.offset, raw.index)

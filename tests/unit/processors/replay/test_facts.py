@@ -1,4 +1,4 @@
-"""The effect of a planned replay: selection, counts, and facts compared with states."""
+"""What a replay would bring, without a broker: selection, counts, how facts stand to states."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,14 +37,14 @@ OWN = reply(4, message_key="whapi/C/in", message_id="in", in_reply_to="whapi/C/m
         (Only("code", "bad_value"), [SENT, VIEWED, ANSWER, OWN]),
     ],
 )
-def test_selected_observations(only: Only | None, expected: list[Observation]) -> None:
-    """A status selects its observations; a message key also selects replies to the message."""
+def test_which_observations_are_meant(only: Only | None, expected: list[Observation]) -> None:
+    """Those of a status, or all that touch a message: what answers it as well."""
     assert wanted(only, [SENT, VIEWED, ANSWER, OWN]) == expected
 
 
 @pytest.mark.parametrize(("source", "bodies"), [(None, 3), ("shop", 1), ("whapi", 1), ("x", 0)])
-def test_selected_bodies(source: str | None, bodies: int) -> None:
-    """A source selects its bodies; a record written by hand has its provider as its source."""
+def test_which_bodies_are_meant(source: str | None, bodies: int) -> None:
+    """Those that came in by a source; whoever wrote a record by hand wrote it for its provider."""
     records = [
         RawRecord("bluetick.raw.whapi", 0, number, 1, headers, b"{}")
         for number, headers in enumerate(
@@ -59,7 +59,7 @@ def test_selected_bodies(source: str | None, bodies: int) -> None:
 
 
 def test_bodies_are_counted() -> None:
-    """Dead letters and ignored events count by provider, observations if they are selected."""
+    """Dead letters and what is ignored count by provider, observations if they are meant."""
     letter = DeadLetter(code="not_json", reason="", value=b"")
     counts = Counts()
     counts.add("whapi", Normalised([SENT, SENT], [letter], Counter({"chats": 2})), 1)
@@ -70,58 +70,56 @@ def test_bodies_are_counted() -> None:
     assert counts.ignored == {("whapi", "chats"): 2}
 
 
-def compared(
-    known: Sequence[Observation], replayed: Sequence[Observation]
-) -> dict[Kind, Counter[str]]:
-    """Compare the facts of replayed observations with the states of known ones."""
+def stand(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kind, Counter[str]]:
+    """How the facts told stand to the states of what is known."""
     facts = Facts()
-    for observation in replayed:
+    for observation in told:
         facts.add(observation)
     folded = Folded(*known)
     states: dict[str, MessageState | ViewerState] = {**folded.states, **folded.viewers}
     for key, state in states.items():
         if key in facts:
-            facts.compare(key, state)
+            facts.settle(key, state)
     return {kind: Counter(map(str, count.elements())) for kind, count in facts.count().items()}
 
 
 @pytest.mark.parametrize(
-    ("known", "replayed", "expected"),
+    ("known", "told", "expected"),
     [
         ([], [SENT, SENT], {"new": 1}),
         ([SENT], [SENT], {"known": 1}),
         ([seen("delivered", 2)], [SENT], {"new": 1}),
-        # Another time, or the same millisecond in a body with a lower offset.
+        # Told at another time, or in the same millisecond by a body that lies further back.
         ([SENT], [seen("sent", 0)], {"changed": 1}),
         ([SENT], [seen("sent", 2)], {"known": 1}),
         ([SENT], [seen("sent", 2), seen("sent", 0)], {"changed": 1}),
         ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 0, 0))], {"changed": 1}),
         ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 2, 0))], {"known": 1}),
         ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 1, 1))], {"known": 1}),
-        # A known time outranks an unknown one.
+        # A time the provider did not tell counts less than any it did.
         ([seen("sent", None, received_at=1)], [seen("sent", 9)], {"changed": 1}),
         ([seen("sent", 9)], [seen("sent", None, received_at=1)], {"known": 1}),
         ([seen("sent", -5, raw=SENT.raw)], [SENT], {"known": 1}),
         ([SENT], [seen("sent", -5, raw=SENT.raw)], {"changed": 1}),
         ([SENT], [replace(SENT, catch_up=True)], {"known": 1}),
         ([replace(SENT, catch_up=True)], [SENT], {"changed": 1}),
-        # The same body, replayed earlier under any id.
+        # The same body, replayed before under any name.
         ([replace(SENT, replay="r")], [SENT], {"known": 1}),
         ([SENT], [seen("sent", 1, "viber")], {"new": 1}),
         ([SENT], [seen("sent", 1, viewer="v")], {"new": 1}),
     ],
 )
-def test_standings_of_facts(
-    known: list[Observation], replayed: list[Observation], expected: dict[str, int]
+def test_how_facts_stand(
+    known: list[Observation], told: list[Observation], expected: dict[str, int]
 ) -> None:
-    """A fact is new, known, or changed (the new observation outranks it); it counts once."""
-    assert compared(known, replayed) == {Kind("smsmanager", "sent"): expected}
+    """New, known, or told better than what is known; each fact counts once."""
+    assert stand(known, told) == {Kind("smsmanager", "sent"): expected}
 
 
 def test_facts_count_by_status_and_provider() -> None:
-    """Inbound messages count as facts; every unknown status counts as `unknown`."""
+    """Inbound messages count as facts, and an unknown word is `unknown`, however many there are."""
     odd = [seen("unknown", 1, provider_status=word) for word in ("x", "y")]
-    assert compared([SENT], [SENT, *odd, ANSWER, ANSWER, OWN, VIEWED]) == {
+    assert stand([SENT], [SENT, *odd, ANSWER, ANSWER, OWN, VIEWED]) == {
         Kind("smsmanager", "inbound"): {"new": 1},
         Kind("smsmanager", "sent"): {"known": 1},
         Kind("smsmanager", "unknown"): {"new": 2},
@@ -131,29 +129,28 @@ def test_facts_count_by_status_and_provider() -> None:
 
 
 def test_a_dropped_state_makes_facts_new_again() -> None:
-    """The last record of a message counts: after a tombstone no fact is known."""
+    """The last word on a message counts: after its end nothing of it is known."""
     facts = Facts()
     facts.add(SENT)
-    facts.compare(KEY, Folded(SENT).state)
-    facts.compare(KEY, None)
+    facts.settle(KEY, Folded(SENT).state)
+    facts.settle(KEY, None)
 
     assert facts.count() == {Kind("smsmanager", "sent"): {"new": 1}}
 
 
 @settings(max_examples=200)
 @given(HISTORIES, HISTORIES)
-def test_a_plan_agrees_with_the_tracker(
-    known: list[Observation], history: list[Observation]
+def test_a_plan_says_what_the_tracker_does(
+    known: list[Observation], told: list[Observation]
 ) -> None:
-    """The tracker publishes each new fact; after that, all facts are known."""
-    known = [replace(one, replay=None) for one in known]
-    history = [replace(one, replay=None) for one in history]
-    replayed = [replace(one, replay="r") for one in history]
-    planned = compared(known, history)
+    """As many facts are new as the tracker then publishes; none is changed or new once it has."""
+    known, told = ([replace(one, replay=None) for one in history] for history in (known, told))
+    replayed = [replace(one, replay="r") for one in told]
+    planned = stand(known, told)
 
     before, after = Folded(*known), Folded(*known, *replayed)
 
     new = [o for o in after.outputs[len(before.outputs) :] if o.topic != "events"]
     assert sum(count.get("new", 0) for count in planned.values()) == len(new)
-    for counts in compared([*known, *replayed], history).values():
+    for counts in stand([*known, *replayed], told).values():
         assert counts.keys() == {"known"}
