@@ -126,6 +126,9 @@ HOSTILE: dict[str, Callable[[], Sent]] = {
     "10 000 items with NaN": lambda: _array(
         "smsmanager", (_short_report(n, b',"payload":NaN') for n in range(MAX_ITEMS))
     ),
+    "10 000 items with odd fields": lambda: _array(
+        "smsmanager", (_short_report(n, b',"sms":{"count":"2"},"to":[0]') for n in range(MAX_ITEMS))
+    ),
     "10 000 items, the last NaN": lambda: _array(
         "whapi", [*map(_receipt, range(8000)), *[b"{}"] * 1999, b"NaN"]
     ),
@@ -170,6 +173,15 @@ HOSTILE: dict[str, Callable[[], Sent]] = {
     ),
     "two items at the bound": lambda: _two_at_the_bound(),  # noqa: PLW0108 - defined below
     "90 000 keys": lambda: Sent("smsmanager", b"[" + _STATUS + _keys(90_000) + b"}]"),
+    "90 000 keys, an odd one": lambda: Sent(
+        "smsmanager", b"[" + _STATUS + b',"sms":1' + _keys(90_000) + b"}]"
+    ),
+    "90 000 keys of a message, an odd one": lambda: Sent(
+        "whapi",
+        b'{"messages":[{"id":"m","type":"text","from_me":false,"from":"1","context":1'
+        + _keys(90_000)
+        + b"}]}",
+    ),
     "90 000 members": lambda: Sent("whapi", b'{"statuses":[]' + _keys(90_000) + b"}"),
     "90 000 members, one NaN": lambda: Sent("whapi", b'{"x":NaN' + _keys(90_000) + b"}"),
     "arrays of items under many keys": lambda: Sent(

@@ -50,13 +50,15 @@ class Ignored(NamedTuple):
 class Item(Struct, frozen=True, gc=False):
     """One item of a body: its own JSON, verbatim, and where it comes from.
 
-    `account` is the account of an item that names none, None if there is no such account.
+    `account` is the account of an item that names none, None if there is no such account. `stories`
+    says whether a story that a contact posted is an inbound message.
     """
 
     json: bytes
     raw: RawOrigin
     webhook: RawWebhook
     account: str | None = None
+    stories: bool = False
 
     @property
     def source(self) -> str | None:

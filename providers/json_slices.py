@@ -7,7 +7,7 @@ one bad item takes no neighbour with it.
 import json
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import accumulate, islice
 from typing import NamedTuple
 
@@ -184,29 +184,50 @@ def _pieces(text: bytes) -> Iterator[bytes]:
 
 
 class Once:
-    """Refuses an object that says one of these fields twice: either could be the true one."""
+    """Finds which of these fields an object says twice: either could be the true one."""
 
     def __init__(self, *names: str) -> None:
         self._names = frozenset(names)
+        self._quoted = [b'"%s"' % name.encode() for name in names]
         # White space may also stand behind a value, which is then looked at for nothing.
         self._keys = re.compile(rb'"(' + "|".join(names).encode() + rb')"[:\s]')
 
-    def __call__(self, text: bytes, deeper: int = 0) -> None:
-        """Look closely, which is slow, only where a name seems to be a key twice at any depth.
+    def __call__(self, text: bytes) -> None:
+        """Refuse a body in which one of them is there twice."""
+        if not self._may_repeat(text, 0) and not _spelt_oddly(text):
+            return
+        for name in self._repeated(_pairs.decode(text.decode())):
+            raise Refused("duplicate_key", f"`{name}` is there more than once")
 
+    def repeated(self, text: bytes, deeper: int = 0) -> Collection[str]:
+        """The fields that are there more than once, in the order in which they are repeated.
+
+        It looks closely, which is slow, only where a name seems to be a key twice at any depth.
         `deeper` is how many of the names are known to be keys inside a member as well.
         """
-        keys = self._keys.findall(text)
-        if len(keys) > len(set(keys)) + deeper or _spelt_oddly(text):
-            self._refuse_repeated(_pairs.decode(text.decode()))
+        surplus = 0
+        for quoted in self._quoted:
+            count = text.count(quoted)
+            if count > 1:
+                surplus += count - 1
+        # The count shows at once, and nearly always, that nothing is there twice.
+        if (surplus > deeper and self._may_repeat(text, deeper)) or _spelt_oddly(text):
+            return self._repeated(_pairs.decode(text.decode()))
+        return ()
 
-    def _refuse_repeated(self, pairs: list[tuple[str, object]]) -> None:
-        seen = set()
+    def _may_repeat(self, text: bytes, deeper: int) -> bool:
+        keys = self._keys.findall(text)
+        return len(keys) > len(set(keys)) + deeper
+
+    def _repeated(self, pairs: list[tuple[str, object]]) -> Collection[str]:
+        seen: set[str] = set()
+        repeated: dict[str, None] = {}
         for name, _ in pairs:
             if name in seen:
-                raise Refused("duplicate_key", f"`{name}` is there more than once")
+                repeated[name] = None
             if name in self._names:
                 seen.add(name)
+        return repeated
 
 
 def _spelt_oddly(text: bytes) -> bool:
@@ -228,14 +249,20 @@ def elements(text: bytes) -> list[bytes]:
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """The members of a JSON object, verbatim, in their order; of equal keys the last one."""
+    """The members of a body's object, verbatim, in their order; of equal keys the last one."""
+    found = members_of_item(text)
+    refuse_count(len(found))
+    return found
+
+
+def members_of_item(text: bytes) -> dict[str, bytes]:
+    """The same of an item's, which may have any number of members if it is JSON throughout."""
     try:
         found = _members.decode(text)
     except (msgspec.DecodeError, RecursionError):
         pairs = list(islice(_walk_object(text.decode()), MAX_ITEMS + 1))
         refuse_count(len(pairs))
         return dict(pairs)
-    refuse_count(len(found))
     return {name: bytes(value) for name, value in found.items()}
 
 

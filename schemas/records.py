@@ -62,8 +62,8 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
 
     `source` is the source of its body (`/webhooks/<source>`). `replay` is the id of the replay that
     published it. `catch_up` means that the provider reported it late on purpose, because it had
-    been offline. Both are absent in live traffic. `unread` names the fields that were left out, or
-    cut, because they exceed a bound (docs/bounds.md).
+    been offline. Both are absent in live traffic. `unread` names the fields that were left out
+    because they cannot be read, and those left out or cut by a bound (docs/consuming.md).
     """
 
     message_key: str

@@ -152,6 +152,11 @@ class _Settings(BaseSettings):
         description="number of a source's consecutive bodies that may become dead letters before "
         "normalise stops the source; 0: no limit",
     )
+    stories: bool = Field(
+        default=False,
+        description="whether a story that a contact posts is an inbound message; otherwise it is "
+        "ignored and counted",
+    )
 
     # Track.
     data: Path = Field(

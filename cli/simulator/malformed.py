@@ -1,4 +1,7 @@
-"""Malformed items and bodies for the simulation, each with the code it gets. Pure."""
+"""Malformed items and bodies for the simulation, each with the code it gets. Pure.
+
+An item is malformed in one of its facts: any other field would only be left out.
+"""
 
 from random import Random
 from typing import Any

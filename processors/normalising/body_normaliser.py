@@ -28,6 +28,7 @@ class Bodies:
 
     def __init__(self, settings: Settings, corrections: Corrections = UNCORRECTED) -> None:
         self._corrections = corrections
+        self._stories = settings.stories
         topics = settings.topics
         self._providers = {topic: topics.provider_of(topic) for topic in topics.raw_topics}
         self._topic = topics.observations
@@ -50,7 +51,7 @@ class Bodies:
             webhook = from_record(provider, record.body, record.headers, record.timestamp)
         except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
             return Normalised(dead_letters=[dead_letter(error, record.body or b"")])
-        return begun(webhook, at(record), bounds, self._corrections)
+        return begun(webhook, at(record), bounds, self._corrections, stories=self._stories)
 
     def observed(
         self, record: RawRecord, observations: Iterable[Observation], timestamp: int

@@ -41,7 +41,9 @@ def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
         if fields:
             changed["reason"] = reason
             unread += fields
-    return replace(observation, **changed, unread=unread) if changed else observation
+    if not changed:
+        return observation
+    return replace(observation, **changed, unread=sorted({*observation.unread, *unread}))
 
 
 def _is_short(one: Observation) -> bool:

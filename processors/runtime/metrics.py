@@ -35,7 +35,7 @@ for provider in NAMES:
     stopped.labels(provider).set(0)
 unread = Counter(
     "bluetick_unread_fields",
-    "fields of observations that were left out or cut, as they exceed a bound",
+    "fields that were left out, as they cannot be read, or left out or cut by a bound",
     ["provider", "field"],
     registry=registry,
 )

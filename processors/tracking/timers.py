@@ -219,7 +219,7 @@ def _took(state: MessageState, status: Status) -> int | None:
         for _, fact in _own(state)
         if lifecycle.ATTEMPT_RANK[fact.status] >= least and fact.status not in lifecycle.FAILURES
     ]
-    return min(times) - began if times and began is not None else None
+    return min(times) - began if times and began else None
 
 
 def _answer(key: str, reply: Reply) -> Cause:

@@ -152,7 +152,7 @@ def _take_inbound(
 
 def _replied(state: MessageState, reply: InboundObservation) -> Replied:
     began = lifecycle.began(state)
-    elapsed = None if began is None else lifecycle.when(reply) - began
+    elapsed = lifecycle.when(reply) - began if began else None
     return Replied(
         message_key=state.message_key,
         cause=Cause(
@@ -204,7 +204,8 @@ def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any
     match judged.verdict:
         case "advanced" | "recovered" as verdict if status:
             kind = Advanced if verdict == "advanced" else Recovered
-            elapsed = at - (lifecycle.began(judged.state) or at)
+            began = lifecycle.began(judged.state)
+            elapsed = at - began if began else None  # old states may hold a time of 0
             return kind(**common, from_=before, to=status, elapsed_ms=elapsed)
         case "late":
             return Late(**common, current=status)

@@ -3,6 +3,8 @@
 A body is an array of items; an object with `notifications` and one bare item are taken as well,
 as the vendor's own n8n node does. `type` tells the direction: `outgoing` is a delivery report,
 `incoming` with a `message_id` is a reply to that message, without one it is unsolicited.
+The facts are `type`, `gateway`, `message_id` and `result` of a report, and `gateway`, `sender` and
+`body` of an inbound message. Any other field that cannot be read is left out and named.
 Sources: the vendor's OpenAPI document (jsonapi_v2, x-webhooks) and guides/webhooks; what only
 third parties tell is named where it is used.
 """
@@ -15,17 +17,31 @@ from hashlib import blake2b
 from typing import Annotated, Any, Required, cast
 
 import msgspec
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from providers import json_slices
 from providers.contract import Item, Outcomes, Part
-from providers.fields import Id, ignore, milliseconds, missing, phone, reader, refuse_non_finite
-from providers.rejection import Refused
+from providers.fields import (
+    Id,
+    Unread,
+    drop,
+    finite,
+    ignore,
+    milliseconds,
+    missing,
+    noted,
+    occurred,
+    phone,
+    reader,
+    word,
+)
+from providers.rejection import Code, Refused
 from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Billing,
     InboundObservation,
+    Observation,
     Reason,
     Status,
     StatusObservation,
@@ -55,6 +71,7 @@ CHANNELS = {
 
 DETAILS = frozenset({"sms", "viber", "whatsapp", "whatsapp_body", "whatsapp_template", "rcs"})
 
+_EMPTY: tuple[Any, ...] = ("", [], {})
 _NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
 _PRICES = (("CZK", "price_czk"), ("EUR", "price_eur"))
 _ROOT = {ord("["), ord("{")}
@@ -66,7 +83,7 @@ _WITH_INDEX = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}-
 _DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _MAX_DECIMAL = 64
 _MAX_NETWORK_CODE = 3  # digits (ITU-T E.212)
-_MAX_REQUEST_ID = 128
+_WIDTHS = {"country": 3, "operator": 2}
 
 
 class _To(TypedDict, total=False):
@@ -118,7 +135,7 @@ class _Details(msgspec.Struct):
     rcs: _Prices | None = None
 
 
-_read = reader(TypeAdapter(_Item))
+_read = reader(_Item)
 _details = msgspec.json.Decoder(_Details)
 _lenient = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
 
@@ -137,15 +154,18 @@ def split(_: RawWebhook, text: bytes) -> list[Part]:
 
 
 def _wrapped(text: bytes) -> list[Part]:
-    """The items of an object with `notifications`; what stands beside them is counted."""
+    """The items of an object with `notifications`, and of members of other names that hold such.
+
+    Other members are counted.
+    """
     members = json_slices.members(text)
     if not members.get("notifications", b"").startswith(b"["):
         return [Part("", text, read_item)]
     _once_wrapped(text)
     parts: list[Part] = []
     for name, value in members.items():
-        if name == "notifications":
-            parts += _parts("/notifications", value)
+        if value.startswith(b"[") and (name == "notifications" or b'"gateway"' in value):
+            parts += _parts(f"/{word(name)}", value)
         else:
             parts.append(Part("", value, ignore(name)))
     return parts
@@ -160,30 +180,40 @@ def _parts(pointer: str, array: bytes) -> list[Part]:
 
 def read_item(item: Item) -> Outcomes:
     """The observation in one item, or `Refused`."""
-    told = _read(item.json)
-    detail = _detail(told)
-    _once(item.json, deeper=1 if detail and "gateway" in detail else 0)
-    refuse_non_finite(told.get("payload"), "payload")
-    kind = told.get("type", "outgoing")  # as the OpenAPI document has it
+    given, unread = _read(item.json)
+    name = _detail_name(given)
+    detail = _detail(given, name)
+    deeper = 1 if detail and "gateway" in detail else 0
+    if twice := _once.repeated(item.json, deeper):
+        drop(twice, given, unread)
+    kind = given.get("type", "outgoing")  # as the OpenAPI document has it
+    if "type" in unread:
+        missing("type", unread)
     if kind == "outgoing":
-        return (_report(item, told, detail),)
-    if kind == "incoming":
-        return (_inbound(item, told),)
-    raise Refused("bad_value", "`type` should be outgoing or incoming")
+        made: Observation = _report(item, given, unread, name, detail)
+    elif kind == "incoming":
+        made = _inbound(item, given, unread)
+    else:
+        raise Refused("bad_value", "`type` should be outgoing or incoming")
+    return (noted(made, unread),) if unread else (made,)
 
 
-def _report(item: Item, told: _Item, detail: _Detail | None) -> StatusObservation:
-    message_id = told.get("message_id") or missing("message_id")
-    result = told.get("result") or missing("result")
-    gateway, to, info = told["gateway"], told.get("to"), told.get("result_info")
+def _report(
+    item: Item, given: _Item, unread: Unread, name: str, detail: _Detail | None
+) -> StatusObservation:
+    gateway = given.get("gateway") or missing("gateway", unread)
+    message_id = given.get("message_id") or missing("message_id", unread)
+    result = given.get("result") or missing("result", unread)
+    to, info = given.get("to"), given.get("result_info")
     indexed = _WITH_INDEX.fullmatch(message_id)
+    received_at = item.webhook.received_at
     return StatusObservation(
         message_key=message_key(PROVIDER, item.account, message_id),
         provider=PROVIDER,
         account=item.account or NO_ACCOUNT,
         source=item.source,
         message_id=message_id,
-        request_id=told.get("request_id"),
+        request_id=given.get("request_id"),
         recipient_index=int(indexed[1]) if indexed else None,
         direction="outbound",
         channel=CHANNELS.get(gateway, gateway),
@@ -191,55 +221,66 @@ def _report(item: Item, told: _Item, detail: _Detail | None) -> StatusObservatio
         recipient=phone(to.get("phone_number")) if to else None,
         status=STATUSES.get(result, "unknown"),
         provider_status=result,
-        occurred_at=milliseconds(told.get("timestamp"), "timestamp"),
-        received_at=item.webhook.received_at,
+        occurred_at=occurred(given.get("timestamp"), "timestamp", received_at, unread),
+        received_at=received_at,
         reason=_reason(info) if info else None,
-        billing=_billing(item, _detail_name(gateway), detail) if detail else None,
-        payload=told.get("payload"),
+        billing=_billing(item, name, detail, unread) if detail else None,
+        payload=finite(given.get("payload"), "payload", unread),
         raw=item.raw,
     )
 
 
-def _inbound(item: Item, told: _Item) -> InboundObservation:
+def _inbound(item: Item, given: _Item, unread: Unread) -> InboundObservation:
     """A reply or an unsolicited message. A reply has the outbound message's id, not its own."""
-    sender = told.get("sender") or missing("sender")
-    text = told.get("body")
-    if text is None:
-        missing("body")
-    gateway, answered = told["gateway"], told.get("message_id")
+    gateway = given.get("gateway") or missing("gateway", unread)
+    sender = given.get("sender") or missing("sender", unread)
+    if "body" in unread:
+        missing("body", unread)
+    text, answered, recipient = given.get("body"), given.get("message_id"), given.get("recipient")
+    said = phone(sender), phone(recipient), text or None, answered
+    received_at = item.webhook.received_at
     return InboundObservation(
-        message_key=message_key(PROVIDER, item.account, _identity(item, told)),
+        message_key=message_key(PROVIDER, item.account, _identity(given, gateway, *said)),
         provider=PROVIDER,
         account=item.account or NO_ACCOUNT,
         source=item.source,
         in_reply_to=message_key(PROVIDER, item.account, answered) if answered else None,
-        request_id=told.get("request_id"),
+        request_id=given.get("request_id"),
         channel=CHANNELS.get(gateway, gateway),
         gateway=gateway,
-        sender=phone(sender),
-        recipient=phone(told.get("recipient")),
+        sender=said[0],
+        recipient=said[1],
+        # A picture, say, has no text; the format has no word for what it is.
         content={"type": "text", "text": text} if text else {"type": "text"},
-        payload=told.get("payload"),
-        occurred_at=milliseconds(told.get("timestamp"), "timestamp"),
-        received_at=item.webhook.received_at,
+        payload=finite(given.get("payload"), "payload", unread),
+        occurred_at=occurred(given.get("timestamp"), "timestamp", received_at, unread),
+        received_at=received_at,
         raw=item.raw,
     )
 
 
-def _identity(item: Item, told: _Item) -> str:
-    """An id for a message that has none: the delivery's own and its place in it, else a hash.
+def _identity(given: _Item, gateway: str, *said: str | None) -> str:
+    """An id for a message that has none, made of what it says.
 
-    `X-Request-Id` stays the same when a delivery is tried again (a third-party client's README).
+    No header is part of it: a proxy may write a new `X-Request-Id` for each attempt, and a
+    client the same one for two messages. docs/consuming.md says what this does not distinguish.
     """
-    kind = "reply" if told.get("message_id") else "inbound"
-    request = item.webhook.headers.get("x-request-id", "").strip()
-    if 0 < len(request) <= _MAX_REQUEST_ID and request.isascii() and request.isprintable():
-        return f"{kind}-{request}-{item.raw.index}"
-    said = [
-        milliseconds(told.get("timestamp"), "timestamp"),
-        *(told.get(name) for name in ("gateway", "sender", "recipient", "body", "message_id")),
-    ]
-    return f"{kind}-{blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()}"
+    kind = "reply" if given.get("message_id") else "inbound"
+    content = msgspec.json.encode((_written_at(given.get("timestamp")), gateway, *said))
+    return f"{kind}-{blake2b(content, digest_size=16).hexdigest()}"
+
+
+def _written_at(value: Any) -> int | str | None:
+    """A time as the identity has it: it does not depend on the reception, as a retry has another.
+
+    A time that cannot be read still distinguishes two messages.
+    """
+    if value is None:
+        return None
+    try:
+        return milliseconds(value, "timestamp")
+    except Refused:
+        return repr(value)
 
 
 def _reason(info: str) -> Reason:
@@ -250,39 +291,41 @@ def _reason(info: str) -> Reason:
     return Reason(code=parsed[1], text=parsed[2] or None)
 
 
-def _detail_name(gateway: str) -> str:
+def _detail_name(given: _Item) -> str:
     """A gateway's detail object has the gateway's name, with one exception (guides/webhooks)."""
+    gateway = given.get("gateway", "")
     return "whatsapp_body" if gateway == "whatsapp_text" else gateway
 
 
-def _detail(told: _Item) -> _Detail | None:
-    name = _detail_name(told["gateway"])
-    return cast("_Detail | None", told.get(name)) if name in DETAILS else None
+def _detail(given: _Item, name: str) -> _Detail | None:
+    return cast("_Detail | None", given.get(name)) if name in DETAILS else None
 
 
-def _billing(item: Item, name: str, detail: _Detail) -> Billing:
+def _billing(item: Item, name: str, detail: _Detail, unread: Unread) -> Billing:
     return Billing(
         sender=phone(detail.get("sender")),
-        mcc=_network_code(detail.get("country"), name, "country", 3),
-        mnc=_network_code(detail.get("operator"), name, "operator", 2),
+        mcc=_network_code(detail.get("country"), name, "country", unread),
+        mnc=_network_code(detail.get("operator"), name, "operator", unread),
         parts=detail.get("count"),
-        prices=_prices(item, name, detail),
+        prices=_prices(item, name, detail, unread),
     )
 
 
-def _network_code(value: Any, name: str, field: str, width: int) -> str | None:
+def _network_code(value: Any, name: str, field: str, unread: Unread) -> str | None:
     """An MCC or MNC with its leading zeros; the provider's 0 is "unknown"."""
     if value is None:
         return None
-    if type(value) is not int and type(value) is not str:
-        raise Refused("wrong_type", f"`{name}.{field}` should be an integer")
-    digits = str(value)
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _MAX_NETWORK_CODE):
-        raise Refused("bad_value", f"`{name}.{field}` should have at most three digits")
-    return digits.zfill(width) if int(digits) else None
+    digits = str(value) if type(value) is int or type(value) is str else ""
+    if digits.isascii() and digits.isdecimal() and len(digits) <= _MAX_NETWORK_CODE:
+        return digits.zfill(_WIDTHS[field]) if int(digits) else None
+    if value not in _EMPTY:
+        code: Code = "bad_value" if digits else "wrong_type"
+        reason = f"`{name}.{field}` should be an integer of at most three digits"
+        unread[f"{name}.{field}"] = Refused(code, reason)
+    return None
 
 
-def _prices(item: Item, name: str, detail: _Detail) -> dict[str, str]:
+def _prices(item: Item, name: str, detail: _Detail, unread: Unread) -> dict[str, str]:
     """Prices by currency code, with exactly the digits the provider wrote."""
     prices: dict[str, str] = {}
     texts: dict[str, str] | None = None
@@ -293,13 +336,21 @@ def _prices(item: Item, name: str, detail: _Detail) -> dict[str, str]:
         if type(value) is float:
             texts = texts or _verbatim(item.json, name)
             value = texts[field]
-        elif type(value) is not int and type(value) is not str:
-            raise Refused("wrong_type", f"`{name}.{field}` should be a number")
-        prices[currency] = _decimal(str(value), name, field)
+        try:
+            prices[currency] = _price(value, name, field)
+        except Refused as refusal:
+            if value not in _EMPTY:
+                unread[f"{name}.{field}"] = refusal
     return prices
 
 
-@lru_cache(maxsize=1024)  # prices are few, and told a million times
+def _price(value: Any, name: str, field: str) -> str:
+    if type(value) is not int and type(value) is not str:
+        raise Refused("wrong_type", f"`{name}.{field}` should be a number")
+    return _decimal(str(value), name, field)
+
+
+@lru_cache(maxsize=1024)  # prices are few, each in a million items
 def _decimal(text: str, name: str, field: str) -> str:
     if text in _NOT_FINITE:
         raise Refused("not_finite", f"`{name}.{field}` should be a finite number")

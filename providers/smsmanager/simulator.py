@@ -90,8 +90,8 @@ _MALFORMED = Malformed(
         Flaw("message_id", ABSENT, "missing_field"),
         Flaw("message_id", 42, "wrong_type"),
         Flaw("gateway", None, "wrong_type"),
-        Flaw("timestamp", "soon", "bad_value"),
-        Flaw("timestamp", ["1700000000"], "wrong_type"),
+        Flaw("gateway", "", "bad_value"),
+        Flaw("result", ["sent"], "wrong_type"),
         Flaw("type", "sideways", "bad_value"),
     ),
 )

@@ -1,9 +1,11 @@
 """What a Whapi message says, small: texts and what describes a medium, never the medium. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from providers.fields import refuse_non_finite
+from providers.fields import UNREADABLE, Unread, finite, phone
+from providers.rejection import Refused
 
 # Field names of the OpenAPI document's contents, and ours.
 _TEXTS = {
@@ -25,50 +27,105 @@ _NUMBERS = ("latitude", "longitude")
 # A story, or a document with a caption, lies in a field of another name than its type.
 _CARRIERS = ("text", "image", "video", "gif", "audio", "voice", "short", "document", "link_preview")
 
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
 
-def content_of(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+_LINES = re.IGNORECASE | re.MULTILINE
+
+# Lines of a vCard (RFC 6350): a long one continues in the next, after a space.
+_FOLD = re.compile(r"\r?\n[ \t]")
+_TELEPHONE = re.compile(
+    r'^(?:[\w-]+\.)?TEL(?:;(?:[^":\r\n]|"[^"\r\n]*")*)?:(?:tel:)?([^\r\n]+)',
+    _LINES,
+)
+_FULL_NAME = re.compile(r"^(?:[\w-]+\.)?FN(?:;[^:\r\n]*)?:([^\r\n]+)", _LINES)
+
+
+def content_of(kind: str, fields: Mapping[str, Any], unread: Unread) -> dict[str, Any]:
     """The content of a message of a type, from the fields that may hold it.
 
     Contents are many and change without notice, and no status hangs on them: what is not of the
-    expected shape is left out.
+    expected shape is left out, and is among the unread as `content`, or `content.` and our name.
     """
     content: dict[str, Any] = {"type": kind}
-    told = fields.get(kind)
-    if told is None:
-        told = next((fields[name] for name in _CARRIERS if name in fields), None)
-    if isinstance(told, str):
-        told = {"text": told}
-    if isinstance(told, dict):
-        _add_texts(content, told)
-        _add_numbers(content, told)
-        _add_choice(content, told)
+    given = fields.get(kind)
+    if given is None:
+        given = next((fields[name] for name in _CARRIERS if name in fields), None)
+    if isinstance(given, str):
+        given = {"text": given}
+    elif isinstance(given, list) and kind == "contact_list":
+        given = {"list": given}
+    if isinstance(given, dict):
+        _add_texts(content, given, unread)
+        _add_numbers(content, given, unread)
+        _add_choice(content, given)
+        if "vcard" in given or "list" in given:
+            _add_contacts(content, given, unread)
+    elif given not in _EMPTY:
+        unread["content"] = _odd("content")
     return content
 
 
-def _add_texts(content: dict[str, Any], told: dict[str, Any]) -> None:
+def _odd(name: str) -> Refused:
+    return Refused("wrong_type", f"`{name}` has not the shape it should have")
+
+
+def _add_texts(content: dict[str, Any], given: dict[str, Any], unread: Unread) -> None:
     for theirs, ours in _TEXTS.items():
-        value = told.get(theirs)
+        value = given.get(theirs)
+        if value is None:
+            continue
         if isinstance(value, dict):  # interactive messages: "body": {"text": …}
             value = value.get("text")
-        if isinstance(value, str) and value and not value.startswith("data:"):
-            content.setdefault(ours, value)
-    options = told.get("options")
+        if isinstance(value, str):
+            if value and not value.startswith("data:"):
+                content.setdefault(ours, value)
+        elif value not in _EMPTY:
+            unread[f"content.{ours}"] = _odd(f"content.{ours}")
+    options = given.get("options")
     if isinstance(options, list):
         content["options"] = [option for option in options if isinstance(option, str)]
 
 
-def _add_numbers(content: dict[str, Any], told: dict[str, Any]) -> None:
+def _add_numbers(content: dict[str, Any], given: dict[str, Any], unread: Unread) -> None:
     for name in _NUMBERS:
-        value = told.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            refuse_non_finite(value, name)
-            content[name] = value
+        value = given.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            unread[f"content.{name}"] = _odd(f"content.{name}")
+        elif (number := finite(value, f"content.{name}", unread)) is not None:
+            content[name] = number
 
 
-def _add_choice(content: dict[str, Any], told: dict[str, Any]) -> None:
-    """What was tapped: `reply` holds `buttons_reply` or `list_reply`, {id, title}."""
-    chosen = told.get("buttons_reply") or told.get("list_reply")
+def _add_choice(content: dict[str, Any], given: dict[str, Any]) -> None:
+    """What was tapped: `reply` holds a button's or a list's, {id, title}."""
+    chosen = given.get("buttons_reply") or given.get("button_reply") or given.get("list_reply")
     if isinstance(chosen, dict):
         for theirs, ours in (("title", "text"), ("id", "choice")):
             if isinstance(chosen.get(theirs), str):
                 content.setdefault(ours, chosen[theirs])
+
+
+def _add_contacts(content: dict[str, Any], given: dict[str, Any], unread: Unread) -> None:
+    """The people of contact cards, with their numbers, from their vCards."""
+    listed = isinstance(given.get("list"), list) and content["type"] == "contact_list"
+    cards = given["list"] if listed else [given] if "vcard" in given else []
+    contacts = [_contact(card, unread) for card in cards]
+    if listed or any("numbers" in contact for contact in contacts):
+        content["contacts"] = [contact for contact in contacts if contact]
+
+
+def _contact(card: Any, unread: Unread) -> dict[str, Any]:
+    vcard = card.get("vcard") if isinstance(card, dict) else UNREADABLE
+    if not isinstance(vcard, str):
+        if vcard not in _EMPTY:
+            unread["content.contacts"] = _odd("content.contacts")
+        vcard = ""
+    vcard = _FOLD.sub("", vcard)
+    name = card.get("name") if isinstance(card, dict) else None
+    if not isinstance(name, str) or not name:
+        full = _FULL_NAME.search(vcard)
+        name = full[1].strip() if full else None
+    numbers = [phone(number.strip()) for number in _TELEPHONE.findall(vcard)]
+    contact = {"name": name, "numbers": [one for one in dict.fromkeys(numbers) if one]}
+    return {key: value for key, value in contact.items() if value}

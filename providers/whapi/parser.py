@@ -2,26 +2,36 @@
 
 A body is one object: data keys such as `statuses` or `messages`, beside `event` and `channel_id`.
 Every data key is read whatever the event is called; what says nothing of a message is counted.
+Under a deprecated or unknown data key, what has the shape of a status or message is read as such.
 The verb `put` (catching up after being offline) tells the same facts as `post`, marked `catch_up`.
 Sources: the vendor's OpenAPI document 1.8.7 (WebhookPayload) and its help desk, receiving/webhooks.
 """
 
-import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from providers import json_slices
 from providers.contract import Ignored, Item, Outcomes, Part, Read
-from providers.fields import MAX_ID, ignore, milliseconds, missing, phone, word
+from providers.fields import Unread, drop, ignore, is_empty, missing, noted, occurred, word
 from providers.rejection import Refused
 from providers.whapi import payloads
 from providers.whapi.content import content_of
+from providers.whapi.events import (
+    LEGACY_EVENTS,
+    SHORT,
+    SILENT,
+    SPEAKING,
+    event_name,
+    event_of,
+    has_own_key,
+)
+from providers.whapi.parties import is_shared, is_stories, party, quoted
 from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Direction,
     InboundObservation,
     Observation,
-    Reason,
     Status,
     StatusObservation,
     message_key,
@@ -45,15 +55,6 @@ STATUSES: dict[str, Status] = {
 # found in it (while catching up, say) happened at a time nobody tells.
 _DATED = ("pending", "sent")
 
-LEGACY_EVENTS = {"message": "messages", "ack": "statuses", "status": "statuses", "chat": "chats"}
-EVENTS = frozenset(
-    {
-        *("messages", "statuses", "chats", "contacts", "groups", "presences", "calls"),
-        *("channel", "users", "labels", "service"),
-    }
-)
-VERBS = frozenset({"post", "put", "patch", "delete"})
-
 # Data keys whose entries are read; the readers are `_Channel`'s methods of the same names.
 READ = frozenset({"messages", "statuses", "messages_updates", "messages_removed"})
 
@@ -67,16 +68,18 @@ ASIDE = frozenset(
 )
 
 _NULL = b"null"
-_PERSONAL = re.compile(r"([0-9]+)@(?:s\.whatsapp\.net|c\.us)")
-_SHARED = ("@g.us", "@newsletter", "@broadcast")
+_PINS = ("pin", "unpin")
+_BY_VERB = {"patch": "messages_updates", "delete": "messages_removed"}
 
 _KNOWN = READ | ASIDE
 _once_in_body = json_slices.Once(
     "channel_id", "messages", "statuses", "messages_updates", "messages_removed"
 )
-_once_in_item = json_slices.Once(
-    "id", "status", "timestamp", "type", "from_me", "from", "chat_id", "recipient_id", "viewer_id"
+_once_in_status = json_slices.Once("id", "status", "timestamp", "recipient_id", "viewer_id")
+_once_in_message = json_slices.Once(
+    "id", "type", "from_me", "from", "chat_id", "timestamp", "status", "action"
 )
+_once_in_update = json_slices.Once("id", "trigger", "after_update")
 
 _DIRECTIONS: dict[bool | None, Direction] = {True: "outbound", False: "inbound", None: "unknown"}
 
@@ -88,17 +91,32 @@ def split(webhook: RawWebhook, text: bytes) -> list[Part]:
         raise Refused("wrong_root", "the body should be an object")
     members = json_slices.members(text)
     _once_in_body(text)
-    event = members.pop("event", _NULL)
-    catch_up = _event(webhook, event)[1] == "put"
-    channel = _channel(members.pop("channel_id", _NULL), catch_up=catch_up)
-    data = {name: value for name, value in members.items() if value != _NULL}
-    if _KNOWN.isdisjoint(data):
-        return [Part("", text, ignore(_event_name(webhook, event)))]
+    kind, verb = event_of(webhook, members.pop("event", _NULL))
+    channel = _channel(members.pop("channel_id", _NULL), catch_up=verb == "put")
+    data = {
+        name: value
+        for name, value in members.items()
+        if len(value) > len(_NULL) or not _is_absent(name, value)
+    }
+    if _KNOWN.isdisjoint(data) and (kind in SILENT or not any(map(_holds_items, data.values()))):
+        return [Part("", text, ignore(event_name(kind, verb, members)))]
     parts: list[Part] = []
     for name, value in data.items():
-        parts += _parts(name, value, getattr(channel, name) if name in READ else ignore(name))
+        if name in _KNOWN:
+            read = getattr(channel, name) if name in READ else ignore(name)
+            parts += _parts(name, value, read)
+        else:
+            parts += _parts(word(name), value, _reader(channel, name, data, kind, verb))
         json_slices.refuse_count(len(parts))
     return parts
+
+
+def _is_absent(name: str, value: bytes) -> bool:
+    return value == _NULL or (name in READ and value in (b'""', b"{}"))
+
+
+def _holds_items(value: bytes) -> bool:
+    return value.startswith((b"{", b"[")) and not is_empty(value)
 
 
 def _parts(name: str, value: bytes, reader: Read) -> list[Part]:
@@ -110,83 +128,37 @@ def _parts(name: str, value: bytes, reader: Read) -> list[Part]:
     ]
 
 
-def _event_name(webhook: RawWebhook, event: bytes) -> str:
-    """`<type>.<verb>`."""
-    kind, verb = _event(webhook, event)
-    if not kind:
-        raise Refused("wrong_root", "the body has neither an event nor a data key we know")
-    return f"{LEGACY_EVENTS.get(kind, kind)}.{verb}"
+def _reader(
+    channel: "_Channel", name: str, data: Mapping[str, bytes], kind: str | None, verb: str
+) -> Read:
+    """How to read what lies under a data key that is deprecated or unknown."""
+    if kind in SILENT or not _holds_items(data[name]):
+        return ignore(name)
+    if kind is not None and LEGACY_EVENTS.get(name) == kind:
+        return channel.reader(_BY_VERB.get(verb, kind) if kind == "messages" else kind)
+    if kind in SPEAKING and not has_own_key(kind, data):
+        return channel.by_shape(_refuse_shape)
+    if kind is None and _KNOWN.isdisjoint(data):
+        return channel.by_shape(_refuse_shape)
+    return channel.by_shape(ignore(f"{kind}.{verb}" if _KNOWN.isdisjoint(data) else name))
 
 
-def _event(webhook: RawWebhook, event: bytes) -> tuple[str | None, str]:
-    """An event's type and verb: the body's, else the URL's and HTTP's (modes path and method)."""
-    told = _told(event) if len(event) <= _SHORT else _read_event(event)
-    kind, verb = _from_url(webhook.path)
-    verb = told.get("event") or told.get("method") or verb or webhook.method.lower()
-    return told.get("type") or kind, verb
+def _refuse_shape(_: Item) -> Outcomes:
+    raise Refused("wrong_root", "its data key is unknown, and it has no shape that is known")
 
 
-def _read_event(event: bytes) -> payloads.Event:
-    try:
-        return payloads.read_event(event)
-    except Refused:
-        return {}
+# There are few channels, each in a million webhooks.
+def _channel(given: bytes, *, catch_up: bool) -> "_Channel":
+    read = _short_channel if len(given) <= SHORT else _read_channel
+    return read(given, catch_up=catch_up)
 
 
-# There are few events, channels and paths, each in a million webhooks.
-_SHORT = 256
-_told = lru_cache(maxsize=256)(_read_event)
-
-
-def _channel(told: bytes, *, catch_up: bool) -> "_Channel":
-    read = _short_channel if len(told) <= _SHORT else _read_channel
-    return read(told, catch_up=catch_up)
-
-
-def _read_channel(told: bytes, *, catch_up: bool) -> "_Channel":
-    return _Channel(payloads.read_channel_id(told) or None, catch_up=catch_up)
+def _read_channel(given: bytes, *, catch_up: bool) -> "_Channel":
+    channel_id = None if is_empty(given) else payloads.read_channel_id(given)
+    return _Channel(channel_id, catch_up=catch_up)
 
 
 _short_channel = lru_cache(maxsize=1024)(_read_channel)
-
-
-@lru_cache(maxsize=256)
-def _from_url(path: str) -> tuple[str | None, str | None]:
-    """The event's type and verb in a path such as `/messages/post` or `/statuses`."""
-    steps = [step for step in path.partition("?")[0].split("/") if step]
-    verb = steps.pop().lower() if steps and steps[-1].lower() in VERBS else None
-    known = bool(steps) and (steps[-1] in EVENTS or steps[-1] in LEGACY_EVENTS)
-    return (steps[-1] if known else None), verb
-
-
-def _party(value: Any, name: str) -> str | None:
-    """Whoever it is: a phone number as digits; a group, channel or lid as it is."""
-    if isinstance(value, dict):  # consumers also saw {"id": …, "name": …}
-        value = value.get("id")
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise Refused("wrong_type", f"`{name}` should be a string")
-    if len(value) > MAX_ID:
-        raise Refused("bad_value", f"`{name}` is longer than {MAX_ID} characters")
-    personal = _PERSONAL.fullmatch(value)
-    return personal[1] if personal else phone(value)
-
-
-def _is_shared(chat: str | None) -> bool:
-    """Whether a chat has many readers: a group, a channel, stories."""
-    return chat is not None and (chat == "stories" or chat.endswith(_SHARED))
-
-
-def _reason(errors: list[payloads.Error] | None) -> Reason | None:
-    if not errors:
-        return None
-    first = errors[0]
-    text = ": ".join(part for part in (first.get("message"), first.get("details")) if part)
-    code = first.get("code")
-    if code is None and not text:
-        return None
-    return Reason(code=None if code is None else str(code), text=text or None)
 
 
 class _Channel:
@@ -196,147 +168,208 @@ class _Channel:
         self.channel_id = channel_id
         self.catch_up = catch_up
 
+    def reader(self, name: str) -> Read:
+        """The reader of the items under a data key."""
+        return cast("Read", getattr(self, name)) if name in READ else ignore(name)
+
+    def by_shape(self, otherwise: Read) -> Read:
+        """A reader of items whose data key says nothing: they go by their shape."""
+
+        def read(item: Item) -> Outcomes:
+            name = payloads.key_of(item.json, STATUSES)
+            return (self.reader(name) if name else otherwise)(item)
+
+        return read
+
     def statuses(self, item: Item) -> Outcomes:
         """One entry of `statuses`. It does not tell whose message it is about."""
-        told = payloads.read_status(item.json)
-        _once_in_item(item.json)
-        recipient = _party(told.get("recipient_id"), "recipient_id")
-        viewer = _party(told.get("viewer_id"), "viewer_id")
-        status = self._status(
-            item,
-            told["id"],
-            told["status"],
-            recipient=recipient,
-            # In a personal chat the viewer is the recipient: one ladder, not two.
-            viewer=viewer if recipient is None or _is_shared(recipient) else None,
-            occurred_at=milliseconds(told.get("timestamp"), "timestamp"),
-            reason=_reason(told.get("errors")),
+        given, unread = payloads.read_status(item.json)
+        if twice := _once_in_status.repeated(item.json):
+            drop(twice, given, unread)
+        message_id = given.get("id") or missing("id", unread)
+        status = given.get("status") or missing("status", unread)
+        recipient = party(given.get("recipient_id"), "recipient_id", unread)
+        viewer = party(given.get("viewer_id"), "viewer_id", unread)
+        if recipient is not None and not is_shared(recipient):
+            viewer = None  # in a personal chat the viewer is the recipient: one ladder, not two
+        elif "viewer_id" in unread:
+            missing("viewer_id", unread)  # whose status it is, is a fact
+        return (
+            self._status(
+                item,
+                unread,
+                message_id,
+                status,
+                recipient=recipient,
+                viewer=viewer,
+                occurred_at=occurred(
+                    given.get("timestamp"), "timestamp", item.webhook.received_at, unread
+                ),
+                reason=payloads.reason_of(given.get("errors"), unread),
+            ),
         )
-        return (status,)
 
     def messages(self, item: Item) -> Outcomes:
         """One entry of `messages`: ours, somebody's, or something done to an earlier one."""
-        told = payloads.read_message(item.json)
-        _once_in_item(item.json)
-        if told["type"] == "action":
-            return (self._action(item, told),)
-        content = content_of(told["type"], told)
+        given, unread = payloads.read_message(item.json)
+        if twice := _once_in_message.repeated(item.json):
+            drop(twice, given, unread)
+        message_id = given.get("id") or missing("id", unread)
+        kind = given.get("type") or missing("type", unread)
+        ours = given.get("from_me")
+        if ours is None:
+            missing("from_me", unread)
+        if kind == "action":
+            return (self._action(item, given, unread),)
+        if kind in _PINS:
+            return (Ignored(f"messages.{kind}"),)
+        chat = party(given.get("chat_id"), "chat_id", unread)
+        if not ours and not item.stories and (kind == "story" or is_stories(chat)):
+            return (Ignored("messages.story"),)
+        content = content_of(kind, given, unread)
         outcomes: list[Observation | Ignored] = []
-        if not told["from_me"]:
-            outcomes.append(self._inbound(item, told, content))
-        if status := told.get("status"):
-            outcomes.append(self._carried(item, told, status, content))
+        if not ours:
+            outcomes.append(
+                self._inbound(
+                    item, given, unread, message_id=message_id, chat=chat, content=content
+                )
+            )
+        elif "status" in unread:
+            missing("status", unread)
+        if status := given.get("status"):
+            # The time of the message is that of its sending; no later status has it.
+            time = _time(given, item, unread) if status in _DATED else None
+            outcomes.append(
+                self._status(
+                    item,
+                    unread,
+                    message_id,
+                    status,
+                    direction=_DIRECTIONS[ours],
+                    recipient=chat if ours or is_shared(chat) else None,
+                    occurred_at=time,
+                    content=content,
+                )
+            )
         # The vendor gives the state in `status`; without it any state would be a guess.
         return outcomes or (Ignored("messages.no_status"),)
 
-    def _carried(
-        self, item: Item, told: payloads.Message, status: str, content: dict[str, Any]
-    ) -> StatusObservation:
-        """The status a message event carries."""
-        chat = _party(told.get("chat_id"), "chat_id")
-        written_at = milliseconds(told.get("timestamp"), "timestamp")
-        return self._status(
-            item,
-            told["id"],
-            status,
-            direction="outbound" if told["from_me"] else "inbound",
-            recipient=chat if told["from_me"] or _is_shared(chat) else None,
-            occurred_at=written_at if status in _DATED else None,
-            content=content,
-        )
-
     def _inbound(
-        self, item: Item, told: payloads.Message, content: dict[str, Any]
-    ) -> InboundObservation:
+        self,
+        item: Item,
+        given: payloads.Message,
+        unread: Unread,
+        *,
+        message_id: str,
+        chat: str | None,
+        content: dict[str, Any],
+    ) -> Observation:
         """A message by somebody else.
 
         A personal chat is named after the other side, which is the sender: our own number, the
-        recipient, is not told. In a group or channel the recipient is the chat.
+        recipient, is not given. In a group or channel the recipient is the chat.
         """
-        chat = _party(told.get("chat_id"), "chat_id")
-        shared = _is_shared(chat)
-        sender = _party(told.get("from"), "from") or (None if shared else chat)
+        shared = is_shared(chat)
+        sender = party(given.get("from"), "from", unread) or (None if shared else chat)
+        if sender is None:
+            for name in ("from", "chat_id"):
+                if name in unread:
+                    missing(name, unread)
         account = self._account(item)
-        return InboundObservation(
-            message_key=message_key(PROVIDER, account, told["id"]),
+        context = None if shared or not chat else given.get("context")
+        answered = quoted(context, (sender, chat), unread)
+        made = InboundObservation(
+            message_key=message_key(PROVIDER, account, message_id),
             provider=PROVIDER,
             account=account or NO_ACCOUNT,
             source=item.source,
-            message_id=told["id"],
-            in_reply_to=None
-            if shared or chat is None
-            else self._answered(told.get("context"), sender, account),
+            message_id=message_id,
+            in_reply_to=message_key(PROVIDER, account, answered) if answered else None,
             channel=CHANNEL,
             gateway=CHANNEL,
             sender=sender,
             recipient=chat if shared else None,
             content=content,
-            occurred_at=milliseconds(told.get("timestamp"), "timestamp"),
+            occurred_at=occurred(
+                given.get("timestamp"), "timestamp", item.webhook.received_at, unread
+            ),
             received_at=item.webhook.received_at,
             raw=item.raw,
             catch_up=self.catch_up,
         )
+        return noted(made, unread) if unread else made
 
-    def _answered(
-        self, context: payloads.Context | None, sender: str | None, account: str | None
-    ) -> str | None:
-        """The message of ours that is quoted; people quote themselves too."""
-        quoted = context.get("quoted_id") if context else None
-        if context is None or not quoted:
-            return None
-        author = _party(context.get("quoted_author"), "context.quoted_author")
-        if author is not None and author == sender:
-            return None
-        return message_key(PROVIDER, account, quoted)
-
-    def _action(self, item: Item, told: payloads.Message) -> StatusObservation | Ignored:
+    def _action(self, item: Item, given: payloads.Message, unread: Unread) -> Observation | Ignored:
         """What somebody did to another message; only a deletion changes that one's status."""
-        action = told.get("action") or missing("action")
+        action = given.get("action")
+        if action is None:
+            missing("action", unread)
+        kind = action.get("type") or missing("action.type", unread)
+        if kind != "delete":
+            return Ignored(f"messages.action.{word(kind)}")
+        target = action.get("target") or missing("action.target", unread)
         # The target may also be a chat (OpenAPI document); a message id never holds an @.
-        target = action.get("target")
-        if action["type"] != "delete" or target is None or "@" in target:
-            return Ignored(f"messages.action.{word(action['type'])}")
+        if "@" in target:
+            return Ignored("messages.action.delete")
         return self._status(
             item,
+            unread,
             target,
             "deleted",
-            recipient=_party(told.get("chat_id"), "chat_id"),
-            occurred_at=milliseconds(told.get("timestamp"), "timestamp"),
+            recipient=party(given.get("chat_id"), "chat_id", unread),
+            occurred_at=occurred(
+                given.get("timestamp"), "timestamp", item.webhook.received_at, unread
+            ),
         )
 
     def messages_updates(self, item: Item) -> Outcomes:
-        """One entry of `messages_updates`: a new status, or an edit. When it happened is not told.
+        """One entry of `messages_updates`: a new status, a deletion, or an edit.
 
-        `after_update.timestamp` is when the message was written.
+        When a status changed is unknown: `after_update.timestamp` is when the message was written.
         """
-        told = payloads.read_update(item.json)
-        _once_in_item(item.json)
-        after = told.get("after_update") or missing("after_update")
-        before = told.get("before_update") or {}
-        new, kind = after.get("status"), after.get("type")
-        if not new or new == before.get("status"):
-            return (Ignored("messages_updates"),)
+        given, unread = payloads.read_update(item.json)
+        if twice := _once_in_update.repeated(item.json):
+            drop(twice, given, unread)
+        message_id = given.get("id") or missing("id", unread)
+        after, before = given.get("after_update") or {}, given.get("before_update") or {}
+        new, kind, time, content = after.get("status"), after.get("type"), None, None
+        if payloads.deletes(given):
+            told_at = (given.get("trigger") or {}).get("timestamp")
+            time = occurred(told_at, "trigger.timestamp", item.webhook.received_at, unread)
+            new = "deleted"
+        elif given.get("after_update") is None:
+            missing("after_update", unread)
+        elif "after_update.status" in unread:
+            missing("after_update.status", unread)
+        elif not new or new == before.get("status"):
+            return (_unchanged(unread),)
+        elif kind:
+            content = content_of(kind, after, unread)
         status = self._status(
             item,
-            told["id"],
+            unread,
+            message_id,
             new,
             direction=_DIRECTIONS[after.get("from_me")],
-            recipient=_party(after.get("chat_id"), "after_update.chat_id"),
-            content=content_of(kind, after) if kind else None,
+            recipient=party(after.get("chat_id"), "after_update.chat_id", unread),
+            occurred_at=time,
+            content=content,
         )
         return (status,)
 
     def messages_removed(self, item: Item) -> Outcomes:
         """One entry of `messages_removed`: the id of a message that was deleted."""
         removed = payloads.read_removed(item.json)
-        return (self._status(item, removed, "deleted"),)
+        return (self._status(item, {}, removed, "deleted"),)
 
     def _account(self, item: Item) -> str | None:
         return self.channel_id or item.account
 
-    def _status(self, item: Item, message_id: str, status: str, **told: Any) -> StatusObservation:
+    def _status(
+        self, item: Item, unread: Unread, message_id: str, status: str, **given: Any
+    ) -> Observation:
         account = self._account(item)
-        return StatusObservation(
+        made = StatusObservation(
             message_key=message_key(PROVIDER, account, message_id),
             provider=PROVIDER,
             account=account or NO_ACCOUNT,
@@ -349,5 +382,18 @@ class _Channel:
             received_at=item.webhook.received_at,
             raw=item.raw,
             catch_up=self.catch_up,
-            **told,
+            **given,
         )
+        return noted(made, unread) if unread else made
+
+
+def _time(given: Any, item: Item, unread: Unread) -> int | None:
+    return occurred(given.get("timestamp"), "timestamp", item.webhook.received_at, unread)
+
+
+def _unchanged(unread: Unread) -> Ignored:
+    """An update without a new status: an edit, say. One that cannot be read may be a deletion."""
+    for name in ("trigger", "trigger.action", "trigger.action.type", "trigger.action.target"):
+        if name in unread:
+            missing(name, unread)
+    return Ignored("messages_updates")

@@ -1,14 +1,18 @@
 """What Whapi.Cloud sends, as far as it is read (OpenAPI document 1.8.7, WebhookPayload).
 
-A field typed `Any` has more than one shape in the wild; its reader says which.
+A field typed `Any` has more than one shape in the wild; its reader says which. Whatever is required
+is a fact of each item; what else is one, the readers ask for.
 """
 
+from collections.abc import Collection
 from typing import Annotated, Any, Required
 
 from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from providers.fields import MAX_ID, Id, reader
+from providers.fields import MAX_ID, Id, Unread, reader, value_reader
+from providers.rejection import Refused
+from schemas.records import Reason
 
 _Word = Annotated[str, Field(max_length=MAX_ID)]
 
@@ -21,14 +25,6 @@ class Event(TypedDict, total=False):
     method: str | None
 
 
-class Error(TypedDict, total=False):
-    """Why a message failed."""
-
-    code: int | str | None
-    message: str | None
-    details: str | None
-
-
 class Status(TypedDict, total=False):
     """One entry of `statuses`."""
 
@@ -37,7 +33,7 @@ class Status(TypedDict, total=False):
     timestamp: Any
     recipient_id: Any
     viewer_id: Any
-    errors: list[Error] | None
+    errors: Any
 
 
 class Action(TypedDict, total=False):
@@ -71,6 +67,7 @@ Message = TypedDict(
     total=False,
 )
 Message.__doc__ = "One entry of `messages`; its content lies in a field named after its type."
+with_config(extra="allow")(Message)
 
 
 @with_config(extra="allow")
@@ -83,17 +80,76 @@ class Version(TypedDict, total=False):
     status: _Word | None
 
 
+class Trigger(TypedDict, total=False):
+    """The message of type `action` that led to an update."""
+
+    timestamp: Any
+    action: Action | None
+
+
 class Update(TypedDict, total=False):
     """One entry of `messages_updates`."""
 
     id: Required[Id]
+    trigger: Trigger | None
     before_update: Version | None
     after_update: Version | None
 
 
-read_channel_id = reader(TypeAdapter[str | None](_Word | None))
-read_event = reader(TypeAdapter(Event))
-read_status = reader(TypeAdapter(Status))
-read_message = reader(TypeAdapter(with_config(extra="allow")(Message)))
-read_update = reader(TypeAdapter(Update))
-read_removed = reader(TypeAdapter(Id))
+read_channel_id = value_reader(TypeAdapter[str | None](_Word | None))
+read_event = reader(Event)
+read_status = reader(Status)
+read_message = reader(Message)
+read_update = reader(Update)
+read_removed = value_reader(TypeAdapter(Id))
+
+_ERROR: dict[str, tuple[type, ...]] = {"code": (int, str), "message": (str,), "details": (str,)}
+
+
+def reason_of(errors: Any, unread: Unread) -> Reason | None:
+    """Why a message failed: the first of `errors`, {code, message, details}, or the only one."""
+    if not errors:
+        return None
+    first = errors[0] if isinstance(errors, list) else errors
+    if not first:
+        return None
+    if not isinstance(first, dict):
+        unread["errors"] = Refused("wrong_type", "`errors` should be objects")
+        return None
+    given: dict[str, str] = {}
+    for name, kinds in _ERROR.items():
+        value = first.get(name)
+        if type(value) in kinds:
+            given[name] = str(value)
+        elif value not in (None, [], {}):
+            unread[f"errors.{name}"] = Refused("wrong_type", f"`errors.{name}` is of another type")
+    text = ": ".join(given[name] for name in ("message", "details") if given.get(name))
+    if not text and not given.get("code"):
+        return None
+    return Reason(code=given.get("code") or None, text=text or None)
+
+
+def deletes(update: Update) -> bool:
+    """Whether an update came of the deletion of its message."""
+    trigger = update.get("trigger")
+    action = trigger.get("action") if trigger else None
+    if not action or action.get("type") != "delete":
+        return False
+    return action.get("target") in (None, "", update.get("id"))
+
+
+def key_of(text: bytes, words: Collection[str]) -> str | None:
+    """The data key whose entries have the shape of this one, None if there is none.
+
+    Many objects have a `status`: that of a message is dated, and one of the vendor's words.
+    """
+    if not text.startswith(b"{"):
+        return None
+    update, message = read_update(text)[0], read_message(text)[0]
+    if update.get("id") and update.get("after_update"):
+        return "messages_updates"
+    if message.get("id") and message.get("type") and message.get("from_me") is not None:
+        return "messages"
+    status = read_status(text)[0]
+    dated = status.get("timestamp") is not None
+    return "statuses" if status.get("id") and status.get("status") in words and dated else None

@@ -94,8 +94,8 @@ _MALFORMED: Mapping[str, Malformed] = {
             Flaw("id", ABSENT, "missing_field"),
             Flaw("status", ABSENT, "missing_field"),
             Flaw("status", 3, "wrong_type"),
-            Flaw("timestamp", "yesterday", "bad_value"),
-            Flaw("timestamp", -5, "bad_value"),
+            Flaw("status", "", "bad_value"),
+            Flaw("id", "x" * 600, "bad_value"),
         ),
     ),
     "messages": Malformed(
@@ -112,7 +112,7 @@ _MALFORMED: Mapping[str, Malformed] = {
             Flaw("id", ABSENT, "missing_field"),
             Flaw("from_me", ABSENT, "missing_field"),
             Flaw("from_me", "yes", "wrong_type"),
-            Flaw("timestamp", [1700000000], "wrong_type"),
+            Flaw("type", "", "bad_value"),
         ),
     ),
 }

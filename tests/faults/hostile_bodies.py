@@ -103,10 +103,10 @@ def replies(_: Random) -> Iterator[Post]:
 
 
 def work(_: Random) -> Iterator[Post]:
-    """20 bodies of 10 000 items that are not JSON, and 20 of brackets, 64 deep."""
+    """20 bodies of 10 000 items that cannot be read, and 20 of brackets, 64 deep."""
     for number in range(20):
         yield _compressed(
-            _report("work", result=f"word-{number}-{n}", payload=float("nan"))
+            {**_report("work", result=f"word-{number}-{n}"), "gateway": float("nan")}
             for n in range(10_000)
         )
         nested = "[" * 63 + "]" * 63

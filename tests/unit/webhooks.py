@@ -12,7 +12,7 @@ from schemas.records import InboundObservation, Observation, StatusObservation
 from schemas.webhook import RawWebhook
 
 AT = Coordinates("bluetick.raw.test", 3, 41)
-RECEIVED_AT = 1_700_000_001_234
+RECEIVED_AT = 1_763_900_001_234
 
 
 def webhook(provider: str, body: Any, **rest: Any) -> RawWebhook:
@@ -28,8 +28,8 @@ def changed(entry: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in (entry | changes).items() if v is not ...}
 
 
-def result_of(provider: str, body: Any, **rest: Any) -> Normalised:
-    return normalise(webhook(provider, body, **rest), AT)
+def result_of(provider: str, body: Any, *, stories: bool = False, **rest: Any) -> Normalised:
+    return normalise(webhook(provider, body, **rest), AT, stories=stories)
 
 
 def fields(observation: Observation) -> dict[str, Any]:

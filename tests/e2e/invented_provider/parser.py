@@ -1,13 +1,12 @@
 """The invented provider: an array of reports, one for each flight of a pigeon. Pure."""
 
-from typing import Any, Required
+from typing import Any
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from providers import json_slices
 from providers.contract import Ignored, Item, Outcomes, Part
-from providers.fields import Id, milliseconds, phone, reader
+from providers.fields import Id, missing, noted, occurred, phone, reader
 from providers.rejection import Refused
 from schemas.records import Status, StatusObservation, message_key
 from schemas.webhook import RawWebhook
@@ -18,14 +17,14 @@ _PROVIDER = "invented"
 
 
 class _Flight(TypedDict, total=False):
-    flight: Required[Id]
-    loft: Required[Id]
-    state: Required[Id]
+    flight: Id | None
+    loft: Id | None
+    state: Id | None
     at: Any
     to: str | None
 
 
-_read = reader(TypeAdapter(_Flight))
+_read = reader(_Flight)
 
 
 def split(_: RawWebhook, text: bytes) -> list[Part]:
@@ -40,24 +39,27 @@ def split(_: RawWebhook, text: bytes) -> list[Part]:
 
 
 def _flight(item: Item) -> Outcomes:
-    report = _read(item.json)
-    if report["state"] == "feeding":
+    report, unread = _read(item.json)
+    state = report.get("state") or missing("state", unread)
+    if state == "feeding":
         return (Ignored("feeding"),)
-    return (
-        StatusObservation(
-            message_key=message_key(_PROVIDER, report["loft"], report["flight"]),
-            provider=_PROVIDER,
-            account=report["loft"],
-            source=item.source,
-            message_id=report["flight"],
-            direction="outbound",
-            channel="pigeon",
-            gateway="pigeon",
-            recipient=phone(report.get("to")),
-            status=STATUSES.get(report["state"], "unknown"),
-            provider_status=report["state"],
-            occurred_at=milliseconds(report.get("at"), "at"),
-            received_at=item.webhook.received_at,
-            raw=item.raw,
-        ),
+    loft = report.get("loft") or missing("loft", unread)
+    flight = report.get("flight") or missing("flight", unread)
+    received_at = item.webhook.received_at
+    made = StatusObservation(
+        message_key=message_key(_PROVIDER, loft, flight),
+        provider=_PROVIDER,
+        account=loft,
+        source=item.source,
+        message_id=flight,
+        direction="outbound",
+        channel="pigeon",
+        gateway="pigeon",
+        recipient=phone(report.get("to")),
+        status=STATUSES.get(state, "unknown"),
+        provider_status=state,
+        occurred_at=occurred(report.get("at"), "at", received_at, unread),
+        received_at=received_at,
+        raw=item.raw,
     )
+    return (noted(made, unread),)

@@ -71,7 +71,7 @@ class _Invented(Simulator[Flight, None]):
 
     def malformed(self, batch: None) -> Malformed:
         del batch
-        flaws = (Flaw("flight", ABSENT, "missing_field"), Flaw("at", "soon", "bad_value"))
+        flaws = (Flaw("flight", ABSENT, "missing_field"), Flaw("state", 7, "wrong_type"))
         return Malformed(_CORRECT, flaws)
 
 

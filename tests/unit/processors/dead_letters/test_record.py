@@ -60,7 +60,7 @@ def test_a_mistake_of_ours_says_where_it_was_made(monkeypatch: pytest.MonkeyPatc
         return [Part("/0", b"1", careless)]
 
     monkeypatch.setitem(SPLITS, "whapi", split)
-    [letter] = result_of("whapi", b"{}").dead_letters
+    [letter] = result_of("whapi", b"[1]").dead_letters
     written = dict(headers(letter, AT, 1, ()))
     assert written["__streams.errors.exception"] == b"builtins.ValueError"
     trace = written["__streams.errors.stacktrace"].decode()

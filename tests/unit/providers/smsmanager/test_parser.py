@@ -5,8 +5,15 @@ from typing import Any
 import pytest
 
 from providers.smsmanager.parser import STATUSES
-from schemas.records import home_key, message_key, record_keys
-from tests.unit.webhooks import changed, one_inbound, one_status, outcome, result_of
+from schemas.records import Billing, home_key, message_key, record_keys
+from tests.unit.webhooks import (
+    RECEIVED_AT,
+    changed,
+    one_inbound,
+    one_status,
+    outcome,
+    result_of,
+)
 
 UUID = "e27ff0ac-87b5-4e1d-b644-5fc6029e2a11"
 REPORT: dict[str, Any] = {
@@ -124,7 +131,17 @@ def test_recipient_index(message_id: str, index: int | None) -> None:
         ("+420 777 123 456", "420777123456"),
         ("+420-777/123.456", "420777123456"),
         (" 420777123456 ", "420777123456"),
+        ("+420\u00a0602\u202f000\u2009111", "420602000111"),
+        ("(+420) 602\u2011000\u2013111", "420602000111"),
+        ("00420 602 000 111", "420602000111"),
+        ("00420602000111", "420602000111"),
+        ("\u202a+420602000111\u202c", "420602000111"),
+        ("0602 000 111", "0602000111"),
+        ("00000", "00000"),  # no country's code begins with 0
+        ("0012", "0012"),
         ("MySender 24", "MySender 24"),
+        ("00-INFO", "00-INFO"),
+        ("+", "+"),
         ("", None),
         (None, None),
     ],
@@ -136,20 +153,44 @@ def test_recipients(number: str | None, recipient: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "occurred_at"),
+    ("given", "occurred_at"),
     [
         (1700000000, 1700000000000),
         ("1700000000", 1700000000000),
         (1700000000.25, 1700000000250),
-        (0, 0),
-        (253402300799, 253402300799000),
+        (1700000000123, 1700000000123),
+        ("1700000000123", 1700000000123),
+        (1700000000123456, 1700000000123),
+        ("1700000000.25", 1700000000250),
+        (" 1700000000 ", 1700000000000),
+        ({"low": 1700000000, "high": 0, "unsigned": True}, 1700000000000),
+        ({"low": -807049093, "high": 395, "unsigned": False}, 1700000000123),
+        (946684800, 946684800000),
+        (RECEIVED_AT // 1000 + 86_400, RECEIVED_AT // 1000 * 1000 + 86_400_000),
         (None, None),
         (..., None),
     ],
 )
-def test_times(told: Any, occurred_at: int | None) -> None:
-    """Seconds, a number or its digits, become milliseconds; no time is no time."""
-    assert one_status("smsmanager", report(timestamp=told)).occurred_at == occurred_at
+def test_times(given: Any, occurred_at: int | None) -> None:
+    """Seconds, a number or its digits, become milliseconds; more digits are finer units."""
+    observation = one_status("smsmanager", report(timestamp=given))
+    assert (observation.occurred_at, observation.unread) == (occurred_at, [])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(0, "0", -1, -1700000000, 1.5, "", [], {}, True, ["1700000000"]),
+        *("soon", "-1700000000", "1.7e9", "9" * 5000, float("nan"), float("inf"), 10**400),
+        *({"low": 1}, {"low": "1", "high": 0}, {"low": 2**32, "high": 0}, {"low": 0, "high": -1}),
+        *(946684799, RECEIVED_AT // 1000 + 86_402, 253402300799, 17 * 10**13, 17 * 10**17),
+    ],
+)
+def test_what_is_no_time(given: Any) -> None:
+    """Before 2000, more than a day after the reception, or unreadable: the fact has no time."""
+    observation = one_status("smsmanager", report(timestamp=given))
+    assert (observation.occurred_at, observation.unread) == (None, ["timestamp"])
+    assert observation.status == "sent"
 
 
 PRICE = b'[{"message_id":"m","gateway":"sms","result":"sent","sms":{"price_czk":%s}%s}]'
@@ -181,6 +222,7 @@ def test_prices_may_be_strings() -> None:
         ("230", "02", "230", "02"),
         (310, 410, "310", "410"),
         (0, None, None, None),
+        ("", [], None, None),
     ],
 )
 def test_networks(country: Any, operator: Any, mcc: str | None, mnc: str | None) -> None:
@@ -202,9 +244,9 @@ def test_payload_is_the_callers_own(payload: Any) -> None:
         ({"result": ...}, "missing_field", "result"),
         ({"result": None}, "missing_field", "result"),
         ({"result": 7}, "wrong_type", "result"),
-        ({"result": ""}, "bad_value", "result"),
+        ({"result": ""}, "missing_field", "result"),
         ({"message_id": ...}, "missing_field", "message_id"),
-        ({"message_id": ""}, "bad_value", "message_id"),
+        ({"message_id": ""}, "missing_field", "message_id"),
         ({"message_id": "m" * 513}, "bad_value", "message_id"),
         ({"message_id": 5}, "wrong_type", "message_id"),
         ({"gateway": ...}, "missing_field", "gateway"),
@@ -212,25 +254,6 @@ def test_payload_is_the_callers_own(payload: Any) -> None:
         ({"type": None}, "wrong_type", "type"),
         ({"type": "reply"}, "bad_value", "type"),
         ({"type": ..., "result": ...}, "missing_field", "result"),
-        ({"timestamp": True}, "wrong_type", "timestamp"),
-        ({"timestamp": []}, "wrong_type", "timestamp"),
-        ({"timestamp": "soon"}, "bad_value", "timestamp"),
-        ({"timestamp": ""}, "bad_value", "timestamp"),
-        ({"timestamp": "9" * 5000}, "bad_value", "timestamp"),
-        ({"timestamp": -1}, "bad_value", "timestamp"),
-        ({"timestamp": 253402300800}, "bad_value", "timestamp"),
-        ({"timestamp": float("nan")}, "not_finite", "timestamp"),
-        ({"to": "420777123456"}, "wrong_type", "to"),
-        ({"result_info": 5}, "wrong_type", "result_info"),
-        ({"payload": {"a": [float("nan")]}}, "not_finite", "payload"),
-        ({"payload": float("-inf")}, "not_finite", "payload"),
-        ({"sms": "x"}, "wrong_type", "sms"),
-        ({"sms": {"country": 23.5}}, "wrong_type", "country"),
-        ({"sms": {"country": 2300}}, "bad_value", "country"),
-        ({"sms": {"count": -1}}, "bad_value", "count"),
-        ({"sms": {"price_czk": "cheap"}}, "bad_value", "price_czk"),
-        ({"sms": {"price_czk": True}}, "wrong_type", "price_czk"),
-        ({"sms": {"price_czk": float("inf")}}, "not_finite", "price_czk"),
     ],
 )
 def test_refused_reports(changes: dict[str, Any], code: str, field: str) -> None:
@@ -241,7 +264,59 @@ def test_refused_reports(changes: dict[str, Any], code: str, field: str) -> None
     assert "420777123456" not in result.dead_letters[0].reason
 
 
-@pytest.mark.parametrize("field", ["message_id", "result", "gateway", "timestamp", "type"])
+@pytest.mark.parametrize(
+    ("changes", "unread"),
+    [
+        ({"request_id": 5}, ["request_id"]),
+        ({"request_id": "r" * 513}, ["request_id"]),
+        ({"to": "420777123456"}, ["to"]),
+        ({"to": {"phone_number": 420777123456}}, ["to.phone_number"]),
+        ({"result_info": 5}, ["result_info"]),
+        ({"payload": {"a": [float("nan")]}}, ["payload"]),
+        ({"payload": float("-inf")}, ["payload"]),
+        ({"payload": "\ud800"}, ["payload"]),
+        ({"sms": "x"}, ["sms"]),
+        ({"sms": [1]}, ["sms"]),
+        ({"sms": {"sender": 5}}, ["sms.sender"]),
+        ({"sms": {"country": 23.5}}, ["sms.country"]),
+        ({"sms": {"country": 2300}}, ["sms.country"]),
+        ({"sms": {"operator": "x"}}, ["sms.operator"]),
+        ({"sms": {"count": -1}}, ["sms.count"]),
+        ({"sms": {"price_czk": "cheap"}}, ["sms.price_czk"]),
+        ({"sms": {"price_czk": True}}, ["sms.price_czk"]),
+        ({"sms": {"price_czk": float("inf")}}, ["sms.price_czk"]),
+        ({"viber": {"count": "2"}}, ["viber.count"]),
+        ({"sender": 5, "body": 6}, ["body", "sender"]),
+        ({"to": 1, "sms": {"count": 2.5}, "timestamp": "soon"}, ["sms.count", "timestamp", "to"]),
+    ],
+)
+def test_what_cannot_be_read_is_left_out(changes: dict[str, Any], unread: list[str]) -> None:
+    """Any field but a fact may be odd: it is absent, named, and no other is lost with it."""
+    observation = one_status("smsmanager", report(**changes))
+    assert observation.unread == unread
+    assert (observation.message_id, observation.status) == (UUID, "sent")
+    if "to" not in changes:
+        assert observation.recipient == "420777123456"
+
+
+def test_a_bad_part_of_a_price_leaves_the_rest() -> None:
+    """Each field of a detail object is read alone."""
+    sms = {"sender": "ACME", "country": 230, "price_czk": 0.9, "price_eur": "x", "count": "2"}
+    observation = one_status("smsmanager", report(sms=sms))
+    assert observation.billing == Billing(sender="ACME", mcc="230", prices={"CZK": "0.9"})
+    assert observation.unread == ["sms.count", "sms.price_eur"]
+
+
+@pytest.mark.parametrize("empty", ["", None, [], {}])
+@pytest.mark.parametrize("field", ["request_id", "result_info", "to", "sms", "viber", "rcs"])
+def test_what_is_empty_is_absent(field: str, empty: Any) -> None:
+    """It is not even unread."""
+    assert one_status("smsmanager", report(**{field: empty})) == one_status(
+        "smsmanager", report(**{field: ...})
+    )
+
+
+@pytest.mark.parametrize("field", ["message_id", "result", "gateway", "type"])
 def test_a_field_told_twice(field: str) -> None:
     """An item that tells a field twice, however it is spelt, is ambiguous."""
     start = b'[{"message_id":"m","gateway":"sms","timestamp":1,"type":"outgoing","result":"sent"'
@@ -250,6 +325,13 @@ def test_a_field_told_twice(field: str) -> None:
         result = result_of("smsmanager", text)
         assert outcome(result) == (0, [("duplicate_key", "/0")], {})
         assert field in result.dead_letters[0].reason
+
+
+def test_a_time_told_twice_is_no_time() -> None:
+    """Which one is meant cannot be known, and the fact does not depend on it."""
+    text = b'[{"message_id":"m","gateway":"sms","timestamp":1,"result":"sent","timestamp":2}]'
+    observation = one_status("smsmanager", text)
+    assert (observation.occurred_at, observation.unread) == (None, ["timestamp"])
 
 
 @pytest.mark.parametrize(
@@ -278,15 +360,13 @@ def test_a_detail_of_another_gateway_is_not_billed() -> None:
     [
         ({"sender": ...}, "missing_field"),
         ({"sender": ""}, "missing_field"),
-        ({"body": None}, "missing_field"),
         ({"body": 5}, "wrong_type"),
+        ({"sender": ["1"]}, "wrong_type"),
         ({"gateway": ...}, "missing_field"),
-        ({"message_id": ""}, "bad_value"),
-        ({"timestamp": "x"}, "bad_value"),
     ],
 )
 def test_refused_inbound(changes: dict[str, Any], code: str) -> None:
-    """An inbound message without sender, body or gateway is a dead letter."""
+    """An inbound message without sender or gateway, or with an odd text, is a dead letter."""
     result = result_of("smsmanager", inbound(**changes))
     assert outcome(result) == (0, [(code, "/0")], {})
     assert "Ano" not in result.dead_letters[0].reason
@@ -301,17 +381,33 @@ def test_a_reply_is_not_the_message_it_answers() -> None:
     assert record_keys(reply) == (home_key(reply),) == (reply.in_reply_to,)
 
 
-def test_a_request_id_names_the_delivery() -> None:
-    """With `x-request-id` the identity is the delivery and the place in it, whatever is said."""
-    headers = {"x-request-id": "r-1"}
-    bodies = [inbound(), inbound(body="Ne"), [*report(), *inbound()]]
-    results = [result_of("smsmanager", body, headers=headers).observations[-1] for body in bodies]
-    keys = [observation.message_key for observation in results]
-    assert keys == ["smsmanager/-/inbound-r-1-0"] * 2 + ["smsmanager/-/inbound-r-1-1"]
+@pytest.mark.parametrize("body", ["", None, ..., [], {}])
+def test_a_message_without_a_text(body: Any) -> None:
+    """A picture, say: who sent it and when is kept."""
+    message = one_inbound("smsmanager", inbound(body=body))
+    assert (message.sender, message.content) == ("420777123456", {"type": "text"})
+    assert message.message_key == one_inbound("smsmanager", inbound(body=...)).message_key
 
 
-@pytest.mark.parametrize("header", [{}, {"x-request-id": " "}, {"x-request-id": "r" * 129}])
-def test_without_a_request_id_the_message_names_itself(header: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "unread"),
+    [
+        ({"timestamp": "x"}, ["timestamp"]),
+        ({"recipient": 5}, ["recipient"]),
+        ({"message_id": 5}, ["message_id"]),
+        ({"payload": float("nan")}, ["payload"]),
+        ({"result": 5}, ["result"]),
+    ],
+)
+def test_an_odd_field_of_a_message_is_left_out(changes: dict[str, Any], unread: list[str]) -> None:
+    """The sender and the text are kept."""
+    message = one_inbound("smsmanager", inbound(**changes))
+    assert (message.sender, message.content) == ("420777123456", {"type": "text", "text": "Ano"})
+    assert (message.unread, message.in_reply_to) == (unread, None)
+
+
+@pytest.mark.parametrize("header", [{}, {"x-request-id": "r-1"}])
+def test_a_message_without_an_id_names_itself(header: dict[str, str]) -> None:
     """The hash depends on everything said, and on nothing else."""
     changes: list[dict[str, Any]] = [
         {},
@@ -328,13 +424,27 @@ def test_without_a_request_id_the_message_names_itself(header: dict[str, str]) -
         for change in changes
     ]
     assert len(set(keys)) == len(keys)
-    assert one_inbound("smsmanager", inbound(timestamp="1700000000")).message_key == keys[0]
+    same: list[dict[str, Any]] = [
+        {"timestamp": "1700000000"},
+        {"sender": "+420 777 123 456"},
+        {"message_id": ""},
+        {"request_id": "r", "payload": {"a": 1}},
+    ]
+    for change in same:
+        assert one_inbound("smsmanager", inbound(**change)).message_key == keys[0]
 
 
 def test_what_stands_beside_notifications_is_counted() -> None:
     """Of an object with `notifications` nothing is dropped silently."""
     body = {"version": 2, "notifications": report(), "cursor": None}
     assert outcome(result_of("smsmanager", body)) == (1, [], {"version": 1, "cursor": 1})
+
+
+def test_reports_beside_notifications_are_read() -> None:
+    """An array of another name that holds reports is no cursor."""
+    body = {"notifications": [], "events": [*report(), {"gateway": "sms"}], "pages": [1]}
+    result = result_of("smsmanager", body)
+    assert outcome(result) == (1, [("missing_field", "/events/1")], {"pages": 1})
 
 
 def test_pointers_lead_to_the_item() -> None:

@@ -35,18 +35,120 @@ def messages(**changes: Any) -> dict[str, Any]:
         ({"from_me": "true"}, "wrong_type"),
         ({"type": ...}, "missing_field"),
         ({"id": None}, "wrong_type"),
-        ({"timestamp": "x"}, "bad_value"),
         ({"type": "action"}, "missing_field"),
         ({"type": "action", "action": {}}, "missing_field"),
-        ({"context": 5}, "wrong_type"),
-        ({"from": 5}, "wrong_type"),
-        ({"type": "location", "location": {"latitude": float("nan")}}, "not_finite"),
+        ({"type": "action", "action": {"type": 5}}, "wrong_type"),
+        ({"type": "action", "action": {"type": "delete"}}, "missing_field"),
+        ({"type": "action", "action": {"type": "delete", "target": 5}}, "wrong_type"),
+        # Who wrote it is a fact, and whether it is ours; so is the state of one of ours.
+        ({"chat_id": GROUP, "from": 5}, "wrong_type"),
+        ({"chat_id": 5, "from": ...}, "wrong_type"),
+        ({"from_me": True, "status": 5}, "wrong_type"),
     ],
 )
 def test_refused_messages(changes: dict[str, Any], code: str) -> None:
     """A message without what it needs is a dead letter."""
     result = result_of("whapi", messages(**changes))
     assert outcome(result) == (0, [(code, "/messages/0")], {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "unread"),
+    [
+        ({"timestamp": "x"}, ["timestamp"]),
+        ({"context": 5}, ["context"]),
+        ({"context": {"quoted_id": 5, "quoted_author": ""}}, ["context.quoted_id"]),
+        ({"context": {"quoted_id": "A-b", "quoted_author": 5}}, ["context.quoted_author"]),
+        ({"from": 5}, ["from"]),
+        ({"chat_id": 5}, ["chat_id"]),
+        ({"status": 5}, ["status"]),
+        ({"action": 5}, ["action"]),
+    ],
+)
+def test_what_cannot_be_read_is_left_out(changes: dict[str, Any], unread: list[str]) -> None:
+    """The message is kept: who wrote it, and what."""
+    message = one_inbound("whapi", messages(**changes))
+    assert (message.unread, message.in_reply_to) == (unread, None)
+    assert (message.sender, message.content) == ("919984351847", {"type": "text", "text": "Hi"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "content", "unread"),
+    [
+        ({"text": {"body": 5}}, {}, ["content.text"]),
+        ({"text": ["Hi"]}, {}, ["content"]),
+        ({"text": 5}, {}, ["content"]),
+        ({"text": []}, {}, []),
+        ({"text": {"body": "Hi", "title": {}}}, {"text": "Hi"}, []),
+        (
+            {"type": "location", "location": {"latitude": float("nan"), "longitude": 1.5}},
+            {"longitude": 1.5},
+            ["content.latitude"],
+        ),
+        ({"type": "location", "location": {"latitude": "north"}}, {}, ["content.latitude"]),
+        (
+            {"type": "contact_list", "contact_list": {"list": [{"name": "Jo", "vcard": 5}, 7]}},
+            {"contacts": [{"name": "Jo"}]},
+            ["content.contacts"],
+        ),
+    ],
+)
+def test_odd_contents(changes: dict[str, Any], content: dict[str, Any], unread: list[str]) -> None:
+    """What is not of the expected shape is left out of the content, and named."""
+    message = one_inbound("whapi", messages(**changes))
+    assert message.content == {"type": changes.get("type", "text"), **content}
+    assert message.unread == unread
+
+
+def test_half_a_surrogate_pair_in_a_content() -> None:
+    """The rest of the message is kept; a field that is not read makes no difference."""
+    text = b'{"id":"C-d","from_me":false,"type":"text","from":"1","text":%s,"from_name":%s}'
+    odd = b'{"body":"\\ud800"}'
+    (message,) = result_of("whapi", b'{"messages":[' + text % (odd, b'"K"') + b"]}").observations
+    assert (message.content, message.unread) == ({"type": "text"}, ["content"])
+    good = text % (b'{"body":"Hi"}', b'"\\ud800"')
+    (message,) = result_of("whapi", b'{"messages":[' + good + b"]}").observations
+    assert (message.content, message.unread) == ({"type": "text", "text": "Hi"}, [])
+
+
+@pytest.mark.parametrize(
+    ("vcard", "contact"),
+    [
+        (
+            "BEGIN:VCARD\r\nFN:Jo\r\nitem1.TEL;waid=4915550100999:+49 155 50100999\r\nEND:VCARD",
+            {"name": "Jo", "numbers": ["4915550100999"]},
+        ),
+        (
+            'TEL;TYPE="a:b";VALUE=uri:tel:+1-202-555-0100\nTEL:112',
+            {"numbers": ["12025550100", "112"]},
+        ),
+        ("TEL:+4915550\n 100999\nTEL:004915550100999", {"numbers": ["4915550100999"]}),
+        ("FN:Al\nTELEX:1\nX-TEL:2\nTEL:", {"name": "Al"}),
+    ],
+)
+def test_contact_cards(vcard: str, contact: dict[str, Any]) -> None:
+    """Of a vCard the name and the numbers are kept."""
+    cards = [{"vcard": vcard}]
+    for contact_list in (cards, {"list": cards}):
+        body = messages(type="contact_list", contact_list=contact_list, text=...)
+        message = one_inbound("whapi", body)
+        assert message.content == {"type": "contact_list", "contacts": [contact]}
+
+
+@pytest.mark.parametrize("key", ["buttons_reply", "button_reply", "list_reply"])
+def test_what_was_tapped(key: str) -> None:
+    """It is read under each name it has."""
+    reply = {"type": key, key: {"id": "b1", "title": "Yes"}}
+    message = one_inbound("whapi", messages(type="reply", text=..., reply=reply))
+    assert message.content == {"type": "reply", "text": "Yes", "choice": "b1"}
+
+
+def test_a_pin_is_left_alone() -> None:
+    """As a type, too, it changes no status; nor does it open a message."""
+    for kind in ("pin", "unpin"):
+        for ours in (True, False):
+            pin = messages(type=kind, pin={"target": "A-b"}, from_me=ours, status="sent")
+            assert outcome(result_of("whapi", pin)) == (0, [], {f"messages.{kind}": 1})
 
 
 @pytest.mark.parametrize(
@@ -97,8 +199,11 @@ def test_senders(changes: dict[str, Any], sender: str | None, recipient: str | N
         ({}, {"quoted_id": ""}, False),
         ({}, {}, False),
         ({}, None, False),
+        ({}, {"quoted_id": "A-b", "quoted_author": "919984351847:12@s.whatsapp.net"}, False),
+        ({"from": "845:2@lid"}, {"quoted_id": "A-b", "quoted_author": PEER}, False),
+        ({"from": "845:2@lid"}, {"quoted_id": "A-b", "quoted_author": "845:9@lid"}, False),
         ({"chat_id": GROUP}, {"quoted_id": "A-b"}, False),
-        ({"chat_id": "stories"}, {"quoted_id": "A-b"}, False),
+        ({"chat_id": "1@broadcast"}, {"quoted_id": "A-b"}, False),
         ({"chat_id": "1@newsletter"}, {"quoted_id": "A-b"}, False),
         ({"chat_id": ...}, {"quoted_id": "A-b"}, False),
     ],
@@ -160,7 +265,9 @@ def test_contents(changes: dict[str, Any], content: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("action", "ignored"),
     [
-        ({"type": "delete"}, "messages.action.delete"),
+        ({"type": "reaction", "target": "", "emoji": ""}, "messages.action.reaction"),
+        ({"type": "reaction"}, "messages.action.reaction"),
+        ({"type": "unpin", "target": None}, "messages.action.unpin"),
         ({"type": "delete", "target": PEER}, "messages.action.delete"),
         ({"type": "media_notify", "target": "A-b"}, "messages.action.media_notify"),
         ({"type": "odd\n\ud83d" + "x" * 100, "target": "A-b"}, None),
@@ -200,6 +307,43 @@ def test_updates(before: Any, after: Any, status: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("action", "deleted"),
+    [
+        ({"type": "delete", "target": "A-b"}, True),
+        ({"type": "delete", "target": ""}, True),
+        ({"type": "delete"}, True),
+        ({"type": "delete", "target": "another"}, False),
+        ({"type": "edit", "target": "A-b"}, False),
+    ],
+)
+@pytest.mark.parametrize("after", [{"status": "sent", "type": "text", "chat_id": PEER}, ...])
+def test_an_update_by_a_deletion(action: Any, after: Any, *, deleted: bool) -> None:
+    """The message is deleted, at the time of the action."""
+    trigger = {"id": "T-u", "timestamp": 1712995500, "action": action}
+    update = {"id": "A-b", "trigger": trigger, "before_update": {"status": "sent"}}
+    update |= {} if after is ... else {"after_update": after}
+    result = result_of("whapi", body("messages_updates", update))
+    if deleted:
+        (observation,) = result.observations
+        assert fields(observation)["status"] == "deleted"
+        assert (observation.occurred_at, observation.content) == (1712995500000, None)
+    elif after is ...:
+        assert outcome(result) == (0, [("missing_field", "/messages_updates/0")], {})
+    else:
+        assert outcome(result) == (0, [], {"messages_updates": 1})
+
+
+@pytest.mark.parametrize("trigger", [5, {"action": 5}, {"action": {"type": 5}}])
+def test_an_update_that_may_be_a_deletion(trigger: Any) -> None:
+    """It is not left alone: a dead letter, unless it has a status."""
+    same = {"id": "A-b", "trigger": trigger, "after_update": {}}
+    moved = {"id": "A-b", "trigger": trigger, "after_update": {"status": "read"}}
+    letters = [("wrong_type", "/messages_updates/0")]
+    assert outcome(result_of("whapi", body("messages_updates", same))) == (0, letters, {})
+    assert one_status("whapi", body("messages_updates", moved)).status == "read"
+
+
+@pytest.mark.parametrize(
     ("from_me", "direction"), [(True, "outbound"), (False, "inbound"), (None, "unknown")]
 )
 def test_updates_tell_the_direction(from_me: Any, direction: str) -> None:
@@ -213,6 +357,8 @@ def test_updates_tell_the_direction(from_me: Any, direction: str) -> None:
     [
         (("messages_updates", {"after_update": {}}), "missing_field"),
         (("messages_updates", {"id": "A-b"}), "missing_field"),
+        (("messages_updates", {"id": "A-b", "after_update": {"status": 5}}), "wrong_type"),
+        (("messages_updates", {"id": "A-b", "after_update": 5}), "wrong_type"),
         (("messages_removed", 5), "wrong_type"),
         (("messages_removed", ""), "bad_value"),
         (("messages_removed", None), "wrong_type"),

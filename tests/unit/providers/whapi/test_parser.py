@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from providers.whapi.parser import ASIDE, STATUSES
-from tests.unit.webhooks import changed, one_status, outcome, result_of
+from tests.unit.webhooks import changed, fields, one_status, outcome, result_of
 
 CHANNEL = "MANTIS-M72HC"
 PEER = "919984351847@s.whatsapp.net"
@@ -60,6 +60,15 @@ def test_the_vendor_has_seven_words() -> None:
         (None, "919984351847", None, "919984351847"),
         ("", "919984351847", None, "919984351847"),
         ({}, ..., None, None),
+        # WhatsApp's devices are no people, and a lid is no number.
+        ("919984351847:7@s.whatsapp.net", ..., "919984351847", None),
+        ("919984351847.0:12@c.us", ..., "919984351847", None),
+        ("919984351847_1:12@s.whatsapp.net", ..., "919984351847", None),
+        ("845:11@lid", ..., "845@lid", None),
+        (GROUP, "919984351847:3@s.whatsapp.net", GROUP, "919984351847"),
+        (GROUP, {"id": "845:11@lid"}, GROUP, "845@lid"),
+        (GROUP, "+91 99843\u00a051847", GROUP, "919984351847"),
+        ([], "", None, None),
     ],
 )
 def test_recipients_and_viewers(
@@ -76,6 +85,8 @@ def test_recipients_and_viewers(
         ([{"code": 463, "message": "no", "details": "why"}], "463", "no: why"),
         ([{"code": "E1"}, {"code": 2}], "E1", None),
         ([{"details": "why"}], None, "why"),
+        ({"code": 131026, "message": "undeliverable"}, "131026", "undeliverable"),
+        ([{"code": "", "message": "no", "details": None}], None, "no"),
     ],
 )
 def test_reasons(errors: Any, code: str | None, text: str | None) -> None:
@@ -85,10 +96,11 @@ def test_reasons(errors: Any, code: str | None, text: str | None) -> None:
     assert (reason.code, reason.text) == (code, text)
 
 
-@pytest.mark.parametrize("errors", [..., None, [], [{}]])
+@pytest.mark.parametrize("errors", [..., None, [], {}, "", [{}], [[]], [{"code": None}]])
 def test_no_reason(errors: Any) -> None:
     """No error is no reason."""
-    assert one_status("whapi", statuses(errors=errors)).reason is None
+    observation = one_status("whapi", statuses(errors=errors))
+    assert (observation.reason, observation.unread) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,8 @@ def test_no_reason(errors: Any) -> None:
         ("a/b", "whapi/a%2Fb/A-b", "a/b"),
         (None, "whapi/-/A-b", "-"),
         ("", "whapi/-/A-b", "-"),
+        ([], "whapi/-/A-b", "-"),
+        ({}, "whapi/-/A-b", "-"),
     ],
 )
 def test_the_channel_is_part_of_the_key(channel_id: Any, key: str, account: str) -> None:
@@ -124,12 +138,10 @@ def test_a_channel_that_is_none(channel_id: Any, code: str) -> None:
         ({"status": ...}, "missing_field", "status"),
         ({"status": None}, "wrong_type", "status"),
         ({"status": 3}, "wrong_type", "status"),
-        ({"timestamp": 1712995378000}, "bad_value", "timestamp"),
-        ({"timestamp": {}}, "wrong_type", "timestamp"),
-        ({"recipient_id": 919984351847}, "wrong_type", "recipient_id"),
-        ({"viewer_id": ["1"]}, "wrong_type", "viewer_id"),
-        ({"viewer_id": "1" * 513}, "bad_value", "viewer_id"),
-        ({"errors": {}}, "wrong_type", "errors"),
+        # In a group who has read it is a fact; so it is where the chat is not known.
+        ({"recipient_id": GROUP, "viewer_id": ["1"]}, "wrong_type", "viewer_id"),
+        ({"recipient_id": GROUP, "viewer_id": "1" * 513}, "bad_value", "viewer_id"),
+        ({"recipient_id": ..., "viewer_id": 5}, "wrong_type", "viewer_id"),
     ],
 )
 def test_refused_statuses(changes: dict[str, Any], code: str, field: str) -> None:
@@ -138,6 +150,28 @@ def test_refused_statuses(changes: dict[str, Any], code: str, field: str) -> Non
     assert outcome(result) == (0, [(code, "/statuses/0")], {})
     assert field in result.dead_letters[0].reason
     assert "919984351847" not in result.dead_letters[0].reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "unread"),
+    [
+        ({"timestamp": {}}, ["timestamp"]),
+        ({"timestamp": "-5"}, ["timestamp"]),
+        ({"recipient_id": 919984351847}, ["recipient_id"]),
+        ({"viewer_id": ["1"]}, ["viewer_id"]),
+        ({"errors": "x"}, ["errors"]),
+        ({"errors": [5]}, ["errors"]),
+        (
+            {"errors": {"code": 1.5, "message": 5, "details": "why"}},
+            ["errors.code", "errors.message"],
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_left_out(changes: dict[str, Any], unread: list[str]) -> None:
+    """The status is kept, and the name of what is missing."""
+    observation = one_status("whapi", statuses(**changes))
+    assert observation.unread == unread
+    assert (observation.message_id, observation.status) == ("A-b", "delivered")
 
 
 @pytest.mark.parametrize("key", sorted(ASIDE))
@@ -168,10 +202,86 @@ def test_what_is_no_message_is_counted(key: str, value: Any, count: int) -> None
     ],
 )
 def test_events_without_data(event: Any, path: str, method: str, ignored: str) -> None:
-    """A body without data is counted as what its event, or else its URL and verb, calls it."""
-    text = {"channel_id": CHANNEL, "strange": 1} | ({} if event is ... else {"event": event})
-    result = result_of("whapi", text, path=path, method=method)
-    assert outcome(result) == (0, [], {ignored: 1})
+    """A body without data is counted as what its event, or else its URL and verb, calls it.
+
+    An unknown member makes no difference, unless the event is one of statuses or messages.
+    """
+    text = {"channel_id": CHANNEL, "statuses": None} | ({} if event is ... else {"event": event})
+    assert outcome(result_of("whapi", text, path=path, method=method)) == (0, [], {ignored: 1})
+    del text["statuses"]
+    strange = result_of("whapi", text | {"strange": 1}, path=path, method=method)
+    speaks = ignored.startswith(("statuses", "messages"))
+    assert outcome(strange) == ((0, [("wrong_root", "")], {}) if speaks else (0, [], {ignored: 1}))
+
+
+MESSAGE: dict[str, Any] = {
+    "id": "C-d",
+    "from_me": True,
+    "type": "text",
+    "chat_id": PEER,
+    "timestamp": 1712995377,
+    "status": "sent",
+    "text": {"body": "Hi"},
+}
+UPDATE: dict[str, Any] = {"id": "E-f", "after_update": {"status": "read"}}
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "statuses", "letters", "ignored"),
+    [
+        # Deprecated names of the vendor's.
+        ("ack.post", {"ack": [STATUS, STATUS]}, ["delivered"] * 2, [], {}),
+        ("status.post", {"status": STATUS}, ["delivered"], [], {}),
+        ("statuses.post", {"ack": [STATUS | {"status": "odd"}]}, ["unknown"], [], {}),
+        ("message.post", {"message": [MESSAGE]}, ["sent"], [], {}),
+        ("message.patch", {"message": UPDATE}, ["read"], [], {}),
+        ("messages.delete", {"message": ["G-h"]}, ["deleted"], [], {}),
+        (None, {"ack": [STATUS]}, ["delivered"], [], {}),
+        ("chat.post", {"chat": {"id": "1"}}, [], [], {"chats.post": 1}),
+        ("ack.post", {"ack": [{"id": "A-b"}, STATUS]}, ["delivered"], ["/ack/0"], {}),
+        ("ack.post", {"ack": []}, [], [], {"statuses.post": 1}),
+        ("ack.post", {"ack": "ok"}, [], [""], {}),
+        # Unknown names: what has a known shape is read.
+        ("statuses.post", {"receipts": [STATUS]}, ["delivered"], [], {}),
+        ("statuses.post", {"receipts": STATUS, "n": 1}, ["delivered"], [], {"n": 1}),
+        ("statuses.post", {"receipts": [STATUS | {"status": "odd"}]}, [], ["/receipts/0"], {}),
+        ("statuses.post", {"receipts": {"A-b": "read"}}, [], ["/receipts"], {}),
+        ("messages.post", {"texts": [MESSAGE, UPDATE, 5]}, ["sent", "read"], ["/texts/2"], {}),
+        ("messages.post", {"receipts": [STATUS]}, ["delivered"], [], {}),
+        ("newborn.post", {"newborns": [STATUS, {}]}, ["delivered"], [], {"newborn.post": 1}),
+        (None, {"receipts": [STATUS, {}]}, ["delivered"], ["/receipts/1"], {}),
+        # Next to the event's own key, or others, there may be anything.
+        (
+            "statuses.post",
+            {"statuses": [STATUS], "meta": {"id": 1}},
+            ["delivered"],
+            [],
+            {"meta": 1},
+        ),
+        ("statuses.post", {"statuses": [], "more": [STATUS]}, ["delivered"], [], {}),
+        ("statuses.post", {"chats": [1], "more": [{}]}, [], ["/more/0"], {"chats": 1}),
+        ("messages.post", {"messages": [], "meta": 5}, [], [], {"meta": 1}),
+        # An event that is known to tell of something else.
+        ("calls.post", {"ring": [STATUS]}, [], [], {"calls.post": 1}),
+        ("calls.post", {"calls": [], "ring": [STATUS]}, [], [], {"ring": 1}),
+    ],
+)
+def test_keys_that_are_deprecated_or_unknown(
+    event: str | None,
+    data: dict[str, Any],
+    statuses: list[str],
+    letters: list[str],
+    ignored: dict[str, int],
+) -> None:
+    """Nothing that may be a status is left alone: it is read, or a dead letter."""
+    kind, _, verb = (event or "").partition(".")
+    text = {"channel_id": CHANNEL, **data} | (
+        {"event": {"type": kind, "event": verb}} if event else {}
+    )
+    result = result_of("whapi", text)
+    assert [fields(one)["status"] for one in result.observations] == statuses
+    assert [letter.pointer for letter in result.dead_letters] == letters
+    assert result.ignored == ignored
 
 
 @pytest.mark.parametrize(
@@ -194,7 +304,7 @@ def test_catching_up_is_marked(event: Any, path: str, method: str, catch_up: boo
 
 
 @pytest.mark.parametrize("path", ["", "/", "/hook", "/post", "?messages/post"])
-@pytest.mark.parametrize("text", [{}, {"strange": 1}, {"event": {}}, {"statuses": None}])
+@pytest.mark.parametrize("text", [{"strange": 1}, {"event": {}}, {"statuses": None}])
 def test_a_body_about_nothing(text: Any, path: str) -> None:
     """Without data and event a body is kept as a dead letter."""
     assert outcome(result_of("whapi", text, path=path)) == (0, [("wrong_root", "")], {})

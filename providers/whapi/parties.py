@@ -1,0 +1,75 @@
+"""Who takes part in a chat, as Whapi writes it: phone numbers, groups, lids. Pure.
+
+Sources: the vendor's help desk (core-chat-id, whatsapp-lid) and OpenAPI document (ChatID); that a
+JID may name a device, `<user>:<device>@<server>`, is seen in the wild.
+"""
+
+import re
+from collections.abc import Container
+from typing import Any
+
+from providers.fields import MAX_ID, Unread, phone
+from providers.rejection import Refused
+from providers.whapi import payloads
+
+_SERVER = "@s.whatsapp.net"
+_PERSONAL = re.compile(r"\s*([0-9]+)(?:[._][0-9]+)?(?::[0-9]+)?@(?:s\.whatsapp\.net|c\.us)\s*")
+_LID = re.compile(r"\s*([0-9]+)(?:[._][0-9]+)?(?::[0-9]+)?@lid\s*")
+_SHARED = ("@g.us", "@newsletter", "@broadcast")
+_STORIES = ("stories", "status@broadcast")
+
+
+def party(value: Any, name: str, unread: Unread) -> str | None:
+    """Who it is, whatever the device: a phone number as digits; a group, channel or lid as it is.
+
+    None if it is absent, or cannot be read: then it is among the unread.
+    """
+    if value is None:
+        return None
+    if isinstance(value, dict):  # consumers also saw {"id": …, "name": …}
+        value = value.get("id")
+    if not value and value in (None, "", []):
+        return None
+    if not isinstance(value, str):
+        unread[name] = Refused("wrong_type", f"`{name}` should be a string")
+        return None
+    if len(value) > MAX_ID:
+        unread[name] = Refused("bad_value", f"`{name}` is longer than {MAX_ID} characters")
+        return None
+    return _named(value)
+
+
+def _named(value: str) -> str | None:
+    number = value.removesuffix(_SERVER)
+    if (number.isascii() and number.isdecimal()) or "@" not in value:
+        return phone(number)
+    if personal := _PERSONAL.fullmatch(value):
+        return personal[1]
+    lid = _LID.fullmatch(value)
+    return f"{lid[1]}@lid" if lid else value.strip()
+
+
+def is_shared(chat: str | None) -> bool:
+    """Whether a chat has many readers: a group, a channel, stories."""
+    return chat is not None and (chat == "stories" or chat.endswith(_SHARED))
+
+
+def is_stories(chat: str | None) -> bool:
+    """Whether a chat is the one that all stories are in."""
+    return chat in _STORIES
+
+
+def quoted(
+    context: payloads.Context | None, sender: Container[str | None], unread: Unread
+) -> str | None:
+    """The id of the message that is quoted, unless it is one of the sender's own.
+
+    `sender` holds the names that the message has for its sender. A quoted author that cannot be
+    read may be either side.
+    """
+    if not context:
+        return None
+    author = party(context.get("quoted_author"), "context.quoted_author", unread)
+    if "context.quoted_author" in unread or (author is not None and author in sender):
+        return None
+    return context.get("quoted_id") or None
