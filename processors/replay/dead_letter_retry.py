@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from processors.dead_letters.record import Identity, marker
 from processors.normalising.accounts import Corrections
 from processors.normalising.body_normaliser import Bodies
-from processors.replay.retry_outcome import Settled, settle
+from processors.replay.retry_outcome import RetryOutcome, outcome_of
 from processors.runtime import failpoints, log_ranges
 from processors.runtime.offset_ranges import Span
 from processors.runtime.raw_record import RawRecord
@@ -68,7 +68,7 @@ async def retry(
         async for bodies in read(settings, kept):
             # No deadline applies here: bodies that were too costly for normalise are processed too.
             results = [(body, normaliser.normalised(body, UNBOUNDED)) for body in bodies]
-            outcomes = [settle(at(body), letters[at(body)], result) for body, result in results]
+            outcomes = [outcome_of(at(body), letters[at(body)], result) for body, result in results]
             if producer is not None and replay:
                 outbox, markers = Outbox(producer), Outbox(producer)
                 _publish(normaliser, outbox, results, outcomes, replay)
@@ -140,7 +140,7 @@ def _publish(
     normaliser: Bodies,
     outbox: Outbox,
     results: list[tuple[RawRecord, Normalised]],
-    outcomes: list[Settled],
+    outcomes: list[RetryOutcome],
     replay: str,
 ) -> None:
     """Add the observations of the bodies, and their dead letters that are not written yet."""
@@ -152,9 +152,11 @@ def _publish(
         outbox.put(normaliser.kept(body, one.new, clock.now()))
 
 
-def _mark(settings: Settings, outbox: Outbox, outcomes: Iterable[Settled], replay: str) -> None:
+def _mark(
+    settings: Settings, outbox: Outbox, outcomes: Iterable[RetryOutcome], replay: str
+) -> None:
     for one in outcomes:
-        for letter in one.settled:
+        for letter in one.marked:
             outbox.add(
                 settings.topics.dead_letters,
                 letter.partition,
@@ -166,7 +168,7 @@ def _mark(settings: Settings, outbox: Outbox, outcomes: Iterable[Settled], repla
 
 
 def _count(
-    report: Report, results: list[tuple[RawRecord, Normalised]], outcomes: Iterable[Settled]
+    report: Report, results: list[tuple[RawRecord, Normalised]], outcomes: Iterable[RetryOutcome]
 ) -> None:
     report.bodies += len(results)
     for (_, result), one in zip(results, outcomes, strict=True):
