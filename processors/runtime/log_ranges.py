@@ -51,7 +51,7 @@ async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> 
 async def by_offsets(
     settings: Settings, topic: str, offsets: Mapping[int, tuple[int, int]]
 ) -> list[Span]:
-    """Return the spans of one topic for `[start, end)` offsets by partition; or raise `Problem`."""
+    """Return the spans of one topic for ranges of offsets by partition; or raise `Problem`."""
     async with clients.reading(settings, [topic]) as client:
         log = await _log(client, settings, [topic])
         spans = [Span(topic, partition, *bounds) for partition, bounds in sorted(offsets.items())]
