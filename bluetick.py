@@ -59,6 +59,7 @@ app = typer.Typer(
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *services.COMMANDS,
     webhooks.parse,
+    webhooks.explain,
     webhooks.send,
     tail.tail,
     archive.archive,

@@ -7,6 +7,7 @@ import msgspec
 
 from schemas import records
 from schemas.state_format_1 import FirstFormat
+from schemas.state_format_2 import message_of_second, viewer_of_second
 
 T = TypeVar("T")
 
@@ -47,8 +48,8 @@ class Decoder(Generic[T]):
 
 decode_observation: Decoder[records.Observation] = Decoder(records.Observation)
 decode_status: Decoder[records.StatusRecord] = Decoder(records.StatusRecord)
-decode_event: Decoder[records.Event] = Decoder(records.Event)
-decode_inbound: Decoder[records.InboundObservation] = Decoder(records.InboundObservation)
+decode_event: Decoder[records.Event] = Decoder(records.Event | records.FormerlyExpired)
+decode_inbound: Decoder[records.InboundRecord] = Decoder(records.InboundRecord)
 _decode_message: Decoder[records.MessageState] = Decoder(records.MessageState)
 _decode_viewer: Decoder[records.ViewerState] = Decoder(records.ViewerState)
 _decode_first_format: Decoder[FirstFormat] = Decoder(FirstFormat)
@@ -61,14 +62,17 @@ class NewerFormatError(UndecodableError):
 def decode_state(data: bytes | memoryview | None) -> records.MessageState:
     """Decode a message's state, of this format or an older one."""
     state = _current(_decode_message, data)
+    if state.version == records.STATE_VERSION:
+        return state
     if state.version == 1 and data is not None:
-        return _decode_first_format(data).message
-    return state
+        state = _decode_first_format(data).message
+    return message_of_second(state)
 
 
 def decode_viewer(data: bytes | memoryview | None) -> records.ViewerState:
-    """Decode the state of a viewer of a message."""
-    return _current(_decode_viewer, data)
+    """Decode the state of a viewer of a message, of this format or an older one."""
+    state = _current(_decode_viewer, data)
+    return state if state.version == records.STATE_VERSION else viewer_of_second(state)
 
 
 def decode_by_key(
@@ -81,7 +85,7 @@ def decode_by_key(
 def viewers_of(data: bytes) -> list[records.ViewerState]:
     """Return the viewers' states inside a state of format 1; later formats hold none."""
     state = _decode_first_format(data)
-    return state.viewer_states if state.version == 1 else []
+    return [viewer_of_second(one) for one in state.viewer_states] if state.version == 1 else []
 
 
 class _Format(msgspec.Struct):

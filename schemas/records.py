@@ -9,7 +9,9 @@ from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-from msgspec import Struct
+from msgspec import Struct, field
+
+from schemas.content_rank import ContentRank
 
 Direction = Literal["outbound", "inbound", "unknown"]
 Status = Literal[
@@ -28,7 +30,7 @@ Status = Literal[
 ]
 Verdict = Literal["advanced", "late", "contradiction", "recovered", "aside", "duplicate", "refined"]
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 class RawOrigin(Struct, frozen=True, order=True, gc=False):
@@ -85,7 +87,11 @@ class _Observed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
 
 
 class StatusObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
-    """One report by a provider of a message's status; it may repeat."""
+    """One report by a provider of a message's status; it may repeat.
+
+    `receipts` is False if none must ever come: the chat has no receipts, or only those of people
+    who happen to look at it.
+    """
 
     status: Status
     provider_status: str
@@ -95,27 +101,49 @@ class StatusObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True
     viewer: str | None = None
     reason: Reason | None = None
     billing: Billing | None = None
+    receipts: bool = True
 
 
 class InboundObservation(_Observed, frozen=True, omit_defaults=True, kw_only=True, tag="inbound"):
     """One message or reply from a person; it may repeat.
 
     `message_key` is its own identity. A reply also names the outbound message in `in_reply_to`.
+    `edited_at` is when the sender gave the message this content, if by an edit.
     """
 
     in_reply_to: str | None = None
     request_id: str | None = None
     sender: str | None = None
+    edited_at: int | None = None
 
 
 Observation = StatusObservation | InboundObservation
 
 
+def _unknown() -> Direction:
+    return "unknown"
+
+
 class StatusRecord(StatusObservation, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
-    """A record of `statuses`: a new fact, its verdict, and the message's status after it."""
+    """A record of `statuses`: a new fact, its verdict, and the message's status after it.
+
+    `direction`, `recipient` and `payload` are the message's if the observation lacks them.
+    """
 
     verdict: Verdict
+    direction: Direction = field(default_factory=_unknown)  # always written, even if unknown
     message_status: Status | None = None
+
+
+class InboundRecord(
+    InboundObservation, frozen=True, omit_defaults=True, kw_only=True, tag="inbound"
+):
+    """On `inbound`: each message once, and again with each correction of its content.
+
+    `revision` counts the corrections, absent on the first record: the greatest of a message counts.
+    """
+
+    revision: int = 0
 
 
 class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -192,8 +220,11 @@ class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
     played; `viewed` summarises their receipts. Each viewer has a `ViewerState` of its own and never
     changes the message's `status`. `inbound` holds the inbound messages recorded under this key (a
     reply, or the message itself) by their own message key. `described_at` holds the time of each
-    descriptive field, as "field" or "billing/<gateway>": the newest value counts. `stalled_since`
-    is when the message became stalled; only this field depends on the order of the observations.
+    descriptive field, as "field" or "billing/<gateway>": the newest value counts. Of `content` the
+    richest counts, by `content_rank`; both are an inbound message's own, and so is `recipient`.
+    `receipts` is False if any observation said so. `stalled_since` is when the message became
+    stalled, and `revision` counts the published corrections of its content; only these two depend
+    on the order of the observations.
 
     A state is bounded (docs/bounds.md). `beyond` is the highest of delivered, read and played that
     was reported by a gateway which is not in `attempts`, because there were too many.
@@ -218,11 +249,14 @@ class MessageState(Struct, omit_defaults=True, kw_only=True, gc=False):
     billing: Billing | None = None
     payload: Any = None
     content: dict[str, Any] | None = None
+    content_rank: ContentRank | None = None
+    receipts: bool = True
     inbound: dict[str, Reply] = {}
     replied_at: int | None = None
     contradictions: list[Contradiction] = []
     described_at: dict[str, int] = {}
     stalled_since: int | None = None
+    revision: int = 0
 
 
 class ViewerState(Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -240,11 +274,23 @@ class ViewerState(Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 class _Event(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="event", gc=False):
-    """The fields of every event."""
+    """The fields of every event: its message, as it is known then, and its cause.
+
+    `gateway` and `channel` are those of the cause, or of the attempt that gives the message its
+    status. Events of earlier versions lack `provider` and `account`.
+    """
 
     message_key: str
     cause: Cause
     raw: RawOrigin
+    provider: str = ""
+    account: str = ""
+    message_id: str | None = None
+    channel: str | None = None
+    gateway: str | None = None
+    direction: Direction = field(default_factory=_unknown)  # always written, even if unknown
+    recipient: str | None = None
+    payload: Any = None
     replay: str | None = None
 
 
@@ -294,6 +340,14 @@ class Replied(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="replie
     elapsed_ms: int | None = None
 
 
+class ViewerAdvanced(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="viewed"):
+    """A viewer reached a rung; `reached` is how many viewers have reached at least that one."""
+
+    viewer: str
+    rung: Status
+    reached: int
+
+
 class Stalled(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="stalled"):
     """No fact arrived for an undelivered message for `waiting_ms`; `cause` is its newest fact."""
 
@@ -308,7 +362,7 @@ class Resumed(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="resume
     stalled_since: int
 
 
-class Expired(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="expired"):
+class Forgotten(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="forgotten"):
     """The state was dropped after its time to live; this is the message's outcome.
 
     The times count from its first fact to the first that reports at least sent, delivered or read.
@@ -324,8 +378,21 @@ class Expired(_Event, frozen=True, omit_defaults=True, kw_only=True, tag="expire
 
 
 Event = (
-    Advanced | Recovered | Late | Contradicted | FellBack | Replied | Stalled | Resumed | Expired
+    Advanced
+    | Recovered
+    | Late
+    | Contradicted
+    | FellBack
+    | Replied
+    | ViewerAdvanced
+    | Stalled
+    | Resumed
+    | Forgotten
 )
+
+
+class FormerlyExpired(Forgotten, frozen=True, omit_defaults=True, kw_only=True, tag="expired"):
+    """`forgotten` under its former name; `events` may still hold some."""
 
 
 def cause_of(gateway: str, fact: Fact | StatusObservation) -> Cause:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from msgspec.structs import asdict
 
 from schemas.records import (
-    STATE_VERSION,
     Fact,
     Ladder,
     MessageState,
@@ -14,6 +13,8 @@ from schemas.records import (
     ViewerState,
     cause_of,
 )
+
+_VERSION = 2
 
 
 class FirstFormat(MessageState, omit_defaults=True, kw_only=True, gc=False):
@@ -25,7 +26,7 @@ class FirstFormat(MessageState, omit_defaults=True, kw_only=True, gc=False):
     def message(self) -> MessageState:
         """The message's own state in format 2."""
         fields = {name: value for name, value in asdict(self).items() if name != "viewers"}
-        return MessageState(**fields | {"version": STATE_VERSION, "viewed": self._viewed()})
+        return MessageState(**fields | {"version": _VERSION, "viewed": self._viewed()})
 
     @property
     def viewer_states(self) -> list[ViewerState]:
@@ -34,7 +35,7 @@ class FirstFormat(MessageState, omit_defaults=True, kw_only=True, gc=False):
             ViewerState(
                 message_key=self.message_key,
                 viewer=viewer,
-                version=STATE_VERSION,
+                version=_VERSION,
                 attempts=ladders,
             )
             for viewer, ladders in self.viewers.items()

@@ -123,12 +123,20 @@ def _source(header: bytes) -> str:
 
 
 def cloud_event(
-    *, type_: str, id_: str, source: str, time: int, content_type: str = "application/json"
+    *,
+    type_: str,
+    id_: str,
+    source: str,
+    time: int,
+    subject: bytes | None = None,
+    content_type: str = "application/json",
 ) -> list[tuple[str, bytes]]:
     """Return CloudEvents 1.0 attributes as Kafka headers (protocol binding, binary mode)."""
+    about = [] if subject is None else [("ce_subject", subject)]
     return [
         *_fixed_attributes(type_, source, content_type),
         ("ce_id", id_.encode()),
+        *about,
         ("ce_time", to_iso(time).encode()),
     ]
 

@@ -54,6 +54,12 @@ class _Settings(BaseSettings):
         ge=1,
         description="replicas of every partition; default: 3, or the number of brokers if lower",
     )
+    installation: str | None = Field(
+        None,
+        pattern=NAMESPACE,
+        description="a name of this installation in `ce_source` of what track publishes, "
+        "`/bluetick/<name>/track`; default: `/bluetick/track`",
+    )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Kafka's security protocol"
     )

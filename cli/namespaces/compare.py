@@ -263,7 +263,7 @@ def reason(difference: Difference) -> str:
     if difference.keyed:
         sign = "+" if difference.a is None else "-"
         return printable(f"{'.'.join(path[:-1])}: {sign} {path[-1]}")
-    if path[0] in ("payload", "content"):
+    if path[0] in ("payload", "content", "content_rank"):
         return f"{path[0]}: not the same"
     shown = (_shown(path[-1], value) for value in (difference.a, difference.b))
     return printable(f"{'.'.join(path)}: {' → '.join(shown)}")

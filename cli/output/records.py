@@ -16,8 +16,9 @@ from schemas.records import (
     Advanced,
     Contradicted,
     Event,
-    Expired,
     FellBack,
+    Forgotten,
+    FormerlyExpired,
     InboundObservation,
     Late,
     Recovered,
@@ -27,6 +28,7 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
     Verdict,
+    ViewerAdvanced,
     ViewerState,
     split_viewer_key,
 )
@@ -54,12 +56,14 @@ _VERDICTS: dict[Verdict, str] = {
 
 _EVENT_COLOURS: dict[type[Event], str] = {
     Contradicted: BAD,
-    Expired: DIM,
     FellBack: ODD,
+    Forgotten: DIM,
+    FormerlyExpired: DIM,
     Late: DIM,
     Replied: MOVING,
     Resumed: MOVING,
     Stalled: BAD,
+    ViewerAdvanced: GOOD,
 }
 
 # So few digits are a short code, nobody's number.
@@ -194,9 +198,9 @@ def _told(told: StatusObservation | StatusRecord) -> list[Part | None]:
 
 
 def _inbound(record: Record) -> Text:
-    told = codec.decode_observation(record.value)
-    if not isinstance(told, InboundObservation):
+    if not isinstance(codec.decode_observation(record.value), InboundObservation):
         raise codec.UndecodableError("it is not an inbound message")
+    told = codec.decode_inbound(record.value)
     kind = str((told.content or {}).get("type", "message"))
     return _line(
         ("reply" if told.in_reply_to else "inbound", MOVING),
@@ -205,6 +209,7 @@ def _inbound(record: Record) -> Text:
         f"from {masked(told.sender)}" if told.sender else None,
         f"to {masked(told.recipient)}" if told.recipient else None,
         f"answers {printable(told.in_reply_to)}" if told.in_reply_to else None,
+        (f"revision {told.revision}", ODD) if told.revision else None,
     )
 
 
@@ -240,17 +245,24 @@ def _happened(event: Event) -> list[Part | None]:
         case FellBack():
             earlier = ", ".join(printable(gateway) for gateway in event.earlier)
             return [f"{earlier} → {printable(event.gateway)}"]
-        case Replied():
-            return []
-        case Stalled() | Resumed() | Expired():
+        case ViewerAdvanced():
+            return _viewed(event)
+        case _:
             return _timed(event)
 
 
-def _timed(event: Stalled | Resumed | Expired) -> list[Part | None]:
+def _viewed(event: ViewerAdvanced) -> list[Part | None]:
+    rung = event.rung, _COLOURS[event.rung]
+    return [rung, f"viewer {masked(event.viewer)}", f"{event.reached} in all"]
+
+
+def _timed(event: Replied | Stalled | Resumed | Forgotten) -> list[Part | None]:
+    if isinstance(event, Replied):
+        return []
     status = _status_part(event.status) if event.status else None
     if isinstance(event, Stalled):
         return [status, f"for {elapsed(event.waiting_ms)}"]
-    tries = isinstance(event, Expired) and event.attempts > 1 and f"{event.attempts} attempts"
+    tries = isinstance(event, Forgotten) and event.attempts > 1 and f"{event.attempts} attempts"
     return [status, tries or None]
 
 

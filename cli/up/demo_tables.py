@@ -40,6 +40,8 @@ def funnel(states: Iterable[MessageState]) -> Table:
     """How far the attempts came, per provider and gateway; `rate` is the share delivered."""
     attempts: dict[tuple[str, str], list[Status]] = defaultdict(list)
     for state in states:
+        if state.direction == "inbound":
+            continue  # our own readings say nothing of our messages
         for gateway, attempt in state.attempts.items():
             attempts[state.provider, gateway].append(attempt.status)
     table = plain_table("How far the messages came", "provider", "gateway")
@@ -82,6 +84,7 @@ def inbound(out: CameOut) -> Table:
     counts = Counter(
         (message.provider, message.gateway, "reply" if message.in_reply_to else "message")
         for message in out.inbound
+        if not message.revision
     )
     table = plain_table("Inbound", "provider", "gateway", "kind")
     table.add_column("count", justify="right")

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from cli.simulator.simulate import Truth
 from cli.up.examples import Sample
-from schemas.records import Event, InboundObservation, MessageState, StatusRecord
+from schemas.records import Event, InboundRecord, MessageState, StatusRecord
 
 T = TypeVar("T")
 Facts = Counter[tuple[str, str, str]]
@@ -20,7 +20,7 @@ class CameOut:
 
     statuses: list[StatusRecord] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    inbound: list[InboundObservation] = field(default_factory=list)
+    inbound: list[InboundRecord] = field(default_factory=list)
     states: dict[str, MessageState] = field(default_factory=dict)
     observations: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)
@@ -93,13 +93,14 @@ def settle(sent: SentIn, out: CameOut) -> list[Line]:
     known = {key: out.states[key] for key in sent.final if key in out.states}
     right = [key for key, state in known.items() if state.status == sent.final[key]]
     contradictions = sum(len(state.contradictions) for state in known.values())
+    inbound = sum(not one.revision for one in out.inbound)
     return [
         Line("items observed", sent.observations, out.observations),
         Line("status facts, each once", sent.facts.total(), published.total()),
         Line("… missing or unexpected", 0, _difference(sent.facts, published)),
         Line("simulated messages that end where planned", len(sent.final), len(right)),
         Line("contradictions kept", sent.contradicted, contradictions),
-        Line("inbound messages and replies, each once", sent.inbound, len(out.inbound)),
+        Line("inbound messages and replies, each once", sent.inbound, inbound),
         Line("dead letters", sent.dead_letters.total(), out.dead_letters.total()),
         Line("… with another reason", 0, _difference(sent.dead_letters, out.dead_letters)),
         Line("events without a status, left alone", sent.ignored.total(), out.ignored.total()),

@@ -14,7 +14,9 @@ from processors.replay.range_syntax import Only
 from processors.tracking import lifecycle
 from processors.tracking.lifecycle import FactId, Precedence
 from providers.contract import Normalised
+from schemas.content_rank import ContentRank
 from schemas.records import (
+    InboundObservation,
     MessageState,
     Observation,
     StatusObservation,
@@ -24,9 +26,9 @@ from schemas.records import (
     state_key,
 )
 
-Standing = Literal["new", "changed", "known"]
-STANDINGS: tuple[Standing, ...] = ("new", "changed", "known")
-_NEW, _CHANGED, _KNOWN = range(3)  # their numbers
+Standing = Literal["new", "corrected", "changed", "known"]
+STANDINGS: tuple[Standing, ...] = ("new", "corrected", "changed", "known")
+_NEW, _CORRECTED, _CHANGED, _KNOWN = range(4)  # their numbers
 
 _WHEN = Struct(">?QQ?")
 _WHERE = Struct(">IQI")
@@ -89,6 +91,8 @@ class Facts:
         # For each of a message's facts its standing's number; nothing for one without a state.
         self._standings: dict[str, bytes] = {}
         self._ids: dict[FactId, FactId] = {}
+        # The best content of each inbound message that has an id of its own.
+        self._contents: dict[str, ContentRank] = {}
 
     def add(self, observation: Observation) -> None:
         """Keep the fact, by that telling of it which counts."""
@@ -100,6 +104,13 @@ class Facts:
         known = facts.get(fact)
         if known is None or told < known:
             facts[fact] = told
+        if isinstance(observation, InboundObservation):
+            self._add_content(observation)
+
+    def _add_content(self, observation: InboundObservation) -> None:
+        key, rank = observation.message_key, lifecycle.content_rank(observation)
+        if rank is not None and key == state_key(observation):
+            self._contents[key] = max(self._contents.get(key, rank), rank)
 
     def __contains__(self, key: str) -> bool:
         """Whether any of the facts is of the message or viewer with this key."""
@@ -110,8 +121,9 @@ class Facts:
         if state is None:
             self._standings.pop(key, None)
             return
-        facts = self._told[key].items()
-        self._standings[key] = bytes([_standing(state, fact, told) for fact, told in facts])
+        facts, rank = self._told[key].items(), self._contents.get(key)
+        standings = [_standing(state, fact, told, rank) for fact, told in facts]
+        self._standings[key] = bytes(standings)
 
     def count(self) -> dict[Kind, Counter[Standing]]:
         """How many facts of each kind are new, changed or known, in alphabetical order."""
@@ -128,10 +140,18 @@ class Facts:
         return counts
 
 
-def _standing(state: MessageState | ViewerState, fact: FactId, told: bytes) -> int:
+def _standing(
+    state: MessageState | ViewerState, fact: FactId, told: bytes, content: ContentRank | None
+) -> int:
     known = lifecycle.known(state, fact)
     if known is None:
         return _NEW
+    if (
+        isinstance(state, MessageState)
+        and fact.name == state.message_key
+        and lifecycle.corrects(state.content_rank, content)
+    ):
+        return _CORRECTED
     return _CHANGED if told < _packed(lifecycle.precedence(known)) else _KNOWN
 
 

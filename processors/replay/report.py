@@ -24,7 +24,7 @@ class Report:
     replay: Replay
     behind: int = 0
     facts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """By provider, status (or `inbound`) and verdict (`-` for inbound)."""
+    """By provider, status (or `inbound`) and verdict (`-` or `corrected` for inbound)."""
     events: Counter[str] = field(default_factory=Counter)
 
 
@@ -40,7 +40,8 @@ async def report(settings: Settings, replay: Replay, wait: float) -> Report:
             made.facts[status.provider, status.status, status.verdict] += 1
     async for inbound in _of(settings, topics.inbound, replay, decode_inbound):
         if inbound.replay == replay.id:
-            made.facts[inbound.provider, "inbound", "-"] += 1
+            verdict = "corrected" if inbound.revision else "-"
+            made.facts[inbound.provider, "inbound", verdict] += 1
     async for event in _of(settings, topics.events, replay, decode_event):
         if event.cause.replay == replay.id:
             made.events[str(event.__struct_config__.tag)] += 1

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar, cast
 from processors.tracking import timers
 from processors.tracking.batch_states import Read, State, States
 from processors.tracking.lifecycle import PastBound, outlived
-from processors.tracking.outputs import Output
+from processors.tracking.outputs import SOURCE, Output
 from processors.tracking.set_aside import PAST_BOUND, Letter, SetAside, letter_of, unreadable_record
 from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import Step, track
@@ -83,7 +83,8 @@ class Work(NamedTuple):
     """One batch: records in order, and timers that are due.
 
     `now` is the task's clock: nothing was received later than that, whatever a record says.
-    `horizon` is how far the log's time has come for sure: timers up to there may fire.
+    `horizon` is how far the log's time has come for sure: timers up to there may fire. `source` is
+    what the outputs name as theirs (CloudEvents).
     """
 
     records: Sequence[Consumed]
@@ -93,6 +94,7 @@ class Work(NamedTuple):
     patience: Patience = PATIENCE
     bounds: Bounds = BOUNDS
     limits: Limits = LIMITS
+    source: str = SOURCE
 
 
 class Out(NamedTuple):
@@ -372,7 +374,7 @@ class _Reducing:
         start = len(added)
         try:
             for output in outputs:
-                added.append(_out(name, output))
+                added.append(_out(name, output, self._work.source))
         except Exception:
             del added[start:]
             raise
@@ -399,8 +401,8 @@ class _Observed(NamedTuple):
         return (self.key,) if self.viewer is None else (self.key, self.viewer)
 
 
-def _out(key: bytes, output: Output) -> Out:
+def _out(key: bytes, output: Output, source: str) -> Out:
     headers = cloud_event(
-        type_=output.type, id_=output.id, source="/bluetick/track", time=output.time
+        type_=output.type, id_=output.id, source=source, time=output.time, subject=key
     )
     return Out(output.topic, key, encode(output.record), headers)

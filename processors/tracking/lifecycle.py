@@ -2,10 +2,11 @@
 
 Rules. A fact is (gateway, viewer, status) of a message; of two tellings of a fact the earlier wins.
 Facts are only ever added, so a state is a function of the set of its observations: whatever their
-order, repetition or batching. All else in a state is derived from its facts, or is the newest
-telling of a descriptive field. An attempt stands at the highest rung it reached if that is
-`delivered` or above, else at its failure, else at its highest rung; the message stands where its
-best attempt does. Viewers have states of their own and never move the message.
+order, repetition or batching. All else in a state is derived from its facts, is the newest telling
+of a descriptive field, or the richest content (schemas/content_rank.py). An attempt stands at the
+highest rung it reached if that is `delivered` or above, else at its failure, else at its highest
+rung; the message stands where its best attempt does. Viewers have states of their own and never
+move the message.
 
 A state is bounded (schemas/bounds.py): where it would hold too many names it keeps the first.
 """
@@ -18,12 +19,14 @@ from msgspec.structs import replace
 
 from schemas.bounds import BOUNDS, Bounds, first
 from schemas.codec import encode
+from schemas.content_rank import ContentRank, rank_of
 from schemas.records import (
     STATE_VERSION,
     Attempt,
     Billing,
     Cause,
     Contradiction,
+    Direction,
     Fact,
     InboundObservation,
     Ladder,
@@ -48,8 +51,14 @@ ATTEMPT_RANK = {s: rank for rank, s in enumerate((*ASIDE, *UNDERWAY, *FAILURES, 
 # Among attempts one still under way is better than one that failed.
 MESSAGE_RANK = {s: rank for rank, s in enumerate((*ASIDE, *FAILURES, *UNDERWAY, *REACHED))}
 
+# Whose message it is follows from all observations: who knows it outranks who does not.
+_DIRECTIONS: dict[Direction, int] = {"unknown": 0, "outbound": 1, "inbound": 2}
+
 Told = TypeVar("Told", Fact, Reply)
 
+
+Answered = Literal["inbound", "corrected", "duplicate", "too_many_replies"]
+"""What an inbound message was to a state; `corrected`: its content became known better."""
 
 PastBound = Literal["too_many_attempts", "too_many_words", "too_many_replies"]
 """Why a state does not keep an observation's fact; it is the code of a dead letter."""
@@ -169,8 +178,8 @@ def outlived(viewer: ViewerState, state: MessageState | None) -> bool:
 
 def answer(
     state: MessageState, reply: InboundObservation, bounds: Bounds = BOUNDS
-) -> tuple[MessageState, Literal["inbound", "duplicate", "too_many_replies"]]:
-    """Add one inbound message or reply; tells whether it was new."""
+) -> tuple[MessageState, Answered]:
+    """Add one inbound message or reply; tells what it was."""
     told = Reply(
         received_at=reply.received_at,
         occurred_at=reply.occurred_at,
@@ -181,19 +190,37 @@ def answer(
     key = reply.message_key
     before = state.inbound.get(key)
     kept = told if before is None else earlier(before, told)
+    outcome: Answered = "inbound" if before is None else "duplicate"
     if key == state.message_key:
+        content = state.content_rank
         state = _describe(state, reply, bounds)
+        if before is not None and corrects(content, state.content_rank):
+            state, outcome = replace(state, revision=state.revision + 1), "corrected"
     if kept is before:
-        return state, "duplicate"
+        return state, outcome
     inbound = {**state.inbound, key: kept}
     if len(inbound) > bounds.replies:
         names = first(inbound, bounds.replies)
         inbound = {name: one for name, one in inbound.items() if name in names}
         if key not in inbound:
             return state, "too_many_replies"
-    replies = [when(r) for k, r in inbound.items() if k != state.message_key]
-    after = replace(state, inbound=inbound, replied_at=min(replies, default=None))
-    return _span(after), "inbound" if before is None else "duplicate"
+    after = replace(state, inbound=inbound, replied_at=_replied_at(state, inbound))
+    return _span(after), outcome
+
+
+def corrects(before: ContentRank | None, after: ContentRank | None) -> bool:
+    """Whether a content is better than the one before; the same one with a later time is not."""
+    if before is None or after is None:
+        return after is not None
+    return after > before and after.digest != before.digest
+
+
+def _replied_at(state: MessageState, inbound: Mapping[str, Reply]) -> int | None:
+    """When the first answer came; people also quote messages that were not ours."""
+    if state.direction == "inbound":
+        return None
+    replies = (when(one) for key, one in inbound.items() if key != state.message_key)
+    return min(replies, default=None)
 
 
 def fact_of(observation: StatusObservation) -> Fact:
@@ -391,17 +418,69 @@ def _channelled(state: MessageState, observation: StatusObservation) -> MessageS
 def _describe(
     state: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
 ) -> MessageState:
-    """Take over the descriptive fields the observation knows newer."""
+    """Take over the descriptive fields the observation knows newer, or the content if richer."""
     at = when(observation)
+    direction = direction_of(observation)
+    if _DIRECTIONS[direction] > _DIRECTIONS[state.direction]:
+        state = _directed(state, direction)
     changed: dict[str, Any] = {}
     described: dict[str, int] = {}
-    for name, value in _descriptions(observation, bounds):
+    for name, value in _descriptions(state, observation):
         if _newer(state.described_at.get(name), getattr(state, name), at, value):
             changed[name] = value
             described[name] = at
-    if not described:
-        return state
-    return replace(state, **changed, described_at={**state.described_at, **described})
+    changed |= _content(state, observation, bounds)
+    if described:
+        changed["described_at"] = {**state.described_at, **described}
+    if state.receipts and isinstance(observation, StatusObservation) and not observation.receipts:
+        changed["receipts"] = False
+    return replace(state, **changed) if changed else state
+
+
+def direction_of(observation: StatusObservation | InboundObservation) -> Direction:
+    """Whose message it is, as far as the observation says."""
+    return "inbound" if isinstance(observation, InboundObservation) else observation.direction
+
+
+def _directed(state: MessageState, direction: Direction) -> MessageState:
+    """Note whose message it is; an inbound one drops a recipient and a content of receipts."""
+    if direction != "inbound":
+        return replace(state, direction=direction)
+    described = {name: at for name, at in state.described_at.items() if name != "recipient"}
+    return replace(
+        state,
+        direction=direction,
+        recipient=None,
+        content=None,
+        content_rank=None,
+        replied_at=None,
+        described_at=described,
+    )
+
+
+def _content(
+    state: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
+) -> dict[str, Any]:
+    """The content and its rank, if they are to change. A large content is known by its rank only.
+
+    That of an inbound message is what inbound observations say: it is what `inbound` has.
+    """
+    if isinstance(observation, StatusObservation) and state.direction == "inbound":
+        return {}
+    rank = content_rank(observation)
+    if rank is None or (state.content_rank is not None and rank <= state.content_rank):
+        return {}
+    fits = len(encode(observation.content)) <= bounds.kept_content
+    return {"content": observation.content if fits else None, "content_rank": rank}
+
+
+def content_rank(observation: StatusObservation | InboundObservation) -> ContentRank | None:
+    """The place of an observation's content in the order of contents; None if it has none."""
+    if observation.content is None:
+        return None
+    edited_at = observation.edited_at if isinstance(observation, InboundObservation) else None
+    at = when(observation) if edited_at is None else edited_at
+    return rank_of(observation.content, at, edited_at)
 
 
 def _bill(state: MessageState, observation: StatusObservation) -> MessageState:
@@ -417,22 +496,18 @@ def _bill(state: MessageState, observation: StatusObservation) -> MessageState:
 
 
 def _descriptions(
-    observation: StatusObservation | InboundObservation, bounds: Bounds
+    state: MessageState, observation: StatusObservation | InboundObservation
 ) -> Iterator[tuple[str, Any]]:
-    yield from (
-        (name, value)
-        for name in ("recipient", "payload", "request_id")
-        if (value := getattr(observation, name)) is not None
-    )
-    content = observation.content
-    if content is not None and len(encode(content)) <= bounds.kept_content:
-        yield "content", content
-    if isinstance(observation, InboundObservation):
-        yield "direction", "inbound"
-        return
-    if observation.direction != "unknown":
-        yield "direction", observation.direction
-    if observation.recipient_index is not None:
+    # A receipt names the chat: of an inbound message that is the sender.
+    if observation.recipient is not None and (
+        state.direction != "inbound" or direction_of(observation) == "inbound"
+    ):
+        yield "recipient", observation.recipient
+    if observation.payload is not None:
+        yield "payload", observation.payload
+    if observation.request_id is not None:
+        yield "request_id", observation.request_id
+    if isinstance(observation, StatusObservation) and observation.recipient_index is not None:
         yield "recipient_index", observation.recipient_index
 
 

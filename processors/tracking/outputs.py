@@ -1,9 +1,11 @@
 """What tracking publishes: a record, its topic, its CloudEvents attributes. Pure."""
 
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from schemas.records import Event, InboundObservation, StatusRecord
+from schemas.records import Event, InboundObservation, MessageState, StatusRecord
+
+SOURCE = "/bluetick/track"
 
 Topic = Literal["statuses", "events", "inbound"]
 
@@ -25,6 +27,30 @@ def event(record: Event, time: int, *identity: str) -> Output:
     return Output("events", id_, f"bluetick.message.{tag}", time, record)
 
 
+def source_of(installation: str | None) -> str:
+    """The CloudEvents source of an installation; one that has no name is the only one."""
+    return SOURCE if installation is None else f"/bluetick/{installation}/track"
+
+
 def identify(*parts: str) -> str:
     """A CloudEvents id that depends on the fact alone: the same again after a crash or replay."""
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def about(state: MessageState, gateway: str | None, channel: str | None = None) -> dict[str, Any]:
+    """What every event says of its message, so that its reader needs no other topic.
+
+    Its channel is that of the gateway's attempt, if there is one, else `channel`.
+    """
+    attempt = state.attempts.get(gateway) if gateway else None
+    return {
+        "message_key": state.message_key,
+        "provider": state.provider,
+        "account": state.account,
+        "message_id": state.message_id,
+        "gateway": gateway,
+        "channel": attempt.channel if attempt else channel,
+        "direction": state.direction,
+        "recipient": state.recipient,
+        "payload": state.payload,
+    }

@@ -36,6 +36,7 @@ from processors.runtime.batch_size import Cut
 from processors.runtime.record_batches import TooLargeError
 from processors.tracking.batch import Reduced, Work, reduce
 from processors.tracking.log_clock import LogClock
+from processors.tracking.outputs import source_of
 from processors.tracking.recovery import recover
 from processors.tracking.session import Session
 from processors.tracking.set_aside import Letter, SetAside
@@ -100,6 +101,7 @@ class Task:
         self._unwanted: dict[str, SetAside] = {}
         self._fault: Problem | None = None
         self._patience = patience_of(settings)
+        self._source = source_of(settings.installation)
         self._stamp = 0  # the time of the last transaction's records, Unix ms
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
@@ -255,7 +257,7 @@ class Task:
         timers = store.due(horizon, min(_TIMERS, most))
         if not records and not timers:
             return None
-        return Work(records[:most], timers, now, horizon, self._patience)
+        return Work(records[:most], timers, now, horizon, self._patience, source=self._source)
 
     def _put_back(self, records: Sequence[Record]) -> None:
         if records:

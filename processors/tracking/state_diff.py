@@ -1,7 +1,7 @@
 """Where two states of one message, or of one viewer, differ, and why. Pure.
 
 What depends on the order of arrival, or on how an observation came, is left out: `stalled_since`,
-and whether a fact was told by a replay.
+`revision`, and whether a fact came by a replay.
 """
 
 from collections.abc import Iterator
@@ -61,6 +61,7 @@ def _rank(name: str) -> int:
 def _comparable(state: State) -> dict[str, Any]:
     told: dict[str, Any] = msgspec.to_builtins(state)
     told.pop("stalled_since", None)
+    told.pop("revision", None)
     for ladder in told.get("attempts", {}).values():
         for fact in ladder["facts"].values():
             fact.pop("replay", None)
@@ -86,4 +87,4 @@ def _walk(path: tuple[str, ...], a: Any, b: Any) -> Iterator[Difference]:
 
 def _opaque(path: tuple[str, ...]) -> bool:
     """Whether it is the caller's own data, or a message's text: compared as a whole."""
-    return path[:1] in (("payload",), ("content",))
+    return path[:1] in (("payload",), ("content",), ("content_rank",))

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from processors.tracking import lifecycle
-from processors.tracking.outputs import Output, event
+from processors.tracking.outputs import Output, about, event
 from schemas.records import (
     Attempt,
     Cause,
-    Expired,
     Fact,
+    Forgotten,
     MessageState,
     RawOrigin,
     Reply,
@@ -82,7 +82,7 @@ def fire(state: MessageState, now: int, patience: Patience) -> Fired:
         state = replace(state, stalled_since=stalls)
     if _expires(state) > now:
         return Fired(state, outputs)
-    return Fired(None, [*outputs, _expired(state)])
+    return Fired(None, [*outputs, _forgotten(state)])
 
 
 def resume(
@@ -93,7 +93,7 @@ def resume(
         return after, []
     assert after.status is not None  # noqa: S101 - only what has a status stalls
     resumed = Resumed(
-        message_key=after.message_key,
+        **about(after, cause.gateway),
         cause=cause,
         raw=raw,
         status=after.status,
@@ -107,18 +107,21 @@ def resume(
 def _stalls(state: MessageState, patience: Patience) -> int | None:
     """When a message under way counts as stalled; None if it does already, or never will.
 
-    A group or story has receipts by viewer only, which never move it. What a replay, or
-    a provider catching up, brought to light is old: nobody is to be woken for it.
+    A group or story has receipts by viewer only, which never move it; some chats have none. After
+    a deletion none need come. What a replay, or a provider catching up, brings is old: it raises
+    no alarm.
     """
     if state.status not in lifecycle.UNDERWAY or state.stalled_since is not None:
         return None
-    if state.viewed is not None or state.direction == "inbound":
+    if state.viewed is not None or state.direction == "inbound" or not state.receipts:
         return None
     _, attempt = _best(state)
+    if "deleted" in attempt.facts:
+        return None
     standing = attempt.facts[state.status]
     if standing.replay is not None or standing.catch_up:
         return None
-    heard = max([fact.received_at for _, fact in _own(state)])
+    heard = max([fact.received_at for _, fact in _waited_for(state)])
     return heard + patience.with_(state.status, attempt.channel)
 
 
@@ -154,13 +157,18 @@ def _own(state: MessageState) -> Iterator[tuple[str, Fact]]:
             yield gateway, fact
 
 
+def _waited_for(state: MessageState) -> Iterator[tuple[str, Fact]]:
+    """Its own facts but deletions: what a gateway forgot is no news of what another one sends."""
+    return (one for one in _own(state) if one[1].status != "deleted")
+
+
 def _newness(told: tuple[str, Fact | Reply]) -> tuple[int, RawOrigin, str]:
     return told[1].received_at, told[1].raw, told[0]
 
 
 def _heard(state: MessageState) -> tuple[str, Fact]:
-    """What was heard last of the message itself."""
-    return max(_own(state), key=_newness)
+    """What was heard last of the message itself, deletions apart."""
+    return max(_waited_for(state), key=_newness)
 
 
 def _count(state: MessageState) -> str:
@@ -171,21 +179,23 @@ def _count(state: MessageState) -> str:
 def _stalled(state: MessageState, at: int, patience: Patience) -> Output:
     assert state.status is not None  # noqa: S101 - it is under way
     gateway, heard = _heard(state)
+    best, attempt = _best(state)
     stalled = Stalled(
-        message_key=state.message_key,
+        **about(state, best),
         cause=cause_of(gateway, heard),
         raw=heard.raw,
         status=state.status,
-        waiting_ms=patience.with_(state.status, _best(state)[1].channel),
+        waiting_ms=patience.with_(state.status, attempt.channel),
     )
     return event(stalled, at, f"{at}", _count(state))
 
 
-def _expired(state: MessageState) -> Output:
+def _forgotten(state: MessageState) -> Output:
     cause, raw = _heard_at_all(state)
     billing = state.billing
-    expired = Expired(
-        message_key=state.message_key,
+    gateway = _best(state)[0] if state.attempts else cause.gateway
+    forgotten = Forgotten(
+        **about(state, gateway),
         cause=cause,
         raw=raw,
         status=state.status,
@@ -196,7 +206,7 @@ def _expired(state: MessageState) -> Output:
         parts=billing.parts if billing else None,
         prices=billing.prices if billing else {},
     )
-    return event(expired, _expires(state), f"{state.updated_at}")
+    return event(forgotten, _expires(state), f"{state.updated_at}")
 
 
 def _heard_at_all(state: MessageState) -> tuple[Cause, RawOrigin]:

@@ -6,11 +6,11 @@ answers another message, once more under that one's key: see `schemas.records.re
 
 from typing import Any, Literal, NamedTuple, cast
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from processors.tracking import lifecycle, timers
-from processors.tracking.lifecycle import Judged, PastBound
-from processors.tracking.outputs import Output, event, identify
+from processors.tracking.lifecycle import REACHED, Judged, PastBound
+from processors.tracking.outputs import Output, about, event, identify
 from processors.tracking.timers import PATIENCE, Patience
 from schemas.bounds import BOUNDS, Bounds
 from schemas.records import (
@@ -21,6 +21,7 @@ from schemas.records import (
     Event,
     FellBack,
     InboundObservation,
+    InboundRecord,
     Late,
     MessageState,
     Observation,
@@ -30,6 +31,7 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
     Verdict,
+    ViewerAdvanced,
     ViewerState,
     cause_of,
     home_key,
@@ -44,13 +46,13 @@ _MOST = 10
 class Step(NamedTuple):
     """What one observation did: the states after it, what it was, what is to be published.
 
-    A state is the very object given in if nothing changed. `outcome` is a verdict, `inbound`, or
-    the bound that the observation's fact exceeds: then the state does not hold it.
+    A state is the very object given in if nothing changed. `outcome` is a verdict, `inbound`,
+    `corrected`, or the bound that the observation's fact exceeds: then the state does not hold it.
     """
 
     state: MessageState
     viewer: ViewerState | None
-    outcome: Verdict | Literal["inbound"] | PastBound
+    outcome: Verdict | Literal["inbound", "corrected"] | PastBound
     outputs: list[Output]
 
 
@@ -94,7 +96,9 @@ def _take(
         return _take_unpublished(known, judged, observation)
     cause = cause_of(observation.gateway, observation)
     outputs = [_status(judged, observation)]
-    if not observation.viewer:
+    if observation.viewer:
+        outputs += _viewer_events(known, judged, observation, cause)
+    else:
         outputs += _events(known, judged, observation, cause)
     state, resumed = timers.resume(known, judged.state, cause, observation.raw)
     return Step(state, judged.viewer, judged.verdict, outputs + resumed)
@@ -107,10 +111,7 @@ def _take_unpublished(known: MessageState, judged: Judged, observation: StatusOb
         return Step(state, judged.viewer, judged.verdict, [])
     cause = cause_of(observation.gateway, observation)
     moved = Advanced(
-        message_key=observation.message_key,
-        cause=cause,
-        raw=observation.raw,
-        replay=observation.replay,
+        **_common(state, observation, cause),
         from_=known.status,
         to=state.status,
     )
@@ -137,24 +138,55 @@ def _take_inbound(
     known: MessageState, key: str, observation: InboundObservation, bounds: Bounds
 ) -> Step:
     state, outcome = lifecycle.answer(known, observation, bounds)
+    if outcome == "corrected":
+        return Step(state, None, outcome, [_correction(state, observation)])
     if outcome != "inbound":
         return Step(state, None, outcome, [])
     outputs = []
     if key == home_key(observation):
         id_ = identify("inbound", observation.message_key)
-        time = lifecycle.when(observation)
-        outputs.append(Output("inbound", id_, "bluetick.message.inbound", time, observation))
-    if key == observation.in_reply_to:
+        outputs.append(_inbound(id_, state, observation))
+    # People quote their own messages, too; a message that is not known is taken for ours.
+    if key == observation.in_reply_to and state.direction != "inbound":
         replied = _replied(state, observation)
         outputs.append(event(replied, lifecycle.when(replied.cause), observation.message_key))
     return Step(state, None, outcome, outputs)
+
+
+def _correction(state: MessageState, observation: InboundObservation) -> Output:
+    """The message once more, as it is known better now.
+
+    The id is made from the content and its times, not from the revision, which depends on what was
+    known before. No content comes to count twice, so no two have the same.
+    """
+    rank, own = state.content_rank, state.inbound.get(state.message_key)
+    assert rank is not None  # noqa: S101 - it is why the message is published again
+    times = f"{rank.edited_at}", f"{rank.at}"
+    id_ = identify("inbound", observation.message_key, *times, rank.digest)
+    if observation.occurred_at is None and own is not None:
+        observation = replace(observation, occurred_at=own.occurred_at)
+    return _inbound(id_, state, observation, state.revision)
+
+
+def _inbound(
+    id_: str, state: MessageState, observation: InboundObservation, revision: int = 0
+) -> Output:
+    fields = asdict(observation)
+    if state.message_key == observation.message_key:
+        for name in ("recipient", "payload"):
+            if fields[name] is None:
+                fields[name] = getattr(state, name)
+    record = InboundRecord(**fields, revision=revision)
+    at = observation.edited_at
+    time = lifecycle.when(observation) if at is None else at
+    return Output("inbound", id_, "bluetick.message.inbound", time, record)
 
 
 def _replied(state: MessageState, reply: InboundObservation) -> Replied:
     began = lifecycle.began(state)
     elapsed = lifecycle.when(reply) - began if began else None
     return Replied(
-        message_key=state.message_key,
+        **about(state, reply.gateway, reply.channel),
         cause=Cause(
             received_at=reply.received_at,
             occurred_at=reply.occurred_at,
@@ -172,27 +204,55 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
 
 def _status(judged: Judged, observation: StatusObservation) -> Output:
     verdict = cast("Verdict", judged.verdict)  # what is past a bound is not published
-    record = StatusRecord(
-        **asdict(observation), verdict=verdict, message_status=judged.state.status
-    )
+    state, fields = judged.state, asdict(observation)
+    fields["direction"] = state.direction
+    if observation.payload is None:
+        fields["payload"] = state.payload
+    if observation.recipient is None or not _says_whose(observation, state):
+        fields["recipient"] = state.recipient
+    record = StatusRecord(**fields, verdict=verdict, message_status=state.status)
     id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
     return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
+
+
+def _says_whose(observation: StatusObservation, state: MessageState) -> bool:
+    """Whether its recipient is the message's: a receipt for an inbound one names the sender."""
+    return state.direction != "inbound" or observation.direction == "inbound"
+
+
+def _common(
+    state: MessageState, new: StatusObservation | InboundObservation, cause: Cause
+) -> dict[str, Any]:
+    """What every event of an observation says."""
+    why = {"cause": cause, "raw": new.raw, "replay": new.replay}
+    return about(state, new.gateway, new.channel) | why
+
+
+def _viewer_events(
+    before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
+) -> list[Output]:
+    """The event of a viewer who reached a rung by any gateway; the message stays where it is."""
+    state = judged.state
+    if new.status not in REACHED or state.audience == before.audience:
+        return []
+    viewed = ViewerAdvanced(
+        **_common(state, new, cause),
+        viewer=new.viewer or "",
+        rung=new.status,
+        reached=state.audience[new.status],
+    )
+    return [event(viewed, lifecycle.when(new), *lifecycle.fact_id(new))]
 
 
 def _events(
     before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
 ) -> list[Output]:
     """What a new fact of the message itself (not of a viewer) amounts to."""
-    common: dict[str, Any] = {
-        "message_key": new.message_key,
-        "cause": cause,
-        "raw": new.raw,
-        "replay": new.replay,
-    }
+    common = _common(judged.state, new, cause)
     at = lifecycle.when(new)
     events = []
     if before.attempts and new.gateway not in before.attempts:
-        fell_back = FellBack(**common, gateway=new.gateway, earlier=sorted(before.attempts)[:_MOST])
+        fell_back = FellBack(**common, earlier=sorted(before.attempts)[:_MOST])
         events.append(event(fell_back, at, new.gateway))
     moved = _moved(before.status, judged, at, common)
     return [*events, event(moved, at, *lifecycle.fact_id(new))] if moved else events

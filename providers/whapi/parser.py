@@ -8,8 +8,12 @@ Sources: the vendor's OpenAPI document 1.8.7 (WebhookPayload) and its help desk,
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, cast
+
+from msgspec.json import encode
+from msgspec.structs import replace
 
 from providers import json_slices
 from providers.contract import Ignored, Item, Outcomes, Part, Read
@@ -26,7 +30,7 @@ from providers.whapi.events import (
     event_of,
     has_own_key,
 )
-from providers.whapi.parties import is_shared, is_stories, party, quoted
+from providers.whapi.parties import has_receipts, is_shared, is_stories, party, quoted
 from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Direction,
@@ -69,6 +73,7 @@ ASIDE = frozenset(
 
 _NULL = b"null"
 _PINS = ("pin", "unpin")
+_EDITS = ("edit", "edited")
 _BY_VERB = {"patch": "messages_updates", "delete": "messages_removed"}
 
 _KNOWN = READ | ASIDE
@@ -300,11 +305,13 @@ class _Channel:
         return noted(made, unread) if unread else made
 
     def _action(self, item: Item, given: payloads.Message, unread: Unread) -> Observation | Ignored:
-        """What somebody did to another message; only a deletion changes that one's status."""
+        """An action on another message: a deletion changes its status, an edit its content."""
         action = given.get("action")
         if action is None:
             missing("action", unread)
         kind = action.get("type") or missing("action.type", unread)
+        if kind in _EDITS and not given.get("from_me"):
+            return self._edited(item, given, action, unread)
         if kind != "delete":
             return Ignored(f"messages.action.{word(kind)}")
         target = action.get("target") or missing("action.target", unread)
@@ -321,6 +328,24 @@ class _Channel:
                 given.get("timestamp"), "timestamp", item.webhook.received_at, unread
             ),
         )
+
+    def _edited(
+        self, item: Item, given: payloads.Message, action: payloads.Action, unread: Unread
+    ) -> Observation | Ignored:
+        """An earlier message of the sender's own, with its new content."""
+        target, kind = action.get("target"), action.get("edited_type") or "text"
+        if "action.target" in unread:
+            missing("action.target", unread)
+        content = content_of(kind, {kind: action.get("edited_content")}, unread)
+        if not target or "@" in target or len(content) == 1:
+            return Ignored(f"messages.action.{word(action['type'])}")
+        chat = party(given.get("chat_id"), "chat_id", unread)
+        edit = cast(
+            "InboundObservation",
+            self._inbound(item, given, unread, message_id=target, chat=chat, content=content),
+        )
+        at = edit.occurred_at or edit.received_at
+        return replace(edit, in_reply_to=None, occurred_at=None, edited_at=at)
 
     def messages_updates(self, item: Item) -> Outcomes:
         """One entry of `messages_updates`: a new status, a deletion, or an edit.
@@ -342,7 +367,7 @@ class _Channel:
         elif "after_update.status" in unread:
             missing("after_update.status", unread)
         elif not new or new == before.get("status"):
-            return (_unchanged(unread),)
+            return (self._updated(item, given.get("trigger"), unread),)
         elif kind:
             content = content_of(kind, after, unread)
         status = self._status(
@@ -356,6 +381,15 @@ class _Channel:
             content=content,
         )
         return (status,)
+
+    def _updated(self, item: Item, trigger: Any, unread: Unread) -> Observation | Ignored:
+        """An update without a new status: an edit by the sender is the action that caused it."""
+        with suppress(Refused, TypeError):
+            given, odd = payloads.read_message(encode(trigger))
+            done = self._action(item, given, odd) if given.get("type") == "action" else None
+            if isinstance(done, InboundObservation):
+                return done
+        return _unchanged(unread)
 
     def messages_removed(self, item: Item) -> Outcomes:
         """One entry of `messages_removed`: the id of a message that was deleted."""
@@ -382,6 +416,7 @@ class _Channel:
             received_at=item.webhook.received_at,
             raw=item.raw,
             catch_up=self.catch_up,
+            receipts=has_receipts(given.get("recipient")),
             **given,
         )
         return noted(made, unread) if unread else made

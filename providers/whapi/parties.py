@@ -59,6 +59,11 @@ def is_stories(chat: str | None) -> bool:
     return chat in _STORIES
 
 
+def has_receipts(chat: str | None) -> bool:
+    """Whether receipts must come: a channel has none, a story those of its viewers only."""
+    return chat is None or not (chat in _STORIES or chat.endswith("@newsletter"))
+
+
 def quoted(
     context: payloads.Context | None, sender: Container[str | None], unread: Unread
 ) -> str | None:

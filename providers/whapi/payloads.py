@@ -41,6 +41,8 @@ class Action(TypedDict, total=False):
 
     type: Required[Id]
     target: Id | None
+    edited_type: _Word | None
+    edited_content: Any
 
 
 class Context(TypedDict, total=False):
@@ -80,6 +82,7 @@ class Version(TypedDict, total=False):
     status: _Word | None
 
 
+@with_config(extra="allow")
 class Trigger(TypedDict, total=False):
     """The message of type `action` that led to an update."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from cli.processes import Running, Service, running
 from deploy import topics
 from schemas.codec import decode_event, encode
-from schemas.records import Event, Expired, Observation, Resumed, Stalled
+from schemas.records import Event, Forgotten, Observation, Resumed, Stalled
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers
 from service.settings import Settings
@@ -112,16 +112,16 @@ async def test_the_state_of_an_old_message_is_dropped(settings: Settings) -> Non
     """Its end is told with a summary, a tombstone follows, and it begins anew if need be."""
     await observe(settings, seen("delivered", NOW - 46 * DAY))
     async with tracking(settings):
-        [expired] = await event(settings, Expired)
-        assert isinstance(expired, Expired)
-        assert expired.status == "delivered"
+        [forgotten] = await event(settings, Forgotten)
+        assert isinstance(forgotten, Forgotten)
+        assert forgotten.status == "delivered"
         states = await read(settings.kafka, settings.topics.messages)
         assert [state.value is None for state in states] == [False, True]
 
         await observe(settings, seen("read", NOW))
         await until(lambda: _are_there(settings, lambda e: e.cause.status == "read", 1))
     kinds = [one.__struct_config__.tag for one in await events(settings)]
-    assert kinds == ["advanced", "expired", "advanced"]
+    assert kinds == ["advanced", "forgotten", "advanced"]
 
 
 async def test_a_storm_of_timers_is_spread_over_transactions(settings: Settings) -> None:
@@ -151,7 +151,7 @@ async def test_a_replay_gives_the_same_events(settings: Settings) -> None:
     async with tracking(settings):
         await observe(settings, *first)
         await event(settings, Stalled, 2)
-        await event(settings, Expired)
+        await event(settings, Forgotten)
         await observe(settings, *then)
         await event(settings, Resumed)
     await topics.apply(again)

@@ -15,7 +15,13 @@ from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from processors.dead_letters import record
 from schemas.bounds import BOUNDS
-from schemas.codec import decode_observation, decode_status, encode
+from schemas.codec import (
+    decode_inbound,
+    decode_observation,
+    decode_state,
+    decode_status,
+    encode,
+)
 from schemas.processors import PROCESSORS
 from schemas.records import MessageState, StatusObservation, message_key
 from schemas.topics import partition_of
@@ -23,7 +29,7 @@ from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up, read
 from tests.e2e.commands import command
-from tests.unit.messages import KEY, seen
+from tests.unit.messages import KEY, inbound, seen
 
 PARTITION = partition_of(KEY, 3)
 NOW = round(time.time() * 1000)  # what is older than its time to live would be forgotten at once
@@ -89,6 +95,26 @@ async def test_an_unreadable_record_is_set_aside(
     assert letter.headers[record.OBSERVED].endswith(f".observations/{PARTITION}/1".encode())
     statuses = await read(settings.kafka, settings.topics.statuses)
     assert [decode_status(one.value).status for one in statuses] == ["sent", "delivered"]
+
+
+async def test_a_better_content_is_a_correction(settings: Settings) -> None:
+    """On `inbound` twice, with ids, subject and source; another tracker repeats neither."""
+    contents = [{"type": "unknown"}, {"type": "text", "text": "hi"}, {"type": "unknown"}]
+    told = [observed(settings, encode(inbound(NOW, content=one))) for one in contents]
+    settings = settings.model_copy(update={"installation": "eu-1"})
+
+    for _ in range(2):
+        await write(settings, told)
+        await track_to_the_end(settings)
+
+    found = await read(settings.kafka, settings.topics.inbound)
+    records = [decode_inbound(one.value) for one in found]
+    assert [(one.revision, one.content) for one in records] == [*enumerate(contents[:2])]
+    assert len({one.headers["ce_id"] for one in found}) == 2
+    assert {one.headers["ce_subject"] for one in found} == {KEY.encode()}
+    assert {one.headers["ce_source"] for one in found} == {b"/bluetick/eu-1/track"}
+    state = (await read(settings.kafka, settings.topics.messages))[-1]
+    assert decode_state(state.value).content == contents[1]
 
 
 async def test_a_log_cut_before_it_was_read_stops_its_partition(settings: Settings) -> None:

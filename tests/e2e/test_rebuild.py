@@ -28,7 +28,7 @@ from tests.e2e.commands import command, left_behind, run
 from tests.unit.messages import KEY, Folded, seen
 
 DAY = 24 * 3_600_000
-TIMERS = (b"stalled", b"resumed", b"expired")
+TIMERS = (b"stalled", b"resumed", b"forgotten")
 
 
 @pytest.fixture

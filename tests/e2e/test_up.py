@@ -244,7 +244,7 @@ def _check_state(records: list[Read]) -> None:
         for name in ("message_key", "version", "status", "direction", "billing", "replied_at")
     } == {
         "message_key": KEY,
-        "version": 2,
+        "version": 3,
         "status": "delivered",
         "direction": "outbound",
         "billing": BILLING,

@@ -173,7 +173,7 @@ class _Tracker:
         return self._expected
 
     def _fire(self, key: str, now: int) -> None:
-        """Fire what is due: first `stalled`, then `expired`."""
+        """Fire what is due: first `stalled`, then `forgotten`."""
         lifecycle = self._lifecycles.get(key)
         if lifecycle is None:
             return
@@ -181,11 +181,17 @@ class _Tracker:
         if since is not None and since <= now:
             fields = {"status": lifecycle.status, "waiting_ms": lifecycle.patience}
             identity = f"{since}", f"{lifecycle.own_count}"
-            self._event(key, "stalled", identity, lifecycle.newest_own, fields)
+            why = lifecycle.newest_own
+            self._event(lifecycle, "stalled", identity, why, fields, gateway=lifecycle.best)
             lifecycle = self._lifecycles[key] = lifecycle.with_stall(since)
         if lifecycle.expires <= now:
             updated = f"{max(lifecycle.receipt_times)}"
-            self._event(key, "expired", (updated,), lifecycle.newest_of_all, _summary(lifecycle))
+            name, newest = lifecycle.newest_of_all
+            gateway = lifecycle.best or (name if is_status(newest) else "")
+            summary = _summary(lifecycle)
+            self._event(
+                lifecycle, "forgotten", (updated,), (name, newest), summary, gateway=gateway
+            )
             self._lifecycles[key] = None
 
     def _publish_fact(self, before: Lifecycle, after: Lifecycle, report: Json) -> None:
@@ -198,13 +204,20 @@ class _Tracker:
         verdict = _verdict(report["status"], earlier, moved=moved)
         status = {} if after.status is None else {"message_status": after.status}
         identity = _ce_id("status", after.key, *_fact_id(report))
-        self._publish("statuses", after.key, identity, {**report, "verdict": verdict, **status})
+        known = _completed(after, report)
+        self._publish("statuses", after.key, identity, {**known, "verdict": verdict, **status})
         if "viewer" not in report:
             self._publish_events(before, after, report, verdict, earlier)
+        elif report["status"] in REACHED and before.audience != after.audience:
+            rose = {"viewer": report["viewer"], "rung": report["status"]}
+            rose["reached"] = after.audience[report["status"]]
+            replay = {"replay": report["replay"]} if "replay" in report else {}
+            why = report["gateway"], report
+            self._event(after, "viewed", _fact_id(report), why, rose | replay)
         if before.stalled_since is not None and _progress(before) != _progress(after):
             fields = {"status": after.status, "stalled_since": before.stalled_since}
             stall = f"{before.stalled_since}", f"{before.own_count}"
-            self._event(after.key, "resumed", stall, (report["gateway"], report), fields)
+            self._event(after, "resumed", stall, (report["gateway"], report), fields)
             self._lifecycles[after.key] = after.with_stall(None)
 
     def _publish_events(
@@ -215,45 +228,102 @@ class _Tracker:
         why = gateway, report
         replay = {"replay": report["replay"]} if "replay" in report else {}
         if before.own and gateway not in before.own:
-            others = {"gateway": gateway, "earlier": sorted(before.own)[:_EARLIER_GATEWAYS]}
-            self._event(after.key, "fell_back", (gateway,), why, others | replay)
+            others: Json = {"earlier": sorted(before.own)[:_EARLIER_GATEWAYS]}
+            self._event(after, "fell_back", (gateway,), why, others | replay)
         elapsed = time_of(report) - (after.began or 0)
         match verdict:
             case "advanced" | "recovered":
                 came = {} if before.status is None else {"from": before.status}
                 move = {"to": after.status, "elapsed_ms": elapsed}
-                self._event(after.key, verdict, _fact_id(report), why, came | move | replay)
+                self._event(after, verdict, _fact_id(report), why, came | move | replay)
             case "late":
                 fields = {"current": after.status}
-                self._event(after.key, "late", _fact_id(report), why, fields | replay)
+                self._event(after, "late", _fact_id(report), why, fields | replay)
             case "contradiction":
                 fields = {"current": after.status, "evidence": earlier}
-                self._event(after.key, "contradicted", _fact_id(report), why, fields | replay)
+                self._event(after, "contradicted", _fact_id(report), why, fields | replay)
 
     def _publish_inbound(self, before: Lifecycle, after: Lifecycle, report: Json) -> None:
-        """Publish an inbound message if it is new, and the event of the message it answers."""
+        """Publish an inbound message if it is new or better, and the event of what it answers."""
         name = report["message_key"]
         if name in before.replies:
+            if after.revision > before.revision:
+                self._publish_correction(after, report)
             return
         if after.key == _home(report):
-            self._publish("inbound", after.key, _ce_id("inbound", name), report)
-        if after.key == report.get("in_reply_to"):
+            self._publish("inbound", after.key, _ce_id("inbound", name), _addressed(after, report))
+        if after.key == report.get("in_reply_to") and after.direction != "inbound":
             elapsed = -1 if after.began is None else time_of(report) - after.began
             fields = {"elapsed_ms": elapsed} if elapsed >= 0 else {}
             why = cause("", report) | {"gateway": report["gateway"]}
             replay = {"replay": report["replay"]} if "replay" in report else {}
             more = {"cause": why, **fields, **replay}
-            self._event(after.key, "replied", (name,), ("", report), more)
+            self._event(after, "replied", (name,), ("", report), more, gateway=report["gateway"])
+
+    def _publish_correction(self, after: Lifecycle, report: Json) -> None:
+        """Publish the message again, with its better content."""
+        written = after.replies[after.key].get("occurred_at")
+        known = {"occurred_at": written} if written is not None else {}
+        record = {**known, **_addressed(after, report), "revision": after.revision}
+        edited_at, _, _, at, digest = after.content_rank or []
+        identity = _ce_id("inbound", report["message_key"], f"{edited_at}", f"{at}", digest)
+        self._publish("inbound", after.key, identity, record)
 
     def _event(
-        self, key: str, name: str, identity: Iterable[str], why: tuple[str, Json], more: Json
+        self,
+        lifecycle: Lifecycle,
+        name: str,
+        identity: Iterable[str],
+        why: tuple[str, Json],
+        more: Json,
+        *,
+        gateway: str | None = None,
     ) -> None:
-        common = {"event": name, "message_key": key, "cause": cause(*why), "raw": why[1]["raw"]}
-        self._publish("events", key, _ce_id(name, key, *identity), common | more)
+        common = {"event": name, "cause": cause(*why), "raw": why[1]["raw"]}
+        about = _about(lifecycle, why[0] if gateway is None else gateway)
+        if name in ("viewed", "replied"):
+            about = {"channel": why[1]["channel"], **about}
+        key = lifecycle.key
+        self._publish("events", key, _ce_id(name, key, *identity), common | about | more)
 
     def _publish(self, topic: str, key: str, ce_id: str, record: Json) -> None:
         records = self._expected.outputs[topic].setdefault(key, [])
         records.append(Published(ce_id, canonical(record)))
+
+
+_ABOUT = (
+    *("message_key", "provider", "account", "message_id"),
+    *("direction", "recipient", "payload"),
+)
+
+
+def _about(lifecycle: Lifecycle, gateway: str) -> Json:
+    """Return the fields of an event that describe its message."""
+    state = lifecycle.state()
+    attempt = state.get("attempts", {}).get(gateway, {})
+    about = {name: state[name] for name in _ABOUT if name in state}
+    channel = {"channel": attempt["channel"]} if attempt else {}
+    where = {"gateway": gateway} if gateway else {}
+    return {"direction": "unknown", **where, **channel, **about}
+
+
+def _completed(lifecycle: Lifecycle, report: Json) -> Json:
+    """Return a status with the known values of its message that the report lacks."""
+    known = _about(lifecycle, report["gateway"])
+    whose: Json = {name: known[name] for name in ("recipient", "payload") if name in known}
+    own = dict(report)
+    if lifecycle.direction == "inbound" != report.get("direction"):
+        own.pop("recipient", None)
+    return {**whose, **own, "direction": lifecycle.direction}
+
+
+def _addressed(lifecycle: Lifecycle, report: Json) -> Json:
+    """Return an inbound message with the known recipient and payload that it lacks."""
+    if lifecycle.key != report["message_key"]:
+        return report
+    known = _about(lifecycle, report["gateway"])
+    whose: Json = {name: known[name] for name in ("recipient", "payload") if name in known}
+    return {**whose, **report}
 
 
 def _verdict(status: str, earlier: str | None, *, moved: bool) -> str:
@@ -273,7 +343,7 @@ def _progress(lifecycle: Lifecycle) -> tuple[object, ...]:
 
 
 def _summary(lifecycle: Lifecycle) -> Json:
-    """Return the fields of `expired`."""
+    """Return the fields of `forgotten`."""
     times = {
         f"to_{status}_ms": lifecycle.time_to(status) for status in ("sent", "delivered", "read")
     }

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
+from hashlib import blake2b
+from itertools import accumulate, pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +24,7 @@ ASIDE = ("unknown", "deleted")
 # Among attempts: reached before under way before failed.
 _ATTEMPT_ORDER = (*ASIDE, *FAILED, *UNDER_WAY, *REACHED)
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 _MINUTE = 60_000
 _DAY = 24 * 60 * _MINUTE
 _PATIENCE = {"queued": 10 * _MINUTE, "sending": 10 * _MINUTE, "sent": _DAY}
@@ -105,9 +107,9 @@ class Lifecycle:
     def best(self) -> str | None:
         """The gateway that gives the message its status; of several, the one reported last."""
         at = [
-            (facts[self.status]["received_at"], gateway)
+            (max(f["received_at"] for f in facts.values() if f["status"] == self.status), gateway)
             for gateway, facts in self.own.items()
-            if self.status in facts and ladder_status(facts) == self.status
+            if ladder_status(facts) == self.status
         ]
         return max(at)[1] if at else None
 
@@ -133,14 +135,17 @@ class Lifecycle:
         counted = (*kept, *self.receipts, *self.replies.values())
         return [report["received_at"] for report in counted]
 
-    @property
+    @cached_property
     def direction(self) -> str:
-        return str(self.described("direction") or "unknown")
+        """Whose message it is: inbound if any report says so, else outbound if any does."""
+        said = {_direction(one) for one in self.reports if one["message_key"] == self.key}
+        return next((one for one in ("inbound", "outbound") if one in said), "unknown")
 
     @property
     def newest_own(self) -> tuple[str, Json]:
-        """The newest fact of the message itself, with its gateway."""
-        return max(_flat(self.own.items()), key=_newness)
+        """The newest fact of the message itself but deletions, with its gateway."""
+        facts = (one for one in _flat(self.own.items()) if one[1]["status"] != "deleted")
+        return max(facts, key=_newness)
 
     @property
     def newest_of_all(self) -> tuple[str, Json]:
@@ -155,9 +160,16 @@ class Lifecycle:
             return None
         if self.viewers or self.direction == "inbound" or self.best is None:
             return None
+        if not self.has_receipts or "deleted" in self.own[self.best]:
+            return None
         if set(_ORIGIN) & self.own[self.best][self.status].keys():
             return None
         return int(self.newest_own[1]["received_at"]) + _PATIENCE[self.status]
+
+    @property
+    def has_receipts(self) -> bool:
+        """Whether no report says that the chat has none."""
+        return all(report.get("receipts", True) for report in self.reports)
 
     @property
     def patience(self) -> int:
@@ -186,9 +198,39 @@ class Lifecycle:
         newest: dict[str, tuple[int, Any]] = {}
         for report in self.reports:
             for name, value in _described(report, self.key):
+                if name == "recipient" and self.direction == "inbound" != _direction(report):
+                    continue  # a receipt for an inbound message names its sender
                 found = time_of(report), value
                 newest[name] = max(newest.get(name, found), found, key=_description_order)
         return newest
+
+    @cached_property
+    def contents(self) -> list[Json]:
+        """The reports with a content; for an inbound message only those of the sender."""
+        own = [r for r in self.reports if r["message_key"] == self.key and "content" in r]
+        inbound = self.direction == "inbound"
+        return [report for report in own if not (inbound and is_status(report))]
+
+    @property
+    def content_rank(self) -> list[Any] | None:
+        """The place of the richest content in the order of contents."""
+        return max(map(content_rank, self.contents), default=None)
+
+    @property
+    def content(self) -> Any:
+        best = max(self.contents, key=content_rank, default=None)
+        return best and best["content"]
+
+    @property
+    def revision(self) -> int:
+        """How often a content was replaced by another one, in the order of arrival."""
+        ranks = [
+            content_rank(report) if "content" in report else []
+            for report in self.reports
+            if not is_status(report) and report["message_key"] == self.key
+        ]
+        best = list(accumulate(ranks, max))
+        return sum(one[-1:] != other[-1:] for one, other in pairwise(best))
 
     def described(self, name: str) -> Any:
         return self.descriptions.get(name, (0, None))[1]
@@ -241,6 +283,7 @@ class Lifecycle:
         own = [report for report in self.reports if report["message_key"] == self.key]
         named = own[0] if own else {"message_id": message_id, "account": account}
         answers = [r for name, r in self.replies.items() if name != self.key]
+        answered_at = min(map(time_of, answers), default=None)
         return _without_empty(
             {
                 "message_key": self.key,
@@ -251,13 +294,17 @@ class Lifecycle:
                 "first_seen_at": min(self.receipt_times),
                 "updated_at": max(self.receipt_times),
                 "status": self.status,
-                "direction": self.described("direction"),
+                "direction": None if self.direction == "unknown" else self.direction,
+                "content": self.content,
+                "content_rank": self.content_rank,
+                "receipts": None if self.has_receipts else False,
+                "revision": self.revision or None,
                 "attempts": {gateway: self._attempt(gateway) for gateway in self.own},
                 "viewed": self._viewed(),
                 "audience": self.audience,
                 "billing": self.billing,
                 "inbound": {name: _reply(reply) for name, reply in self.replies.items()},
-                "replied_at": min(map(time_of, answers), default=None),
+                "replied_at": None if self.direction == "inbound" else answered_at,
                 "contradictions": self.contradictions,
                 "described_at": {name: at for name, (at, _) in self.descriptions.items()},
                 "stalled_since": self.stalled_since,
@@ -317,7 +364,8 @@ def cause(gateway: str, fact: Json) -> Json:
     return {**{name: fact[name] for name in names if name in fact}, "gateway": gateway}
 
 
-_FIELDS = ("recipient", "payload", "content", "request_id", "recipient_index")
+_FIELDS = ("recipient", "payload", "request_id", "recipient_index")
+_PLACEHOLDERS = ("unknown", "ciphertext", "undecryptable", "unsupported")
 
 
 def _described(report: Json, key: str) -> Iterator[tuple[str, Any]]:
@@ -327,12 +375,26 @@ def _described(report: Json, key: str) -> Iterator[tuple[str, Any]]:
     for name in _FIELDS:
         if report.get(name) is not None:
             yield name, report[name]
-    if not is_status(report):
-        yield "direction", "inbound"
-    elif "direction" in report:
-        yield "direction", report["direction"]
     if "billing" in report and "viewer" not in report:
         yield f"billing/{report['gateway']}", report["billing"]
+
+
+def _direction(report: Json) -> str:
+    return str(report.get("direction", "unknown")) if is_status(report) else "inbound"
+
+
+def content_rank(report: Json) -> list[Any]:
+    """Return a content's rank: placeholders, media, links, words; then fuller, then newer."""
+    content = report["content"]
+    readable = content.get("type", "unknown").lower() not in _PLACEHOLDERS
+    words = 2 if content.get("text") or content.get("caption") else 0
+    grade = 1 + words + (1 if content.get("link") else 0) if readable else 0
+    fields = len([value for value in content.values() if value not in (None, "", [], {})])
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    edited_at = report.get("edited_at", 0)
+    at = edited_at or time_of(report)
+    digest = blake2b(text.encode(), digest_size=8).hexdigest()
+    return [edited_at if readable else 0, grade, fields, at, digest]
 
 
 def _description_order(one: tuple[int, Any]) -> tuple[int, bytes]:

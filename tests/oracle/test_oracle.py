@@ -10,6 +10,9 @@ from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from cli.simulator.simulate import simulate
 from processors.dead_letters import record as dead_letters
@@ -18,7 +21,15 @@ from processors.tracking.outputs import Output
 from processors.tracking.timers import PATIENCE
 from providers import NAMES
 from schemas.codec import decode_observation, encode
-from schemas.records import InboundObservation, MessageState, Observation, ViewerState, home_key
+from schemas.records import (
+    InboundObservation,
+    MessageState,
+    Observation,
+    RawOrigin,
+    ViewerState,
+    home_key,
+    record_keys,
+)
 from schemas.topics import Topics, partition_of
 from schemas.webhook import to_headers
 from tests.broker.reading import Read
@@ -32,11 +43,13 @@ from tests.oracle.compare import (
 from tests.oracle.expected import (
     DeadLetter,
     ExpectedOutputs,
+    canonical,
     expect_observations,
     expect_outputs,
     observations_in_order,
 )
 from tests.unit.messages import KEY, Folded, seen
+from tests.unit.processors.tracking.test_lifecycle_laws import HISTORIES
 
 TOPICS = Topics("t", providers=NAMES)
 PARTITIONS = 3
@@ -125,6 +138,28 @@ def test_the_oracle_agrees_with_the_pure_code(log: Log) -> None:
     """Both are written independently and compute the same from the same observations."""
     assert sum(map(len, log.values())) > 1000
     assert compared(log) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(HISTORIES, st.sampled_from([10, 2 * DAY, 90 * DAY]))
+def test_the_oracle_agrees_on_any_history(history: list[Observation], now: int) -> None:
+    """Both publish the same records of invented observations, corrections and viewers included."""
+    observed = [replaced(one, raw=RawOrigin("r", 0, n, 0)) for n, one in enumerate(history)]
+    expected = expect_outputs([(key, encode(o)) for o in observed for key in record_keys(o)], now)
+    folded = Folded(*observed)
+    fired = {key: timers.fire(one, now, PATIENCE) for key, one in folded.states.items()}
+    outputs = [*folded.outputs, *(out for one in fired.values() for out in one.outputs)]
+
+    for topic in OUTPUTS:
+        published = [one for key in expected.outputs[topic].values() for one in key]
+        made = [
+            (o.id, canonical(json.loads(encode(o.record)))) for o in outputs if o.topic == topic
+        ]
+        assert sorted((one.ce_id, one.record) for one in published) == sorted(made)
+    states = {key: one.state for key, one in fired.items()}
+    viewers = {k: v for k, v in folded.viewers.items() if states.get(v.message_key)}
+    kept = {key: json.loads(encode(state)) for key, state in {**states, **viewers}.items()}
+    assert expected.states == kept
 
 
 def test_the_oracle_shares_no_code_with_tracking() -> None:
@@ -294,7 +329,7 @@ def events(*observations: bytes, now: int = NOW) -> Iterator[str]:
 
 
 def test_timers_are_expected_by_the_times_of_the_log() -> None:
-    """`stalled` comes before the next report, which withdraws it; `expired` comes last."""
+    """`stalled` comes before the next report, which withdraws it; `forgotten` comes last."""
     waiting = encode(seen("sending", NOW - 60 * MINUTE))
     assert list(events(waiting)) == ["advanced", "stalled"]
     assert list(events(waiting, now=NOW - 51 * MINUTE)) == ["advanced"]
@@ -305,5 +340,5 @@ def test_timers_are_expected_by_the_times_of_the_log() -> None:
         "resumed",
     ]
     old = encode(seen("sent", NOW - 46 * DAY))
-    assert list(events(old)) == ["advanced", "stalled", "expired"]
+    assert list(events(old)) == ["advanced", "stalled", "forgotten"]
     assert expect_outputs([(KEY, old)], NOW).states == {KEY: None}

@@ -22,6 +22,10 @@ _STATUSES: tuple[Status, ...] = (
 )
 
 
+# The content of a message becomes better known, or its sender corrects it.
+_WORDS: tuple[dict[str, str], ...] = ({}, {"text": "a"}, {"text": "b"}, {"link": "x"})
+
+
 class ObservationSource:
     """Invents observations, each received a moment before it is appended to the log."""
 
@@ -57,7 +61,15 @@ class ObservationSource:
         if rng.random() < 0.12:
             identity = rng.choice(["r1", "r2", "r3"])
             id_ = None if identity == "r1" else identity
-            return reply(received, identity, in_reply_to=key, message_id=id_, raw=self._raw())
+            content = {"type": rng.choice(["unknown", "image"]), **rng.choice(_WORDS)}
+            return reply(
+                received,
+                identity,
+                in_reply_to=key,
+                message_id=id_,
+                raw=self._raw(),
+                content=content,
+            )
         return seen(
             rng.choice(_STATUSES),
             rng.choice([None, received, received - rng.randrange(1, 100) * SECOND]),

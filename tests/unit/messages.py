@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from processors.tracking.outputs import Output
 from processors.tracking.track import track
 from schemas.bounds import BOUNDS, Bounds
@@ -56,6 +58,12 @@ def reply(at: int, identity: str = "r1", **fields: Any) -> InboundObservation:
     return InboundObservation(**(defaults | fields))
 
 
+def inbound(at: int, **fields: Any) -> InboundObservation:
+    """Message m1, as one that a person sent to us."""
+    defaults: dict[str, Any] = {"message_key": KEY, "message_id": "m1", "in_reply_to": None}
+    return reply(at, **(defaults | fields))
+
+
 class Folded:
     """What a sequence of observations comes to: states by key, outcomes and outputs in order."""
 
@@ -90,8 +98,9 @@ class Folded:
 
     @property
     def everything(self) -> bytes:
-        """All states, of messages and viewers, in their canonical bytes."""
-        return encode([self.states, self.viewers])
+        """All states in their canonical bytes, but for the count of corrections on the way."""
+        states = {key: replace(state, revision=0) for key, state in self.states.items()}
+        return encode([states, self.viewers])
 
     @property
     def events(self) -> list[str]:

@@ -96,6 +96,8 @@ PURE = (
     "processors/tracking/lifecycle.py",
     "processors/normalising/normalise.py",
     "processors/dead_letters/limit.py",
+    "processors/replay/in_memory.py",
+    "processors/replay/life_file.py",
     "providers/**/*.py",
     "processors/dead_letters/record.py",
     "processors/tracking/track.py",

@@ -44,6 +44,7 @@ def test_what_can_be_seen_stays() -> None:
 
 # What else makes JSON in a command, and does not print it.
 _NOT_PRINTED = {
+    "explain.py": "records for `as_line`, which makes them printable",
     "simulate.py": "bodies to send",
     "malformed.py": "bodies to send",
     "processes.py": "settings in an environment",

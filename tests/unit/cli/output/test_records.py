@@ -63,12 +63,12 @@ TABLE = [
     (
         "statuses",
         published("statuses", DELIVERED, SENT),
-        "late  sent  sms  stands at delivered",
+        "late  sent  sms  to …123  stands at delivered",
     ),
     (
         "statuses",
         published("statuses", DELIVERED, FAILED),
-        "contradiction  failed  sms  [3]  stands at delivered",
+        "contradiction  failed  sms  to …123  [3]  stands at delivered",
     ),
     ("statuses", published("statuses", WORD), "aside  unknown (parked?[2J)  sms"),
     ("observations", encode(READ_BY), "read  whatsapp  viewer …456"),

@@ -17,7 +17,7 @@ from providers.contract import DeadLetter, Normalised
 from schemas.records import MessageState, Observation, RawOrigin, ViewerState
 from service.settings import Settings
 from tests.unit.messages import KEY, Folded, reply, seen
-from tests.unit.processors.tracking.test_lifecycle_laws import HISTORIES
+from tests.unit.processors.tracking.test_lifecycle_laws import HISTORIES, is_correction
 
 SENT = seen("sent", 1)
 VIEWED = seen("read", 2, viewer="v", message_key="whapi/C/m2", provider="whapi")
@@ -150,7 +150,12 @@ def test_a_plan_says_what_the_tracker_does(
 
     before, after = Folded(*known), Folded(*known, *replayed)
 
-    new = [o for o in after.outputs[len(before.outputs) :] if o.topic != "events"]
+    made = [o for o in after.outputs[len(before.outputs) :] if o.topic != "events"]
+    new = [o for o in made if not is_correction(o)]
     assert sum(count.get("new", 0) for count in planned.values()) == len(new)
+    corrected = {o.record.message_key for o in made if is_correction(o)}
+    known_before = {o.record.message_key for o in before.outputs if o.topic == "inbound"}
+    announced = sum(count.get("corrected", 0) for count in planned.values())
+    assert announced == len(corrected & known_before)
     for counts in stand([*known, *replayed], told).values():
         assert counts.keys() == {"known"}

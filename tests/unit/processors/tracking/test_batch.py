@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from processors.tracking import lifecycle
 from processors.tracking.batch import Limits, Reduced, Timer, Work, reduce
 from processors.tracking.batch_states import Read
+from processors.tracking.outputs import source_of
 from processors.tracking.set_aside import SetAside
 from schemas.bounds import BOUNDS
 from schemas.codec import NewerFormatError, decode_state, decode_status, decode_viewer, encode
@@ -129,7 +130,7 @@ async def test_the_end_of_a_life_leaves_a_tombstone() -> None:
 
     assert gone.states == {KEY.encode(): None}
     assert gone.armed == {}
-    assert gone.events == {("expired",): 1}
+    assert gone.events == {("forgotten",): 1}
 
 
 async def test_a_timer_of_a_state_that_is_gone_is_spent() -> None:
@@ -402,3 +403,18 @@ async def test_timers_end_at_the_limits_as_well() -> None:
     result = await reduce(work, lambda keys: [state for _ in keys])
 
     assert 0 < len(result.spent) < 100
+
+
+async def test_outputs_name_their_message_and_installation() -> None:
+    """CloudEvents: `subject` is the message key, `source` has the installation's name."""
+    record = Record(encode(seen("sent", 1)))
+    named = Work([record], [], NOW, 0, source=source_of("eu-1"))
+
+    for work, source in ((Work([record], [], NOW, 0), b"/bluetick/track"), (named, EU)):
+        for out in (await reduce(work, nothing)).outputs:
+            headers = dict(out.headers)
+            assert headers["ce_subject"] == KEY.encode()
+            assert headers["ce_source"] == source
+
+
+EU = b"/bluetick/eu-1/track"

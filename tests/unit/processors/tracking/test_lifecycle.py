@@ -1,13 +1,25 @@
 """The lifecycle as a table: what a sequence of statuses comes to, in verdicts, events and state."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 
-from processors.tracking import lifecycle
-from schemas.codec import encode
-from schemas.records import Advanced, Billing, Contradiction, Observation, Reason, Replied, Status
-from tests.unit.messages import KEY, Folded, reply, seen
+from processors.tracking import lifecycle, timers
+from schemas.bounds import BOUNDS
+from schemas.codec import decode_event, encode
+from schemas.records import (
+    Advanced,
+    Billing,
+    Contradiction,
+    Event,
+    Forgotten,
+    InboundRecord,
+    Observation,
+    Reason,
+    Replied,
+    Status,
+)
+from tests.unit.messages import KEY, Folded, inbound, reply, seen
 
 
 class Case(NamedTuple):
@@ -150,7 +162,7 @@ CASES = [
             seen("delivered", 3, "whatsapp", viewer="420777000002"),
         ],
         ["advanced", "advanced", "late", "advanced"],
-        ["advanced"],
+        ["advanced", "viewed", "viewed"],
         "sent",
     ),
 ]
@@ -291,3 +303,102 @@ def test_an_inbound_message_with_an_id_lives_under_its_own_key() -> None:
     assert folded.states[own].direction == "inbound"
     assert folded.states[own].replied_at is None
     assert folded.states[quoted].replied_at == 5
+
+
+TEXTS = [{"type": "text", "text": text} for text in ("one", "two", "one")]
+
+
+def corrections(folded: Folded) -> list[tuple[int, Any]]:
+    records = [out.record for out in folded.outputs if isinstance(out.record, InboundRecord)]
+    return [(record.revision, record.content) for record in records]
+
+
+def test_an_edit_taken_back_is_a_correction_of_its_own() -> None:
+    """The content of old is there again, later: each revision has its own id."""
+    edits = [inbound(1, content=TEXTS[0])]
+    edits += [inbound(1, content=text, edited_at=at) for at, text in enumerate(TEXTS[1:], 2)]
+
+    folded = Folded(*edits, *edits)
+
+    assert corrections(folded) == [(0, TEXTS[0]), (1, TEXTS[1]), (2, TEXTS[0])]
+    assert len({output.id for output in folded.outputs}) == 3
+    assert folded.outcomes == ["inbound", "corrected", "corrected", *["duplicate"] * 3]
+    assert corrections(Folded(*reversed(edits))) == [(0, TEXTS[0])]
+
+
+def test_an_edit_that_cannot_be_read_replaces_nothing() -> None:
+    """A placeholder is the poorest content, whenever it came."""
+    text = inbound(1, content=TEXTS[0])
+    folded = Folded(text, inbound(1, content={"type": "unknown"}, edited_at=9))
+
+    assert corrections(folded) == [(0, TEXTS[0])]
+    assert folded.state.content == TEXTS[0]
+
+
+def test_a_content_too_large_for_the_state_is_corrected_once() -> None:
+    """The state knows its rank, so a repeat publishes nothing."""
+    long = inbound(1, content={"type": "text", "text": "x" * BOUNDS.kept_content})
+    folded = Folded(inbound(1, content={"type": "unknown"}), long, long)
+
+    assert [revision for revision, _ in corrections(folded)] == [0, 1]
+    assert folded.state.content is None
+
+
+def test_a_status_never_holds_back_an_inbound_content() -> None:
+    """What a receipt says of an inbound message's content is not taken for published."""
+    receipt = seen("read", 9, direction="inbound", content=TEXTS[0])
+    placeholder, text = inbound(1, content={"type": "unknown"}), inbound(1, content=TEXTS[0])
+
+    assert corrections(Folded(placeholder, receipt, text))[-1] == (1, TEXTS[0])
+    assert corrections(Folded(receipt, text)) == [(0, TEXTS[0])]
+
+
+def test_what_an_observation_lacks_is_completed() -> None:
+    """A bare report of a known message has its direction, recipient and payload."""
+    known: dict[str, Any] = {"recipient": "420777000001", "payload": {"order": 7}}
+    bare = seen("read", 2, direction="unknown")
+
+    status, event = [out.record for out in Folded(seen("sent", 1, **known), bare).outputs[2:]]
+
+    for record in (status, event):
+        assert getattr(record, "direction", None) == "outbound"
+        assert getattr(record, "recipient", None) == "420777000001"
+        assert getattr(record, "payload", None) == {"order": 7}
+
+
+def test_direction_is_written_even_if_unknown() -> None:
+    """Every status and event says `direction`."""
+    for output in Folded(seen("sent", 1, direction="unknown")).outputs:
+        assert b'"direction":"unknown"' in encode(output.record)
+
+
+def test_every_event_names_its_message() -> None:
+    """Provider, account, id, gateway, channel: whatever happened, and under whatever key."""
+    folded = Folded(
+        seen("failed", 1, "viber"),
+        seen("sent", 2),
+        seen("queued", 1),
+        seen("failed", 3),
+        seen("delivered", 4),
+        seen("rejected", 5),
+        seen("read", 6, viewer="v"),
+        reply(7),
+    )
+    told = [out.record for out in folded.outputs if isinstance(out.record, get_args(Event))]
+
+    assert {str(one.__struct_config__.tag) for one in told} == {
+        *("advanced", "recovered", "late", "contradicted", "fell_back", "viewed", "replied")
+    }
+    for one in told:
+        assert isinstance(one, get_args(Event))
+        assert (one.message_key, one.provider, one.account) == (KEY, "smsmanager", "-")
+        assert (one.message_id, one.direction) == ("m1", "outbound")
+        assert one.gateway == one.channel == one.cause.gateway
+
+
+def test_the_former_name_of_forgotten_is_read() -> None:
+    """`events` may hold `expired` of an earlier release for as long as it keeps anything."""
+    forgotten = timers.fire(Folded(seen("sent", 1)).state, 2**62, timers.PATIENCE).outputs[-1]
+    former = encode(forgotten.record).replace(b'"forgotten"', b'"expired"')
+
+    assert isinstance(decode_event(former), Forgotten)

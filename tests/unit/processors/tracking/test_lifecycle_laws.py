@@ -1,6 +1,7 @@
 """The laws of the lifecycle: order, repetition and batching do not matter, nothing goes back."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -8,10 +9,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from processors.tracking import lifecycle
+from processors.tracking.outputs import Output
 from schemas.codec import decode_state, decode_viewer, encode
 from schemas.records import (
     Advanced,
     Billing,
+    InboundObservation,
+    InboundRecord,
     Observation,
     RawOrigin,
     Reason,
@@ -20,11 +24,25 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
 )
-from tests.unit.messages import Folded, reply, seen
+from tests.unit.messages import Folded, inbound, reply, seen
 
 STATUSES: tuple[Status, ...] = Status.__args__  # type: ignore[attr-defined]
 TIMES = st.integers(1, 9)
 GATEWAYS = st.sampled_from(["sms", "viber"])
+
+
+# A placeholder, media ever fuller, texts of equal worth.
+CONTENTS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [
+        {"type": "unknown"},
+        {"type": "image"},
+        {"type": "image", "mime_type": "image/png"},
+        {"type": "image", "mime_type": "image/png", "link": "https://x.example/1"},
+        {"type": "text", "text": "a"},
+        {"type": "text", "text": "b"},
+        {"type": "text", "text": "much longer than any bound of a content that tests set"},
+    ]
+)
 
 
 def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -48,7 +66,9 @@ def status_observations(draw: st.DrawFn, *, gateways: Any = GATEWAYS) -> StatusO
         recipient=draw(optional(st.sampled_from(["1", "2"]))),
         # To Python 1, 1.0 and True are equal, in JSON they are three values.
         payload=draw(optional(st.sampled_from([1, 1.0, True, {"a": 1}, {"a": True}, "text"]))),
-        direction=draw(st.sampled_from(["outbound", "unknown"])),
+        direction=draw(st.sampled_from(["outbound", "unknown", "unknown", "inbound"])),
+        content=draw(optional(CONTENTS)),
+        receipts=draw(st.booleans()),
         billing=draw(optional(st.builds(Billing, parts=st.integers(1, 2)))),
         replay=draw(st.sampled_from([None, None, "r-1"])),
         catch_up=draw(st.sampled_from([False, False, True])),
@@ -61,13 +81,37 @@ REPLIES = st.builds(
     st.sampled_from(["r1", "r2"]),
     TIMES,
 )
-HISTORIES = st.lists(status_observations() | REPLIES, min_size=1, max_size=8)
+
+
+@st.composite
+def inbound_observations(draw: st.DrawFn) -> InboundObservation:
+    """One observation of message m1 as a person's, by whom it was edited perhaps."""
+    received_at = draw(TIMES)
+    return inbound(
+        draw(TIMES),
+        received_at=received_at,
+        raw=RawOrigin("raw", 0, received_at, 2),
+        content=draw(optional(CONTENTS)),
+        edited_at=draw(optional(TIMES)),
+        recipient=draw(optional(st.sampled_from(["1", "3"]))),
+        payload=draw(optional(st.sampled_from(["text", "more"]))),
+        replay=draw(st.sampled_from([None, None, "r-1"])),
+    )
+
+
+HISTORIES = st.lists(
+    status_observations() | REPLIES | inbound_observations(), min_size=1, max_size=8
+)
+
+
+def is_correction(output: Output) -> bool:
+    return isinstance(output.record, InboundRecord) and output.record.revision > 0
 
 
 def published(observations: Sequence[Observation]) -> list[str]:
-    """The ids of what goes to `statuses` and `inbound`, sorted."""
+    """The ids of what goes to `statuses` and `inbound`, sorted; corrections apart."""
     outputs = Folded(*observations).outputs
-    return sorted(output.id for output in outputs if output.topic != "events")
+    return sorted(o.id for o in outputs if o.topic != "events" and not is_correction(o))
 
 
 @settings(max_examples=200)
@@ -116,6 +160,24 @@ def test_ids_are_unique(history: list[Observation]) -> None:
     ids = [output.id for output in Folded(*history).outputs]
 
     assert len(ids) == len(set(ids))
+
+
+@settings(max_examples=300)
+@given(st.lists(inbound_observations() | status_observations(), min_size=1, max_size=10), st.data())
+def test_the_last_revision_is_the_state(history: list[Observation], data: st.DataObject) -> None:
+    """Revisions count from 0 without a gap, each with another content; the last is the state's."""
+    folded = Folded(*history)
+    told = [out.record for out in folded.outputs if isinstance(out.record, InboundRecord)]
+    contents = [encode(record.content) for record in told]
+
+    assert [record.revision for record in told] == list(range(len(told)))
+    assert all(one != other for one, other in pairwise(contents))
+    if told:
+        assert contents[-1] == encode(folded.state.content)
+        assert folded.state.revision == told[-1].revision
+    other = Folded(*data.draw(st.permutations(history)))
+    last = [out.record for out in other.outputs if isinstance(out.record, InboundRecord)]
+    assert [encode(record.content) for record in last[-1:]] == contents[-1:]
 
 
 @settings(max_examples=100)

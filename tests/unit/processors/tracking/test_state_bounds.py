@@ -24,9 +24,13 @@ from schemas.records import (
     StatusRecord,
 )
 from tests.unit.messages import KEY, Folded, reply, seen
-from tests.unit.processors.tracking.test_lifecycle_laws import STATUSES, status_observations
+from tests.unit.processors.tracking.test_lifecycle_laws import (
+    STATUSES,
+    inbound_observations,
+    status_observations,
+)
 
-SMALL = BOUNDS._replace(attempts=2, words=1, replies=2)
+SMALL = BOUNDS._replace(attempts=2, words=1, replies=2, kept_content=40)
 GATEWAYS = st.sampled_from(["a", "b", "c", "d", "e"])
 REPLIES = st.builds(
     lambda at, identity, received: reply(at, identity, received_at=received),
@@ -39,7 +43,11 @@ WORDS = st.builds(
     status_observations(gateways=GATEWAYS),
     st.sampled_from(["a", "b", "c", "d"]),
 )
-FAR = st.lists(status_observations(gateways=GATEWAYS) | WORDS | REPLIES, min_size=1, max_size=24)
+FAR = st.lists(
+    status_observations(gateways=GATEWAYS) | WORDS | REPLIES | inbound_observations(),
+    min_size=1,
+    max_size=24,
+)
 
 
 def published(folded: Folded) -> list[str]:

@@ -80,9 +80,10 @@ def test_the_status_comes_first() -> None:
     "other",
     [
         replace(state(SENT), stalled_since=5000),
+        replace(state(SENT), revision=3),
         state(seen("sent", 1000, replay="r-1")),
     ],
-    ids=["an alarm", "a replay"],
+    ids=["an alarm", "corrections", "a replay"],
 )
 def test_no_difference(other: MessageState) -> None:
     """Alarms, and how an observation came, are not what a message is."""

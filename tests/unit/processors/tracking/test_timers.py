@@ -10,7 +10,7 @@ from processors.tracking import timers
 from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import track
 from schemas.codec import encode
-from schemas.records import Advanced, Expired, MessageState, Resumed, Stalled, Status
+from schemas.records import Advanced, Forgotten, MessageState, Resumed, Stalled, Status
 from tests.unit.messages import KEY, Folded, reply, seen
 
 MINUTE = 60_000
@@ -42,6 +42,14 @@ def folded(*observations: Any) -> MessageState:
         # Groups and stories are seen by viewers and never move; people's messages go nowhere.
         ([seen("sent", 5), seen("read", 9, viewer="v")], 9 + TTL),
         ([seen("sent", 5, direction="inbound")], 5 + TTL),
+        # After a deletion nothing need come; another gateway's deletion is no news of this one.
+        ([seen("sent", 5), seen("deleted", 9)], 9 + TTL),
+        ([seen("queued", 5), seen("deleted", 9)], 9 + TTL),
+        ([seen("deleted", 4), seen("sent", 5)], 5 + TTL),
+        ([seen("sent", 5, "sms"), seen("deleted", 9, "viber")], 5 + 24 * HOUR),
+        # A chat without receipts, whichever observation says so.
+        ([seen("sent", 5, receipts=False)], 5 + TTL),
+        ([seen("sent", 5), seen("queued", 4, receipts=False)], 5 + TTL),
         # What a replay brings to light is old.
         ([seen("sent", 5, replay="r")], 5 + TTL),
         ([seen("queued", 5, catch_up=True)], 5 + TTL),
@@ -157,7 +165,7 @@ def test_the_end_sums_a_life_up() -> None:
     assert fired.state is None
     [output] = fired.outputs
     assert output.time == 9000 + TTL
-    assert isinstance(output.record, Expired)
+    assert isinstance(output.record, Forgotten)
     assert output.record.status == "read"
     assert output.record.attempts == 1
     took = output.record.to_sent_ms, output.record.to_delivered_ms, output.record.to_read_ms
@@ -170,7 +178,7 @@ def test_the_end_of_an_inbound_message_names_it() -> None:
     fired = timers.fire(folded(reply(5)), 5 + TTL, PATIENCE)
 
     [output] = fired.outputs
-    assert isinstance(output.record, Expired)
+    assert isinstance(output.record, Forgotten)
     assert output.record.cause.reply == reply(5).message_key
     assert output.record.to_sent_ms is None
 
@@ -180,7 +188,7 @@ def test_after_the_end_a_message_begins_anew() -> None:
     step = track(folded(seen("delivered", 0)), KEY, seen("read", TTL))
 
     kinds = [out.type.rpartition(".")[2] for out in step.outputs]
-    assert kinds == ["expired", "status", "advanced"]
+    assert kinds == ["forgotten", "status", "advanced"]
     advanced = step.outputs[-1].record
     assert isinstance(advanced, Advanced)
     assert advanced.from_ is None
@@ -222,5 +230,5 @@ def test_when_timers_are_looked_at_is_no_matter(life: list[Any], data: st.DataOb
 
     assert (outputs, state) == run(eager=False)
     assert state is None
-    ids = [id_ for type_, id_, _ in outputs if type_.endswith(("stalled", "resumed", "expired"))]
+    ids = [id_ for type_, id_, _ in outputs if type_.endswith(("stalled", "resumed", "forgotten"))]
     assert len(set(ids)) == len(ids)

@@ -1,0 +1,178 @@
+"""Bodies through parser and lifecycle in memory: the records of each topic, with waits. Pure.
+
+It is what the services publish for these bodies in this order, without Kafka: `bluetick explain`
+prints it, and tests compare it. The clock is the bodies' own: it shows the latest reception, and a
+wait advances it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from processors.normalising.normalise import normalise
+from processors.tracking import lifecycle, timers
+from processors.tracking.outputs import Output
+from processors.tracking.timers import PATIENCE, Patience
+from processors.tracking.track import track
+from schemas.coordinates import Coordinates
+from schemas.records import (
+    MessageState,
+    Observation,
+    ViewerState,
+    record_keys,
+    state_key,
+)
+from schemas.webhook import RawWebhook
+
+
+class Delivery(NamedTuple):
+    """One webhook; `received_at` is Unix milliseconds, None: when the one before it was."""
+
+    provider: str
+    body: bytes
+    received_at: int | None = None
+    headers: Mapping[str, str] = {}
+    path: str = ""
+    method: str = "POST"
+
+
+class Wait(NamedTuple):
+    """Silence, in milliseconds."""
+
+    milliseconds: int
+
+
+Step = Delivery | Wait
+
+
+class Published(NamedTuple):
+    """One record: its topic without the namespace, what it is, its key and its value.
+
+    `type` is the CloudEvents type without its common beginning, or the kind of record. `at` is when
+    it was published, Unix milliseconds; `step` the number of the delivery or wait it came of.
+    """
+
+    topic: str
+    type: str
+    key: str
+    record: Any
+    at: int
+    step: int
+
+
+@dataclass
+class Outcome:
+    """What came of all steps: records in order, counts of what was ignored, states at the end.
+
+    `now` is what the clock shows at the end, Unix milliseconds.
+    """
+
+    now: int
+    records: list[Published] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    messages: dict[str, MessageState] = field(default_factory=dict)
+    viewers: dict[str, ViewerState] = field(default_factory=dict)
+
+
+def run(steps: Iterable[Step], patience: Patience = PATIENCE, began_at: int = 0) -> Outcome:
+    """Take all steps in order; the clock begins at `began_at`, Unix milliseconds."""
+    running = _Running(patience, began_at)
+    for step in steps:
+        running.take(step)
+    return running.outcome
+
+
+class _Running:
+    """The clock, and what is known so far."""
+
+    def __init__(self, patience: Patience, now: int) -> None:
+        self.outcome = Outcome(now)
+        self._patience = patience
+        self._step = -1
+
+    def take(self, step: Step) -> None:
+        self._step += 1
+        if isinstance(step, Wait):
+            self._fire(self.outcome.now + step.milliseconds)
+            return
+        received_at = self.outcome.now if step.received_at is None else step.received_at
+        self._fire(max(self.outcome.now, received_at))
+        self._receive(step, received_at)
+
+    def _receive(self, delivery: Delivery, received_at: int) -> None:
+        webhook = RawWebhook(
+            id=f"{self._step}",
+            source=delivery.provider,
+            provider=delivery.provider,
+            body=delivery.body,
+            received_at=received_at,
+            method=delivery.method,
+            path=delivery.path,
+            headers=delivery.headers,
+        )
+        result = normalise(webhook, Coordinates(f"raw.{delivery.provider}", 0, self._step))
+        for letter in result.dead_letters:
+            shown = {"code": letter.code, "reason": letter.reason, "pointer": letter.pointer}
+            self._add("dead-letters", letter.code, "", shown)
+        self.outcome.ignored.update(result.ignored)
+        for observation in result.observations:
+            for key in record_keys(observation):
+                self._add("observations", _kind(observation), key, observation)
+                self._track(key, observation)
+
+    def _track(self, key: str, observation: Observation) -> None:
+        states, viewers = self.outcome.messages, self.outcome.viewers
+        viewer = state_key(observation)
+        step = track(
+            states.get(key),
+            key,
+            observation,
+            viewers.get(viewer),
+            patience=self._patience,
+        )
+        states[key] = step.state
+        if step.viewer is not None:
+            viewers[viewer] = step.viewer
+        self._publish(key, step.outputs)
+
+    def _fire(self, until: int) -> None:
+        """Let time pass: fire what is due on the way, in its order."""
+        states = self.outcome.messages
+        while due := min(self._due(), default=None):
+            at, key = due
+            if at > until:
+                break
+            self.outcome.now = max(self.outcome.now, at)
+            fired = timers.fire(states[key], at, self._patience)
+            self._publish(key, fired.outputs)
+            if fired.state is None:
+                del states[key]
+                self._drop_viewers()
+            else:
+                states[key] = fired.state
+        self.outcome.now = max(self.outcome.now, until)
+
+    def _due(self) -> Iterator[tuple[int, str]]:
+        for key, state in self.outcome.messages.items():
+            yield timers.due(state, self._patience), key
+
+    def _drop_viewers(self) -> None:
+        states, viewers = self.outcome.messages, self.outcome.viewers
+        for key, viewer in list(viewers.items()):
+            if lifecycle.outlived(viewer, states.get(viewer.message_key)):
+                del viewers[key]
+
+    def _publish(self, key: str, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            kind = output.type.removeprefix("bluetick.message.")
+            self._add(output.topic, kind, key, output.record)
+
+    def _add(self, topic: str, kind: str, key: str, record: Any) -> None:
+        self.outcome.records.append(
+            Published(topic, kind, key, record, self.outcome.now, self._step)
+        )
+
+
+def _kind(observation: Observation) -> str:
+    return str(observation.__struct_config__.tag)
