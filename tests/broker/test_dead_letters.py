@@ -143,7 +143,7 @@ async def test_a_flood_stops_its_source_and_no_other(settings: Settings) -> None
         await sent("tenant-a", *[BAD] * 20, good(2))
         numbers = await http_client.get(started.service.url, "/metrics")
         live = await http_client.get(started.service.url, "/health/live")
-        # Ten of a hundred are tried, and then the source resumes by itself.
+        # Ten of a hundred are tried, and then it goes on by itself.
         await sent("tenant-b", *map(good, range(200, 300)))
         assert not await health(settings)
         await sent("tenant-b", good(300))

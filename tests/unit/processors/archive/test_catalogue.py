@@ -122,7 +122,7 @@ def test_a_run_reads_what_is_missing(
 
 
 def test_a_log_that_ends_before_the_archive_is_another_topic() -> None:
-    """New records at the same offsets would overwrite archived ones."""
+    """Offsets that start over would overwrite what is archived."""
     with pytest.raises(Problem, match=r"\[0\] is not the topic that was archived here: it ends at"):
         catalogue.plan(covered((0, 4)), PLACE, Range(0, 3))
 
