@@ -154,7 +154,7 @@ def _show_raw(settings: Settings, at: Coordinates, *, json: bool) -> int:
     """Print the result of today's code for a raw body without dead letters, and its shape."""
 
     async def body() -> RawRecord | None:
-        kept, _ = await dead_letter_retry.there(settings, [at])
+        kept, _ = await dead_letter_retry.find_bodies(settings, [at])
         async for found in dead_letter_retry.read(settings, kept):
             return found[0]
         return None

@@ -29,7 +29,7 @@ async def read_selected(settings: Settings, meant: Selection) -> list[Kept]:
     ledger = Ledger()
     async for _, entry in entries(settings, meant.since):
         if entry is not None:
-            ledger.take(entry)
+            ledger.add(entry)
     return [kept for kept in ledger if meant.holds(kept.entry)]
 
 
@@ -39,7 +39,7 @@ async def found_at(settings: Settings, at: Coordinates) -> list[tuple[Record, Ke
     records: dict[Coordinates, Record] = {}
     async for record, entry in entries(settings, None, at.partition):
         if entry is not None:
-            ledger.take(entry)
+            ledger.add(entry)
             if entry.resolved is None and at in (entry.at, entry.letter.raw):
                 records[entry.at] = record
     return [(records[k.entry.at], k) for k in ledger if k.entry.at in records]

@@ -1,8 +1,8 @@
-"""What an archive of raw topics holds, pure: manifests, coverage, what is missing, what a range is.
+"""The contents of an archive of raw topics: manifests, coverage, gaps and ranges. Pure.
 
-A manifest is written last by each run and says which files the run made and which offsets it read.
-What no manifest names is not there. A manifest carries its own checksum: a digit that flips must
-not pass for a longer coverage.
+Each run writes a manifest last, with the files that it made and the offsets that it read. A file
+that no manifest names is not part of the archive. A manifest has its own checksum, so a flipped
+digit cannot extend its coverage.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Witness(msgspec.Struct, frozen=True, kw_only=True):
-    """One record by which the topic is known again."""
+    """One record that identifies the topic."""
 
     offset: int
     timestamp: int
@@ -47,7 +47,7 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """Offsets `start` to before `end` were read, and gave so many records."""
+    """Offsets `start` to before `end` were read, and had `records` records."""
 
     topic: str
     partition: int
@@ -59,7 +59,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
-    """Offsets that retention deleted before they were archived, and that this has been told."""
+    """Offsets that retention deleted before they were archived, and that were reported."""
 
     topic: str
     partition: int
@@ -68,7 +68,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run archived of one provider."""
+    """The result of one run for one provider."""
 
     format: int
     provider: str
@@ -79,21 +79,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Sealed(msgspec.Struct):
-    """A manifest as written, with the checksum of its very bytes."""
+    """A manifest as written, with the checksum of its bytes."""
 
     sha256: str
     manifest: msgspec.Raw
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """A manifest as it is written."""
+    """Return the bytes of a manifest."""
     body = msgspec.json.encode(manifest)
     sealed = _Sealed(sha256(body).hexdigest(), msgspec.Raw(body))
     return msgspec.json.encode(sealed) + b"\n"
 
 
 def decode_manifest(name: str, data: bytes) -> Manifest:
-    """A manifest read back; raises `Problem` that names the file."""
+    """Return the manifest of a file's bytes; or raise a `Problem` that names the file."""
     try:
         sealed = msgspec.json.decode(data, type=_Sealed)
         body = bytes(sealed.manifest)
@@ -108,18 +108,18 @@ def decode_manifest(name: str, data: bytes) -> Manifest:
 
 
 def file_name(provider: str, place: Partition, day: str, first: int, last: int) -> str:
-    """Where a file lies below the archive's URL."""
+    """Return the path of a file below the archive's URL."""
     topic, partition = place
     return f"provider={provider}/day={day}/{topic}-{partition}-{first}-{last}.parquet"
 
 
 def day_of(timestamp: int) -> str:
-    """The day of reception, UTC."""
+    """Return the day of reception, UTC."""
     return to_iso(timestamp)[:10]
 
 
 def joined(ranges: Iterable[tuple[int, int]]) -> list[Range]:
-    """The same offsets in as few ranges as can be, in order."""
+    """Return the same offsets in as few ranges as possible, in order."""
     whole: list[Range] = []
     for start, end in sorted(ranges):
         if start >= end:
@@ -132,7 +132,7 @@ def joined(ranges: Iterable[tuple[int, int]]) -> list[Range]:
 
 
 def without(ranges: Iterable[tuple[int, int]], taken: Iterable[tuple[int, int]]) -> list[Range]:
-    """The offsets of the first that are not among the second."""
+    """Return the offsets of `ranges` that are not in `taken`."""
     holes = joined(taken)
     left = []
     for start, end in joined(ranges):
@@ -145,12 +145,12 @@ def without(ranges: Iterable[tuple[int, int]], taken: Iterable[tuple[int, int]])
 
 
 class Catalogue:
-    """What all manifests of an archive say together; overlapping runs are one."""
+    """All manifests of an archive; overlapping runs are merged."""
 
     def __init__(self, manifests: Mapping[str, Manifest]) -> None:
         """`manifests` by their file's name."""
         every = manifests.values()
-        # Two runs at a time write the same file under the same name: it is there once.
+        # Two concurrent runs write the same file under the same name: it exists once.
         files = {(file.path, file.sha256): file for manifest in every for file in manifest.files}
         self.files = sorted(
             files.values(), key=lambda file: (file.topic, file.partition, file.first)
@@ -160,35 +160,35 @@ class Catalogue:
 
     @property
     def places(self) -> list[Partition]:
-        """The partitions of which anything is known, in order."""
+        """Return the partitions with any coverage or loss, in order."""
         return sorted(
             {(one.topic, one.partition) for one in self.coverage}
             | {(one.topic, one.partition) for one in self.lost}
         )
 
     def covered(self, place: Partition) -> list[Range]:
-        """The offsets that are archived."""
+        """Return the archived offsets."""
         return joined(_ranges(self.coverage, place))
 
-    def told(self, place: Partition) -> list[Range]:
-        """The offsets that are lost, of which it has been said."""
+    def reported_lost(self, place: Partition) -> list[Range]:
+        """Return the lost offsets that were reported already."""
         return joined(_ranges(self.lost, place))
 
     def gaps(self, place: Partition) -> list[Range]:
-        """What is missing from the first offset to the last that is archived, or told as lost."""
+        """Return the missing offsets between the first and the last archived or reported one."""
         covered = self.covered(place)
-        known = joined([*covered, *self.told(place)])
+        known = joined([*covered, *self.reported_lost(place)])
         return without([(known[0].start, known[-1].end)], covered) if known else []
 
     def witness(self, place: Partition) -> Witness | None:
-        """The last record archived of a partition."""
+        """Return the last archived record of a partition."""
         known = [
             one.last for one in self.coverage if (one.topic, one.partition) == place and one.last
         ]
         return max(known, key=lambda one: one.offset, default=None)
 
     def overlapping(self, place: Partition, wanted: tuple[int, int]) -> list[File]:
-        """The files that may have records of the range, by first offset."""
+        """Return the files that may have records of the range, by first offset."""
         start, end = wanted
         return [
             file
@@ -199,7 +199,7 @@ class Catalogue:
     def by_time(
         self, topics: Sequence[str], since: int | None, until: int | None
     ) -> dict[Partition, Range]:
-        """The offsets that hold every record received from `since` to before `until`.
+        """Return the offsets that hold every record received from `since` to before `until`.
 
         Raises `Problem` where the archive does not hold them all.
         """
@@ -214,7 +214,7 @@ class Catalogue:
                 and (since is None or since <= file.until)
                 and (until is None or file.since < until)
             ]
-            # With the holes beside them: what lacks there may be of the range, too.
+            # Adjacent gaps are included: their missing records may belong to the range.
             inside += self._gaps_in(place, since, until)
             if inside:
                 wanted = Range(min(one.start for one in inside), max(one.end for one in inside))
@@ -229,13 +229,13 @@ class Catalogue:
     def require(self, place: Partition, wanted: Range) -> None:
         """Raise `Problem` unless all of the range is archived."""
         if missing := without([wanted], self.covered(place)):
-            said = ", ".join(f"{start}-{end}" for start, end in missing)
+            offsets = ", ".join(f"{start}-{end}" for start, end in missing)
             raise Problem(
-                "archive_hole", partition=called(place), offsets=said, held=self.held([place[0]])
+                "archive_hole", partition=called(place), offsets=offsets, held=self.held([place[0]])
             )
 
     def held(self, topics: Iterable[str]) -> str:
-        """Say what there is of the topics or, if there is nothing, of others."""
+        """Describe the contents for the topics or, if there are none, name the other topics."""
         there = {place[0] for place in self.places}
         known = [topic for topic in topics if topic in there]
         if not known:
@@ -252,7 +252,7 @@ class Catalogue:
         return f"{topic} has offsets {first} to {last}, {to_iso(since)} to {to_iso(until)}"
 
     def _gaps_in(self, place: Partition, since: int | None, until: int | None) -> list[Range]:
-        """The gaps that may have had bodies of the range, by what was received beside them."""
+        """Return the gaps that may have had bodies of the range, by the times next to them."""
         known = [one for one in self.coverage if (one.topic, one.partition) == place]
         lasts = [one.last for one in known if one.last]
         firsts = [one.first for one in known if one.first]
@@ -269,13 +269,13 @@ class Catalogue:
         return found
 
     def _refuse_after(self, topics: Sequence[str], until: int | None) -> None:
-        """Raise `Problem` if the range goes on after the last body there is of all the topics."""
+        """Raise `Problem` if the range ends after the last body of all the topics."""
         last = max(file.until for file in self.files if file.topic in topics)
         if until is not None and until > last + 1:
             raise Problem("archive_ends_before", until=to_iso(until), last=to_iso(last))
 
     def _refuse_before(self, place: Partition, since: int | None) -> None:
-        """Raise `Problem` if what was received at `since` may lie before what was archived."""
+        """Raise `Problem` if bodies received at `since` may precede the archived ones."""
         begin = min(
             (one for one in self.coverage if (one.topic, one.partition) == place),
             key=lambda one: one.start,
@@ -293,16 +293,16 @@ class Catalogue:
 
 
 class Plan(NamedTuple):
-    """What a run has to read of a partition, and what it comes too late for."""
+    """The offsets that a run must read of a partition, and those that are lost."""
 
     read: list[Range]
     lost: list[Range]
 
 
 def plan(known: Catalogue, place: Partition, log: Range, wanted: Range | None = None) -> Plan:
-    """What to read of a log that now has the offsets `log`; by default all that is not archived.
+    """Plan the reading of a log with the offsets `log`; by default all that is not archived.
 
-    Raises `Problem` if the log ends before what was archived of it.
+    Raises `Problem` if the log ends before the archived offsets.
     """
     covered = known.covered(place)
     if covered and covered[-1].end > log.end:
@@ -315,11 +315,13 @@ def plan(known: Catalogue, place: Partition, log: Range, wanted: Range | None = 
         wanted = Range(covered[0].start, log.end) if covered else log
     missing = without([wanted], covered)
     gone = [Range(0, log.start)]
-    return Plan(without(missing, gone), without(without(missing, [log]), known.told(place)))
+    return Plan(
+        without(missing, gone), without(without(missing, [log]), known.reported_lost(place))
+    )
 
 
 def called(place: Partition) -> str:
-    """A partition's name."""
+    """Return the name of a partition."""
     return f"{place[0]}[{place[1]}]"
 
 

@@ -1,4 +1,4 @@
-"""One partition's records to Parquet files and back, byte for byte; every read is checked."""
+"""Writing and reading one partition's records in Parquet files; every read is verified."""
 
 import contextlib
 import io
@@ -16,14 +16,14 @@ from processors.runtime.raw_record import RawRecord
 from schemas.coordinates import Partition
 from service.errors import Problem
 
-# Where a group of rows and a file end depends on their records alone: the same records are the
-# same bytes, whoever writes them, however they were polled.
+# The ends of row groups and files depend on the records alone. So the same records become the same
+# bytes in every run, however they were polled.
 GROUP_ROWS = 10_000
 GROUP_BYTES = 4 * 1024 * 1024
 FILE_ROWS = 200_000
 FILE_BYTES = 64 * 1024 * 1024
 
-# Bodies from a spool are of earlier days; days beyond so many are closed, and opened anew.
+# Bodies from a spool belong to earlier days. More days than this are closed, and opened again.
 MOST_OPEN = 4
 
 _HEADER = pa.struct([pa.field("name", pa.string(), nullable=False), ("value", pa.binary())])
@@ -38,9 +38,9 @@ SCHEMA = pa.schema(
         ("sha256", pa.binary(32)),
     ]
 )
-# Where values repeat; a dictionary of bodies or hashes would only be thrown away.
+# Columns with repeated values; a dictionary of bodies or hashes would be useless.
 _REPEATING = ["headers.list.element.name", "headers.list.element.value", "topic", "partition"]
-_OFFSET = SCHEMA.get_field_index("offset") + 1  # headers are two columns below one name
+_OFFSET = SCHEMA.get_field_index("offset") + 1  # headers are two columns under one name
 _READ_BYTES = 4 * 1024 * 1024
 _SLICE = 1000
 
@@ -59,20 +59,20 @@ class Writer:
         for record in records:
             day = day_of(record.timestamp)
             one = self._open.pop(day, None) or self._begin(day)
-            self._open[day] = one  # the last is the one used last
+            self._open[day] = one  # the most recently used one is last
             one.add(record)
             if one.full:
                 self._end(day)
 
     def close(self) -> None:
-        """Finish what is open; from here on `files` is all there is."""
+        """Finish all open files; after that `files` is complete."""
         for day in list(self._open):
             self._end(day)
 
     def abandon(self) -> None:
-        """Delete what is not finished."""
+        """Delete all unfinished files."""
         while self._open:
-            # One that cannot be deleted keeps no other, and is not what went wrong first.
+            # A file that cannot be deleted must not keep the others, or hide the first error.
             with contextlib.suppress(Problem):
                 self._open.popitem()[1].part.drop()
 
@@ -87,7 +87,7 @@ class Writer:
 
 
 class _Open:
-    """A file under way."""
+    """A file that is being written."""
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -124,7 +124,7 @@ class _Open:
             self._flush()
 
     def end(self, provider: str, place: Partition, day: str) -> File:
-        """Finish the file, and say what it is."""
+        """Finish the file; return its entry for the manifest."""
         self._flush()
         self._writer.close()
         name = file_name(provider, place, day, self._first, self._last)
@@ -149,7 +149,7 @@ class _Open:
 
 
 class _Sink(io.RawIOBase):
-    """What Parquet is written to: hashed on its way to the file."""
+    """A stream that hashes the Parquet bytes on their way to the file."""
 
     def __init__(self, part: Part) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class _Sink(io.RawIOBase):
 
 
 def check(storage: Storage, file: File) -> None:
-    """Raise `Problem` unless the file is, byte for byte, the one the manifest names."""
+    """Raise `Problem` unless the file has exactly the size and checksum of its manifest."""
     size, digest = 0, sha256()
     with storage.open(file.path) as stream:
         while data := _read(storage, file, stream):
@@ -181,7 +181,7 @@ def check(storage: Storage, file: File) -> None:
 
 
 def records(storage: Storage, file: File, start: int = 0, end: int = 2**63) -> Iterator[RawRecord]:
-    """The file's records with offsets from `start` to before `end`; raises `Problem`."""
+    """Yield the records with offsets from `start` to before `end`; or raise `Problem`."""
     last = file.first - 1
     try:
         with (
@@ -191,8 +191,8 @@ def records(storage: Storage, file: File, start: int = 0, end: int = 2**63) -> I
             if not parquet.schema_arrow.equals(SCHEMA):
                 raise _damaged(storage, file, "its columns are not those of an archive")
             for group in _groups(parquet.metadata, start, end):
-                # Arrow's threads, given a Python file, may abort the process as it ends, or keep
-                # it from ending (apache/arrow issues 34314 and 50482).
+                # With a Python file, Arrow's threads may abort the process at its end, or block
+                # its end (apache/arrow issues 34314 and 50482).
                 table = parquet.read_row_group(group, use_threads=False)
                 for record, digest in _rows(table):
                     if not _in_place(file, record, last):
@@ -207,7 +207,7 @@ def records(storage: Storage, file: File, start: int = 0, end: int = 2**63) -> I
 
 
 def body_hash(body: bytes | None) -> bytes | None:
-    """The checksum of a body; a null has none."""
+    """Return the checksum of a body; None for None."""
     return None if body is None else sha256(body).digest()
 
 
@@ -260,7 +260,7 @@ def _rows(table: Any) -> Iterator[tuple[RawRecord, bytes | None]]:
 
 
 def _groups(metadata: Any, start: int, end: int) -> Iterator[int]:
-    """The groups of rows that may have offsets from `start` to before `end`."""
+    """Yield the row groups that may have offsets from `start` to before `end`."""
     for number in range(metadata.num_row_groups):
         known = metadata.row_group(number).column(_OFFSET).statistics
         if known is None or (known.min < end and start <= known.max):
@@ -275,7 +275,7 @@ def _in_place(file: File, record: RawRecord, last: int) -> bool:
 def _read(storage: Storage, file: File, stream: Any) -> bytes:
     try:
         return bytes(stream.read(_READ_BYTES))
-    except Exception as error:  # each file system has errors of its own
+    except Exception as error:  # each file system has its own errors
         raise _damaged(storage, file, str(error)) from error
 
 

@@ -1,4 +1,4 @@
-"""Reading an archive: the same spans and batches as from the broker, all of it checked first."""
+"""Reading an archive: the same spans and batches as from the broker, verified first."""
 
 import asyncio
 import heapq
@@ -18,7 +18,7 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 
 
 def catalogue(storage: Storage) -> Catalogue:
-    """All that the archive's manifests say; raises `Problem` for one that cannot be read."""
+    """Return the catalogue of all manifests; `Problem` if one cannot be read."""
     names = [name for name in storage.names(MANIFESTS) if not unfinished(name)]
     return Catalogue(
         {name: decode_manifest(f"{storage.url}/{name}", storage.read(name)) for name in names}
@@ -26,7 +26,7 @@ def catalogue(storage: Storage) -> Catalogue:
 
 
 class Archive:
-    """An archive to read from, as its manifests were when it was opened."""
+    """An archive to read from, with the manifests that existed when it was opened."""
 
     def __init__(self, storage: Storage, known: Catalogue) -> None:
         self._storage = storage
@@ -34,17 +34,17 @@ class Archive:
 
     @property
     def url(self) -> str:
-        """Where it lies, without credentials and wherever it is read from."""
+        """Return the absolute URL, without credentials."""
         return self._storage.url
 
     def by_time(self, topics: Sequence[str], window: Window) -> list[Span]:
-        """The spans that hold every record of the window; raises `Problem` if it does not."""
+        """Return the spans that hold every record of the window; or raise `Problem`."""
         refuse_backwards(window)
         found = self._known.by_time(topics, window.since, window.until)
         return [Span(*place, *wanted) for place, wanted in found.items()]
 
     def by_offsets(self, topic: str, offsets: Mapping[int, tuple[int, int]]) -> list[Span]:
-        """Spans of one topic, from an offset to before another by partition; raises `Problem`."""
+        """Return the spans of one topic for ranges of offsets by partition; or raise `Problem`."""
         wanted = [Span(topic, partition, *bounds) for partition, bounds in sorted(offsets.items())]
         for span in wanted:
             refuse_empty(span)
@@ -54,9 +54,9 @@ class Archive:
     async def verify(
         self, wanted: Iterable[Span], checked: Callable[[int, int], None] = lambda *_: None
     ) -> None:
-        """Raise `Problem` unless every file of the spans is what its manifest says, to the byte.
+        """Raise `Problem` unless every file of the spans matches its manifest exactly.
 
-        `checked` hears how many bytes are checked, and of how many.
+        `checked` is called with the number of verified bytes, and their total.
         """
         needed = {file.path: file for span in wanted for file in self._files(span)}.values()
         total, done = sum(file.size for file in needed), 0
@@ -66,7 +66,7 @@ class Archive:
             checked(done, total)
 
     async def read(self, wanted: Iterable[Span]) -> Source:
-        """All records of the spans, near to the order of time; memory is that of some chunks.
+        """Yield all records of the spans, roughly in the order of time; memory: one chunk each.
 
         A message's bodies lie on any partition, so the partitions advance together.
         """
@@ -88,7 +88,7 @@ class Archive:
         return self._known.overlapping(span.place, span.offsets)
 
     def _records(self, span: Span) -> Iterator[RawRecord]:
-        """The records of a span in order, each once; days and overlapping runs are merged."""
+        """Yield the records of a span in order, each once; days and overlapping runs are merged."""
         waiting = deque(self._files(span))
         heads: list[tuple[int, int, RawRecord, Iterator[RawRecord]]] = []
         last: RawRecord | None = None
@@ -99,7 +99,7 @@ class Archive:
                     heapq.heappush(heads, (record.offset, len(waiting), record, source))
             if not heads:
                 continue
-            offset, turn, record, source = heads[0]
+            offset, number, record, source = heads[0]
             if last is None or offset > last.offset:
                 yield record
                 last = record
@@ -111,13 +111,13 @@ class Archive:
                     partition=called(span.place),
                 )
             if following := next(source, None):
-                heapq.heapreplace(heads, (following.offset, turn, following, source))
+                heapq.heapreplace(heads, (following.offset, number, following, source))
             else:
                 heapq.heappop(heads)
 
 
 async def opened(url: str) -> Archive:
-    """Open an archive to read it; raises `Problem` if there is none."""
+    """Open an archive for reading; raise `Problem` if there is none."""
     storage = Storage(url)
     known = await asyncio.to_thread(catalogue, storage)
     if not known.places:
@@ -126,7 +126,7 @@ async def opened(url: str) -> Archive:
 
 
 def nothing_at(storage: Storage) -> Problem:
-    """Say that a place holds no archive."""
+    """Return the `Problem` of a directory without an archive."""
     return Problem("no_archive", url=storage.url, manifests=MANIFESTS)
 
 
@@ -136,16 +136,16 @@ async def _advance(
     heads: list[tuple[int, Partition]],
     ahead: dict[Partition, list[RawRecord]],
 ) -> None:
-    if chunk := await asyncio.to_thread(_take, way):
+    if chunk := await asyncio.to_thread(_chunk, way):
         ahead[place] = chunk
         heapq.heappush(heads, (chunk[0].timestamp, place))
 
 
-def _take(records: Iterator[RawRecord]) -> list[RawRecord]:
-    taken, size = [], 0
+def _chunk(records: Iterator[RawRecord]) -> list[RawRecord]:
+    chunk, size = [], 0
     for record in records:
-        taken.append(record)
+        chunk.append(record)
         size += len(record.body or b"")
-        if len(taken) == _CHUNK or size >= _CHUNK_BYTES:
+        if len(chunk) == _CHUNK or size >= _CHUNK_BYTES:
             break
-    return taken
+    return chunk

@@ -1,4 +1,4 @@
-"""Whether the packages that archives need are installed: the extra `archive`."""
+"""A check that the packages of the extra `archive` are installed."""
 
 from importlib.util import find_spec
 
@@ -6,6 +6,6 @@ from service.errors import Problem
 
 
 def check() -> None:
-    """Raise `Problem` if one is missing; call it before anything that reads or writes archives."""
+    """Raise `Problem` if a package is missing; call it before reading or writing archives."""
     if missing := [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]:
         raise Problem("archive_requirements", missing=missing)

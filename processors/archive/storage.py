@@ -1,7 +1,7 @@
-"""Where an archive lies: a directory, or whatever else fsspec reaches by URL.
+"""The storage of an archive: a directory, or any URL that fsspec supports.
 
-A file is written under another name and moved when it is whole, so nothing half written is ever
-met under its own name. On a local disk it is also synced first: Kafka may forget what is archived.
+A file is written under a temporary name and moved when it is complete, so no incomplete file has a
+final name. On a local disk it is synced first, because Kafka may delete archived records.
 """
 
 import contextlib
@@ -25,15 +25,15 @@ _USER_INFO = re.compile(r"://[^/]*@")
 
 
 def unfinished(name: str) -> bool:
-    """Whether a file was still being written, or its writer was killed."""
+    """Whether a file is still being written, or its writer was killed."""
     return name.endswith(_PART)
 
 
 class Storage:
-    """A place for files; every failure is a `Problem` that names the file."""
+    """A store of files; every failure is a `Problem` that names the file."""
 
     def __init__(self, url: str) -> None:
-        """`url` is a path or a URL; one with credentials in it is refused, and not repeated."""
+        """`url` is a path or a URL; a URL with credentials is refused, and not repeated."""
         _refuse_secrets(url)
         _refuse_elsewhere(url)
         try:
@@ -46,7 +46,7 @@ class Storage:
             raise Problem("archive_url_file", url=self.url)
 
     def names(self, under: str = "") -> list[str]:
-        """All files below, in order, and what was never finished (see `unfinished`)."""
+        """Return all files below `under`, in order, with unfinished ones (see `unfinished`)."""
         with self._explained("listed", under):
             self._files.invalidate_cache()
             found = self._files.find(self._at(under).rstrip("/"))
@@ -57,7 +57,7 @@ class Storage:
             return bytes(self._files.cat_file(self._at(name)))
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a small file whole."""
+        """Write a small file."""
         with self.writing(name) as part:
             part.write(data)
             part.keep(name)
@@ -67,15 +67,15 @@ class Storage:
         with self._explained("read", name):
             return self._files.open(self._at(name), "rb")
 
-    def writing(self, beside: str) -> "Part":
-        """Begin a file whose name is known only once it is whole; `beside` is where it will lie."""
-        part = f"{beside.rpartition('/')[0]}/{secrets.token_hex(8)}{_PART}"
+    def writing(self, near: str) -> "Part":
+        """Begin a file whose name is known only at its end, in the directory of `near`."""
+        part = f"{near.rpartition('/')[0]}/{secrets.token_hex(8)}{_PART}"
         with self._explained("written", part):
             self._files.makedirs(self._at(part).rpartition("/")[0], exist_ok=True)
             return Part(self, part, self._files.open(self._at(part), "wb"))
 
     def finish(self, part: str, name: str) -> None:
-        """Give a file that is whole and closed its name; a file of that name is replaced."""
+        """Move a complete, closed file to its final name; a file of that name is replaced."""
         with self._explained("written", name):
             failpoints.reach("archive.before_rename")
             self._files.mv(self._at(part), self._at(name))
@@ -87,7 +87,7 @@ class Storage:
             self._files.rm_file(self._at(part))
 
     def sync(self, file: Any) -> None:
-        """Have the bytes of an open file on the disk, where there is one."""
+        """Sync an open file to disk, if the storage is local."""
         if self._local:
             file.flush()
             os.fsync(file.fileno())
@@ -99,14 +99,14 @@ class Storage:
     def _explained(self, done: str, name: str = "") -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each file system has its own errors
             place = f"{self.url}/{name}".rstrip("/")
-            why = "it is not there" if isinstance(error, FileNotFoundError) else _said(error)
+            why = "it is not there" if isinstance(error, FileNotFoundError) else _text(error)
             raise Problem("archive_storage_failed", place=place, done=done, why=why) from error
 
 
 class Part:
-    """A file under way; leaving it without `keep` deletes it."""
+    """A file that is being written; leaving the context without `keep` deletes it."""
 
     def __init__(self, storage: Storage, part: str, file: Any) -> None:
         self._storage = storage
@@ -128,7 +128,7 @@ class Part:
         return len(data)
 
     def keep(self, name: str) -> None:
-        """Close it and give it its name."""
+        """Close the file and give it its final name."""
         with self._storage._explained("written", self._part):  # noqa: SLF001
             self._storage.sync(self._file)
             self._file.close()
@@ -136,9 +136,9 @@ class Part:
         self._kept = True
 
     def drop(self) -> None:
-        """Delete it, unless it was kept."""
+        """Delete the file, unless it was kept."""
         if not self._kept:
-            # On a full disk closing fails again; why it is dropped has been said already.
+            # On a full disk closing fails again; the first error was reported already.
             with contextlib.suppress(Exception):
                 self._file.close()
             self._kept = True
@@ -151,12 +151,12 @@ def _refuse_secrets(url: str) -> None:
 
 
 def _refuse_elsewhere(url: str) -> None:
-    """Raise `Problem` for what fsspec would take for a place below the working directory."""
+    """Raise `Problem` for a URL that fsspec would read as a path in the working directory."""
     if not url.strip():
         raise Problem("archive_url_empty")
     if url.startswith("file://") and (host := urlsplit(url).netloc):
         raise Problem("archive_url_host", url=url, host=host, path=url.removeprefix("file://"))
 
 
-def _said(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

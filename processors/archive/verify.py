@@ -1,4 +1,4 @@
-"""The whole of an archive looked at: every manifest, file and body, and whether anything lacks."""
+"""Verifying a whole archive: every manifest, file and body, and its gaps."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from service.errors import Problem
 
 
 class Held(NamedTuple):
-    """What an archive has of one partition; `first`, `last` are offsets; None: no record."""
+    """The contents for one partition; `first` and `last` are offsets, None without records."""
 
     place: Partition
     first: int | None
@@ -31,9 +31,9 @@ class Held(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What was found; `unnamed` files are in no manifest, left by a run that was cut off.
+    """The result; `unnamed` files are in no manifest, left by an interrupted run.
 
-    There are none while a manifest cannot be read: they may be its files, and all there is.
+    The list is empty if a manifest cannot be read: the files may belong to it.
     """
 
     held: list[Held]
@@ -46,7 +46,7 @@ class Verified(NamedTuple):
 
 
 def verify(storage: Storage, checked: Callable[[int, int], None]) -> Verified:
-    """Check everything; `checked` hears how many bytes are, and of how many. Raises `Problem`."""
+    """Check everything; `checked` gets the checked bytes and their total. Raises `Problem`."""
     names = storage.names()
     manifests, troubles = _manifests(storage, names)
     if not manifests and not troubles:
@@ -59,7 +59,7 @@ def verify(storage: Storage, checked: Callable[[int, int], None]) -> Verified:
         done += file.size
         checked(done, total)
     for name, manifest in manifests.items():
-        troubles.extend(f"{name}: {said}" for said in _lacking(manifest))
+        troubles.extend(f"{name}: {trouble}" for trouble in _lacking(manifest))
     named = {*manifests, *(file.path for file in known.files)}
     unnamed = [name for name in names if name not in named and not _is_manifest(name)]
     held = [_held(known, place, wrong) for place in known.places]
@@ -71,7 +71,7 @@ def _is_manifest(name: str) -> bool:
 
 
 def _manifests(storage: Storage, names: list[str]) -> tuple[dict[str, Manifest], list[str]]:
-    """Those that can be read, and what is wrong with the others."""
+    """Return the readable manifests, and the troubles of the others."""
     manifests, troubles = {}, []
     for name in filter(_is_manifest, names):
         try:
@@ -82,7 +82,7 @@ def _manifests(storage: Storage, names: list[str]) -> tuple[dict[str, Manifest],
 
 
 def _wrong(storage: Storage, file: File) -> Iterator[str]:
-    """What is wrong with a file: its bytes, its pages, its bodies, or what the manifest says."""
+    """Yield the troubles of a file: its bytes, pages and bodies, or its manifest entry."""
     try:
         files.check(storage, file)
         found = _Extent()
@@ -96,7 +96,7 @@ def _wrong(storage: Storage, file: File) -> Iterator[str]:
 
 
 class _Extent:
-    """How far some records go: how many, first and last offset, least and greatest time."""
+    """The extent of records: count, first and last offset, least and greatest time."""
 
     def __init__(self) -> None:
         self.what = (0, 0, 0, 0, 0)
@@ -110,7 +110,7 @@ class _Extent:
 
 
 def _lacking(manifest: Manifest) -> Iterator[str]:
-    """Partitions whose files have fewer records, or more, than were read."""
+    """Yield a trouble for each partition whose files do not have the records that were read."""
     for place in sorted({(one.topic, one.partition) for one in manifest.coverage}):
         read = sum(one.records for one in manifest.coverage if (one.topic, one.partition) == place)
         rows = sum(file.rows for file in manifest.files if (file.topic, file.partition) == place)
@@ -120,7 +120,7 @@ def _lacking(manifest: Manifest) -> Iterator[str]:
 
 def _held(known: Catalogue, place: Partition, wrong: dict[str, list[str]]) -> Held:
     of = [file for file in known.files if (file.topic, file.partition) == place]
-    troubles = [said for file in of for said in wrong[file.path]]
+    troubles = [trouble for file in of for trouble in wrong[file.path]]
     troubles += [
         f"{called(place)} lacks the offsets {gap.start}-{gap.end}: they were never archived"
         for gap in known.gaps(place)

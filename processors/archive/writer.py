@@ -1,4 +1,4 @@
-"""One run of an archive: what the log has and the archive has not, and a manifest last."""
+"""One run of an archive: copy the records that it lacks, then write a manifest."""
 
 import asyncio
 import secrets
@@ -32,16 +32,16 @@ from service.wall_clock import now_ms
 
 
 class Watcher(Protocol):
-    """Who wants to know how it goes."""
+    """A receiver of progress reports."""
 
     def moved(self, offsets: int, records: int, size: int) -> None:
-        """Hear that so many offsets were passed, with records of so many bytes."""
+        """Report passed offsets, with the number and bytes of their records."""
 
 
 async def prepare(
     settings: Settings, known: Catalogue, topics: Sequence[str], window: Window | None
 ) -> dict[Partition, Plan]:
-    """What to read of each partition: a window's, or all that is not archived.
+    """Plan what to read of each partition: a window, or all that is not archived.
 
     Raises `Problem` if a topic is not the one that was archived.
     """
@@ -62,7 +62,7 @@ async def archive(
     plans: Mapping[Partition, Plan],
     watcher: Watcher,
 ) -> Manifest | None:
-    """Write what the plans say and then the manifest; None if there was nothing to say."""
+    """Write the planned records and then the manifest; return None if there are none."""
     if not any(one.read or one.lost for one in plans.values()):
         return None
     written: list[parquet.Writer] = []
@@ -93,7 +93,7 @@ async def archive(
 
 
 async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Partition, Range]) -> None:
-    """Raise `Problem` unless the last archived record is still what it was, where it is kept."""
+    """Raise `Problem` if the last archived record is still in the log, and differs."""
     witnesses = {
         place: last
         for place, kept in log.items()
@@ -116,7 +116,7 @@ async def _recognise(settings: Settings, known: Catalogue, log: Mapping[Partitio
 
 
 class _Copied(NamedTuple):
-    """What a range has given so far."""
+    """The records copied from a range so far."""
 
     records: int = 0
     first: RawRecord | None = None
@@ -128,7 +128,7 @@ async def _copy(
 ) -> Coverage:
     copied, at = _Copied(), span.start
     loop = asyncio.get_running_loop()
-    # One thread: what is abandoned is never still being written.
+    # One thread: a file is never abandoned while it is being written.
     with ThreadPoolExecutor(1, "archive") as thread:
         try:
             async for batch in log_ranges.read(settings, [span]):
@@ -157,7 +157,7 @@ async def _copy(
 
 
 def witness(record: RawRecord) -> Witness:
-    """What tells the record from any other at its offset."""
+    """Return the data that identify a record among all others at its offset."""
     digest = parquet.body_hash(record.body)
     return Witness(
         offset=record.offset,

@@ -1,10 +1,10 @@
-"""When a source is stopped, as too many of its bodies become dead letters, and goes on. Pure.
+"""The limits on dead letters: when a source is stopped, and when it resumes. Pure.
 
-A mapping that broke, or a sender of rubbish, turns every body of a source into a dead letter. The
-bodies of each source are counted in the order they are met. Past a limit the source is stopped:
-its bodies are kept whole, as dead letters `source_stopped`, and cost next to nothing. One in
-`TRY_EVERY` is still normalised, and once `GOOD_ENOUGH` of those in a row are good the source goes
-on by itself. Other sources are not affected, though their bodies lie on the same partitions.
+A broken mapping, or a sender of invalid bodies, turns every body of a source into a dead letter.
+The bodies of each source are counted in the order of processing. Past a limit the source is
+stopped: its bodies are kept whole, as dead letters `source_stopped`, at almost no cost. One in
+`TRY_EVERY` is still normalised. After `GOOD_ENOUGH` good ones in a row, the source resumes by
+itself. Other sources are not affected, though their bodies lie on the same partitions.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -20,7 +20,7 @@ LEAST = 200
 TRY_EVERY = 10
 GOOD_ENOUGH = 10
 
-# The name of a source is a header of a raw record, so anything: the least recent are forgotten.
+# The name of a source is a header of a raw record, so it may be any text: old names are dropped.
 MOST_SOURCES = 1000
 
 
@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The share of the last bodies, and how many in a row, may become dead letters; 0: any."""
+    """The share of the last bodies, and the run, that may be dead letters; 0: no limit."""
 
     ratio: float
     run: int
@@ -64,14 +64,14 @@ class Flood(NamedTuple):
 
 
 class Window:
-    """What is remembered of a source: the codes of its last bodies, and whether it is stopped."""
+    """The last bodies of a source: their codes, and whether the source is stopped."""
 
     __slots__ = ("_dead", "_first", "_good", "_last", "_run", "_run_from", "_waited", "flood")
 
     def __init__(self) -> None:
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.flood: Flood | None = None
         self._last: deque[Code | None] = deque(maxlen=LOOK_BACK)
         self._dead = self._run = 0
@@ -87,7 +87,7 @@ class Window:
         return other
 
     def wants(self) -> bool:
-        """Whether the next body is to be normalised; else it is kept whole."""
+        """Whether to normalise the next body; otherwise it is kept whole."""
         if self.flood is None or self._waited + 1 >= TRY_EVERY:
             return True
         self._waited += 1
@@ -99,35 +99,35 @@ class Window:
             self.good()
             return
         if self.flood is not None:
-            self._tried(code)
+            self._count_trial(code)
             return
-        self._remember(code)
+        self._append(code)
         self._first = self._first if self._dead else at
         self._run_from = self._run_from or at
         self._dead, self._run = self._dead + 1, self._run + 1
-        self.flood = self._judged(source, limits)
+        self.flood = self._exceeded(source, limits)
 
     def good(self) -> None:
         """Count a body that was normalised without a dead letter."""
         if self.flood is not None:
-            self._tried(None)
+            self._count_trial(None)
             return
-        self._remember(None)
+        self._append(None)
         self._run, self._run_from = 0, None
 
-    def _remember(self, code: Code | None) -> None:
+    def _append(self, code: Code | None) -> None:
         if len(self._last) == LOOK_BACK:
             self._dead -= self._last[0] is not None
         self._last.append(code)
 
-    def _tried(self, code: Code | None) -> None:
+    def _count_trial(self, code: Code | None) -> None:
         self._waited = 0
         self._good = self._good + 1 if code is None else 0
         if self._good >= GOOD_ENOUGH:
-            self._forget()
+            self._reset()
 
-    def _judged(self, source: Source, limits: Limits) -> Flood | None:
-        """The limit that is passed with the last body, a dead letter; None if there is none."""
+    def _exceeded(self, source: Source, limits: Limits) -> Flood | None:
+        """Return the limit that the last body exceeds; None if it exceeds none."""
         if self._run_from and limits.run and self._run > limits.run:
             known = (self._run, self._run, self._commonest(), self._run_from)
             return Flood(source, *known, "BLUETICK_DEAD_LETTER_RUN")
@@ -143,7 +143,7 @@ class Window:
 
 
 class Windows:
-    """The windows of the sources met last, as far as their bodies are committed."""
+    """The windows of the most recent sources; they count committed bodies only."""
 
     def __init__(self, limits: Limits, most: int = MOST_SOURCES) -> None:
         self.limits = limits
@@ -151,7 +151,7 @@ class Windows:
         self._kept: OrderedDict[Source, Window] = OrderedDict()
 
     def begin(self) -> "Round":
-        """Count further bodies; they count for good once they are committed (`keep`)."""
+        """Start to count further bodies; `keep` adds them once they are committed."""
         return Round(self._kept, self.limits)
 
     def keep(self, counted: "Round") -> None:
@@ -162,7 +162,7 @@ class Windows:
             self._kept.popitem(last=False)
 
     def floods(self) -> list[Flood]:
-        """Why sources are stopped."""
+        """Return the reason for each stopped source."""
         return [window.flood for window in self._kept.values() if window.flood]
 
     def __len__(self) -> int:
@@ -170,7 +170,7 @@ class Windows:
 
 
 class Round:
-    """The windows of the sources a round meets, with its bodies counted in."""
+    """The windows of the sources of one round, including its own bodies."""
 
     def __init__(self, kept: Mapping[Source, Window], limits: Limits) -> None:
         self.windows: dict[Source, Window] = {}
@@ -178,7 +178,7 @@ class Round:
         self._limits = limits
 
     def wants(self, source: Source) -> bool:
-        """Whether the next body of a source is to be normalised; else it is kept whole."""
+        """Whether to normalise the next body of a source; otherwise it is kept whole."""
         return self._window(source).wants()
 
     def add(self, source: Source, at: Coordinates, code: Code | None) -> None:
@@ -198,5 +198,5 @@ class Round:
 
 
 def stopped(floods: Iterable[Flood]) -> Counter[str]:
-    """How many sources of each provider are stopped."""
+    """Return the number of stopped sources of each provider."""
     return Counter(flood.source.provider for flood in floods)

@@ -1,6 +1,7 @@
-"""A dead letter's record, written and read back: its headers, and the marker that settles it. Pure.
+"""The record of a dead letter: its headers, and the marker that resolves it. Pure.
 
-Kafka Streams' names are used where it has one (KIP-1034, `__streams.errors.*`); each value is text.
+The headers use the names of Kafka Streams where it has one (KIP-1034, `__streams.errors.*`); each
+value is text.
 """
 
 import re
@@ -8,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
-from processors.tracking.set_aside import Letter
 from providers.contract import DeadLetter
 from schemas.coordinates import Coordinates, at
 
@@ -26,7 +26,7 @@ RESOLVED = "dead-letter-resolved"
 OBSERVED = "dead-letter-observation"
 REPLAY = "dead-letter-replay"
 
-# Their values are ours, not a sender's.
+# Bluetick writes their values; a sender has no influence on them.
 PLAIN = frozenset({EXCEPTION, STACKTRACE, TIMESTAMP, OBSERVED, REPLAY})
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
@@ -35,9 +35,9 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Identity(NamedTuple):
-    """What makes two records the same dead letter: a round that is repeated writes it again.
+    """The identity of a dead letter: a repeated round writes the same one again.
 
-    `partition` is the dead letter's own: the raw body's, or for tracking that of the message.
+    `partition` is that of the dead letter: the raw body's, or for tracking the message's.
     """
 
     raw: Coordinates
@@ -47,14 +47,14 @@ class Identity(NamedTuple):
 
     @classmethod
     def of_body(cls, raw: Coordinates, pointer: str, code: str) -> Self:
-        """The identity of a dead letter of normalising."""
+        """Return the identity of a dead letter of normalise."""
         return cls(raw, pointer, code, raw.partition)
 
 
 class Entry(NamedTuple):
-    """One record of the topic: a dead letter, or the marker that settles it (`resolved`).
+    """One record of the topic: a dead letter, or the marker that resolves it (`resolved`).
 
-    `replay` is the id of the retry or replay by which a dead letter of tracking came.
+    `replay` is the id of the retry or replay that caused a dead letter of tracking.
     """
 
     at: Coordinates
@@ -66,7 +66,7 @@ class Entry(NamedTuple):
 
 
 def headers(letter: DeadLetter, raw: Coordinates, timestamp: int, own: Headers) -> Headers:
-    """Its origin and reason, then the raw record's own headers as they were."""
+    """Return the headers: origin and reason, then the raw record's own headers, unchanged."""
     texts = [
         (CODE, letter.code),
         (MESSAGE, letter.reason),
@@ -82,19 +82,11 @@ def headers(letter: DeadLetter, raw: Coordinates, timestamp: int, own: Headers) 
     return [*_encoded(texts), *own]
 
 
-def of_tracking(letter: Letter) -> Headers:
-    """The headers of what tracking set aside: as of a body, and where the observation lies."""
-    observed = "/".join(map(str, letter.observed))
-    more = [(OBSERVED, observed)]
-    if letter.replay is not None:
-        more.append((REPLAY, letter.replay))
-    return headers(letter.letter, letter.raw, letter.timestamp, [*_encoded(more)])
-
-
 def marker(letter: Identity, replay: str) -> Headers:
-    """The headers of a record without a value: a retry settled that letter, and all like it before.
+    """Return the headers of a marker: a record without a value that resolves a dead letter.
 
-    It stands on the letter's own partition, so what comes after it is open again.
+    It resolves every earlier record of the dead letter. It is on the same partition, so a later
+    record opens the dead letter again.
     """
     texts = [
         (RESOLVED, replay),
@@ -106,7 +98,7 @@ def marker(letter: Identity, replay: str) -> Headers:
 
 
 class Record(Protocol):
-    """A Kafka record, whoever's."""
+    """A Kafka record, of any client."""
 
     @property
     def topic(self) -> str: ...
@@ -123,9 +115,9 @@ class Record(Protocol):
 
 
 def read(record: Record) -> Entry | None:
-    """A record of the topic; None if it is neither letter nor marker.
+    """Return the entry of a record; None if it is neither a dead letter nor a marker.
 
-    Our headers come first: the raw record's own may have the same names.
+    The first header of a name counts: the raw record's own headers may have the same names.
     """
     texts = {
         name: value.decode("utf-8", "replace")
@@ -148,10 +140,10 @@ def read(record: Record) -> Entry | None:
 
 @dataclass(slots=True)
 class Kept:
-    """A dead letter as it stands: its first record and, once settled, by which retry.
+    """A dead letter: its first record and, once resolved, the retry that resolved it.
 
-    `failed_in` are the retries that made the same dead letter again. Tracking writes it before or
-    after the retry's marker, which then does not settle it.
+    `failed_in` are the retries that caused the same dead letter again. Tracking writes it before
+    or after the retry's marker, which then does not resolve it.
     """
 
     entry: Entry
@@ -160,20 +152,21 @@ class Kept:
 
 
 class Ledger:
-    """The dead letters of a topic, open and settled, after some of its records.
+    """The dead letters of a topic, open and resolved, after some of its records.
 
-    Each partition's records are taken in order; it does not matter how partitions are mixed.
+    Add each partition's records in order; the order between partitions does not matter.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._kept: dict[Identity, Kept] = {}
         for entry in entries:
-            self.take(entry)
+            self.add(entry)
 
     def __iter__(self) -> Iterator[Kept]:
         return iter(self._kept.values())
 
-    def take(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
+        """Apply one record."""
         kept = self._kept.get(entry.letter)
         if entry.resolved is not None:
             if kept is not None and entry.resolved not in kept.failed_in:

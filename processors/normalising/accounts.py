@@ -18,13 +18,13 @@ from schemas.accounts import NO_ACCOUNT, Patterns, matches, only
 from schemas.webhook import RawWebhook
 
 Corrections = Mapping[str, Patterns | None]
-"""The accounts of sources, by the source's name, that are permitted beside those at reception."""
+"""Accounts by source name, permitted in addition to the accounts at reception."""
 
 UNCORRECTED: Corrections = MappingProxyType({})
 
 
 def fingerprint(corrections: Corrections) -> str | None:
-    """A short text that differs if the corrections do, None without corrections."""
+    """Return a short text that identifies the corrections; None without corrections."""
     if not corrections:
         return None
     return sha256(msgspec.json.encode(corrections, order="deterministic")).hexdigest()[:16]
@@ -63,7 +63,7 @@ _REASONS = {
 
 
 def accounts_of(webhook: RawWebhook, corrections: Corrections) -> Accounts:
-    """The accounts a webhook may speak for."""
+    """Return the accounts that a webhook may speak for."""
     received = webhook.accounts
     if received is None:
         return EVERY
@@ -74,7 +74,7 @@ def accounts_of(webhook: RawWebhook, corrections: Corrections) -> Accounts:
     return Accounts(permitted, own or only(corrected))
 
 
-@lru_cache(maxsize=1024)  # sources are few, each in a million webhooks
+@lru_cache(maxsize=1024)  # sources are few, webhooks are many
 def _received(received: Patterns) -> Accounts:
     return Accounts(received, only(received))
 

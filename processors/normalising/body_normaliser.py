@@ -1,4 +1,4 @@
-"""From a raw record to records of `observations` and `dead-letters`: the one way, live or not."""
+"""From a raw record to records of `observations` and `dead-letters`; for all services."""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,9 +21,9 @@ from service.settings import Settings
 
 
 class Bodies:
-    """What raw records amount to, as records to be sent.
+    """Normalises raw records and makes the records to send.
 
-    `corrections` are accounts of sources, permitted beside those at reception.
+    `corrections` are accounts of sources, permitted in addition to those at reception.
     """
 
     def __init__(self, settings: Settings, corrections: Corrections = UNCORRECTED) -> None:
@@ -36,27 +36,27 @@ class Bodies:
         self._partitions = settings.partitions
 
     def provider(self, record: RawRecord) -> str:
-        """Whose bodies the record's topic holds."""
+        """Return the provider of the record's topic."""
         return self._providers[record.topic]
 
     def normalised(self, record: RawRecord, bounds: Bounds = USUAL) -> Normalised:
-        """What a raw record amounts to."""
+        """Return the result of a raw record."""
         begun = self.begun(record, bounds)
         return begun if isinstance(begun, Normalised) else finished(begun)
 
     def begun(self, record: RawRecord, bounds: Bounds = USUAL) -> Normalised | Steps[Normalised]:
-        """The same, at once if the body is small, or in short steps."""
+        """Return the result at once if the body is small, otherwise short steps to it."""
         try:
             provider = self._providers[record.topic]
             webhook = from_record(provider, record.body, record.headers, record.timestamp)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
+        except Exception as error:  # noqa: BLE001 - after any error the body is kept
             return Normalised(dead_letters=[dead_letter(error, record.body or b"")])
         return begun(webhook, at(record), bounds, self._corrections, stories=self._stories)
 
     def observed(
         self, record: RawRecord, observations: Iterable[Observation], timestamp: int
     ) -> Iterator[Outgoing]:
-        """The records of observations, each under all of its keys."""
+        """Yield the records of observations, each under all of its keys."""
         for observation in observations:
             value = encode(observation)
             for key in record_keys(observation):
@@ -66,19 +66,19 @@ class Bodies:
     def kept(
         self, record: RawRecord, letters: Iterable[DeadLetter], timestamp: int
     ) -> Iterator[Outgoing]:
-        """The records of a raw record's dead letters, on the partition of its number."""
+        """Yield the records of a raw record's dead letters, on the same partition number."""
         for letter in letters:
             own = headers(letter, at(record), record.timestamp, record.headers)
             place = (self._dead_letters, record.partition)
             yield Outgoing(*place, None, letter.value, timestamp, own, record)
 
     def bare(self, letter: Outgoing) -> Outgoing:
-        """A dead letter with an empty value, and without the raw record's own headers.
+        """Return a dead letter with an empty value, and without the raw record's own headers.
 
-        Both are on the raw topic, at the coordinates it has.
+        The raw topic has both, at the coordinates of the dead letter.
         """
-        ours = len(letter.headers) - len(letter.raw.headers)
-        return replace(letter, value=b"", headers=letter.headers[:ours])
+        added = len(letter.headers) - len(letter.raw.headers)
+        return replace(letter, value=b"", headers=letter.headers[:added])
 
     def is_letter(self, record: Outgoing) -> bool:
         return record.topic == self._dead_letters

@@ -1,8 +1,8 @@
-"""Undoing a `Content-Encoding`: ingest stores bodies as they came, so it is done here. Pure.
+"""Decoding a `Content-Encoding`: ingest stores bodies as they came. Pure.
 
-What is said to be compressed must be so, to the last byte, and must not be a bomb. The work is
-linear in the bytes read and written: a member is fed in slices, and only the last slice of it is
-read again.
+A body must be compressed as its header says, to the last byte, and must not be a decompression
+bomb. The work is linear in the bytes read and written: a member is read in slices, and only its
+last slice is read again.
 """
 
 import zlib
@@ -12,13 +12,13 @@ from providers.steps import Steps
 
 MAX_INFLATED = 10 * 1024 * 1024
 
-# JSON of many like items shrinks well, but not so far; a small body may grow to the floor anyway.
+# JSON of many similar items compresses well, but not that far; a small body may grow to the floor.
 MAX_RATIO = 100
 FLOOR = 1024 * 1024
 
 MAX_MEMBERS = 16
 
-# What is inflated in one step. Blocks without content cost most: some 10 ms for a slice of them.
+# The bytes inflated in one step. Empty blocks cost the most: about 10 ms for one slice.
 SLICE = 64 * 1024
 
 _NONE = ("", "identity")
@@ -27,7 +27,7 @@ _AS_GZIP, _AS_ZLIB, _AS_RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBI
 
 
 def inflated(body: bytes, encoding: str) -> Steps[bytes]:
-    """The body without its encoding; `Refused` if that cannot be undone."""
+    """Return the body without its encoding; `Refused` if it cannot be decoded."""
     names = [name.strip().lower() for name in encoding.split(",")]
     match [name for name in names if name not in _NONE]:
         case []:
@@ -40,7 +40,7 @@ def inflated(body: bytes, encoding: str) -> Steps[bytes]:
 
 
 def _gunzipped(body: bytes) -> Steps[bytes]:
-    """All members, one behind the other (RFC 1952, 2.2)."""
+    """Return all gzip members, concatenated (RFC 1952, 2.2)."""
     out, at = _Out(body), 0
     for _ in range(MAX_MEMBERS):
         at = yield from _inflate(body, at, _AS_GZIP, out)
@@ -58,7 +58,7 @@ def _undeflated(body: bytes) -> Steps[bytes]:
 
 
 class _Out:
-    """What a body inflates to, as far as it is known."""
+    """The inflated bytes of a body so far."""
 
     def __init__(self, body: bytes) -> None:
         self.left = min(MAX_INFLATED, max(FLOOR, MAX_RATIO * len(body)))
@@ -78,7 +78,7 @@ class _Out:
 
 
 def _inflate(body: bytes, at: int, how: int, out: _Out) -> Steps[int]:
-    """Inflate what begins at an offset; where it ends."""
+    """Inflate the data that begins at an offset; return the offset of its end."""
     inflater = zlib.decompressobj(how)
     while not inflater.eof:
         if at == len(body):
@@ -86,7 +86,7 @@ def _inflate(body: bytes, at: int, how: int, out: _Out) -> Steps[int]:
         piece = body[at : at + SLICE]
         at += len(piece)
         try:
-            # One byte more than may come: so the inflater keeps nothing back.
+            # One byte more than allowed: so the inflater keeps no output back.
             out.add(inflater.decompress(piece, out.left + 1))
         except zlib.error:
             raise Refused(

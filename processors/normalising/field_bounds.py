@@ -1,7 +1,8 @@
-"""An observation made to fit its bounds (schemas/bounds.py), whatever its provider. Pure.
+"""An observation is made to fit its bounds (schemas/bounds.py), for all providers. Pure.
 
-What tells a message, a gateway, a viewer or a status cannot be cut: too long, it is refused. Any
-other field is left out, or cut where a beginning still helps, and named in `unread`.
+A field that identifies a message, a gateway, a viewer or a status cannot be cut: if it is too long,
+the item is refused. Any other field is left out, or cut if its beginning is useful, and named in
+`unread`.
 """
 
 from decimal import Decimal
@@ -20,12 +21,12 @@ _CUT = "…"
 _MOST_DIGITS = 30  # before or after the decimal point of a price with an exponent
 
 
-# The characters of a text that fits each bound, whatever they are.
+# The length in characters that fits each bound, for any characters.
 _SHORT = Bounds(*((most - _QUOTES) // _WIDEST for most in BOUNDS))
 
 
 def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
-    """The observation as it is published; `Refused` (`too_long`) if its fact cannot be named."""
+    """Return the observation to publish; `Refused` (`too_long`) if its fact does not fit."""
     if bounds is BOUNDS and _is_short(observation):
         return observation
     _refuse_long(observation, bounds)
@@ -47,7 +48,7 @@ def fitted(observation: Observation, bounds: Bounds = BOUNDS) -> Observation:
 
 
 def _is_short(one: Observation) -> bool:
-    """Whether everything fits for certain, by its length: quick to see, and nearly always so."""
+    """Whether all fields certainly fit, by their length: fast, and nearly always true."""
     return (
         len(one.message_key) <= _SHORT.key
         and len(one.channel) <= _SHORT.gateway
@@ -101,7 +102,7 @@ def _refuse_long(observation: Observation, bounds: Bounds) -> None:
 
 
 def _left_out(observation: Observation, bounds: Bounds) -> list[tuple[str, int]]:
-    """The fields that are left out where they exceed their bound."""
+    """Return the fields that are left out if they exceed their bound."""
     fields = [
         ("recipient", bounds.party),
         ("request_id", bounds.request_id),
@@ -114,14 +115,14 @@ def _left_out(observation: Observation, bounds: Bounds) -> list[tuple[str, int]]
 
 
 def _reason(reason: Reason, bounds: Bounds) -> tuple[Reason, list[str]]:
-    """The reason with its code and text cut to their bounds, and the names of what was cut."""
+    """Return the reason with code and text cut to their bounds, and the names of the cut fields."""
     code, text = _cut(reason.code, bounds.reason_code), _cut(reason.text, bounds.reason_text)
     changed = [("reason.code", code != reason.code), ("reason.text", text != reason.text)]
     return Reason(code=code, text=text), [name for name, cut in changed if cut]
 
 
 def _billed(billing: Billing, most: int) -> bool:
-    """Whether a billing fits, and no price has an exponent that makes a sum of any length."""
+    """Whether a billing fits, and no price has an exponent that makes sums too long."""
     return _fits(billing, most) and all(
         abs(Decimal(price).adjusted()) <= _MOST_DIGITS
         for price in billing.prices.values()
@@ -130,7 +131,7 @@ def _billed(billing: Billing, most: int) -> bool:
 
 
 def _cut(text: str | None, most: int) -> str | None:
-    """The beginning of a text that fits, with a mark where it ends."""
+    """Return the beginning of a text that fits, with a mark at its end."""
     if text is None or _fits(text, most):
         return text
     room = most - len(encode(_CUT))

@@ -1,4 +1,4 @@
-"""The alarm about bodies that speak for accounts of other sources: a count, and a log line."""
+"""The alarm about bodies that name accounts of other sources: a count and a log line."""
 
 import logging
 import time
@@ -17,14 +17,14 @@ _LONGEST = 100
 
 
 class Foreign(NamedTuple):
-    """One item that speaks for an account that is not its source's, and where it lies."""
+    """One item that names an account of another source, and its coordinates."""
 
     source: str
     account: str
     at: str
 
     def __str__(self) -> str:
-        # What strangers wrote: cut, and without characters that could command a terminal.
+        # Text from the sender: cut, and without control characters, which could command a terminal.
         source, account = ascii(self.source[:_LONGEST]), ascii(self.account[:_LONGEST])
         return (
             f"{self.at}: the source {source} speaks for the account {account}, which is not its "
@@ -34,7 +34,7 @@ class Foreign(NamedTuple):
 
 
 def found(raw: RawRecord, provider: str, letters: Iterable[DeadLetter]) -> list[Foreign]:
-    """The items of a body that speak for an account of others."""
+    """Return the items of a body that name an account of another source."""
     foreign = [letter for letter in letters if letter.code == "foreign_account"]
     if not foreign:
         return []
@@ -43,7 +43,7 @@ def found(raw: RawRecord, provider: str, letters: Iterable[DeadLetter]) -> list[
 
 
 class Alarm:
-    """Counts what is foreign, and logs an ERROR for each source at most once a minute."""
+    """Counts foreign items, and logs an ERROR for each source at most once a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,7 +1,7 @@
 """From a raw webhook to observations, dead letters and ignored counts. Pure and total.
 
-Whatever the bytes are, `normalise` returns; the same webhook always gives the same result. Each
-item is guarded alone: one bad item never takes its neighbours with it.
+`normalise` returns for any bytes; the same webhook always gives the same result. Errors are caught
+for each item: one bad item does not affect the other items of its body.
 """
 
 from msgspec.structs import replace
@@ -28,13 +28,13 @@ from schemas.webhook import RawWebhook
 
 SPLITS: dict[str, Split] = {name: registry.split(name) for name in NAMES}
 
-# A body up to this, not compressed, takes one step of some milliseconds.
+# An uncompressed body up to this size takes one step of a few milliseconds.
 _SMALL = 4 * 1024
 
 # An item below this costs little to measure.
 _LARGE = 64 * 1024
 
-# What a provider sends to try the URL out, and how it is counted.
+# The event name for the body with which a provider tests the URL, and its longest size.
 _TEST, _LONGEST_TEST = "test", 64
 
 
@@ -46,7 +46,7 @@ def normalise(
     *,
     stories: bool = False,
 ) -> Normalised:
-    """Everything a webhook amounts to; `at` is where its raw record lies. Never raises.
+    """Return the result of a webhook; `at` has the coordinates of its raw record. Never raises.
 
     `stories` says whether stories that contacts post are inbound messages.
     """
@@ -61,7 +61,7 @@ def begun(
     *,
     stories: bool = False,
 ) -> Normalised | Steps[Normalised]:
-    """The same: at once if the body is small, else in steps."""
+    """Return the result at once if the body is small, otherwise steps to it."""
     steps = normalised(webhook, at, bounds, corrections, stories=stories)
     return finished(steps) if _is_small(webhook) else steps
 
@@ -74,7 +74,7 @@ def normalised(
     *,
     stories: bool = False,
 ) -> Steps[Normalised]:
-    """The same in steps, each of them short whatever the body is; see decision 18."""
+    """Normalise in steps, each of them short for any body; see decision 18."""
     result = Normalised()
     accounts = accounts_of(webhook, corrections)
     try:
@@ -85,11 +85,11 @@ def normalised(
             text = yield from _text(webhook, bounds)
         parts = (len(text) <= _LONGEST_TEST and _test(text)) or split(webhook, text)
         json_slices.refuse_count(len(parts))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept with the reason
+    except Exception as error:  # noqa: BLE001 - after any error the body is kept with the reason
         result.dead_letters.append(dead_letter(error, webhook.body))
         return result
     size = 0
-    equals: dict[str, int] = {}  # of the messages without an id, by key
+    equals: dict[str, int] = {}  # the number of messages without an id, by key
     for index, part in enumerate(parts):
         size += len(part.json) + 1
         if size > _SMALL:
@@ -101,13 +101,13 @@ def normalised(
             json_slices.refuse_costly(part.json, bounds)
             outcomes = part.read(item)
             if accounts.permitted is not None:
-                told = (one.account for one in outcomes if not isinstance(one, Ignored))
-                refuse_foreign(accounts, told)
+                accounts_read = (one.account for one in outcomes if not isinstance(one, Ignored))
+                refuse_foreign(accounts, accounts_read)
         except Exception as error:  # noqa: BLE001 - likewise, for this item only
             result.dead_letters.append(dead_letter(error, _keepable(part, webhook), part.pointer))
             continue
         if len(part.json) > _LARGE:
-            yield  # each of its observations may be written out to be measured
+            yield  # each of its observations may be encoded to measure it
         for outcome in outcomes:
             if isinstance(outcome, Ignored):
                 result.ignored[outcome.event] = result.ignored.get(outcome.event, 0) + 1
@@ -118,9 +118,9 @@ def normalised(
 
 
 def _fold_surplus(result: Normalised, webhook: RawWebhook) -> None:
-    """Keep the first dead letters of a body one by one, and all further ones as the whole body.
+    """Keep the first dead letters of a body separately, and all further ones as the whole body.
 
-    Ten thousand bad items in 30 kB would be ten thousand records.
+    Otherwise 10 000 bad items in 30 kB would be 10 000 records.
     """
     more = result.dead_letters[BOUNDS.letters :]
     if more:
@@ -137,15 +137,15 @@ def _is_small(webhook: RawWebhook) -> bool:
 
 
 def _test(text: bytes) -> list[Part]:
-    """The body `{}` as one item that is counted; nothing if it is another body."""
+    """Return the body `{}` as one item that is counted; [] for any other body."""
     return [Part("", text, ignore(_TEST))] if b"".join(text.split()) == b"{}" else []
 
 
 def _numbered(observation: Observation, equals: dict[str, int]) -> Observation:
-    """The observation under a key of its own, if its body holds others with the same key.
+    """Return the observation with a unique key, if its body holds others with the same key.
 
-    An inbound message without an id is named after what it says: of the equal ones of a body the
-    second and later ones have their number in the key.
+    The key of an inbound message without an id is made from its content. The second and later equal
+    messages of a body have their number in the key.
     """
     key = observation.message_key
     number = equals[key] = equals.get(key, 0) + 1
@@ -172,7 +172,7 @@ def _keep(
     result: Normalised,
     equals: dict[str, int],
 ) -> None:
-    """Add an observation, or a dead letter if it exceeds a bound that it cannot be made to fit."""
+    """Add an observation, or a dead letter if it cannot be made to fit its bounds."""
     if observation.message_id is None:
         observation = _numbered(observation, equals)
     try:
@@ -184,14 +184,14 @@ def _keep(
 
 
 def _keepable(part: Part, webhook: RawWebhook) -> bytes:
-    """What goes into an item's dead letter: itself or, too large once inflated, the body."""
+    """Return the value of an item's dead letter: the item or, if it is too large, the body."""
     return part.json if len(part.json) <= MAX_BODY else webhook.body
 
 
 def dead_letter(error: Exception, value: bytes, pointer: str = "") -> DeadLetter:
-    """What is kept of a body, or of one item of it, that an error kept from being normalised."""
+    """Return the dead letter of a body, or of one of its items, that an error made invalid."""
     kind = type(error)
-    code, reason, trace = _told(error)
+    code, reason, trace = _described(error)
     return DeadLetter(
         code=code,
         reason=reason,
@@ -203,8 +203,8 @@ def dead_letter(error: Exception, value: bytes, pointer: str = "") -> DeadLetter
     )
 
 
-def _told(error: Exception) -> tuple[Code, str, str]:
-    """Code, reason and, for a mistake of ours, where it was made."""
+def _described(error: Exception) -> tuple[Code, str, str]:
+    """Return the code, the reason and, for a defect in Bluetick, the calls that led to it."""
     if isinstance(error, Refused):
         return error.code, error.reason, ""
     reason = f"normalising it raised {type(error).__name__}; please report this"

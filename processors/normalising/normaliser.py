@@ -1,10 +1,10 @@
 """The normaliser: raw bodies to observations and dead letters, at least once.
 
-A round is: poll, normalise, send everything, see every acknowledgement, and only then commit the
-offsets. A crash repeats a round, and a repeated observation is harmless: the tracker knows it.
+A round is: poll, normalise, send everything, check every acknowledgement, and only then commit the
+offsets. A crash repeats a round. A repeated observation is harmless: the tracker recognises it.
 
-No body stops the others (decision 18): one that costs too much, is too large for a topic or raises
-an unexpected error is a dead letter, and a partition that cannot continue is halted alone.
+No body stops the others (decision 18): a body that costs too much, is too large for a topic or
+raises an unexpected error becomes a dead letter. A partition that cannot continue is halted alone.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from processors.normalising.foreign_account_alarm import Alarm, Foreign, found
 from processors.normalising.normalise import dead_letter
 from processors.normalising.round_counts import Tallies
 from processors.normalising.round_limit import MOST_BODIES, full
-from processors.normalising.time_order import InTime, in_time
+from processors.normalising.time_order import TimeOrder, in_time
 from processors.runtime import failpoints, metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.assigned_partitions import AssignedPartitions
@@ -54,19 +54,19 @@ _ROUND = 1000
 _ASK_SECONDS = 30.0
 _PATIENCE_SECONDS = 5.0
 
-# What one body may cost: seconds of the processor's time, and bytes of what comes of it.
+# The cost limit of one body: seconds of CPU time, and bytes of its results.
 _BODY_SECONDS = 0.25
 _BODY_BYTES = 32 * 1024 * 1024
 
-# Of so many observations the records are made without a pause, and are less than `_BODY_BYTES`.
+# Up to this number, observations become records without a pause, and stay below `_BODY_BYTES`.
 _FEW = 16
 
-# How long health shows a body that was set aside for what Bluetick or its topics cannot do.
+# How long health shows a body that was set aside by a defect or by a topic's limit.
 _SHOWN_SECONDS = 600.0
 
 
 class Normaliser(Member):
-    """Normalises what a member of the group reads of all raw topics, with one producer."""
+    """Normalises the raw bodies that a member of the group reads, with one producer."""
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
         self._settings = settings
@@ -75,7 +75,7 @@ class Normaliser(Member):
         self._bodies = Bodies(settings)
         self._producer: AIOKafkaProducer | None = None
         self._partitions = AssignedPartitions(consumer, alarms)
-        self._order: InTime[ConsumerRecord[bytes, bytes]] = InTime(_PATIENCE_SECONDS)
+        self._order: TimeOrder[ConsumerRecord[bytes, bytes]] = TimeOrder(_PATIENCE_SECONDS)
         self._idle = True
         self._windows = Windows(Limits(settings.dead_letter_ratio, settings.dead_letter_run))
         self._pace = Pace()
@@ -84,19 +84,19 @@ class Normaliser(Member):
         self._foreign_accounts = Alarm()
 
     def start(self) -> None:
-        """Nothing runs between the rounds."""
+        """Do nothing: no task runs between the rounds."""
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         self._partitions.assign(partitions)
         log.info("assigned %d partitions", len(partitions))
 
     async def revoked(self) -> None:
-        """Forget them: the next owner repeats what was not committed."""
+        """Release all partitions: their next owner repeats the uncommitted bodies."""
         self._partitions.revoke()
         self._order.clear()
 
     async def next_poll(self) -> Poll:
-        """Read ahead where little is in hand; what is in hand does not wait for more."""
+        """Poll the partitions with few buffered records; buffered records do not wait for more."""
         self._under_way = 0
         for partition, offset in (await self._partitions.seek()).items():
             self._order.place(partition, offset)
@@ -106,20 +106,20 @@ class Normaliser(Member):
         return Poll(wanted, _POLL_MS if wanted and self._idle else 0, _ROUND)
 
     async def records(self, polled: Polled) -> bool:
-        """Normalise what is next by its time."""
+        """Normalise the next records in the order of time."""
         if not self._partitions.ready:
             return False
         self._order.add(polled)
-        taken = self._order.take(self._consumer.highwater, time.monotonic())
-        self._idle = not taken
-        if taken:
-            await self._process(taken)
-        # Nothing may have been polled only because it is still being fetched again.
-        return bool(taken) or await self._caught_up()
+        ready = self._order.next_records(self._consumer.highwater, time.monotonic())
+        self._idle = not ready
+        if ready:
+            await self._process(ready)
+        # An empty poll may only mean that a fetch is still under way.
+        return bool(ready) or await self._caught_up()
 
     def overtaken(self, partition: TopicPartition, problem: Problem) -> None:
         self._partitions.halt(partition, problem)
-        self._order.forget([partition])
+        self._order.remove([partition])
 
     def failed(self, error: Exception) -> str:
         trouble = str(error) or type(error).__name__
@@ -127,7 +127,7 @@ class Normaliser(Member):
         return trouble
 
     async def start_over(self) -> None:
-        """Go back to what is committed, with a new producer."""
+        """Go back to the committed offsets, with a new producer."""
         self._cut = self._cut.failed(self._under_way)
         await self._drop_producer()
         self._partitions.start_over()
@@ -140,7 +140,7 @@ class Normaliser(Member):
         await self._drop_producer()
 
     async def _caught_up(self) -> bool:
-        """Whether Kafka has said that there is no more to read."""
+        """Whether all records up to the known ends of the logs are read."""
         for partition in self._partitions.ready:
             end = self._consumer.highwater(partition)
             if end is None or await self._consumer.position(partition) < end:
@@ -149,68 +149,68 @@ class Normaliser(Member):
 
     async def _process(self, polled: Polled) -> None:
         producer = self._producer or await self._start_producer()
-        made = _Round(Outbox(producer, "normalise.after_first_send"), self._windows.begin())
-        await self._normalise(polled, made)
-        large = await deliver(producer, made.outbox, self._settings.transaction_timeout)
-        await self._set_aside(producer, large, made)
+        round_ = _Round(Outbox(producer, "normalise.after_first_send"), self._windows.begin())
+        await self._normalise(polled, round_)
+        large = await deliver(producer, round_.outbox, self._settings.transaction_timeout)
+        await self._set_aside(producer, large, round_)
         failpoints.reach("normalise.before_commit")
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                await self._consumer.commit(made.ends)
+                await self._consumer.commit(round_.ends)
         except (CommitFailedError, IllegalStateError):
-            log.info("the group was rebalanced under way: what is not committed is repeated")
-            self._cut = self._cut.failed(made.bodies)
+            log.info("the group rebalanced during the round; its uncommitted bodies are repeated")
+            self._cut = self._cut.failed(round_.bodies)
         else:
             failpoints.reach("normalise.after_commit")
             self._cut = self._cut.passed()
-            self._committed(made)
+            self._committed(round_)
 
-    async def _normalise(self, polled: Polled, made: "_Round") -> None:
-        """Normalise in the order of time what a round may take; the rest is put back."""
+    async def _normalise(self, polled: Polled, round_: "_Round") -> None:
+        """Normalise as many bodies as a round may have, in the order of time; put the rest back."""
         session, began, lasted = self._settings.session_timeout, time.monotonic(), 0.0
         reached: dict[tuple[str, int], int] = {}
         for record in in_time(polled):
-            if made.bodies >= self._cut.size or full(made.size, lasted, session):
+            if round_.bodies >= self._cut.size or full(round_.size, lasted, session):
                 break
             raw = raw_record(record)
             reached[raw.topic, raw.partition] = raw.offset + 1
-            made.bodies = self._under_way = made.bodies + 1
-            await self._body(raw, made)
+            round_.bodies = self._under_way = round_.bodies + 1
+            await self._body(raw, round_)
             if self._pace.due():
                 await self._pace.pause()
                 lasted = time.monotonic() - began
-        made.ends = {tp: reached[tp] for tp in polled if tp in reached}
+        round_.ends = {tp: reached[tp] for tp in polled if tp in reached}
         self._order.put_back(
-            {tp: _since(made.ends.get(tp, 0), records) for tp, records in polled.items()}
+            {tp: _since(round_.ends.get(tp, 0), records) for tp, records in polled.items()}
         )
 
-    async def _body(self, raw: RawRecord, made: "_Round") -> None:
-        """Add what comes of one body; whatever it does, something does."""
+    async def _body(self, raw: RawRecord, round_: "_Round") -> None:
+        """Add the result of one body; after any error it is a dead letter."""
         provider = self._bodies.provider(raw)
         source = _named(provider, source_of(raw.headers, provider))
-        if not made.counted.wants(source):
+        if not round_.counted.wants(source):
             reason = f"too many bodies of the source {source.name} were dead letters"
-            made.add(raw, provider, self._refused(raw, Refused("source_stopped", reason)))
+            round_.add(raw, provider, self._refused(raw, Refused("source_stopped", reason)))
             return
         try:
             result = self._bodies.begun(raw)
             if not isinstance(result, Normalised):
                 result = await self._pace.within(result, _BODY_SECONDS)
             if result.dead_letters or len(result.observations) > _FEW:
-                done = await self._records(raw, result)
+                outcome = await self._records(raw, result)
             else:
                 records = list(self._bodies.observed(raw, result.observations, clock.now()))
-                done = _Done(result, records, sum([len(one.value) for one in records]))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the body is kept
-            done = self._refused(raw, error)
-        if letters := done.result.dead_letters:
-            made.counted.add(source, at(raw), letters[0].code)
+                outcome = _Outcome(result, records, sum([len(one.value) for one in records]))
+        except Exception as error:  # noqa: BLE001 - after any error the body is kept
+            outcome = self._refused(raw, error)
+        if letters := outcome.result.dead_letters:
+            round_.counted.add(source, at(raw), letters[0].code)
         else:
-            made.counted.good(source)
-        made.add(raw, provider, done)
+            round_.counted.good(source)
+        round_.add(raw, provider, outcome)
 
-    async def _records(self, raw: RawRecord, result: Normalised) -> "_Done":
-        """The records of a body; `Refused` if they are too many."""
+    async def _records(self, raw: RawRecord, result: Normalised) -> "_Outcome":
+        """Return the records of a body; `Refused` if they exceed the limit."""
         now = clock.now()
         records: list[Outgoing] = []
         size = 0
@@ -221,22 +221,22 @@ class Normaliser(Member):
             records.append(record)
             size += record.size
             if size > _BODY_BYTES:
-                raise Refused("too_costly", f"over {_BODY_BYTES} bytes would come of it")
+                raise Refused("too_costly", f"its result has more than {_BODY_BYTES} bytes")
             if self._pace.due():
                 await self._pace.pause()
-        return _Done(result, records, size)
+        return _Outcome(result, records, size)
 
-    def _refused(self, raw: RawRecord, error: Exception) -> "_Done":
-        """One dead letter for all of a body."""
+    def _refused(self, raw: RawRecord, error: Exception) -> "_Outcome":
+        """Return one dead letter for a whole body."""
         letter, now = dead_letter(error, raw.body or b""), clock.now()
         try:
             [record] = self._bodies.kept(raw, [letter], now)
         except Exception:  # noqa: BLE001 - headers that cannot be copied; the raw record has them
             [record] = self._bodies.kept(raw._replace(headers=()), [letter], now)
-        return _Done(Normalised(dead_letters=[letter]), [record], record.size)
+        return _Outcome(Normalised(dead_letters=[letter]), [record], record.size)
 
     async def _set_aside(
-        self, producer: AIOKafkaProducer, large: Sequence[Outgoing], made: "_Round"
+        self, producer: AIOKafkaProducer, large: Sequence[Outgoing], round_: "_Round"
     ) -> None:
         """Keep the bodies of records that are too large for their topics as dead letters.
 
@@ -246,16 +246,16 @@ class Normaliser(Member):
         bare = [self._bodies.bare(one) for one in large if self._bodies.is_letter(one)]
         for one in large:
             place = at(one.raw)
-            made.large[place] = one.topic
+            round_.large[place] = one.topic
             if not self._bodies.is_letter(one) and place not in letters:
-                done = self._refused(one.raw, _too_large(one))
-                made.tallies.count_letter(self._bodies.provider(one.raw), "too_large")
-                letters[place] = done.records[0]
+                outcome = self._refused(one.raw, _too_large(one))
+                round_.tallies.count_letter(self._bodies.provider(one.raw), "too_large")
+                letters[place] = outcome.records[0]
         bare += map(self._bodies.bare, await self._apart(producer, letters.values()))
         if left := await self._apart(producer, bare):
             raise UnsentError(
-                f"Kafka does not take what goes to {left[0].topic} (MessageSizeTooLargeError), "
-                "not even a dead letter without its value: raise its max.message.bytes"
+                f"Kafka does not accept the records for {left[0].topic} (MessageSizeTooLargeError),"
+                " not even a dead letter without its value: raise its max.message.bytes"
             )
 
     async def _apart(
@@ -265,13 +265,13 @@ class Normaliser(Member):
         outbox.put(records)
         return await deliver(producer, outbox, self._settings.transaction_timeout)
 
-    def _committed(self, made: "_Round") -> None:
-        """Count what a round did, and say what a person has to look at."""
+    def _committed(self, round_: "_Round") -> None:
+        """Publish the counts of a committed round, and raise its alarms."""
         now = time.monotonic()
-        made.tallies.publish()
-        self._foreign_accounts.raise_for(made.foreign)
-        self._windows.keep(made.counted)
-        for kind, sentence in made.sentences().items():
+        round_.tallies.publish()
+        self._foreign_accounts.raise_for(round_.foreign)
+        self._windows.keep(round_.counted)
+        for kind, sentence in round_.sentences().items():
             self._alarms.raise_(kind, sentence, now, _SHOWN_SECONDS)
         floods = {flood.source: flood for flood in self._windows.floods()}
         for source, flood in floods.items():
@@ -279,7 +279,7 @@ class Normaliser(Member):
         for cause in self._alarms.causes():
             if isinstance(cause, Source) and cause not in floods:
                 self._alarms.clear(cause)
-                log.warning("source %s of %s goes on", cause.name, cause.provider)
+                log.warning("source %s of %s resumes", cause.name, cause.provider)
         for provider, count in _stopped(floods.values()).items():
             metrics.stopped.labels(provider).set(count)
 
@@ -294,8 +294,8 @@ class Normaliser(Member):
             self._producer = None
 
 
-class _Done(Struct, frozen=True, gc=False):
-    """What came of one body: as a result, and as records of so many bytes."""
+class _Outcome(Struct, frozen=True, gc=False):
+    """The result of one body, and its records, `size` bytes in total."""
 
     result: Normalised
     records: Sequence[Outgoing]
@@ -304,7 +304,7 @@ class _Done(Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class _Round:
-    """A round under way; `ends` are the offsets after what it took."""
+    """A round under way; `ends` are the offsets after its bodies."""
 
     outbox: Outbox
     counted: Counted
@@ -312,35 +312,35 @@ class _Round:
     ends: dict[TopicPartition, int] = field(default_factory=dict)
     bodies: int = 0
     size: int = 0
-    # The topics that do not take what comes of a body; and our own mistakes.
+    # The topics that refuse the result of a body as too large; and bodies that met a defect.
     large: dict[Coordinates, str] = field(default_factory=dict)
-    mistakes: dict[Coordinates, DeadLetter] = field(default_factory=dict)
+    defects: dict[Coordinates, DeadLetter] = field(default_factory=dict)
     foreign: list[Foreign] = field(default_factory=list)
 
-    def add(self, raw: RawRecord, provider: str, done: _Done) -> None:
-        """Add what came of a body."""
-        self.outbox.put(done.records)
-        self.size += done.size
-        self.tallies.count(provider, done.result)
-        if done.result.dead_letters:
-            self._note(raw, provider, done.result.dead_letters)
+    def add(self, raw: RawRecord, provider: str, outcome: _Outcome) -> None:
+        """Add the result of a body."""
+        self.outbox.put(outcome.records)
+        self.size += outcome.size
+        self.tallies.count(provider, outcome.result)
+        if outcome.result.dead_letters:
+            self._note(raw, provider, outcome.result.dead_letters)
 
     def _note(self, raw: RawRecord, provider: str, letters: Sequence[DeadLetter]) -> None:
-        """Remember a body that met a mistake of ours, or speaks for accounts of others."""
+        """Record a body that met a defect, or names accounts of other sources."""
         for letter in letters:
             if letter.code == "internal_error":
-                self.mistakes[at(raw)] = letter
+                self.defects[at(raw)] = letter
         self.foreign += found(raw, provider, letters)
 
     def sentences(self) -> dict[str, str]:
-        """What a person has to look at, by its cause: one body of each, and how many more."""
+        """Return a sentence for each alarm, by its cause: one body of each, and how many more."""
         found: dict[str, str] = {}
         for topic in sorted(set(self.large.values())):
             places = [place for place, one in self.large.items() if one == topic]
             fields = {"places": _first_of(places), "topic": topic}
             found[topic] = messages.sentence("result_too_large", fields)
-        if self.mistakes:
-            places, (letter, *_) = list(self.mistakes), self.mistakes.values()
+        if self.defects:
+            places, (letter, *_) = list(self.defects), self.defects.values()
             found["internal_error"] = (
                 f"{_first_of(places)}: {letter.reason} ({_innermost(letter)}); it is kept as a "
                 "dead letter internal_error"
@@ -348,16 +348,16 @@ class _Round:
         return found
 
 
-@lru_cache(maxsize=1024)  # there are few, each in a million webhooks
+@lru_cache(maxsize=1024)  # sources are few, webhooks are many
 def _named(provider: str, name: str) -> Source:
-    """A source; its name is a header, so anything, and ends in logs."""
+    """Return a source. Its name is a header, so it may be any text; it appears in logs."""
     return Source(provider, word(name))
 
 
 def _since(
     offset: int, records: Sequence[ConsumerRecord[bytes, bytes]]
 ) -> Sequence[ConsumerRecord[bytes, bytes]]:
-    """The records from an offset on, of one partition's."""
+    """Return the records of one partition from an offset on."""
     return [one for one in records if one.offset >= offset] if records[-1].offset >= offset else []
 
 
@@ -371,9 +371,9 @@ def _innermost(letter: DeadLetter) -> str:
 
 
 def _too_large(record: Outgoing) -> Refused:
-    return Refused("too_large", f"what comes of it is too large for {record.topic}")
+    return Refused("too_large", f"the result is too large for {record.topic}")
 
 
 def _stopped(floods: Iterable[Flood]) -> dict[str, int]:
-    """How many sources of each provider are stopped, none included."""
+    """Return the number of stopped sources of each provider, 0 included."""
     return dict.fromkeys(NAMES, 0) | stopped(floods)

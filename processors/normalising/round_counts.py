@@ -1,4 +1,4 @@
-"""What a round of the normaliser counted, for the metrics."""
+"""The counts of one round of normalise, for the metrics."""
 
 from collections import Counter
 
@@ -9,10 +9,10 @@ from schemas.records import StatusObservation
 
 
 class Tallies:
-    """What a round counted; published once the round is committed, so repeats do not count."""
+    """The counts of one round, published once it is committed: a repeated round counts once."""
 
     def __init__(self) -> None:
-        # What every body has is listed, and counted at the end: that is the quicker way.
+        # Counts that every body has are listed, and added up at the end: that is faster.
         self._webhooks: list[tuple[str, ...]] = []
         self._observations: list[tuple[str, ...]] = []
         self._dead_letters: Counter[tuple[str, ...]] = Counter()
@@ -32,7 +32,7 @@ class Tallies:
             self._ignored[provider, metrics.event_label(event)] += count
 
     def count_letter(self, provider: str, code: Code) -> None:
-        """Count a dead letter that comes later, of a body that is counted."""
+        """Count a later dead letter of a body that is counted already."""
         self._dead_letters[provider, code] += 1
 
     def publish(self) -> None:

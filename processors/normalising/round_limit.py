@@ -1,7 +1,7 @@
-"""When a round of the normaliser ends, far below the session timeout. Pure."""
+"""The end of a round of normalise, far below the session timeout. Pure."""
 
 MOST_BODIES = 4096
-# What may come of a round's bodies: a small one that was compressed may hold much.
+# The bytes of a round's results: a small compressed body may have a large result.
 MOST_BYTES = 16 * 1024 * 1024
 
 _MOST_SECONDS = 1.5
@@ -9,7 +9,7 @@ _SHARE_OF_SESSION = 0.05
 
 
 def full(size: int, seconds: float, session: float) -> bool:
-    """Whether a round of so many bytes, so many seconds old, takes no more.
+    """Whether a round of `size` bytes, `seconds` old, accepts no more bodies.
 
     `session` is the session timeout, seconds.
     """

@@ -1,8 +1,8 @@
-"""Records of several partitions in the order of their time, near enough.
+"""Records of several partitions, approximately in the order of their time.
 
-A message's bodies lie on different partitions of a raw topic. Whoever has a long way to go would
-read one partition far ahead of another, and tell the tracker of a delivery days before it tells of
-the sending: what was `advanced` becomes `late`, and receipts come after the alarm about them.
+A message's bodies lie on different partitions of a raw topic. Without this order, a normaliser with
+a large lag reads one partition far ahead of another. The tracker then gets a `delivered` days
+before the `sent`: an `advanced` fact becomes `late`, and receipts arrive after their alarm.
 """
 
 import heapq
@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from aiokafka import TopicPartition
 
-# A partition with fewer records, and fewer bytes of them, in hand is read on.
+# A partition is read further while fewer records, and fewer bytes, of it are buffered.
 _LOW = 500
 _LOW_BYTES = 1024 * 1024
 _MOST = 4000
@@ -20,7 +20,7 @@ _MOST_BYTES = 8 * 1024 * 1024
 
 
 class Timed(Protocol):
-    """What is read of a consumed record."""
+    """The attributes of a consumed record that are used here."""
 
     @property
     def offset(self) -> int: ...
@@ -35,7 +35,7 @@ R = TypeVar("R", bound=Timed)
 
 
 def in_time(polled: Mapping[TopicPartition, Sequence[R]]) -> Iterator[R]:
-    """Those records in the order of their time; those of one partition stay in their own."""
+    """Yield the records in the order of their time; each partition keeps its own order."""
     return heapq.merge(*polled.values(), key=lambda record: record.timestamp)
 
 
@@ -43,11 +43,11 @@ def _size(record: Timed) -> int:
     return len(record.value or b"")
 
 
-class InTime(Generic[R]):
-    """Holds what was read ahead, until the other partitions have come as far.
+class TimeOrder(Generic[R]):
+    """Buffers records that were read ahead, until the other partitions have reached their time.
 
-    A partition at its end is not waited for, nor one that stays silent for `patience` seconds:
-    order is good to have, to go on is a must.
+    It does not wait for a partition at its end, or for one without records for `patience` seconds:
+    progress is more important than order.
     """
 
     def __init__(self, patience: float) -> None:
@@ -58,26 +58,26 @@ class InTime(Generic[R]):
         self._waits_since: float | None = None
 
     def place(self, partition: TopicPartition, offset: int) -> None:
-        """Begin with a partition at an offset; what was held of it is forgotten."""
+        """Start a partition at an offset; its buffered records are dropped."""
         self._held[partition] = deque()
         self._next[partition] = offset
 
-    def forget(self, partitions: Iterable[TopicPartition]) -> None:
-        """Those are read no more: nobody waits for them."""
+    def remove(self, partitions: Iterable[TopicPartition]) -> None:
+        """Remove partitions that are no longer read."""
         for partition in partitions:
             self._held.pop(partition, None)
             self._next.pop(partition, None)
             self._silent.discard(partition)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all partitions."""
         self._held.clear()
         self._next.clear()
         self._silent.clear()
         self._waits_since = None
 
     def wanted(self) -> list[TopicPartition]:
-        """The partitions to read on."""
+        """Return the partitions to read next."""
         return [
             partition
             for partition, held in self._held.items()
@@ -85,24 +85,25 @@ class InTime(Generic[R]):
         ]
 
     def add(self, polled: Mapping[TopicPartition, Sequence[R]]) -> None:
-        """Hold what was read; of partitions that were placed, that is."""
+        """Buffer polled records of the partitions that were placed."""
         for partition, records in polled.items():
             if partition in self._held:
                 self._held[partition].extend(records)
                 self._next[partition] = records[-1].offset + 1
                 self._silent.discard(partition)
 
-    def take(self, end: End, now: float) -> dict[TopicPartition, list[R]]:
-        """The next records, by partition: nothing older is to come, as far as is known.
+    def next_records(self, end: End, now: float) -> dict[TopicPartition, list[R]]:
+        """Return the next records by partition; no older ones are expected.
 
-        `end` tells a log's end, None if it is not known yet; `now` is in seconds, of any clock.
+        `end` returns a log's end, None if it is not known yet; `now` is seconds of a monotonic
+        clock.
         """
-        waiting = {p for p, held in self._held.items() if not held and self._goes_on(p, end)}
+        waiting = {p for p, held in self._held.items() if not held and self._has_more(p, end)}
         if waiting and self._waits(now):
             return {}
         self._waits_since = None
         self._silent |= waiting
-        taken: dict[TopicPartition, list[R]] = {}
+        released: dict[TopicPartition, list[R]] = {}
         heads = [(held[0].timestamp, partition) for partition, held in self._held.items() if held]
         heapq.heapify(heads)
         count = size = 0
@@ -110,25 +111,25 @@ class InTime(Generic[R]):
             _, partition = heads[0]
             held = self._held[partition]
             record = held.popleft()
-            taken.setdefault(partition, []).append(record)
+            released.setdefault(partition, []).append(record)
             count += 1
             size += _size(record)
             if held:
                 heapq.heapreplace(heads, (held[0].timestamp, partition))
-            elif self._goes_on(partition, end):
+            elif self._has_more(partition, end):
                 break
             else:
                 heapq.heappop(heads)
-        return taken
+        return released
 
-    def put_back(self, taken: Mapping[TopicPartition, Sequence[R]]) -> None:
-        """Hold the last of what was taken again, each partition's in its order."""
-        for partition, records in taken.items():
+    def put_back(self, released: Mapping[TopicPartition, Sequence[R]]) -> None:
+        """Buffer the last of the released records again, each partition's in its order."""
+        for partition, records in released.items():
             if partition in self._held:
                 self._held[partition].extendleft(reversed(records))
 
-    def _goes_on(self, partition: TopicPartition, end: End) -> bool:
-        """Whether more of a partition is to be expected now."""
+    def _has_more(self, partition: TopicPartition, end: End) -> bool:
+        """Whether more records of a partition are expected now."""
         known = end(partition)
         return partition not in self._silent and (known is None or self._next[partition] < known)
 

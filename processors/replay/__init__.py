@@ -1,1 +1,1 @@
-"""Replays: a range of the raw topics published again, and dead letters tried again."""
+"""Replays of ranges of the raw topics, and retries of dead letters."""

@@ -1,7 +1,7 @@
-"""Retrying dead letters: their raw bodies are read again, normalised by today's code, published.
+"""Retrying dead letters: read their raw bodies, normalise them by today's code, publish.
 
-A dead letter is marked as settled only once all that its body amounts to is acknowledged. So a
-retry may be killed anywhere and begun again: what was published twice the tracker knows.
+A dead letter is marked as resolved only after all results of its body are acknowledged. So a retry
+may be killed at any point and started again: the tracker recognises repeated observations.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from processors.dead_letters.record import Identity, marker
 from processors.normalising.accounts import Corrections
 from processors.normalising.body_normaliser import Bodies
-from processors.replay.retry_outcome import Settled, settle
+from processors.replay.retry_outcome import RetryOutcome, outcome_of
 from processors.runtime import failpoints, log_ranges
 from processors.runtime.offset_ranges import Span
 from processors.runtime.raw_record import RawRecord
@@ -28,13 +28,13 @@ from service.kafka import clients
 from service.kafka.clock import clock
 from service.settings import Settings
 
-# Offsets nearer to each other than this are read in one go, with what lies between.
+# Offsets nearer to each other than this are read together, with the records between them.
 _NEAR = 10_000
 
 
 @dataclass(slots=True)
 class Report:
-    """What came of a retry: counts of bodies, observations and dead letters; those not there."""
+    """The result of a retry: counts, and the coordinates of the bodies that no longer exist."""
 
     bodies: int = 0
     observations: int = 0
@@ -52,31 +52,31 @@ async def retry(
 ) -> Report:
     """Retry the bodies at those coordinates, each with its open dead letters.
 
-    `corrections` are accounts of sources, permitted beside those at reception. Observations carry
-    the id `replay`; without one nothing is written. `advance` is called with how many bodies are
-    done. Raises `Problem`, or `UnsentError` if Kafka does not take something.
+    `corrections` are accounts of sources, permitted in addition to those at reception. Observations
+    have the id `replay`; without one nothing is written. `advance` is called with the number of
+    finished bodies. Raises `Problem`, or `UnsentError` if Kafka refuses a record.
     """
     failpoints.arm(settings.failpoint)
     report = Report()
-    made_of = Bodies(settings, corrections)
-    kept, report.gone = await there(settings, letters)
+    normaliser = Bodies(settings, corrections)
+    kept, report.gone = await find_bodies(settings, letters)
     advance(len(report.gone))
     producer = clients.producer(settings) if replay else None
     try:
         if producer is not None:
-            await _started(settings, producer)
+            await _start(settings, producer)
         async for bodies in read(settings, kept):
-            # Nobody waits for this process: what was too costly live is normalised here.
-            results = [(body, made_of.normalised(body, UNBOUNDED)) for body in bodies]
-            settled = [settle(at(body), letters[at(body)], result) for body, result in results]
+            # No deadline applies here: bodies that were too costly for normalise are processed too.
+            results = [(body, normaliser.normalised(body, UNBOUNDED)) for body in bodies]
+            outcomes = [outcome_of(at(body), letters[at(body)], result) for body, result in results]
             if producer is not None and replay:
                 outbox, markers = Outbox(producer), Outbox(producer)
-                _publish(made_of, outbox, results, settled, replay)
+                _publish(normaliser, outbox, results, outcomes, replay)
                 await send(outbox, settings.transaction_timeout)
                 failpoints.reach("retry.before_markers")
-                _mark(settings, markers, settled, replay)
+                _mark(settings, markers, outcomes, replay)
                 await send(markers, settings.transaction_timeout)
-            _count(report, results, settled)
+            _count(report, results, outcomes)
             advance(len(bodies))
     finally:
         if producer is not None:
@@ -84,7 +84,7 @@ async def retry(
     return report
 
 
-async def _started(settings: Settings, producer: AIOKafkaProducer) -> None:
+async def _start(settings: Settings, producer: AIOKafkaProducer) -> None:
     await clock.ensure(settings)
     try:
         await producer.start()
@@ -92,29 +92,29 @@ async def _started(settings: Settings, producer: AIOKafkaProducer) -> None:
         raise unreachable(settings.kafka, error) from error
 
 
-async def there(
+async def find_bodies(
     settings: Settings, wanted: Iterable[Coordinates]
 ) -> tuple[list[Coordinates], list[Coordinates]]:
-    """Those bodies that the log holds, and those it does not."""
-    ours = {
+    """Return the coordinates that the log holds, and those that it no longer holds."""
+    partitions = {
         TopicPartition(topic, number)
         for topic in settings.topics.raw_topics
         for number in range(settings.partitions)
     }
     async with clients.reading(settings, settings.topics.raw_topics) as client:
-        begins = await client.beginning_offsets(list(ours))
-        ends = await client.end_offsets(list(ours))
+        begins = await client.beginning_offsets(list(partitions))
+        ends = await client.end_offsets(list(partitions))
     kept: list[Coordinates] = []
     gone: list[Coordinates] = []
     for one in sorted(wanted):
         place = TopicPartition(one.topic, one.partition)
-        held = place in ours and begins[place] <= one.offset < ends[place]
+        held = place in partitions and begins[place] <= one.offset < ends[place]
         (kept if held else gone).append(one)
     return kept, gone
 
 
 async def read(settings: Settings, wanted: Iterable[Coordinates]) -> AsyncIterator[list[RawRecord]]:
-    """The raw records at those coordinates, some at a time, none of them empty-handed."""
+    """Yield the raw records at those coordinates, in lists that are not empty."""
     left = set(wanted)
     for wave in _waves(left):
         async for batch in log_ranges.read(settings, wave):
@@ -124,7 +124,7 @@ async def read(settings: Settings, wanted: Iterable[Coordinates]) -> AsyncIterat
 
 
 def _waves(wanted: Iterable[Coordinates]) -> list[list[Span]]:
-    """Spans that cover the coordinates, at most one of each partition in a wave."""
+    """Return spans that cover the coordinates, at most one of each partition in a wave."""
     runs: dict[Partition, list[Span]] = {}
     for topic, partition, offset in sorted(wanted):
         known = runs.setdefault((topic, partition), [])
@@ -137,24 +137,26 @@ def _waves(wanted: Iterable[Coordinates]) -> list[list[Span]]:
 
 
 def _publish(
-    made_of: Bodies,
+    normaliser: Bodies,
     outbox: Outbox,
     results: list[tuple[RawRecord, Normalised]],
-    settled: list[Settled],
+    outcomes: list[RetryOutcome],
     replay: str,
 ) -> None:
-    """What the bodies amount to, and dead letters of theirs that nobody has written yet."""
-    for (body, result), one in zip(results, settled, strict=True):
+    """Add the observations of the bodies, and their dead letters that are not written yet."""
+    for (body, result), one in zip(results, outcomes, strict=True):
         if not one.changes:
             continue
         replayed = [replace(observation, replay=replay) for observation in result.observations]
-        outbox.put(made_of.observed(body, replayed, clock.now()))
-        outbox.put(made_of.kept(body, one.new, clock.now()))
+        outbox.put(normaliser.observed(body, replayed, clock.now()))
+        outbox.put(normaliser.kept(body, one.new, clock.now()))
 
 
-def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay: str) -> None:
-    for one in settled:
-        for letter in one.settled:
+def _mark(
+    settings: Settings, outbox: Outbox, outcomes: Iterable[RetryOutcome], replay: str
+) -> None:
+    for one in outcomes:
+        for letter in one.marked:
             outbox.add(
                 settings.topics.dead_letters,
                 letter.partition,
@@ -166,10 +168,10 @@ def _mark(settings: Settings, outbox: Outbox, settled: Iterable[Settled], replay
 
 
 def _count(
-    report: Report, results: list[tuple[RawRecord, Normalised]], settled: Iterable[Settled]
+    report: Report, results: list[tuple[RawRecord, Normalised]], outcomes: Iterable[RetryOutcome]
 ) -> None:
     report.bodies += len(results)
-    for (_, result), one in zip(results, settled, strict=True):
+    for (_, result), one in zip(results, outcomes, strict=True):
         report.observations += len(result.observations) if one.changes else 0
         report.resolved += one.resolved
         report.failing.update(letter.code for letter in one.failing)

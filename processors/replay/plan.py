@@ -1,7 +1,7 @@
-"""What a replay would bring, found out by reading alone.
+"""The plan of a replay: its effect, found by reading alone.
 
-The range is read and normalised once, then `messages` is read to its present end. States come and
-go: what is kept is the distinct facts of the range.
+The range is read and normalised once, then `messages` is read to its present end. Only the distinct
+facts of the range are kept in memory, not the states.
 """
 
 import asyncio
@@ -28,18 +28,19 @@ from schemas.webhook import source_of
 from service.errors import Problem
 from service.settings import Settings
 
-# After so many observations the event loop's other work is let in, fetching above all.
+# After this number of records and observations, other tasks run, for example fetching.
 SLICE = 200
 
-Tell = Callable[[str, int, int], None]
-"""Takes what is being read, how many records were, and of how many."""
+OnProgress = Callable[[str, int, int], None]
+"""Called with the name of the input, the number of records read, and their total."""
 
 
 @dataclass(slots=True)
 class Plan:
-    """What there is in a range, and how its facts stand to what is known.
+    """The contents of a range, and its facts compared with the known states.
 
-    `behind` is how many observations the tracker had still to take: their facts count as new.
+    `behind` is the number of observations that the tracker has not processed yet: their facts count
+    as new.
     """
 
     spec: Spec
@@ -61,9 +62,9 @@ async def resolve(
     source: str | None = None,
     corrections: Corrections = UNCORRECTED,
 ) -> tuple[Spec, int]:
-    """What a replay of a range is to do, and how many records are left to the normaliser.
+    """Return the spec of a replay, and the number of records left to normalise.
 
-    Those are past what the live normaliser has committed: it will take them itself.
+    These are after the committed offsets of the live service, which processes them itself.
     """
     accounts = fingerprint(corrections)
     if archive is not None:
@@ -75,10 +76,10 @@ async def resolve(
 
 
 class Selection:
-    """Which records and observations of a range are meant."""
+    """The selected records and observations of a range."""
 
     def __init__(self, bodies: Bodies, spec: Spec, which: frozenset[Coordinates] | None) -> None:
-        """`which` raw records alone are meant, if it is not None."""
+        """`which` limits the selection to these raw records, unless it is None."""
         self._bodies = bodies
         self._window = spec.window
         self._only = spec.only
@@ -87,7 +88,7 @@ class Selection:
         self._sources: set[str] = set()
 
     def observations(self, record: RawRecord, counts: Counts) -> list[Observation]:
-        """What is meant of one record, counted; nothing of one outside of the range."""
+        """Return and count the selected observations of a record; [] outside of the range."""
         if not self._window.holds(record.timestamp):
             return []
         if self._which is not None and at(record) not in self._which:
@@ -98,19 +99,19 @@ class Selection:
             self._sources.add(source)
             if source != self._source:
                 return []
-        result = self._bodies.normalised(record)
-        found = wanted(self._only, result.observations)
-        counts.add(provider, result, len(found))
+        normalised = self._bodies.normalised(record)
+        found = wanted(self._only, normalised.observations)
+        counts.add(provider, normalised, len(found))
         return found
 
-    def refuse_unheard(self) -> None:
-        """After the range: raise `Problem` if none of its bodies came in by the source wanted."""
+    def refuse_unknown_source(self) -> None:
+        """After the range: raise `Problem` if no body came from the selected source."""
         if self._source is not None and self._source not in self._sources:
             raise Problem("source_unheard", source=self._source, sources=sorted(self._sources))
 
 
 async def selection(settings: Settings, bodies: Bodies, spec: Spec) -> Selection:
-    """Look up what the range's selection needs to know: which bodies have such a dead letter."""
+    """Return the selection of a spec; read the dead letters if it selects by their code."""
     only = spec.only
     if only is None or only.kind != "code":
         return Selection(bodies, spec, None)
@@ -121,33 +122,33 @@ async def plan(
     settings: Settings,
     spec: Spec,
     wait: float,
-    tell: Tell,
+    on_progress: OnProgress,
     corrections: Corrections = UNCORRECTED,
 ) -> Plan:
-    """Read the range, then the states; `wait` is the seconds the tracker may take to catch up."""
+    """Read the range, then the states; wait at most `wait` seconds for the tracker to catch up."""
     began = time.monotonic()
-    made, facts = Plan(spec), Facts()
-    await _read_range(settings, Bodies(settings, corrections), made, facts, tell)
-    # The range's own observations were there before its offsets were committed.
+    result, facts = Plan(spec), Facts()
+    await _read_range(settings, Bodies(settings, corrections), result, facts, on_progress)
+    # The range's own observations were published before its offsets were committed.
     topics = settings.topics
-    made.behind = await consumer_groups.passed(
+    result.behind = await consumer_groups.passed(
         settings, topics.group("track"), topics.observations, wait
     )
-    made.states = await _read_states(settings, facts, tell)
-    made.facts = facts.count()
-    made.seconds = time.monotonic() - began
-    return made
+    result.states = await _read_states(settings, facts, on_progress)
+    result.facts = facts.count()
+    result.seconds = time.monotonic() - began
+    return result
 
 
 async def _read_range(
-    settings: Settings, bodies: Bodies, made: Plan, facts: Facts, tell: Tell
+    settings: Settings, bodies: Bodies, result: Plan, facts: Facts, on_progress: OnProgress
 ) -> None:
-    chosen = await selection(settings, bodies, made.spec)
-    total, done, since_pause = size(made.spec.spans), 0, 0
-    async with aclosing(raw_input.bodies(settings, made.spec, made.spec.spans)) as source:
+    chosen = await selection(settings, bodies, result.spec)
+    total, done, since_pause = size(result.spec.spans), 0, 0
+    async with aclosing(raw_input.bodies(settings, result.spec, result.spec.spans)) as source:
         async for batch in source:
             for record in batch.records:
-                found = chosen.observations(record, made.counts)
+                found = chosen.observations(record, result.counts)
                 for observation in found:
                     facts.add(observation)
                 since_pause += 1 + len(found)
@@ -155,24 +156,24 @@ async def _read_range(
                     since_pause = 0
                     await asyncio.sleep(0)
             done += len(batch.records)
-            tell("the range", done, total)
-    chosen.refuse_unheard()
+            on_progress("the range", done, total)
+    chosen.refuse_unknown_source()
 
 
-async def _read_states(settings: Settings, facts: Facts, tell: Tell) -> int:
-    """Compare with all states there are; how many records were read."""
+async def _read_states(settings: Settings, facts: Facts, on_progress: OnProgress) -> int:
+    """Compare with all states; return the number of records read."""
     log = await log_ranges.everything(settings, [settings.topics.messages])
     total, done = size(log), 0
     async with aclosing(log_ranges.consumed(settings, log)) as source:
         async for batch in source:
             for record in batch.records:
-                _settle(facts, record)
+                _compare(facts, record)
             done += len(batch.records)
-            tell("the states", done, total)
+            on_progress("the states", done, total)
     return done
 
 
-def _settle(facts: Facts, record: Consumed) -> None:
+def _compare(facts: Facts, record: Consumed) -> None:
     key = (record.key or b"").decode("utf-8", "replace")
     if key not in facts:
         return
@@ -189,7 +190,7 @@ def _settle(facts: Facts, record: Consumed) -> None:
 
 
 async def _with_dead_letter(settings: Settings, code: str) -> frozenset[Coordinates]:
-    """The raw records that have a dead letter with this code."""
+    """Return the raw records that have a dead letter with this code."""
     found: set[Coordinates] = set()
     log = await log_ranges.everything(settings, [settings.topics.dead_letters])
     async for batch in log_ranges.consumed(settings, log):
@@ -201,5 +202,5 @@ async def _with_dead_letter(settings: Settings, code: str) -> frozenset[Coordina
 
 
 def size(wanted_: Iterable[Span]) -> int:
-    """How many records spans hold, at most."""
+    """Return the largest number of records that the spans may hold."""
     return sum(span.end - span.start for span in wanted_)

@@ -1,7 +1,7 @@
-"""The replays there are: what each is to do and how far it is, kept as consumer groups on Kafka.
+"""The known replays: the spec and the progress of each, kept as consumer groups on Kafka.
 
-A replay's group has, for each partition of its range, the offset that is done as its committed
-offset and the rest as the commit's metadata. So whoever knows the id can go on, from anywhere.
+For each partition of its range, a replay's group has the reached offset as its committed offset,
+and the spec as the commit's metadata. So the id is enough to continue a replay, on any machine.
 """
 
 import re
@@ -23,15 +23,15 @@ from service.kafka import clients
 from service.settings import Settings
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,60}")
-# The broker's offset.metadata.max.bytes is 4096 unless somebody made it less.
+# The broker's offset.metadata.max.bytes is 4096 by default.
 _LARGEST = 4000
 
 
 class Spec(NamedTuple):
-    """What a replay is to do; `archive` is where its bodies are, if not in the log.
+    """The specification of a replay; `archive` is the URL of its bodies, None: the log.
 
-    With a `source` only bodies that came in under its name are meant. `accounts` is the fingerprint
-    of the accounts that are permitted beside those at reception.
+    A `source` selects the bodies received under its name. `accounts` is the fingerprint of the
+    accounts permitted in addition to those at reception.
     """
 
     spans: tuple[Span, ...]
@@ -43,7 +43,7 @@ class Spec(NamedTuple):
 
 
 class Replay(NamedTuple):
-    """A replay as Kafka knows it; `started_at` is Unix milliseconds."""
+    """A replay as recorded on Kafka; `started_at` is Unix milliseconds."""
 
     id: str
     started_at: int
@@ -56,7 +56,7 @@ class Replay(NamedTuple):
 
 
 class _Note(msgspec.Struct, omit_defaults=True):
-    """The metadata of one partition's commit; `partitions` is how many the range has."""
+    """The metadata of one partition's commit; `partitions` is their number in the range."""
 
     started_at: int
     partitions: int
@@ -73,21 +73,21 @@ _decode = msgspec.json.Decoder(_Note)
 
 
 def checked(id_: str) -> str:
-    """The id, if it may be one; raises `Problem`."""
+    """Return the id if it is valid; otherwise raise `Problem`."""
     if not _ID.fullmatch(id_):
         raise Problem("replay_id_invalid", id=id_)
     return id_
 
 
 async def find(settings: Settings, id_: str) -> Replay | None:
-    """The replay of that id, if there is one."""
+    """Return the replay with that id, None if there is none."""
     return _replay(
         id_, await consumer_groups.committed(settings, settings.topics.group(f"replay.{id_}"))
     )
 
 
 async def known(settings: Settings) -> list[Replay]:
-    """All replays Kafka still knows of, the latest last."""
+    """Return all replays that Kafka still holds, the latest last."""
     prefix = settings.topics.group("replay.")
     found = await consumer_groups.begun_with(settings, prefix)
     replays = [_replay(name.removeprefix(prefix), done) for name, done in found.items()]
@@ -95,7 +95,7 @@ async def known(settings: Settings) -> list[Replay]:
 
 
 class Ledger:
-    """Where one replay writes down what is done."""
+    """Records the progress of one replay."""
 
     def __init__(self, consumer: AIOKafkaConsumer, replay: Replay) -> None:
         self._consumer = consumer
@@ -104,10 +104,10 @@ class Ledger:
         self._reached = starts | dict(replay.reached)
 
     async def record(self, reached: Mapping[Partition, int]) -> None:
-        """Note that everything before those offsets is done.
+        """Record that everything before those offsets is done.
 
-        All partitions at once: Kafka forgets each by the time of its own last commit, and one that
-        is done or has yet to begin must not be forgotten while the others go on.
+        All partitions are committed each time: Kafka expires each by its own last commit. A
+        partition that is finished, or not started, must not expire before the others.
         """
         self._reached |= reached
         await self._consumer.commit(
@@ -120,7 +120,7 @@ class Ledger:
 
 @asynccontextmanager
 async def writing(settings: Settings, replay: Replay) -> AsyncIterator[Ledger]:
-    """A ledger to write to; a replay that is not in it yet is entered."""
+    """Yield the ledger of a replay; a new replay is recorded first."""
     group = settings.topics.group(f"replay.{replay.id}")
     consumer = clients.consumer(settings.model_copy(update={"instance": None}), group)
     await clients.join(consumer)

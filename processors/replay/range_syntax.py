@@ -1,4 +1,4 @@
-"""What a person asks a replay for: times, offsets, and only some of what is found. Pure."""
+"""The arguments of a replay: times, offsets, and the selection of observations. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ _OFFSETS = re.compile(r"(\d{1,4}):(\d{1,18})-(\d{1,18})")
 
 
 class Only(NamedTuple):
-    """What alone is wanted: a canonical status, a message, or bodies with such a dead letter."""
+    """The selection: a canonical status, a message, or bodies with a dead letter of a code."""
 
     kind: Literal["status", "key", "code"]
     value: str
 
 
 def time_of(text: str, now: int) -> int:
-    """Unix milliseconds of what a person typed; `now` is meant by `now` and by `-2h`."""
+    """Return the Unix milliseconds of a typed time; `now` is the base of `now` and `-2h`."""
     if text == "now":
         return now
     if ago := _AGO.fullmatch(text):
@@ -43,13 +43,13 @@ def time_of(text: str, now: int) -> int:
 
 
 def times_of(since: str | None, until: str | None, now: int) -> tuple[int | None, int | None]:
-    """Both ends of a range of time; None where it is open, which `oldest` asks for as well."""
+    """Return both ends of a time range; None where it is open, for example for `oldest`."""
     start = None if since in (None, "oldest") else time_of(since, now)
     return start, None if until is None else time_of(until, now)
 
 
 def offsets_of(texts: Iterable[str]) -> dict[int, tuple[int, int]]:
-    """Ranges of offsets by partition, of texts such as `0:100-200` (200 is not included)."""
+    """Return ranges of offsets by partition, from texts such as `0:100-200` (200 is excluded)."""
     offsets: dict[int, tuple[int, int]] = {}
     for text in texts:
         match = _OFFSETS.fullmatch(text)
@@ -63,7 +63,7 @@ def offsets_of(texts: Iterable[str]) -> dict[int, tuple[int, int]]:
 
 
 def only_of(text: str) -> Only:
-    """A status, a code or a message key: which one is told by its looks."""
+    """Return the selection of a typed status, code or message key; the form decides which."""
     if text in get_args(Status):
         return Only("status", text)
     if text in get_args(Code):

@@ -1,4 +1,4 @@
-"""Where the bodies of a replay come from: Kafka's log, or an archive of it."""
+"""The input of a replay: bodies from Kafka's log, or from an archive."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -18,7 +18,7 @@ async def logged(
     window: Window,
     offsets: Mapping[int, tuple[int, int]],
 ) -> tuple[list[Span], list[Span]]:
-    """A range's spans in Kafka's log, and what of them is not left to the live normaliser."""
+    """Return a range's spans in Kafka's log, and their parts before the live service's offsets."""
     if offsets:
         found = await log_ranges.by_offsets(settings, topics[0], offsets)
     else:
@@ -37,10 +37,10 @@ async def archived(
     offsets: Mapping[int, tuple[int, int]],
     url: str,
 ) -> tuple[str, list[Span]]:
-    """The archive's URL in full, and a range's spans in it.
+    """Return the archive's full URL, and a range's spans in it.
 
-    All of them are meant, also what the normaliser has not come to: the log may be another by now,
-    or have nothing left, and a body that is normalised twice does no harm.
+    The spans include bodies that normalise has not processed yet: the log may be another one by
+    now, or be empty, and a body that is normalised twice does no harm.
     """
     requirements.check()
     from processors.archive import reader  # noqa: PLC0415 (the extra "archive")
@@ -55,7 +55,7 @@ async def archived(
 
 
 async def bodies(settings: Settings, spec: Spec, wanted: Iterable[Span]) -> Source:
-    """The bodies of some of a replay's spans; an archive's files are all verified first."""
+    """Yield the bodies of spans of a replay; an archive's files are all verified first."""
     source = (
         log_ranges.read(settings, wanted)
         if spec.archive is None

@@ -1,4 +1,4 @@
-"""What a retry makes of a body's dead letters: those settled, those that stay, new ones. Pure."""
+"""The outcome of a retry for a body's dead letters: resolved, remaining and new ones. Pure."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -8,34 +8,34 @@ from providers.contract import DeadLetter, Normalised
 from schemas.coordinates import Coordinates
 
 
-class Settled(NamedTuple):
-    """Of one body: `settled` are to be marked, `new` to be written, `failing` are today's letters.
+class RetryOutcome(NamedTuple):
+    """The outcome of one body: `marked` are to be marked as resolved, `new` are to be written.
 
-    `resolved` counts the settled ones in whose place nothing fails any more.
+    `failing` are today's dead letters. `resolved` counts the marked ones whose item is good now.
     """
 
-    settled: list[Identity]
+    marked: list[Identity]
     new: list[DeadLetter]
     failing: list[DeadLetter]
     resolved: int
 
     @property
     def changes(self) -> bool:
-        """Whether today's code makes something else of the body than what is known."""
-        return bool(self.settled or self.new)
+        """Whether today's dead letters of the body differ from the known ones."""
+        return bool(self.marked or self.new)
 
 
-def settle(raw: Coordinates, known: Collection[Identity], today: Normalised) -> Settled:
-    """Compare the open dead letters known of a body with what today's code makes of it.
+def outcome_of(raw: Coordinates, known: Collection[Identity], today: Normalised) -> RetryOutcome:
+    """Compare a body's known open dead letters with the result of today's code.
 
-    All of them are judged, also those nobody asked for: what is published is the whole body.
+    All of them are compared, also those outside of the selection: the whole body is published.
     """
     failing = {Identity.of_body(raw, one.pointer, one.code): one for one in today.dead_letters}
-    settled = [letter for letter in known if letter not in failing]
+    marked = [letter for letter in known if letter not in failing]
     places = {letter.pointer for letter in failing}
-    return Settled(
-        settled=settled,
+    return RetryOutcome(
+        marked=marked,
         new=[one for letter, one in failing.items() if letter not in known],
         failing=list(failing.values()),
-        resolved=sum(letter.pointer not in places for letter in settled),
+        resolved=sum(letter.pointer not in places for letter in marked),
     )

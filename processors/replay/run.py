@@ -1,7 +1,7 @@
 """Running a replay: publish a range's observations again, under the replay's id.
 
-A round is: read, normalise, send, see every acknowledgement, and only then record the progress. A
-crash repeats a round, which is harmless. While one round is on its way the next one is made.
+A round is: read, normalise, send, check every acknowledgement, and only then record the progress. A
+crash repeats a round, which is harmless. While one round is being sent, the next one is prepared.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from service.kafka import clients
 from service.kafka.clock import clock
 from service.settings import Settings
 
-# A round is as much as the rate allows in this time, so that it flows rather than bursts.
+# A round has as many observations as the rate allows in this time, to avoid bursts.
 _ROUND_SECONDS = 0.2
 _LARGEST_ROUND = 5000
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 _RECORD_SECONDS = 30
 
 Behind = Callable[[], Awaitable[int]]
@@ -43,14 +43,14 @@ Behind = Callable[[], Awaitable[int]]
 
 @dataclass(frozen=True)
 class Limits:
-    """How fast: observations a second, and how far the tracker may be behind; 0: no limit."""
+    """The rate in observations per second, and the largest lag of the tracker; 0: no limit."""
 
     rate: float
     backlog: int
 
     @property
     def round(self) -> int:
-        """The observations of one round."""
+        """Return the number of observations of one round."""
         if not self.rate:
             return _LARGEST_ROUND
         return max(1, round(min(_LARGEST_ROUND, self.rate * _ROUND_SECONDS)))
@@ -58,7 +58,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is. `waiting` is how far the tracker is behind, while that is waited for."""
+    """The progress of a run. `waiting` is the tracker's lag while the run waits for it."""
 
     total: int
     records: int = 0
@@ -73,23 +73,23 @@ class _Round:
     reached: dict[Partition, int] = field(default_factory=dict)
 
 
-Tell = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 async def run(
     settings: Settings,
     replay: Replay,
     limits: Limits,
-    tell: Tell,
+    on_progress: OnProgress,
     stop: asyncio.Event,
     *,
     corrections: Corrections = UNCORRECTED,
 ) -> Progress:
-    """Do what is left of a replay, or as much as there is time for until `stop` is set.
+    """Run the rest of a replay, or as much as possible until `stop` is set.
 
-    `corrections` are accounts of sources, permitted beside those at reception.
+    `corrections` are accounts of sources, permitted in addition to those at reception.
 
-    Whatever it returns or raises, all that was acknowledged and recorded is done for good.
+    After a return or an error, all acknowledged and recorded progress is final.
     """
     producer = clients.producer(settings)
     entered = bool(replay.reached)
@@ -101,25 +101,25 @@ async def run(
             entered = True
             bodies = Bodies(settings, corrections)
             chosen = await plan.selection(settings, bodies, replay.spec)
-            running = _Run(settings, replay, limits, tell, stop)
+            running = _Run(settings, replay, limits, on_progress, stop)
             done = await running.run(chosen, producer, book, behind)
     except (KafkaError, TimeoutError, OSError) as error:
         if not entered:
             raise unreachable(settings.kafka, error) from error
         raise Problem(
             "replay_interrupted",
-            why=f"Kafka did not take what was replayed ({type(error).__name__})",
+            why=f"Kafka did not accept the observations ({type(error).__name__})",
             **named,
         ) from error
     except Problem as problem:
-        # What watches the tracker and what reads say so of a Kafka that is away.
+        # The tracker's lag and the reads raise it too if Kafka is unavailable.
         if not entered:
             raise
         raise Problem("replay_interrupted", why=str(problem), **named) from problem
     else:
-        # Nothing broke off here: there is nothing to go on with.
+        # A complete first run: there is nothing to resume.
         if not replay.reached and not stop.is_set():
-            chosen.refuse_unheard()
+            chosen.refuse_unknown_source()
         return done
     finally:
         await clients.abandon(producer)
@@ -127,7 +127,7 @@ async def run(
 
 @asynccontextmanager
 async def _behind(settings: Settings, limits: Limits) -> AsyncIterator[Behind | None]:
-    """How to ask how far the tracker is behind; None if nobody wants to know."""
+    """Yield a function that returns the tracker's lag; None without a limit for it."""
     topics = settings.topics
     if not limits.backlog:
         yield None
@@ -138,21 +138,26 @@ async def _behind(settings: Settings, limits: Limits) -> AsyncIterator[Behind | 
 
 
 class _Run:
-    """One run; at most one round is on its way while another is made."""
+    """One run; at most one round is being sent while another is prepared."""
 
     def __init__(
-        self, settings: Settings, replay: Replay, limits: Limits, tell: Tell, stop: asyncio.Event
+        self,
+        settings: Settings,
+        replay: Replay,
+        limits: Limits,
+        on_progress: OnProgress,
+        stop: asyncio.Event,
     ) -> None:
         self._settings = settings
         self._replay = replay
         self._limits = limits
-        self._tell = tell
+        self._on_progress = on_progress
         self._stop = stop
         self._bodies = Bodies(settings)
         self._progress = Progress(plan.size(replay.left))
         self._sending: asyncio.Task[None] | None = None
         self._since_pause = 0
-        self._free_at = self._looked_at = time.monotonic()
+        self._free_at = self._checked_at = time.monotonic()
 
     async def run(
         self,
@@ -161,84 +166,84 @@ class _Run:
         book: Ledger,
         behind: Behind | None,
     ) -> Progress:
-        """Do what is left; what came of it."""
+        """Process the rest; return the progress."""
         source = raw_input.bodies(self._settings, self._replay.spec, self._replay.left)
-        made = _Round(Outbox(producer, "replay.after_send"))
+        round_ = _Round(Outbox(producer, "replay.after_send"))
         try:
             async with aclosing(source):
                 async for batch in source:
                     for record in batch.records:
-                        self._take(record, chosen, made)
+                        self._add(record, chosen, round_)
                         if self._since_pause > SLICE:
                             self._since_pause = 0
                             await asyncio.sleep(0)
-                        if made.observations >= self._limits.round:
-                            made = await self._turn(made, producer, book, behind)
+                        if round_.observations >= self._limits.round:
+                            round_ = await self._dispatch(round_, producer, book, behind)
                             if self._stop.is_set():
                                 return self._progress
-                    made.reached |= batch.reached
+                    round_.reached |= batch.reached
                     if self._stop.is_set():
                         break
-            await self._turn(made, producer, book, None)
+            await self._dispatch(round_, producer, book, None)
             return self._progress
         finally:
-            await self._landed()
+            await self._finish_sending()
 
-    def _take(self, record: RawRecord, chosen: Selection, made: _Round) -> None:
-        """Normalise one record into the round under way."""
+    def _add(self, record: RawRecord, chosen: Selection, round_: _Round) -> None:
+        """Normalise one record and add its observations to the round."""
         progress = self._progress
         found = chosen.observations(record, progress.counts)
-        told = [replace(observation, replay=self._replay.id) for observation in found]
-        made.outbox.put(self._bodies.observed(record, told, clock.now()))
-        made.observations += len(found)
-        made.reached[record.topic, record.partition] = record.offset + 1
+        replayed = [replace(observation, replay=self._replay.id) for observation in found]
+        round_.outbox.put(self._bodies.observed(record, replayed, clock.now()))
+        round_.observations += len(found)
+        round_.reached[record.topic, record.partition] = record.offset + 1
         progress.records += 1
         self._since_pause += 1 + len(found)
 
-    async def _turn(
-        self, made: _Round, producer: AIOKafkaProducer, book: Ledger, behind: Behind | None
+    async def _dispatch(
+        self, round_: _Round, producer: AIOKafkaProducer, book: Ledger, behind: Behind | None
     ) -> _Round:
-        """Send a round once the one before has landed, and wait until there may be another."""
-        await self._landed()
-        self._sending = asyncio.create_task(self._send(made, book))
-        self._tell(self._progress)
-        await self._pace(made.observations)
-        await self._let_through(behind)
+        """Send a round after the previous one is done, then wait until the next one may start."""
+        await self._finish_sending()
+        self._sending = asyncio.create_task(self._send(round_, book))
+        self._on_progress(self._progress)
+        await self._pace(round_.observations)
+        await self._wait_for_tracker(behind)
         return _Round(Outbox(producer, "replay.after_send"))
 
-    async def _send(self, made: _Round, book: Ledger) -> None:
+    async def _send(self, round_: _Round, book: Ledger) -> None:
         async with asyncio.timeout(self._settings.transaction_timeout):
-            await made.outbox.send()
-        if made.reached:
+            await round_.outbox.send()
+        if round_.reached:
             failpoints.reach("replay.before_commit")
             async with asyncio.timeout(_RECORD_SECONDS):
-                await book.record(made.reached)
+                await book.record(round_.reached)
 
-    async def _landed(self) -> None:
-        """See the round on its way acknowledged and recorded; raises if it was not."""
+    async def _finish_sending(self) -> None:
+        """Wait until the sent round is acknowledged and recorded; raise if it fails."""
         if self._sending is not None:
             sending, self._sending = self._sending, None
             await sending
 
     async def _pace(self, observations: int) -> None:
-        """Wait as long as so many observations may take."""
+        """Wait for the time that the rate gives to these observations."""
         if self._limits.rate:
             self._free_at = max(self._free_at, time.monotonic()) + observations / self._limits.rate
             await self._idle(self._free_at - time.monotonic())
 
-    async def _let_through(self, behind: Behind | None) -> None:
-        """While the tracker is far behind, leave it to the live traffic."""
-        if behind is None or time.monotonic() - self._looked_at < _LOOK_SECONDS:
+    async def _wait_for_tracker(self, behind: Behind | None) -> None:
+        """Wait while the tracker's lag exceeds the limit: live traffic comes first."""
+        if behind is None or time.monotonic() - self._checked_at < _CHECK_SECONDS:
             return
         while (left := await behind()) > self._limits.backlog and not self._stop.is_set():
             self._progress.waiting = left
-            self._tell(self._progress)
-            await self._idle(_LOOK_SECONDS)
+            self._on_progress(self._progress)
+            await self._idle(_CHECK_SECONDS)
         self._progress.waiting = 0
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
 
     async def _idle(self, seconds: float) -> None:
-        """Wait, but not on if it is time to stop."""
+        """Wait, or return at once if `stop` is set."""
         if seconds > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), seconds)

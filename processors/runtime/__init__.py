@@ -1,1 +1,1 @@
-"""The shell around the pure code: polls, sends, commits, stores, tells how it fares."""
+"""The shell around the pure code: it polls, sends, commits, and reports health and metrics."""

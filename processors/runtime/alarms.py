@@ -1,4 +1,4 @@
-"""What a person has to look at while a process goes on: logged, repeated, and shown by health."""
+"""Alarms: problems of a running process that need a person. Logged, repeated, shown by health."""
 
 import logging
 import math
@@ -10,9 +10,9 @@ _REMIND_SECONDS = 60.0
 
 
 class LogLimit:
-    """Lets each cause be logged once a minute, and counts what is not logged.
+    """Limits the log to one line a minute for each cause, and counts the omitted lines.
 
-    Times are seconds of any clock that does not go back.
+    Times are seconds of a monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class LogLimit:
         return True
 
     def skipped(self, cause: Hashable) -> int:
-        """How many lines about the cause were not logged since this was last asked."""
+        """Return the number of omitted lines about the cause, and reset it."""
         return self._skipped.pop(cause, 0)
 
     def forget(self, cause: Hashable) -> None:
-        """The next line about the cause may be logged at once."""
+        """Allow the next line about the cause at once."""
         self._logged.pop(cause, None)
         self._skipped.pop(cause, None)
 
@@ -45,7 +45,7 @@ class _Alarm(NamedTuple):
 class Alarms:
     """Sentences by their cause, each logged as an ERROR at once and again every minute.
 
-    Times are seconds of any clock that does not go back.
+    Times are seconds of a monotonic clock.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -54,7 +54,7 @@ class Alarms:
         self._limit = LogLimit()
 
     def raise_(self, cause: Hashable, sentence: str, now: float, lasts: float = math.inf) -> None:
-        """Raise an alarm, or keep it up; it ends by itself after `lasts` seconds."""
+        """Raise or prolong an alarm; it ends by itself after `lasts` seconds."""
         self._alarms[cause] = _Alarm(sentence, now + lasts)
         self.remind(now)
 
@@ -66,11 +66,11 @@ class Alarms:
         return list(self._alarms)
 
     def sentences(self, now: float) -> list[str]:
-        """What is wrong now."""
+        """Return the sentences of the alarms that have not ended."""
         return [alarm.sentence for alarm in self._alarms.values() if now < alarm.until]
 
     def remind(self, now: float) -> None:
-        """Log what was not logged for a minute; forget what has ended."""
+        """Log each alarm that was not logged for a minute; remove the alarms that have ended."""
         for cause, alarm in list(self._alarms.items()):
             if now >= alarm.until:
                 self.clear(cause)

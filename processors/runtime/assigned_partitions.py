@@ -1,7 +1,7 @@
 """The partitions assigned to a member that commits offsets without a transaction.
 
-Each begins at the offset its group has committed. One whose log no longer holds that offset is
-halted alone, and tried again from time to time; what is committed of it stays as it is.
+Each partition begins at the committed offset of its group. If its log no longer holds that offset,
+the partition is halted alone and tried again every minute. Its committed offset does not change.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _TRY_AGAIN_SECONDS = 60.0
 
 
 class AssignedPartitions:
-    """Which of the partitions are ready to be polled, wait for their offset, or are halted."""
+    """The partitions that are ready to be polled, wait for their offset, or are halted."""
 
     def __init__(self, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
         self.ready: set[TopicPartition] = set()
@@ -32,27 +32,27 @@ class AssignedPartitions:
 
     @property
     def waiting(self) -> set[TopicPartition]:
-        """Those that are not ready yet; a halted one has an alarm instead."""
+        """The partitions that are not ready yet, without the halted ones, which have an alarm."""
         return self._waiting - self._halted
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Take partitions, which are paused; `seek` makes them ready."""
+        """Add paused partitions; `seek` makes them ready."""
         self._waiting = set(partitions)
 
     def revoke(self) -> None:
-        """Forget all partitions."""
+        """Remove all partitions."""
         self.ready.clear()
         self._waiting.clear()
         for partition in list(self._halted):
             self._unhalt(partition)
 
     def start_over(self) -> None:
-        """Have every ready partition begin again at its committed offset."""
+        """Let every ready partition begin again at its committed offset."""
         self._waiting |= self.ready
         self.ready.clear()
 
     async def seek(self) -> dict[TopicPartition, int]:
-        """Make ready what waits; returns where each of these partitions begins."""
+        """Make the waiting partitions ready; return the start offset of each."""
         if self._halted and time.monotonic() >= self._try_again_at:
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
             self._waiting |= self._halted
@@ -72,11 +72,11 @@ class AssignedPartitions:
         return begun
 
     async def _starts(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where the partitions begin; those whose log lacks their offset are halted."""
+        """Return the start offsets; halt each partition whose log lacks its offset."""
         try:
             return await clients.start_offsets(self._consumer, wanted)
         except Problem:
-            pass  # of one of them, or several: each is asked for alone
+            pass  # one partition or several: each is requested alone below
         offsets: dict[TopicPartition, int] = {}
         for partition in wanted:
             try:
@@ -86,7 +86,7 @@ class AssignedPartitions:
         return offsets
 
     def halt(self, partition: TopicPartition, problem: Problem) -> None:
-        """Read a partition no more for now, and raise an alarm."""
+        """Stop reading a partition, and raise an alarm."""
         if partition not in self._consumer.assignment():
             return
         self._waiting.discard(partition)
@@ -96,7 +96,7 @@ class AssignedPartitions:
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
         self._halted.add(partition)
         metrics.note_stopped(partition, stopped=True)
-        sentence = f"{problem}; the other partitions go on"
+        sentence = f"{problem}; the other partitions continue"
         self._alarms.raise_(partition, sentence, time.monotonic())
 
     def _unhalt(self, partition: TopicPartition) -> None:

@@ -1,13 +1,13 @@
-"""How much work is taken at once: less after a failure, more after a success. Pure."""
+"""The size of the next batch or poll: smaller after a failure, larger after a success. Pure."""
 
 from typing import NamedTuple, Self
 
 
 class Cut(NamedTuple):
-    """At most `size` records are taken at once, and never more than `most`.
+    """A batch has at most `size` records, and never more than `most`.
 
-    What took too long, or could not be committed, is halved when it is repeated, down to one: so it
-    does not come again as it was.
+    A batch that took too long, or could not be committed, is halved when it is repeated, down to
+    one record. So a failing batch is not repeated unchanged.
     """
 
     most: int
@@ -18,23 +18,23 @@ class Cut(NamedTuple):
         return cls(most, most)
 
     def failed(self, taken: int) -> Self:
-        """After so many records failed; none: the failure is not theirs."""
+        """Return the size after a batch of `taken` records failed; 0: they are not the cause."""
         return self._replace(size=max(1, min(self.size, taken) // 2)) if taken else self
 
     def passed(self) -> Self:
-        """After what was taken is committed."""
+        """Return the size after a batch was committed."""
         return self if self.size == self.most else self._replace(size=min(self.most, 2 * self.size))
 
 
 class Polls(NamedTuple):
-    """At most `size` records are polled at once, so that they hold about `budget` bytes."""
+    """A poll returns at most `size` records, so that they hold about `budget` bytes."""
 
     most: int
     budget: int
     size: int
 
     def after(self, records: int, size: int) -> Self:
-        """After a poll gave so many records of so many bytes together."""
+        """Return the size after a poll returned `records` records of `size` bytes in total."""
         if not records:
             return self
         fitting = self.budget * records // max(size, 1)

@@ -1,4 +1,4 @@
-"""Consumer groups seen from outside: their names, their committed offsets and their lag."""
+"""Consumer groups, read without joining them: names, committed offsets and lag."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ Committed = Mapping[TopicPartition, OffsetAndMetadata]
 
 
 class Watch:
-    """Asks Kafka for the offsets of topics and of groups; is a member of none."""
+    """Reads the offsets of topics and of groups from Kafka; it joins no group."""
 
     def __init__(
         self, partitions: int, reader: AIOKafkaConsumer, admin: AIOKafkaAdminClient
@@ -33,28 +33,28 @@ class Watch:
         self._admin = admin
 
     async def beginnings(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
-        """The offset of the oldest record of each partition."""
+        """Return the offset of the oldest record of each partition."""
         return dict(await self._reader.beginning_offsets(self._places(topics)))
 
     async def ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
-        """The offset of the next record of each partition."""
+        """Return the offset of the next record of each partition."""
         return dict(await self._reader.end_offsets(self._places(topics)))
 
     async def oldest(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
-        """The timestamp of the oldest record, Unix ms, of each partition that has one."""
+        """Return the timestamp (Unix ms) of the oldest record of each partition that has one."""
         found = await self._reader.offsets_for_times(dict.fromkeys(self._places(topics), 0))
         return {place: known.timestamp for place, known in found.items() if known is not None}
 
     async def committed(self, group: str) -> Committed:
-        """The committed offsets of a group, on all topics; none if there is no such group."""
+        """Return the committed offsets of a group on all topics; {} if the group does not exist."""
         return await _committed(self._admin, group)
 
     async def lag(self, group: str, topics: Collection[str]) -> int:
-        """How many offsets a group has still to commit on the topics."""
+        """Return the number of offsets that a group has not committed yet on the topics."""
         return await self.behind(group, await self.ends(topics))
 
     async def behind(self, group: str, ends: Offsets) -> int:
-        """How many offsets a group has still to commit before these ends."""
+        """Return the number of offsets before `ends` that a group has not committed yet."""
         done = await self.committed(group)
         return lag_before(await self._reader.beginning_offsets(list(ends)), ends, done)
 
@@ -64,9 +64,9 @@ class Watch:
 
 @asynccontextmanager
 async def watching(settings: Settings, topics: Collection[str] = ()) -> AsyncIterator[Watch]:
-    """A started `Watch`; a failure of Kafka inside becomes a `Problem`.
+    """Yield a started `Watch`; a failure of Kafka inside becomes a `Problem`.
 
-    `topics` are those it will be asked for, as far as they are known (see `clients.reading`).
+    `topics` are the topics that it will read, if they are known (see `clients.reading`).
     """
     async with administering(settings) as admin, AsyncExitStack() as stack:
         async with asyncio.timeout(_START_SECONDS):
@@ -75,13 +75,13 @@ async def watching(settings: Settings, topics: Collection[str] = ()) -> AsyncIte
 
 
 async def committed(settings: Settings, group: str) -> Committed:
-    """The committed offsets of a group; none if there is no such group."""
+    """Return the committed offsets of a group; {} if the group does not exist."""
     async with administering(settings) as admin:
         return await _committed(admin, group)
 
 
 async def begun_with(settings: Settings, prefix: str) -> dict[str, Committed]:
-    """The committed offsets of the groups whose names begin with `prefix`."""
+    """Return the committed offsets of each group whose name begins with `prefix`."""
     async with administering(settings) as admin:
         names = sorted({name for name, *_ in await admin.list_consumer_groups()})
         found = [name for name in names if name.startswith(prefix)]
@@ -89,13 +89,13 @@ async def begun_with(settings: Settings, prefix: str) -> dict[str, Committed]:
 
 
 async def lag(settings: Settings, group: str, topics: Collection[str]) -> int:
-    """How many offsets a group has still to commit on the topics."""
+    """Return the number of offsets that a group has not committed yet on the topics."""
     async with watching(settings, topics) as watch:
         return await watch.lag(group, topics)
 
 
 async def passed(settings: Settings, group: str, topic: str, seconds: float) -> int:
-    """Wait until a group has committed the topic's present end; the lag that is left."""
+    """Wait until a group has committed the topic's present end; return the remaining lag."""
     async with watching(settings, [topic]) as watch:
         ends = await watch.ends([topic])
         left = await watch.behind(group, ends)
@@ -107,7 +107,7 @@ async def passed(settings: Settings, group: str, topic: str, seconds: float) -> 
 
 
 async def commit(settings: Settings, group: str, offsets: Offsets) -> None:
-    """Commit the offsets at which a group without members is to begin."""
+    """Commit the start offsets of a group without members."""
     client = clients.consumer(settings, group)
     client.assign(list(offsets))
     await client.start()
@@ -118,9 +118,9 @@ async def commit(settings: Settings, group: str, offsets: Offsets) -> None:
 
 
 def lag_before(beginnings: Offsets, ends: Offsets, done: Committed) -> int:
-    """How many offsets are still to commit before the ends.
+    """Return the number of offsets before the ends that are not committed yet.
 
-    What retention deleted counts as done: no group can read it.
+    Offsets that retention deleted count as committed: no group can read them.
     """
     known = {place: done[place].offset if place in done else 0 for place in ends}
     return sum(max(0, end - max(known[p], beginnings[p])) for p, end in ends.items())

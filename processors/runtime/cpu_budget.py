@@ -1,4 +1,4 @@
-"""Long work on the event loop: pauses by the clock, and a budget of the processor's time."""
+"""Long work on the event loop: pauses by the clock, and a budget of CPU time."""
 
 import asyncio
 import time
@@ -9,12 +9,12 @@ from providers.steps import Steps
 
 T = TypeVar("T")
 
-# How long the loop's other work, heartbeats above all, waits for a pause.
+# The longest time without a pause: the loop's other work, for example heartbeats, waits for it.
 _STRETCH_SECONDS = 0.02
 
 
 class Pace:
-    """When the loop was last let go on with its other work."""
+    """Decides when work yields to the other tasks of the event loop."""
 
     def __init__(self) -> None:
         self._due = 0.0
@@ -25,15 +25,15 @@ class Pace:
         return time.monotonic() >= self._due
 
     async def pause(self) -> None:
-        """Let other work run."""
+        """Let other tasks run."""
         await asyncio.sleep(0)
         self._restart()
 
     async def within(self, steps: Steps[T], seconds: float) -> T:
-        """Take all steps, with pauses; `Refused` if they cost more than so much CPU.
+        """Run all steps, with pauses; raise `Refused` if they use more CPU time than `seconds`.
 
-        It is the time of this thread. What other tasks cost in the pauses does not count; what was
-        done since the last one does, at most 20 ms: to ask for it costs more than a small body.
+        CPU time is that of this thread. Other tasks' time in the pauses does not count. Work since
+        the last pause does, at most 20 ms: measuring it exactly costs more than a small body.
         """
         if self.due():
             self._restart()
@@ -45,7 +45,7 @@ class Pace:
             except StopIteration as end:
                 result = end
             now = time.monotonic()
-            # The clock is cheaper to ask than the processor's time, and never behind it.
+            # Reading the clock is cheaper than reading the CPU time, and never behind it.
             if now - began > seconds and spent + time.thread_time() - self._since > seconds:
                 steps.close()
                 raise _too_costly(seconds)

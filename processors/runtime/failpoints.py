@@ -1,8 +1,8 @@
-"""Failpoints: named places where a fault test makes the process die or stand still.
+"""Failpoints: named places where a fault test kills or stops the process.
 
-`BLUETICK_FAILPOINT=<point>=<action>@<n>` does it when the point is reached for the n-th time (from
-1, the default). `kill` is SIGKILL, as an accident would; `stop` is SIGSTOP: the process stands, its
-connections open, until somebody sends SIGCONT. Unset, a point is one comparison a batch.
+`BLUETICK_FAILPOINT=<point>=<action>@<n>` acts when the point is reached for the n-th time (from 1,
+the default). `kill` sends SIGKILL, as in a crash. `stop` sends SIGSTOP: the process stops, with its
+connections open, until it gets SIGCONT. Without the setting, a point costs one comparison a batch.
 """
 
 import asyncio
@@ -16,26 +16,26 @@ POINTS = (
     "track.after_fencing",  # the producer has started; the committed offset is not read yet
     "track.during_restore",  # some of the changelog is in the store
     "track.before_begin",
-    "track.after_first_send",  # of several batches one is acknowledged
-    "track.after_sends",  # all are, the offset is not sent
+    "track.after_first_send",  # one of several batches is acknowledged
+    "track.after_sends",  # all batches are acknowledged, the offset is not sent
     "track.after_offsets",  # the last moment before the commit
-    "track.during_commit",  # the commit is on its way, its answer is not here
-    "track.after_commit",  # the store does not know yet
+    "track.during_commit",  # the commit is sent, its response has not arrived
+    "track.after_commit",  # the store is not written yet
     "track.after_store_write",
-    "track.during_revoke",  # the group waits for this worker to let go
+    "track.during_revoke",  # the group waits for this worker to release its partitions
     "normalise.after_first_send",
     "normalise.before_commit",  # all is acknowledged, the offsets are not committed
     "normalise.after_commit",
     "retry.before_markers",  # observations are acknowledged, their dead letters still open
-    "replay.after_send",  # of several batches one is acknowledged
+    "replay.after_send",  # one of several batches is acknowledged
     "replay.before_commit",  # all is acknowledged, the progress is not recorded
-    "archive.before_rename",  # a file is whole, and does not have its name yet
-    "archive.before_manifest",  # all files are, nothing says so
+    "archive.before_rename",  # a file is complete, and does not have its final name yet
+    "archive.before_manifest",  # all files are complete, the manifest is not written
 )
 
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 _SHAPE = re.compile(r"(?P<point>[a-z._]+)=(?P<action>kill|stop)(@(?P<nth>[1-9]\d{0,5}))?")
-# Long enough for a request to be written, too short for Kafka's answer to it.
+# Long enough to write a request, too short for Kafka's response.
 _UNDER_WAY_SECONDS = 0.001
 
 _point = ""
@@ -44,7 +44,7 @@ _left = 0
 
 
 def arm(text: str | None) -> None:
-    """Arm what a setting names; None disarms. Raises `Problem` for what is no failpoint."""
+    """Arm the failpoint that a setting names; None disarms. Raises `Problem` if it is invalid."""
     global _point, _signal, _left  # noqa: PLW0603 - a property of the process
     _point = ""
     if not text:
@@ -56,12 +56,12 @@ def arm(text: str | None) -> None:
 
 
 def armed(point: str) -> bool:
-    """Whether this point is armed: for places where getting there takes something extra."""
+    """Whether this point is armed; for places that need extra work to be reached."""
     return bool(_point) and point == _point
 
 
 def reach(point: str) -> None:
-    """Be at a point: nothing happens unless it is armed and this is the time."""
+    """Pass a point: act if it is armed and this is the n-th time."""
     global _left  # noqa: PLW0603
     if point != _point:
         return
@@ -71,6 +71,6 @@ def reach(point: str) -> None:
 
 
 def pass_soon(point: str) -> None:
-    """Be at a point in a moment, while what is begun now is under way."""
+    """Pass a point after a moment, while a request that is sent now is under way."""
     if armed(point):
         asyncio.get_running_loop().call_later(_UNDER_WAY_SECONDS, reach, point)

@@ -1,24 +1,24 @@
-"""When Kafka's newest answer to a consumer was asked for, by a clock that is never set."""
+"""The request time of the newest fetch response of a consumer, by a monotonic clock."""
 
 import math
 
 
-class Answers:
-    """Keeps a time before which the newest answer was not asked for.
+class FetchTimes:
+    """Keeps the earliest possible request time of the newest response.
 
-    A consumer asks again only once it has an answer, so the newest answer was asked for after the
-    one before it had come; and that came after the last look at which it was not there.
+    A consumer sends a request only after the previous response. So the newest response was
+    requested after the previous one arrived, which was after the last call that did not see it.
     """
 
     def __init__(self) -> None:
-        self.asked = -math.inf  # the newest answer was asked for no earlier
+        self.requested = -math.inf  # the newest response was requested no earlier
         self._newest: object = None
-        self._came = -math.inf  # it came no earlier
-        self._looked = -math.inf
+        self._arrived = -math.inf  # it arrived no earlier
+        self._observed = -math.inf
 
-    def look(self, answer: object, now: float) -> None:
-        """Note which answer is the newest at `now`, seconds that only go up."""
-        if answer != self._newest:
-            self._newest = answer
-            self.asked, self._came = self._came, self._looked
-        self._looked = now
+    def observe(self, response: object, now: float) -> None:
+        """Record the newest response at `now`, seconds of a monotonic clock."""
+        if response != self._newest:
+            self._newest = response
+            self.requested, self._arrived = self._arrived, self._observed
+        self._observed = now

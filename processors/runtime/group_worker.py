@@ -1,9 +1,9 @@
 """The poll loop of a consumer-group member: every processor runs on it.
 
-It joins the group, pauses what is assigned, polls, refuses a changed partition count, reports
-offsets that the log no longer holds, repeats a round that failed, answers health, and stops. What a
-processor does with the records is its `Member`. The worker calls it from one task, except for
-`assigned` and `revoked`, which the rebalance calls while a round may be under way.
+It joins the group, pauses the assigned partitions, polls, refuses a changed partition count,
+reports offsets that the log no longer holds, repeats failed rounds, reports health, and stops. The
+processor's `Member` processes the records. The worker calls it from one task, except `assigned` and
+`revoked`: the rebalance calls these while a round may be under way.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
 
 _RETRY_SECONDS = 1.0
-# How long a round under way may take to end, once the worker is to stop.
+# How long a round under way may take to end after a stop is requested.
 _FINISH_SECONDS = 5.0
 
 
 class Poll(NamedTuple):
-    """What to poll for, and how long to wait; without partitions it is a wait alone."""
+    """The partitions to poll and the time to wait; without partitions it only waits."""
 
     partitions: Collection[TopicPartition]
     wait_ms: int
@@ -43,48 +43,48 @@ class Poll(NamedTuple):
 
 
 class Member(Protocol):
-    """What a processor does as a member of its group.
+    """The work of a processor as a member of its group.
 
     A round is `next_poll`, the poll, `records`. One that raises `KafkaError`, `TimeoutError`,
     `OSError` or `UnsentError` is repeated after a pause; any other error ends the worker.
     """
 
     def start(self) -> None:
-        """Begin what runs as long as the worker does."""
+        """Start the background tasks, which run as long as the worker."""
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Take the partitions, which are paused. No heartbeat is sent until this returns."""
+        """Accept paused partitions. No heartbeat is sent until this returns."""
 
     async def revoked(self) -> None:
-        """Let all partitions go; the group waits for this."""
+        """Release all partitions; the group waits for this."""
 
     async def next_poll(self) -> Poll:
-        """Say what to poll for now."""
+        """Return the next poll."""
 
     async def records(self, polled: Polled) -> bool:
-        """Process what was polled, or nothing; whether an earlier failure is over."""
+        """Process the polled records, if any; return whether an earlier failure is over."""
 
     def overtaken(self, partition: TopicPartition, problem: Problem) -> None:
         """Stop a partition, now paused, whose log no longer holds the next offset."""
 
     def failed(self, error: Exception) -> str:
-        """Log why a round failed; returns the sentence that health shows."""
+        """Log why a round failed; return the sentence for health."""
 
     async def start_over(self) -> None:
-        """Return to what is committed, after a round that failed."""
+        """Return to the committed offsets after a failed round."""
 
     def waiting(self) -> Iterable[TopicPartition]:
-        """The assigned partitions that are not ready yet."""
+        """Return the assigned partitions that are not ready yet."""
 
     async def close(self) -> None:
-        """Release what it holds, while it is still a member; no round is under way."""
+        """Release all resources while still a member; no round is under way."""
 
 
 MakeMember = Callable[[Settings, AIOKafkaConsumer, Alarms], Member]
 
 
 class GroupWorker(ConsumerRebalanceListener):
-    """One consumer of a processor's group and the processor's member on it."""
+    """One consumer of a processor's group, and the processor's member that uses it."""
 
     def __init__(self, processor: Processor, settings: Settings, make: MakeMember) -> None:
         self._settings = settings
@@ -106,7 +106,7 @@ class GroupWorker(ConsumerRebalanceListener):
         self._member = make(settings, self._consumer, self._alarms)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set; raises what made it impossible to continue."""
+        """Work until `stop` is set; raise the error that makes it impossible to continue."""
         self._member.start()
         loop = asyncio.create_task(self._loop())
         halt = asyncio.create_task(stop.wait())
@@ -124,7 +124,7 @@ class GroupWorker(ConsumerRebalanceListener):
             loop.result()
 
     def problems(self) -> list[str]:
-        """Why the worker is not ready; nothing if it is."""
+        """Return the reasons why the worker is not ready; [] if it is."""
         alarms = self._alarms.sentences(time.monotonic())
         if self._trouble:
             return [*alarms, self._trouble]
@@ -135,18 +135,18 @@ class GroupWorker(ConsumerRebalanceListener):
         return alarms
 
     async def broker_topics(self) -> set[str]:
-        """Ask the broker for its topics: the sign that it answers."""
+        """Request the broker's topics, to see whether it answers."""
         return set(await self._consumer.topics())
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Have the member let go of all: the assignor is eager."""
+        """Let the member release all partitions: the assignor is eager."""
         del revoked
         await self._member.revoked()
         metrics.partitions.set(0)
         self._joined = False
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Pause the partitions and give them to the member."""
+        """Pause the partitions and pass them to the member."""
         if self._stopping.is_set():
             return
         partitions = sorted(assigned)
@@ -201,7 +201,7 @@ class GroupWorker(ConsumerRebalanceListener):
     async def _close(self) -> None:
         await self._member.close()
         metrics.partitions.set(0)
-        # A name in the settings is for planned restarts too, one in the directory for crashes.
+        # A name from the settings outlives planned restarts, one from the directory only crashes.
         await clients.leave(self._consumer, for_good=self._identity is not None)
         if self._identity:
             self._identity.close()

@@ -1,8 +1,8 @@
-"""Ranges of topics on this broker: which offsets a range means, and reading it batch by batch.
+"""Ranges of topics on this broker: finding their offsets, and reading them batch by batch.
 
-A range by time is one of the record's own timestamp, which is when the body was received. Bodies
-that waited in a spool lie later in the log under an older timestamp, so a span by time reaches
-further than its end (`spooled_ms`), and each record's timestamp is looked at.
+A range by time uses the record's timestamp, which is the time when the body was received. Bodies
+that waited in a spool lie later in the log with an older timestamp. So a span by time reaches
+beyond its end (`spooled_ms`), and the timestamp of each record is checked.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -20,22 +20,22 @@ from service.kafka import clients
 from service.kafka.read_to_end import first_record, read_to_end
 from service.settings import Settings
 
-# What a spool that may take no more is given to be drained once Kafka is back.
+# The time allowed to drain a full spool once Kafka is back.
 _DRAIN_MS = 24 * 3_600_000
 
 
 def spooled_ms(settings: Settings) -> int:
-    """How long a body may have waited in ingest's spool before it came to Kafka."""
+    """Return the longest time that a body may have waited in ingest's spool, in milliseconds."""
     return round(settings.spool_max_age * 1000) + _DRAIN_MS
 
 
 async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> list[Span]:
-    """The spans that hold every record of the window; raises `Problem` if the log does not."""
+    """Return the spans that hold every record of the window; `Problem` if the log does not."""
     refuse_backwards(window)
     async with clients.reading(settings, topics) as client:
         log = await _log(client, settings, topics)
         if window.since is not None:
-            await _refuse_forgotten(client, log, window.since)
+            await _refuse_deleted(client, log, window.since)
         starts = await _first_since(client, log, window.since)
         ends = await _first_since(client, log, window.until and window.until + spooled_ms(settings))
         spans = []
@@ -51,7 +51,7 @@ async def by_time(settings: Settings, topics: Sequence[str], window: Window) -> 
 async def by_offsets(
     settings: Settings, topic: str, offsets: Mapping[int, tuple[int, int]]
 ) -> list[Span]:
-    """Spans of one topic, from an offset to before another by partition; raises `Problem`."""
+    """Return the spans of one topic for ranges of offsets by partition; or raise `Problem`."""
     async with clients.reading(settings, [topic]) as client:
         log = await _log(client, settings, [topic])
         spans = [Span(topic, partition, *bounds) for partition, bounds in sorted(offsets.items())]
@@ -75,7 +75,7 @@ async def by_offsets(
 async def everything(
     settings: Settings, topics: Sequence[str], since: int | None = None
 ) -> list[Span]:
-    """All the topics hold now, from the first record as young as `since` (Unix ms) on."""
+    """Return spans of all that the topics hold, from the first record since `since` (Unix ms)."""
     async with clients.reading(settings, topics) as client:
         log = await _log(client, settings, topics)
         starts = await _first_since(client, log, since)
@@ -87,20 +87,20 @@ async def everything(
 
 
 async def held(settings: Settings, topics: Sequence[str]) -> dict[Partition, Span]:
-    """The offsets of every partition of the topics, also where there is nothing now."""
+    """Return the offsets of every partition of the topics, also of empty partitions."""
     async with clients.reading(settings, topics) as client:
         return await _log(client, settings, topics)
 
 
 def normalised(spans: Iterable[Span], committed: Committed) -> list[Span]:
-    """The spans up to what a normaliser's group has committed: the rest it will do itself."""
+    """Cut the spans at the offsets committed by normalise: it processes the rest itself."""
     done = {(p.topic, p.partition): known.offset for p, known in committed.items()}
     cut = [span._replace(end=min(span.end, done.get(span.place, 0))) for span in spans]
     return [span for span in cut if span.start < span.end]
 
 
 async def read(settings: Settings, spans: Iterable[Span]) -> Source:
-    """All bodies of the spans, batch by batch; memory is that of one fetch."""
+    """Yield all bodies of the spans, batch by batch; memory is that of one fetch."""
     async with aclosing(consumed(settings, spans)) as source:
         async for batch in source:
             yield Batch([raw_record(record) for record in batch.records], batch.reached)
@@ -109,9 +109,9 @@ async def read(settings: Settings, spans: Iterable[Span]) -> Source:
 async def consumed(
     settings: Settings, spans: Iterable[Span]
 ) -> AsyncGenerator[Batch[Consumed], None]:
-    """All committed records of the spans, batch by batch.
+    """Yield all committed records of the spans, batch by batch.
 
-    Raises `Problem` if Kafka is silent, or if retention takes what was still to be read.
+    Raises `Problem` if Kafka does not answer, or if retention deletes records before they are read.
     """
     left = remaining(spans, {})
     if not left:
@@ -132,7 +132,7 @@ async def consumed(
 async def _log(
     client: AIOKafkaConsumer, settings: Settings, topics: Iterable[str]
 ) -> dict[Partition, Span]:
-    """All that the topics hold now, by partition."""
+    """Return the offsets that the topics hold now, by partition."""
     places = [TopicPartition(t, number) for t in topics for number in range(settings.partitions)]
     starts = await client.beginning_offsets(places)
     ends = await client.end_offsets(places)
@@ -142,17 +142,15 @@ async def _log(
 async def _first_since(
     client: AIOKafkaConsumer, log: Iterable[Partition], at: int | None
 ) -> dict[Partition, int]:
-    """Each partition's first offset with such a timestamp or a later one, where there is any."""
+    """Return each partition's first offset with a timestamp from `at` on, if there is one."""
     if at is None:
         return {}
     found = await client.offsets_for_times({TopicPartition(*p): max(0, at) for p in log})
     return {(p.topic, p.partition): known.offset for p, known in found.items() if known}
 
 
-async def _refuse_forgotten(
-    client: AIOKafkaConsumer, log: dict[Partition, Span], since: int
-) -> None:
-    """Raise `Problem` if retention has deleted what may have been received at `since` or later."""
+async def _refuse_deleted(client: AIOKafkaConsumer, log: dict[Partition, Span], since: int) -> None:
+    """Raise `Problem` if retention may have deleted records received at `since` or later."""
     cut = {TopicPartition(*p): 0 for p, span in log.items() if 0 < span.start < span.end}
     oldest = [known.timestamp for known in (await client.offsets_for_times(cut)).values() if known]
     if oldest and since < max(oldest):
@@ -165,7 +163,7 @@ async def _refuse_forgotten(
 
 
 async def _held(client: AIOKafkaConsumer, log: dict[Partition, Span]) -> str:
-    """Say what the topics hold: offsets, and when the first and last bodies were received."""
+    """Describe what the topics hold: offsets, and reception times of the first and last bodies."""
     edges = [
         RawRecord(*place, offset, record.timestamp, (), None)
         for place, span in log.items()
@@ -175,17 +173,17 @@ async def _held(client: AIOKafkaConsumer, log: dict[Partition, Span]) -> str:
     ]
     if not edges:
         return "nothing is there"
-    said = []
+    parts = []
     for topic in sorted({edge.topic for edge in edges}):
         of = [edge for edge in edges if edge.topic == topic]
         first, last = min(e.timestamp for e in of), max(e.timestamp for e in of)
         offsets = f"{min(e.offset for e in of)} to {max(e.offset for e in of)}"
-        said.append(f"{topic} has offsets {offsets}, {to_iso(first)} to {to_iso(last)}")
-    return "there is: " + "; ".join(said)
+        parts.append(f"{topic} has offsets {offsets}, {to_iso(first)} to {to_iso(last)}")
+    return "there is: " + "; ".join(parts)
 
 
 async def _first(client: AIOKafkaConsumer, span: Span) -> list[RawRecord]:
-    """The first record of a span, if there is one."""
+    """Return the first record of a span, [] if there is none."""
     place = TopicPartition(*span.place)
     client.assign([place])
     found = await first_record(client, place, span.start, span.end)

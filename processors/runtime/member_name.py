@@ -1,8 +1,8 @@
-"""A member's lasting name in its group, kept in its processor's data directory.
+"""The static name of a member in its group, kept in its processor's data directory.
 
-With it, Kafka gives a member that was killed its partitions back as soon as it is there again; to
-the group it was never away. A process takes the first name that no other process of the directory
-has: it holds a lock on the name's file, which ends with the process, however that ends.
+With it, Kafka assigns a killed member the same partitions as soon as it returns; for the group, it
+never left. A process uses the first name that no other process of the directory uses. It holds a
+lock on the name's file; the lock ends when the process ends or is killed.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ _PREFIX = "instance-"
 
 
 class Identity:
-    """The name of one member, until it is closed; it begins with the directory's."""
+    """The name of one member, until it is closed; it begins with the directory's name."""
 
     def __init__(self, directory: Path) -> None:
-        """Take the first free name of a directory, or raise `Problem` if that cannot be done."""
+        """Lock the first free name of a directory; raise `Problem` if that fails."""
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = _first_free(directory)
@@ -33,7 +33,7 @@ class Identity:
             ) from None
 
     def close(self) -> None:
-        """Let another process have the name."""
+        """Release the name for other processes."""
         with contextlib.suppress(OSError):
             os.close(self._file)
 
@@ -67,5 +67,5 @@ def _name(file: int, prefix: str) -> str:
 
 
 def stored(directory: Path) -> list[int]:
-    """The partitions whose stores are in a directory."""
+    """Return the partitions whose stores are in a directory."""
     return sorted(int(one.name) for one in directory.glob("*") if one.name.isdecimal())

@@ -1,4 +1,4 @@
-"""The processors' metrics, a closed list: each with its labels and meaning."""
+"""The metrics of the processors, a closed list: each with its labels and meaning."""
 
 from collections.abc import Mapping
 
@@ -89,17 +89,17 @@ clock_offset = Gauge(
 )
 
 
-# Strangers choose these words: labels must not grow without end, nor hold a phone number.
+# Senders choose these words: labels must be bounded, and must not hold a phone number.
 _MOST_EVENTS = 100
 _OTHER = "other"
 _events: set[str] = set()
-# A source's name is in a file, but on a raw record written by hand it may be anything.
+# A source's name comes from a file, but a raw record written by hand may have any name.
 _MOST_SOURCES = 1000
 _sources: set[str] = set()
 
 
 def event_label(event: str) -> str:
-    """The event's word as a label; `other` if it has digits, or once there are too many words."""
+    """Return the event as a label; `other` if it has digits, or if there are too many events."""
     if any(character.isdigit() for character in event):
         return _OTHER
     if event not in _events:
@@ -110,7 +110,7 @@ def event_label(event: str) -> str:
 
 
 def source_label(source: str) -> str:
-    """The source's name as a label; `other` once there are too many names."""
+    """Return the source's name as a label; `other` if there are too many names."""
     if source not in _sources:
         if len(_sources) >= _MOST_SOURCES:
             return _OTHER
@@ -119,12 +119,12 @@ def source_label(source: str) -> str:
 
 
 def note_stopped(partition: Partition, *, stopped: bool) -> None:
-    """Note that a partition of the inputs is stopped, or that it is not."""
+    """Record whether a partition of the inputs is stopped."""
     topic, number = partition
     _stopped_partitions.labels(topic, str(number)).set(stopped)
 
 
 def add(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:
-    """Add a batch's counts, by label values."""
+    """Add the counts of a batch, by label values."""
     for labels, count in tally.items():
         counter.labels(*labels).inc(count)

@@ -1,4 +1,4 @@
-"""Ranges of records, pure: offsets of a partition, and times of reception."""
+"""Ranges of records: offsets of a partition, and times of reception. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class Window(NamedTuple):
 
 
 def remaining(spans: Iterable[Span], reached: Mapping[Partition, int]) -> list[Span]:
-    """What is left of the spans once those offsets are reached."""
+    """Return the parts of the spans from the reached offsets on."""
     left = [
         span._replace(start=max(span.start, reached.get(span.place, span.start))) for span in spans
     ]

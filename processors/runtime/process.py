@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _BROKER_SECONDS = 2.0
 _GRACE_SECONDS = 2
 
-# Records make no cycles, so that looking for some at Python's usual pace (700 new objects) is a
+# Records make no reference cycles. A collection at every 700 new objects, Python's default, is a
 # fifth of a tracker's work, and finds nothing.
 _YOUNG = 20_000
 
@@ -46,7 +46,7 @@ async def _serve(
 ) -> None:
     name = processor.name
     worker = GroupWorker(processor, settings, make)
-    # What is there by now stays: looking through it again and again stops the loop for 0.1 s.
+    # The objects made so far stay: collecting over them again and again stops the loop for 0.1 s.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG)
@@ -74,8 +74,8 @@ async def _ready(name: str, settings: Settings, worker: GroupWorker) -> Response
 async def _broker_problems(name: str, settings: Settings, worker: GroupWorker) -> list[str]:
     try:
         async with asyncio.timeout(_BROKER_SECONDS):
-            there = await worker.broker_topics()
-    except Exception:  # noqa: BLE001 - whatever it was, the broker did not answer
+            existing = await worker.broker_topics()
+    except Exception:  # noqa: BLE001 - after any error the broker did not answer
         return [str(unreachable(settings.kafka))]
     needed = settings.topics.needed(name)
-    return [f"topic {topic} is missing" for topic in needed if topic not in there]
+    return [f"topic {topic} is missing" for topic in needed if topic not in existing]

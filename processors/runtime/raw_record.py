@@ -12,7 +12,7 @@ Consumed = ConsumerRecord[bytes, bytes]
 
 
 class RawRecord(NamedTuple):
-    """One raw body with its coordinates, wherever it was read from."""
+    """One raw body with its coordinates, read from Kafka or from an archive."""
 
     topic: str
     partition: int
@@ -26,9 +26,9 @@ R = TypeVar("R")
 
 
 class Batch(NamedTuple, Generic[R]):
-    """Some records, each partition's in order, and what is read with them.
+    """Records, each partition's in order, and the offsets reached with them.
 
-    `reached` is, for the partitions that moved, the offset of the next record to come.
+    `reached` has the offset of the next record, for each partition that was read.
     """
 
     records: list[R]
@@ -36,11 +36,11 @@ class Batch(NamedTuple, Generic[R]):
 
 
 Source = AsyncGenerator[Batch[RawRecord], None]
-"""Where raw records come from: the broker (`log_ranges.read`) or an archive."""
+"""A source of raw records: the broker (`log_ranges.read`) or an archive."""
 
 
 def raw_record(record: Consumed) -> RawRecord:
-    """A record of a raw topic as it came from the broker."""
+    """Return the raw record of a consumed record."""
     return RawRecord(
         record.topic,
         record.partition,

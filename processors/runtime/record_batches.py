@@ -1,4 +1,4 @@
-"""Outgoing records: gathered into Kafka batches, sent together, each acknowledgement seen."""
+"""Outgoing records: gathered into Kafka batches, sent together, each acknowledgement checked."""
 
 import asyncio
 import time
@@ -27,10 +27,10 @@ from service.kafka.clock import clock
 from service.kafka.clock_offset import refused_time
 from service.messages import CREATE_TOPICS, sentence
 
-# Closing a batch compresses it: after so long the event loop's other work is let in.
+# Closing a batch compresses it: after this time, other tasks of the event loop run.
 _PAUSE_SECONDS = 0.02
 
-# Larger than a topic takes, or than a segment of its log.
+# Larger than a topic accepts, or than a segment of its log.
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 _REPLICAS = "bring its missing replicas back, or lower its min.insync.replicas"
@@ -45,10 +45,10 @@ _ADVICE: dict[type[BaseException], str] = {
 
 
 class TooLargeError(KafkaError):
-    """Kafka refuses some batches as too large, and nothing for another reason.
+    """Kafka refuses some batches as too large, and no batch for another reason.
 
-    `owners` are those of the records in batches as large; with records `apart` they are the ones
-    to be set aside.
+    `owners` are the owners of the records in batches of that size or more. With records `apart`,
+    they are the ones to set aside.
     """
 
     def __init__(self, message: str, owners: frozenset[str]) -> None:
@@ -57,7 +57,7 @@ class TooLargeError(KafkaError):
 
 
 class UnsentError(Exception):
-    """Kafka did not take all of an outbox; says which topic, why, and what to do."""
+    """Kafka did not accept all of an outbox; names the topic, the reason, and what to do."""
 
 
 Headers = Sequence[tuple[str, bytes]]
@@ -97,11 +97,11 @@ class _Batch:
     def append(
         self, timestamp: int, key: bytes | None, value: bytes | None, headers: Headers | None
     ) -> bool:
-        taken = self.builder.append(
+        appended = self.builder.append(
             timestamp=timestamp, key=key, value=value, headers=list(headers or ())
         )
-        self.count += taken is not None
-        return taken is not None
+        self.count += appended is not None
+        return appended is not None
 
     def note(self, delivery: asyncio.Future[RecordMetadata]) -> None:
         error = None if delivery.cancelled() else delivery.exception()
@@ -117,7 +117,7 @@ class Outbox:
     ) -> None:
         """`failpoint` is passed once the first of several batches is acknowledged.
 
-        With `apart` each record is a batch of its own, so that it is known which one is refused.
+        With `apart`, each record is a batch of its own, which shows which record is refused.
         """
         self._apart = apart
         self._producer = producer
@@ -136,36 +136,39 @@ class Outbox:
         headers: Headers | None = None,
         owner: str | None = None,
     ) -> None:
-        """Add a record; `timestamp` is Unix milliseconds, `owner` whom a refusal names."""
+        """Add a record; `timestamp` is Unix milliseconds, `owner` is named by a refusal."""
         batch = self._append((topic, partition), timestamp, key, value, headers)
         if owner is not None:
             batch.owners.add(owner)
 
     def put(self, outgoing: Iterable[Outgoing]) -> None:
-        """Add records that are kept, to be sent apart if Kafka refuses them together."""
+        """Add records and keep them, to send them apart if Kafka refuses them together."""
         for one in outgoing:
             place = (one.topic, one.partition)
             batch = self._append(place, one.timestamp, one.key, one.value, one.headers)
             batch.records.append(one)
 
     def refused(self) -> list[list[Outgoing]]:
-        """After a failure: what Kafka refused as too large, by batch; [] if that is not all."""
+        """After a failure: return the records refused as too large, by batch.
+
+        Return [] if a batch failed for another reason.
+        """
         failed = [one for one in self._batches if not one.acknowledged]
         return [one.records for one in failed] if all(one.too_large for one in failed) else []
 
     def unacknowledged(self) -> list[str]:
-        """The topics that Kafka was given something for and has not acknowledged it.
+        """Return the topics with batches that were sent and not acknowledged.
 
-        All topics if it acknowledged what it was given: then it took too long over the whole.
+        Return all topics if every sent batch is acknowledged: then the whole took too long.
         """
         open_ = {one.topic for one in self._batches if one.begun and not one.acknowledged}
         return sorted(open_ or {one.topic for one in self._batches})
 
     async def send(self) -> dict[str, int | None]:
-        """Send everything and wait until it is acknowledged; raises if anything was not.
+        """Send everything and wait until it is acknowledged; raise if a batch is not.
 
-        Returns, per topic, the offset after the last record sent there; None if the broker did not
-        tell (it had the batch already, from a retry).
+        Return, per topic, the offset after the last record sent there. It is None if the broker
+        did not report it, because it had the batch already, from a retry.
         """
         deliveries: list[asyncio.Future[RecordMetadata]] = []
         paused = time.monotonic()
@@ -184,7 +187,7 @@ class Outbox:
                 await asyncio.wait(deliveries)
                 failpoints.reach(self._failpoint)
         results = await asyncio.gather(*deliveries, return_exceptions=True)
-        # Every delivery is looked at: aiokafka commits a transaction over batches that failed.
+        # Every delivery is checked: aiokafka commits a transaction in spite of failed batches.
         outcomes = list(zip(self._batches, results, strict=True))
         _raise_first(outcomes)
         return {
@@ -204,7 +207,7 @@ class Outbox:
         known = None if self._apart else self._open.get(place)
         batch = known or self._start(place)
         if not batch.append(timestamp, key, value, headers):
-            # Full; the first record of a batch is taken whatever its size.
+            # Full; the first record of a batch is accepted at any size.
             batch = self._start(place)
             batch.append(timestamp, key, value, headers)
         return batch
@@ -217,7 +220,7 @@ class Outbox:
 
 
 async def send(outbox: Outbox, seconds: float) -> None:
-    """Send everything and see it acknowledged, or raise `UnsentError`."""
+    """Send everything and wait until it is acknowledged, or raise `UnsentError`."""
     try:
         async with asyncio.timeout(seconds):
             await outbox.send()
@@ -227,15 +230,15 @@ async def send(outbox: Outbox, seconds: float) -> None:
         if cause is InvalidTimestampError:
             clock.doubt()
             raise UnsentError(f"{topics}: {refused_time(clock.known())}") from error
-        advice = _ADVICE.get(cause, "look at whether Kafka is well")
+        advice = _ADVICE.get(cause, "check Kafka")
         fields = {"topics": topics, "why": cause.__name__, "advice": advice}
         raise UnsentError(sentence("unsent", fields)) from error
 
 
 async def deliver(producer: AIOKafkaProducer, outbox: Outbox, seconds: float) -> list[Outgoing]:
-    """Send everything; returns the records that Kafka refuses as too large even alone.
+    """Send everything; return the records that Kafka refuses as too large even alone.
 
-    Raises `UnsentError` if anything is not sent for another reason. Only records that were `put`
+    Raises `UnsentError` if a record is not sent for another reason. Only records that were `put`
     into the outbox can be sent apart.
     """
     try:
@@ -260,12 +263,12 @@ async def deliver(producer: AIOKafkaProducer, outbox: Outbox, seconds: float) ->
 
 
 def _raise_first(outcomes: Sequence[tuple[_Batch, RecordMetadata | BaseException]]) -> None:
-    """Raise what went wrong, if anything did; a size that is refused only if nothing else did."""
+    """Raise the first error, if there is one; a refused size only if it is the only reason."""
     failed = [(batch, one) for batch, one in outcomes if isinstance(one, BaseException)]
     refused = [batch for batch, one in failed if isinstance(one, TOO_LARGE)]
     topics = {(batch.topic, batch.partition) for batch in refused}
     for batch, error in failed:
-        # Of an idempotent producer Kafka refuses what follows a refused batch as out of order.
+        # Kafka refuses an idempotent producer's batches after a refused one as out of order.
         follows = isinstance(error, OutOfOrderSequenceNumber)
         if batch not in refused and not (follows and (batch.topic, batch.partition) in topics):
             raise error
@@ -279,7 +282,7 @@ def _raise_first(outcomes: Sequence[tuple[_Batch, RecordMetadata | BaseException
 
 
 def _as_large(batch: _Batch, refused: Sequence[_Batch]) -> bool:
-    """Whether a batch is refused, or would be: it is as large as one that is, for the topic."""
+    """Whether a batch is at least as large as a refused batch of the same topic."""
     size = batch.builder.size()
     return any(batch.topic == one.topic and size >= one.builder.size() for one in refused)
 

@@ -1,4 +1,4 @@
-"""The states a batch works on: read from the store, decoded when they are needed, changed. Pure."""
+"""The states of a batch: read from the store, decoded when needed, and changed. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
@@ -19,10 +19,10 @@ State = MessageState | ViewerState
 
 
 class States:
-    """States by key, each as it was and as it is; messages' and viewers' alike."""
+    """States of messages and viewers by key, each before and after the batch."""
 
     def __init__(self, read: Read) -> None:
-        """`read` gives the stored states of many keys at once."""
+        """`read` returns the stored states of many keys."""
         self.read_bytes = 0
         self._read = read
         self._stored: dict[str, bytes | None] = {}
@@ -30,14 +30,14 @@ class States:
         self._after: dict[str, State | None] = {}
 
     def load(self, keys: Iterable[str]) -> None:
-        """Read the states of these keys, of those not read yet; nothing is decoded."""
+        """Read the states of the keys that are not read yet; decode nothing."""
         wanted = [key for key in dict.fromkeys(keys) if key not in self._stored]
         for key, value in zip(wanted, self._read(wanted) if wanted else (), strict=True):
             self._stored[key] = value
             self.read_bytes += len(value or b"")
 
     def unusable(self, key: str) -> SetAside | None:
-        """Why a stored state cannot be read; None if it can. Raises `NewerFormatError`."""
+        """Return why a stored state cannot be read; None if it can. Raises `NewerFormatError`."""
         try:
             self._decoded(key)
         except NewerFormatError:
@@ -47,11 +47,11 @@ class States:
         return None
 
     def message(self, key: str) -> MessageState | None:
-        """The state of the message with that key, as it is now; None if it is not known."""
+        """Return the present state of the message with that key; None if it has none."""
         return cast("MessageState | None", self._decoded(key))
 
     def viewer(self, key: str) -> ViewerState | None:
-        """The state of the viewer with that key, as it is now; None if it is not known."""
+        """Return the present state of the viewer with that key; None if it has none."""
         return cast("ViewerState | None", self._decoded(key))
 
     def put(self, key: str, state: State | None) -> None:
@@ -64,7 +64,7 @@ class States:
         return self._after[key]
 
     def changed(self) -> Iterator[str]:
-        """The keys whose state is another object than it was."""
+        """Return the keys whose state is another object than before."""
         return (key for key, state in self._after.items() if state is not self._before.get(key))
 
     def _decoded(self, key: str) -> State | None:
@@ -79,11 +79,11 @@ class States:
             state = decode_by_key(key, value)
         self._before[key] = self._after[key] = state
         if value is not None and isinstance(state, MessageState) and b'"viewers":' in value:
-            self._take_apart(key, state, value)
+            self._split_viewers(key, state, value)
         return state
 
-    def _take_apart(self, key: str, state: MessageState, value: bytes) -> None:
-        """Give each viewer of a state of the first format one of its own; all are written."""
+    def _split_viewers(self, key: str, state: MessageState, value: bytes) -> None:
+        """Give each viewer of a state in the first format its own state; all are written."""
         viewers = viewers_of(value)
         if viewers:
             self._before[key] = replace(state)  # another object: the message counts as changed

@@ -2,19 +2,19 @@
 
 from aiokafka import ConsumerRecord
 
-# When the state's next timer is due, in Unix milliseconds. The state has it as well, but to decode
-# it costs as much as all the rest of restoring it.
+# The time of the state's next timer, in Unix milliseconds. The state has it too, but decoding the
+# state would double the cost of a restore.
 NEXT_TIMER = "next-timer-at"
 
-# On the first record of a transaction: the offset it commits, where it does.
+# On the first record of a transaction: the offset that it commits, if it commits one.
 TAKEN_TO = "taken-to"
 
-# And what it commits with it, as the offset's metadata.
+# On the same record: the metadata that it commits with the offset.
 NOTE = "offset-metadata"
 
 
 def header_number(record: ConsumerRecord[bytes, bytes], wanted: str) -> int | None:
-    """The number in a header; None if the record does not have it."""
+    """Return the number in a header; None if the record does not have it."""
     for name, value in record.headers:
         if name == wanted and value.isdigit():
             return int(value)

@@ -1,7 +1,7 @@
-"""The time up to which all bodies received are known to be among the observations.
+"""The time up to which all received bodies are known to be normalised.
 
 A tracker at the end of its log has all observations only if normalise has read all raw bodies.
-While bodies wait in the raw topics, it is too early to say that a message had no report.
+While bodies wait in the raw topics, a message may have a report that is not read yet.
 """
 
 import asyncio
@@ -19,29 +19,29 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 _ASK_SECONDS = 30.0
 _KEPT = 10
 
 
 class NormaliserWatermark:
-    """Compares the offsets of normalise with the ends of the raw topics, again and again."""
+    """Compares the offsets of normalise with the ends of the raw topics, every second."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # (until when, by Kafka's clock, since when that is known); the newest last.
+        # (the time up to which all is normalised, by Kafka's clock; since when it is known).
         self._known: deque[tuple[int, float]] = deque(maxlen=_KEPT)
 
     def until(self, at: float) -> int:
-        """Up to when a reader at the end of the observations at `at` has every report.
+        """Return the time up to which a reader at the end of the observations has every report.
 
-        `at` is of time.monotonic(); the answer is in Unix milliseconds.
+        The reader was at the end at `at`, of time.monotonic(); the result is Unix milliseconds.
         """
         return max((until for until, since in self._known if since <= at), default=0)
 
     def note(self, *, until: int, since: float) -> None:
-        """Note what is known since a time of time.monotonic()."""
+        """Record a time, and since when it is known (time.monotonic())."""
         self._known.append((until, since))
 
     async def watch(self) -> None:
@@ -49,21 +49,21 @@ class NormaliserWatermark:
         while True:
             try:
                 async with watching(self._settings) as watch:
-                    await self._look(watch)
+                    await self._compare(watch)
             except (Problem, KafkaError, TimeoutError, OSError) as error:
                 log.warning("normalise's progress is not known: %s", error or type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _look(self, watch: Watch) -> None:
+    async def _compare(self, watch: Watch) -> None:
         source = self._settings.topics.source
         now, ends = 0, None
         while True:
             async with asyncio.timeout(_ASK_SECONDS):
                 if ends is None:
-                    # By a clock that was not compared, no body is known to be received before.
+                    # Without a compared clock, no reception time is certain.
                     now = clock.now() if clock.certain else 0
                     ends = await watch.ends(source.inputs(NORMALISE.name))
                 if not await watch.behind(source.group(NORMALISE.name), ends):
                     self.note(until=now, since=time.monotonic())
                     ends = None
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)

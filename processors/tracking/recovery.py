@@ -1,7 +1,7 @@
 """Recovery of one partition: from a new producer to a session that can continue.
 
-The order: fence every earlier owner, and only then read the committed offset; end what Kafka left
-open; restore the store; look for states that a split transaction lost.
+The order: fence all earlier owners, and only then read the committed offset; end the transactions
+that Kafka left open; restore the store; find the states that a split transaction lost.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ async def recover(
     open_store: Callable[[], Store],
     uncut: Callable[[], AbstractContextManager[None]],
 ) -> Session:
-    """Start the producer and make a session of it.
+    """Start the producer and return a session with it.
 
-    The store is opened only once the earlier owner is fenced. Within `uncut` the caller waits for
-    the end: what is cut short there may do harm.
+    The store is opened only after the earlier owner is fenced. Within `uncut` the caller must wait
+    for the end: a cancellation there may do harm.
     """
     async with asyncio.timeout(4 * settings.transaction_timeout):
         await producer.start()

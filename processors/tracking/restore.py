@@ -21,16 +21,16 @@ log = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 5
 _BATCH = 1000
 
-# A store that lacks more than that is not caught up: the log may hold neither a state it has nor
-# the tombstone that ended it, and the state would come back to life.
+# An older store is not caught up: the log may no longer hold the tombstone of a state that the
+# store still has. The deleted state would return.
 OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
 
 
 async def restore(settings: Settings, store: Store, partition: int) -> None:
     """Bring the store up to the end of its partition of `messages`.
 
-    The caller has fenced every earlier owner and ended what was open, so the end does not move
-    meanwhile. Raises `TimeoutError` if Kafka falls silent.
+    The caller has fenced all earlier owners and ended open transactions, so the end does not move
+    meanwhile. Raises `TimeoutError` if Kafka does not answer.
     """
     changelog = TopicPartition(settings.topics.messages, partition)
     reader = clients.reader(settings)
@@ -46,7 +46,7 @@ async def restore(settings: Settings, store: Store, partition: int) -> None:
 
 
 class _Restoring:
-    """One restore; the anchor's own record is read first, as proof that the log is the same."""
+    """One restore; the anchor's own record is read first, to prove that the log is the same."""
 
     def __init__(self, reader: AIOKafkaConsumer, changelog: TopicPartition, store: Store) -> None:
         self._reader = reader
@@ -57,22 +57,26 @@ class _Restoring:
     async def run(self, beginning: int, end: int) -> None:
         anchor = self._store.anchor
         if anchor is not None and not (beginning <= anchor.offset < end):
-            self._start_anew(f"its last record, {anchor.offset}, is not in {beginning} to {end}")
+            self._start_over(f"its last record, {anchor.offset}, is not in {beginning} to {end}")
             anchor = None
         if anchor is not None and anchor.timestamp < clock.now() - OLDEST_MS:
-            self._start_anew("it is so old that the log may have forgotten what was dropped since")
+            self._start_over("it is so old that the log may no longer hold newer tombstones")
             anchor = None
         if anchor is not None and not await self._knows(anchor):
-            self._start_anew("the log has another record in place of its last one")
+            self._start_over("the log has another record in place of its last one")
             anchor = None
         await self._read(anchor.offset + 1 if anchor else beginning, end)
 
-    def _start_anew(self, why: str) -> None:
-        log.warning("the store of partition %d: %s; starting anew", self._changelog.partition, why)
+    def _start_over(self, why: str) -> None:
+        log.warning(
+            "the store of partition %d: %s; restoring it from the start",
+            self._changelog.partition,
+            why,
+        )
         self._store.wipe()
 
     async def _knows(self, anchor: Anchor) -> bool:
-        """Whether the log has this very record; compaction may have taken it, too."""
+        """Whether the log has exactly this record; compaction may have removed it."""
         at = anchor.offset
         record = await first_record(self._reader, self._changelog, at, at + 1)
         return record is not None and Anchor(record.offset, record.timestamp) == anchor
@@ -95,7 +99,7 @@ class _Restoring:
                 logged = time.monotonic()
                 share = 100 * (position - start) // (end - start)
                 log.info("restoring partition %d: %d %%", number, share)
-            # What a fetch brought is there at once, and may be a hundred polls.
+            # One fetch may hold the records of a hundred polls, which then never wait.
             await asyncio.sleep(0)
         left.set(0)
         if start < end:
@@ -106,7 +110,7 @@ class _Restoring:
         """Write one poll's records to the store."""
         last = Anchor(records[-1].offset, records[-1].timestamp)
         states = {record.key: record.value for record in records if record.key is not None}
-        # Due at once if the record does not say.
+        # Due at once if the record has no such header.
         armed = {
             r.key: header_number(r, NEXT_TIMER) or 0
             for r in records

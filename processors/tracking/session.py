@@ -1,4 +1,4 @@
-"""What a task works on between two recoveries."""
+"""The state of a task between two recoveries."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from service.kafka import clients
 
 @dataclass(slots=True)
 class Session:
-    """A producer that has fenced every earlier one, a restored store, and what is committed.
+    """A producer that has fenced all earlier ones, a restored store, and the committed position.
 
-    It ends with its producer, at the first error. `losses` are the connections that the producer
-    had lost when it was started; `stamp` is the time of the last transaction's records, Unix
-    milliseconds; `offset` is the committed offset of `partition`, `note` its metadata; `seen` are
+    It ends with its producer, at the first error. `losses` is the number of connections that the
+    producer had lost when it started. `stamp` is the time of the last transaction's records, Unix
+    milliseconds. `offset` is the committed offset of `partition`, `note` its metadata. `seen` are
     the outputs that consumers see already.
     """
 
@@ -30,10 +30,10 @@ class Session:
     seen: frozenset[bytes]
 
     def refuse_loss(self) -> None:
-        """Raise once the producer has lost a connection, even after a commit.
+        """Raise if the producer has lost a connection, even after a commit.
 
-        What was sent again may arrive twice: the epoch of a new producer shuts it out. And a
-        transaction that Kafka did not end, because it went down, is ended by the recovery.
+        A batch that was sent again may arrive twice: the epoch of a new producer excludes it. And
+        a transaction that Kafka did not end, because it went down, is ended by the recovery.
         """
         if clients.losses(self.producer) > self.losses:
             raise KafkaConnectionError("a connection was lost")

@@ -1,7 +1,8 @@
-"""Observations that tracking sets aside: why, and the dead letters that keep them. Pure."""
+"""Observations that tracking sets aside: the reasons, and their dead letters. Pure."""
 
 from typing import NamedTuple, Protocol, Self, get_args
 
+from processors.dead_letters.record import OBSERVED, REPLAY, Headers, headers
 from processors.tracking.lifecycle import PastBound
 from providers.contract import DeadLetter
 from providers.rejection import Code, calls
@@ -14,7 +15,7 @@ PAST_BOUND: frozenset[str] = frozenset(get_args(PastBound))
 
 
 class Observed(Protocol):
-    """What is read of a record of `observations`."""
+    """The attributes of a record of `observations` that are used here."""
 
     topic: str
     partition: int
@@ -24,9 +25,9 @@ class Observed(Protocol):
 
 
 class SetAside(NamedTuple):
-    """Why an observation, or all of a message's in a batch, cannot be tracked.
+    """Why an observation, or all observations of a message in a batch, cannot be tracked.
 
-    A dead letter that is `valueless` has the coordinates alone.
+    A `valueless` dead letter has the coordinates alone.
     """
 
     code: Code
@@ -37,12 +38,12 @@ class SetAside(NamedTuple):
 
     @classmethod
     def refused(cls, why: str, *, again: bool) -> Self:
-        """Kafka does not take what one message amounts to; `again`, not even as a dead letter."""
+        """Kafka refuses the records of one message; `again`: even its dead letter with a value."""
         return cls("too_large", why, valueless=again)
 
     @classmethod
     def past_bound(cls, code: PastBound, bounds: Bounds) -> Self:
-        """The state of its message holds as much as it may."""
+        """The state of the message has reached a bound."""
         match code:
             case "too_many_attempts":
                 return cls(code, f"the message has more than {bounds.attempts} gateways")
@@ -53,7 +54,7 @@ class SetAside(NamedTuple):
 
     @classmethod
     def unforeseen(cls, error: Exception) -> Self:
-        """A mistake of ours; the error's own words may quote what is personal."""
+        """A defect in Bluetick; the error's own text may quote personal data."""
         kind = type(error)
         return cls(
             "internal_error",
@@ -74,11 +75,11 @@ class SetAside(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """A dead letter of tracking: `key` is the record's, "" if that is no text.
+    """A dead letter of tracking; `key` is the record's, "" if it has none.
 
-    `raw` is where the raw body behind the observation lies (the observation itself, if it cannot be
-    read), `observed` where the observation does; `timestamp` is when it was received, Unix ms, and
-    `replay` the id of the replay it came by.
+    `raw` has the coordinates of the raw body (of the observation, if that cannot be read),
+    `observed` those of the observation. `timestamp` is the time of reception, Unix ms; `replay` the
+    id of the replay that published the observation.
     """
 
     key: str
@@ -91,16 +92,25 @@ class Letter(NamedTuple):
 
     @property
     def past_bound(self) -> bool:
-        """Whether only the sender's own data is at fault, and a bound of ours is exceeded."""
+        """Whether the only cause is that the sender's data exceeds a bound."""
         return self.letter.code in PAST_BOUND
 
 
+def headers_of(letter: Letter) -> Headers:
+    """Return the record headers: those of a body's dead letter, then the observation's place."""
+    observed = "/".join(map(str, letter.observed))
+    more = [(OBSERVED, observed.encode())]
+    if letter.replay is not None:
+        more.append((REPLAY, letter.replay.encode()))
+    return headers(letter.letter, letter.raw, letter.timestamp, more)
+
+
 def letter_of(record: Observed, observation: Observation, why: SetAside) -> Letter:
-    """The dead letter of an observation; its pointer is `#` and the item's number in the body."""
+    """Return the dead letter of an observation; its pointer is `#` and the item's number."""
     raw = observation.raw
     origin = at(raw)
     if raw.partition < 0 or raw.offset < 0:
-        origin = at(record)  # another program made it up
+        origin = at(record)  # another program wrote it
     return Letter(
         _key(record),
         _dead_letter(encode(observation), f"#{raw.index}", why),
@@ -113,9 +123,9 @@ def letter_of(record: Observed, observation: Observation, why: SetAside) -> Lett
 
 
 def unreadable_record(record: Observed, why: str, aside: SetAside | None) -> Letter:
-    """The dead letter of a record that is not an observation: some other program wrote it.
+    """Return the dead letter of a record that is not an observation: another program wrote it.
 
-    `aside` is why records with its key are set aside already, if they are.
+    `aside` is the reason why records with its key are set aside already, if they are.
     """
     valueless = aside is not None and aside.valueless
     unreadable = SetAside("not_an_observation", why, valueless=valueless)

@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from processors.dead_letters import record
 from processors.tracking.batch import Reduced
 from processors.tracking.restore import OLDEST_MS
-from processors.tracking.set_aside import Letter
+from processors.tracking.set_aside import Letter, headers_of
 from schemas.webhook import to_iso
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -35,9 +35,9 @@ _SILENCE_SECONDS = 60
 _POLL_MS = 100
 _BATCH = 100
 _FOREVER = 2**63 - 1
-# More outputs than one transaction has: then it is not one transaction whose states are missing.
+# More outputs than one transaction has: then the states of many transactions are missing.
 _MOST = 100_000
-# After so long, no output is left out any more.
+# After this time, no output is left out any more.
 _KEPT_MS = 24 * 3_600_000
 
 _NUMBER = r":(\d{1,18})"
@@ -48,14 +48,14 @@ Identify = Callable[[bytes | None, Headers], bytes | None]
 
 
 class Window(NamedTuple):
-    """The times of the first and the last of some transactions, Unix milliseconds."""
+    """The times of the first and last of several transactions, Unix milliseconds."""
 
     first: int
     last: int
 
 
 class Note(NamedTuple):
-    """What is committed with the group's offset, as its metadata.
+    """The metadata that is committed with the group's offset.
 
     `time` is that of the transaction, Unix milliseconds (0: not known), `stamp` that of the newest
     transaction that wrote states, `begin` the offset that was committed before that one. While
@@ -69,7 +69,7 @@ class Note(NamedTuple):
 
     @classmethod
     def of(cls, metadata: str) -> Self:
-        """Read it; metadata of another program, or of another format, tells nothing."""
+        """Read a note; metadata of another program, or of another format, gives an empty one."""
         found = _NOTE.fullmatch(metadata)
         if not found:
             return cls()
@@ -83,14 +83,14 @@ class Note(NamedTuple):
 
     @property
     def latest(self) -> int:
-        """The latest time it names."""
+        """Return the latest time in the note."""
         return max(self.time, self.window.last if self.window else 0)
 
     def after(self, time: int, begin: int, *, states: bool, seen: bool) -> Self:
-        """The note of the next transaction, of that time, which begins at that offset.
+        """Return the note of the next transaction, at that time, which begins at that offset.
 
-        `states` says whether it writes states, `seen` whether outputs may be left out of it: if
-        this one is split too, they are left out again.
+        `states`: it writes states. `seen`: outputs may be left out of it; if this transaction is
+        split too, they are left out again.
         """
         window = self.window if seen else None
         if window and time - window.last > _KEPT_MS:
@@ -101,7 +101,7 @@ class Note(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Where to go on, the note to go on with, and the identities of outputs to leave out."""
+    """The offset and the note to continue with, and the identities of outputs to leave out."""
 
     offset: int
     note: Note
@@ -109,11 +109,11 @@ class Split(NamedTuple):
 
 
 def missing_from(note: Note, newest: int, committed: int, beginning: int, now: int) -> int | None:
-    """The offset at which to go on, as the states of the note's transaction are missing.
+    """Return the offset to continue at if the states of the note's transaction are missing.
 
-    None if they are not. `newest` is the time of the newest visible state (0: there is none); the
-    log of observations begins at `beginning`. After some days a state may be missing for another
-    reason: it was dropped, and its tombstone is gone too.
+    Return None if they are not. `newest` is the time of the newest visible state (0: none). The log
+    of observations begins at `beginning`. After some days a state may be missing for another
+    reason: it was deleted, and its tombstone was compacted.
     """
     if note.stamp <= max(newest, now - OLDEST_MS):
         return None
@@ -122,7 +122,7 @@ def missing_from(note: Note, newest: int, committed: int, beginning: int, now: i
 
 
 def periods(note: Note, newest: int, now: int) -> list[Window]:
-    """The times of outputs to leave out: those without states, and those left out before."""
+    """Return the times of outputs to leave out: those without states, those left out before."""
     without_states = Window(max(newest, now - OLDEST_MS) + 1, _FOREVER)
     if note.window and now - note.window.last <= _KEPT_MS:
         return [without_states, note.window]
@@ -130,9 +130,9 @@ def periods(note: Note, newest: int, now: int) -> list[Window]:
 
 
 def without(result: Reduced, seen: frozenset[bytes]) -> tuple[Reduced, frozenset[bytes]]:
-    """A batch without the outputs that consumers see already, and the identities left.
+    """Return a batch without the outputs that consumers see already, and the remaining identities.
 
-    Each leaves out one output: a message that expired begins again, with the same facts.
+    Each identity leaves out one output: an expired message may start again, with the same facts.
     """
     if not seen:
         return result, seen
@@ -153,7 +153,7 @@ def without(result: Reduced, seen: frozenset[bytes]) -> tuple[Reduced, frozenset
 
 
 def output_id(key: bytes | None, headers: Headers) -> bytes | None:
-    """What identifies an output: its key and its id, which depends on the fact alone.
+    """Return the identity of an output: its key and its id, which depends on the fact alone.
 
     A reply to two messages is published for each, with the same id.
     """
@@ -162,22 +162,22 @@ def output_id(key: bytes | None, headers: Headers) -> bytes | None:
 
 
 def letter_id(_: bytes | None, headers: Headers) -> bytes | None:
-    """What identifies a dead letter of tracking; None if it is one of normalising."""
+    """Return the identity of a dead letter of tracking; None for one of normalise."""
     known = dict(headers)
     observed = known.get(record.OBSERVED)
     return None if observed is None else observed + b"#" + known.get(record.CODE, b"")
 
 
 def _of_letter(letter: Letter) -> bytes | None:
-    return letter_id(None, record.of_tracking(letter))
+    return letter_id(None, headers_of(letter))
 
 
 async def find(
     settings: Settings, source: TopicPartition, committed: int, note: Note, newest: int
 ) -> Split:
-    """Compare the states with what is committed beside them; where and how to go on.
+    """Compare the states with the other committed parts; return how to continue.
 
-    Nothing is open any more, and the store is restored; `newest` is the time of its newest state.
+    No transaction is open, and the store is restored; `newest` is the time of its newest state.
     """
     reader, now = clients.reader(settings), clock.now()
     try:
@@ -187,17 +187,17 @@ async def find(
             back = missing_from(note, newest, committed, beginning, now)
             visible = _Visible(reader, settings, source.partition)
             without_states, *before = periods(note, newest, now)
-            await visible.look_at_outputs(without_states)
+            await visible.read_outputs(without_states)
             split = back is not None or bool(visible.ids)
             if split:
                 first = min(visible.first, _FOREVER if back is None else note.stamp)
-                await visible.look_at_letters(Window(first, _FOREVER))
+                await visible.read_letters(Window(first, _FOREVER))
             for window in before:
-                with contextlib.suppress(_TooManyError):  # then it spans two accidents
-                    await visible.look_at_outputs(window)
-                    await visible.look_at_letters(window)
+                with contextlib.suppress(_TooManyError):  # then it spans two incidents
+                    await visible.read_outputs(window)
+                    await visible.read_letters(window)
     except _TooManyError:
-        _refuse(settings, source.partition)
+        _warn_too_many(settings, source.partition)
         return Split(committed, note._replace(window=None))
     finally:
         await clients.leave(reader)
@@ -221,7 +221,7 @@ def _warn(settings: Settings, partition: int, found: Split, time: int) -> None:
     )
 
 
-def _refuse(settings: Settings, partition: int) -> None:
+def _warn_too_many(settings: Settings, partition: int) -> None:
     log.warning(
         "partition %d: more than %d outputs are newer than the newest state on %s: the states of "
         "many transactions are missing and are not restored; repeated reports of their facts are "
@@ -233,7 +233,7 @@ def _refuse(settings: Settings, partition: int) -> None:
 
 
 class _TooManyError(Exception):
-    """More is visible than is kept in memory."""
+    """More outputs are visible than are kept in memory."""
 
 
 class _Visible:
@@ -251,14 +251,14 @@ class _Visible:
     def window(self) -> Window | None:
         return Window(self.first, self.last) if self.ids else None
 
-    async def look_at_outputs(self, window: Window) -> None:
+    async def read_outputs(self, window: Window) -> None:
         for topic in (self._topics.statuses, self._topics.events, self._topics.inbound):
-            await self._look(topic, window, output_id)
+            await self._read(topic, window, output_id)
 
-    async def look_at_letters(self, window: Window) -> None:
-        await self._look(self._topics.dead_letters, window, letter_id)
+    async def read_letters(self, window: Window) -> None:
+        await self._read(self._topics.dead_letters, window, letter_id)
 
-    async def _look(self, topic: str, window: Window, identify: Identify) -> None:
+    async def _read(self, topic: str, window: Window, identify: Identify) -> None:
         place = TopicPartition(topic, self._partition)
         [at] = (await self._reader.offsets_for_times({place: window.first})).values()
         if at is None:
@@ -266,15 +266,15 @@ class _Visible:
         self._reader.assign([place])
         self._reader.seek(place, at.offset)
         [end] = (await self._reader.end_offsets([place])).values()
-        # The log may end in transaction markers: the position passes them, records do not.
+        # The log may end in transaction markers: the position passes them, no record does.
         while await self._reader.position(place) < end:
             got = await self._reader.getmany(place, timeout_ms=_POLL_MS, max_records=_BATCH)
             known = ((identify(r.key, r.headers), r.timestamp) for r in got.get(place, []))
-            if not self._take(((one, at) for one, at in known if one is not None), window):
+            if not self._add(((one, at) for one, at in known if one is not None), window):
                 return
 
-    def _take(self, records: Iterable[tuple[bytes, int]], window: Window) -> bool:
-        """Note what lies in the window; whether more of it may follow."""
+    def _add(self, records: Iterable[tuple[bytes, int]], window: Window) -> bool:
+        """Add the records in the window; return whether more of them may follow."""
         for one, at in records:
             if at > window.last:
                 return False  # the tracker's times increase along a partition

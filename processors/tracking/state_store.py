@@ -1,12 +1,12 @@
 """The tracker's local store: one RocksDB a partition, a cache of the `messages` topic.
 
-It is never the truth. The write-ahead log is off: the changelog is one. The anchor, the last record
-of `messages` the store contains, is written in the same batch as the states, so a crash loses both
-or neither. Whatever looks wrong (another manifest, an anchor the log does not know, corruption)
-means: wipe and restore.
+The topic is the source of truth. The write-ahead log is off: the changelog replaces it. The anchor
+is the last record of `messages` that the store contains. It is written in the same batch as the
+states, so a crash loses both or neither. After any mismatch (another manifest, an anchor that is
+not in the log, corruption) the store is wiped and restored.
 
-Beside the states lies an index of timers: which state is to be looked at when. An entry may be void
-(the state has moved on since): it costs a look. What is never missing is the entry of a timer.
+Next to the states is an index of timers: the time at which to check each state. An entry may be
+obsolete, as the state has changed since; it costs one check. Every timer has an entry.
 """
 
 import errno
@@ -50,18 +50,18 @@ _BUFFER_BYTES = 8 * 1024 * 1024  # for each of a process's partitions, and more 
 _BUFFERS = 6
 _BLOCK_BYTES = 16 * 1024  # the index of all blocks is kept in memory
 
-# What fcntl(2) says of a lock that another process has.
-_TAKEN = (os.strerror(errno.EAGAIN), os.strerror(errno.EACCES))
+# The errors of fcntl(2) for a lock that another process holds.
+_LOCKED = (os.strerror(errno.EAGAIN), os.strerror(errno.EACCES))
 
 _cache = Cache(64 * 1024 * 1024)  # shared by all partitions of the process
 
 
 class CorruptError(Exception):
-    """The store cannot be read; wiped and restored it is as good as new."""
+    """The store cannot be read; it must be wiped and restored."""
 
 
 class Anchor(NamedTuple):
-    """A record of the changelog. Its time tells it from one of another life of the topic."""
+    """A record of the changelog. Its time differs if the topic was created again."""
 
     offset: int
     timestamp: int
@@ -78,7 +78,7 @@ class Store:
     """States by message key, both as bytes, the timers, and the anchor."""
 
     def __init__(self, directory: Path, identity: str) -> None:
-        """Open or create; `identity` names the changelog partition the store is a copy of."""
+        """Open or create the store; `identity` names its changelog partition."""
         self._directory = directory
         self._identity = f"{_FORMAT} {identity}".encode()
         self._write_options = WriteOptions()
@@ -86,31 +86,31 @@ class Store:
         self._write_options.disable_wal = True  # type: ignore[method-assign,assignment]
         self._read_options = ReadOptions()
         self._read_options.set_iterate_upper_bound(_TIMER + b"\xff" * 9)
-        # Where the index is known to begin: below it lie only the tombstones of spent entries,
-        # and to walk over a million of them at each look would take ever longer.
+        # The known start of the index: before it there are only tombstones of used entries. To skip
+        # a million of them at each read would take ever longer.
         self._first = _TIMER
         try:
             self._db = self._open()
         except CorruptError as error:
-            log.warning("%s: starting anew", error)
+            log.warning("%s: restoring it from the start", error)
             self._db = self._open_empty()
-        if not self._ours():
+        if not self._has_identity():
             self.wipe()
 
     @property
     def anchor(self) -> Anchor | None:
-        """The last changelog record in the store; None for an empty store."""
+        """Return the last changelog record in the store; None for an empty store."""
         value = self._read(lambda: self._db.get(_ANCHOR))
         return None if value is None else Anchor.of(value)
 
     def get(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Read the states of many messages at once."""
+        """Return the states of many messages."""
         if not keys:
             return []
         return self._read(lambda: list(self._db.get([key.encode() for key in keys]) or ()))
 
     def due(self, until: int, most: int) -> list[Timer]:
-        """The first timers due at `until` (Unix ms) or before, at most so many."""
+        """Return the first `most` timers due at `until` (Unix ms) or before."""
         return self._read(lambda: list(islice(self._timers(until), most)))
 
     def write(
@@ -120,9 +120,10 @@ class Store:
         armed: Mapping[bytes, int] | None = None,
         spent: Iterable[Timer] = (),
     ) -> None:
-        """Put (or, for None, delete) states and move the anchor, all or nothing.
+        """Write states (None deletes one) and the anchor, all or nothing.
 
-        `armed` says by key when a state is to be looked at (Unix ms), `spent` which timers go.
+        `armed` has, by key, the time at which to check a state (Unix ms); `spent` timers are
+        deleted.
         """
         batch = WriteBatch(raw_mode=True)
         for key, value in states.items():
@@ -141,12 +142,12 @@ class Store:
         self._read(lambda: self._db.write(batch, self._write_options))
 
     def wipe(self) -> None:
-        """Forget everything; the next restore starts from the beginning of the log."""
+        """Delete everything; the next restore starts from the beginning of the log."""
         self._db.close()
         self._db = self._open_empty()
 
     def close(self) -> None:
-        """Write what is in memory to disk and close."""
+        """Flush to disk and close."""
         try:
             self._db.flush()
         except Exception as error:  # noqa: BLE001 - rocksdict raises plain Exception
@@ -155,7 +156,7 @@ class Store:
             self._db.close()
 
     def _timers(self, until: int) -> Iterator[Timer]:
-        """Walk the index in order, and note where it begins."""
+        """Yield the entries of the index in order, and keep its start."""
         entries = self._db.iter(self._read_options)
         entries.seek(self._first)
         first = True
@@ -169,11 +170,11 @@ class Store:
             yield Timer(due, key[_HEAD:].decode())
             entries.next()
 
-    def _ours(self) -> bool:
+    def _has_identity(self) -> bool:
         try:
             return bool(self._read(lambda: self._db.get(_MANIFEST)) == self._identity)
         except CorruptError as error:
-            log.warning("%s: starting anew", error)
+            log.warning("%s: restoring it from the start", error)
             return False
 
     def _open_empty(self) -> Rdict:
@@ -196,7 +197,7 @@ class Store:
         )
 
     def _read(self, work: Callable[[], T]) -> T:
-        """Do something with RocksDB, whose errors rocksdict raises as plain Exception."""
+        """Call RocksDB; rocksdict raises its errors as plain Exception."""
         try:
             return work()
         except Exception as error:  # noqa: BLE001
@@ -212,13 +213,13 @@ class Store:
 
 
 def _is_locked(error: str) -> bool:
-    """Whether RocksDB says that the store is open elsewhere. Its errors name the path, too."""
-    another = error.startswith("IO error: While lock file: ") and error.endswith(_TAKEN)
+    """Whether the error means that the store is open elsewhere. RocksDB's errors name the path."""
+    another = error.startswith("IO error: While lock file: ") and error.endswith(_LOCKED)
     return another or error.startswith("IO error: lock hold by current process, ")
 
 
 def _entry(due: int, key: bytes) -> bytes:
-    # Whoever wrote a time no clock ever showed gets it looked at first, or never.
+    # A time outside of the range of clocks is checked first, or never.
     return _TIMER + min(max(due, 0), _NEVER).to_bytes(8) + key
 
 
@@ -228,12 +229,12 @@ def _options() -> Options:
     table = BlockBasedOptions()
     table.set_block_cache(_cache)
     table.set_block_size(_BLOCK_BYTES)
-    # Most look-ups are for messages never seen before: the filter answers them from memory.
+    # Most reads are of new messages: the filter answers them from memory.
     table.set_bloom_filter(10, block_based=False)
     options.set_block_based_table_factory(table)
     options.set_write_buffer_size(_BUFFER_BYTES)
-    # rocksdict holds the interpreter while it writes: a write that waits for compaction, as RocksDB
-    # would have it while a store is filled, stops the whole process. Here none ever waits.
+    # rocksdict holds the GIL while it writes. By default RocksDB delays writes for compaction while
+    # a store is filled, which would stop the whole process. With these settings no write waits.
     options.set_max_write_buffer_number(_BUFFERS)
     options.set_level_zero_file_num_compaction_trigger(16)
     options.set_level_zero_slowdown_writes_trigger(1000)

@@ -21,13 +21,13 @@ _POLL_MS = 100
 _SHORT_POLL_MS = 5
 # One fetch of a compressed backlog may hold 50 000: a transaction too long for its deadline.
 _MOST_RECORDS = 4000
-# And a record may be compressed a hundredfold: what a poll may hold, and how many come first.
+# Records may be compressed a hundredfold: the bytes of a poll, and the size of the first one.
 _POLLED_BYTES = 8 * 1024 * 1024
 _FIRST_POLL = 100
 
 
 class Tracker(Member):
-    """Polls for all tasks; the tasks do the work and report what no repetition repairs."""
+    """Polls for all tasks, which do the work and report errors that a repetition does not fix."""
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
         self._settings = settings
@@ -52,27 +52,27 @@ class Tracker(Member):
         log.info("assigned partitions %s", [tp.partition for tp in partitions])
 
     async def revoked(self) -> None:
-        """End each batch on its way, then let go."""
+        """Finish each batch under way, then release the partitions."""
         if self._tasks:
             failpoints.reach("track.during_revoke")
         await self._close_tasks()
 
     async def next_poll(self) -> Poll:
-        """Poll for the tasks that can take more."""
+        """Poll for the tasks that can accept more records."""
         tasks = self._tasks.values()
         self._polled_for = {task.partition: task.epoch for task in tasks if task.hungry}
-        # A poll waits for those it asked for alone, whatever is there for one that is hungry soon.
-        sated = any(task.ready and not task.hungry for task in tasks)
-        return Poll(self._polled_for, _SHORT_POLL_MS if sated else _POLL_MS, self._polls.size)
+        # A poll waits for its own partitions only, not for a task that can accept records soon.
+        busy = any(task.ready and not task.hungry for task in tasks)
+        return Poll(self._polled_for, _SHORT_POLL_MS if busy else _POLL_MS, self._polls.size)
 
     async def records(self, polled: Polled) -> bool:
-        """Feed the tasks."""
+        """Pass the records to the tasks."""
         if self._polled_for:
             records = [record for one in polled.values() for record in one]
             size = sum(len(record.value or b"") for record in records)
             self._polls = self._polls.after(len(records), size)
         for partition, found in polled.items():
-            # The poll may have begun for a task that is gone, and taken what is its successor's.
+            # The poll may have begun for an earlier task, and have records of the next task.
             if task := self._tasks.get(partition):
                 task.feed(found, self._polled_for[partition])
         return True

@@ -1,22 +1,21 @@
 """The transaction of one batch: outputs, changelog and the consumer's offset, all or nothing.
 
-The order, and why: begin; send outputs and changelog; look at every delivery, as aiokafka would
-commit over a batch that failed; send the offset; commit. All of it has one deadline, below the
+The order, and why: begin; send outputs and changelog; check every delivery, because aiokafka
+commits in spite of a failed batch; send the offset; commit. All of it has one deadline, below the
 transaction's own, and ends at once if a connection is lost. After an error the outcome is unknown:
-the session is thrown away, and recovery learns what was committed.
+the session is discarded, and recovery reads the committed offset.
 """
 
 from collections import Counter
 
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.dead_letters import record
 from processors.runtime import failpoints, metrics
 from processors.runtime.record_batches import Outbox
 from processors.tracking.batch import Reduced
 from processors.tracking.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
 from processors.tracking.session import Session
-from processors.tracking.set_aside import Letter
+from processors.tracking.set_aside import Letter, headers_of
 from processors.tracking.split_transactions import Note, without
 from processors.tracking.state_store import Anchor
 from schemas.processors import TRACK
@@ -30,12 +29,12 @@ from service.settings import Settings
 async def publish(
     settings: Settings, session: Session, result: Reduced, taken_to: int | None, *, apart: bool
 ) -> Anchor | None:
-    """Publish under a deadline; returns the last changelog record, None if unknown.
+    """Publish under a deadline; return the last changelog record, None if unknown.
 
-    `taken_to` is the offset to commit, None if no record was taken; `apart` sends each record
-    alone, to learn which one Kafka refuses.
+    `taken_to` is the offset to commit, None if the batch has no record; `apart` sends each record
+    alone, to find the one that Kafka refuses.
     """
-    session.refuse_loss()  # nothing is awaited between this look and the next
+    session.refuse_loss()  # nothing is awaited between this check and the next
     try:
         async with clients.unbroken(session.producer, settings.transaction_timeout * 2 / 3):
             with clients.explained(session.producer):
@@ -56,7 +55,7 @@ async def _commit(
     failpoints.reach("track.before_begin")
     await session.producer.begin_transaction()
     outbox = Outbox(session.producer, "track.after_first_send", apart=apart)
-    # Its records bear a time of their own, by which its parts are known to belong together.
+    # The records of a transaction share a unique time, which identifies its parts.
     now = session.stamp = max(clock.now(), session.stamp + 1)
     new, left = without(result, session.seen)
     note = session.note.after(
@@ -66,7 +65,7 @@ async def _commit(
     ends = await outbox.send()
     failpoints.reach("track.after_sends")
     offset = session.offset if taken_to is None else taken_to
-    # Timers alone take nothing; but the next owner must know of outputs that are left out.
+    # Timers alone have no new offset; but the next owner must know the outputs that are left out.
     if taken_to is not None or note.window is not None:
         await session.producer.send_offsets_to_transaction(
             {session.partition: OffsetAndMetadata(offset, note.metadata)}, topics.group(TRACK.name)
@@ -82,7 +81,7 @@ async def _commit(
 
 
 class _Filling:
-    """Puts the records of one transaction into batches; `now` is their time."""
+    """Adds the records of one transaction to the outbox; `now` is their time."""
 
     def __init__(self, topics: Topics, partition: int, outbox: Outbox, now: int) -> None:
         self._topics = topics
@@ -91,7 +90,7 @@ class _Filling:
         self._now = now
 
     def fill(self, result: Reduced, taken_to: int | None, note: Note) -> None:
-        """Outputs, then the changelog, then dead letters; the first record has the headers."""
+        """Add outputs, changelog and dead letters; the first of the last two has the headers."""
         self._outputs(result)
         headers = [(TAKEN_TO, b"%d" % taken_to)] if taken_to is not None else []
         headers.append((NOTE, note.metadata.encode()))
@@ -110,7 +109,7 @@ class _Filling:
             )
 
     def _states(self, result: Reduced, first: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """Add the changelog; returns the headers that no record has yet."""
+        """Add the changelog; return the headers that no record has yet."""
         headers = first
         for key, value in result.states.items():
             if value is not None:
@@ -136,7 +135,7 @@ class _Filling:
                 key=None,
                 value=letter.letter.value,
                 timestamp=self._now,
-                headers=[*record.of_tracking(letter), *first],
+                headers=[*headers_of(letter), *first],
                 owner=letter.key,
             )
             first = []

@@ -157,7 +157,7 @@ async def test_too_many_dead_letters_stop_their_source_only(settings: Settings) 
     assert live.status == 200
     assert started.exit_code == 0
     assert sum("ERROR" in line and sentence in line for line in log.lines) == 1
-    assert log.count("source tenant-b of smsmanager goes on") == 1
+    assert log.count("source tenant-b of smsmanager resumes") == 1
 
     kept = await read(settings.kafka, settings.topics.dead_letters)
     aside = [one for one in kept if one.headers["dead-letter-code"] == b"source_stopped"]

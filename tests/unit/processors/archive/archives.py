@@ -17,13 +17,13 @@ BEGAN = 1_700_000_000_000
 def record(
     offset: int, at: int | None = None, body: bytes | None = b"{}", partition: int = 0
 ) -> RawRecord:
-    """One body; without a time it came a millisecond after the one before."""
+    """Return one record; by default it was received 1 ms after the previous one."""
     received = BEGAN + offset if at is None else at
     return RawRecord(TOPIC, partition, offset, received, [("ce_id", b"%d" % offset)], body)
 
 
 def write(storage: Storage, records: Sequence[RawRecord], *batches: int) -> Writer:
-    """The files of one partition's records, added in batches that end at those indexes."""
+    """Write one partition's records, in batches that end at those indexes; return the files."""
     writer = Writer(storage, "whapi", (TOPIC, records[0].partition))
     for start, end in zip((0, *batches), (*batches, len(records)), strict=True):
         writer.add(records[start:end])
@@ -32,7 +32,7 @@ def write(storage: Storage, records: Sequence[RawRecord], *batches: int) -> Writ
 
 
 def archive(storage: Storage, *partitions: Sequence[RawRecord]) -> Manifest:
-    """A run's files and manifest; each of `partitions` has the records of one, without gaps."""
+    """Write a run's files and manifest; each of `partitions` has records without gaps."""
     files = [file for records in partitions for file in write(storage, records).files]
     manifest = Manifest(
         format=FORMAT,

@@ -1,4 +1,4 @@
-"""What an archive holds and lacks, from its manifests alone."""
+"""The contents and gaps of an archive, from its manifests alone."""
 
 from hashlib import sha256
 from itertools import pairwise
@@ -31,7 +31,7 @@ RANGES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6)
 
 
 def covered(*ranges: tuple[int, int], lost: tuple[tuple[int, int], ...] = ()) -> Catalogue:
-    """An archive made by a run for each range; offset n was received at n days."""
+    """Return an archive with a run for each range; offset n was received on day n."""
     return Catalogue(
         {str(n): manifest(one, lost if n == 0 else ()) for n, one in enumerate(ranges)}
     )
@@ -80,7 +80,7 @@ def offsets(ranges: list[Any]) -> set[int]:
 
 @given(RANGES, RANGES)
 def test_ranges_are_sets_of_offsets(some: list[Any], others: list[Any]) -> None:
-    """Union and difference are those of the offsets, in order and in as few ranges as can be."""
+    """Union and difference equal those of the offsets, in order, in as few ranges as possible."""
     for found, expected in (
         (catalogue.joined(some), offsets(some)),
         (catalogue.without(some, others), offsets(some) - offsets(others)),
@@ -93,22 +93,22 @@ def test_ranges_are_sets_of_offsets(some: list[Any], others: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("known", "log", "wanted", "read", "lost"),
     [
-        # Nothing archived yet: all there is, and what came before is nobody's loss.
+        # Nothing is archived yet: read the whole log; earlier records do not count as lost.
         (covered(), (5, 9), None, [(5, 9)], []),
         (covered((0, 4)), (0, 9), None, [(4, 9)], []),
         (covered((0, 4)), (4, 4), None, [], []),
         (covered((0, 4)), (2, 4), None, [], []),
-        # Runs that overlap are one.
+        # Overlapping runs are merged.
         (covered((0, 4), (2, 6)), (0, 9), None, [(6, 9)], []),
         # A gap is filled while the log has it.
         (covered((0, 2), (5, 6)), (0, 9), None, [(2, 5), (6, 9)], []),
         (covered((0, 2), (5, 6)), (4, 9), None, [(4, 5), (6, 9)], [(2, 4)]),
-        # Retention was faster.
+        # Retention deleted some first.
         (covered((0, 4)), (6, 9), None, [(6, 9)], [(4, 6)]),
         (covered((0, 4)), (9, 9), None, [], [(4, 9)]),
-        # It is said once.
+        # It is reported once.
         (covered((0, 4), (6, 9), lost=((4, 6),)), (7, 10), None, [(9, 10)], []),
-        # A range that was asked for, less what is there.
+        # A requested range, without its archived offsets.
         (covered((3, 5)), (0, 9), (1, 8), [(1, 3), (5, 8)], []),
         (covered((0, 9)), (0, 9), (1, 8), [], []),
     ],
@@ -116,7 +116,7 @@ def test_ranges_are_sets_of_offsets(some: list[Any], others: list[Any]) -> None:
 def test_a_run_reads_what_is_missing(
     known: Catalogue, log: Any, wanted: Any, read: list[Any], lost: list[Any]
 ) -> None:
-    """Offsets that are archived are not read again; those that are gone are told."""
+    """Archived offsets are not read again; deleted ones are reported."""
     plan = catalogue.plan(known, PLACE, Range(*log), Range(*wanted) if wanted else None)
     assert plan == Plan([Range(*one) for one in read], [Range(*one) for one in lost])
 
@@ -127,13 +127,13 @@ def test_a_log_that_ends_before_the_archive_is_another_topic() -> None:
         catalogue.plan(covered((0, 4)), PLACE, Range(0, 3))
 
 
-def test_a_manifest_is_what_was_written() -> None:
+def test_a_manifest_is_read_as_it_was_written() -> None:
     one = manifest((3, 9), lost=((0, 3),))
     assert decode_manifest("m", encode_manifest(one)) == one
 
 
 def test_every_byte_of_a_manifest_counts() -> None:
-    """Whichever byte is changed, the manifest is refused by name and never half understood."""
+    """A change of any byte makes the manifest invalid; the error names it."""
     data = encode_manifest(manifest((3, 9)))
     for at in range(len(data) - 1):  # the last is a line's end
         spoiled = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
@@ -142,7 +142,7 @@ def test_every_byte_of_a_manifest_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "sentence"),
     [
         (b"", "is not an archive manifest"),
         (b"{", "is not an archive manifest"),
@@ -152,19 +152,19 @@ def test_every_byte_of_a_manifest_counts() -> None:
         (b'{"sha256": "", "manifest": {}}', "is damaged"),
     ],
 )
-def test_what_is_no_manifest_is_refused(data: bytes, said: str) -> None:
-    with pytest.raises(Problem, match=f"^the-name {said}"):
+def test_an_invalid_manifest_is_refused(data: bytes, sentence: str) -> None:
+    with pytest.raises(Problem, match=f"^the-name {sentence}"):
         decode_manifest("the-name", data)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "sentence"),
     [
         ({"format": 2}, "has the format 2"),
         ({"files": [{"path": "../../elsewhere.parquet"}]}, "is not an archive manifest"),
     ],
 )
-def test_a_manifest_we_do_not_know_is_refused(change: dict[str, Any], said: str) -> None:
+def test_an_unknown_manifest_is_refused(change: dict[str, Any], sentence: str) -> None:
     """A later format, or a file that lies outside of the archive."""
     body = msgspec.to_builtins(manifest((3, 9)))
     files = [body["files"][0] | one for one in change.pop("files", [{}])]
@@ -173,7 +173,7 @@ def test_a_manifest_we_do_not_know_is_refused(change: dict[str, Any], said: str)
         "sha256": sha256(altered).hexdigest(),
         "manifest": msgspec.Raw(altered),
     }
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(Problem, match=sentence):
         decode_manifest("m", msgspec.json.encode(sealed))
 
 
@@ -188,13 +188,13 @@ def test_a_manifest_we_do_not_know_is_refused(change: dict[str, Any], said: str)
     ],
 )
 def test_a_range_of_time_is_that_of_its_files(since: Any, until: Any, wanted: Any) -> None:
-    """Whole files: each record's own time is looked at later."""
+    """The range has whole files: each record's own time is checked later."""
     known = covered((0, 10), (10, 20))
     assert known.by_time([TOPIC], since, until) == {PLACE: Range(*wanted)}
 
 
 @pytest.mark.parametrize(
-    ("known", "topic", "since", "until", "said"),
+    ("known", "topic", "since", "until", "sentence"),
     [
         (
             covered((0, 10)),
@@ -227,11 +227,11 @@ def test_a_range_of_time_is_that_of_its_files(since: Any, until: Any, wanted: An
         ),
     ],
 )
-def test_what_an_archive_cannot_give_is_told(
-    known: Catalogue, topic: str, since: int | None, until: int | None, said: str
+def test_a_range_that_is_not_archived_is_refused(
+    known: Catalogue, topic: str, since: int | None, until: int | None, sentence: str
 ) -> None:
-    """A hole, and times before its beginning or after its end, are never taken for silence."""
-    with pytest.raises(Problem, match=said):
+    """Gaps, and times before its start or after its end, are not treated as empty."""
+    with pytest.raises(Problem, match=sentence):
         known.by_time([topic], since, until)
 
 
@@ -239,8 +239,8 @@ def test_what_an_archive_cannot_give_is_told(
     ("since", "until", "wanted"),
     [(6 * DAY, None, (6, 9)), (None, 3 * DAY, (0, 4)), (7 * DAY, 8 * DAY + 1, (6, 9))],
 )
-def test_a_hole_beyond_the_range_is_no_matter(since: Any, until: Any, wanted: Any) -> None:
-    """What was received beside it tells that it had nothing of the range."""
+def test_a_gap_outside_of_the_range_is_ignored(since: Any, until: Any, wanted: Any) -> None:
+    """The times next to the gap show that it has no record of the range."""
     assert HOLED.by_time([TOPIC], since, until) == {PLACE: Range(*wanted)}
 
 
@@ -254,11 +254,11 @@ def test_a_hole_beyond_the_range_is_no_matter(since: Any, until: Any, wanted: An
         (covered((6, 9), lost=((4, 6), (9, 12))), [(4, 6), (9, 12)]),
     ],
 )
-def test_gaps_are_what_lacks_on_the_way(known: Catalogue, gaps: list[Any]) -> None:
-    """Also at either end, where it is known that retention was faster."""
+def test_gaps_are_missing_offsets_in_between(known: Catalogue, gaps: list[Any]) -> None:
+    """A reported loss at either end is a gap too."""
     assert known.gaps(PLACE) == [Range(*gap) for gap in gaps]
 
 
-def test_offsets_that_are_not_there_are_named() -> None:
+def test_missing_offsets_are_named() -> None:
     with pytest.raises(Problem, match=r"lacks the offsets 4-6, 9-12; archive them"):
         covered((0, 4), (6, 9)).require(PLACE, Range(2, 12))

@@ -1,4 +1,4 @@
-"""Records to files and back, byte for byte, and every kind of damage told before anything is."""
+"""Records in files, read back byte for byte; every kind of damage is found before a read."""
 
 import itertools
 import resource
@@ -61,7 +61,7 @@ async def _opened_and_verified(storage: Storage) -> None:
 
 @pytest.fixture(params=["file", "memory"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """An empty place: a directory, or one that another of fsspec's file systems keeps."""
+    """Return an empty storage: a directory, or another file system of fsspec."""
     url = f"{tmp_path}/a b" if request.param == "file" else f"memory:/{tmp_path}"
     return Storage(url)
 
@@ -76,7 +76,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(partitions())
 @settings(max_examples=40, deadline=None)
-async def test_what_is_read_is_what_was_written(records: list[RawRecord]) -> None:
+async def test_records_are_read_as_they_were_written(records: list[RawRecord]) -> None:
     """Nulls, empty bodies, any bytes, repeated names, 900 KiB, times beyond the calendar."""
     storage = Storage(f"memory://{token_hex(8)}")
     archive(storage, records)
@@ -90,7 +90,7 @@ async def test_what_is_read_is_what_was_written(records: list[RawRecord]) -> Non
 @given(st.lists(st.integers(0, 100), max_size=5).map(sorted), st.integers(1, 101))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_same_records_are_the_same_bytes(small: None, cuts: list[int], end: int) -> None:
-    """However they were polled: two runs at a time that write one name write one file."""
+    """The polls do not matter: two concurrent runs write the same file under the same name."""
     del small
     cuts = [min(cut, end) for cut in cuts]
     records = [record(n) for n in range(end)]
@@ -100,7 +100,7 @@ def test_the_same_records_are_the_same_bytes(small: None, cuts: list[int], end: 
 
 
 async def test_files_are_bounded_and_lie_by_day(small: None, storage: Storage) -> None:
-    """A file ends at its rows; a body from a spool goes with its own day, and nothing is cut."""
+    """A file ends at its row limit; a spooled body is in the file of its own day."""
     del small
     records = [record(n, BEGAN - 23 * HOUR * (n % 3 == 0)) for n in range(100)]
     made = archive(storage, records)
@@ -116,7 +116,7 @@ async def test_files_are_bounded_and_lie_by_day(small: None, storage: Storage) -
 
 
 def test_many_days_at_once_keep_few_files_open(storage: Storage) -> None:
-    """Times that jump about cost files, not memory."""
+    """Unordered times cost files, not memory."""
     records = [record(n, BEGAN + (n % 9) * 24 * HOUR) for n in range(30)]
     writer = files.Writer(storage, "whapi", (TOPIC, 0))
     for one in records:
@@ -129,7 +129,7 @@ def test_many_days_at_once_keep_few_files_open(storage: Storage) -> None:
 
 
 async def test_overlapping_runs_are_read_once(storage: Storage) -> None:
-    """Two runs that archived the same offsets; positions go on over both."""
+    """Two runs that archived the same offsets give each record once."""
     records = [record(n) for n in range(100)]
     archive(storage, records[:60])
     archive(storage, records[40:])
@@ -144,7 +144,7 @@ async def test_overlapping_runs_are_read_once(storage: Storage) -> None:
 async def test_partitions_advance_together(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The facts of one message lie on any partition: they come near to their order in time."""
+    """The facts of one message lie on any partition: records are read roughly by time."""
     monkeypatch.setattr(reader, "_CHUNK", 5)
     archive(storage, *[[record(n, partition=p) for n in range(50)] for p in range(3)])
     archived = await reader.opened(storage.url)
@@ -154,8 +154,8 @@ async def test_partitions_advance_together(
     assert all(abs(one.offset - n // 3) <= 5 for n, one in enumerate(read))
 
 
-async def test_files_of_two_topics_of_one_name_are_told(storage: Storage) -> None:
-    """An offset that two files have differently is never one or the other by chance."""
+async def test_files_of_two_topics_with_one_name_are_refused(storage: Storage) -> None:
+    """If two files differ at an offset, neither is used."""
     archive(storage, [record(n) for n in range(9)])
     archive(storage, [record(n, body=b"[]") for n in range(4, 12)])
     archived = await reader.opened(storage.url)
@@ -166,7 +166,7 @@ async def test_files_of_two_topics_of_one_name_are_told(storage: Storage) -> Non
 
 @dataclass(frozen=True)
 class Made:
-    """An archive on disk of one file, and where it lies."""
+    """An archive on disk with one file, and its path."""
 
     storage: Storage
     root: Path
@@ -225,40 +225,40 @@ DAMAGE: dict[str, tuple[Callable[[Made], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-async def test_damage_is_told_before_anything_is_read(made: Made, kind: str) -> None:
+async def test_damage_is_found_before_records_are_read(made: Made, kind: str) -> None:
     """One sentence that names the file; `verify` finds the same."""
-    spoil, said = DAMAGE[kind]
+    spoil, sentence = DAMAGE[kind]
     spoil(made)
 
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(Problem, match=sentence):
         await _opened_and_verified(made.storage)
     found = verify.verify(made.storage, lambda *_: None)
-    troubles = [*found.troubles, *(said for one in found.held for said in one.troubles)]
+    troubles = [*found.troubles, *(sentence for one in found.held for sentence in one.troubles)]
     assert not found.sound
-    assert found.unnamed == []  # whose they are a damaged manifest does not tell
+    assert found.unnamed == []  # a damaged manifest does not name its files
     assert len(troubles) == 1
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(Problem, match=sentence):
         raise Problem(troubles[0])
 
 
 def test_a_byte_that_flips_after_the_check_gives_no_other_record(made: Made) -> None:
-    """Pages and bodies have checksums of their own; what is no data may differ and do no harm."""
+    """Pages and bodies have checksums; a change outside of them does no harm."""
     places = range(4, made.file.size - 8, max(1, made.file.size // 60))
-    told = 0
+    found = 0
     for at in places:
         _flip(made.parquet, at)
         try:
             read = list(files.records(made.storage, made.file))
         except Problem:
-            told += 1
+            found += 1
         else:
             assert read == [record(n, body=b"%d" % n * 30) for n in range(300)]
         _flip(made.parquet, at)
-    assert told > len(places) / 2
+    assert found > len(places) / 2
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("column", "value", "sentence"),
     [
         ("body", b"another", "the body at offset 7 is not"),
         ("sha256", None, "the body at offset 7 is not"),
@@ -268,8 +268,8 @@ def test_a_byte_that_flips_after_the_check_gives_no_other_record(made: Made) -> 
         ("topic", "bluetick.raw.other", "offset 7 is out of place"),
     ],
 )
-def test_rows_are_checked_one_by_one(made: Made, column: str, value: Any, said: str) -> None:
-    """A file whose pages are sound is refused where a row is not what it must be."""
+def test_rows_are_checked_one_by_one(made: Made, column: str, value: Any, sentence: str) -> None:
+    """A file with valid pages is refused if a row is invalid."""
     table = pq.read_table(made.parquet)
     values = table.column(column).to_pylist()
     values[7] = value
@@ -278,7 +278,7 @@ def test_rows_are_checked_one_by_one(made: Made, column: str, value: Any, said: 
     altered = table.set_column(at, field, pa.array(values, field.type))
     pq.write_table(altered.cast(files.SCHEMA), made.parquet)
 
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(Problem, match=sentence):
         list(files.records(made.storage, made.file))
 
 
@@ -289,16 +289,16 @@ def test_other_columns_are_refused(made: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "sentence"),
     [
         ({"rows": 301}, ["bluetick.raw.whapi[0]: 300 records were read, and its files have 301"]),
         ({"until": BEGAN + 1}, []),
     ],
 )
-def test_a_manifest_that_says_something_else_is_told(
-    made: Made, change: dict[str, Any], said: list[str]
+def test_a_manifest_that_differs_from_its_files_is_found(
+    made: Made, change: dict[str, Any], sentence: list[str]
 ) -> None:
-    """What was read and is in no file, and files that hold something else, are found."""
+    """Records that are in no file, and files with other records, are found."""
     manifest = decode_manifest("m", made.manifest.read_bytes())
     altered = replace(manifest, files=[replace(made.file, **change)])
     made.manifest.write_bytes(encode_manifest(altered))
@@ -306,11 +306,11 @@ def test_a_manifest_that_says_something_else_is_told(
     found = verify.verify(made.storage, lambda *_: None)
     [troubles] = [one.troubles for one in found.held]
     assert [one for one in troubles if "does not hold the records its manifest names" in one]
-    assert [one.partition(": ")[2] for one in found.troubles] == said
+    assert [one.partition(": ")[2] for one in found.troubles] == sentence
 
 
-def test_verify_tells_of_a_gap(made: Made) -> None:
-    """Files that are whole are not all of an archive."""
+def test_verify_finds_a_gap(made: Made) -> None:
+    """An archive with complete files may still lack offsets."""
     archive(made.storage, [record(n) for n in range(305, 310)])
     [held] = verify.verify(made.storage, lambda *_: None).held
     assert held.troubles == [
@@ -319,8 +319,8 @@ def test_verify_tells_of_a_gap(made: Made) -> None:
     assert (held.first, held.last, held.records, held.files) == (0, 309, 305, 2)
 
 
-def test_a_run_that_was_cut_off_leaves_nothing_to_be_read(made: Made) -> None:
-    """Files without a manifest are not there; `verify` names them."""
+def test_an_interrupted_run_leaves_nothing_to_read(made: Made) -> None:
+    """Files without a manifest are not read; `verify` names them."""
     write(made.storage, [record(n) for n in range(300, 400)])
     part = made.storage.writing(made.file.path)
     part.write(b"PAR1")
@@ -332,8 +332,8 @@ def test_a_run_that_was_cut_off_leaves_nothing_to_be_read(made: Made) -> None:
     part.drop()
 
 
-def test_what_fails_is_not_kept(made: Made) -> None:
-    """A file that is not finished is deleted, and its name is never seen."""
+def test_a_failed_file_is_not_kept(made: Made) -> None:
+    """An unfinished file is deleted, and never has its final name."""
     before = made.storage.names()
     writer = files.Writer(made.storage, "whapi", (TOPIC, 0))
     writer.add([record(300)])
@@ -342,8 +342,8 @@ def test_what_fails_is_not_kept(made: Made) -> None:
     assert made.storage.names() == before
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
-    """What is buffered cannot be written when the files are closed either; all are deleted."""
+def test_a_full_disk_leaves_no_incomplete_file(tmp_path: Path) -> None:
+    """Closing cannot write the buffered bytes either; all files are deleted."""
     storage = Storage(str(tmp_path))
     writer = files.Writer(storage, "whapi", (TOPIC, 0))
     writer.add([record(1), record(2, BEGAN + 24 * HOUR)])
@@ -360,7 +360,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "sentence"),
     [
         ("nothing://here", "cannot be at nothing://here: Protocol not known"),
         ("", "the archive's URL is empty; name a directory"),
@@ -372,15 +372,15 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         ("simplecache::s3://key:secret@bucket", "holds a user, a password or a query"),
     ],
 )
-async def test_urls_that_lead_nowhere(url: str, said: str, tmp_path: Path) -> None:
-    """One sentence, and no secret in it."""
-    with pytest.raises(Problem, match=said) as raised:
+async def test_unusable_urls(url: str, sentence: str, tmp_path: Path) -> None:
+    """The error is one sentence without a secret."""
+    with pytest.raises(Problem, match=sentence) as raised:
         await reader.opened(url.replace("{tmp}", str(tmp_path)))
     assert "secret" not in str(raised.value)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """A directory that is a file."""
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """The path of the directory is a file."""
     (tmp_path / "there").write_text("a file")
     with pytest.raises(Problem, match=r"at file:.*/there: that is a file; name a directory"):
         write(Storage(f"{tmp_path}/there"), [record(1)])

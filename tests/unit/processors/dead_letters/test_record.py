@@ -1,4 +1,4 @@
-"""Dead letters as values: their records, how they stand, what a retry settles, how they look."""
+"""Dead letters: their records, open and resolved ones, retries, causes and shapes."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from cli.output.redaction import shape
 from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Entry, Identity, Ledger, headers, marker, read
 from processors.normalising.normalise import SPLITS
-from processors.replay.retry_outcome import settle
+from processors.replay.retry_outcome import outcome_of
 from providers.contract import DeadLetter, Normalised, Part
 from schemas.coordinates import Coordinates
 from service.errors import Problem
@@ -29,14 +29,14 @@ def record(headers: deadletters.Headers, *, timestamp: int, value: bytes | None)
 
 
 def test_a_dead_letter_is_read_as_it_was_written() -> None:
-    """Origin, code, pointer and reason come back; the raw record's own headers do not disturb."""
+    """Origin, code, pointer and reason are read back, in spite of forged headers."""
     own = [("ce_id", b"1"), (deadletters.CODE, b"forged"), (deadletters.TOPIC, b"elsewhere")]
     entry = read(record(headers(LETTER, RAW, 5, own), timestamp=9, value=b""))
     assert entry == Entry(HERE, 9, Identity.of_body(RAW, "/3", "bad_value"), "`x` is 5", None)
 
 
-def test_the_names_are_those_of_kafka_streams() -> None:
-    """KIP-1034's six headers, as text, and what it has no name for."""
+def test_headers_have_the_names_of_kafka_streams() -> None:
+    """They are headers of KIP-1034, as text, and Bluetick's own."""
     written = dict(headers(LETTER, RAW, 5, ()))
     assert written == {
         "__streams.errors.exception": b"E",
@@ -50,8 +50,8 @@ def test_the_names_are_those_of_kafka_streams() -> None:
     }
 
 
-def test_a_mistake_of_ours_says_where_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The innermost calls, without the error's words: they may quote what is personal."""
+def test_an_internal_error_has_its_innermost_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error's own text is left out: it may quote personal data."""
 
     def careless(_: object) -> Any:
         return int("Ann 420777123456")
@@ -70,7 +70,7 @@ def test_a_mistake_of_ours_says_where_it_was_made(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_refusal_has_no_stacktrace() -> None:
-    """The body is at fault, not the code."""
+    """The body is the cause, not the code."""
     [letter] = result_of("whapi", b"no").dead_letters
     assert (letter.exception, letter.stacktrace) == ("providers.rejection.Refused", "")
 
@@ -89,25 +89,25 @@ def test_a_refusal_has_no_stacktrace() -> None:
         ],
     ],
 )
-def test_what_is_not_ours_is_no_entry(written: list[tuple[str, bytes]]) -> None:
-    """Whatever stands on the topic, reading goes on."""
+def test_other_records_are_not_entries(written: list[tuple[str, bytes]]) -> None:
+    """Any record on the topic can be read."""
     assert read(record(written, timestamp=1, value=b"")) is None
 
 
 def test_a_marker_has_no_value() -> None:
-    """The header alone, on a record with a value, settles nothing."""
+    """The header on a record with a value resolves nothing."""
     written = marker(Identity.of_body(RAW, "/3", "bad_value"), "r1")
-    settled, forged = (
+    real, forged = (
         read(record(written, timestamp=1, value=None if empty else b"")) for empty in (True, False)
     )
-    assert settled
-    assert settled.resolved == "r1"
+    assert real
+    assert real.resolved == "r1"
     assert forged
     assert forged.resolved is None
 
 
 def entry(number: int, offset: int, resolved: str | None = None, **fields: Any) -> Entry:
-    """A record at an offset of the topic, on the letter of a number."""
+    """Return an entry at an offset of the topic, for the dead letter of a number."""
     raw = Coordinates("bluetick.raw.whapi", 0, number)
     values: dict[str, Any] = {"timestamp": offset, "reason": "r", "code": "bad_value"} | fields
     at = Coordinates("bluetick.dead-letters", 0, offset)
@@ -120,25 +120,25 @@ def entry(number: int, offset: int, resolved: str | None = None, **fields: Any) 
     [
         ("L", "open"),
         ("LL", "open"),
-        ("LM", "settled"),
-        ("LMM", "settled"),
+        ("LM", "resolved"),
+        ("LMM", "resolved"),
         ("LML", "open"),
-        ("LMLM", "settled"),
+        ("LMLM", "resolved"),
         ("M", "nothing"),
         ("ML", "open"),
     ],
 )
-def test_how_a_dead_letter_stands(steps: str, expected: str) -> None:
-    """A marker settles what came before it; what is written after it is open again."""
+def test_open_and_resolved_dead_letters(steps: str, expected: str) -> None:
+    """A marker resolves earlier records; a later record opens the dead letter again."""
     entries = [entry(1, n, "r1" if step == "M" else None) for n, step in enumerate(steps)]
-    standing = ["open" if kept.resolved is None else "settled" for kept in Ledger(entries)]
+    standing = ["open" if kept.resolved is None else "resolved" for kept in Ledger(entries)]
     assert standing == [name for name in [expected] if name != "nothing"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=12), st.data())
 def test_partitions_may_be_mixed(steps: list[tuple[int, bool]], data: st.DataObject) -> None:
-    """How letters stand depends on the order of each one's own records alone."""
-    entries = [entry(n, at, "r" if settles else None) for at, (n, settles) in enumerate(steps)]
+    """Only the order of a dead letter's own records matters."""
+    entries = [entry(n, at, "r" if resolves else None) for at, (n, resolves) in enumerate(steps)]
     mixed = data.draw(st.permutations(entries))
     places = sorted(range(len(mixed)), key=lambda at: mixed[at].letter)
     for number in range(4):
@@ -155,19 +155,19 @@ def _standing(entries: list[Entry]) -> dict[Identity, str | None]:
 
 
 def today(*letters: tuple[str, str]) -> Normalised:
-    """What today's code makes of a body: dead letters by (pointer, code)."""
+    """Return a result of today's code with dead letters of (pointer, code)."""
     made: Any = [DeadLetter(code=code, reason="", value=b"", pointer=p) for p, code in letters]  # type: ignore[arg-type]
     return Normalised(dead_letters=made)
 
 
 @pytest.mark.parametrize(
-    ("known", "now", "settled", "new", "resolved"),
+    ("known", "now", "marked", "new", "resolved"),
     [
-        # Nothing fails any more.
+        # No item fails.
         ([("", "not_json")], [], [("", "not_json")], [], 1),
         # It fails as before: nothing is written.
         ([("/0", "bad_value")], [("/0", "bad_value")], [], [], 0),
-        # It fails for another reason: the old one is settled, yet not resolved.
+        # It fails for another reason: the old one is marked, but not counted as resolved.
         ([("", "not_json")], [("", "wrong_root")], [("", "not_json")], [("", "wrong_root")], 0),
         # The body can be read now, and one of its items cannot.
         ([("", "not_json")], [("/1", "bad_value")], [("", "not_json")], [("/1", "bad_value")], 1),
@@ -181,16 +181,16 @@ def today(*letters: tuple[str, str]) -> Normalised:
         ),
     ],
 )
-def test_what_a_retry_settles(
+def test_the_outcome_of_a_retry(
     known: list[tuple[str, str]],
     now: list[tuple[str, str]],
-    settled: list[tuple[str, str]],
+    marked: list[tuple[str, str]],
     new: list[tuple[str, str]],
     resolved: int,
 ) -> None:
-    """Settled are those that do not fail as they did; what fails anew is written."""
-    found = settle(RAW, {Identity.of_body(RAW, *one) for one in known}, today(*now))
-    assert found.settled == [Identity.of_body(RAW, *one) for one in settled]
+    """Dead letters that no longer fail the same way are marked; new failures are written."""
+    found = outcome_of(RAW, {Identity.of_body(RAW, *one) for one in known}, today(*now))
+    assert found.marked == [Identity.of_body(RAW, *one) for one in marked]
     assert [(one.pointer, one.code) for one in found.new] == new
     assert [(one.pointer, one.code) for one in found.failing] == now
     assert found.resolved == resolved
@@ -204,18 +204,18 @@ PLACES = st.lists(
 
 
 @given(PLACES, PLACES)
-def test_after_a_retry_what_is_open_is_what_fails(
+def test_after_a_retry_the_failing_items_are_open(
     known: list[tuple[str, str]], now: list[tuple[str, str]]
 ) -> None:
-    """Whatever stood before, exactly today's dead letters are open after; again changes nothing."""
+    """Exactly today's dead letters are open; a second retry changes nothing."""
     before = {Identity.of_body(RAW, *one) for one in known}
-    first = settle(RAW, before, today(*now))
-    after = before - set(first.settled) | {
+    first = outcome_of(RAW, before, today(*now))
+    after = before - set(first.marked) | {
         Identity.of_body(RAW, n.pointer, n.code) for n in first.new
     }
     assert after == {Identity.of_body(RAW, *one) for one in now}
-    second = settle(RAW, after, today(*now))
-    assert (second.settled, second.new, second.resolved) == ([], [], 0)
+    second = outcome_of(RAW, after, today(*now))
+    assert (second.marked, second.new, second.resolved) == ([], [], 0)
 
 
 def test_causes_have_no_variable_parts() -> None:
@@ -250,7 +250,7 @@ def test_a_selection(meant: Selection, holds: bool) -> None:  # noqa: FBT001
 
 @pytest.mark.parametrize("text", ["raw.whapi/3/120", "raw.whapi[3]@120"])
 def test_a_place(text: str) -> None:
-    """As `show` takes it, or as logs and health write it."""
+    """The form of `show`, or of logs and health."""
     assert place_of(text) == Coordinates("raw.whapi", 3, 120)
 
 
@@ -293,11 +293,11 @@ def test_a_shape_shows_no_text_and_no_number(secret: str, cut: bool) -> None:  #
     ],
 )
 def test_shapes(value: bytes, lines: list[str]) -> None:
-    """What is wrong stays to be seen: repeated names, odd numbers, brackets, other encodings."""
+    """Errors stay visible: repeated names, odd numbers, brackets, other encodings."""
     assert shape(value) == lines
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_anything_has_a_shape(value: bytes) -> None:
-    """Whatever the bytes are there are lines, and none commands a terminal."""
+    """Any bytes have printable lines, without control characters."""
     assert all(line.isprintable() for line in shape(value))

@@ -31,7 +31,7 @@ _LISTS = st.one_of(st.none(), st.lists(_PATTERNS, max_size=3).map(tuple))
 
 
 def _matches(pattern: str, account: str) -> bool:
-    """The meaning of a pattern, sign by sign."""
+    """The meaning of a pattern, character by character."""
     if not pattern:
         return not account
     if pattern[0] == "*":
@@ -47,7 +47,7 @@ def test_a_pattern_matches_what_it_says(pattern: str, account: str) -> None:
 
 @given(st.lists(st.text(max_size=20), max_size=5).map(tuple))
 def test_a_header_holds_the_accounts(patterns: Patterns) -> None:
-    """What is written in the header of a raw record is read back from it."""
+    """The header of a raw record is read back as it was written."""
     assert decode_patterns(encode_patterns(patterns).decode()) == patterns
 
 

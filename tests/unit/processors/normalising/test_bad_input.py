@@ -1,4 +1,4 @@
-"""Whatever bytes come in, all of them come out: as observations, dead letters or counts."""
+"""Any input bytes give observations, dead letters or counts."""
 
 import json
 from typing import Any
@@ -213,13 +213,13 @@ TABLE: list[tuple[str, str, bytes, int, list[tuple[str, str]]]] = [
         [("wrong_type", "/statuses/1")],
     ),
     (
-        "a key told twice",
+        "a repeated key",
         "smsmanager",
         b"[" + START + b'"result":"read"}]',
         0,
         [("duplicate_key", "/0")],
     ),
-    ("another key told twice", "smsmanager", b"[" + START + b'"payload":1,"payload":2}]', 1, []),
+    ("another repeated key", "smsmanager", b"[" + START + b'"payload":1,"payload":2}]', 1, []),
     (
         "items of every wrong type",
         "smsmanager",
@@ -234,7 +234,7 @@ TABLE: list[tuple[str, str, bytes, int, list[tuple[str, str]]]] = [
         0,
         [*[("wrong_type", f"/messages/{n}") for n in range(5)], ("missing_field", "/messages/5")],
     ),
-    ("an unheard-of word", "smsmanager", b'[{"message_id":"m","gateway":"x","result":"y"}]', 1, []),
+    ("an unknown word", "smsmanager", b'[{"message_id":"m","gateway":"x","result":"y"}]', 1, []),
 ]
 
 
@@ -243,7 +243,7 @@ TABLE: list[tuple[str, str, bytes, int, list[tuple[str, str]]]] = [
     [row[1:] for row in TABLE],
     ids=[f"{row[1]}: {row[0]}" for row in TABLE],
 )
-def test_what_comes_out(
+def test_results_of_bodies(
     provider: str, text: bytes, observations: int, letters: list[tuple[str, str]]
 ) -> None:
     """Each body gives exactly these observations and dead letters."""
@@ -270,8 +270,8 @@ def test_a_test_body_is_counted(provider: str, text: bytes) -> None:
     assert outcome(result_of(provider, text)) == (0, [], {"test": 1})
 
 
-def test_the_names_of_what_is_unread_are_few() -> None:
-    """They are those of the payload types, whatever a sender writes: they label a metric."""
+def test_the_names_of_unread_fields_are_few() -> None:
+    """They come from the payload types, not from the sender: they label a metric."""
     odd = [
         START + b'"payload":NaN,"sms":{"count":"%d"},"x%d":"\\ud800"}' % (n, n) for n in range(99)
     ]
@@ -280,18 +280,18 @@ def test_the_names_of_what_is_unread_are_few() -> None:
 
 
 def test_ignored_words_are_fit_for_a_label() -> None:
-    """A stranger's word is short and printable in a count, with half a surrogate pair too."""
+    """A sender's word in a count is short and printable, even with half a surrogate pair."""
     text = b'{"chats":[],"\\ud800\\n' + b"x" * 100 + b'":1}'
     assert outcome(result_of("whapi", text)) == (0, [], {"??" + "x" * 62: 1})
 
 
 def test_an_unknown_provider() -> None:
-    """A body for no provider we know is kept whole."""
+    """A body of an unknown provider is kept whole."""
     assert outcome(result_of("carrier-pigeon", b"coo")) == (0, [("unknown_provider", "")], {})
 
 
-def test_a_mistake_of_ours_costs_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception nobody foresaw is a dead letter of its item, naming the exception alone."""
+def test_an_internal_error_affects_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected exception is a dead letter of its item, with the exception's name only."""
 
     def read(item: Item) -> Outcomes:
         raise ZeroDivisionError(item.json.decode())
@@ -306,7 +306,7 @@ def test_a_mistake_of_ours_costs_one_item(monkeypatch: pytest.MonkeyPatch) -> No
     assert "420777123456" not in result.dead_letters[0].reason
 
 
-def test_a_mistake_of_ours_in_splitting_costs_one_body(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_in_splitting_affects_one_body(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same holds for a whole body."""
 
     def split(_: RawWebhook, text: bytes) -> list[Part]:
@@ -330,7 +330,7 @@ def test_further_bad_items_are_one_dead_letter() -> None:
 
 
 def test_numbers_that_grow_are_measured_as_written_out() -> None:
-    """A payload is measured in our own JSON; past its bound it is left out, the fact is kept."""
+    """A payload is measured as encoded JSON; above its bound it is left out, the fact is kept."""
     payload = b"[" + b",".join([b"9e15"] * 12_000) + b"]"
     assert len(payload) < BOUNDS.payload
     text = b"[" + START + b'"payload":' + payload + b"}," + GOOD + b"]"
@@ -341,14 +341,14 @@ def test_numbers_that_grow_are_measured_as_written_out() -> None:
 @pytest.mark.parametrize("depth", [1, 63, 64, 65, 66, 200])
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_depth_is_exact(depth: int, opening: bytes) -> None:
-    """Sixty-four levels pass and sixty-five do not, beside any number of shallow ones."""
+    """64 levels pass and 65 do not, next to any number of shallow ones."""
     closing = b"]" if opening == b"[" else b"}"
     text = b'[[],{},"[[",' + opening * (depth - 1) + b"1" + closing * (depth - 1) + b"]"
     result = result_of("smsmanager", text * 1)
     assert (result.dead_letters[0].code == "too_deep") == (depth > 64)
 
 
-# Payload and content, and all the rest.
+# Payload, content, and all other fields.
 LARGEST = BOUNDS.payload + BOUNDS.content + 16 * 1024
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -379,8 +379,8 @@ values = st.recursive(
 providers = st.sampled_from(NAMES)
 
 
-def judged(provider: str, text: bytes) -> Normalised:
-    """The result, after what holds for every result."""
+def checked(provider: str, text: bytes) -> Normalised:
+    """Return the result, after the checks that hold for every result."""
     result = result_of(provider, text)
     assert result_of(provider, text) == result
     for observation in result.observations:
@@ -398,13 +398,13 @@ def judged(provider: str, text: bytes) -> Normalised:
 @given(providers, st.binary(max_size=200))
 def test_any_bytes(provider: str, text: bytes) -> None:
     """Arbitrary bytes never raise."""
-    judged(provider, text)
+    checked(provider, text)
 
 
 @given(providers, values)
 def test_any_json(provider: str, value: Any) -> None:
-    """Arbitrary JSON, of our field names too, never raises and is never a mistake of ours."""
-    judged(provider, json.dumps(value).encode())
+    """Any JSON, with known field names too, never raises and is never an internal error."""
+    checked(provider, json.dumps(value).encode())
 
 
 @given(providers, st.sampled_from([GOOD, STATUS, items(2), nested(9)]), st.data())
@@ -413,7 +413,7 @@ def test_any_damage(provider: str, text: bytes, data: st.DataObject) -> None:
     damaged = bytearray(text)
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    judged(provider, bytes(damaged))
+    checked(provider, bytes(damaged))
 
 
 # Fields that are facts of neither provider's items, and what else is asked of a valid item.
@@ -452,12 +452,12 @@ def test_no_ornament_withholds_the_fact(kind: str, data: st.DataObject) -> None:
     field = data.draw(st.sampled_from(ORNAMENTS[kind]))
     item = VALID[kind] | {field: data.draw(values)}
     provider, text = _bodies(kind, item)
-    result = judged(provider, json.dumps(text).encode())
+    result = checked(provider, json.dumps(text).encode())
     assert not result.dead_letters
     found = result.observations[0]
     facts = ("message_key", "gateway", "status", "provider_status", "viewer", "sender")
     without = {name: value for name, value in item.items() if name != field}
-    (alone, *_) = judged(provider, json.dumps(_bodies(kind, without)[1]).encode()).observations
+    (alone, *_) = checked(provider, json.dumps(_bodies(kind, without)[1]).encode()).observations
     for name in facts:
         assert getattr(found, name, None) == getattr(alone, name, None)
     for name in found.unread:
@@ -482,7 +482,7 @@ documents = st.lists(almost | almost | values, max_size=6)
 @given(documents)
 def test_every_item_comes_out_once(entries: list[Any]) -> None:
     """In a list, each item is one observation or one dead letter, in its own place."""
-    result = judged("smsmanager", json.dumps(entries).encode())
+    result = checked("smsmanager", json.dumps(entries).encode())
     places = [f"/{observation.raw.index}" for observation in result.observations]
     places += [letter.pointer for letter in result.dead_letters]
     assert sorted(places) == sorted(f"/{index}" for index in range(len(entries)))
@@ -494,7 +494,7 @@ def test_every_item_comes_out_once(entries: list[Any]) -> None:
 def test_every_entry_comes_out(entries: list[Any]) -> None:
     """In `messages`, each entry is one outcome, or two: the message and its status."""
     text = json.dumps({"messages": entries, "channel_id": "c"}).encode()
-    result = judged("whapi", text)
+    result = checked("whapi", text)
     observed = {observation.raw.index for observation in result.observations}
     assert len(observed) + len(result.dead_letters) + sum(result.ignored.values()) == len(entries)
 
@@ -505,7 +505,7 @@ def test_neighbours_change_nothing(entries: list[Any], place: int) -> None:
     """An item gives the same outcome alone and among any others."""
     among = [*entries[:place], json.loads(GOOD), *entries[place:]]
     index = min(place, len(entries))
-    found = judged("smsmanager", json.dumps(among).encode()).observations
+    found = checked("smsmanager", json.dumps(among).encode()).observations
     (alone,) = result_of("smsmanager", items(1)).observations
     assert [replace(alone, raw=o.raw) for o in found if o.raw.index == index] == [
         o for o in found if o.raw.index == index
@@ -515,20 +515,20 @@ def test_neighbours_change_nothing(entries: list[Any], place: int) -> None:
 
 @given(st.lists(values, max_size=6), st.sampled_from([None, 1, "\ud800", float("nan")]))
 def test_both_ways_of_cutting_agree(entries: list[Any], last: Any) -> None:
-    """The careful way cuts as the fast way does; NaN at the end forces the careful one."""
+    """The careful parser cuts like the fast one; NaN at the end forces the careful one."""
     cut = json_slices.elements(json.dumps([*entries, last]).encode())
     assert cut == [json.dumps(entry).encode() for entry in [*entries, last]]
 
 
 def test_normalise_does_not_change_its_input() -> None:
-    """The webhook is as it was."""
+    """The webhook is unchanged."""
     given_webhook = webhook("smsmanager", items(1))
     normalise.normalise(given_webhook, AT)
     assert given_webhook == webhook("smsmanager", items(1))
 
 
-# Objects as text, in which a name may stand as a key, oddly spelt, as a value, or further inside.
-told = st.sampled_from(
+# Objects as text; a name may be a key, oddly spelt, a value, or deeper inside.
+parts = st.sampled_from(
     [
         '"id"',
         '"\\u0069d"',
@@ -543,7 +543,7 @@ told = st.sampled_from(
     ]
 )
 spaces = st.sampled_from(["", " ", "\n", "\t "])
-keys = st.sampled_from(['"id"', '"\\u0069d"', '"status"']) | told.filter(
+keys = st.sampled_from(['"id"', '"\\u0069d"', '"status"']) | parts.filter(
     lambda text: text.startswith('"')
 )
 
@@ -553,9 +553,9 @@ def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.lists(pairs, max_size=4).map(lambda members: "{" + ",".join(members) + "}")
 
 
-@given(objects(st.recursive(told, objects, max_leaves=6)))
-def test_a_name_that_is_told_twice_is_always_found(text: str) -> None:
-    """`Once` refuses what a parser that keeps every pair finds repeated, and nothing else."""
+@given(objects(st.recursive(parts, objects, max_leaves=6)))
+def test_a_repeated_name_is_always_found(text: str) -> None:
+    """`Once` refuses exactly the names that a parser with all pairs finds repeated."""
     pairs = json.loads(text, object_pairs_hook=list)
     names = [name for name, _ in pairs if name in ("id", "status")]
     refused = False

@@ -1,4 +1,4 @@
-"""Raw records, normalised as the settings say."""
+"""Raw records, normalised according to the settings."""
 
 import json
 
@@ -11,7 +11,7 @@ from service.settings import Settings
 
 @pytest.mark.parametrize(("stories", "count"), [(False, 0), (True, 1)])
 def test_stories_are_inbound_messages_if_the_setting_says_so(*, stories: bool, count: int) -> None:
-    """A contact's story is counted and left alone by default."""
+    """By default a contact's story is only counted."""
     story = {"id": "s", "from_me": False, "type": "story", "chat_id": "stories", "from": "1"}
     settings = Settings(stories=stories)
     body = json.dumps({"messages": [story], "channel_id": "C"}).encode()

@@ -1,4 +1,4 @@
-"""Compressed bodies: inflated if they are what they say, else dead letters as they came."""
+"""Compressed bodies: inflated if the encoding is right, otherwise dead letters, unchanged."""
 
 import gzip
 import zlib
@@ -20,7 +20,7 @@ BODY = b"[" + ITEM + b"]"
 
 
 def zipped(data: bytes) -> bytes:
-    """The same bytes always: names of tests are made of them."""
+    """Return the same bytes at each run: they are part of test names."""
     return gzip.compress(data, mtime=0)
 
 
@@ -67,29 +67,29 @@ BAD = [
 
 
 @pytest.mark.parametrize(("encoding", "body"), GOOD)
-def test_what_is_compressed_as_it_says_is_read(encoding: str, body: bytes) -> None:
-    """Each gives the same observation, and the raw body is not in its way."""
+def test_a_correctly_compressed_body_is_read(encoding: str, body: bytes) -> None:
+    """Each encoding gives the same observation."""
     result = result_of("smsmanager", body, headers={"content-encoding": encoding})
     assert outcome(result) == outcome(result_of("smsmanager", BODY))
 
 
 @pytest.mark.parametrize(("encoding", "body"), BAD)
-def test_what_is_not_is_a_dead_letter_as_it_came(encoding: str, body: bytes) -> None:
-    """Code `bad_encoding`, and the body verbatim."""
+def test_an_invalid_encoding_is_a_dead_letter(encoding: str, body: bytes) -> None:
+    """It has the code `bad_encoding`, and the body verbatim."""
     result = result_of("smsmanager", body, headers={"content-encoding": encoding})
     [letter] = result.dead_letters
     assert (letter.code, letter.value, letter.pointer) == ("bad_encoding", body, "")
     assert not result.observations
 
 
-def test_a_body_compressed_twice_is_not_guessed_at() -> None:
-    """One encoding told, two made: what comes out is no text."""
+def test_a_body_compressed_twice_is_a_dead_letter() -> None:
+    """The header names one encoding of two: the decoded body is not text."""
     result = result_of("smsmanager", zipped(GZIP), headers={"content-encoding": "gzip"})
     assert outcome(result)[1] == [("not_utf8", "")]
 
 
 SIZES = [
-    # what it inflates to, how much of that shrinks to nothing, whether it is read
+    # inflated size, compressible bytes of it, whether it is read
     (FLOOR, FLOOR, True),
     (FLOOR + 1, FLOOR + 1, False),
     (2 * FLOOR, 2 * FLOOR - 40_000, True),
@@ -100,8 +100,8 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("size", "empty", "good"), SIZES)
-def test_a_bomb_is_known_by_ratio_and_size(size: int, empty: int, good: bool) -> None:  # noqa: FBT001
-    """A hundredfold is allowed above the floor, and never more than the cap."""
+def test_a_bomb_is_detected_by_ratio_and_size(size: int, empty: int, good: bool) -> None:  # noqa: FBT001
+    """A ratio of 100 is allowed above the floor, up to the maximum size."""
     chance = Random(1)
     body = zipped(bytes(empty)) + zipped(chance.randbytes(size - empty))
     assert _inflates(body) == good
@@ -116,7 +116,7 @@ def _inflates(body: bytes) -> bool:
 
 
 def test_an_item_too_large_for_a_dead_letter_is_kept_as_the_body() -> None:
-    """An item may be larger than any body once inflated; the body as it came always fits."""
+    """An inflated item may be larger than any body; the compressed body always fits."""
     long = Random(1).randbytes(MAX_BODY).hex().encode()
     body = zipped(b"[" + ITEM + b',{"message_id":"n","payload":"' + long[:MAX_BODY] + b'"}]')
     result = result_of("smsmanager", body, headers={"content-encoding": "gzip"})
@@ -126,7 +126,7 @@ def test_an_item_too_large_for_a_dead_letter_is_kept_as_the_body() -> None:
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=3))
 def test_any_bytes_come_back(body: bytes, cuts: list[int]) -> None:
-    """Whatever was compressed, in up to 16 members, comes back."""
+    """Any bytes, compressed in up to 16 members, are restored."""
     edges = [0, *sorted(cuts), len(body)]
     members = [zipped(body[a:b]) for a, b in pairwise(edges)]
     assert finished(inflated(b"".join(members), "gzip")) == body
@@ -135,6 +135,6 @@ def test_any_bytes_come_back(body: bytes, cuts: list[int]) -> None:
 
 @given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate", "gzip,gzip", "br"]))
 def test_no_bytes_do_harm(body: bytes, encoding: str) -> None:
-    """Anything at all ends in good order: normalising raises nothing unforeseen."""
+    """Any bytes give a result or a dead letter: no unexpected error."""
     result = result_of("smsmanager", body, headers={"content-encoding": encoding})
     assert not [letter for letter in result.dead_letters if letter.code == "internal_error"]

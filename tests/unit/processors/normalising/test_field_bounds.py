@@ -32,7 +32,7 @@ SENT, ANSWER = seen("sent", 1), reply(2)
         (ANSWER, "content", {"type": "text", "text": "x" * 262_144}),
     ],
 )
-def test_what_is_too_long_is_left_out_and_named(
+def test_a_field_above_its_bound_is_left_out_and_named(
     observation: Observation, name: str, value: Any
 ) -> None:
     """The fact is kept; the field is absent, and `unread` says so."""
@@ -52,8 +52,8 @@ def test_what_is_too_long_is_left_out_and_named(
         (ANSWER, "sender", "x" * 510),
     ],
 )
-def test_what_fits_is_kept(observation: Observation, name: str, value: Any) -> None:
-    """Up to its bound a field stays as it is."""
+def test_a_field_up_to_its_bound_is_kept(observation: Observation, name: str, value: Any) -> None:
+    """A field up to its bound is unchanged."""
     one = replace(observation, **{name: value})
     assert fitted(one) is one
 
@@ -69,8 +69,10 @@ def test_what_fits_is_kept(observation: Observation, name: str, value: Any) -> N
         (ANSWER, {"in_reply_to": "k" * 1023}),
     ],
 )
-def test_what_names_the_fact_is_refused(observation: Observation, changed: dict[str, str]) -> None:
-    """It cannot be cut: two facts would become one."""
+def test_an_identifying_field_above_its_bound_is_refused(
+    observation: Observation, changed: dict[str, str]
+) -> None:
+    """It cannot be cut, because two facts could become one."""
     with pytest.raises(Refused, match="bytes of JSON") as refused:
         fitted(replace(observation, **changed))
     assert refused.value.code == "too_long"
@@ -79,7 +81,7 @@ def test_what_names_the_fact_is_refused(observation: Observation, changed: dict[
 
 @given(st.text(max_size=2000), st.text(max_size=400))
 def test_a_reason_is_cut_to_its_bound(text: str, code: str) -> None:
-    """What is left is a beginning of it, marked; what fits is kept whole."""
+    """A long reason is cut and marked; one that fits is unchanged."""
     kept = fitted(replace(SENT, reason=Reason(code=code, text=text)))
 
     assert kept.reason is not None  # type: ignore[union-attr]
@@ -100,8 +102,8 @@ _TEXTS = st.integers(0, 180).flatmap(lambda n: st.sampled_from(["x" * n, "\x00" 
 
 
 @given(st.data(), st.sampled_from([SENT, ANSWER]))
-def test_what_is_short_needs_no_measuring(data: st.DataObject, one: Observation) -> None:
-    """To look at lengths alone gives what measuring every field gives."""
+def test_short_fields_are_not_measured(data: st.DataObject, one: Observation) -> None:
+    """The check of lengths gives the same result as measuring every field."""
     named = {"message_key", "channel", "gateway", "recipient", "request_id"}
     named |= {"sender", "in_reply_to"} if one is ANSWER else {"provider_status", "viewer"}
     changed: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a round of the normaliser counts, as metrics."""
+"""The counts of a round of normalise, as metrics."""
 
 from prometheus_client import CollectorRegistry
 
@@ -12,8 +12,8 @@ def value(name: str, **labels: str) -> float:
     return registry.get_sample_value(name, labels) or 0.0
 
 
-def test_what_cannot_be_read_is_counted_by_provider_and_field() -> None:
-    """Each observation without it counts, once the round is published."""
+def test_unread_fields_are_counted_by_provider_and_field() -> None:
+    """Each observation without the field counts, after the round is published."""
     item = {"message_id": "m", "gateway": "sms", "result": "sent", "sms": {"count": "2"}}
     count = {"provider": "smsmanager", "field": "sms.count"}
     before = value("bluetick_unread_fields_total", **count)

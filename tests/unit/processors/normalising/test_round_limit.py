@@ -1,4 +1,4 @@
-"""When a round of the normaliser ends."""
+"""The end of a round of normalise."""
 
 import pytest
 
@@ -17,11 +17,11 @@ from processors.normalising.round_limit import MOST_BYTES, full
         (0, 1.5, 300, True),
     ],
 )
-def test_when_a_round_takes_no_more(
+def test_when_a_round_is_full(
     size: int,
     seconds: float,
     session: float,
     ends: bool,  # noqa: FBT001
 ) -> None:
-    """By bytes or by the clock: whichever comes first."""
+    """Bytes or time end it, the first of the two."""
     assert full(size, seconds, session) == ends

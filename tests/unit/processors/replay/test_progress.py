@@ -1,4 +1,4 @@
-"""What a replay's group says of the replay."""
+"""The record of a replay in its consumer group."""
 
 import pytest
 from aiokafka import TopicPartition
@@ -22,13 +22,13 @@ def committed(replay: Replay) -> dict[TopicPartition, OffsetAndMetadata]:
     }
 
 
-def test_a_replay_is_found_as_it_was_noted() -> None:
+def test_a_replay_is_read_as_it_was_recorded() -> None:
     assert progress._replay("mended", committed(REPLAY)) == REPLAY
     assert progress._replay("mended", {}) is None
 
 
-def test_a_replay_that_is_forgotten_in_part_is_not_gone_on_with() -> None:
-    """Its range would silently be what is left of it."""
+def test_a_partly_expired_replay_is_not_resumed() -> None:
+    """Otherwise its range would be cut without a notice."""
     known = committed(REPLAY)
     known.pop(TopicPartition(*SPANS[1].place))
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""What a person may ask a replay for: times, offsets, statuses, keys and codes, as typed."""
+"""The typed arguments of a replay: times, offsets, statuses, keys and codes."""
 
 import pytest
 
@@ -76,12 +76,12 @@ def test_what_is_no_range_of_offsets(texts: list[str]) -> None:
     ],
 )
 def test_only(text: str, expected: Only) -> None:
-    """What it is is told by its looks."""
+    """The form of the text decides what it is."""
     assert only_of(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "seen", "Delivered", "a/b", "internal error"])
-def test_what_only_cannot_be(text: str) -> None:
-    """A provider's own word is no status of ours; the sentence lists what there is."""
+def test_an_unknown_selection_is_refused(text: str) -> None:
+    """A provider's own status is not a canonical one; the sentence lists the valid ones."""
     with pytest.raises(Problem, match="is neither a status"):
         only_of(text)

@@ -1,4 +1,4 @@
-"""What a replay says when Kafka is away, and what of an outbox Kafka did not take."""
+"""A replay without Kafka: its sentence, its round size, the topics of its outbox."""
 
 import asyncio
 import math
@@ -26,13 +26,13 @@ SPAN = Span("bluetick.raw.whapi", 0, 3, 9)
         ({SPAN.place: 3}, "resume with: bluetick replay run --yes --id mended$"),
     ],
 )
-async def test_what_was_never_entered_cannot_be_gone_on_with(
+async def test_an_unrecorded_replay_cannot_be_resumed(
     reached: Mapping[Partition, int], said: str
 ) -> None:
-    """A new replay is simply begun again; one that Kafka knows has a command of its own."""
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen
-        settings = Settings(kafka=f"127.0.0.1:{nobody.getsockname()[1]}")
+    """A new replay is started again; a recorded replay has a command to resume it."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        settings = Settings(kafka=f"127.0.0.1:{unused.getsockname()[1]}")
         replay = Replay("mended", 1, Spec((SPAN,)), reached)
         limits = run.Limits(rate=0, backlog=0)
         with pytest.raises(Problem, match=said):
@@ -42,12 +42,12 @@ async def test_what_was_never_entered_cannot_be_gone_on_with(
 @pytest.mark.parametrize(
     ("rate", "observations"), [(0, 5000), (0.1, 1), (2000, 400), (1e9, 5000), (math.inf, 5000)]
 )
-def test_a_round_is_what_flows_in_a_moment(rate: float, observations: int) -> None:
+def test_the_size_of_a_round_follows_the_rate(rate: float, observations: int) -> None:
     assert run.Limits(rate, 0).round == observations
 
 
 async def test_an_outbox_always_names_its_topics() -> None:
-    """Also where nothing is open any more: a sentence about topics has some."""
+    """Without an open batch, all topics are named: the sentence needs at least one."""
     producer = AIOKafkaProducer()
     outbox = Outbox(producer)
     for topic in ("b", "a", "b"):

@@ -1,4 +1,4 @@
-"""Alarms: said at once, again each minute, and shown until they end."""
+"""Alarms: logged at once, again each minute, and shown until they end."""
 
 import logging
 
@@ -14,10 +14,10 @@ def alarms() -> Alarms:
     return Alarms(LOG)
 
 
-def test_an_alarm_is_said_at_once_and_every_minute(
+def test_an_alarm_is_logged_at_once_and_every_minute(
     alarms: Alarms, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However often it is raised meanwhile; the latest sentence counts."""
+    """It does not matter how often it is raised meanwhile; the latest sentence counts."""
     for second in range(0, 130, 10):
         alarms.raise_("cause", f"since {second}", second)
     assert caplog.messages == ["since 0", "since 60", "since 120"]
@@ -25,9 +25,7 @@ def test_an_alarm_is_said_at_once_and_every_minute(
     assert alarms.sentences(121) == ["since 120"]
 
 
-def test_each_cause_has_a_minute_of_its_own(
-    alarms: Alarms, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_each_cause_has_its_own_minute(alarms: Alarms, caplog: pytest.LogCaptureFixture) -> None:
     """One alarm does not silence another."""
     alarms.raise_("first", "one", 0)
     alarms.raise_("second", "two", 30)
@@ -37,7 +35,7 @@ def test_each_cause_has_a_minute_of_its_own(
 
 
 def test_an_alarm_ends(alarms: Alarms, caplog: pytest.LogCaptureFixture) -> None:
-    """When it is cleared, or by itself; raised again it is said again."""
+    """It ends when it is cleared, or by itself; raised again, it is logged again."""
     alarms.raise_("short", "a", 0, lasts=10)
     alarms.raise_("long", "b", 0)
     assert alarms.sentences(9) == ["a", "b"]
@@ -50,8 +48,8 @@ def test_an_alarm_ends(alarms: Alarms, caplog: pytest.LogCaptureFixture) -> None
     assert caplog.messages == ["a", "b", "b"]
 
 
-def test_a_log_limit_counts_what_is_not_logged() -> None:
-    """Of each cause by itself, until it is asked or forgotten."""
+def test_a_log_limit_counts_omitted_lines() -> None:
+    """The count is per cause, until it is read or reset."""
     limit = LogLimit()
     times = (0, 1, 59, 60, 61)
     assert [limit.due("a", now) for now in times] == [True, False, False, True, False]

@@ -1,4 +1,4 @@
-"""How much is taken at once after failures and successes."""
+"""The size of a batch or poll after failures and successes."""
 
 import pytest
 from hypothesis import given
@@ -11,20 +11,20 @@ from processors.runtime.batch_size import Cut, Polls
     ("size", "taken", "after"),
     [(4000, 4000, 2000), (4000, 10, 5), (3, 3, 1), (2, 2, 1), (1, 1, 1), (3, 0, 3)],
 )
-def test_a_failure_halves_what_was_taken(size: int, taken: int, after: int) -> None:
-    """Down to one record, so that the one at fault is known."""
+def test_a_failure_halves_the_batch(size: int, taken: int, after: int) -> None:
+    """It is halved down to one record, which shows the record at fault."""
     assert Cut(4000, size).failed(taken).size == after
 
 
 @pytest.mark.parametrize(("size", "after"), [(1, 2), (3000, 4000), (4000, 4000)])
-def test_a_success_doubles_it(size: int, after: int) -> None:
-    """Up to the whole."""
+def test_a_success_doubles_the_size(size: int, after: int) -> None:
+    """The size grows up to `most`."""
     assert Cut(4000, size).passed().size == after
 
 
 @given(st.integers(1, 4096), st.integers(1, 60))
 def test_no_batch_is_repeated_for_ever(takes: int, most: int) -> None:
-    """Where so many records at most can be committed, some are after a dozen failures."""
+    """If `most` records can be committed, a batch is committed after at most 12 failures."""
     cut = Cut(4096, takes)
     for _ in range(12):
         if cut.size > most:
@@ -44,5 +44,5 @@ def test_no_batch_is_repeated_for_ever(takes: int, most: int) -> None:
     ],
 )
 def test_a_poll_fits_its_budget(size: int, records: int, held: int, after: int) -> None:
-    """The next poll asks for as many records as hold the budget, by those of the last one."""
+    """The next poll requests as many records as fit the budget, by the sizes of the last poll."""
     assert Polls(4000, 8_388_608, size).after(records, held).size == after

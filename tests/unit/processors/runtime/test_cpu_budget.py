@@ -14,7 +14,7 @@ _FOREVER = 10**9
 
 
 def counted(steps: int, closed: list[bool] | None = None) -> Steps[int]:
-    """So many steps, each of them short; says when it is given up."""
+    """Return `steps` short steps; `closed` gets an item when the work ends."""
     try:
         for _ in range(steps):
             sum(range(100))
@@ -25,13 +25,13 @@ def counted(steps: int, closed: list[bool] | None = None) -> Steps[int]:
     return steps
 
 
-async def test_the_result_comes_back() -> None:
-    """What the steps return."""
+async def test_the_result_is_returned() -> None:
+    """The result is the return value of the steps."""
     assert await Pace().within(counted(1000), 60) == 1000
 
 
-async def test_what_costs_too_much_is_given_up() -> None:
-    """By the processor's time, wherever it is spent; the work is closed."""
+async def test_work_over_its_budget_is_refused() -> None:
+    """The CPU time decides; the work is closed."""
     closed: list[bool] = []
     with pytest.raises(Refused, match="more than 50 ms of the processor's time") as refused:
         await Pace().within(counted(_FOREVER, closed), 0.05)
@@ -40,7 +40,7 @@ async def test_what_costs_too_much_is_given_up() -> None:
 
 
 async def test_the_last_step_counts_too() -> None:
-    """A budget is no less passed because the work is done by then."""
+    """Work that ends over its budget is refused too."""
 
     def one() -> Steps[None]:
         began = time.thread_time()
@@ -56,24 +56,24 @@ async def test_the_last_step_counts_too() -> None:
 async def test_other_tasks_run_in_the_pauses_at_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step here is followed by a pause, in which another task spends more than the budget."""
     monkeypatch.setattr(cpu_budget, "_STRETCH_SECONDS", 0.0)
-    turns = 0
+    rounds = 0
 
     async def other() -> None:
-        nonlocal turns
+        nonlocal rounds
         while True:
             began = time.thread_time()
             while time.thread_time() - began < 0.01:
                 pass
-            turns += 1
+            rounds += 1
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
     assert await Pace().within(counted(40), 0.3) == 40
     task.cancel()
-    assert turns >= 39
+    assert rounds >= 39
 
 
 async def test_a_wait_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock alone decides nothing: a machine under load refuses no body."""
+    """The wall clock alone does not decide: a machine under load refuses no body."""
     monkeypatch.setattr(time, "monotonic", iter(range(10**6)).__next__)
     assert await Pace().within(counted(1000), 1) == 1000

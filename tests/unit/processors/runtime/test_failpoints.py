@@ -1,4 +1,4 @@
-"""Failpoints: the process dies or stands still at the very time it was told to."""
+"""Failpoints: the process is killed or stopped exactly at its failpoint."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ POINT = "track.before_begin"
 
 
 def reaching(setting: str, times: int) -> "subprocess.Popen[str]":
-    """A process that passes a point so often, says so each time, and ends."""
+    """Start a process that passes a point `times` times, prints each time, and ends."""
     code = f"""
 from processors.runtime import failpoints
 failpoints.arm({setting!r})
@@ -26,7 +26,7 @@ for number in range({times}):
 
 
 @pytest.mark.parametrize(
-    ("setting", "said", "code"),
+    ("setting", "printed", "code"),
     [
         (f"{POINT}=kill", "0\n", -signal.SIGKILL),
         (f"{POINT}=kill@2", "0\n1\n", -signal.SIGKILL),
@@ -35,15 +35,15 @@ for number in range({times}):
         ("", "0\n1\n2\n", 0),
     ],
 )
-def test_the_process_dies_there_and_then(setting: str, said: str, code: int) -> None:
-    """Killed as by an accident when it is there for the n-th time, and at no other point."""
+def test_the_process_is_killed_at_its_failpoint(setting: str, printed: str, code: int) -> None:
+    """SIGKILL is sent when the point is reached for the n-th time, and at no other point."""
     with reaching(setting, 3) as process:
         output, _ = process.communicate()
-    assert (output, process.returncode) == (said, code)
+    assert (output, process.returncode) == (printed, code)
 
 
-def test_the_process_stands_until_it_is_told_to_go_on() -> None:
-    """Stopped, it is alive and does nothing; continued, it passes the point no second time."""
+def test_the_process_is_stopped_until_it_is_continued() -> None:
+    """A stopped process does nothing; once continued, it does not stop a second time."""
     with reaching(f"{POINT}=stop", 2) as process:
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)
         process.send_signal(signal.SIGCONT)
@@ -54,7 +54,7 @@ def test_the_process_stands_until_it_is_told_to_go_on() -> None:
 @pytest.mark.parametrize(
     "setting", ["x", "track.nowhere=kill", f"{POINT}=explode", f"{POINT}=kill@0", f"{POINT}=kill@"]
 )
-def test_what_is_no_failpoint_is_refused(setting: str) -> None:
-    """A misspelt point would never be reached, and the test that wants it would pass."""
+def test_an_invalid_failpoint_is_refused(setting: str) -> None:
+    """A misspelt point is never reached, and its test would pass."""
     with pytest.raises(Problem, match="BLUETICK_FAILPOINT"):
         failpoints.arm(setting)

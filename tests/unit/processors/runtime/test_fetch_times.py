@@ -1,42 +1,42 @@
-"""When the newest answer was asked for at the earliest."""
+"""The earliest possible request time of the newest response."""
 
 import math
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.runtime.fetch_times import Answers
+from processors.runtime.fetch_times import FetchTimes
 
 
-def test_no_answer_was_asked_for_at_a_known_time_at_first() -> None:
-    """The first answer may have been on its way for ever, and the second with it."""
-    answers = Answers()
-    assert answers.asked == -math.inf
-    answers.look("a", 10)
-    answers.look("b", 11)
-    assert answers.asked == -math.inf
-    answers.look("c", 12)
-    assert answers.asked == 10
-    answers.look("c", 20)
-    assert answers.asked == 10
+def test_the_first_request_times_are_unknown() -> None:
+    """The first response may be of any age, and the second too."""
+    times = FetchTimes()
+    assert times.requested == -math.inf
+    times.observe("a", 10)
+    times.observe("b", 11)
+    assert times.requested == -math.inf
+    times.observe("c", 12)
+    assert times.requested == 10
+    times.observe("c", 20)
+    assert times.requested == 10
 
 
 @given(
     st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5)), min_size=1, max_size=20),
     st.lists(st.floats(0, 120), min_size=1, max_size=40),
 )
-def test_the_newest_answer_was_asked_for_no_earlier(
-    exchanges: list[tuple[float, float]], looks: list[float]
+def test_the_newest_response_was_requested_no_earlier(
+    exchanges: list[tuple[float, float]], calls: list[float]
 ) -> None:
-    """Whenever one looks, the bound is a time before the request of the answer that is there."""
-    asked, came, now = [], [], 0.0
+    """At every call the bound is before the request of the newest response."""
+    requested, arrived, now = [], [], 0.0
     for pause, way in exchanges:
-        asked.append(now + pause)
+        requested.append(now + pause)
         now += pause + way
-        came.append(now)
-    answers = Answers()
-    for look in sorted(looks):
-        there = [number for number, at in enumerate(came) if at <= look]
-        answers.look(there[-1] if there else None, look)
+        arrived.append(now)
+    times = FetchTimes()
+    for call in sorted(calls):
+        there = [number for number, at in enumerate(arrived) if at <= call]
+        times.observe(there[-1] if there else None, call)
         if there:
-            assert answers.asked <= asked[there[-1]]
+            assert times.requested <= requested[there[-1]]

@@ -1,4 +1,4 @@
-"""The name of a tracker in its data directory: it lasts, and one process has it at a time."""
+"""The name of a tracker in its data directory: it is permanent, and locked by one process."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ time.sleep(600)
 """
 
 
-def test_a_name_lasts(tmp_path: Path) -> None:
+def test_a_name_is_permanent(tmp_path: Path) -> None:
     first = Identity(tmp_path / "track")
     first.close()
     again = Identity(tmp_path / "track")
@@ -26,7 +26,7 @@ def test_a_name_lasts(tmp_path: Path) -> None:
     assert (tmp_path / "track/instance-0").stat().st_mode & 0o777 == 0o600
 
 
-def test_two_on_one_directory_have_two_names_that_last(tmp_path: Path) -> None:
+def test_two_processes_in_one_directory_have_two_permanent_names(tmp_path: Path) -> None:
     first, second = Identity(tmp_path), Identity(tmp_path)
     assert first.name != second.name
     first.close()
@@ -35,7 +35,7 @@ def test_two_on_one_directory_have_two_names_that_last(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["instance-0", "instance-1"]
 
 
-def test_a_killed_process_holds_no_name(tmp_path: Path) -> None:
+def test_a_killed_process_releases_its_name(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
@@ -60,11 +60,11 @@ def test_a_damaged_name_is_replaced(tmp_path: Path, damaged: bytes) -> None:
     assert Identity(tmp_path).name == first.name
 
 
-def test_a_lost_directory_is_another_name(tmp_path: Path) -> None:
+def test_another_directory_has_another_name(tmp_path: Path) -> None:
     assert Identity(tmp_path / "a").name != Identity(tmp_path / "b").name
 
 
-def test_a_directory_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
+def test_an_unusable_directory_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(
         Problem, match=r"the worker's name cannot be stored in .*file/track .*BLUETICK_DATA"
@@ -72,7 +72,7 @@ def test_a_directory_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
         Identity(tmp_path / "file/track")
 
 
-def test_what_is_stored_is_known_by_its_directories(tmp_path: Path) -> None:
+def test_stored_partitions_are_the_numbered_directories(tmp_path: Path) -> None:
     for name in ("3", "0", "instance-0", "x"):
         (tmp_path / name).mkdir()
     assert stored(tmp_path) == [0, 3]

@@ -18,7 +18,7 @@ A, B = Span("raw", 0, 3, 9), Span("raw", 1, 0, 4)
 
 
 def test_a_span_is_a_range_of_a_partition() -> None:
-    """Both parts can be taken from it."""
+    """A span has its partition and its offsets."""
     assert (A.place, A.offsets) == (("raw", 0), Range(3, 9))
 
 
@@ -31,8 +31,10 @@ def test_a_span_is_a_range_of_a_partition() -> None:
         ({A.place: 12, B.place: 12}, []),
     ],
 )
-def test_what_is_left_of_spans(reached: dict[tuple[str, int], int], left: list[Span]) -> None:
-    """A span that is read to its end, or past it, is gone."""
+def test_the_remaining_parts_of_spans(
+    reached: dict[tuple[str, int], int], left: list[Span]
+) -> None:
+    """A span that is read to its end, or past it, is left out."""
     assert remaining([A, B], reached) == left
 
 
@@ -45,7 +47,7 @@ def test_what_is_left_of_spans(reached: dict[tuple[str, int], int], left: list[S
         (Window(1, 3), [1, 2]),
     ],
 )
-def test_a_window_has_a_beginning_and_no_end(window: Window, held: list[int]) -> None:
+def test_a_window_includes_its_start_and_excludes_its_end(window: Window, held: list[int]) -> None:
     """The record at `until` is outside."""
     assert [time for time in range(4) if window.holds(time)] == held
 
@@ -59,13 +61,13 @@ def test_a_window_has_a_beginning_and_no_end(window: Window, held: list[int]) ->
     ],
 )
 def test_an_empty_range_is_refused(refused: Callable[[], None], sentence: str) -> None:
-    """With what to correct."""
+    """The sentence says what to correct."""
     with pytest.raises(Problem, match=sentence):
         refused()
 
 
-def test_a_range_with_something_in_it_is_not_refused() -> None:
-    """Nor one that is open to one side."""
+def test_a_range_that_is_not_empty_is_not_refused() -> None:
+    """Nor is a window without a bound."""
     refuse_empty(A)
     for window in (Window(), Window(2), Window(None, 2), Window(1, 2)):
         refuse_backwards(window)

@@ -1,4 +1,4 @@
-"""How a transaction that Kafka left open is ended."""
+"""The end of a transaction that Kafka left open."""
 
 import pytest
 from aiokafka import TopicPartition
@@ -12,7 +12,7 @@ PLACES = (TopicPartition("bluetick.messages", 0),)
 @pytest.mark.parametrize(
     ("taken_to", "seen", "committed", "expected"),
     [
-        (None, False, 0, False),  # timers alone, and nobody saw them
+        (None, False, 0, False),  # timers alone, and no visible part
         (None, True, 0, True),
         (7, False, 5, False),  # its offset is open as well
         (7, False, 7, True),
@@ -21,13 +21,13 @@ PLACES = (TopicPartition("bluetick.messages", 0),)
         (0, False, 0, True),
     ],
 )
-def test_one_committed_part_tells_of_all(
+def test_one_committed_part_proves_that_all_are(
     taken_to: int | None,
     seen: bool,  # noqa: FBT001
     committed: int,
     expected: bool,  # noqa: FBT001
 ) -> None:
-    """Readers that see a part, or the group's offset, decide; without either it is undone."""
+    """A visible part, or the group's offset, proves a commit; otherwise it is aborted."""
     assert was_committed(Open(1, taken_to, PLACES, seen), committed, "") is expected
 
 
@@ -37,7 +37,7 @@ def test_one_committed_part_tells_of_all(
         (50, 7, False, True),
         (49, 7, False, True),  # another transaction came after it
         (51, 7, False, False),
-        (51, 3, False, False),  # it goes back: what was taken before it is tracked again
+        (51, 3, False, False),  # the offset goes back: earlier records are tracked again
         (51, 3, True, True),
         (50, None, False, True),  # timers alone
     ],
@@ -48,7 +48,7 @@ def test_the_offsets_metadata_names_the_newest_transaction(
     seen: bool,  # noqa: FBT001
     expected: bool,  # noqa: FBT001
 ) -> None:
-    """Its time says more than the offset, which may go back."""
+    """Its time is decisive, not the offset, which may go back."""
     note = Note(50, 40, 2).metadata
     assert was_committed(Open(time, taken_to, PLACES, seen), 5, note) is expected
 
@@ -69,7 +69,7 @@ OLD, NEW = Note(50, 40, 2).metadata, Note(60, 60, 5).metadata
         (60, None, None, (5, OLD)),
     ],
 )
-def test_what_is_committed_with_the_rest(
+def test_the_offset_committed_with_the_rest(
     time: int, taken_to: int | None, note: str | None, expected: tuple[int, str]
 ) -> None:
     """The transaction's own offset and metadata, unless a later one is committed."""

@@ -18,8 +18,8 @@ from processors.tracking.log_clock import horizon
         (50, None, 1000, 0),
     ],
 )
-def test_the_wall_clock_counts_where_the_log_is_quiet(
+def test_the_wall_clock_counts_while_the_log_is_quiet(
     latest: int, quiet: int | None, now: int, expected: int
 ) -> None:
-    """While the log has more, its own time counts; never less than nothing after the grace."""
+    """While the log has unread records, its own time counts; the result is never below 0."""
     assert horizon(latest, quiet, now, 100) == expected

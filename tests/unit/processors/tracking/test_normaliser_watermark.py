@@ -1,4 +1,4 @@
-"""Up to when all bodies received are among the observations."""
+"""The time up to which all received bodies are normalised."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from service.settings import Settings
     ("at", "until"),
     [(0, 0), (119, 0), (120, 100), (219, 100), (220, 200), (1000, 200)],
 )
-def test_until_when_every_report_is_read(at: int, until: int) -> None:
-    """Only a reader at the end after normalise was at its end has every report before that."""
+def test_the_time_up_to_which_every_report_is_read(at: int, until: int) -> None:
+    """A reader has every report only if it reached the end after normalise reached its own."""
     watermark = NormaliserWatermark(Settings())
     watermark.note(until=100, since=120)
     watermark.note(until=200, since=220)

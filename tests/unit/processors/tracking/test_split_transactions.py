@@ -1,4 +1,4 @@
-"""What a commit notes about states, and what follows where the states are missing."""
+"""The note of a commit about states, and the repair of missing states."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ NOTES = st.builds(Note, NUMBERS, NUMBERS, NUMBERS, WINDOWS)
 
 @given(NOTES)
 def test_a_note_is_read_as_it_was_written(note: Note) -> None:
-    """The metadata of the offset says all, in about a hundred bytes."""
+    """The metadata of the offset has all fields, in less than 100 bytes."""
     assert Note.of(note.metadata) == note
     assert len(note.metadata) < 100
 
@@ -37,7 +37,7 @@ def test_a_note_is_read_as_it_was_written(note: Note) -> None:
     ["", "another program's", "2:5:5:5", "1:5:5", "1:5:-5:6", "1:5:6:7:8", "1:5:٣:4"],
 )
 def test_other_metadata_is_no_note(metadata: str) -> None:
-    """An offset set by hand, or by another version, is taken as it is."""
+    """An offset set by hand, or by another version, is used unchanged."""
     assert Note.of(metadata) == Note()
     assert missing_from(Note.of(metadata), 0, 9, 0, NOW) is None
 
@@ -48,10 +48,10 @@ def test_other_metadata_is_no_note(metadata: str) -> None:
         (Note(NOW, NOW, 5), NOW, 9, 0, None),  # the newest state is of that transaction
         (Note(NOW, NOW, 5), NOW + 1, 9, 0, None),  # timers wrote a state after it
         (Note(NOW, NOW, 5), NOW - 1, 9, 0, 5),
-        (Note(NOW, NOW, 5), 0, 9, 0, 5),  # it was the first
+        (Note(NOW, NOW, 5), 0, 9, 0, 5),  # the first transaction
         (Note(NOW, NOW, 0), 0, 9, 0, 0),
-        (Note(NOW, NOW, 9), NOW - 1, 9, 0, 9),  # it took nothing
-        (Note(NOW, NOW, 5), NOW - 1, 9, 7, 7),  # retention took what it took first
+        (Note(NOW, NOW, 9), NOW - 1, 9, 0, 9),  # no record, timers only
+        (Note(NOW, NOW, 5), NOW - 1, 9, 7, 7),  # retention deleted its first records
         (Note(NOW, NOW, 5), NOW - 1, 9, 12, None),
         (Note(NOW, NOW, 5), NOW - 1, 3, 0, None),  # the offset was set back
         (Note(), 0, 9, 0, None),
@@ -92,7 +92,7 @@ def test_states_are_missing_if_the_newest_is_older_than_the_note(
 def test_outputs_without_states_are_left_out(
     note: Note, newest: int, expected: list[Window]
 ) -> None:
-    """And, after a second accident, those that were left out before."""
+    """After a second incident, the outputs left out before are left out again."""
     assert periods(note, newest, NOW) == expected
 
 
@@ -151,7 +151,7 @@ SEEN = frozenset([b"key#a", b"key#c", b"observations/1/7#not_an_observation"])
 
 
 def test_outputs_that_are_visible_are_left_out() -> None:
-    """Those of a batch that consumers see already; each identity is used once."""
+    """Outputs that consumers see already are left out; each identity is used once."""
     batch = Reduced(
         taken=3,
         outputs=[_out("statuses", b"a"), _out("events", b"b"), _out("inbound", b"c", b"other")],
@@ -166,20 +166,20 @@ def test_outputs_that_are_visible_are_left_out() -> None:
 
 
 def test_an_identity_leaves_out_one_output() -> None:
-    """What a later life of the message publishes with the same id is new."""
+    """A second output with the same id, after an expiry, is new."""
     batch = Reduced(outputs=[_out("statuses", b"a")] * 2)
     new, left = without(batch, frozenset([b"key#a"]))
     assert (new.outputs, left) == ([_out("statuses", b"a")], frozenset())
 
 
-def test_a_batch_is_as_it_is_where_nothing_is_left_out() -> None:
+def test_a_batch_is_unchanged_if_nothing_is_left_out() -> None:
     batch = Reduced(outputs=[_out("statuses", b"a")], letters=[_letter(7)])
     assert without(batch, frozenset()) == (batch, frozenset())
 
 
 @given(st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), unique=True), st.integers(0, 4))
 def test_the_order_of_batches_does_not_matter(ids: list[bytes], cut: int) -> None:
-    """However observations are cut into batches when they are tracked again, the same is new."""
+    """Any division of the observations into batches leaves out the same outputs."""
     outs = [_out("events", one) for one in ids]
     whole, left = without(Reduced(outputs=outs), SEEN)
     first, between = without(Reduced(outputs=outs[:cut]), SEEN)

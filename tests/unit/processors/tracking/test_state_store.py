@@ -1,4 +1,4 @@
-"""The tracker's store: RocksDB on disk, harmed in every way an accident can."""
+"""The tracker's store: RocksDB on disk, with every kind of damage."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ SEVEN = STATES[b"a/-/7"]
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Where a store with 2 000 states was closed in good order."""
+    """Return the directory of a closed store with 2 000 states."""
     store = Store(tmp_path / "store", "messages[0]")
     store.write(STATES, ANCHOR)
     store.close()
@@ -28,7 +28,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_states_and_anchor_survive(directory: Path) -> None:
-    """What was written is there after reopening; what was not, is not."""
+    """After reopening, the written states exist, and no others."""
     store = Store(directory, "messages[0]")
 
     assert store.anchor == ANCHOR
@@ -37,7 +37,7 @@ def test_states_and_anchor_survive(directory: Path) -> None:
 
 
 def test_a_deleted_state_is_gone(directory: Path) -> None:
-    """A tombstone removes the state and leaves the anchor where it is told to be."""
+    """A tombstone removes the state; without a new anchor, the anchor stays."""
     store = Store(directory, "messages[0]")
 
     store.write({b"a/-/7": None}, None)
@@ -67,7 +67,7 @@ def test_the_store_of_another_partition_is_emptied(directory: Path) -> None:
 
 
 def test_damage_to_the_first_block_is_emptied(directory: Path) -> None:
-    """Where not even the manifest can be read, the store starts anew."""
+    """If not even the manifest can be read, the store is emptied."""
     for file in directory.glob("*.sst"):
         file.write_bytes(bytes(100) + file.read_bytes()[100:])
 
@@ -78,7 +78,7 @@ def test_damage_to_the_first_block_is_emptied(directory: Path) -> None:
 
 
 def test_a_damaged_manifest_is_emptied(directory: Path) -> None:
-    """RocksDB cannot open it: it starts anew."""
+    """RocksDB cannot open the store, which is emptied."""
     for file in directory.glob("MANIFEST-*"):
         file.write_bytes(file.read_bytes()[:10])
 
@@ -88,8 +88,8 @@ def test_a_damaged_manifest_is_emptied(directory: Path) -> None:
     store.close()
 
 
-def test_damage_found_late_is_told_and_mended(directory: Path) -> None:
-    """A damaged block is met only when read: a CorruptError, and after a wipe all is well."""
+def test_damage_found_by_a_read_is_fixed_by_a_wipe(directory: Path) -> None:
+    """Reading a damaged block raises CorruptError; after a wipe the store works."""
     for file in directory.glob("*.sst"):
         data = bytearray(file.read_bytes())
         middle = len(data) // 2
@@ -108,23 +108,23 @@ def test_damage_found_late_is_told_and_mended(directory: Path) -> None:
 
 
 def test_a_store_open_in_this_process_is_in_use(directory: Path) -> None:
-    """RocksDB has words of its own for that."""
+    """RocksDB has a separate error for that."""
     store = Store(directory, "messages[0]")
     with pytest.raises(Problem, match="open in another process"):
         Store(directory, "messages[0]")
     store.close()
 
 
-def test_a_lock_that_cannot_be_made_is_not_one_that_is_taken(tmp_path: Path) -> None:
-    """The error names the lock, and is another one."""
+def test_a_lock_that_cannot_be_created_is_not_a_held_lock(tmp_path: Path) -> None:
+    """The error names the lock file, but is another error."""
     (tmp_path / "LOCK").mkdir()
-    with pytest.raises(Problem, match=r"cannot be used \(IO error.*LOCK: Is a directory") as told:
+    with pytest.raises(Problem, match=r"cannot be used \(IO error.*LOCK: Is a directory") as raised:
         Store(tmp_path, "messages[0]")
-    assert "another process" not in str(told.value)
+    assert "another process" not in str(raised.value)
 
 
-def test_a_disk_that_takes_no_more_is_not_a_lock(tmp_path: Path) -> None:
-    """Neither is it one where the path has the word in it: RocksDB's errors name the path."""
+def test_a_full_disk_is_not_a_held_lock(tmp_path: Path) -> None:
+    """Not even if the path contains the word: RocksDB's errors name the path."""
     fill = f"""
 import resource
 from pathlib import Path
@@ -146,8 +146,8 @@ except Exception as error:
     assert "another process" not in ended.stdout
 
 
-def test_a_store_in_use_is_left_alone(directory: Path) -> None:
-    """Another process has it open: a sentence, and not a byte of it is touched."""
+def test_a_store_in_use_is_not_changed(directory: Path) -> None:
+    """If another process has it open, a Problem is raised, and no file is changed."""
     hold = f"""
 import sys
 from pathlib import Path
