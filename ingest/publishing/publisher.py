@@ -510,7 +510,7 @@ class _TopicCheck:
 
 
 def _refused_topic(queue: TopicQueue) -> str:
-    return f"Kafka does not take what goes to {queue.topic} ({queue.refused})"
+    return f"Kafka does not accept the records for {queue.topic} ({queue.refused})"
 
 
 def _limit_client_log() -> None:

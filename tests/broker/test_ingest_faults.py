@@ -115,7 +115,7 @@ async def test_a_shutdown_with_a_frozen_kafka_is_bounded(
     own: LocalKafka, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With requests in flight to a frozen broker, ingest ends in time and answers them 503."""
-    monkeypatch.setattr(app, "LAST_CALL_SECONDS", 0.5)
+    monkeypatch.setattr(app, "LAST_PUBLISH_SECONDS", 0.5)
     async with running(settings(own.bootstrap, namespace, publish_deadline=60.0)) as ingest:
         await _accepts_again(ingest, "before")
         own.pause()

@@ -18,7 +18,11 @@ def main() -> None:
     from cli import program  # noqa: PLC0415
     from service.child_processes import dying_with_parent  # noqa: PLC0415
 
-    program.another = lambda *arguments: dying_with_parent([sys.executable, str(HERE), *arguments])
+    def another(*arguments: str, problem_to: int) -> list[str]:
+        line = [str(HERE), "--problem-to", str(problem_to), *arguments]
+        return dying_with_parent([sys.executable, *line])
+
+    program.another = another
 
     import bluetick  # noqa: PLC0415
 
