@@ -12,21 +12,15 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     BrokerResponseError,
     InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
-    NoError,
     RequestTimedOutError,
-    UnknownTopicOrPartitionError,
-    for_code,
 )
-from aiokafka.protocol.metadata import MetadataRequest
 
 from ingest.admission import Cause, Rejected
 from ingest.publishing.topic_batches import (
@@ -37,26 +31,23 @@ from ingest.publishing.topic_batches import (
     PendingWebhook,
     TopicQueue,
 )
+from ingest.publishing.topic_check import CHECK_SECONDS, TopicCheck
 from ingest.reception_time import Reading, corrected, stamp
 from schemas.webhook import RawWebhook
 from service.background_tasks import described, lasting
-from service.errors import Problem, cut_differently, missing, unreachable
+from service.errors import Problem, unreachable
 from service.kafka import clients, clock_offset
 from service.kafka.clock import clock, running
-from service.kafka.connections import adopt, adopt_producer
+from service.kafka.connections import adopt_producer
 from service.settings import Settings
 
 # One batch, before compression, in bytes: far below the broker's 1 MiB, far above its overhead.
 BATCH_BYTES = 512 * 1024
 
-# Intervals: of the check for overdue requests, and of the check of Kafka's raw topics.
+# The interval of the check for overdue requests.
 EXPIRY_SECONDS = 0.05
-CHECK_SECONDS = 1.0
 
-# Longest waits for a broker's answer and for the end of the producer. A single request has less, so
-# that aiokafka closes a dead connection, and the next check opens another.
-_ANSWER_SECONDS = 1.0
-_REQUEST_MS = 800
+# The longest wait for the end of the producer.
 _CLOSE_SECONDS = 1.0
 
 _MOST_REFUSALS = 2  # of a batch, because of its records' time
@@ -74,7 +65,7 @@ class Publisher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._check = _TopicCheck(settings)
+        self._check = TopicCheck(settings)
         self._queues = {
             provider: TopicQueue(settings.topics.raw(provider), settings.partitions)
             for provider in settings.topics.providers
@@ -420,93 +411,6 @@ class Publisher:
                 raise unreachable(self._settings.kafka) from error
             raise
         return producer
-
-
-class _TopicCheck:
-    """Checks every second whether Kafka answers and has the raw topics with the right partitions.
-
-    It uses its own connection: a metadata request on the producer's would wait behind bodies.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._expected = dict.fromkeys(settings.topics.raw_topics, settings.partitions)
-        self._client: Any = None
-        self._node: Any = None
-        self._task: asyncio.Task[None] | None = None
-        self.problem: str | None = "ingest has not checked Kafka yet"
-        self.silent = True
-        self.missing = False
-        self.failed_at = -math.inf  # when it last found a problem
-
-    async def start(self, *, patient: bool) -> None:
-        """Check once, or raise `Problem`; then check periodically.
-
-        If `patient`, a missing answer or a missing topic raises nothing.
-        """
-        try:
-            self._client = AIOKafkaClient(
-                **self._settings.kafka_options(), request_timeout_ms=_REQUEST_MS
-            )
-            adopt(self._client, connect_seconds=_REQUEST_MS / 1000, answer_seconds=None)
-            self.problem = await self._check_brokers()
-        except ValueError as error:
-            raise Problem("kafka_settings", why=str(error)) from error
-        if self.problem and not (patient and (self.silent or self.missing)):
-            raise Problem("kafka_not_ready", why=self.problem)
-        self._task = lasting("the check of the topics", self._repeat)
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._client:
-            await self._client.close()
-
-    async def _repeat(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_SECONDS)
-            self.problem = await self._check_brokers()
-            if self.problem:
-                self.failed_at = asyncio.get_running_loop().time()
-
-    async def _check_brokers(self) -> str | None:
-        """Return the problem in one sentence, or None; takes about a second per hanging broker."""
-        self.silent = False
-        if not self._client.cluster.brokers():
-            with suppress(KafkaError):
-                await self._client.bootstrap()
-        brokers = [broker.nodeId for broker in self._client.cluster.brokers()]
-        # The broker that answered last comes first, so that a dead broker causes no delay.
-        for node in sorted(brokers, key=lambda node: node != self._node):
-            with suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    problem = await self._check_topics(node)
-                self._node = node
-                return problem
-        self.silent = True
-        return str(unreachable(self._settings.kafka))
-
-    async def _check_topics(self, node: Any) -> str | None:
-        """Return the problem that a broker reports of the raw topics; the request creates none."""
-        request = MetadataRequest(list(self._expected), allow_auto_topic_creation=False)
-        answer = await self._client.send(node, request)
-        codes = [for_code(code) for code, *_ in answer.topics]
-        self.missing = UnknownTopicOrPartitionError in codes
-        problems = (
-            self._compare(topic, for_code(code), len(partitions))
-            for code, topic, _, partitions in answer.topics
-        )
-        return next(filter(None, problems), None)
-
-    def _compare(self, topic: str, error: type[BrokerResponseError], count: int) -> str | None:
-        if error is UnknownTopicOrPartitionError:
-            return missing(topic)
-        if error is not NoError:
-            return f"Kafka reports {error.__name__} for the topic {topic}"
-        if count != self._expected[topic]:
-            return cut_differently(topic, count, self._expected[topic])
-        return None
 
 
 def _refused_topic(queue: TopicQueue) -> str:

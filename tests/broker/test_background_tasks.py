@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from deploy.local_kafka.broker import free_port
 from ingest import delivery, metrics, metrics_server
 from ingest.health import Health
-from ingest.publishing import publisher
+from ingest.publishing import publisher, topic_check
 from ingest.publishing.publisher import Publisher
 from ingest.spool import retry_schedule, slots
 from ingest.spool.database import SpoolFile
@@ -86,7 +86,7 @@ _FAILING: dict[str, tuple[object, str, int]] = {
     "the drain of other slots": (slots, "holding", 1),
     "the check of deadlines": (Publisher, "_check_silence", 3),
     "the Kafka connection": (Publisher, "_disconnect", 1),
-    "the check of the topics": (publisher._TopicCheck, "_check_brokers", 2),
+    "the check of the topics": (topic_check.TopicCheck, "_check_brokers", 2),
     "sampling": (metrics, "set_gauges", 2),
 }
 
@@ -146,6 +146,7 @@ def _shorten_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (background_tasks, "PAUSE_SECONDS"),
         (delivery, "ADOPT_SECONDS"),
         (publisher, "CHECK_SECONDS"),
+        (topic_check, "CHECK_SECONDS"),
         (metrics_server, "SAMPLE_SECONDS"),
         (retry_schedule, "SKIP_SECONDS"),
     ):
