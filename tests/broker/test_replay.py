@@ -348,7 +348,7 @@ async def test_an_invalid_range_is_reported(raw_only: Settings) -> None:
 async def test_invalid_commands(raw_only: Settings) -> None:
     """They end with one sentence, exit code 1 and no traceback."""
     for arguments, expected in (
-        (["run", "--from", "oldest"], "say --yes"),
+        (["run", "--from", "oldest"], "add --yes"),
         (["run", "--yes", "--id", "x"], "there is no replay x"),
         (["run", "--yes", "--id", "a/b", "--from", "-1h"], "is not a valid replay id"),
         (["report", "x"], "there is no replay x"),
