@@ -108,12 +108,12 @@ class Out(NamedTuple):
 
 @dataclass(slots=True)
 class Reduced:
-    """What a batch amounts to.
+    """The result of a batch.
 
-    `taken` of its records were taken. `states` holds only those that changed, the last of each key,
-    None for one that was dropped; `armed` when each that is left, or was looked at in vain, is to
-    be looked at next; `spent` the index entries that are void now. `letters` are the observations
-    set aside. `latest` is the greatest time of reception, 0 if none.
+    `taken` is the number of records taken. `states` holds the changed states, the last of each key;
+    None for a dropped one. `armed` holds the next timer of each state that is left, or whose timer
+    had no effect. `spent` holds the index entries that are void now. `letters` holds dead letters.
+    `latest` is the greatest time of reception, 0 if none.
     """
 
     taken: int = 0

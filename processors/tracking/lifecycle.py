@@ -1,4 +1,4 @@
-"""The lifecycle of one message: what its facts amount to, and the verdict on one more. Pure.
+"""The lifecycle of one message: the state of its facts, and the verdict on a new fact. Pure.
 
 Rules. A fact is (gateway, viewer, status) of a message; of two tellings of a fact the earlier wins.
 Facts are only ever added, so a state is a function of the set of its observations: whatever their
@@ -54,7 +54,7 @@ MESSAGE_RANK = {s: rank for rank, s in enumerate((*ASIDE, *FAILURES, *UNDERWAY, 
 # Whose message it is follows from all observations: who knows it outranks who does not.
 _DIRECTIONS: dict[Direction, int] = {"unknown": 0, "outbound": 1, "inbound": 2}
 
-Told = TypeVar("Told", Fact, Reply)
+Report = TypeVar("Report", Fact, Reply)
 
 
 Answered = Literal["inbound", "corrected", "duplicate", "too_many_replies"]
@@ -78,11 +78,11 @@ class Judged(NamedTuple):
 
 
 Precedence = tuple[bool, int, int, bool, RawOrigin]
-"""How one telling of a fact stands to another: time unknown, occurred, received, catch-up, raw."""
+"""The order of reports of one fact: time unknown, occurred, received, catch-up, raw."""
 
 
 class FactId(NamedTuple):
-    """What tells one fact from the others of its message; an inbound message's is its own key."""
+    """The identity of a fact within its message; an inbound message's is its own key."""
 
     gateway: str
     viewer: str
@@ -137,10 +137,10 @@ def _observe_own(state: MessageState, observation: StatusObservation, bounds: Bo
         after = _summarise(after)
     ladder = state.attempts.get(observation.gateway)
     stood = ladder.status if ladder else None
-    stands = after.status
-    if added.gave_way and stands and state.status and _below(stands, state.status):
-        stands = state.status  # an attempt that gave way moves nothing back
-    verdict = added.verdict or _verdict(state.status, stands, observation, stood)
+    reached = after.status
+    if added.gave_way and reached and state.status and _below(reached, state.status):
+        reached = state.status  # an attempt that gave way moves nothing back
+    verdict = added.verdict or _verdict(state.status, reached, observation, stood)
     return Judged(after, None, verdict, stood)
 
 
@@ -165,8 +165,8 @@ def _observe_viewer(
     stood = before.status if before else None
     if added.verdict is not None:
         return Judged(after, viewer, added.verdict, stood)
-    stands = viewer.attempts[observation.gateway].status
-    return Judged(after, viewer, _verdict(stood, stands, observation, stood), stood)
+    reached = viewer.attempts[observation.gateway].status
+    return Judged(after, viewer, _verdict(stood, reached, observation, stood), stood)
 
 
 def outlived(viewer: ViewerState, state: MessageState | None) -> bool:
@@ -179,8 +179,8 @@ def outlived(viewer: ViewerState, state: MessageState | None) -> bool:
 def answer(
     state: MessageState, reply: InboundObservation, bounds: Bounds = BOUNDS
 ) -> tuple[MessageState, Answered]:
-    """Add one inbound message or reply; tells what it was."""
-    told = Reply(
+    """Add one inbound message or reply; return the state and the outcome."""
+    report = Reply(
         received_at=reply.received_at,
         occurred_at=reply.occurred_at,
         raw=reply.raw,
@@ -189,7 +189,7 @@ def answer(
     )
     key = reply.message_key
     before = state.inbound.get(key)
-    kept = told if before is None else earlier(before, told)
+    kept = report if before is None else earlier(before, report)
     outcome: Answered = "inbound" if before is None else "duplicate"
     if key == state.message_key:
         content = state.content_rank
@@ -241,9 +241,9 @@ def fact_key(status: Status, provider_status: str) -> str:
     return f"unknown:{provider_status}" if status == "unknown" else status
 
 
-def when(told: Fact | Reply | Cause | StatusObservation | InboundObservation) -> int:
+def when(report: Fact | Reply | Cause | StatusObservation | InboundObservation) -> int:
     """When it happened, as far as anyone knows, in Unix milliseconds."""
-    return told.received_at if told.occurred_at is None else told.occurred_at
+    return report.received_at if report.occurred_at is None else report.occurred_at
 
 
 def began(state: MessageState) -> int | None:
@@ -252,11 +252,11 @@ def began(state: MessageState) -> int | None:
     return min(facts, default=None)
 
 
-def earlier(one: Told, other: Told) -> Told:
-    """Of two tellings of the same fact the one that counts: a total order, whoever comes first.
+def earlier(one: Report, other: Report) -> Report:
+    """Return the report that counts of two reports of one fact: a total order, in any sequence.
 
-    A time told by the provider beats one we had to assume; live traffic beats what the provider
-    told to catch up, and a replay of itself.
+    A time from the provider precedes an assumed one. Live traffic precedes a provider's catch-up
+    and its own replay.
     """
     ages = _age(one), _age(other)
     if ages[0] == ages[1]:
@@ -264,20 +264,20 @@ def earlier(one: Told, other: Told) -> Told:
     return one if ages[0] < ages[1] else other
 
 
-def precedence(told: Fact | Reply | StatusObservation | InboundObservation) -> Precedence:
-    """Of two tellings of a fact the one with the smaller counts, whoever brought it."""
-    unknown = told.occurred_at is None
-    return unknown, told.occurred_at or 0, told.received_at, told.catch_up, told.raw
+def precedence(report: Fact | Reply | StatusObservation | InboundObservation) -> Precedence:
+    """Return the precedence of a report: of two reports of a fact, the smaller one counts."""
+    unknown = report.occurred_at is None
+    return unknown, report.occurred_at or 0, report.received_at, report.catch_up, report.raw
 
 
-def _age(told: Fact | Reply) -> tuple[Precedence, str]:
-    return precedence(told), told.replay or ""
+def _age(report: Fact | Reply) -> tuple[Precedence, str]:
+    return precedence(report), report.replay or ""
 
 
 def _verdict(
     before: Status | None, after: Status | None, new: StatusObservation, stood: Status | None
 ) -> Verdict:
-    """Judge a new fact by where its ladder stood and by what it moved, from where to where."""
+    """Return the verdict on a new fact, by its ladder's status before and by the move it made."""
     if new.status in ASIDE:
         return "aside"
     if new.status in FAILURES and stood in REACHED:
@@ -378,7 +378,7 @@ def _without(state: MessageState, gone: Collection[str]) -> MessageState:
 
 
 def _gave_way(before: Mapping[str, Ladder], after: Mapping[str, Ladder]) -> list[Status]:
-    """Where the ladders stood that are not kept any more."""
+    """Return the last status of the ladders that are no longer kept."""
     return [ladder.status for gateway, ladder in before.items() if gateway not in after]
 
 
@@ -407,7 +407,7 @@ def _viewed_last(viewed: Viewed) -> tuple[int, RawOrigin, bool, bytes]:
 
 
 def _channelled(state: MessageState, observation: StatusObservation) -> MessageState:
-    """Should a gateway's channel ever be told in two ways, take the same whoever comes first."""
+    """Return the same channel in any sequence, if reports name two channels of a gateway."""
     gateway = observation.gateway
     if observation.channel <= state.attempts[gateway].channel:
         return state

@@ -61,7 +61,7 @@ _TICK_SECONDS = 1.0
 _epochs = itertools.count()  # no two tasks of a process share one
 _RETRY_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
-# A partition that cannot go on is tried again after so long.
+# A stopped partition is tried again after this time.
 _STOPPED_SECONDS = 60.0
 # So many records at most are sent apart, to learn which one is refused.
 _APART = 500
@@ -70,7 +70,7 @@ _SHOWN_SECONDS = 600.0
 
 
 class Task:
-    """Tracks one partition until it is closed; while it is `stopped` it cannot go on."""
+    """Tracks one partition until it is closed; while it is `stopped` it does no work."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Task:
         self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
 
     @property
-    def hungry(self) -> bool:
+    def accepts_records(self) -> bool:
         """Whether the task can take more records."""
         return self.ready and len(self._queue) < _QUEUED
 
@@ -158,7 +158,7 @@ class Task:
             await self._release()
 
     async def _track(self) -> None:
-        """Recover and work, once; raises what a repetition at once does not mend."""
+        """Recover and work, once; raise the errors that an immediate repetition does not fix."""
         try:
             await self._work(await self._recover())
         except ProducerFenced:
@@ -172,7 +172,7 @@ class Task:
             await self._stand_back()
 
     async def _stand_still(self, error: Exception) -> None:
-        """Leave the partition where it is for a while, and say why: the others go on."""
+        """Stop the partition for a while, and report why; other partitions continue."""
         why = str(error) if isinstance(error, Problem) else _mistake(error)
         self.stopped = True
         metrics.note_stopped(self.partition, stopped=True)
@@ -189,7 +189,7 @@ class Task:
                     await self._arrived.wait()
 
     async def _recover(self) -> Session:
-        """Fence every earlier owner, and only then look where to go on."""
+        """Fence all earlier owners, and only then find the offset to continue at."""
         self.epoch = next(_epochs)
         self._queue.clear()
         transactional_id = self._settings.topics.transactional_id(self._number)
@@ -308,7 +308,7 @@ class Task:
             self._unwanted[key] = SetAside.refused(str(error), again=known is not None)
 
     def _report(self, letters: Sequence[Letter]) -> None:
-        """Say what was set aside; a mistake, of ours or in a record, is shown by health too."""
+        """Log what was set aside; health also shows defects and invalid records."""
         for code, found in _by_code(letters).items():
             first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
             place = "{}/{}/{}".format(*first.observed)

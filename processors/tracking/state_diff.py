@@ -59,18 +59,18 @@ def _rank(name: str) -> int:
 
 
 def _comparable(state: State) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(state)
-    told.pop("stalled_since", None)
-    told.pop("revision", None)
-    for ladder in told.get("attempts", {}).values():
+    fields: dict[str, Any] = msgspec.to_builtins(state)
+    fields.pop("stalled_since", None)
+    fields.pop("revision", None)
+    for ladder in fields.get("attempts", {}).values():
         for fact in ladder["facts"].values():
             fact.pop("replay", None)
-    told.get("viewed", {}).get("last", {}).pop("replay", None)
-    for reply in told.get("inbound", {}).values():
+    fields.get("viewed", {}).get("last", {}).pop("replay", None)
+    for reply in fields.get("inbound", {}).values():
         reply.pop("replay", None)
-    disputed = told.get("contradictions", ())
-    told["contradictions"] = {f"{c['gateway']} {c['failure']}": c["evidence"] for c in disputed}
-    return told
+    disputed = fields.get("contradictions", ())
+    fields["contradictions"] = {f"{c['gateway']} {c['failure']}": c["evidence"] for c in disputed}
+    return fields
 
 
 def _walk(path: tuple[str, ...], a: Any, b: Any) -> Iterator[Difference]:

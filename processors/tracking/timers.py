@@ -130,9 +130,9 @@ def _expires(state: MessageState) -> int:
 
 
 def _best(state: MessageState) -> tuple[str, Attempt]:
-    """The attempt the message stands by, by gateway; of several the one heard of last."""
+    """Return the attempt that gives the message its status; of several, the most recent one."""
     attempts = list(state.attempts.items())
-    # None stands there if the status is that of a gateway past the bounds.
+    # There is none if the status is that of a gateway past the bounds.
     standing = [one for one in attempts if one[1].status == state.status] or attempts
     if len(standing) == 1:
         return standing[0]
@@ -140,13 +140,13 @@ def _best(state: MessageState) -> tuple[str, Attempt]:
 
 
 def _reached_at(attempt: Attempt) -> int:
-    """When it was heard that the attempt stands where it does."""
+    """Return when the present status of the attempt was received."""
     facts = attempt.facts.values()
     return max(fact.received_at for fact in facts if fact.status == attempt.status)
 
 
 def _standing(state: MessageState) -> tuple[str, Status | None, bool]:
-    """What tells that a message has moved on: its gateway, its status, whether anyone saw it."""
+    """Return what changes when a message progresses: gateway, status, whether it was viewed."""
     return _best(state)[0], state.status, state.viewed is not None
 
 
@@ -162,8 +162,8 @@ def _waited_for(state: MessageState) -> Iterator[tuple[str, Fact]]:
     return (one for one in _own(state) if one[1].status != "deleted")
 
 
-def _newness(told: tuple[str, Fact | Reply]) -> tuple[int, RawOrigin, str]:
-    return told[1].received_at, told[1].raw, told[0]
+def _newness(report: tuple[str, Fact | Reply]) -> tuple[int, RawOrigin, str]:
+    return report[1].received_at, report[1].raw, report[0]
 
 
 def _heard(state: MessageState) -> tuple[str, Fact]:
@@ -172,7 +172,7 @@ def _heard(state: MessageState) -> tuple[str, Fact]:
 
 
 def _count(state: MessageState) -> str:
-    """How many facts are known: it tells a message's second stall from its first."""
+    """Return the number of known facts: it distinguishes a second stall from the first."""
     return str(sum(1 for _ in _own(state)))
 
 

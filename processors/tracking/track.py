@@ -39,7 +39,7 @@ from schemas.records import (
 
 # A new fact, published on `statuses`.
 _PUBLISHED: frozenset[str] = frozenset({"advanced", "late", "contradiction", "recovered", "aside"})
-# An event names so many of a message's earlier gateways.
+# The most earlier gateways of a message that an event names.
 _MOST = 10
 
 
@@ -197,7 +197,7 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
         ),
         raw=reply.raw,
         replay=reply.replay,
-        # A clock that says the answer came first tells nothing about how long it took.
+        # If the clocks say that the answer came first, the delay is unknown.
         elapsed_ms=elapsed if elapsed is not None and elapsed >= 0 else None,
     )
 
@@ -247,7 +247,7 @@ def _viewer_events(
 def _events(
     before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
 ) -> list[Output]:
-    """What a new fact of the message itself (not of a viewer) amounts to."""
+    """Return the events of a new fact of the message itself (not of a viewer)."""
     common = _common(judged.state, new, cause)
     at = lifecycle.when(new)
     events = []
@@ -259,7 +259,7 @@ def _events(
 
 
 def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any]) -> Event | None:
-    """The event of a verdict; None for what stands beside the ladder."""
+    """Return the event of a verdict; None for a status outside of the ladder."""
     status = judged.state.status
     match judged.verdict:
         case "advanced" | "recovered" as verdict if status:

@@ -44,7 +44,7 @@ def test_which_observations_are_meant(only: Only | None, expected: list[Observat
 
 @pytest.mark.parametrize(("source", "bodies"), [(None, 3), ("shop", 1), ("whapi", 1), ("x", 0)])
 def test_which_bodies_are_meant(source: str | None, bodies: int) -> None:
-    """Those that came in by a source; whoever wrote a record by hand wrote it for its provider."""
+    """Those that came in by a source; a record written by hand has its provider as its source."""
     records = [
         RawRecord("bluetick.raw.whapi", 0, number, 1, headers, b"{}")
         for number, headers in enumerate(
@@ -70,8 +70,8 @@ def test_bodies_are_counted() -> None:
     assert counts.ignored == {("whapi", "chats"): 2}
 
 
-def stand(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kind, Counter[str]]:
-    """How the facts told stand to the states of what is known."""
+def compared(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kind, Counter[str]]:
+    """Compare the facts of the second with the states of the first."""
     facts = Facts()
     for observation in told:
         facts.add(observation)
@@ -79,7 +79,7 @@ def stand(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kin
     states: dict[str, MessageState | ViewerState] = {**folded.states, **folded.viewers}
     for key, state in states.items():
         if key in facts:
-            facts.settle(key, state)
+            facts.compare(key, state)
     return {kind: Counter(map(str, count.elements())) for kind, count in facts.count().items()}
 
 
@@ -109,17 +109,17 @@ def stand(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kin
         ([SENT], [seen("sent", 1, viewer="v")], {"new": 1}),
     ],
 )
-def test_how_facts_stand(
+def test_standings_of_facts(
     known: list[Observation], told: list[Observation], expected: dict[str, int]
 ) -> None:
     """New, known, or told better than what is known; each fact counts once."""
-    assert stand(known, told) == {Kind("smsmanager", "sent"): expected}
+    assert compared(known, told) == {Kind("smsmanager", "sent"): expected}
 
 
 def test_facts_count_by_status_and_provider() -> None:
     """Inbound messages count as facts, and an unknown word is `unknown`, however many there are."""
     odd = [seen("unknown", 1, provider_status=word) for word in ("x", "y")]
-    assert stand([SENT], [SENT, *odd, ANSWER, ANSWER, OWN, VIEWED]) == {
+    assert compared([SENT], [SENT, *odd, ANSWER, ANSWER, OWN, VIEWED]) == {
         Kind("smsmanager", "inbound"): {"new": 1},
         Kind("smsmanager", "sent"): {"known": 1},
         Kind("smsmanager", "unknown"): {"new": 2},
@@ -132,8 +132,8 @@ def test_a_dropped_state_makes_facts_new_again() -> None:
     """The last word on a message counts: after its end nothing of it is known."""
     facts = Facts()
     facts.add(SENT)
-    facts.settle(KEY, Folded(SENT).state)
-    facts.settle(KEY, None)
+    facts.compare(KEY, Folded(SENT).state)
+    facts.compare(KEY, None)
 
     assert facts.count() == {Kind("smsmanager", "sent"): {"new": 1}}
 
@@ -146,7 +146,7 @@ def test_a_plan_says_what_the_tracker_does(
     """As many facts are new as the tracker then publishes; none is changed or new once it has."""
     known, told = ([replace(one, replay=None) for one in history] for history in (known, told))
     replayed = [replace(one, replay="r") for one in told]
-    planned = stand(known, told)
+    planned = compared(known, told)
 
     before, after = Folded(*known), Folded(*known, *replayed)
 
@@ -157,5 +157,5 @@ def test_a_plan_says_what_the_tracker_does(
     known_before = {o.record.message_key for o in before.outputs if o.topic == "inbound"}
     announced = sum(count.get("corrected", 0) for count in planned.values())
     assert announced == len(corrected & known_before)
-    for counts in stand([*known, *replayed], told).values():
+    for counts in compared([*known, *replayed], told).values():
         assert counts.keys() == {"known"}
