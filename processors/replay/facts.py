@@ -36,7 +36,7 @@ _BIAS = 2**63  # so that times before 1970 sort first as bytes, too
 
 
 class Kind(NamedTuple):
-    """What facts are counted by; inbound messages have no status of their own."""
+    """A kind of facts, to count by; inbound messages have no status of their own."""
 
     provider: str
     status: str
@@ -65,8 +65,8 @@ def wanted(only: Only | None, observations: list[Observation]) -> list[Observati
     """Return the selected observations. The code of a dead letter selects whole bodies."""
     if only is None or only.kind == "code":
         return observations
-    meant = _WANTED[only.kind]
-    return [observation for observation in observations if meant(observation, only.value)]
+    matches = _WANTED[only.kind]
+    return [observation for observation in observations if matches(observation, only.value)]
 
 
 def _of_status(observation: Observation, status: str) -> bool:
@@ -98,7 +98,7 @@ class Facts:
         """Keep the fact, with the precedence of the observation that counts."""
         fact = lifecycle.fact_id(observation)
         if isinstance(observation, StatusObservation) and not observation.viewer:
-            fact = self._ids.setdefault(fact, fact)  # there are few, of many messages
+            fact = self._ids.setdefault(fact, fact)  # few distinct ids, shared by many messages
         facts = self._facts.setdefault(state_key(observation), {})
         precedence = _packed(lifecycle.precedence(observation))
         known = facts.get(fact)
@@ -113,7 +113,7 @@ class Facts:
             self._contents[key] = max(self._contents.get(key, rank), rank)
 
     def __contains__(self, key: str) -> bool:
-        """Whether any of the facts is of the message or viewer with this key."""
+        """Whether any fact is of the message or viewer with this key."""
         return key in self._facts
 
     def compare(self, key: str, state: MessageState | ViewerState | None) -> None:
