@@ -1,4 +1,4 @@
-"""What a provider's normaliser is given and what it gives back."""
+"""The input and the output of a provider's parser."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from schemas.webhook import RawWebhook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """What could not be normalised: a whole body, or one item of it.
+    """A body, or one item of it, that could not be normalised.
 
     `pointer` is a JSON pointer (RFC 6901) into the body, "" for all of it; `code` is one of a few
     fixed words; `reason` is one line for a person; `value` is the body or the item, verbatim.
-    `exception` is the type of what was raised, `stacktrace` where, if it is a mistake of ours.
-    `account` is the one that is not its source's, for the code `foreign_account`.
+    For a defect of Bluetick, `exception` is the type of the error and `stacktrace` its origin.
+    For the code `foreign_account`, `account` is the account that its source does not have.
     """
 
     code: Code
@@ -31,9 +31,9 @@ class DeadLetter:
 
 
 class Normalised(Struct, gc=False):
-    """Everything one webhook amounts to; nothing of it is left over.
+    """The complete result of one webhook.
 
-    `ignored` counts what carries no message status, by the provider's word for it.
+    `ignored` counts the items without a message status, by the provider's word for them.
     """
 
     observations: list[Observation] = []
@@ -42,13 +42,13 @@ class Normalised(Struct, gc=False):
 
 
 class Ignored(NamedTuple):
-    """An item that carries no message status, under the provider's word for it."""
+    """An item without a message status, under the provider's word for it."""
 
     event: str
 
 
 class Item(Struct, frozen=True, gc=False):
-    """One item of a body: its own JSON, verbatim, and where it comes from.
+    """One item of a body: its own JSON, verbatim, and its origin.
 
     `account` is the account of an item that names none, None if there is no such account. `stories`
     says whether a story that a contact posted is an inbound message.
@@ -62,7 +62,7 @@ class Item(Struct, frozen=True, gc=False):
 
     @property
     def source(self) -> str | None:
-        """The source it came in by, None if unknown."""
+        """The source that received it; None if unknown."""
         return self.webhook.source or None
 
 
@@ -71,7 +71,7 @@ Read = Callable[[Item], Outcomes]
 
 
 class Part(Struct, frozen=True, gc=False):
-    """One item as a provider cut it from a body, and how to read it.
+    """One item, cut from a body, and its reader.
 
     `read` gives at least one outcome or raises `providers.rejection.Refused`.
     """
@@ -81,5 +81,5 @@ class Part(Struct, frozen=True, gc=False):
     read: Read
 
 
-# A provider is how it cuts a body (already checked, without a byte order mark) into its items.
+# Each provider has a function that cuts a checked body, without a byte order mark, into items.
 Split = Callable[[RawWebhook, bytes], list[Part]]

@@ -1,7 +1,7 @@
-"""What every provider's reader needs: lenient reading, times, phone numbers, refusals. Pure.
+"""Common parts of the providers' readers: lenient reading, times, phone numbers, refusals. Pure.
 
-A fact that cannot be read makes its item a dead letter. Any other field that cannot be read is left
-out and named (`Unread`); decision 6 says which fields are facts.
+A fact that cannot be read makes its item a dead letter. Any other unreadable field is left out and
+its name is kept (`Unread`); decision 6 lists the fields that are facts.
 """
 
 import math
@@ -36,7 +36,7 @@ T = TypeVar("T")
 MAX_ID = 512
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
 
-# A time before 2000, or this long after its reception, is not when anything happened.
+# A time before 2000, or this long after its reception, is wrong.
 _EARLIEST = 946_684_800_000
 _AHEAD = 24 * 60 * 60 * 1000
 
@@ -45,7 +45,7 @@ _USUAL, _LONGEST = 10, 16  # digits
 _DECIMAL = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,20})?")
 _WORD_BITS = 32
 
-# What people write between digits: spaces, marks of the writing direction, dashes, and so on.
+# Separators between the digits of a phone number: spaces, direction marks, dashes, and so on.
 _SEPARATORS = re.compile(
     "[\\s\u00ad\u200b-\u2015\u202a-\u202e\u2060-\u2069\u2212\ufeff\uff0d()./-]"
 )
@@ -53,38 +53,38 @@ _NUMBER = re.compile(r"\+?[0-9]+")
 _INTERNATIONAL = re.compile(r"00[1-9][0-9]{6,14}")  # ITU-T E.164: 15 digits at most
 _NOT_A_WORD = re.compile(r"[^\w.@ -]")
 
-# Pydantic's words for what is wrong, where the kind of error has no better name of ours.
+# Pydantic's types of errors that have a dead letter code of their own.
 _CODES: dict[str, Code] = {"missing": "missing_field", "finite_number": "not_finite"}
 
 _ALWAYS_FINITE = frozenset({str, int, bool, type(None)})
 
-# In place of a value of an open payload type that cannot be read.
+# Replaces an unreadable value of an open payload type.
 UNREADABLE = object()
 _EMPTY = frozenset({b'""', b"null", b"[]", b"{}"})
 _MAX_EMPTY = 64
 
 
-# The fields of an item that cannot be read, by their names in its payload type, and why.
+# The unreadable fields of an item, by their names in its payload type, with the reasons.
 Unread: TypeAlias = dict[str, Refused]
 
 
 def missing(name: str, unread: Unread) -> NoReturn:
-    """Refuse an item for a fact that it does not hold, or that cannot be read."""
+    """Refuse an item for a fact that is missing or cannot be read."""
     raise unread.get(name) or Refused("missing_field", f"`{name}` is missing or null")
 
 
 def drop(names: Collection[str], given: Any, unread: Unread) -> None:
-    """Leave out the fields of an item that are there twice: which one is meant is unknown."""
+    """Leave out the repeated fields of an item: the correct value is unknown."""
     for name in names:
         given.pop(name, None)
         unread[name] = Refused("duplicate_key", f"`{name}` is there more than once")
 
 
 def reader(shape: type[T]) -> Callable[[bytes], tuple[T, Unread]]:
-    """A function that reads an item of a payload type, a TypedDict, and names what it left out.
+    """Return a function that reads an item of a payload type, and names the unread fields.
 
-    It validates the item in one pass, and only if that fails, field by field. It refuses what is no
-    object. It is best of a TypedDict: pydantic fills one in half the time a model takes.
+    It validates the item in one pass and, only if that fails, field by field. It refuses an item
+    that is no object. The type is a TypedDict: pydantic fills it in half the time of a model.
     """
     validate = TypeAdapter(shape).validator.validate_json
     by_field = _ByField(shape)
@@ -106,7 +106,7 @@ def reader(shape: type[T]) -> Callable[[bytes], tuple[T, Unread]]:
 
 
 def value_reader(adapter: TypeAdapter[T]) -> Callable[[bytes], T]:
-    """A function that reads a value which is a fact as a whole, or refuses it."""
+    """Return a function that reads an item that is one fact, or refuses it."""
     validate = adapter.validator.validate_json
 
     def read(text: bytes) -> T:
@@ -120,7 +120,7 @@ def value_reader(adapter: TypeAdapter[T]) -> Callable[[bytes], T]:
 
 
 class _ByField:
-    """Reads an object of a payload type so that one field does not withhold the others."""
+    """Reads an object of a payload type; an unreadable field does not affect the others."""
 
     def __init__(self, shape: Any) -> None:
         self._open = getattr(shape, "__pydantic_config__", {}).get("extra") == "allow"
@@ -136,7 +136,7 @@ class _ByField:
             self._nested.update((name, _ByField(one)) for one in kinds if is_typeddict(one))
 
     def read(self, text: bytes, path: str, unread: Unread) -> dict[str, Any]:
-        """What can be read of it; the names of what cannot begin with the path."""
+        """Return the readable fields; add the others to `unread`, with `path` in their names."""
         given: dict[str, Any] = {}
         members = json_slices.members_of_item(text)
         if self._open:
@@ -157,12 +157,12 @@ class _ByField:
 
 
 def is_empty(value: bytes) -> bool:
-    """Whether JSON says nothing; PHP writes an empty object as `[]`."""
+    """Whether a JSON value is empty; PHP writes an empty object as `[]`."""
     return len(value) <= _MAX_EMPTY and b"".join(value.split()) in _EMPTY
 
 
 def _others(text: bytes, members: Mapping[str, bytes], declared: Collection[str]) -> dict[str, Any]:
-    """The members that an open payload type does not declare."""
+    """Return the members that an open payload type does not declare."""
     whole = _value(text)  # in one pass, if it can be read so
     if isinstance(whole, dict):
         return {name: value for name, value in whole.items() if name not in declared}
@@ -188,7 +188,7 @@ def _refusal(error: ValidationError, name: str = "") -> Refused:
 
 
 def _unreadable(message: str, subject: str) -> Refused:
-    """The refusal of what the careful splitter let through and the parser did not."""
+    """Return the refusal of a text that the lenient splitter accepts and the parser does not."""
     if "hex escape" in message:
         return Refused("not_unicode", f"{subject}: a string holds half a surrogate pair")
     if "number out of range" in message:
@@ -197,9 +197,9 @@ def _unreadable(message: str, subject: str) -> Refused:
 
 
 def occurred(value: Any, name: str, received_at: int, unread: Unread) -> int | None:
-    """When something happened, Unix milliseconds; None if that is not known.
+    """Return a time of a provider in Unix milliseconds; None if it is unknown.
 
-    A time that cannot be, seen from the reception (Unix milliseconds), is no time.
+    A time that is impossible, compared with the reception (Unix milliseconds), is unread.
     """
     if value is None:
         return None
@@ -220,7 +220,7 @@ def occurred(value: Any, name: str, received_at: int, unread: Unread) -> int | N
 
 
 def milliseconds(value: Any, name: str) -> int:
-    """Unix milliseconds from seconds, milliseconds (13 digits) or microseconds (16 digits).
+    """Return Unix milliseconds from seconds, milliseconds (13 digits) or microseconds (16).
 
     The value is a number, its decimal text, or a 64-bit integer as protobuf.js writes it (Long).
     """
@@ -243,7 +243,7 @@ def milliseconds(value: Any, name: str) -> int:
 
 
 def _from_text(text: str) -> int | float | str:
-    """The number that a text writes in decimal digits; else the text."""
+    """Return the number that a text writes in decimal digits; else the text."""
     if text.isascii() and text.isdecimal() and len(text) <= _LONGEST:
         return int(text)
     text = text.strip()
@@ -251,7 +251,7 @@ def _from_text(text: str) -> int | float | str:
 
 
 def _from_long(value: dict[str, Any]) -> int | None:
-    """The integer in `{low, high, unsigned}`; its halves may be signed."""
+    """Return the integer in `{low, high, unsigned}`; its halves may be signed."""
     low, high = value.get("low"), value.get("high")
     if not isinstance(low, int) or not isinstance(high, int):
         return None
@@ -262,9 +262,9 @@ def _from_long(value: dict[str, Any]) -> int | None:
 
 
 def phone(text: str | None) -> str | None:
-    """A phone number as digits, without a prefix for international calls (`+`, `00`).
+    """Return a phone number as digits, without the international prefix (`+`, `00`).
 
-    Anything else, such as an alphanumeric sender, stays as it is.
+    Any other text, such as an alphanumeric sender, stays as it is.
     """
     if not text:
         return None
@@ -280,7 +280,7 @@ def phone(text: str | None) -> str | None:
 
 
 def refuse_non_finite(value: Any, name: str) -> None:
-    """Refuse NaN and infinities anywhere in parsed JSON: we could only write them as null."""
+    """Refuse NaN and infinities anywhere in parsed JSON: they could only be written as null."""
     kind = type(value)
     if kind is dict or kind is list:
         for member in value.values() if kind is dict else value:
@@ -291,12 +291,12 @@ def refuse_non_finite(value: Any, name: str) -> None:
 
 
 def noted(observation: Observation, unread: Unread) -> Observation:
-    """The observation with the names of what its item holds and cannot be read."""
+    """Return the observation with the names of its item's unreadable fields."""
     return replace(observation, unread=sorted(unread))
 
 
 def finite(value: T, name: str, unread: Unread) -> T | None:
-    """The value, or None if a number in it is not finite."""
+    """Return the value, or None if a number in it is not finite."""
     if value is None:
         return None
     try:
@@ -308,12 +308,12 @@ def finite(value: T, name: str, unread: Unread) -> T | None:
 
 
 def word(text: str) -> str:
-    """A stranger's word, made fit for a log or a label: short, and no odd characters."""
+    """Make a sender's word safe for a log or a label: short, without unusual characters."""
     return _NOT_A_WORD.sub("?", text[:64])
 
 
 def ignore(event: str) -> Read:
-    """A reader that only counts its item, under `event`."""
+    """Return a reader that only counts its item, under `event`."""
     outcomes: Outcomes = (Ignored(word(event)),)
 
     def count(_: Item) -> Outcomes:

@@ -1,7 +1,7 @@
 """A webhook's body as bytes: its limits, and cutting it into verbatim slices. Pure.
 
-JSON is never parsed here for what it says: a slice is judged by whoever reads it, alone, so that
-one bad item takes no neighbour with it.
+This module does not interpret the JSON. The reader of each slice validates it separately, so that
+one bad item does not affect the others.
 """
 
 import json
@@ -22,10 +22,10 @@ MAX_ITEMS = 10_000
 
 
 class Bounds(NamedTuple):
-    """What a body may hold, so that normalising it is cheap, and cut into short steps.
+    """The limits of a body, so that normalising it is cheap and is done in short steps.
 
-    Parsing an item is one call that nothing can interrupt. What it costs goes by its values, its
-    arrays and objects, and the digits of its long numbers (which cost quadratic time each).
+    Parsing an item is one call that cannot be interrupted. Its cost depends on its values, arrays
+    and objects, and on the digits of its long numbers (each takes quadratic time).
     """
 
     values: int  # in the body; an empty array counts for two
@@ -45,8 +45,8 @@ _LONG_NUMBER = 400
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHITE_SPACE = b" \t\r\n"
 
-# A string that never ends goes on to the end of the body: looked for again after each of its
-# escaped quotes it would cost quadratic time.
+# A string without an end extends to the end of the body. A search that starts again after each of
+# its escaped quotes would take quadratic time.
 _A_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _STRING = re.compile(_A_STRING, re.DOTALL)
 _SOME_STRINGS = re.compile(rb'(?:[^"]*+' + _A_STRING + rb"){1,1000}+", re.DOTALL)
@@ -61,17 +61,17 @@ _DIGITS_AS_ONE = bytes.maketrans(b"0123456789", b"0" * 10)
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-# Numbers stay text: a long one would cost quadratic time, or be refused, as an int.
+# Numbers stay text: a long one would take quadratic time, or be refused, as an int.
 _lenient = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 _pairs = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, object_pairs_hook=list)
 _space = re.compile(r"[ \t\r\n]*").match
 
-# The letters of our field names can also be written as escapes, "\u0069d" for "id".
+# The letters of the fields' names can also be written as escapes, "\u0069d" for "id".
 _ESCAPED_LETTER = re.compile(rb"\\u00[5-7]")
 
 
 def checked(body: bytes, bounds: Bounds) -> Steps[bytes]:
-    """The body without byte order mark or white space around it; `Refused` if over a limit."""
+    """Return the body without byte order mark and outer white space; refuse it over a limit."""
     text = _trimmed(body)
     if _may_exceed(text, bounds):
         yield
@@ -80,7 +80,7 @@ def checked(body: bytes, bounds: Bounds) -> Steps[bytes]:
 
 
 def checked_at_once(body: bytes, bounds: Bounds) -> bytes:
-    """The same in one step, of a small body."""
+    """Return the result of `checked` in one step, for a small body."""
     text = _trimmed(body)
     if _may_exceed(text, bounds):
         finished(_measured(text, bounds))
@@ -100,13 +100,13 @@ def _trimmed(body: bytes) -> bytes:
 
 
 def _may_exceed(text: bytes, bounds: Bounds) -> bool:
-    """Whether the text has to be measured: it could be nested too deep or hold too much."""
+    """Whether the text must be measured: it could be nested too deep or hold too much."""
     flat = text.count(b"[") + text.count(b"{") <= MAX_DEPTH
     return not flat or text.count(b",") >= bounds.values - MAX_DEPTH
 
 
 def _measured(text: bytes, bounds: Bounds) -> Steps[None]:
-    """Refuse what is nested too deep or holds too much, in linear time and without recursion."""
+    """Refuse a text that is nested too deep or holds too much; linear time, no recursion."""
     shape = _Shape(bounds)
     for piece in _pieces(text):
         yield
@@ -121,7 +121,7 @@ def _measured(text: bytes, bounds: Bounds) -> Steps[None]:
 
 
 class _Shape:
-    """How a text is nested, and what it holds, as far as it is read."""
+    """The nesting and the counts of a text, as far as it is read."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -139,7 +139,7 @@ class _Shape:
             raise _too_much(self._bounds.values, "values")
 
     def nest(self, brackets: bytes) -> None:
-        """Follow a piece's brackets up and down."""
+        """Update the nesting level with the brackets of a piece."""
         levels = list(accumulate(array("b", brackets), initial=self._level))
         lowest, deepest = min(levels), max(levels)
         self._level = levels[-1]
@@ -172,7 +172,7 @@ def refuse_costly(item: bytes, bounds: Bounds) -> None:
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:
-    """The text in pieces that cut no string and hold at most a thousand of them, if it is long."""
+    """Yield a long text in pieces of at most a thousand whole strings; a short one as a whole."""
     if len(text) <= _A_PIECE:
         yield text
         return
@@ -184,34 +184,34 @@ def _pieces(text: bytes) -> Iterator[bytes]:
 
 
 class Once:
-    """Finds which of these fields an object says twice: either could be the true one."""
+    """Finds which of these fields an object has twice: either value could be the true one."""
 
     def __init__(self, *names: str) -> None:
         self._names = frozenset(names)
         self._quoted = [b'"%s"' % name.encode() for name in names]
-        # White space may also stand behind a value, which is then looked at for nothing.
+        # White space may also follow a value; then the match is no key, and only costs time.
         self._keys = re.compile(rb'"(' + "|".join(names).encode() + rb')"[:\s]')
 
     def __call__(self, text: bytes) -> None:
-        """Refuse a body in which one of them is there twice."""
-        if not self._may_repeat(text, 0) and not _spelt_oddly(text):
+        """Refuse a body that has one of the fields twice."""
+        if not self._may_repeat(text, 0) and not _has_escaped_letter(text):
             return
         for name in self._repeated(_pairs.decode(text.decode())):
             raise Refused("duplicate_key", f"`{name}` is there more than once")
 
     def repeated(self, text: bytes, deeper: int = 0) -> Collection[str]:
-        """The fields that are there more than once, in the order in which they are repeated.
+        """Return the repeated fields, in the order in which they are repeated.
 
-        It looks closely, which is slow, only where a name seems to be a key twice at any depth.
-        `deeper` is how many of the names are known to be keys inside a member as well.
+        It parses the object, which is slow, only if a name seems to be a key twice at any depth.
+        `deeper` is the number of the names that are known to be keys inside a member as well.
         """
         surplus = 0
         for quoted in self._quoted:
             count = text.count(quoted)
             if count > 1:
                 surplus += count - 1
-        # The count shows at once, and nearly always, that nothing is there twice.
-        if (surplus > deeper and self._may_repeat(text, deeper)) or _spelt_oddly(text):
+        # Nearly always the count is enough to show that no field is repeated.
+        if (surplus > deeper and self._may_repeat(text, deeper)) or _has_escaped_letter(text):
             return self._repeated(_pairs.decode(text.decode()))
         return ()
 
@@ -230,17 +230,17 @@ class Once:
         return repeated
 
 
-def _spelt_oddly(text: bytes) -> bool:
-    # A single byte is found quickest, and most texts have no escape at all.
+def _has_escaped_letter(text: bytes) -> bool:
+    # The search for a single byte is fastest, and most texts have no escape.
     return b"\\" in text and b"\\u00" in text and _ESCAPED_LETTER.search(text) is not None
 
 
 def elements(text: bytes) -> list[bytes]:
-    """The elements of a JSON array, verbatim."""
+    """Return the elements of a JSON array, verbatim."""
     try:
         found = _elements.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        # NaN or half a surrogate pair anywhere: cut carefully, and let each item be judged.
+        # NaN or half a surrogate pair: cut leniently, so that each item is validated alone.
         slices = list(islice(_walk_array(text.decode()), MAX_ITEMS + 1))
         refuse_count(len(slices))
         return slices
@@ -249,14 +249,14 @@ def elements(text: bytes) -> list[bytes]:
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """The members of a body's object, verbatim, in their order; of equal keys the last one."""
+    """Return the members of a body's object, verbatim, in order; of equal keys the last one."""
     found = members_of_item(text)
     refuse_count(len(found))
     return found
 
 
 def members_of_item(text: bytes) -> dict[str, bytes]:
-    """The same of an item's, which may have any number of members if it is JSON throughout."""
+    """Return the members of an item; if all of it is JSON, their number has no limit."""
     try:
         found = _members.decode(text)
     except (msgspec.DecodeError, RecursionError):
@@ -273,7 +273,7 @@ def refuse_count(count: int) -> None:
 
 
 def refuse_unless_json(text: bytes) -> None:
-    """Refuse what is not JSON, NaN and Infinity apart."""
+    """Refuse a text that is not JSON; NaN and Infinity are allowed."""
     decoded = text.decode()
     _, end = _value(decoded, 0)
     _expect_end(decoded, end)
@@ -317,7 +317,7 @@ def _walk_object(text: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _value(text: str, at: int) -> tuple[int, int]:
-    """Where the value at or after `at` starts and ends."""
+    """Return the start and the end of the value at or after `at`."""
     start = _after_space(text, at)
     try:
         _, end = _lenient.raw_decode(text, start)

@@ -1,4 +1,4 @@
-"""How a provider sends its webhooks and proves itself, as data: ingest holds the code of proofs."""
+"""How a provider sends and authenticates its webhooks, as data; ingest has the code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ _NONE: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderProof:
-    """What ingest knows of a provider.
+    """The facts about a provider that ingest needs.
 
-    `methods` are the HTTP methods its webhooks may come by. `presets` are the keys of a source
-    that the provider's own way of proof decides, by the kind of `auth` (docs/sources.md); a source
-    may set them differently. `names_account` says whether its bodies name an account.
+    `methods` are the HTTP methods of its webhooks. `presets` are the defaults for the keys of a
+    source, by the kind of `auth` (docs/sources.md); a source may set them differently.
+    `names_account` says whether its bodies name an account.
     """
 
     methods: tuple[str, ...] = ("POST", "PUT", "PATCH", "DELETE")

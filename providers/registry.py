@@ -1,4 +1,4 @@
-"""The parts of a provider by its name: the one place where a name becomes code."""
+"""The parts of a provider, imported by its name; no other module imports them by name."""
 
 from functools import cache
 from importlib import import_module
@@ -10,19 +10,19 @@ from providers.simulation import Simulator
 
 
 def split(name: str) -> Split:
-    """How a provider's bodies are cut into items: what the processors import of it."""
+    """Return the function that cuts a provider's bodies into items, for the processors."""
     found: Split = import_module(f"providers.{name}.parser").split
     return found
 
 
 @cache
 def proof(name: str) -> ProviderProof:
-    """How a provider sends and proves itself: what ingest imports of it."""
+    """Return how a provider sends and authenticates its webhooks, for ingest."""
     found: ProviderProof = import_module(f"providers.{name}.proof").PROOF
     return found
 
 
 def simulator(name: str) -> Simulator[Any, Any]:
-    """How a provider's traffic is simulated: for the command line."""
+    """Return the simulator of a provider, for the command line."""
     found: Simulator[Any, Any] = import_module(f"providers.{name}.simulator").SIMULATOR
     return found

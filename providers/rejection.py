@@ -3,11 +3,11 @@
 import traceback
 from typing import Literal
 
-# Why something is a dead letter. The first group is about a whole body, the second about one item,
-# the third about an observation that cannot be tracked.
+# The codes of dead letters. The first group is about a whole body, the second about one item, the
+# third about an observation that cannot be tracked.
 Code = Literal[
     "unknown_provider",  # no provider of that name is built in
-    "bad_encoding",  # its Content-Encoding cannot be undone, or makes it too large
+    "bad_encoding",  # its Content-Encoding cannot be decoded, or the result is too large
     "empty_body",  # nothing, or white space only
     "not_utf8",  # the bytes are not UTF-8, the only encoding JSON travels in (RFC 8259, 8.1)
     "too_deep",  # arrays and objects nested deeper than `body.MAX_DEPTH`
@@ -17,16 +17,16 @@ Code = Literal[
     "wrong_root",  # JSON, but not of a shape this provider sends
     "not_json",  # not JSON at all; also an item that only a lenient reader could split off
     "not_unicode",  # a string holds half a surrogate pair, which no UTF-8 text can hold
-    "missing_field",  # a field the message cannot do without is absent or null
+    "missing_field",  # a required field is absent or null
     "wrong_type",  # a field is of another JSON type than it should be
     "bad_value",  # a field is of the right type and out of its range
-    "duplicate_key",  # a field that matters is told twice
+    "duplicate_key",  # a field that matters is there more than once
     "not_finite",  # NaN, Infinity, or a number too large for a double, in what would be kept
-    "foreign_account",  # an account that is none of its source's
-    "too_large",  # what comes of it does not fit a topic
-    "too_many_bad_items",  # what comes after the first `bounds.Bounds.letters` of a body
+    "foreign_account",  # an account that its source does not have
+    "too_large",  # its result is too large for a topic
+    "too_many_bad_items",  # a bad item after the first `bounds.Bounds.letters` of a body
     "too_long",  # an id, a gateway, a viewer or a status is longer than its bound
-    "internal_error",  # a mistake of ours; the reason names the exception
+    "internal_error",  # a defect of Bluetick; the reason names the exception
     "not_an_observation",  # a record of `observations` that Bluetick did not write
     "too_many_attempts",  # more gateways than `bounds.Bounds.attempts` for one message
     "too_many_words",  # more unknown statuses than `bounds.Bounds.words` by one gateway
@@ -48,7 +48,7 @@ class Refused(Exception):
 
 
 def calls(error: BaseException) -> str:
-    """The innermost calls that raised, a line each; without the error's words and source lines."""
+    """Return the innermost calls of a traceback, one a line; without message and source lines."""
     found = [
         f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}:{line}"
         for frame, line in traceback.walk_tb(error.__traceback__)

@@ -1,8 +1,8 @@
 """The contract of a provider's simulator: lives of messages, and webhooks that report them. Pure.
 
 A provider's `simulator.py` defines `SIMULATOR`, an instance of a subclass of `Simulator`. The
-command line draws lives, batches items, repeats and shuffles posts; the simulator knows what the
-provider's items and bodies look like. All chance comes from the `Random` that it is given.
+command line draws lives, batches items, repeats and shuffles posts; the simulator makes the
+provider's items and bodies. All randomness comes from the `Random` that it is given.
 
 Every phone number is one set aside for fiction: +44 7700 900xxx (Ofcom's numbers for drama) and
 +1 202 555 01xx.
@@ -131,19 +131,19 @@ class Simulator(ABC, Generic[M, B]):
 
     @abstractmethod
     def item(self, random: Random, message: M, step: Step, at: int, viewer: str | None) -> Item[B]:
-        """The item that reports a step; `at` is Unix seconds, `viewer` a phone number."""
+        """Return the item that reports a step; `at` is Unix seconds, `viewer` a phone number."""
 
     @abstractmethod
     def body(self, random: Random, batch: B, items: Sequence[bytes]) -> bytes:
-        """A body of items that share a batch, each as JSON."""
+        """Return a body of items that share a batch, each as JSON."""
 
     def request(self, random: Random, batch: B, body: bytes) -> Request:
-        """The request that carries a body."""
+        """Return the request that carries a body."""
         del random, batch
         return Request(body)
 
     def gateway(self, step: Step) -> str:
-        """The gateway whose status a step reports."""
+        """Return the gateway whose status a step reports."""
         return step.how
 
     def noise(self, random: Random, message: M, at: int) -> Noise[B] | None:
@@ -152,7 +152,7 @@ class Simulator(ABC, Generic[M, B]):
         return None
 
     def malformed(self, batch: B) -> Malformed | None:
-        """A malformed item that may share a batch; None: only whole bodies are malformed."""
+        """Return a malformed item that may share a batch; None: only whole bodies are malformed."""
         del batch
         return None
 
@@ -160,7 +160,7 @@ class Simulator(ABC, Generic[M, B]):
 def journey(
     share: int, steps: str, status: Status | None, *disputed: str, chat: str = ""
 ) -> Journey:
-    """A journey whose steps are written as `<how> <word>[ by <viewer>], …`."""
+    """Return a journey whose steps are written as `<how> <word>[ by <viewer>], …`."""
     return Journey(share, tuple(map(_step, steps.split(", "))), status, disputed, chat)
 
 

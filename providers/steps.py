@@ -1,16 +1,16 @@
-"""Work cut into short steps: between two of them the caller may pause or give up. Pure."""
+"""Work cut into short steps: between two steps the caller may pause or stop. Pure."""
 
 from collections.abc import Generator
 from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-# Yields after each step, and returns what the work comes to.
+# Yields after each step, and returns the result of the work.
 Steps: TypeAlias = Generator[None, None, T]
 
 
 def finished(steps: Steps[T]) -> T:
-    """Take all steps at once."""
+    """Take all steps at once; return the result."""
     while True:
         try:
             next(steps)

@@ -1,7 +1,7 @@
-"""What a replay would bring: which observations are meant, and which of their facts are new. Pure.
+"""The effect of a planned replay: the selected observations, and their new facts. Pure.
 
-A plan meets far more than it has to tell of, so a fact is kept as a few bytes, and only the facts
-of the range are kept: the states they are compared with come and go.
+A plan reads far more than it reports. So a fact is kept as a few bytes, and only the facts of the
+range are kept, not the states that they are compared with.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ _BIAS = 2**63  # so that times before 1970 sort first as bytes, too
 
 
 class Kind(NamedTuple):
-    """What facts are counted by; inbound messages have no status of their own."""
+    """A kind of facts, to count by; inbound messages have no status of their own."""
 
     provider: str
     status: str
@@ -44,7 +44,7 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """What the bodies of a range amount to; dead letters and ignored by provider and word."""
+    """Counts of a range; dead letters by provider and code, ignored by provider and event."""
 
     bodies: int = 0
     observations: int = 0
@@ -52,7 +52,7 @@ class Counts:
     ignored: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, provider: str, result: Normalised, observations: int) -> None:
-        """Count one body, of which so many observations are meant."""
+        """Count one body, with its number of selected observations."""
         self.bodies += 1
         self.observations += observations
         for letter in result.dead_letters:
@@ -62,11 +62,11 @@ class Counts:
 
 
 def wanted(only: Only | None, observations: list[Observation]) -> list[Observation]:
-    """The observations that are meant. A dead letter's code is about bodies: all of theirs are."""
+    """Return the selected observations. The code of a dead letter selects whole bodies."""
     if only is None or only.kind == "code":
         return observations
-    meant = _WANTED[only.kind]
-    return [observation for observation in observations if meant(observation, only.value)]
+    matches = _WANTED[only.kind]
+    return [observation for observation in observations if matches(observation, only.value)]
 
 
 def _of_status(observation: Observation, status: str) -> bool:
@@ -84,26 +84,26 @@ _WANTED: dict[str, Callable[[Observation, str], bool]] = {
 
 
 class Facts:
-    """The distinct facts of a range, and how they stand to the states of their messages."""
+    """The distinct facts of a range, compared with the states of their messages."""
 
     def __init__(self) -> None:
-        self._told: dict[str, dict[FactId, bytes]] = {}
-        # For each of a message's facts its standing's number; nothing for one without a state.
+        self._facts: dict[str, dict[FactId, bytes]] = {}
+        # By message: the number of the standing of each fact. A message without a state is absent.
         self._standings: dict[str, bytes] = {}
         self._ids: dict[FactId, FactId] = {}
         # The best content of each inbound message that has an id of its own.
         self._contents: dict[str, ContentRank] = {}
 
     def add(self, observation: Observation) -> None:
-        """Keep the fact, by that telling of it which counts."""
+        """Keep the fact, with the precedence of the observation that counts."""
         fact = lifecycle.fact_id(observation)
         if isinstance(observation, StatusObservation) and not observation.viewer:
-            fact = self._ids.setdefault(fact, fact)  # there are few, of many messages
-        facts = self._told.setdefault(state_key(observation), {})
-        told = _packed(lifecycle.precedence(observation))
+            fact = self._ids.setdefault(fact, fact)  # few distinct ids, shared by many messages
+        facts = self._facts.setdefault(state_key(observation), {})
+        precedence = _packed(lifecycle.precedence(observation))
         known = facts.get(fact)
-        if known is None or told < known:
-            facts[fact] = told
+        if known is None or precedence < known:
+            facts[fact] = precedence
         if isinstance(observation, InboundObservation):
             self._add_content(observation)
 
@@ -113,22 +113,22 @@ class Facts:
             self._contents[key] = max(self._contents.get(key, rank), rank)
 
     def __contains__(self, key: str) -> bool:
-        """Whether any of the facts is of the message or viewer with this key."""
-        return key in self._told
+        """Whether any fact is of the message or viewer with this key."""
+        return key in self._facts
 
-    def settle(self, key: str, state: MessageState | ViewerState | None) -> None:
-        """Compare with a message's state, or the newer one; None: there is none any more."""
+    def compare(self, key: str, state: MessageState | ViewerState | None) -> None:
+        """Compare with a message's state, or a newer one; None: it has no state any more."""
         if state is None:
             self._standings.pop(key, None)
             return
-        facts, rank = self._told[key].items(), self._contents.get(key)
-        standings = [_standing(state, fact, told, rank) for fact, told in facts]
+        facts, rank = self._facts[key].items(), self._contents.get(key)
+        standings = [_standing(state, fact, precedence, rank) for fact, precedence in facts]
         self._standings[key] = bytes(standings)
 
     def count(self) -> dict[Kind, Counter[Standing]]:
-        """How many facts of each kind are new, changed or known, in alphabetical order."""
+        """Count the facts of each kind by standing, in alphabetical order."""
         tally: Counter[tuple[str, str, int]] = Counter()
-        for key, facts in self._told.items():
+        for key, facts in self._facts.items():
             viewer = split_viewer_key(key)
             provider = (key if viewer is None else viewer[0]).partition("/")[0]
             standings = self._standings.get(key) or bytes(len(facts))
@@ -141,7 +141,7 @@ class Facts:
 
 
 def _standing(
-    state: MessageState | ViewerState, fact: FactId, told: bytes, content: ContentRank | None
+    state: MessageState | ViewerState, fact: FactId, precedence: bytes, content: ContentRank | None
 ) -> int:
     known = lifecycle.known(state, fact)
     if known is None:
@@ -152,7 +152,7 @@ def _standing(
         and lifecycle.corrects(state.content_rank, content)
     ):
         return _CORRECTED
-    return _CHANGED if told < _packed(lifecycle.precedence(known)) else _KNOWN
+    return _CHANGED if precedence < _packed(lifecycle.precedence(known)) else _KNOWN
 
 
 def _status(fact: FactId) -> str:
@@ -161,7 +161,7 @@ def _status(fact: FactId) -> str:
 
 
 def _packed(precedence: Precedence) -> bytes:
-    """Bytes that compare as the precedences do."""
+    """Return bytes that sort in the order of precedences."""
     unknown, occurred_at, received_at, catch_up, raw = precedence
     when = _WHEN.pack(unknown, occurred_at + _BIAS, received_at + _BIAS, catch_up)
     return when + raw.topic.encode() + b"\0" + _WHERE.pack(raw.partition, raw.offset, raw.index)

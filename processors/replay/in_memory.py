@@ -1,8 +1,8 @@
 """Bodies through parser and lifecycle in memory: the records of each topic, with waits. Pure.
 
-It is what the services publish for these bodies in this order, without Kafka: `bluetick explain`
-prints it, and tests compare it. The clock is the bodies' own: it shows the latest reception, and a
-wait advances it.
+The result equals the records that the services publish for these bodies in this order, without
+Kafka: `bluetick explain` prints it, and tests compare it. The clock has the time of the latest
+reception, and a wait advances it.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ from schemas.webhook import RawWebhook
 
 
 class Delivery(NamedTuple):
-    """One webhook; `received_at` is Unix milliseconds, None: when the one before it was."""
+    """One webhook; `received_at` is Unix milliseconds, None: that of the previous one."""
 
     provider: str
     body: bytes
@@ -38,7 +38,7 @@ class Delivery(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Silence, in milliseconds."""
+    """A time without deliveries, in milliseconds."""
 
     milliseconds: int
 
@@ -47,10 +47,10 @@ Step = Delivery | Wait
 
 
 class Published(NamedTuple):
-    """One record: its topic without the namespace, what it is, its key and its value.
+    """One record: its topic without the namespace, its type, key and value.
 
-    `type` is the CloudEvents type without its common beginning, or the kind of record. `at` is when
-    it was published, Unix milliseconds; `step` the number of the delivery or wait it came of.
+    `type` is the CloudEvents type without its common prefix, or the kind of record. `at` is the
+    time of publication, Unix milliseconds; `step` is the number of the delivery or wait behind it.
     """
 
     topic: str
@@ -63,9 +63,9 @@ class Published(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What came of all steps: records in order, counts of what was ignored, states at the end.
+    """The result of all steps: records in order, counts of ignored items, states at the end.
 
-    `now` is what the clock shows at the end, Unix milliseconds.
+    `now` is the time of the clock at the end, Unix milliseconds.
     """
 
     now: int
@@ -84,7 +84,7 @@ def run(steps: Iterable[Step], patience: Patience = PATIENCE, began_at: int = 0)
 
 
 class _Running:
-    """The clock, and what is known so far."""
+    """The clock, and the outcome so far."""
 
     def __init__(self, patience: Patience, now: int) -> None:
         self.outcome = Outcome(now)
@@ -137,7 +137,7 @@ class _Running:
         self._publish(key, step.outputs)
 
     def _fire(self, until: int) -> None:
-        """Let time pass: fire what is due on the way, in its order."""
+        """Advance the clock to `until`; fire the timers due by then, in order of time."""
         states = self.outcome.messages
         while due := min(self._due(), default=None):
             at, key = due

@@ -1,4 +1,4 @@
-"""A case in a file: one body as a provider posts it, or a life of deliveries and silence. Pure.
+"""A case in a file: one body as a provider posts it, or a life of deliveries and waits. Pure.
 
 A life is an array of objects: `{"provider", "body", "received_at", "headers", "path", "method"}`,
 of which the first two are required, and `{"wait_hours": 25}`.
@@ -17,7 +17,7 @@ _ASCII_SPACE = b" \t\r\n"
 
 
 class NotALifeError(ValueError):
-    """A life is not written as it should be; the reason in words."""
+    """A life has the wrong format; the text is the reason."""
 
 
 class _Entry(Struct, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ _entries = msgspec.json.Decoder(list[_Entry])
 
 
 def steps_of(text: bytes, provider: str | None = None) -> list[Step]:
-    """The steps in a file; `provider` is whose body it is, unless it is a life."""
+    """Return the steps in a file; `provider` is the provider of a body that is not a life."""
     if is_life(text):
         return _life(text)
     if provider is None:

@@ -178,7 +178,7 @@ def _compare(facts: Facts, record: Consumed) -> None:
     if key not in facts:
         return
     try:
-        facts.settle(key, None if record.value is None else decode_by_key(key, record.value))
+        facts.compare(key, None if record.value is None else decode_by_key(key, record.value))
     except UndecodableError as error:
         raise Problem(
             "state_unreadable",

@@ -1,4 +1,4 @@
-"""What a replay brought: the records on the derived topics that say they come from it."""
+"""The report of a replay: the records on the derived topics that name it as their origin."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,13 +13,13 @@ from service.settings import Settings
 
 T = TypeVar("T")
 
-# How far the clocks of whoever replays and of whoever tracks may be apart.
+# The greatest difference between the clocks of the replaying and the tracking process.
 _SKEW_MS = 3_600_000
 
 
 @dataclass(slots=True)
 class Report:
-    """Records by what they say; `behind` is how many observations the tracker has still to take."""
+    """Counts of records; `behind` is the number of observations still to be tracked."""
 
     replay: Replay
     behind: int = 0
@@ -29,29 +29,29 @@ class Report:
 
 
 async def report(settings: Settings, replay: Replay, wait: float) -> Report:
-    """Count what came of a replay; `wait` is the seconds the tracker may take to catch up."""
+    """Count the records of a replay; wait at most `wait` seconds for the tracker."""
     topics = settings.topics
     behind = await consumer_groups.passed(
         settings, topics.group("track"), topics.observations, wait
     )
-    made = Report(replay, behind)
-    async for status in _of(settings, topics.statuses, replay, decode_status):
+    result = Report(replay, behind)
+    async for status in _records_of(settings, topics.statuses, replay, decode_status):
         if status.replay == replay.id:
-            made.facts[status.provider, status.status, status.verdict] += 1
-    async for inbound in _of(settings, topics.inbound, replay, decode_inbound):
+            result.facts[status.provider, status.status, status.verdict] += 1
+    async for inbound in _records_of(settings, topics.inbound, replay, decode_inbound):
         if inbound.replay == replay.id:
             verdict = "corrected" if inbound.revision else "-"
-            made.facts[inbound.provider, "inbound", verdict] += 1
-    async for event in _of(settings, topics.events, replay, decode_event):
+            result.facts[inbound.provider, "inbound", verdict] += 1
+    async for event in _records_of(settings, topics.events, replay, decode_event):
         if event.cause.replay == replay.id:
-            made.events[str(event.__struct_config__.tag)] += 1
-    return made
+            result.events[str(event.__struct_config__.tag)] += 1
+    return result
 
 
-async def _of(
+async def _records_of(
     settings: Settings, topic: str, replay: Replay, decode: Decoder[T]
 ) -> AsyncIterator[T]:
-    """A topic's records since the replay began that name it somewhere."""
+    """Yield the records of a topic, since the start of the replay, that contain its id."""
     mark = f'"replay":"{replay.id}"'.encode()
     log = await log_ranges.everything(settings, [topic], replay.started_at - _SKEW_MS)
     async for batch in log_ranges.consumed(settings, log):

@@ -1,8 +1,8 @@
 """One batch of observations to new states and outputs, as bytes: the pure pass, in slices.
 
-What one record or one message does never ends the pass. An observation that cannot be taken becomes
-a dead letter; where a message's state cannot be used or written, all of its observations in the
-batch do, and its state stays as it was.
+One bad record or message never ends the pass. An observation that cannot be tracked becomes a dead
+letter. If a message's state cannot be read or written, all of its observations in the batch become
+dead letters, and its state does not change.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from schemas.records import (
 from schemas.webhook import cloud_event
 from service.errors import Problem
 
-# After so long the pass lets the event loop's other work run, heartbeats above all.
+# After this time the pass yields to other work of the event loop, above all heartbeats.
 _SLICE_SECONDS = 0.03
-# A message that takes more of the processor than that in one step is set aside.
+# A message that takes more CPU time in one step is set aside.
 COSTLY_SECONDS = 0.25
-# So many records are decoded, and their states read, at once: 1 MiB each at most.
+# The number of records that are decoded, and whose states are read, at once: 1 MiB each at most.
 _CHUNK = 32
-# A timer of a message whose state cannot be used is looked at again after so long.
+# A timer of a message with an unusable state is checked again after this time.
 _RETRY_MS = 3_600_000
 
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Consumed(Protocol):
-    """What is read of a consumed record."""
+    """The fields of a consumed record that are read."""
 
     topic: str
     partition: int
@@ -58,17 +58,17 @@ class Consumed(Protocol):
 
 
 class Timer(NamedTuple):
-    """An entry of the store's index: whose state is to be looked at, and when (Unix ms)."""
+    """An entry of the store's index: the key of the state to check, and when (Unix ms)."""
 
     due: int
     key: str
 
 
 class Limits(NamedTuple):
-    """How much one batch may take: past one of these it ends, and the rest is for the next one.
+    """The limits of one batch: past one of these it ends, and the rest is for the next batch.
 
-    `seconds` are of the wall clock; `read_bytes` are records and states read, so that what is
-    written of states is bounded as well; `written_bytes` are outputs.
+    `seconds` are of the wall clock; `read_bytes` are records and states read, which also bounds
+    the states written; `written_bytes` are outputs.
     """
 
     seconds: float = 2.0
@@ -82,9 +82,9 @@ LIMITS = Limits()
 class Work(NamedTuple):
     """One batch: records in order, and timers that are due.
 
-    `now` is the task's clock: nothing was received later than that, whatever a record says.
-    `horizon` is how far the log's time has come for sure: timers up to there may fire. `source` is
-    what the outputs name as theirs (CloudEvents).
+    `now` is the task's clock: a later time of reception in a record is wrong. `horizon` is the time
+    that the log has certainly reached: timers up to it may fire. `source` is the CloudEvents
+    source of the outputs.
     """
 
     records: Sequence[Consumed]
@@ -108,12 +108,12 @@ class Out(NamedTuple):
 
 @dataclass(slots=True)
 class Reduced:
-    """What a batch amounts to.
+    """The result of a batch.
 
-    `taken` of its records were taken. `states` holds only those that changed, the last of each key,
-    None for one that was dropped; `armed` when each that is left, or was looked at in vain, is to
-    be looked at next; `spent` the index entries that are void now. `letters` are the observations
-    set aside. `latest` is the greatest time of reception, 0 if none.
+    `taken` is the number of records taken. `states` holds the changed states, the last of each key;
+    None for a dropped one. `armed` holds the next timer of each state that is left, or whose timer
+    had no effect. `spent` holds the index entries that are void now. `letters` holds dead letters.
+    `latest` is the greatest time of reception, 0 if none.
     """
 
     taken: int = 0
@@ -130,7 +130,7 @@ class Reduced:
 async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None = None) -> Reduced:
     """Take records, then timers; `read` gives the stored states of many keys at once.
 
-    `unwanted` are messages whose observations are set aside without a look, each with the reason.
+    `unwanted` are messages whose observations are set aside unseen, each with the reason.
     Raises `NewerFormatError` if a state is of a newer Bluetick.
     """
     aside = dict(unwanted or {})
@@ -141,7 +141,7 @@ async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None
             return reducing.result
         if not reducing.failed.keys() - aside.keys():
             raise Problem("tracking_fails", keys=list(reducing.failed))
-        # Done again without them: what they had changed is not to be picked out.
+        # Repeat the pass without them: their changes cannot be separated from the others.
         aside |= reducing.failed
 
 
@@ -151,7 +151,7 @@ async def _drive(reducing: "_Reducing") -> None:
     for key in reducing.steps():
         now = time.monotonic()
         if now - began > _SLICE_SECONDS:
-            # The processor's time is asked for only here: the call costs as much as a small step.
+            # CPU time is read only here: the call costs as much as a small step.
             if time.thread_time() - used > COSTLY_SECONDS:
                 reducing.costly(key)
             if now - started > reducing.limits.seconds:
@@ -179,7 +179,7 @@ class _Reducing:
         self._stopped = True
 
     def costly(self, key: str) -> None:
-        """The last step took too much of the processor, for the message of that key."""
+        """Set a message aside: the last step, for its key, took too much CPU time."""
         message = message_of(key)
         if key and message not in self._aside:
             self.failed[message] = SetAside(
@@ -187,7 +187,7 @@ class _Reducing:
             )
 
     def steps(self) -> Iterator[str]:
-        """Do all that is to be done, in order, in small steps; each yields the key it was about."""
+        """Do the work of the batch, in order, in small steps; yield the key of each step."""
         for chunk in _chunks(self._work.records):
             if self._full():
                 break
@@ -195,7 +195,7 @@ class _Reducing:
         for number, due in enumerate(_chunks(self._work.timers)):
             if number and self._full():
                 break
-            yield from self._look_at_all(due)
+            yield from self._check_all(due)
         for key in list(self._states.changed()):
             self._write(key)
             yield key
@@ -213,7 +213,7 @@ class _Reducing:
                 yield one[0]
 
     def _full(self) -> bool:
-        """Whether no more is taken; something is in any case, or there would be no end."""
+        """Whether a limit is reached; a batch takes at least one chunk, to make progress."""
         if not self.result.taken:
             return False
         return (
@@ -223,7 +223,7 @@ class _Reducing:
         )
 
     def _observed(self, record: Consumed) -> "_Observed | None":
-        """What a record observes; None, and a dead letter, if it is no observation."""
+        """Return the observation of a record; None, and a dead letter, if it is none."""
         key = (record.key or b"").decode("utf-8", "replace")
         try:
             observation = decode_observation(record.value)
@@ -284,28 +284,28 @@ class _Reducing:
         self.result.outcomes[observation.provider, why.code] += 1
         self.result.letters.append(letter_of(record, observation, why))
 
-    def _look_at_all(self, due: Sequence[Timer]) -> Iterator[str]:
+    def _check_all(self, due: Sequence[Timer]) -> Iterator[str]:
         self._states.load(key for timer in due for key in (timer.key, message_of(timer.key)))
         yield ""
         for timer in due:
             self.result.spent.append(timer)
             try:
-                self._look(timer)
+                self._check(timer)
             except NewerFormatError:
                 raise
             except Exception as error:  # noqa: BLE001 - one message must not end the others
                 self.failed[message_of(timer.key)] = SetAside.unforeseen(error)
             yield timer.key
 
-    def _look(self, timer: Timer) -> None:
-        """Fire a state's timers; one that moved on meanwhile is left to its new timer."""
+    def _check(self, timer: Timer) -> None:
+        """Fire a state's timers; a state that has progressed since has a new timer."""
         message = message_of(timer.key)
         if message in self._aside or self._states.unusable(message):
             self.result.armed[timer.key.encode()] = self._work.now + _RETRY_MS
             return
         state = self._states.message(message)
         if timer.key != message:
-            self._look_at_viewer(timer.key, state)
+            self._check_viewer(timer.key, state)
         elif state is not None:
             fired = timers.fire(state, self._work.horizon, self._work.patience)
             self._publish(timer.key, fired.outputs)
@@ -313,8 +313,8 @@ class _Reducing:
             if fired.state is state:
                 self.result.armed[timer.key.encode()] = timers.due(state, self._work.patience)
 
-    def _look_at_viewer(self, key: str, message: MessageState | None) -> None:
-        """A viewer's state goes when that of its message is gone."""
+    def _check_viewer(self, key: str, message: MessageState | None) -> None:
+        """Drop a viewer's state if its message has expired; else set its next timer."""
         viewer = self._states.viewer(key)
         if viewer is None:
             return
@@ -322,12 +322,12 @@ class _Reducing:
             self._states.put(key, None)
         else:
             due = timers.outlives(message)
-            # The message may be due as well and not fired yet: not again at once.
+            # The message's own timer may be due and not fired yet: do not check again at once.
             later = self._work.now + _RETRY_MS
             self.result.armed[key.encode()] = due if due > self._work.horizon else later
 
     def _write(self, key: str) -> None:
-        """Note what became of a key, and when it is to be looked at next."""
+        """Record the new state of a key, and its next timer."""
         name = key.encode()
         before, after = self._states.before(key), self._states.after(key)
         try:
@@ -349,13 +349,13 @@ class _Reducing:
             self.result.armed[name] = armed
 
     def _gone(self, viewer: ViewerState) -> bool:
-        """Whether its message expired in this batch, be it followed by a later life or not."""
+        """Whether its message expired in this batch, even if a new state of it follows."""
         return outlived(viewer, self._states.message(viewer.message_key))
 
     def _timers(
         self, key: str, before: State | None, after: State | None
     ) -> tuple[int | None, list[Timer]]:
-        """When a changed state is to be looked at next, and the entry that is void now."""
+        """Return the next timer of a changed state, and the entries that are void now."""
         message = self._states.message(message_of(key))
         armed: int | None
         if after is None or message is None:
@@ -365,11 +365,11 @@ class _Reducing:
         else:
             armed = timers.due(message, self._work.patience)
         if not isinstance(before, MessageState):
-            return armed, []  # a viewer's entry that is void is moved on when it is looked at
+            return armed, []  # a viewer's void entry gets its new time when it is checked
         return armed, [Timer(timers.due(before, self._work.patience), key)]
 
     def _publish(self, key: str, outputs: Iterable[Output]) -> None:
-        """Add outputs, all or, if one cannot be written, none."""
+        """Add all outputs; if one cannot be encoded, add none."""
         name, added = key.encode(), self.result.outputs
         start = len(added)
         try:
@@ -378,8 +378,8 @@ class _Reducing:
         except Exception:
             del added[start:]
             raise
-        for place, output in enumerate(outputs, start):
-            self._written += len(added[place].value)
+        for index, output in enumerate(outputs, start):
+            self._written += len(added[index].value)
             if output.topic == "events":
                 self.result.events[output.type.rpartition(".")[2],] += 1
 
@@ -389,7 +389,7 @@ def _chunks(many: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 class _Observed(NamedTuple):
-    """A record's key, that of the viewer's state if it is about one, and what it observes."""
+    """A record's key, the key of the viewer's state if it has one, and its observation."""
 
     key: str
     viewer: str | None
@@ -397,7 +397,7 @@ class _Observed(NamedTuple):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of the states it changes."""
+        """Return the keys of the states that it changes."""
         return (self.key,) if self.viewer is None else (self.key, self.viewer)
 
 

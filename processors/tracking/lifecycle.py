@@ -1,14 +1,14 @@
-"""The lifecycle of one message: what its facts amount to, and the verdict on one more. Pure.
+"""The lifecycle of one message: the state of its facts, and the verdict on a new fact. Pure.
 
-Rules. A fact is (gateway, viewer, status) of a message; of two tellings of a fact the earlier wins.
-Facts are only ever added, so a state is a function of the set of its observations: whatever their
-order, repetition or batching. All else in a state is derived from its facts, is the newest telling
-of a descriptive field, or the richest content (schemas/content_rank.py). An attempt stands at the
-highest rung it reached if that is `delivered` or above, else at its failure, else at its highest
-rung; the message stands where its best attempt does. Viewers have states of their own and never
-move the message.
+Rules. A fact is (gateway, viewer, status) of a message; of two reports of a fact the earlier wins.
+Facts are only added, so a state is a function of the set of its observations: their order,
+repetition and batching have no effect. The rest of a state is derived from its facts, is the newest
+value of a descriptive field, or the richest content (schemas/content_rank.py). The status of an
+attempt is the highest rung it reached if that is `delivered` or above, else its failure, else its
+highest rung. The status of the message is that of its best attempt. Viewers have states of their
+own and never change the message's status.
 
-A state is bounded (schemas/bounds.py): where it would hold too many names it keeps the first.
+A state is bounded (schemas/bounds.py): of too many names it keeps the first ones.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -46,43 +46,43 @@ UNDERWAY: tuple[Status, ...] = ("queued", "sending", "sent")
 FAILURES: tuple[Status, ...] = ("expired", "undelivered", "failed", "rejected")
 REACHED: tuple[Status, ...] = ("delivered", "read", "played")
 
-# Within one attempt a failure outranks what was under way and is outranked by delivery.
+# Within one attempt a failure ranks above the statuses under way, and below delivery.
 ATTEMPT_RANK = {s: rank for rank, s in enumerate((*ASIDE, *UNDERWAY, *FAILURES, *REACHED))}
-# Among attempts one still under way is better than one that failed.
+# Among attempts, one under way ranks above a failed one.
 MESSAGE_RANK = {s: rank for rank, s in enumerate((*ASIDE, *FAILURES, *UNDERWAY, *REACHED))}
 
-# Whose message it is follows from all observations: who knows it outranks who does not.
+# The direction follows from all observations: a known direction ranks above an unknown one.
 _DIRECTIONS: dict[Direction, int] = {"unknown": 0, "outbound": 1, "inbound": 2}
 
-Told = TypeVar("Told", Fact, Reply)
+Report = TypeVar("Report", Fact, Reply)
 
 
 Answered = Literal["inbound", "corrected", "duplicate", "too_many_replies"]
-"""What an inbound message was to a state; `corrected`: its content became known better."""
+"""The outcome of an inbound message; `corrected`: a better content of it became known."""
 
 PastBound = Literal["too_many_attempts", "too_many_words", "too_many_replies"]
 """Why a state does not keep an observation's fact; it is the code of a dead letter."""
 
 
 class Judged(NamedTuple):
-    """The states after an observation, and what the observation was to them.
+    """The states after an observation, and the verdict on it.
 
-    `viewer` is the viewer's state, None if the observation is not of a viewer. `stood` is where the
-    attempt (or viewer's ladder) stood before; None if this was its first fact.
+    `viewer` is the viewer's state, None if the observation is not of a viewer. `previous` is the
+    status of the attempt (or viewer's ladder) before; None if this was its first fact.
     """
 
     state: MessageState
     viewer: ViewerState | None
     verdict: Verdict | PastBound
-    stood: Status | None
+    previous: Status | None
 
 
 Precedence = tuple[bool, int, int, bool, RawOrigin]
-"""How one telling of a fact stands to another: time unknown, occurred, received, catch-up, raw."""
+"""The order of reports of one fact: time unknown, occurred, received, catch-up, raw."""
 
 
 class FactId(NamedTuple):
-    """What tells one fact from the others of its message; an inbound message's is its own key."""
+    """The identity of a fact within its message; an inbound message's is its own key."""
 
     gateway: str
     viewer: str
@@ -97,7 +97,7 @@ def fact_id(observation: StatusObservation | InboundObservation) -> FactId:
 
 
 def known(state: MessageState | ViewerState, fact: FactId) -> Fact | Reply | None:
-    """What the state, the viewer's own if the fact is of one, knows of a fact."""
+    """Return the report of a fact in a state: the viewer's own state if the fact is of a viewer."""
     gateway, _, name = fact
     if isinstance(state, MessageState) and not gateway:
         return state.inbound.get(name)
@@ -111,7 +111,7 @@ def observe(
     viewer: ViewerState | None = None,
     bounds: Bounds = BOUNDS,
 ) -> Judged:
-    """Add one observed status to a message's state; the states given are left as they were.
+    """Add one observed status to a message's state; the given states do not change.
 
     `viewer` is the state of the observation's viewer, None if there is none yet.
     """
@@ -136,12 +136,12 @@ def _observe_own(state: MessageState, observation: StatusObservation, bounds: Bo
     if after.attempts is not state.attempts:
         after = _summarise(after)
     ladder = state.attempts.get(observation.gateway)
-    stood = ladder.status if ladder else None
-    stands = after.status
-    if added.gave_way and stands and state.status and _below(stands, state.status):
-        stands = state.status  # an attempt that gave way moves nothing back
-    verdict = added.verdict or _verdict(state.status, stands, observation, stood)
-    return Judged(after, None, verdict, stood)
+    previous = ladder.status if ladder else None
+    reached = after.status
+    if added.gave_way and reached and state.status and _below(reached, state.status):
+        reached = state.status  # the removal of an attempt does not lower the status
+    verdict = added.verdict or _verdict(state.status, reached, observation, previous)
+    return Judged(after, None, verdict, previous)
 
 
 def _below(status: Status, other: Status) -> bool:
@@ -162,15 +162,15 @@ def _observe_viewer(
     counted = _audience(after.audience, *(_viewer_rank(one) for one in (known, viewer)))
     after = after if counted == after.audience else replace(after, audience=counted)
     before = known.attempts.get(observation.gateway)
-    stood = before.status if before else None
+    previous = before.status if before else None
     if added.verdict is not None:
-        return Judged(after, viewer, added.verdict, stood)
-    stands = viewer.attempts[observation.gateway].status
-    return Judged(after, viewer, _verdict(stood, stands, observation, stood), stood)
+        return Judged(after, viewer, added.verdict, previous)
+    reached = viewer.attempts[observation.gateway].status
+    return Judged(after, viewer, _verdict(previous, reached, observation, previous), previous)
 
 
 def outlived(viewer: ViewerState, state: MessageState | None) -> bool:
-    """Whether the message that the viewer saw has expired; `state` may be that of a later life."""
+    """Whether the viewer's message has expired; `state` may be a later one of the same key."""
     attempts = viewer.attempts.values()
     newest = max(fact.received_at for one in attempts for fact in one.facts.values())
     return state is None or newest < state.first_seen_at
@@ -179,8 +179,8 @@ def outlived(viewer: ViewerState, state: MessageState | None) -> bool:
 def answer(
     state: MessageState, reply: InboundObservation, bounds: Bounds = BOUNDS
 ) -> tuple[MessageState, Answered]:
-    """Add one inbound message or reply; tells what it was."""
-    told = Reply(
+    """Add one inbound message or reply; return the state and the outcome."""
+    report = Reply(
         received_at=reply.received_at,
         occurred_at=reply.occurred_at,
         raw=reply.raw,
@@ -189,7 +189,7 @@ def answer(
     )
     key = reply.message_key
     before = state.inbound.get(key)
-    kept = told if before is None else earlier(before, told)
+    kept = report if before is None else earlier(before, report)
     outcome: Answered = "inbound" if before is None else "duplicate"
     if key == state.message_key:
         content = state.content_rank
@@ -216,7 +216,7 @@ def corrects(before: ContentRank | None, after: ContentRank | None) -> bool:
 
 
 def _replied_at(state: MessageState, inbound: Mapping[str, Reply]) -> int | None:
-    """When the first answer came; people also quote messages that were not ours."""
+    """Return the time of the first reply; people also quote messages that are not outbound."""
     if state.direction == "inbound":
         return None
     replies = (when(one) for key, one in inbound.items() if key != state.message_key)
@@ -237,61 +237,61 @@ def fact_of(observation: StatusObservation) -> Fact:
 
 
 def fact_key(status: Status, provider_status: str) -> str:
-    """The name of a fact within its ladder; two unknown words are two facts."""
+    """Return the name of a fact within its ladder; two unknown words are two facts."""
     return f"unknown:{provider_status}" if status == "unknown" else status
 
 
-def when(told: Fact | Reply | Cause | StatusObservation | InboundObservation) -> int:
-    """When it happened, as far as anyone knows, in Unix milliseconds."""
-    return told.received_at if told.occurred_at is None else told.occurred_at
+def when(report: Fact | Reply | Cause | StatusObservation | InboundObservation) -> int:
+    """Return when it happened, or when it was received if that is unknown, in Unix milliseconds."""
+    return report.received_at if report.occurred_at is None else report.occurred_at
 
 
 def began(state: MessageState) -> int | None:
-    """When the message's first own fact happened, in Unix milliseconds."""
+    """Return the time of the first fact of the message itself, in Unix milliseconds."""
     facts = (when(f) for attempt in state.attempts.values() for f in attempt.facts.values())
     return min(facts, default=None)
 
 
-def earlier(one: Told, other: Told) -> Told:
-    """Of two tellings of the same fact the one that counts: a total order, whoever comes first.
+def earlier(one: Report, other: Report) -> Report:
+    """Return the report that counts of two reports of one fact: a total order, in any sequence.
 
-    A time told by the provider beats one we had to assume; live traffic beats what the provider
-    told to catch up, and a replay of itself.
+    A time from the provider precedes an assumed one. Live traffic precedes a provider's catch-up
+    and its own replay.
     """
-    ages = _age(one), _age(other)
+    ages = _order(one), _order(other)
     if ages[0] == ages[1]:
         return one if encode(one) <= encode(other) else other
     return one if ages[0] < ages[1] else other
 
 
-def precedence(told: Fact | Reply | StatusObservation | InboundObservation) -> Precedence:
-    """Of two tellings of a fact the one with the smaller counts, whoever brought it."""
-    unknown = told.occurred_at is None
-    return unknown, told.occurred_at or 0, told.received_at, told.catch_up, told.raw
+def precedence(report: Fact | Reply | StatusObservation | InboundObservation) -> Precedence:
+    """Return the precedence of a report: of two reports of a fact, the smaller one counts."""
+    unknown = report.occurred_at is None
+    return unknown, report.occurred_at or 0, report.received_at, report.catch_up, report.raw
 
 
-def _age(told: Fact | Reply) -> tuple[Precedence, str]:
-    return precedence(told), told.replay or ""
+def _order(report: Fact | Reply) -> tuple[Precedence, str]:
+    return precedence(report), report.replay or ""
 
 
 def _verdict(
-    before: Status | None, after: Status | None, new: StatusObservation, stood: Status | None
+    before: Status | None, after: Status | None, new: StatusObservation, previous: Status | None
 ) -> Verdict:
-    """Judge a new fact by where its ladder stood and by what it moved, from where to where."""
+    """Return the verdict on a new fact, by its ladder's status before and by the move it made."""
     if new.status in ASIDE:
         return "aside"
-    if new.status in FAILURES and stood in REACHED:
+    if new.status in FAILURES and previous in REACHED:
         return "contradiction"
     if before == after:
         return "late"
-    return "recovered" if new.status in REACHED and stood in FAILURES else "advanced"
+    return "recovered" if new.status in REACHED and previous in FAILURES else "advanced"
 
 
 class _Added(NamedTuple):
     """Ladders after one more fact; `verdict` is None if the fact is new and kept.
 
-    `attempts` is the very mapping given if nothing changed; `gave_way` says whether anything in it
-    had to go for the new fact.
+    `attempts` is the given mapping itself if nothing changed; `gave_way` says whether it had to
+    lose an entry for the new fact.
     """
 
     attempts: dict[str, Any]
@@ -342,7 +342,7 @@ def _ladder(
 
 
 def _first_words(facts: dict[str, Fact], bounds: Bounds) -> dict[str, Fact]:
-    """All facts of known statuses, and the first few of unknown ones."""
+    """Return all facts of known statuses, and the first few of unknown ones."""
     if len(facts) <= bounds.words:
         return facts
     words = [key for key, fact in facts.items() if fact.status == "unknown"]
@@ -353,7 +353,7 @@ def _first_words(facts: dict[str, Fact], bounds: Bounds) -> dict[str, Fact]:
 
 
 def _keep(state: MessageState, added: "_Added", received_at: int) -> MessageState:
-    """Take over attempts that changed by a fact received then."""
+    """Add the attempts that changed by a fact received at `received_at`."""
     attempts: dict[str, Attempt] = added.attempts
     if added.gave_way:
         state = _without(state, state.attempts.keys() - attempts.keys())
@@ -368,7 +368,7 @@ def _keep(state: MessageState, added: "_Added", received_at: int) -> MessageStat
 
 
 def _without(state: MessageState, gone: Collection[str]) -> MessageState:
-    """Forget what some attempts cost, and note what they had reached."""
+    """Remove the billing of some attempts, and keep their highest status."""
     bills = {f"billing/{gateway}" for gateway in gone}
     return replace(
         state,
@@ -378,18 +378,18 @@ def _without(state: MessageState, gone: Collection[str]) -> MessageState:
 
 
 def _gave_way(before: Mapping[str, Ladder], after: Mapping[str, Ladder]) -> list[Status]:
-    """Where the ladders stood that are not kept any more."""
+    """Return the last status of the ladders that are no longer kept."""
     return [ladder.status for gateway, ladder in before.items() if gateway not in after]
 
 
 def _higher(known: Status | None, statuses: Iterable[Status]) -> Status | None:
-    """The highest of delivered, read and played among these; None if there is none."""
+    """Return the highest of delivered, read and played among these; None if there is none."""
     reached = [status for status in (known, *statuses) if status in REACHED]
     return max(reached, key=ATTEMPT_RANK.__getitem__, default=None)
 
 
 def _view(state: MessageState, observation: StatusObservation) -> MessageState:
-    """Sum up one more receipt by a viewer, be it new or repeated."""
+    """Count one more receipt by a viewer, new or repeated."""
     at = observation.received_at
     newest = Viewed(
         first_at=at, last=cause_of(observation.gateway, observation), raw=observation.raw
@@ -407,7 +407,7 @@ def _viewed_last(viewed: Viewed) -> tuple[int, RawOrigin, bool, bytes]:
 
 
 def _channelled(state: MessageState, observation: StatusObservation) -> MessageState:
-    """Should a gateway's channel ever be told in two ways, take the same whoever comes first."""
+    """Return the same channel in any sequence, if reports name two channels of a gateway."""
     gateway = observation.gateway
     if observation.channel <= state.attempts[gateway].channel:
         return state
@@ -418,7 +418,7 @@ def _channelled(state: MessageState, observation: StatusObservation) -> MessageS
 def _describe(
     state: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
 ) -> MessageState:
-    """Take over the descriptive fields the observation knows newer, or the content if richer."""
+    """Take the descriptive fields that are newer in the observation, and its content if richer."""
     at = when(observation)
     direction = direction_of(observation)
     if _DIRECTIONS[direction] > _DIRECTIONS[state.direction]:
@@ -438,12 +438,12 @@ def _describe(
 
 
 def direction_of(observation: StatusObservation | InboundObservation) -> Direction:
-    """Whose message it is, as far as the observation says."""
+    """Return the direction that an observation gives."""
     return "inbound" if isinstance(observation, InboundObservation) else observation.direction
 
 
 def _directed(state: MessageState, direction: Direction) -> MessageState:
-    """Note whose message it is; an inbound one drops a recipient and a content of receipts."""
+    """Set the direction; an inbound message drops a recipient and a content of receipts."""
     if direction != "inbound":
         return replace(state, direction=direction)
     described = {name: at for name, at in state.described_at.items() if name != "recipient"}
@@ -461,9 +461,9 @@ def _directed(state: MessageState, direction: Direction) -> MessageState:
 def _content(
     state: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
 ) -> dict[str, Any]:
-    """The content and its rank, if they are to change. A large content is known by its rank only.
+    """Return the content and its rank, if they change. Of a large content only the rank is kept.
 
-    That of an inbound message is what inbound observations say: it is what `inbound` has.
+    The content of an inbound message is from inbound observations only, as on `inbound`.
     """
     if isinstance(observation, StatusObservation) and state.direction == "inbound":
         return {}
@@ -475,7 +475,7 @@ def _content(
 
 
 def content_rank(observation: StatusObservation | InboundObservation) -> ContentRank | None:
-    """The place of an observation's content in the order of contents; None if it has none."""
+    """Return the rank of an observation's content; None if it has none."""
     if observation.content is None:
         return None
     edited_at = observation.edited_at if isinstance(observation, InboundObservation) else None
@@ -484,7 +484,7 @@ def content_rank(observation: StatusObservation | InboundObservation) -> Content
 
 
 def _bill(state: MessageState, observation: StatusObservation) -> MessageState:
-    """Take over what the attempt is said to cost, if that is newer."""
+    """Take the attempt's billing from the observation, if it is newer."""
     billing, at = observation.billing, when(observation)
     if billing is None:
         return state
@@ -498,7 +498,7 @@ def _bill(state: MessageState, observation: StatusObservation) -> MessageState:
 def _descriptions(
     state: MessageState, observation: StatusObservation | InboundObservation
 ) -> Iterator[tuple[str, Any]]:
-    # A receipt names the chat: of an inbound message that is the sender.
+    # A receipt names the chat: for an inbound message that is the sender.
     if observation.recipient is not None and (
         state.direction != "inbound" or direction_of(observation) == "inbound"
     ):
@@ -512,15 +512,15 @@ def _descriptions(
 
 
 def _newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
-    """Whether (at, value) comes after what is known: by time, then by canonical bytes."""
+    """Whether (at, value) is after the known value: by time, then by canonical bytes."""
     if known_at is None or at > known_at:
         return True
-    # By bytes, not by ==: to Python 1, 1.0 and true are one, and then the first would win.
+    # By bytes, not by ==: 1, 1.0 and true are equal in Python, and then the first would win.
     return at == known_at and encode(value) > encode(known)
 
 
 def _summarise(state: MessageState) -> MessageState:
-    """Derive what follows from the attempts."""
+    """Derive the fields that follow from the attempts."""
     statuses = [attempt.status for attempt in state.attempts.values()]
     if state.beyond is not None:
         statuses.append(state.beyond)
@@ -541,7 +541,7 @@ def _contradictions(attempts: dict[str, Attempt]) -> Iterator[Contradiction]:
 
 
 def _total(attempts: dict[str, Attempt]) -> Billing | None:
-    """What the attempts cost together; sender and network are those of the best attempt billed."""
+    """Return the total billing; sender and network are those of the best attempt with billing."""
     billed = [(gateway, attempt) for gateway, attempt in attempts.items() if attempt.billing]
     billed.sort(key=lambda one: (MESSAGE_RANK[one[1].status], one[0]))
     billings = [attempt.billing for _, attempt in billed if attempt.billing]
@@ -560,19 +560,19 @@ def _total(attempts: dict[str, Attempt]) -> Billing | None:
 
 
 def _viewer_rank(viewer: ViewerState) -> int:
-    """The highest rung a viewer reached by any gateway; below all if there is none."""
+    """Return the highest rung that a viewer reached by any gateway; -1 if there is none."""
     ranks = [ATTEMPT_RANK[ladder.status] for ladder in viewer.attempts.values()]
     return max(ranks + ([ATTEMPT_RANK[viewer.beyond]] if viewer.beyond else []), default=-1)
 
 
 def _audience(counts: dict[str, int], before: int, after: int) -> dict[str, int]:
-    """The viewers at or above each rung, after one of them rose from a rank to another."""
+    """Count the viewers at or above each rung, after one rose from `before` to `after`."""
     passed = [rung for rung in REACHED if before < ATTEMPT_RANK[rung] <= after]
     return {**counts, **{rung: counts.get(rung, 0) + 1 for rung in passed}}
 
 
 def _span(state: MessageState) -> MessageState:
-    """Derive the time that the facts kept span."""
+    """Derive the first and the last time of the kept facts."""
     attempts = state.attempts.values()
     times = [fact.received_at for attempt in attempts for fact in attempt.facts.values()]
     times += [reply.received_at for reply in state.inbound.values()]

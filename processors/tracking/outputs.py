@@ -1,4 +1,4 @@
-"""What tracking publishes: a record, its topic, its CloudEvents attributes. Pure."""
+"""The outputs of tracking: a record, its topic, its CloudEvents attributes. Pure."""
 
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
@@ -11,7 +11,7 @@ Topic = Literal["statuses", "events", "inbound"]
 
 
 class Output(NamedTuple):
-    """One record to publish: on which topic, its CloudEvents id, type and time, and itself."""
+    """One record to publish, with its topic and its CloudEvents id, type and time."""
 
     topic: Topic
     id: str
@@ -21,26 +21,26 @@ class Output(NamedTuple):
 
 
 def event(record: Event, time: int, *identity: str) -> Output:
-    """Address an event; `time` is Unix milliseconds, `identity` what tells it from its like."""
+    """Address an event; `time` is Unix milliseconds, `identity` makes its id unique."""
     tag = str(record.__struct_config__.tag)
     id_ = identify(tag, record.message_key, *identity)
     return Output("events", id_, f"bluetick.message.{tag}", time, record)
 
 
 def source_of(installation: str | None) -> str:
-    """The CloudEvents source of an installation; one that has no name is the only one."""
+    """Return the CloudEvents source of an installation; without a name it is the only one."""
     return SOURCE if installation is None else f"/bluetick/{installation}/track"
 
 
 def identify(*parts: str) -> str:
-    """A CloudEvents id that depends on the fact alone: the same again after a crash or replay."""
+    """Return an id that depends on the fact alone: a crash or a replay does not change it."""
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def about(state: MessageState, gateway: str | None, channel: str | None = None) -> dict[str, Any]:
-    """What every event says of its message, so that its reader needs no other topic.
+    """Return the message's fields for an event, so that a consumer needs no other topic.
 
-    Its channel is that of the gateway's attempt, if there is one, else `channel`.
+    The channel is that of the gateway's attempt, if there is one, else `channel`.
     """
     attempt = state.attempts.get(gateway) if gateway else None
     return {

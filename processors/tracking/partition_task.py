@@ -1,19 +1,19 @@
 """One partition's task: exactly-once tracking (docs/decisions/0003-aiokafka.md has the evidence).
 
 A task owns a transactional producer (its fencing token), a store, and a short queue of records. A
-batch is what the queue holds and a bounded number of timers that are due. Its order, and why:
+batch is the records of the queue and a bounded number of due timers. Its steps, in order:
 
 1. read the states of all keys at once; the pure pass makes new states and outputs;
 2. publish outputs, changelog and the consumer's offset in one transaction (transaction.py);
 3. write the states and the anchor to the store, in one batch.
 
-A crash before the commit leaves nothing, between 2 and 3 a store that is behind and is caught up
-from the changelog. Any error or deadline before the commit has ended throws the producer away,
-never the truth: the task recovers, and works on a new session (recovery.py).
+A crash before the commit leaves nothing. A crash between 2 and 3 leaves a store that is behind; the
+changelog completes it. After an error or a deadline before the end of the commit, the task discards
+the producer, recovers, and continues with a new session (recovery.py).
 
-A batch that takes too long, or that Kafka refuses as too large, is cut smaller when it is repeated;
-the one message that is at fault is set aside (docs/decisions/0017-bounds.md). What no repetition
-mends stops the partition, not the process: it is tried again from time to time.
+A batch that takes too long, or that Kafka refuses as too large, is smaller when it is repeated; the
+message that causes this is set aside (docs/decisions/0017-bounds.md). An error that repetition does
+not fix stops the partition, not the process: the partition is tried again from time to time.
 """
 
 import asyncio
@@ -54,23 +54,23 @@ log = logging.getLogger(__name__)
 
 Record = ConsumerRecord[bytes, bytes]
 
-_QUEUED = 2  # polls kept while a batch is on its way, so that the next one is there when it is done
+_QUEUED = 2  # polls kept during a batch, so that the next batch can start at once
 _BATCH = 4000
-_TIMERS = 250  # fired in one transaction: what waits for more of them must not wait long
+_TIMERS = 250  # fired in one transaction, so that records do not wait long
 _TICK_SECONDS = 1.0
 _epochs = itertools.count()  # no two tasks of a process share one
 _RETRY_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
-# A partition that cannot go on is tried again after so long.
+# A stopped partition is tried again after this time.
 _STOPPED_SECONDS = 60.0
-# So many records at most are sent apart, to learn which one is refused.
+# The most records that are sent separately, to find the refused one.
 _APART = 500
-# How long health shows that something was set aside by a mistake.
+# How long health shows a message that was set aside because of a defect.
 _SHOWN_SECONDS = 600.0
 
 
 class Task:
-    """Tracks one partition until it is closed; while it is `stopped` it cannot go on."""
+    """Tracks one partition until it is closed; while it is `stopped` it does no work."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Task:
         self.partition = partition
         self.ready = False
         self.stopped = False
-        # Records polled in another epoch, or for another task, were made void by a seek.
+        # A seek has made records void that were polled in another epoch or for another task.
         self.epoch = next(_epochs)
         self._settings = settings
         self._consumer = consumer
@@ -108,15 +108,15 @@ class Task:
         self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
 
     @property
-    def hungry(self) -> bool:
+    def accepts_records(self) -> bool:
         """Whether the task can take more records."""
         return self.ready and len(self._queue) < _QUEUED
 
     def feed(self, records: Sequence[Record], epoch: int) -> None:
         """Take records polled in `epoch`.
 
-        If the task has recovered since, or the poll began for an earlier one, they may lie
-        anywhere: the position is set back to the next record the task has not had.
+        If the task has recovered since, or the poll began for an earlier task, their offsets may
+        be wrong: the position is set to the first record that the task has not received.
         """
         if epoch != self.epoch:
             if self.ready:
@@ -127,7 +127,7 @@ class Task:
         self._arrived.set()
 
     async def close(self) -> None:
-        """Stop; a batch on its way may end first, under its own deadline."""
+        """Stop; a running batch may end first, within its own deadline."""
         self._closing = True
         self.ready = False
         self._arrived.set()
@@ -138,7 +138,7 @@ class Task:
         await asyncio.wait([self._runner], timeout=_CLOSE_SECONDS)
 
     def stop(self, problem: Problem) -> None:
-        """Have the partition stopped for that reason, until it is tried again."""
+        """Stop the partition for that reason, until it is tried again."""
         self._fault = problem
         self._arrived.set()
 
@@ -148,7 +148,7 @@ class Task:
                 try:
                     await self._track()
                 except Exception as error:  # noqa: BLE001 - a partition must not end the others
-                    await self._stand_still(error)
+                    await self._pause_partition(error)
         except asyncio.CancelledError:
             pass
         finally:
@@ -158,22 +158,22 @@ class Task:
             await self._release()
 
     async def _track(self) -> None:
-        """Recover and work, once; raises what a repetition at once does not mend."""
+        """Recover and work, once; raise the errors that an immediate repetition does not fix."""
         try:
             await self._work(await self._recover())
         except ProducerFenced:
             await self._wait_for_revocation()
         except CorruptError as error:
             log.warning("partition %d: %s; restoring it", self._number, error)
-            await self._stand_back()
+            await self._discard_producer()
             self._wipe()
         except (KafkaError, TimeoutError, OSError) as error:
             log.warning("partition %d: %s; recovering", self._number, _words(error))
-            await self._stand_back()
+            await self._discard_producer()
 
-    async def _stand_still(self, error: Exception) -> None:
-        """Leave the partition where it is for a while, and say why: the others go on."""
-        why = str(error) if isinstance(error, Problem) else _mistake(error)
+    async def _pause_partition(self, error: Exception) -> None:
+        """Stop the partition for a while, and report why; other partitions continue."""
+        why = str(error) if isinstance(error, Problem) else _defect(error)
         self.stopped = True
         metrics.note_stopped(self.partition, stopped=True)
         sentence = f"partition {self._number} is stopped: {why}; it is tried again each minute"
@@ -181,7 +181,7 @@ class Task:
         self._fault = None
         if self.partition in self._consumer.assignment():
             self._consumer.pause(self.partition)
-        await self._stand_back()
+        await self._discard_producer()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOPPED_SECONDS):
                 while not self._closing:
@@ -189,7 +189,7 @@ class Task:
                     await self._arrived.wait()
 
     async def _recover(self) -> Session:
-        """Fence every earlier owner, and only then look where to go on."""
+        """Fence all earlier owners, and only then find the offset to continue at."""
         self.epoch = next(_epochs)
         self._queue.clear()
         transactional_id = self._settings.topics.transactional_id(self._number)
@@ -222,7 +222,7 @@ class Task:
 
     @contextlib.contextmanager
     def _uncut(self) -> Iterator[None]:
-        """Do what may do harm if it is cut short: `close` waits for it."""
+        """Run a block that must not be cancelled: `close` waits for its end."""
         self._working = True
         try:
             yield
@@ -246,7 +246,7 @@ class Task:
                     await self._batch(session, log_clock, work)
 
     async def _next(self, store: Store, log_clock: LogClock) -> Work | None:
-        """What is to be done now; None if that is nothing."""
+        """Return the next batch; None if there is no work."""
         now = clock.now()
         horizon = await log_clock.horizon(now, drained=not self._queue)
         most = self._cut.size
@@ -289,12 +289,12 @@ class Task:
             self._cut = self._cut.failed(result.taken + len(work.timers))
             raise
         finally:
-            self._stamp = session.stamp  # also of one whose outcome is unknown
+            self._stamp = session.stamp  # also of a transaction with an unknown outcome
 
     def _look_for(self, error: TooLargeError) -> None:
         """Find the messages that Kafka refuses, in one more attempt, and then set them aside.
 
-        If their dead letters are what Kafka refuses, these go without a value.
+        If Kafka refuses their dead letters, these are sent without a value.
         """
         if not self._apart:
             self._apart = True
@@ -308,18 +308,20 @@ class Task:
             self._unwanted[key] = SetAside.refused(str(error), again=known is not None)
 
     def _report(self, letters: Sequence[Letter]) -> None:
-        """Say what was set aside; a mistake, of ours or in a record, is shown by health too."""
+        """Log what was set aside; health also shows defects and invalid records."""
         for code, found in _by_code(letters).items():
             first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
-            place = "{}/{}/{}".format(*first.observed)
-            sentence = f"{place}{more} set aside as a dead letter, {code}: {first.letter.reason}"
+            coordinates = "{}/{}/{}".format(*first.observed)
+            sentence = (
+                f"{coordinates}{more} set aside as a dead letter, {code}: {first.letter.reason}"
+            )
             if first.past_bound:
                 log.warning("%s", sentence)
             else:
                 self._alarms.raise_(code, sentence, time.monotonic(), _SHOWN_SECONDS)
 
-    async def _stand_back(self) -> None:
-        """Throw the producer away: what it last did is unknown until a new one has fenced it."""
+    async def _discard_producer(self) -> None:
+        """Discard the producer: its outcome is unknown until a new producer has fenced it."""
         self.ready = False
         if self._producer is not None:
             await clients.abandon(self._producer)
@@ -327,15 +329,15 @@ class Task:
         await asyncio.sleep(_RETRY_SECONDS)
 
     async def _wait_for_revocation(self) -> None:
-        """Another owner has the partition: do not fight for it, the group will tell us so.
+        """Wait for the group to revoke the partition, because another owner has it.
 
-        If it does not, the transaction had merely expired (this process was suspended, say), and
-        the task continues. To be fenced again soon after that means a rival.
+        Without a revocation, the transaction had only expired (the process was suspended, say), and
+        the task continues. A second fencing soon after that means a rival tracker.
         """
-        log.warning("partition %d: fenced; waiting for the group's word", self._number)
+        log.warning("partition %d: fenced; waiting for the next assignment", self._number)
         patience = self._settings.session_timeout
         again = time.monotonic() - self._fenced_at < 3 * patience
-        await self._stand_back()
+        await self._discard_producer()
         await asyncio.sleep(patience)
         self._fenced_at = time.monotonic()
         if again:
@@ -374,7 +376,7 @@ def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:
     return found
 
 
-def _mistake(error: Exception) -> str:
+def _defect(error: Exception) -> str:
     where = calls(error).rpartition("\n")[2]
     return f"{type(error).__name__} at {where}: {error}; please report this"
 
@@ -387,7 +389,7 @@ def _words(error: BaseException) -> str:
 
 
 def patience_of(settings: Settings) -> Patience:
-    """The settings' patience, in milliseconds."""
+    """Return the settings' patience, in milliseconds."""
     return Patience(
         queued=_ms(settings.stalled_queued),
         sent=_ms(settings.stalled_sent),

@@ -1,7 +1,7 @@
-"""Where two states of one message, or of one viewer, differ, and why. Pure.
+"""The differences between two states of one message, or of one viewer. Pure.
 
-What depends on the order of arrival, or on how an observation came, is left out: `stalled_since`,
-`revision`, and whether a fact came by a replay.
+Fields that depend on the order of arrival, or on the path of an observation, are left out:
+`stalled_since`, `revision`, and whether a fact came by a replay.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ PERSONAL = ("inbound",)
 
 
 class Difference(NamedTuple):
-    """A field that is not the same; None where it is not there. `path` leads to it."""
+    """A field that differs, with its path; None for a side without the field."""
 
     path: tuple[str, ...]
     a: Any
@@ -29,27 +29,27 @@ class Difference(NamedTuple):
 
     @property
     def keyed(self) -> bool:
-        """Whether it is an entry of a mapping that is there on one side only."""
+        """Whether it is an entry of a mapping on one side only."""
         return len(self.path) > 1 and self.path[-2] in _KEYED and None in (self.a, self.b)
 
     @property
     def field(self) -> str:
-        """The field's name, the same for every message: to count by."""
+        """Return the field's name, the same for every message, to count by."""
         path = self.path[:-1] if self.keyed else self.path
         shown = list(path)
-        for place, name in enumerate(path[:-1]):
+        for index, name in enumerate(path[:-1]):
             if name in PERSONAL:
-                shown[place + 1] = "*"
+                shown[index + 1] = "*"
         return ".".join(shown)
 
 
 def same(key: str, a: bytes, b: bytes) -> bool:
-    """Whether two encoded states of that key say the same."""
+    """Whether two encoded states of that key are equal."""
     return a == b or not differences(decode_by_key(key, a), decode_by_key(key, b))
 
 
 def differences(a: State, b: State) -> list[Difference]:
-    """All fields that differ, the telling ones first."""
+    """Return all fields that differ, the most important ones first."""
     found = list(_walk((), _comparable(a), _comparable(b)))
     return sorted(found, key=lambda one: (_rank(one.path[0]), one.path))
 
@@ -59,25 +59,25 @@ def _rank(name: str) -> int:
 
 
 def _comparable(state: State) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(state)
-    told.pop("stalled_since", None)
-    told.pop("revision", None)
-    for ladder in told.get("attempts", {}).values():
+    fields: dict[str, Any] = msgspec.to_builtins(state)
+    fields.pop("stalled_since", None)
+    fields.pop("revision", None)
+    for ladder in fields.get("attempts", {}).values():
         for fact in ladder["facts"].values():
             fact.pop("replay", None)
-    told.get("viewed", {}).get("last", {}).pop("replay", None)
-    for reply in told.get("inbound", {}).values():
+    fields.get("viewed", {}).get("last", {}).pop("replay", None)
+    for reply in fields.get("inbound", {}).values():
         reply.pop("replay", None)
-    disputed = told.get("contradictions", ())
-    told["contradictions"] = {f"{c['gateway']} {c['failure']}": c["evidence"] for c in disputed}
-    return told
+    disputed = fields.get("contradictions", ())
+    fields["contradictions"] = {f"{c['gateway']} {c['failure']}": c["evidence"] for c in disputed}
+    return fields
 
 
 def _walk(path: tuple[str, ...], a: Any, b: Any) -> Iterator[Difference]:
     if path and path[-1] in _KEYED and None in (a, b):
         a, b = a or {}, b or {}  # an empty mapping is left out
     if not (isinstance(a, dict) and isinstance(b, dict)) or _opaque(path):
-        # By bytes, not by ==: to Python 1, 1.0 and true are one.
+        # By bytes, not by ==: 1, 1.0 and true are equal in Python.
         if msgspec.json.encode(a, order="sorted") != msgspec.json.encode(b, order="sorted"):
             yield Difference(path, a, b)
         return

@@ -1,8 +1,8 @@
-"""Timers: when a message counts as stalled, when its state expires, and what that says. Pure.
+"""Timers: when a message counts as stalled, when its state expires, and their events. Pure.
 
 A timer is due at a time of the log, Unix milliseconds by Kafka's clock (`received_at`), and is a
-function of the state, so it is never stored as a fact. Firing it late changes nothing: what it
-says depends on when it was due.
+function of the state, so it is never stored as a fact. Firing it late changes nothing: its event
+depends on the time it was due.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,9 +35,9 @@ _TTL = STATE_TTL_DAYS * 24 * _HOUR
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a message may stay where it is before it counts as stalled, in milliseconds.
+    """How long a message may keep its status before it counts as stalled, in milliseconds.
 
-    `queued` is for queued and sending; the mappings, by channel, go before.
+    `queued` is for queued and sending; the mappings, by channel, have precedence.
     """
 
     queued: int = 10 * _MINUTE
@@ -55,26 +55,26 @@ PATIENCE = Patience()
 
 
 class Fired(NamedTuple):
-    """The state after its timers, None if it expired, and what is to be published."""
+    """The state after its timers, None if it expired, and the outputs to publish."""
 
     state: MessageState | None
     outputs: list[Output]
 
 
 def due(state: MessageState, patience: Patience) -> int:
-    """When the state's next timer is due; there always is one, as every state expires."""
+    """Return when the state's next timer is due; every state has one, because it expires."""
     stalls = _stalls(state, patience)
     expires = _expires(state)
     return expires if stalls is None else min(stalls, expires)
 
 
 def outlives(state: MessageState) -> int:
-    """A time just after the state expires, Unix milliseconds."""
+    """Return a time just after the state expires, Unix milliseconds."""
     return _expires(state) + 1
 
 
 def fire(state: MessageState, now: int, patience: Patience) -> Fired:
-    """Fire what is due at `now`; the very state comes back if nothing is."""
+    """Fire the timers due at `now`; return the given state itself if there is none."""
     outputs = []
     stalls = _stalls(state, patience)
     if stalls is not None and stalls <= now:
@@ -88,10 +88,10 @@ def fire(state: MessageState, now: int, patience: Patience) -> Fired:
 def resume(
     before: MessageState, after: MessageState, cause: Cause, raw: RawOrigin
 ) -> tuple[MessageState, list[Output]]:
-    """Withdraw the alarm if the message has moved on."""
+    """Withdraw the alarm if the message has progressed."""
     if before.stalled_since is None or _standing(before) == _standing(after):
         return after, []
-    assert after.status is not None  # noqa: S101 - only what has a status stalls
+    assert after.status is not None  # noqa: S101 - only a message with a status stalls
     resumed = Resumed(
         **about(after, cause.gateway),
         cause=cause,
@@ -105,11 +105,11 @@ def resume(
 
 
 def _stalls(state: MessageState, patience: Patience) -> int | None:
-    """When a message under way counts as stalled; None if it does already, or never will.
+    """Return when a message under way counts as stalled; None if it does already, or never will.
 
-    A group or story has receipts by viewer only, which never move it; some chats have none. After
-    a deletion none need come. What a replay, or a provider catching up, brings is old: it raises
-    no alarm.
+    A group or story has receipts by viewer only, which never change its status; some chats have
+    none. After a deletion none is due. Observations of a replay, or of a provider that is catching
+    up, are old: they raise no alarm.
     """
     if state.status not in lifecycle.UNDERWAY or state.stalled_since is not None:
         return None
@@ -121,8 +121,8 @@ def _stalls(state: MessageState, patience: Patience) -> int | None:
     standing = attempt.facts[state.status]
     if standing.replay is not None or standing.catch_up:
         return None
-    heard = max([fact.received_at for _, fact in _waited_for(state)])
-    return heard + patience.with_(state.status, attempt.channel)
+    last = max([fact.received_at for _, fact in _waited_for(state)])
+    return last + patience.with_(state.status, attempt.channel)
 
 
 def _expires(state: MessageState) -> int:
@@ -130,9 +130,9 @@ def _expires(state: MessageState) -> int:
 
 
 def _best(state: MessageState) -> tuple[str, Attempt]:
-    """The attempt the message stands by, by gateway; of several the one heard of last."""
+    """Return the attempt that gives the message its status; of several, the most recent one."""
     attempts = list(state.attempts.items())
-    # None stands there if the status is that of a gateway past the bounds.
+    # There is none if the status is that of a gateway past the bounds.
     standing = [one for one in attempts if one[1].status == state.status] or attempts
     if len(standing) == 1:
         return standing[0]
@@ -140,50 +140,50 @@ def _best(state: MessageState) -> tuple[str, Attempt]:
 
 
 def _reached_at(attempt: Attempt) -> int:
-    """When it was heard that the attempt stands where it does."""
+    """Return when the present status of the attempt was received."""
     facts = attempt.facts.values()
     return max(fact.received_at for fact in facts if fact.status == attempt.status)
 
 
 def _standing(state: MessageState) -> tuple[str, Status | None, bool]:
-    """What tells that a message has moved on: its gateway, its status, whether anyone saw it."""
+    """Return what changes when a message progresses: gateway, status, whether it was viewed."""
     return _best(state)[0], state.status, state.viewed is not None
 
 
 def _own(state: MessageState) -> Iterator[tuple[str, Fact]]:
-    """The message's own facts, viewers' apart, each with its gateway."""
+    """Yield the facts of the message itself, not of viewers, each with its gateway."""
     for gateway, attempt in state.attempts.items():
         for fact in attempt.facts.values():
             yield gateway, fact
 
 
 def _waited_for(state: MessageState) -> Iterator[tuple[str, Fact]]:
-    """Its own facts but deletions: what a gateway forgot is no news of what another one sends."""
+    """Yield its own facts except deletions: a deletion by one gateway is no news of another."""
     return (one for one in _own(state) if one[1].status != "deleted")
 
 
-def _newness(told: tuple[str, Fact | Reply]) -> tuple[int, RawOrigin, str]:
-    return told[1].received_at, told[1].raw, told[0]
+def _reception_order(report: tuple[str, Fact | Reply]) -> tuple[int, RawOrigin, str]:
+    return report[1].received_at, report[1].raw, report[0]
 
 
-def _heard(state: MessageState) -> tuple[str, Fact]:
-    """What was heard last of the message itself, deletions apart."""
-    return max(_waited_for(state), key=_newness)
+def _last_fact(state: MessageState) -> tuple[str, Fact]:
+    """Return the last received fact of the message itself, except deletions."""
+    return max(_waited_for(state), key=_reception_order)
 
 
 def _count(state: MessageState) -> str:
-    """How many facts are known: it tells a message's second stall from its first."""
+    """Return the number of known facts: it distinguishes a second stall from the first."""
     return str(sum(1 for _ in _own(state)))
 
 
 def _stalled(state: MessageState, at: int, patience: Patience) -> Output:
     assert state.status is not None  # noqa: S101 - it is under way
-    gateway, heard = _heard(state)
+    gateway, last = _last_fact(state)
     best, attempt = _best(state)
     stalled = Stalled(
         **about(state, best),
-        cause=cause_of(gateway, heard),
-        raw=heard.raw,
+        cause=cause_of(gateway, last),
+        raw=last.raw,
         status=state.status,
         waiting_ms=patience.with_(state.status, attempt.channel),
     )
@@ -191,7 +191,7 @@ def _stalled(state: MessageState, at: int, patience: Patience) -> Output:
 
 
 def _forgotten(state: MessageState) -> Output:
-    cause, raw = _heard_at_all(state)
+    cause, raw = _last_report(state)
     billing = state.billing
     gateway = _best(state)[0] if state.attempts else cause.gateway
     forgotten = Forgotten(
@@ -209,19 +209,19 @@ def _forgotten(state: MessageState) -> Output:
     return event(forgotten, _expires(state), f"{state.updated_at}")
 
 
-def _heard_at_all(state: MessageState) -> tuple[Cause, RawOrigin]:
-    """What was heard last of a message, by viewers and in answers too, and where it lies."""
-    heard = [(_newness(one), cause_of(*one), one[1].raw) for one in _own(state)]
-    heard += [(_newness(one), _answer(*one), one[1].raw) for one in state.inbound.items()]
+def _last_report(state: MessageState) -> tuple[Cause, RawOrigin]:
+    """Return the cause and origin of the last report of a message, viewers and replies included."""
+    reports = [(_reception_order(one), cause_of(*one), one[1].raw) for one in _own(state)]
+    reports += [(_reception_order(one), _answer(*one), one[1].raw) for one in state.inbound.items()]
     if state.viewed is not None:
         last, raw = state.viewed.last, state.viewed.raw
-        heard.append(((last.received_at, raw, last.gateway or ""), last, raw))
-    _, cause, raw = max(heard, key=lambda one: one[0])
+        reports.append(((last.received_at, raw, last.gateway or ""), last, raw))
+    _, cause, raw = max(reports, key=lambda one: one[0])
     return cause, raw
 
 
 def _took(state: MessageState, status: Status) -> int | None:
-    """Milliseconds from the message's first fact to the first that said as much as `status`."""
+    """Return the milliseconds from the message's first fact to its first of `status` or above."""
     began = lifecycle.began(state)
     least = lifecycle.ATTEMPT_RANK[status]
     times = [

@@ -1,7 +1,7 @@
-"""Tracking: a message's state and one more observation give its next state and what to publish.
+"""Tracking: a message's state and one more observation give its next state and its outputs.
 
 Pure. An observation reaches the tracker under the key of the message whose state owns it and, if it
-answers another message, once more under that one's key: see `schemas.records.record_keys`.
+answers another message, again under that message's key: see `schemas.records.record_keys`.
 """
 
 from typing import Any, Literal, NamedTuple, cast
@@ -39,14 +39,14 @@ from schemas.records import (
 
 # A new fact, published on `statuses`.
 _PUBLISHED: frozenset[str] = frozenset({"advanced", "late", "contradiction", "recovered", "aside"})
-# An event names so many of a message's earlier gateways.
+# The most earlier gateways of a message that an event names.
 _MOST = 10
 
 
 class Step(NamedTuple):
-    """What one observation did: the states after it, what it was, what is to be published.
+    """The result of one observation: the states after it, its outcome, the outputs to publish.
 
-    A state is the very object given in if nothing changed. `outcome` is a verdict, `inbound`,
+    A state is the given object itself if nothing changed. `outcome` is a verdict, `inbound`,
     `corrected`, or the bound that the observation's fact exceeds: then the state does not hold it.
     """
 
@@ -66,11 +66,10 @@ def track(
     bounds: Bounds = BOUNDS,
     at: int | None = None,
 ) -> Step:
-    """Take one observation, read under `key`, into that message's state (None: never seen).
+    """Add one observation, read under `key`, to that message's state (None: a new message).
 
-    `viewer` is the state of the observation's viewer. Timers of the message that were due by then
-    fire first: `at` is when it was received, Unix milliseconds, where the observation's own
-    `received_at` is not to be trusted.
+    `viewer` is the state of the observation's viewer. The message's timers that were due at the
+    reception fire first: `at`, Unix milliseconds, replaces a `received_at` that is not trusted.
     """
     at = observation.received_at if at is None else at
     fired: list[Output] = []
@@ -105,7 +104,7 @@ def _take(
 
 
 def _take_unpublished(known: MessageState, judged: Judged, observation: StatusObservation) -> Step:
-    """What is known, or past a bound: an event only if the message moved on all the same."""
+    """Add a known fact, or one past a bound: an event only if the message's status changed."""
     state = judged.state
     if observation.viewer or state.status is None or state.status == known.status:
         return Step(state, judged.viewer, judged.verdict, [])
@@ -121,7 +120,7 @@ def _take_unpublished(known: MessageState, judged: Judged, observation: StatusOb
 
 
 def _first(key: str, observation: Observation) -> MessageState:
-    """A state that knows no facts yet."""
+    """Return a state without facts."""
     own = key == observation.message_key
     return MessageState(
         message_key=key,
@@ -146,7 +145,7 @@ def _take_inbound(
     if key == home_key(observation):
         id_ = identify("inbound", observation.message_key)
         outputs.append(_inbound(id_, state, observation))
-    # People quote their own messages, too; a message that is not known is taken for ours.
+    # People quote their own messages, too; an unknown message counts as outbound.
     if key == observation.in_reply_to and state.direction != "inbound":
         replied = _replied(state, observation)
         outputs.append(event(replied, lifecycle.when(replied.cause), observation.message_key))
@@ -154,13 +153,13 @@ def _take_inbound(
 
 
 def _correction(state: MessageState, observation: InboundObservation) -> Output:
-    """The message once more, as it is known better now.
+    """Return the message with its better content, to publish again.
 
-    The id is made from the content and its times, not from the revision, which depends on what was
-    known before. No content comes to count twice, so no two have the same.
+    The id is made from the content and its times, not from the revision, which depends on the
+    earlier observations. No content counts twice, so no two corrections have the same id.
     """
     rank, own = state.content_rank, state.inbound.get(state.message_key)
-    assert rank is not None  # noqa: S101 - it is why the message is published again
+    assert rank is not None  # noqa: S101 - it is the reason for the correction
     times = f"{rank.edited_at}", f"{rank.at}"
     id_ = identify("inbound", observation.message_key, *times, rank.digest)
     if observation.occurred_at is None and own is not None:
@@ -197,33 +196,33 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
         ),
         raw=reply.raw,
         replay=reply.replay,
-        # A clock that says the answer came first tells nothing about how long it took.
+        # If the clocks say that the answer came first, the delay is unknown.
         elapsed_ms=elapsed if elapsed is not None and elapsed >= 0 else None,
     )
 
 
 def _status(judged: Judged, observation: StatusObservation) -> Output:
-    verdict = cast("Verdict", judged.verdict)  # what is past a bound is not published
+    verdict = cast("Verdict", judged.verdict)  # an observation past a bound is not published
     state, fields = judged.state, asdict(observation)
     fields["direction"] = state.direction
     if observation.payload is None:
         fields["payload"] = state.payload
-    if observation.recipient is None or not _says_whose(observation, state):
+    if observation.recipient is None or not _has_recipient_of(observation, state):
         fields["recipient"] = state.recipient
     record = StatusRecord(**fields, verdict=verdict, message_status=state.status)
     id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
     return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
 
 
-def _says_whose(observation: StatusObservation, state: MessageState) -> bool:
-    """Whether its recipient is the message's: a receipt for an inbound one names the sender."""
+def _has_recipient_of(observation: StatusObservation, state: MessageState) -> bool:
+    """Whether it names the message's recipient: a receipt for an inbound one names the sender."""
     return state.direction != "inbound" or observation.direction == "inbound"
 
 
 def _common(
     state: MessageState, new: StatusObservation | InboundObservation, cause: Cause
 ) -> dict[str, Any]:
-    """What every event of an observation says."""
+    """Return the common fields of all events of an observation."""
     why = {"cause": cause, "raw": new.raw, "replay": new.replay}
     return about(state, new.gateway, new.channel) | why
 
@@ -231,7 +230,7 @@ def _common(
 def _viewer_events(
     before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
 ) -> list[Output]:
-    """The event of a viewer who reached a rung by any gateway; the message stays where it is."""
+    """Return the event of a viewer who reached a new rung; the message's status stays."""
     state = judged.state
     if new.status not in REACHED or state.audience == before.audience:
         return []
@@ -247,7 +246,7 @@ def _viewer_events(
 def _events(
     before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
 ) -> list[Output]:
-    """What a new fact of the message itself (not of a viewer) amounts to."""
+    """Return the events of a new fact of the message itself (not of a viewer)."""
     common = _common(judged.state, new, cause)
     at = lifecycle.when(new)
     events = []
@@ -259,7 +258,7 @@ def _events(
 
 
 def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any]) -> Event | None:
-    """The event of a verdict; None for what stands beside the ladder."""
+    """Return the event of a verdict; None for a status outside of the ladder."""
     status = judged.state.status
     match judged.verdict:
         case "advanced" | "recovered" as verdict if status:
@@ -269,7 +268,7 @@ def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any
             return kind(**common, from_=before, to=status, elapsed_ms=elapsed)
         case "late":
             return Late(**common, current=status)
-        case "contradiction" if judged.stood:
-            return Contradicted(**common, current=status, evidence=judged.stood)
+        case "contradiction" if judged.previous:
+            return Contradicted(**common, current=status, evidence=judged.previous)
         case _:
             return None

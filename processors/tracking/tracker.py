@@ -60,9 +60,9 @@ class Tracker(Member):
     async def next_poll(self) -> Poll:
         """Poll for the tasks that can accept more records."""
         tasks = self._tasks.values()
-        self._polled_for = {task.partition: task.epoch for task in tasks if task.hungry}
+        self._polled_for = {task.partition: task.epoch for task in tasks if task.accepts_records}
         # A poll waits for its own partitions only, not for a task that can accept records soon.
-        busy = any(task.ready and not task.hungry for task in tasks)
+        busy = any(task.ready and not task.accepts_records for task in tasks)
         return Poll(self._polled_for, _SHORT_POLL_MS if busy else _POLL_MS, self._polls.size)
 
     async def records(self, polled: Polled) -> bool:

@@ -1,12 +1,12 @@
 """SmsManager, JSON API v2: delivery reports, replies and unsolicited messages. Pure.
 
-A body is an array of items; an object with `notifications` and one bare item are taken as well,
-as the vendor's own n8n node does. `type` tells the direction: `outgoing` is a delivery report,
+A body is an array of items; an object with `notifications` and one bare item are accepted too,
+as by the vendor's own n8n node. `type` gives the direction: `outgoing` is a delivery report,
 `incoming` with a `message_id` is a reply to that message, without one it is unsolicited.
 The facts are `type`, `gateway`, `message_id` and `result` of a report, and `gateway`, `sender` and
-`body` of an inbound message. Any other field that cannot be read is left out and named.
-Sources: the vendor's OpenAPI document (jsonapi_v2, x-webhooks) and guides/webhooks; what only
-third parties tell is named where it is used.
+`body` of an inbound message. Any other unreadable field is left out and named.
+Sources: the vendor's OpenAPI document (jsonapi_v2, x-webhooks) and guides/webhooks; facts
+that only third parties document are marked in the code.
 """
 
 import json
@@ -61,7 +61,7 @@ STATUSES: dict[str, Status] = {
     "failed": "failed",
 }
 
-# What a message travels on. An unheard-of gateway is a channel of its own.
+# The channels of messages. An unknown gateway is a channel of its own.
 CHANNELS = {
     "whatsapp": "whatsapp",
     "whatsapp_body": "whatsapp",
@@ -154,9 +154,9 @@ def split(_: RawWebhook, text: bytes) -> list[Part]:
 
 
 def _wrapped(text: bytes) -> list[Part]:
-    """The items of an object with `notifications`, and of members of other names that hold such.
+    """Return the items in `notifications`, and in other members that hold an array of items.
 
-    Other members are counted.
+    The other members are counted as ignored.
     """
     members = json_slices.members(text)
     if not members.get("notifications", b"").startswith(b"["):
@@ -179,7 +179,7 @@ def _parts(pointer: str, array: bytes) -> list[Part]:
 
 
 def read_item(item: Item) -> Outcomes:
-    """The observation in one item, or `Refused`."""
+    """Return the observation in one item, or raise `Refused`."""
     given, unread = _read(item.json)
     name = _detail_name(given)
     detail = _detail(given, name)
@@ -231,16 +231,16 @@ def _report(
 
 
 def _inbound(item: Item, given: _Item, unread: Unread) -> InboundObservation:
-    """A reply or an unsolicited message. A reply has the outbound message's id, not its own."""
+    """Read a reply or an unsolicited message. A reply has only the outbound message's id."""
     gateway = given.get("gateway") or missing("gateway", unread)
     sender = given.get("sender") or missing("sender", unread)
     if "body" in unread:
         missing("body", unread)
     text, answered, recipient = given.get("body"), given.get("message_id"), given.get("recipient")
-    said = phone(sender), phone(recipient), text or None, answered
+    content = phone(sender), phone(recipient), text or None, answered
     received_at = item.webhook.received_at
     return InboundObservation(
-        message_key=message_key(PROVIDER, item.account, _identity(given, gateway, *said)),
+        message_key=message_key(PROVIDER, item.account, _identity(given, gateway, *content)),
         provider=PROVIDER,
         account=item.account or NO_ACCOUNT,
         source=item.source,
@@ -248,9 +248,9 @@ def _inbound(item: Item, given: _Item, unread: Unread) -> InboundObservation:
         request_id=given.get("request_id"),
         channel=CHANNELS.get(gateway, gateway),
         gateway=gateway,
-        sender=said[0],
-        recipient=said[1],
-        # A picture, say, has no text; the format has no word for what it is.
+        sender=content[0],
+        recipient=content[1],
+        # A picture, for example, has no text; the format does not name the kind of content.
         content={"type": "text", "text": text} if text else {"type": "text"},
         payload=finite(given.get("payload"), "payload", unread),
         occurred_at=occurred(given.get("timestamp"), "timestamp", received_at, unread),
@@ -259,19 +259,19 @@ def _inbound(item: Item, given: _Item, unread: Unread) -> InboundObservation:
     )
 
 
-def _identity(given: _Item, gateway: str, *said: str | None) -> str:
-    """An id for a message that has none, made of what it says.
+def _identity(given: _Item, gateway: str, *content: str | None) -> str:
+    """Return an id for a message without one, made of its content.
 
     No header is part of it: a proxy may write a new `X-Request-Id` for each attempt, and a
-    client the same one for two messages. docs/consuming.md says what this does not distinguish.
+    client the same one for two messages. docs/consuming.md names the messages that share an id.
     """
     kind = "reply" if given.get("message_id") else "inbound"
-    content = msgspec.json.encode((_written_at(given.get("timestamp")), gateway, *said))
-    return f"{kind}-{blake2b(content, digest_size=16).hexdigest()}"
+    encoded = msgspec.json.encode((_written_at(given.get("timestamp")), gateway, *content))
+    return f"{kind}-{blake2b(encoded, digest_size=16).hexdigest()}"
 
 
 def _written_at(value: Any) -> int | str | None:
-    """A time as the identity has it: it does not depend on the reception, as a retry has another.
+    """Return a time for the identity: it does not depend on the reception, which a retry changes.
 
     A time that cannot be read still distinguishes two messages.
     """
@@ -284,7 +284,7 @@ def _written_at(value: Any) -> int | str | None:
 
 
 def _reason(info: str) -> Reason:
-    """`[code] text`, either of which may be missing; the code can be 0."""
+    """Parse `[code] text`, either of which may be missing; the code can be 0."""
     parsed = _RESULT_INFO.fullmatch(info)
     if parsed is None:
         return Reason(text=info)
@@ -292,7 +292,7 @@ def _reason(info: str) -> Reason:
 
 
 def _detail_name(given: _Item) -> str:
-    """A gateway's detail object has the gateway's name, with one exception (guides/webhooks)."""
+    """Return the name of the detail object: the gateway's, with one exception (guides/webhooks)."""
     gateway = given.get("gateway", "")
     return "whatsapp_body" if gateway == "whatsapp_text" else gateway
 
@@ -312,7 +312,7 @@ def _billing(item: Item, name: str, detail: _Detail, unread: Unread) -> Billing:
 
 
 def _network_code(value: Any, name: str, field: str, unread: Unread) -> str | None:
-    """An MCC or MNC with its leading zeros; the provider's 0 is "unknown"."""
+    """Return an MCC or MNC with its leading zeros; the provider's 0 is "unknown"."""
     if value is None:
         return None
     digits = str(value) if type(value) is int or type(value) is str else ""
@@ -326,7 +326,7 @@ def _network_code(value: Any, name: str, field: str, unread: Unread) -> str | No
 
 
 def _prices(item: Item, name: str, detail: _Detail, unread: Unread) -> dict[str, str]:
-    """Prices by currency code, with exactly the digits the provider wrote."""
+    """Return prices by currency code, with exactly the digits that the provider wrote."""
     prices: dict[str, str] = {}
     texts: dict[str, str] | None = None
     for currency, field in _PRICES:
@@ -350,7 +350,7 @@ def _price(value: Any, name: str, field: str) -> str:
     return _decimal(str(value), name, field)
 
 
-@lru_cache(maxsize=1024)  # prices are few, each in a million items
+@lru_cache(maxsize=1024)  # there are few prices, each in a million items
 def _decimal(text: str, name: str, field: str) -> str:
     if text in _NOT_FINITE:
         raise Refused("not_finite", f"`{name}.{field}` should be a finite number")
@@ -362,10 +362,10 @@ def _decimal(text: str, name: str, field: str) -> str:
 
 
 def _verbatim(text: bytes, name: str) -> dict[str, str]:
-    """A detail's prices, digit for digit: pydantic reads 0.950 as a double, without the zero."""
+    """Return a detail's prices, digit for digit: pydantic reads 0.950 as a double, as 0.95."""
     try:
         prices: _Prices = getattr(_details.decode(text), name)
         czk, eur = bytes(prices.price_czk), bytes(prices.price_eur)
         return {"price_czk": czk.decode(), "price_eur": eur.decode()}
-    except msgspec.DecodeError:  # something else in the item is odd; this one reads anything
+    except msgspec.DecodeError:  # another part of the item is invalid; this decoder is lenient
         return cast("dict[str, str]", _lenient.decode(text.decode())[name])

@@ -29,7 +29,7 @@ from schemas.records import Status
 _JOURNEYS = (
     journey(30, "sms sent, sms delivered", "delivered"),
     journey(12, "sms sending, sms sent, sms delivered", "delivered"),
-    journey(6, "sms sent", "sent"),  # some carriers send no receipts: the last event for good
+    journey(6, "sms sent", "sent"),  # some carriers send no receipts: this is the last event
     journey(2, "sms sending", "sending"),
     journey(8, "viber sent, viber delivered, viber seen", "read"),
     journey(
@@ -146,7 +146,7 @@ class _SmsManager(Simulator[Message, None]):
         del viewer  # of groups and stories, which SmsManager does not have
         if step.how not in BY_A_PERSON:
             return Item(None, _report(random, message, step, at))
-        # It has no id of its own: the same text in another post is another text.
+        # It has no id of its own: the same text in another post is another message.
         return Item(None, _incoming(random, message, step, at), repeatable=False)
 
     def body(self, random: Random, batch: None, items: Sequence[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a Whapi message says, small: texts and what describes a medium, never the medium. Pure."""
+"""The content of a Whapi message: texts and the description of a medium, not the medium. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from providers.fields import UNREADABLE, Unread, finite, phone
 from providers.rejection import Refused
 
-# Field names of the OpenAPI document's contents, and ours.
+# The fields of contents in the OpenAPI document, and Bluetick's names for them.
 _TEXTS = {
     "body": "text",
     "text": "text",
@@ -24,7 +24,7 @@ _TEXTS = {
 }
 _NUMBERS = ("latitude", "longitude")
 
-# A story, or a document with a caption, lies in a field of another name than its type.
+# A story, or a document with a caption, is in a field that does not have the name of its type.
 _CARRIERS = ("text", "image", "video", "gif", "audio", "voice", "short", "document", "link_preview")
 
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
@@ -41,10 +41,10 @@ _FULL_NAME = re.compile(r"^(?:[\w-]+\.)?FN(?:;[^:\r\n]*)?:([^\r\n]+)", _LINES)
 
 
 def content_of(kind: str, fields: Mapping[str, Any], unread: Unread) -> dict[str, Any]:
-    """The content of a message of a type, from the fields that may hold it.
+    """Return the content of a message of a type, from the fields that may hold it.
 
-    Contents are many and change without notice, and no status hangs on them: what is not of the
-    expected shape is left out, and is among the unread as `content`, or `content.` and our name.
+    There are many contents, they change without notice, and no status depends on them. A part with
+    an unexpected shape is left out, and is unread as `content`, or `content.` and Bluetick's name.
     """
     content: dict[str, Any] = {"type": kind}
     given = fields.get(kind)
@@ -98,7 +98,7 @@ def _add_numbers(content: dict[str, Any], given: dict[str, Any], unread: Unread)
 
 
 def _add_choice(content: dict[str, Any], given: dict[str, Any]) -> None:
-    """What was tapped: `reply` holds a button's or a list's, {id, title}."""
+    """Add the chosen button or list entry: `reply` holds one, as {id, title}."""
     chosen = given.get("buttons_reply") or given.get("button_reply") or given.get("list_reply")
     if isinstance(chosen, dict):
         for theirs, ours in (("title", "text"), ("id", "choice")):
@@ -107,7 +107,7 @@ def _add_choice(content: dict[str, Any], given: dict[str, Any]) -> None:
 
 
 def _add_contacts(content: dict[str, Any], given: dict[str, Any], unread: Unread) -> None:
-    """The people of contact cards, with their numbers, from their vCards."""
+    """Add the people of contact cards, with their numbers, from their vCards."""
     listed = isinstance(given.get("list"), list) and content["type"] == "contact_list"
     cards = given["list"] if listed else [given] if "vcard" in given else []
     contacts = [_contact(card, unread) for card in cards]

@@ -1,4 +1,4 @@
-"""What a Whapi body is about: its event's type and verb, in the body, the URL or HTTP's verb. Pure.
+"""The event of a Whapi body: its type and verb, from the body, the URL or the HTTP method. Pure.
 
 Sources: the vendor's OpenAPI document 1.8.7 (WebhookPayload, Event) and detailed-webhook-settings.
 """
@@ -20,7 +20,7 @@ EVENTS = frozenset(
 )
 VERBS = frozenset({"post", "put", "patch", "delete"})
 
-# Events about messages: what their bodies hold under an unknown data key is not ignored.
+# Events about messages: the items under an unknown data key of their bodies are not ignored.
 SPEAKING = frozenset({"messages", "statuses"})
 SILENT = EVENTS - SPEAKING
 _MESSAGES = frozenset({"messages_updates", "messages_removed", "messages_removed_all"})
@@ -31,7 +31,7 @@ SHORT = 256
 
 
 def event_of(webhook: RawWebhook, event: bytes) -> tuple[str | None, str]:
-    """An event's type and verb: the body's, else the URL's and HTTP's (modes path and method)."""
+    """Return an event's type and verb: the body's, else those of URL and method (the modes)."""
     read = _short_event if len(event) <= SHORT and len(webhook.path) <= SHORT else _event
     return read(event, webhook.path, webhook.method)
 
@@ -55,7 +55,7 @@ def _read(event: bytes) -> payloads.Event:
 
 
 def _from_url(path: str) -> tuple[str | None, str | None]:
-    """The event's type and verb in a path such as `/messages/post` or `/statuses`."""
+    """Return the event's type and verb in a path such as `/messages/post` or `/statuses`."""
     steps = [step for step in path.partition("?")[0].split("/") if step]
     verb = steps.pop().lower() if steps and steps[-1].lower() in VERBS else None
     known = bool(steps) and (steps[-1] in EVENTS or steps[-1] in LEGACY_EVENTS)
@@ -63,7 +63,7 @@ def _from_url(path: str) -> tuple[str | None, str | None]:
 
 
 def event_name(kind: str | None, verb: str, members: Mapping[str, bytes]) -> str:
-    """`<type>.<verb>` of a body without items, given all its members."""
+    """Return `<type>.<verb>` of a body without items, given all its members."""
     if not kind:
         raise Refused("wrong_root", "the body has neither an event nor a data key we know")
     empty = not members or any(name in _KEYS and is_empty(members[name]) for name in members)
@@ -73,6 +73,6 @@ def event_name(kind: str | None, verb: str, members: Mapping[str, bytes]) -> str
 
 
 def has_own_key(kind: str | None, members: Mapping[str, bytes]) -> bool:
-    """Whether a body has its event's data key, under today's name or a deprecated one."""
+    """Whether a body has its event's data key, under its current name or a deprecated one."""
     keys = {LEGACY_EVENTS.get(name, name) for name in members}
     return kind in keys or (kind == "messages" and not _MESSAGES.isdisjoint(keys))

@@ -1,9 +1,9 @@
 """Whapi.Cloud: statuses, messages and their changes on a WhatsApp channel. Pure.
 
-A body is one object: data keys such as `statuses` or `messages`, beside `event` and `channel_id`.
-Every data key is read whatever the event is called; what says nothing of a message is counted.
-Under a deprecated or unknown data key, what has the shape of a status or message is read as such.
-The verb `put` (catching up after being offline) tells the same facts as `post`, marked `catch_up`.
+A body is one object: data keys such as `statuses` or `messages`, next to `event` and `channel_id`.
+Every data key is read, whatever the event's name is; items that are not about messages are counted.
+An item under a deprecated or unknown data key is read if it has the shape of a status or message.
+The verb `put` (catching up after being offline) reports the facts of `post`, marked `catch_up`.
 Sources: the vendor's OpenAPI document 1.8.7 (WebhookPayload) and its help desk, receiving/webhooks.
 """
 
@@ -55,14 +55,14 @@ STATUSES: dict[str, Status] = {
     "deleted": "deleted",
 }
 
-# What a message event may date. Its `timestamp` is when the message was written: a later status
-# found in it (while catching up, say) happened at a time nobody tells.
+# The statuses whose time a message event gives. Its `timestamp` is when the message was written:
+# the time of a later status in it (while catching up, say) is unknown.
 _DATED = ("pending", "sent")
 
 # Data keys whose entries are read; the readers are `_Channel`'s methods of the same names.
 READ = frozenset({"messages", "statuses", "messages_updates", "messages_removed"})
 
-# Data keys of the OpenAPI document that say nothing of a message's status.
+# Data keys of the OpenAPI document that hold no status of a message.
 ASIDE = frozenset(
     {
         *("messages_removed_all", "chats", "chats_updates", "chats_removed"),
@@ -136,7 +136,7 @@ def _parts(name: str, value: bytes, reader: Read) -> list[Part]:
 def _reader(
     channel: "_Channel", name: str, data: Mapping[str, bytes], kind: str | None, verb: str
 ) -> Read:
-    """How to read what lies under a data key that is deprecated or unknown."""
+    """Return the reader of the items under a deprecated or unknown data key."""
     if kind in SILENT or not _holds_items(data[name]):
         return ignore(name)
     if kind is not None and LEGACY_EVENTS.get(name) == kind:
@@ -174,11 +174,11 @@ class _Channel:
         self.catch_up = catch_up
 
     def reader(self, name: str) -> Read:
-        """The reader of the items under a data key."""
+        """Return the reader of the items under a data key."""
         return cast("Read", getattr(self, name)) if name in READ else ignore(name)
 
     def by_shape(self, otherwise: Read) -> Read:
-        """A reader of items whose data key says nothing: they go by their shape."""
+        """Return a reader that chooses by the shape of an item, if its data key is unknown."""
 
         def read(item: Item) -> Outcomes:
             name = payloads.key_of(item.json, STATUSES)
@@ -187,7 +187,7 @@ class _Channel:
         return read
 
     def statuses(self, item: Item) -> Outcomes:
-        """One entry of `statuses`. It does not tell whose message it is about."""
+        """Read one entry of `statuses`. It does not name the sender of the message."""
         given, unread = payloads.read_status(item.json)
         if twice := _once_in_status.repeated(item.json):
             drop(twice, given, unread)
@@ -198,7 +198,7 @@ class _Channel:
         if recipient is not None and not is_shared(recipient):
             viewer = None  # in a personal chat the viewer is the recipient: one ladder, not two
         elif "viewer_id" in unread:
-            missing("viewer_id", unread)  # whose status it is, is a fact
+            missing("viewer_id", unread)  # the viewer of a status is a fact
         return (
             self._status(
                 item,
@@ -215,7 +215,7 @@ class _Channel:
         )
 
     def messages(self, item: Item) -> Outcomes:
-        """One entry of `messages`: ours, somebody's, or something done to an earlier one."""
+        """Read one entry of `messages`: an outbound or inbound one, or an action on another one."""
         given, unread = payloads.read_message(item.json)
         if twice := _once_in_message.repeated(item.json):
             drop(twice, given, unread)
@@ -256,7 +256,7 @@ class _Channel:
                     content=content,
                 )
             )
-        # The vendor gives the state in `status`; without it any state would be a guess.
+        # The vendor gives the state in `status`; without it the state is unknown.
         return outcomes or (Ignored("messages.no_status"),)
 
     def _inbound(
@@ -269,10 +269,10 @@ class _Channel:
         chat: str | None,
         content: dict[str, Any],
     ) -> Observation:
-        """A message by somebody else.
+        """Return the observation of an inbound message.
 
-        A personal chat is named after the other side, which is the sender: our own number, the
-        recipient, is not given. In a group or channel the recipient is the chat.
+        A personal chat has the name of the other party, which is the sender: the recipient, the
+        account's own number, is not given. In a group or channel the recipient is the chat.
         """
         shared = is_shared(chat)
         sender = party(given.get("from"), "from", unread) or (None if shared else chat)
@@ -305,7 +305,7 @@ class _Channel:
         return noted(made, unread) if unread else made
 
     def _action(self, item: Item, given: payloads.Message, unread: Unread) -> Observation | Ignored:
-        """An action on another message: a deletion changes its status, an edit its content."""
+        """Read an action on another message: a deletion changes its status, an edit its content."""
         action = given.get("action")
         if action is None:
             missing("action", unread)
@@ -332,7 +332,7 @@ class _Channel:
     def _edited(
         self, item: Item, given: payloads.Message, action: payloads.Action, unread: Unread
     ) -> Observation | Ignored:
-        """An earlier message of the sender's own, with its new content."""
+        """Return the edited message, an earlier one by the same sender, with its new content."""
         target, kind = action.get("target"), action.get("edited_type") or "text"
         if "action.target" in unread:
             missing("action.target", unread)
@@ -348,9 +348,9 @@ class _Channel:
         return replace(edit, in_reply_to=None, occurred_at=None, edited_at=at)
 
     def messages_updates(self, item: Item) -> Outcomes:
-        """One entry of `messages_updates`: a new status, a deletion, or an edit.
+        """Read one entry of `messages_updates`: a new status, a deletion, or an edit.
 
-        When a status changed is unknown: `after_update.timestamp` is when the message was written.
+        The time of the change is unknown: `after_update.timestamp` is when the message was written.
         """
         given, unread = payloads.read_update(item.json)
         if twice := _once_in_update.repeated(item.json):
@@ -359,8 +359,8 @@ class _Channel:
         after, before = given.get("after_update") or {}, given.get("before_update") or {}
         new, kind, time, content = after.get("status"), after.get("type"), None, None
         if payloads.deletes(given):
-            told_at = (given.get("trigger") or {}).get("timestamp")
-            time = occurred(told_at, "trigger.timestamp", item.webhook.received_at, unread)
+            deleted_at = (given.get("trigger") or {}).get("timestamp")
+            time = occurred(deleted_at, "trigger.timestamp", item.webhook.received_at, unread)
             new = "deleted"
         elif given.get("after_update") is None:
             missing("after_update", unread)
@@ -383,7 +383,7 @@ class _Channel:
         return (status,)
 
     def _updated(self, item: Item, trigger: Any, unread: Unread) -> Observation | Ignored:
-        """An update without a new status: an edit by the sender is the action that caused it."""
+        """Read an update without a new status: the action behind it may be the sender's edit."""
         with suppress(Refused, TypeError):
             given, odd = payloads.read_message(encode(trigger))
             done = self._action(item, given, odd) if given.get("type") == "action" else None
@@ -392,7 +392,7 @@ class _Channel:
         return _unchanged(unread)
 
     def messages_removed(self, item: Item) -> Outcomes:
-        """One entry of `messages_removed`: the id of a message that was deleted."""
+        """Read one entry of `messages_removed`: the id of a message that was deleted."""
         removed = payloads.read_removed(item.json)
         return (self._status(item, {}, removed, "deleted"),)
 
@@ -427,7 +427,7 @@ def _time(given: Any, item: Item, unread: Unread) -> int | None:
 
 
 def _unchanged(unread: Unread) -> Ignored:
-    """An update without a new status: an edit, say. One that cannot be read may be a deletion."""
+    """Ignore an update without a new status; refuse an unreadable one: it may be a deletion."""
     for name in ("trigger", "trigger.action", "trigger.action.type", "trigger.action.target"):
         if name in unread:
             missing(name, unread)

@@ -1,7 +1,7 @@
-"""Who takes part in a chat, as Whapi writes it: phone numbers, groups, lids. Pure.
+"""The parties of a chat, as Whapi writes them: phone numbers, groups, lids. Pure.
 
-Sources: the vendor's help desk (core-chat-id, whatsapp-lid) and OpenAPI document (ChatID); that a
-JID may name a device, `<user>:<device>@<server>`, is seen in the wild.
+Sources: the vendor's help desk (core-chat-id, whatsapp-lid) and OpenAPI document (ChatID); live
+webhooks show that a JID may name a device, `<user>:<device>@<server>`.
 """
 
 import re
@@ -20,13 +20,13 @@ _STORIES = ("stories", "status@broadcast")
 
 
 def party(value: Any, name: str, unread: Unread) -> str | None:
-    """Who it is, whatever the device: a phone number as digits; a group, channel or lid as it is.
+    """Return a party without its device: a phone number as digits; a group, channel or lid as is.
 
-    None if it is absent, or cannot be read: then it is among the unread.
+    None if it is absent, or cannot be read: then `unread` has its name.
     """
     if value is None:
         return None
-    if isinstance(value, dict):  # consumers also saw {"id": …, "name": …}
+    if isinstance(value, dict):  # some bodies have {"id": …, "name": …}
         value = value.get("id")
     if not value and value in (None, "", []):
         return None
@@ -60,17 +60,17 @@ def is_stories(chat: str | None) -> bool:
 
 
 def has_receipts(chat: str | None) -> bool:
-    """Whether receipts must come: a channel has none, a story those of its viewers only."""
+    """Whether receipts are due: a channel has none, a story those of its viewers only."""
     return chat is None or not (chat in _STORIES or chat.endswith("@newsletter"))
 
 
 def quoted(
     context: payloads.Context | None, sender: Container[str | None], unread: Unread
 ) -> str | None:
-    """The id of the message that is quoted, unless it is one of the sender's own.
+    """Return the id of the quoted message, unless the sender wrote it.
 
-    `sender` holds the names that the message has for its sender. A quoted author that cannot be
-    read may be either side.
+    `sender` holds the names of the sender in the message. A quoted author that cannot be read may
+    be either party.
     """
     if not context:
         return None

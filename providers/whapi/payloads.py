@@ -1,7 +1,7 @@
-"""What Whapi.Cloud sends, as far as it is read (OpenAPI document 1.8.7, WebhookPayload).
+"""The payloads of Whapi.Cloud, as far as they are read (OpenAPI document 1.8.7, WebhookPayload).
 
-A field typed `Any` has more than one shape in the wild; its reader says which. Whatever is required
-is a fact of each item; what else is one, the readers ask for.
+A field typed `Any` has more than one shape in practice; its reader handles them. A required field
+is a fact of each item; the readers require the other facts.
 """
 
 from collections.abc import Collection
@@ -18,7 +18,7 @@ _Word = Annotated[str, Field(max_length=MAX_ID)]
 
 
 class Event(TypedDict, total=False):
-    """What the body is about. The document says `method`, live bodies say `event`."""
+    """The event of a body. The document has `method`, live bodies have `event`."""
 
     type: str | None
     event: str | None
@@ -37,7 +37,7 @@ class Status(TypedDict, total=False):
 
 
 class Action(TypedDict, total=False):
-    """What a message of type `action` does to another one."""
+    """The action of a message of type `action` on another one."""
 
     type: Required[Id]
     target: Id | None
@@ -46,7 +46,7 @@ class Action(TypedDict, total=False):
 
 
 class Context(TypedDict, total=False):
-    """Which message a message quotes."""
+    """The message that a message quotes."""
 
     quoted_id: _Word | None
     quoted_author: Any
@@ -68,13 +68,13 @@ Message = TypedDict(
     },
     total=False,
 )
-Message.__doc__ = "One entry of `messages`; its content lies in a field named after its type."
+Message.__doc__ = "One entry of `messages`; its content is in a field named after its type."
 with_config(extra="allow")(Message)
 
 
 @with_config(extra="allow")
 class Version(TypedDict, total=False):
-    """A message before or after an update; it need not be whole."""
+    """A message before or after an update; it may be incomplete."""
 
     type: str | None
     from_me: bool | None
@@ -110,7 +110,7 @@ _ERROR: dict[str, tuple[type, ...]] = {"code": (int, str), "message": (str,), "d
 
 
 def reason_of(errors: Any, unread: Unread) -> Reason | None:
-    """Why a message failed: the first of `errors`, {code, message, details}, or the only one."""
+    """Return why a message failed: the first or only one of `errors`, {code, message, details}."""
     if not errors:
         return None
     first = errors[0] if isinstance(errors, list) else errors
@@ -133,7 +133,7 @@ def reason_of(errors: Any, unread: Unread) -> Reason | None:
 
 
 def deletes(update: Update) -> bool:
-    """Whether an update came of the deletion of its message."""
+    """Whether the deletion of its message caused an update."""
     trigger = update.get("trigger")
     action = trigger.get("action") if trigger else None
     if not action or action.get("type") != "delete":
@@ -142,9 +142,9 @@ def deletes(update: Update) -> bool:
 
 
 def key_of(text: bytes, words: Collection[str]) -> str | None:
-    """The data key whose entries have the shape of this one, None if there is none.
+    """Return the data key whose entries have the shape of this one; None if there is none.
 
-    Many objects have a `status`: that of a message is dated, and one of the vendor's words.
+    Many objects have a `status`: that of a message has a time, and is one of the vendor's words.
     """
     if not text.startswith(b"{"):
         return None

@@ -1,4 +1,4 @@
-"""Whapi signs nothing; in the mode `method` it sends its events with any of these methods."""
+"""Whapi does not sign; in the mode `method` it sends its events with any of these methods."""
 
 from providers.proof import ProviderProof
 

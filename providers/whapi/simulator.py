@@ -192,7 +192,7 @@ class _Whapi(Simulator[Message, Batch]):
     def body(self, random: Random, batch: Batch, items: Sequence[bytes]) -> bytes:
         """An object. In the modes `path` and `method` it may be without its `event`.
 
-        No public document says whether it is: consumers must work without.
+        No public document describes this: consumers must accept bodies without it.
         """
         body: JsonObject = {batch.data: [msgspec.Raw(item) for item in items]}
         if batch.channel.mode == "body" or random.randrange(2):
@@ -281,7 +281,7 @@ def _status(message: Message, word: str, at: int, viewer: str | None) -> JsonObj
 
 
 def _sent_message(message: Message, step: Step, at: int) -> JsonObject:
-    """One entry of `messages`, our own, with the status it starts from."""
+    """One entry of `messages`, outbound, with its first status."""
     kind = "voice" if step.how == "voice" else "text"
     content = {"voice": {"mime_type": "audio/ogg", "seconds": 7}, "text": {"body": "Hello"}}
     return {
@@ -300,7 +300,7 @@ def _sent_message(message: Message, step: Step, at: int) -> JsonObject:
 def _received_message(
     message: Message, id_: str, at: int, text: str, *, quoted: str | None = None
 ) -> JsonObject:
-    """One entry of `messages`, by another person; it may quote one of ours."""
+    """One entry of `messages`, by another person; it may quote an outbound one."""
     item: JsonObject = {
         "id": id_,
         "from_me": False,
@@ -335,7 +335,7 @@ def _update(message: Message, word: str, at: int) -> JsonObject:
 
 
 def _action(id_: str, kind: str, target: str, chat: str, at: int) -> JsonObject:
-    """One entry of `messages` that does something to another message, such as `delete`."""
+    """One entry of `messages` that acts on another message, such as `delete`."""
     return {
         "id": id_,
         "from_me": True,

@@ -1,4 +1,4 @@
-"""Bodies that users of delivery webhooks report: each amounts to what its file expects."""
+"""Bodies that users of delivery webhooks report: each has the result that its file expects."""
 
 from collections import Counter
 from pathlib import Path
@@ -109,6 +109,6 @@ def test_a_contacts_story_is_left_alone_unless_wanted(changes: dict[str, Any]) -
 
 
 def test_our_own_story_is_followed() -> None:
-    """Its status is one of a message of ours, whatever the setting."""
+    """Its status is one of an outbound message, whatever the setting."""
     body = {"messages": [changed(STORY, {"from_me": True, "status": "sent"})], "channel_id": "C"}
     assert one_status("whapi", body).recipient == "stories"

@@ -83,7 +83,7 @@ def test_a_retry_reads_what_was_too_costly() -> None:
 
 
 def text(containers: int, commas: int, strings: int) -> bytes:
-    """A body with so many arrays, commas and strings in one item."""
+    """Return a body with n arrays, commas and strings in one item."""
     inner = b"[]" * containers + b"," * commas + b'""' * strings
     return b"[" + b"[" * 65 + inner + b"]" * 65 + b"]"
 
@@ -195,7 +195,7 @@ def test_as_many_members_as_are_allowed(parts: list[bytes]) -> None:
 
 
 def _steps(size: int) -> int:
-    """In how many steps brackets of so many bytes are measured."""
+    """Return the number of steps to measure `size` brackets of each kind."""
     measured: Generator[None, None, bytes] = json_slices.checked(
         b"[" * size + b"]" * size, UNBOUNDED
     )
@@ -209,7 +209,7 @@ def _steps(size: int) -> int:
 
 
 def test_measuring_is_cut_into_steps() -> None:
-    """A step takes so many brackets, or a thousand strings, and their number is linear."""
+    """A step takes fixed numbers of brackets or strings, and the number of steps is linear."""
     assert _steps(200_000) < _steps(2_000_000) <= 10 * _steps(200_000)
     strings = b"[" * 65 + b'"a"' * 50_000 + b"]" * 65
     with pytest.raises(Refused, match="nested deeper"):
@@ -218,7 +218,7 @@ def test_measuring_is_cut_into_steps() -> None:
 
 
 def _items(count: int, size: int) -> bytes:
-    """So many items of so many bytes each, with the comma behind them."""
+    """Return `count` items of `size` bytes each, with the comma after them."""
     return b"[" + b",".join([b"7" * (size - 1)] * count) + b"]"
 
 

@@ -1,4 +1,4 @@
-"""Every sample webhook amounts to exactly what was written beside it by hand."""
+"""Every sample webhook results in exactly the expected file next to it, written by hand."""
 
 from collections import Counter
 from typing import Any
@@ -59,7 +59,7 @@ def test_a_sample_for_every_provider() -> None:
     assert all(sample.name.startswith(f"{sample.source}/") for sample in SAMPLES)
 
 
-def test_times_are_told_only_where_they_are_known() -> None:
+def test_times_are_given_only_where_they_are_known() -> None:
     """No expectation of a time was left to what the code says."""
     timed: list[dict[str, Any]] = [
         wanted for sample in SAMPLES for wanted in sample.expect.observations
@@ -67,7 +67,7 @@ def test_times_are_told_only_where_they_are_known() -> None:
     assert sum("occurred_at" in wanted for wanted in timed) > len(timed) / 4
 
 
-def test_inbound_messages_are_never_told_twice() -> None:
+def test_inbound_messages_are_never_repeated() -> None:
     """Messages by people that differ have different keys across all samples."""
     keys = [
         observation.message_key

@@ -256,7 +256,7 @@ def test_a_place(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "17", "raw.whapi", "raw.whapi/3", "raw.whapi/x/1", "a/1/2/3"])
 def test_no_place(text: str) -> None:
-    """Anything else is told."""
+    """Anything else is reported."""
     with pytest.raises(Problem, match="is not valid; write <topic>/<partition>/<offset>"):
         place_of(text)
 

@@ -116,7 +116,7 @@ TABLE: list[tuple[str, str, bytes, int, list[tuple[str, str]]]] = [
         [],
     ),
     (
-        "more digits than anyone reads, beside NaN",
+        "more digits than can be read, next to NaN",
         "smsmanager",
         b"[" + START + b'"payload":' + b"9" * 5000 + b"}," + START + b'"payload":NaN}]',
         2,
@@ -192,7 +192,7 @@ TABLE: list[tuple[str, str, bytes, int, list[tuple[str, str]]]] = [
     ),
     ("in a channel", "whapi", b'{"statuses":[],"channel_id":"\\ud800"}', 0, [("not_unicode", "")]),
     (
-        "a line break in a string, beside NaN",
+        "a line break in a string, next to NaN",
         "smsmanager",
         b"[" + GOOD + b"," + START + b'"payload":"a\nb"},' + START + b'"payload":NaN}]',
         3,

@@ -1,4 +1,4 @@
-"""What a replay would bring, without a broker: selection, counts, how facts stand to states."""
+"""A planned replay, without a broker: selection, counts, facts compared with states."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def test_which_observations_are_meant(only: Only | None, expected: list[Observat
 
 @pytest.mark.parametrize(("source", "bodies"), [(None, 3), ("shop", 1), ("whapi", 1), ("x", 0)])
 def test_which_bodies_are_meant(source: str | None, bodies: int) -> None:
-    """Those that came in by a source; whoever wrote a record by hand wrote it for its provider."""
+    """Those that came in by a source; a record written by hand has its provider as its source."""
     records = [
         RawRecord("bluetick.raw.whapi", 0, number, 1, headers, b"{}")
         for number, headers in enumerate(
@@ -70,21 +70,23 @@ def test_bodies_are_counted() -> None:
     assert counts.ignored == {("whapi", "chats"): 2}
 
 
-def stand(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kind, Counter[str]]:
-    """How the facts told stand to the states of what is known."""
+def compared(
+    known: Sequence[Observation], reported: Sequence[Observation]
+) -> dict[Kind, Counter[str]]:
+    """Compare the facts of the second with the states of the first."""
     facts = Facts()
-    for observation in told:
+    for observation in reported:
         facts.add(observation)
     folded = Folded(*known)
     states: dict[str, MessageState | ViewerState] = {**folded.states, **folded.viewers}
     for key, state in states.items():
         if key in facts:
-            facts.settle(key, state)
+            facts.compare(key, state)
     return {kind: Counter(map(str, count.elements())) for kind, count in facts.count().items()}
 
 
 @pytest.mark.parametrize(
-    ("known", "told", "expected"),
+    ("known", "reported", "expected"),
     [
         ([], [SENT, SENT], {"new": 1}),
         ([SENT], [SENT], {"known": 1}),
@@ -96,7 +98,7 @@ def stand(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kin
         ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 0, 0))], {"changed": 1}),
         ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 2, 0))], {"known": 1}),
         ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 1, 1))], {"known": 1}),
-        # A time the provider did not tell counts less than any it did.
+        # An unknown time counts less than any time of the provider.
         ([seen("sent", None, received_at=1)], [seen("sent", 9)], {"changed": 1}),
         ([seen("sent", 9)], [seen("sent", None, received_at=1)], {"known": 1}),
         ([seen("sent", -5, raw=SENT.raw)], [SENT], {"known": 1}),
@@ -109,17 +111,17 @@ def stand(known: Sequence[Observation], told: Sequence[Observation]) -> dict[Kin
         ([SENT], [seen("sent", 1, viewer="v")], {"new": 1}),
     ],
 )
-def test_how_facts_stand(
-    known: list[Observation], told: list[Observation], expected: dict[str, int]
+def test_standings_of_facts(
+    known: list[Observation], reported: list[Observation], expected: dict[str, int]
 ) -> None:
-    """New, known, or told better than what is known; each fact counts once."""
-    assert stand(known, told) == {Kind("smsmanager", "sent"): expected}
+    """New, known, or better than the known report; each fact counts once."""
+    assert compared(known, reported) == {Kind("smsmanager", "sent"): expected}
 
 
 def test_facts_count_by_status_and_provider() -> None:
     """Inbound messages count as facts, and an unknown word is `unknown`, however many there are."""
     odd = [seen("unknown", 1, provider_status=word) for word in ("x", "y")]
-    assert stand([SENT], [SENT, *odd, ANSWER, ANSWER, OWN, VIEWED]) == {
+    assert compared([SENT], [SENT, *odd, ANSWER, ANSWER, OWN, VIEWED]) == {
         Kind("smsmanager", "inbound"): {"new": 1},
         Kind("smsmanager", "sent"): {"known": 1},
         Kind("smsmanager", "unknown"): {"new": 2},
@@ -132,8 +134,8 @@ def test_a_dropped_state_makes_facts_new_again() -> None:
     """The last word on a message counts: after its end nothing of it is known."""
     facts = Facts()
     facts.add(SENT)
-    facts.settle(KEY, Folded(SENT).state)
-    facts.settle(KEY, None)
+    facts.compare(KEY, Folded(SENT).state)
+    facts.compare(KEY, None)
 
     assert facts.count() == {Kind("smsmanager", "sent"): {"new": 1}}
 
@@ -141,12 +143,14 @@ def test_a_dropped_state_makes_facts_new_again() -> None:
 @settings(max_examples=200)
 @given(HISTORIES, HISTORIES)
 def test_a_plan_says_what_the_tracker_does(
-    known: list[Observation], told: list[Observation]
+    known: list[Observation], reported: list[Observation]
 ) -> None:
     """As many facts are new as the tracker then publishes; none is changed or new once it has."""
-    known, told = ([replace(one, replay=None) for one in history] for history in (known, told))
-    replayed = [replace(one, replay="r") for one in told]
-    planned = stand(known, told)
+    known, reported = (
+        [replace(one, replay=None) for one in history] for history in (known, reported)
+    )
+    replayed = [replace(one, replay="r") for one in reported]
+    planned = compared(known, reported)
 
     before, after = Folded(*known), Folded(*known, *replayed)
 
@@ -157,5 +161,5 @@ def test_a_plan_says_what_the_tracker_does(
     known_before = {o.record.message_key for o in before.outputs if o.topic == "inbound"}
     announced = sum(count.get("corrected", 0) for count in planned.values())
     assert announced == len(corrected & known_before)
-    for counts in stand([*known, *replayed], told).values():
+    for counts in compared([*known, *replayed], reported).values():
         assert counts.keys() == {"known"}

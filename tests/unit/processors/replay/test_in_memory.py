@@ -108,7 +108,7 @@ def test_a_quote_of_their_own_message_is_no_reply() -> None:
 
 
 def test_a_quote_before_the_quoted_message_leaves_no_reply_in_the_state() -> None:
-    """A message that is not known is taken for ours, until it is known to be theirs."""
+    """An unknown message counts as outbound, until it is known to be inbound."""
     outcome = run(reversed(steps("self-quote-under-lid")))
 
     assert events(outcome) == ["replied"]

@@ -10,7 +10,7 @@ from processors.runtime.offset_ranges import Span
 from service.errors import Problem
 
 SPANS = tuple(Span("bluetick.raw.whapi", partition, 0, 9) for partition in range(3))
-REPLAY = Replay("mended", 1, Spec(SPANS), {span.place: 4 for span in SPANS})
+REPLAY = Replay("fixed", 1, Spec(SPANS), {span.place: 4 for span in SPANS})
 
 
 def committed(replay: Replay) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -23,8 +23,8 @@ def committed(replay: Replay) -> dict[TopicPartition, OffsetAndMetadata]:
 
 
 def test_a_replay_is_read_as_it_was_recorded() -> None:
-    assert progress._replay("mended", committed(REPLAY)) == REPLAY
-    assert progress._replay("mended", {}) is None
+    assert progress._replay("fixed", committed(REPLAY)) == REPLAY
+    assert progress._replay("fixed", {}) is None
 
 
 def test_a_partly_expired_replay_is_not_resumed() -> None:
@@ -32,6 +32,6 @@ def test_a_partly_expired_replay_is_not_resumed() -> None:
     known = committed(REPLAY)
     known.pop(TopicPartition(*SPANS[1].place))
     with pytest.raises(
-        Problem, match="has deleted the offsets of 1 of the 3 partitions of the replay mended"
+        Problem, match="has deleted the offsets of 1 of the 3 partitions of the replay fixed"
     ):
-        progress._replay("mended", known)
+        progress._replay("fixed", known)

@@ -23,7 +23,7 @@ SPAN = Span("bluetick.raw.whapi", 0, 3, 9)
     ("reached", "said"),
     [
         ({}, "^Kafka does not answer at .*: KafkaConnectionError; start it"),
-        ({SPAN.place: 3}, "resume with: bluetick replay run --yes --id mended$"),
+        ({SPAN.place: 3}, "resume with: bluetick replay run --yes --id fixed$"),
     ],
 )
 async def test_an_unrecorded_replay_cannot_be_resumed(
@@ -33,7 +33,7 @@ async def test_an_unrecorded_replay_cannot_be_resumed(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # and does not listen
         settings = Settings(kafka=f"127.0.0.1:{unused.getsockname()[1]}")
-        replay = Replay("mended", 1, Spec((SPAN,)), reached)
+        replay = Replay("fixed", 1, Spec((SPAN,)), reached)
         limits = run.Limits(rate=0, backlog=0)
         with pytest.raises(Problem, match=said):
             await run.run(settings, replay, limits, lambda _: None, asyncio.Event())

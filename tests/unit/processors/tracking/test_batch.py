@@ -108,7 +108,7 @@ async def test_a_void_timer_is_only_moved() -> None:
 
 
 async def test_records_go_before_timers() -> None:
-    """A receipt that arrived in time is taken first, so that nobody is alarmed in vain."""
+    """A receipt that arrived in time is taken first, so that there is no false alarm."""
     first = await reduced([Record(encode(seen("queued", 1)))], nothing)
 
     result = await reduced(
@@ -175,7 +175,7 @@ async def test_no_record_is_from_the_future() -> None:
     ],
 )
 async def test_a_record_that_is_no_observation_is_set_aside(record: Record) -> None:
-    """It is a dead letter with the coordinates of the record; what is beside it is taken."""
+    """It is a dead letter with the coordinates of the record; other records are taken."""
     result = await reduced([record, Record(encode(seen("sent", 1)), offset=8)], nothing)
 
     [letter] = result.letters
@@ -198,7 +198,7 @@ async def test_a_key_that_is_no_message_key_is_refused(key: str) -> None:
 
 
 async def test_a_reason_quotes_no_value() -> None:
-    """What a sender or another program wrote is in the dead letter's value alone."""
+    """The data of a sender or another program is in the dead letter's value only."""
     odd = encode(seen("sent", 1)).replace(b'"status":"sent"', b'"status":"420777123456"')
 
     [letter] = (await reduced([Record(odd)], nothing)).letters
@@ -241,7 +241,7 @@ async def test_a_timer_of_an_unreadable_state_is_looked_at_later() -> None:
 
 
 async def test_a_mistake_of_ours_costs_one_observation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception that nobody expected sets aside the observation that raised it, and no other."""
+    """An unexpected exception sets aside the observation that raised it, and no other."""
     real = lifecycle.observe
 
     def broken(state: MessageState, one: StatusObservation, *more: Any) -> lifecycle.Judged:
@@ -363,8 +363,10 @@ async def test_viewers_in_a_state_of_the_first_format_get_their_own() -> None:
 
 async def test_viewers_of_the_first_format_are_taken_out_once() -> None:
     """Also by an observation that changes nothing in the message's own state."""
-    told = [seen("read", at, "whatsapp", viewer=viewer) for viewer, at in (("v", 100), ("w", 50))]
-    folded = Folded(*told)
+    reported = [
+        seen("read", at, "whatsapp", viewer=viewer) for viewer, at in (("v", 100), ("w", 50))
+    ]
+    folded = Folded(*reported)
     old = msgspec.to_builtins(folded.state) | {"version": 1}
     viewers = {one.viewer: one.attempts for one in folded.viewers.values()}
     old = {name: value for name, value in old.items() if name != "viewed"} | {"viewers": viewers}

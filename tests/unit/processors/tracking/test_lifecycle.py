@@ -1,4 +1,4 @@
-"""The lifecycle as a table: what a sequence of statuses comes to, in verdicts, events and state."""
+"""The lifecycle as a table: sequences of statuses, with their verdicts, events and state."""
 
 from typing import Any, NamedTuple, get_args
 
@@ -23,7 +23,7 @@ from tests.unit.messages import KEY, Folded, inbound, reply, seen
 
 
 class Case(NamedTuple):
-    """Statuses in order of arrival, and everything they come to."""
+    """Statuses in order of arrival, and their complete result."""
 
     label: str
     observations: list[Observation]
@@ -91,7 +91,7 @@ CASES = [
         "delivered",
     ),
     Case(
-        "deleted and unknown stand beside the ladder",
+        "deleted and unknown are outside of the ladder",
         [
             seen("delivered", 1),
             seen("deleted", 2),
@@ -187,7 +187,7 @@ def test_every_status_has_a_place() -> None:
 
 
 def test_contradictions_are_kept_in_the_state() -> None:
-    """The failure and what speaks against it are told, whichever came first."""
+    """The failure and its counter-evidence are reported, in any order."""
     expected = [Contradiction("sms", "failed", "read")]
 
     facts = seen("delivered", 1), seen("failed", 2), seen("read", 3)
@@ -219,19 +219,19 @@ def test_the_cost_of_all_attempts_is_summed() -> None:
 
 
 def test_the_newest_description_wins() -> None:
-    """A payload told later replaces an older one, whatever arrives first."""
+    """A later payload replaces an older one, in any order of arrival."""
     old, new = seen("sent", 1, payload={"v": 1}), seen("delivered", 2, payload={"v": 2})
 
     assert Folded(old, new).state.payload == {"v": 2}
     assert Folded(new, old).state.payload == {"v": 2}
 
 
-def test_a_told_time_beats_an_assumed_one() -> None:
+def test_a_reported_time_precedes_an_assumed_one() -> None:
     """A fact without its provider's time gives way to one with it, even if that is later."""
     assumed = seen("sent", None, received_at=5)
-    told = seen("sent", 9, received_at=9)
+    reported = seen("sent", 9, received_at=9)
 
-    assert Folded(assumed, told).state.attempts["sms"].facts["sent"].occurred_at == 9
+    assert Folded(assumed, reported).state.attempts["sms"].facts["sent"].occurred_at == 9
 
 
 def test_replaying_a_known_fact_changes_nothing() -> None:
@@ -248,7 +248,7 @@ def test_what_is_published_says_that_it_comes_from_a_replay() -> None:
     old: dict[str, Any] = {"replay": "r-1", "catch_up": True}
     folded = Folded(seen("sent", 1), seen("delivered", 2, **old), reply(3, **old))
 
-    told = [output.record for output in folded.outputs[2:]]
+    reported = [output.record for output in folded.outputs[2:]]
 
     assert [(output.topic, output.type.rpartition(".")[2]) for output in folded.outputs[2:]] == [
         ("statuses", "status"),
@@ -256,10 +256,10 @@ def test_what_is_published_says_that_it_comes_from_a_replay() -> None:
         ("inbound", "inbound"),
         ("events", "replied"),
     ]
-    assert [record.replay for record in told] == ["r-1"] * 4
-    causes = [record.cause for record in told if isinstance(record, Advanced | Replied)]
+    assert [record.replay for record in reported] == ["r-1"] * 4
+    causes = [record.cause for record in reported if isinstance(record, Advanced | Replied)]
     assert [(cause.replay, cause.catch_up) for cause in causes] == [("r-1", True)] * 2
-    assert b'"catch_up":true' in encode(told[0])
+    assert b'"catch_up":true' in encode(reported[0])
     assert b"catch_up" not in encode(folded.outputs[0].record)
 
 
@@ -272,7 +272,7 @@ def test_events_tell_how_long_it_took() -> None:
 
 
 def test_a_fact_keeps_its_reason_and_origin() -> None:
-    """Reason and raw coordinates of a fact stand in the state as observed."""
+    """The state has the reason and raw coordinates of a fact as observed."""
     failed = seen("failed", 7, reason=Reason(code="302", text="bad number"))
 
     fact = Folded(failed).state.attempts["sms"].facts["failed"]
@@ -384,12 +384,12 @@ def test_every_event_names_its_message() -> None:
         seen("read", 6, viewer="v"),
         reply(7),
     )
-    told = [out.record for out in folded.outputs if isinstance(out.record, get_args(Event))]
+    reported = [out.record for out in folded.outputs if isinstance(out.record, get_args(Event))]
 
-    assert {str(one.__struct_config__.tag) for one in told} == {
+    assert {str(one.__struct_config__.tag) for one in reported} == {
         *("advanced", "recovered", "late", "contradicted", "fell_back", "viewed", "replied")
     }
-    for one in told:
+    for one in reported:
         assert isinstance(one, get_args(Event))
         assert (one.message_key, one.provider, one.account) == (KEY, "smsmanager", "-")
         assert (one.message_id, one.direction) == ("m1", "outbound")

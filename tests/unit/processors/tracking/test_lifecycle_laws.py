@@ -167,14 +167,14 @@ def test_ids_are_unique(history: list[Observation]) -> None:
 def test_the_last_revision_is_the_state(history: list[Observation], data: st.DataObject) -> None:
     """Revisions count from 0 without a gap, each with another content; the last is the state's."""
     folded = Folded(*history)
-    told = [out.record for out in folded.outputs if isinstance(out.record, InboundRecord)]
-    contents = [encode(record.content) for record in told]
+    published = [out.record for out in folded.outputs if isinstance(out.record, InboundRecord)]
+    contents = [encode(record.content) for record in published]
 
-    assert [record.revision for record in told] == list(range(len(told)))
+    assert [record.revision for record in published] == list(range(len(published)))
     assert all(one != other for one, other in pairwise(contents))
-    if told:
+    if published:
         assert contents[-1] == encode(folded.state.content)
-        assert folded.state.revision == told[-1].revision
+        assert folded.state.revision == published[-1].revision
     other = Folded(*data.draw(st.permutations(history)))
     last = [out.record for out in other.outputs if isinstance(out.record, InboundRecord)]
     assert [encode(record.content) for record in last[-1:]] == contents[-1:]

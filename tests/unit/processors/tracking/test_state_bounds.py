@@ -82,11 +82,11 @@ def test_nothing_is_published_twice_past_a_bound(
 def test_each_observation_is_known_published_or_past_a_bound(history: list[Observation]) -> None:
     """Nothing is dropped silently: what is not kept has an outcome that makes a dead letter."""
     folded = Folded(*history, bounds=SMALL)
-    told = {(one.message_key, *fact_id(one)) for one in history}
+    reported = {(one.message_key, *fact_id(one)) for one in history}
     records = [o.record for o in folded.outputs if o.topic != "events"]
     shown = {(one.message_key, *fact_id(one)) for one in records}  # type: ignore[arg-type]
 
-    assert (told == shown) or any(one.startswith("too_many_") for one in folded.outcomes)
+    assert (reported == shown) or any(one.startswith("too_many_") for one in folded.outcomes)
     assert len(folded.state.attempts) <= 2
     assert len(folded.state.inbound) <= 2
 
@@ -94,7 +94,7 @@ def test_each_observation_is_known_published_or_past_a_bound(history: list[Obser
 @settings(max_examples=200)
 @given(st.lists(status_observations(gateways=GATEWAYS), min_size=1, max_size=24))
 def test_delivery_is_never_taken_back_past_a_bound(history: list[StatusObservation]) -> None:
-    """An attempt that gives way takes nothing from where the message stands."""
+    """The removal of an attempt does not change the message's status."""
     outputs = Folded(*history, bounds=SMALL).outputs
     records = [one.record for one in outputs if isinstance(one.record, StatusRecord)]
     ranks = [MESSAGE_RANK[one.message_status] for one in records if one.message_status]
@@ -122,7 +122,7 @@ def test_a_message_that_moves_past_a_bound_says_so() -> None:
 
 
 def test_an_attempt_that_gives_way_moves_nothing_back() -> None:
-    """The state is what the gateways kept amount to; no event says that the message went back."""
+    """The state follows from the kept gateways; no event says that the message went back."""
     one = BOUNDS._replace(attempts=1)
 
     folded = Folded(seen("sent", 1, "z"), seen("queued", 2, "a"), bounds=one)
@@ -132,12 +132,12 @@ def test_an_attempt_that_gives_way_moves_nothing_back() -> None:
 
 def test_a_bound_that_is_raised_lets_a_retry_in() -> None:
     """What was past it is new once the bound allows it, and published then."""
-    told = [seen("sent", n, gateway) for n, gateway in enumerate("abc", start=1)]
-    before = Folded(*told, bounds=SMALL)
+    reported = [seen("sent", n, gateway) for n, gateway in enumerate("abc", start=1)]
+    before = Folded(*reported, bounds=SMALL)
     raised = Folded(bounds=SMALL._replace(attempts=3))
     raised.states = before.states
 
-    raised.take(replace(told[2], replay="r"))
+    raised.take(replace(reported[2], replay="r"))
 
     assert before.outcomes == ["advanced", "late", "too_many_attempts"]
     assert raised.outcomes == ["late"]
@@ -174,7 +174,7 @@ def wide(name: str, most: int) -> str:
 
 def hostile(bounds: Bounds) -> Sequence[Observation]:
     """Twice as many of everything as the bounds allow, each as large as it may be."""
-    told: list[Observation] = []
+    reported: list[Observation] = []
     number = 0
     for attempt in range(2 * bounds.attempts):
         gateway = wide(f"{attempt:03}", bounds.gateway)
@@ -182,16 +182,18 @@ def hostile(bounds: Bounds) -> Sequence[Observation]:
         for status in known:
             number += 1
             word = wide("w", bounds.word)
-            told.append(worst(status, number, gateway, provider_status=word))
+            reported.append(worst(status, number, gateway, provider_status=word))
         for unknown in range(2 * bounds.words):
             number += 1
             word = wide(f"{unknown:03}", bounds.word)
-            told.append(worst("unknown", number, gateway, provider_status=word))
+            reported.append(worst("unknown", number, gateway, provider_status=word))
     for answer in range(2 * bounds.replies):
         one = reply(answer + 1, raw=RawOrigin("t" * 249, 10**9, 2**63 - 1, 10**4))
         own = wide(f"p/a/{answer:04}", bounds.key)
-        told.append(replace(one, message_key=own, in_reply_to=told[0].message_key, replay="r" * 64))
-    return told
+        reported.append(
+            replace(one, message_key=own, in_reply_to=reported[0].message_key, replay="r" * 64)
+        )
+    return reported
 
 
 def test_the_largest_state_stays_below_its_bound() -> None:
@@ -207,12 +209,12 @@ def test_the_largest_state_stays_below_its_bound() -> None:
 @pytest.mark.parametrize("viewers", [1, 10_000])
 def test_a_viewer_makes_no_larger_state(viewers: int) -> None:
     """A message's state does not grow with its viewers; each has a small one of its own."""
-    told = [
+    reported = [
         seen(status, n, "whatsapp", viewer=f"{n:012}@s.whatsapp.net")
         for n in range(1, viewers + 1)
         for status in ("delivered", "read")
     ]
-    folded = Folded(*told)
+    folded = Folded(*reported)
 
     assert folded.state.audience == {"delivered": viewers, "read": viewers}
     assert len(folded.viewers) == viewers
@@ -222,10 +224,10 @@ def test_a_viewer_makes_no_larger_state(viewers: int) -> None:
 
 def test_every_reply_past_the_bound_is_named() -> None:
     """Replies are kept by their keys; the others have an outcome of their own."""
-    told = [reply(n, f"{n:04}") for n in range(1, BOUNDS.replies + 11)]
+    reported = [reply(n, f"{n:04}") for n in range(1, BOUNDS.replies + 11)]
 
-    folded = Folded(*told)
+    folded = Folded(*reported)
 
     assert folded.outcomes.count("inbound") == BOUNDS.replies
     assert folded.outcomes.count("too_many_replies") == 10
-    assert isinstance(told[0], InboundObservation)
+    assert isinstance(reported[0], InboundObservation)

@@ -65,14 +65,14 @@ def reasons(a: MessageState, b: MessageState) -> list[str]:
     ],
 )
 def test_reasons(a: Sequence[Observation], b: Sequence[Observation], expected: list[str]) -> None:
-    """A difference is told by field, with what is personal masked."""
-    told = reasons(state(*a), state(*b))
-    assert set(expected) <= set(told), told
-    assert not [line for line in told if "420777" in line or "secret" in line]
+    """A difference is listed by field, with personal values masked."""
+    reported = reasons(state(*a), state(*b))
+    assert set(expected) <= set(reported), reported
+    assert not [line for line in reported if "420777" in line or "secret" in line]
 
 
 def test_the_status_comes_first() -> None:
-    """What tells most is told first."""
+    """The most important difference is first."""
     assert reasons(state(SENT), state(SENT, DELIVERED))[0] == "status: sent → delivered"
 
 
@@ -101,9 +101,9 @@ _SEEN: list[dict[str, Any]] = [
 
 
 @given(st.lists(st.sampled_from(_SEEN), min_size=1, max_size=8), st.randoms())
-def test_the_order_makes_no_difference(told: list[dict[str, Any]], random: Any) -> None:
+def test_the_order_makes_no_difference(reported: list[dict[str, Any]], random: Any) -> None:
     """States of the same observations do not differ, in whatever order they came."""
-    observations = [seen(one["status"], one["at"], gateway=one["gateway"]) for one in told]
+    observations = [seen(one["status"], one["at"], gateway=one["gateway"]) for one in reported]
     shuffled = list(observations)
     random.shuffle(shuffled)
     assert differences(state(*observations), state(*shuffled)) == []

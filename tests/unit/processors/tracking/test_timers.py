@@ -33,7 +33,7 @@ def folded(*observations: Any) -> MessageState:
         ([seen("sending", 5)], 5 + 10 * MINUTE),
         ([seen("sent", 5)], 5 + 24 * HOUR),
         ([seen("queued", 5), seen("sent", 9)], 9 + 24 * HOUR),
-        # A fallback is news, though the message stands where it stood.
+        # A fallback is news, though the status stays the same.
         ([seen("sent", 5, "viber"), seen("queued", 9, "sms")], 9 + 24 * HOUR),
         ([seen("delivered", 5)], 5 + TTL),
         ([seen("undelivered", 5)], 5 + TTL),
@@ -53,7 +53,7 @@ def folded(*observations: Any) -> MessageState:
         # What a replay brings to light is old.
         ([seen("sent", 5, replay="r")], 5 + TTL),
         ([seen("queued", 5, catch_up=True)], 5 + TTL),
-        # Live traffic says the same: it counts, and whoever waits is told.
+        # Live traffic says the same: it counts, and the message stalls.
         ([seen("sent", 5, replay="r"), seen("sent", 5)], 5 + 24 * HOUR),
         ([seen("sent", 5, catch_up=True), seen("sent", 5)], 5 + 24 * HOUR),
     ],
@@ -73,7 +73,7 @@ def test_patience_is_by_channel(status: Status, channel: str, expected: int) -> 
     assert timers.due(folded(seen(status, 0, channel)), patience) == expected
 
 
-def test_the_alarm_says_what_was_heard_last() -> None:
+def test_the_alarm_names_the_last_report() -> None:
     """It is given once, with the status, the wait and the fact it waits since."""
     state = folded(seen("queued", 5), seen("sending", 9, "sms"))
     due = 9 + 10 * MINUTE
@@ -140,7 +140,7 @@ def test_an_observation_fires_what_was_due_before_it() -> None:
 
 
 def test_a_stall_after_a_stall_has_another_id() -> None:
-    """A message may stand at the same rung of the same gateway twice, and stall there twice."""
+    """A message may have the same status by the same gateway twice, and stall there twice."""
     first = stalled(seen("queued", 1, "viber"))
     moved = track(first, KEY, seen("sent", 2, "sms")).state
     back = track(moved, KEY, seen("failed", 3, "sms")).state

@@ -51,7 +51,7 @@ def inbound(**changes: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_statuses(word: str, status: str) -> None:
-    """The vendor's seven words have a status of ours; any other is unknown and kept."""
+    """The vendor's seven words have a Bluetick status; any other is unknown and kept."""
     observation = one_status("smsmanager", report(result=word))
     assert (observation.status, observation.provider_status) == (status, word)
 
@@ -199,10 +199,10 @@ PRICE = b'[{"message_id":"m","gateway":"sms","result":"sent","sms":{"price_czk":
 @pytest.mark.parametrize(
     "text", [b"0.95", b"0.950", b"1", b"1.0", b"1e-7", b"0.12345678901234567890123", b"-0.5"]
 )
-@pytest.mark.parametrize("beside", [b"", b',"odd":NaN', b',"payload":{"price_czk":9.99}'])
-def test_prices_keep_their_digits(text: bytes, beside: bytes) -> None:
+@pytest.mark.parametrize("other", [b"", b',"odd":NaN', b',"payload":{"price_czk":9.99}'])
+def test_prices_keep_their_digits(text: bytes, other: bytes) -> None:
     """A price is the decimal text as it was sent, whatever else the item holds."""
-    billing = one_status("smsmanager", PRICE % (text, beside)).billing
+    billing = one_status("smsmanager", PRICE % (text, other)).billing
     assert billing is not None
     assert billing.prices == {"CZK": text.decode()}
 
@@ -317,8 +317,8 @@ def test_what_is_empty_is_absent(field: str, empty: Any) -> None:
 
 
 @pytest.mark.parametrize("field", ["message_id", "result", "gateway", "type"])
-def test_a_field_told_twice(field: str) -> None:
-    """An item that tells a field twice, however it is spelt, is ambiguous."""
+def test_a_repeated_field(field: str) -> None:
+    """An item with a repeated field, in any spelling, is ambiguous."""
     start = b'[{"message_id":"m","gateway":"sms","timestamp":1,"type":"outgoing","result":"sent"'
     for spelt in (field, f"\\u{ord(field[0]):04x}{field[1:]}"):
         text = start + f', "{spelt}" : "sent"}}]'.encode()
@@ -327,7 +327,7 @@ def test_a_field_told_twice(field: str) -> None:
         assert field in result.dead_letters[0].reason
 
 
-def test_a_time_told_twice_is_no_time() -> None:
+def test_a_repeated_time_is_unknown() -> None:
     """Which one is meant cannot be known, and the fact does not depend on it."""
     text = b'[{"message_id":"m","gateway":"sms","timestamp":1,"result":"sent","timestamp":2}]'
     observation = one_status("smsmanager", text)
@@ -344,7 +344,7 @@ def test_a_time_told_twice_is_no_time() -> None:
         b'[{"message_id":"m","gateway":"sms","result":"sent","payload":["\\u0067ateway","\\u00e1"]}]',
     ],
 )
-def test_a_field_told_once(text: bytes) -> None:
+def test_a_field_that_is_not_repeated(text: bytes) -> None:
     """The same name deeper down, or a field no one depends on, is not ambiguous."""
     assert one_status("smsmanager", text).status == "sent"
 
@@ -434,7 +434,7 @@ def test_a_message_without_an_id_names_itself(header: dict[str, str]) -> None:
         assert one_inbound("smsmanager", inbound(**change)).message_key == keys[0]
 
 
-def test_what_stands_beside_notifications_is_counted() -> None:
+def test_other_members_next_to_notifications_are_counted() -> None:
     """Of an object with `notifications` nothing is dropped silently."""
     body = {"version": 2, "notifications": report(), "cursor": None}
     assert outcome(result_of("smsmanager", body)) == (1, [], {"version": 1, "cursor": 1})

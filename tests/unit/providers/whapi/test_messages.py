@@ -40,7 +40,7 @@ def messages(**changes: Any) -> dict[str, Any]:
         ({"type": "action", "action": {"type": 5}}, "wrong_type"),
         ({"type": "action", "action": {"type": "delete"}}, "missing_field"),
         ({"type": "action", "action": {"type": "delete", "target": 5}}, "wrong_type"),
-        # Who wrote it is a fact, and whether it is ours; so is the state of one of ours.
+        # The sender and the direction are facts; so is the status of an outbound message.
         ({"chat_id": GROUP, "from": 5}, "wrong_type"),
         ({"chat_id": 5, "from": ...}, "wrong_type"),
         ({"from_me": True, "status": 5}, "wrong_type"),
@@ -146,8 +146,8 @@ def test_what_was_tapped(key: str) -> None:
 def test_a_pin_is_left_alone() -> None:
     """As a type, too, it changes no status; nor does it open a message."""
     for kind in ("pin", "unpin"):
-        for ours in (True, False):
-            pin = messages(type=kind, pin={"target": "A-b"}, from_me=ours, status="sent")
+        for from_me in (True, False):
+            pin = messages(type=kind, pin={"target": "A-b"}, from_me=from_me, status="sent")
             assert outcome(result_of("whapi", pin)) == (0, [], {f"messages.{kind}": 1})
 
 
@@ -209,7 +209,7 @@ def test_senders(changes: dict[str, Any], sender: str | None, recipient: str | N
     ],
 )
 def test_replies(changes: dict[str, Any], context: Any, *, replies: bool) -> None:
-    """Quoting ours in a personal chat is an answer; quoting oneself or in a group is not."""
+    """A quoted outbound message in a personal chat is a reply; one's own, or in a group, is not."""
     observation = one_inbound("whapi", messages(context=context, **changes))
     assert observation.in_reply_to == (f"whapi/{CHANNEL}/A-b" if replies else None)
     assert observation.message_key == f"whapi/{CHANNEL}/C-d"
@@ -218,11 +218,11 @@ def test_replies(changes: dict[str, Any], context: Any, *, replies: bool) -> Non
 def test_an_inbound_message_with_a_status_tells_two_things() -> None:
     """The message, and a status of it that is inbound."""
     result = result_of("whapi", messages(status="sent"))
-    told = [(fields(o)["kind"], o.message_key, o.raw.index) for o in result.observations]
+    outcomes = [(fields(o)["kind"], o.message_key, o.raw.index) for o in result.observations]
     key = f"whapi/{CHANNEL}/C-d"
-    assert told == [("inbound", key, 0), ("status", key, 0)]
+    assert outcomes == [("inbound", key, 0), ("status", key, 0)]
     status = fields(result.observations[1])
-    # Nobody tells our own number: in a personal chat `chat_id` is the sender.
+    # The account's own number is not given: in a personal chat `chat_id` is the sender.
     assert (status["direction"], status.get("recipient")) == ("inbound", None)
 
 
@@ -295,7 +295,7 @@ def test_actions(action: dict[str, Any], ignored: str | None) -> None:
     ],
 )
 def test_updates(before: Any, after: Any, status: str | None) -> None:
-    """An update is a status only if the status changed; when is not told."""
+    """An update is a status only if the status changed; its time is unknown."""
     update = {"id": "A-b", "before_update": before, "after_update": after | {"timestamp": 1}}
     result = result_of("whapi", body("messages_updates", update))
     if status is None:
@@ -365,6 +365,6 @@ def test_updates_tell_the_direction(from_me: Any, direction: str) -> None:
     ],
 )
 def test_refused_changes(entry: tuple[str, Any], code: str) -> None:
-    """A change of a message nobody names is a dead letter."""
+    """A change of an unnamed message is a dead letter."""
     key, value = entry
     assert outcome(result_of("whapi", body(key, value))) == (0, [(code, f"/{key}/0")], {})

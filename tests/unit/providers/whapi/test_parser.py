@@ -27,7 +27,7 @@ def statuses(**changes: Any) -> dict[str, Any]:
     ("word", "status"), [*STATUSES.items(), ("seen", "unknown"), ("Read", "unknown")]
 )
 def test_statuses(word: str, status: str) -> None:
-    """The vendor's seven words have a status of ours; any other is unknown and kept."""
+    """The vendor's seven words have a Bluetick status; any other is unknown and kept."""
     observation = one_status("whapi", statuses(status=word))
     assert (observation.status, observation.provider_status) == (status, word)
 
@@ -115,7 +115,7 @@ def test_no_reason(errors: Any) -> None:
     ],
 )
 def test_the_channel_is_part_of_the_key(channel_id: Any, key: str, account: str) -> None:
-    """Two channels can tell of the same id; a body without a channel has the account `-`."""
+    """Two channels can report the same id; a body without a channel has the account `-`."""
     observation = one_status("whapi", statuses() | {"channel_id": channel_id})
     assert (observation.message_key, observation.account) == (key, account)
 
@@ -261,7 +261,7 @@ UPDATE: dict[str, Any] = {"id": "E-f", "after_update": {"status": "read"}}
         ("statuses.post", {"statuses": [], "more": [STATUS]}, ["delivered"], [], {}),
         ("statuses.post", {"chats": [1], "more": [{}]}, [], ["/more/0"], {"chats": 1}),
         ("messages.post", {"messages": [], "meta": 5}, [], [], {"meta": 1}),
-        # An event that is known to tell of something else.
+        # An event that is known to be about something else.
         ("calls.post", {"ring": [STATUS]}, [], [], {"calls.post": 1}),
         ("calls.post", {"calls": [], "ring": [STATUS]}, [], [], {"ring": 1}),
     ],
@@ -296,7 +296,7 @@ def test_keys_that_are_deprecated_or_unknown(
     ],
 )
 def test_catching_up_is_marked(event: Any, path: str, method: str, catch_up: bool) -> None:  # noqa: FBT001
-    """What was told after being offline says so, whichever way the verb was told."""
+    """Reports after being offline are marked, wherever the verb is given."""
     text: dict[str, Any] = statuses()
     text |= {} if event is ... else {"event": event}
 
@@ -311,7 +311,7 @@ def test_a_body_about_nothing(text: Any, path: str) -> None:
 
 
 def test_items_are_counted_across_the_body() -> None:
-    """`raw.index` goes on over data keys, whether they are read or not."""
+    """`raw.index` continues over data keys, whether they are read or not."""
     text = {
         "chats": [1, 2],
         "statuses": [STATUS, 5, STATUS],
@@ -340,6 +340,6 @@ def test_one_entry_need_not_be_in_an_array() -> None:
         (b'{"statuses":[{"id":"a","status":"sent","st\\u0061tus":"read"}]}', "/statuses/0"),
     ],
 )
-def test_told_twice(text: bytes, pointer: str) -> None:
+def test_repeated_fields(text: bytes, pointer: str) -> None:
     """A data key or a field that is there twice is ambiguous."""
     assert outcome(result_of("whapi", text)) == (0, [("duplicate_key", pointer)], {})
