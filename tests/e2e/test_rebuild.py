@@ -76,7 +76,7 @@ async def _track_anew(settings: Settings) -> None:
         **(named(settings) | {"BLUETICK_NAMESPACE": again.namespace}),
         BLUETICK_OBSERVATIONS_NAMESPACE=name,
     )
-    assert (code, "whose own normalise makes them" in output) == (1, True)
+    assert (code, "needs no normalise of its own" in output) == (1, True)
     code, output = await drop(settings, name, "--keep-inputs", "--confirm", name)
     assert code == 0, output
     left = await topics.partitions(settings)
