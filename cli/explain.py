@@ -14,8 +14,8 @@ from cli.output.json_escaping import as_text
 from cli.output.records import BAD, DIM, Record, as_line
 from cli.providers import providers
 from cli.simulator.files import read_body
-from processors.replay.in_memory import Outcome, Published, Step, Wait, run
-from processors.replay.life_file import NotALifeError, steps_of
+from processors.replay.case_file import NotALifeError, steps_of
+from processors.replay.pipeline_in_memory import Outcome, Published, Step, Wait, run
 from schemas.codec import encode
 from schemas.records import viewer_key
 

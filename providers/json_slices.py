@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from providers.pausable_work import Steps, finished
 from providers.rejection import Refused
-from providers.steps import Steps, finished
 from schemas.topics import MAX_BODY
 
 MAX_DEPTH = 64

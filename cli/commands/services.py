@@ -91,7 +91,7 @@ def processor(one: Processor) -> Callable[..., None]:
 
 def _process(one: Processor, health_port: int | None, data: Path | None) -> None:
     from cli.commands.preflight import require_topics
-    from processors.registry import member
+    from processors.loader import member
     from processors.runtime.process import run
     from service import private_files
     from service.settings import load

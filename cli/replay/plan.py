@@ -14,8 +14,8 @@ from cli.replay.wanted import Wanted, corrections_of, resolve
 from cli.replay.words import described, rows, spec_fields
 from processors.normalising.accounts import Corrections
 from processors.replay import plan as planning
-from processors.replay.facts import STANDINGS
 from processors.replay.plan import Plan
+from processors.replay.plan_counts import STANDINGS
 from processors.replay.progress import Spec
 from service.settings import Settings
 

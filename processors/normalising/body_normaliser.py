@@ -11,7 +11,7 @@ from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outgoing
 from providers.contract import DeadLetter, Normalised
 from providers.json_slices import USUAL, Bounds
-from providers.steps import Steps, finished
+from providers.pausable_work import Steps, finished
 from schemas.codec import encode
 from schemas.coordinates import at
 from schemas.records import Observation, record_keys

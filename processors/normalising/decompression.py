@@ -7,8 +7,8 @@ last slice is read again.
 
 import zlib
 
+from providers.pausable_work import Steps
 from providers.rejection import Refused
-from providers.steps import Steps
 
 MAX_INFLATED = 10 * 1024 * 1024
 

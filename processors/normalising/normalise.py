@@ -15,18 +15,18 @@ from processors.normalising.accounts import (
 )
 from processors.normalising.decompression import inflated
 from processors.normalising.field_bounds import fitted
-from providers import NAMES, json_slices, registry
+from providers import NAMES, json_slices, loader
 from providers.contract import DeadLetter, Ignored, Item, Normalised, Part, Split
 from providers.fields import ignore
+from providers.pausable_work import Steps, finished
 from providers.rejection import Code, Refused, calls
-from providers.steps import Steps, finished
 from schemas.bounds import BOUNDS
 from schemas.coordinates import Coordinates
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 
-SPLITS: dict[str, Split] = {name: registry.split(name) for name in NAMES}
+SPLITS: dict[str, Split] = {name: loader.split(name) for name in NAMES}
 
 # An uncompressed body up to this size takes one step of a few milliseconds.
 _SMALL = 4 * 1024

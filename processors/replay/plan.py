@@ -15,7 +15,7 @@ from processors.dead_letters import record as deadletters
 from processors.normalising.accounts import UNCORRECTED, Corrections, fingerprint
 from processors.normalising.body_normaliser import Bodies
 from processors.replay import raw_input
-from processors.replay.facts import Counts, Facts, Kind, Standing, wanted
+from processors.replay.plan_counts import Counts, Facts, Kind, Standing, wanted
 from processors.replay.progress import Spec
 from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups, log_ranges

@@ -20,8 +20,8 @@ from processors.normalising.accounts import UNCORRECTED, Corrections
 from processors.normalising.body_normaliser import Bodies
 from processors.replay import plan, raw_input
 from processors.replay import progress as ledger
-from processors.replay.facts import Counts
 from processors.replay.plan import SLICE, Selection
+from processors.replay.plan_counts import Counts
 from processors.replay.progress import Ledger, Replay
 from processors.runtime import consumer_groups, failpoints
 from processors.runtime.raw_record import RawRecord

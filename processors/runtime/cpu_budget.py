@@ -4,8 +4,8 @@ import asyncio
 import time
 from typing import TypeVar
 
+from providers.pausable_work import Steps
 from providers.rejection import Refused
-from providers.steps import Steps
 
 T = TypeVar("T")
 

@@ -37,6 +37,7 @@ from providers.fields import (
     word,
 )
 from providers.rejection import Code, Refused
+from providers.status_words import status_of
 from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Billing,
@@ -219,7 +220,7 @@ def _report(
         channel=CHANNELS.get(gateway, gateway),
         gateway=gateway,
         recipient=phone(to.get("phone_number")) if to else None,
-        status=STATUSES.get(result, "unknown"),
+        status=status_of(result, STATUSES),
         provider_status=result,
         occurred_at=occurred(given.get("timestamp"), "timestamp", received_at, unread),
         received_at=received_at,

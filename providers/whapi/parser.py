@@ -19,6 +19,7 @@ from providers import json_slices
 from providers.contract import Ignored, Item, Outcomes, Part, Read
 from providers.fields import Unread, drop, ignore, is_empty, missing, noted, occurred, word
 from providers.rejection import Refused
+from providers.status_words import status_of
 from providers.whapi import payloads
 from providers.whapi.content import content_of
 from providers.whapi.events import (
@@ -411,7 +412,7 @@ class _Channel:
             message_id=message_id,
             channel=CHANNEL,
             gateway=CHANNEL,
-            status=STATUSES.get(status, "unknown"),
+            status=status_of(status, STATUSES),
             provider_status=status,
             received_at=item.webhook.received_at,
             raw=item.raw,

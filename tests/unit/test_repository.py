@@ -35,19 +35,19 @@ MAY_IMPORT = {
 }
 OURS = {*MAY_IMPORT, "tests"}
 # Which folders each folder of processors may import besides itself; files in no folder are the
-# registry's.
+# loader's.
 PROCESSORS_MAY_IMPORT = {
     "archive": {"runtime"},
     "dead_letters": set[str](),
     "normalising": {"dead_letters", "runtime"},
-    "registry": {"runtime"},
+    "loader": {"runtime"},
     "replay": {"archive", "dead_letters", "normalising", "runtime", "tracking"},
     "runtime": set[str](),
     "tracking": {"dead_letters", "runtime"},
 }
 
 # What each part may import of the providers: their contract, and the names of the list. A name
-# becomes code in `providers.registry` alone.
+# becomes code in `providers.loader` alone.
 CONTRACT = {
     "providers.contract",
     "providers.fields",
@@ -55,7 +55,7 @@ CONTRACT = {
     "providers.proof",
     "providers.rejection",
     "providers.simulation",
-    "providers.steps",
+    "providers.pausable_work",
 }
 REGISTRY_FOR = {
     "cli": {"simulator"},
@@ -96,8 +96,8 @@ PURE = (
     "processors/tracking/lifecycle.py",
     "processors/normalising/normalise.py",
     "processors/dead_letters/limit.py",
-    "processors/replay/in_memory.py",
-    "processors/replay/life_file.py",
+    "processors/replay/pipeline_in_memory.py",
+    "processors/replay/case_file.py",
     "providers/**/*.py",
     "processors/dead_letters/record.py",
     "processors/tracking/track.py",
@@ -111,7 +111,7 @@ PURE = (
     "ingest/spool/notices.py",
     "ingest/spool/quota.py",
     "processors/normalising/round_limit.py",
-    "processors/replay/facts.py",
+    "processors/replay/plan_counts.py",
     "processors/replay/range_syntax.py",
     "processors/replay/retry_outcome.py",
     "processors/tracking/batch_states.py",
@@ -223,14 +223,14 @@ def test_no_part_imports_a_provider_by_name(path: Path) -> None:
     """Outside of its folder a provider is a name, and each part loads what it needs of it."""
     part = path.relative_to(HOME).parts[0]
     found = [name for name in _imports(path) if name.partition(".")[0] == "providers"]
-    allowed = (*CONTRACT, "providers.NAMES", "providers.registry")
+    allowed = (*CONTRACT, "providers.NAMES", "providers.loader")
     assert [name for name in found if not _within(name, allowed)] == []
     loaded = {
         node.attr
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "registry"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "loader"
     }
-    if "providers.registry" in found:
+    if "providers.loader" in found:
         assert loaded <= REGISTRY_FOR[part]
 
 
@@ -242,14 +242,14 @@ def test_a_provider_imports_its_contract_and_itself(path: Path) -> None:
     assert [name for name in found if not _within(name, (*CONTRACT, own))] == []
 
 
-def test_names_become_code_in_the_registries() -> None:
-    """Only the two registries import by a name that they compute."""
+def test_names_become_code_in_the_loaders() -> None:
+    """Only the two loaders import by a name that they compute."""
     users = [
         _name(path)
         for path in SOURCES
         if "tests" not in path.parts and "importlib.import_module" in _imports(path)
     ]
-    assert users == ["processors/registry.py", "providers/registry.py"]
+    assert users == ["processors/loader.py", "providers/loader.py"]
 
 
 def test_only_a_provider_and_the_list_name_a_provider() -> None:

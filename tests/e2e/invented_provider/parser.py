@@ -8,6 +8,7 @@ from providers import json_slices
 from providers.contract import Ignored, Item, Outcomes, Part
 from providers.fields import Id, missing, noted, occurred, phone, reader
 from providers.rejection import Refused
+from providers.status_words import status_of
 from schemas.records import Status, StatusObservation, message_key
 from schemas.webhook import RawWebhook
 
@@ -56,7 +57,7 @@ def _flight(item: Item) -> Outcomes:
         channel="pigeon",
         gateway="pigeon",
         recipient=phone(report.get("to")),
-        status=STATUSES.get(state, "unknown"),
+        status=status_of(state, STATUSES),
         provider_status=state,
         occurred_at=occurred(report.get("at"), "at", received_at, unread),
         received_at=received_at,

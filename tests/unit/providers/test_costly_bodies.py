@@ -17,8 +17,8 @@ from processors.normalising.normalise import begun, normalise, normalised
 from providers import json_slices
 from providers.contract import Normalised
 from providers.json_slices import UNBOUNDED, USUAL, Bounds
+from providers.pausable_work import finished
 from providers.rejection import Refused
-from providers.steps import finished
 from schemas.topics import MAX_BODY
 from tests.unit.webhooks import AT
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from processors.replay.in_memory import Delivery, run
-from processors.replay.life_file import steps_of
+from processors.replay.case_file import steps_of
+from processors.replay.pipeline_in_memory import Delivery, run
 from processors.tracking.state_diff import differences, same
 from processors.tracking.track import track
 from schemas.codec import NewerFormatError, decode_by_key, decode_state, encode

@@ -11,7 +11,7 @@ from cli.simulator.requests import Post
 from cli.simulator.simulate import Fact, Simulation, simulate
 from processors.normalising.normalise import normalise
 from processors.tracking.lifecycle import fact_key
-from providers import NAMES, registry
+from providers import NAMES, loader
 from providers.contract import Normalised
 from schemas.coordinates import Coordinates
 from schemas.records import InboundObservation, StatusObservation
@@ -135,7 +135,7 @@ def test_every_journey_and_malformed_shape_occurs() -> None:
     simulation = simulate(messages=3000, seed=1, duplicates=0.1, malformed=0.1, base_time_ms=BASE)
     truth = simulation.truth
     led = {lifecycle.journey for lifecycle in truth.lifecycles.values()}
-    journeys = {journey for name in NAMES for journey in registry.simulator(name).journeys}
+    journeys = {journey for name in NAMES for journey in loader.simulator(name).journeys}
     assert led == {j for j in journeys if any(step.how != "inbound" for step in j.steps)}
     assert {(post.source, post.method) for post in simulation.posts} == {
         ("smsmanager", "POST"),

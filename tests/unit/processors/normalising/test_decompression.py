@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.normalising.decompression import FLOOR, MAX_INFLATED, MAX_MEMBERS, inflated
+from providers.pausable_work import finished
 from providers.rejection import Refused
-from providers.steps import finished
 from schemas.topics import MAX_BODY
 from tests.unit.webhooks import outcome, result_of
 

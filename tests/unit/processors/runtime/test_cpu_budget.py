@@ -7,8 +7,8 @@ import pytest
 
 from processors.runtime import cpu_budget
 from processors.runtime.cpu_budget import Pace
+from providers.pausable_work import Steps
 from providers.rejection import Refused
-from providers.steps import Steps
 
 _FOREVER = 10**9
 

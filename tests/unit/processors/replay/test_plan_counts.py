@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from processors.normalising.body_normaliser import Bodies
-from processors.replay.facts import Counts, Facts, Kind, wanted
 from processors.replay.plan import Selection
+from processors.replay.plan_counts import Counts, Facts, Kind, wanted
 from processors.replay.progress import Spec
 from processors.replay.range_syntax import Only
 from processors.runtime.raw_record import RawRecord

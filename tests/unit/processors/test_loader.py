@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.registry import member
+from processors.loader import member
 from processors.runtime.group_worker import Member
 from schemas.processors import PROCESSORS, Processor
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from processors.replay.in_memory import Delivery, Outcome, Step, Wait, run
-from processors.replay.life_file import NotALifeError, is_life, steps_of
+from processors.replay.case_file import NotALifeError, is_life, steps_of
+from processors.replay.pipeline_in_memory import Delivery, Outcome, Step, Wait, run
 from schemas.records import MessageState
 
 LIVES = Path(__file__).parent / "lives"

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from processors.replay.in_memory import Delivery, Step, Wait
+from processors.replay.pipeline_in_memory import Delivery, Step, Wait
 from schemas.webhook import KEPT_HEADERS
 
 _HOUR_MS = 3_600_000
