@@ -1,4 +1,4 @@
-"""The parts of a provider, imported by its name; no other module imports them by name."""
+"""The code of each provider that `providers/__init__.py` lists, imported by its name."""
 
 from functools import cache
 from importlib import import_module

@@ -1,7 +1,7 @@
 """The plan of a replay: its effect, found by reading alone.
 
-The range is read and normalised once, then `messages` is read to its present end. Only the distinct
-facts of the range are kept in memory, not the states.
+`plan_counts.py` has the counts. The range is read and normalised once, then `messages` is read to
+its present end. Only the distinct facts of the range are kept in memory, not the states.
 """
 
 import asyncio

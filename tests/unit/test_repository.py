@@ -55,6 +55,7 @@ CONTRACT = {
     "providers.proof",
     "providers.rejection",
     "providers.simulation",
+    "providers.status_words",
     "providers.pausable_work",
 }
 REGISTRY_FOR = {
