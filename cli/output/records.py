@@ -11,6 +11,7 @@ import msgspec
 from rich.text import Text
 
 from processors.dead_letters import record as letters
+from processors.tracking.lifecycle import ASIDE, FAILURES, REACHED, UNDERWAY
 from schemas import codec
 from schemas.records import (
     Advanced,
@@ -40,11 +41,11 @@ BAD = "red"
 ODD = "yellow"
 DIM = "dim"
 
-_COLOURS = {
-    **dict.fromkeys(("queued", "sending", "sent"), MOVING),
-    **dict.fromkeys(("delivered", "read", "played"), GOOD),
-    **dict.fromkeys(("rejected", "undelivered", "failed", "expired"), BAD),
-    **dict.fromkeys(("deleted", "unknown"), ODD),
+_COLOURS: dict[str, str] = {
+    **dict.fromkeys(UNDERWAY, MOVING),
+    **dict.fromkeys(REACHED, GOOD),
+    **dict.fromkeys(FAILURES, BAD),
+    **dict.fromkeys(ASIDE, ODD),
 }
 _VERDICTS: dict[Verdict, str] = {
     "advanced": GOOD,

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from cli.output.tables import plain_table
 from cli.up.reconciliation import CameOut, Line
+from processors.tracking.lifecycle import FAILURES, MESSAGE_RANK
 from schemas.records import (
     Event,
     FellBack,
@@ -21,12 +22,6 @@ from schemas.records import (
 from schemas.webhook import to_iso
 
 _RUNGS: tuple[Status, ...] = ("sent", "delivered", "read")
-_ABOVE: dict[Status, tuple[Status, ...]] = {
-    "sent": ("sent", "delivered", "read", "played"),
-    "delivered": ("delivered", "read", "played"),
-    "read": ("read", "played"),
-}
-_FAILED = ("expired", "undelivered", "failed", "rejected")
 _VERDICT_STYLES = {
     "advanced": "green",
     "recovered": "green",
@@ -48,8 +43,11 @@ def funnel(states: Iterable[MessageState]) -> Table:
     for heading in ("tries", *_RUNGS, "failed", "other", "rate"):
         table.add_column(heading, justify="right")
     for (provider, gateway), statuses in sorted(attempts.items()):
-        reached = [sum(status in _ABOVE[rung] for status in statuses) for rung in _RUNGS]
-        failed = sum(status in _FAILED for status in statuses)
+        reached = [
+            sum(MESSAGE_RANK[status] >= MESSAGE_RANK[rung] for status in statuses)
+            for rung in _RUNGS
+        ]
+        failed = sum(status in FAILURES for status in statuses)
         share = f"{100 * reached[1] / len(statuses):.0f} %"
         counts = [len(statuses), *reached, failed, len(statuses) - reached[0] - failed]
         table.add_row(provider, gateway, *map(str, counts), share)
