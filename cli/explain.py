@@ -1,7 +1,6 @@
 """`bluetick explain`: the records of each topic for some bodies or lives, without a broker."""
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from processors.replay.case_file import NotALifeError, steps_of
 from processors.replay.pipeline_in_memory import Outcome, Published, Step, Wait, run
 from schemas.codec import encode
 from schemas.records import viewer_key
+from service.wall_clock import now_ms
 
 _HOUR_MS = 3_600_000
 _DEAD_LETTERS = "dead-letters"
@@ -37,7 +37,7 @@ def explain(
     steps = [step for file in files for step in _steps(file, provider)]
     if wait:
         steps.append(Wait(round(wait * _HOUR_MS)))
-    now = round(time.time() * 1000) if received_at is None else received_at
+    now = now_ms() if received_at is None else received_at
     outcome = run(steps, began_at=_begin(steps, now))
     if json:
         sys.stdout.write("".join(line + "\n" for line in json_lines(outcome)))

@@ -2,11 +2,8 @@
 
 import asyncio
 import secrets
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from processors.replay.plan import Plan
 from processors.replay.progress import Replay, Spec
 from processors.replay.run import Limits
 from service.settings import Settings
+from service.signals import stopping
 
 
 def run(settings: Settings, asked: Wanted | None, sources: Path | None, how: ReplayRun) -> int:
@@ -115,7 +113,7 @@ async def _publish(
     stop = asyncio.Event()
     resume = f"resume with: {command(replay)}"
     try:
-        with progress.shown() as shown, _until_stopped(stop):
+        with progress.shown() as shown, stopping(stop):
             bar = _Bar(shown.count("replayed"))
             done = await replaying.run(
                 settings, replay, limits, bar.show, stop, corrections=corrections
@@ -133,27 +131,6 @@ async def _publish(
         raise Interrupted(f"stopped; {resume}")
     _print(f"finished; see: {_report_command(replay)}")
     return 0
-
-
-@contextmanager
-def _until_stopped(stop: asyncio.Event) -> Iterator[None]:
-    """Set `stop` at the first Ctrl-C or SIGTERM, and cancel at the second."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine runs in one
-
-    def on_signal() -> None:
-        if stop.is_set():
-            task.cancel()
-        stop.set()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 class _Bar:

@@ -1,6 +1,5 @@
 """The options of a replay's range, parsed."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from processors.replay.progress import Spec
 from processors.replay.range_syntax import Only
 from processors.runtime.offset_ranges import Window, refuse_backwards
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def wanted(typed: Range) -> Wanted:
             "no_range",
             "the range has no start; give it with --from (a time, or oldest) or --offsets",
         )
-    window = Window(*range_syntax.times_of(typed.since, typed.until, round(time.time() * 1000)))
+    window = Window(*range_syntax.times_of(typed.since, typed.until, now_ms()))
     refuse_backwards(window)
     only = range_syntax.only_of(typed.only) if typed.only else None
     offsets = range_syntax.offsets_of(typed.offsets or ())

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
 from providers import NAMES
 from service.errors import Problem
+from service.wall_clock import now_ms
 
 ALL = "all"
 
@@ -144,7 +144,7 @@ def _from_files(source: str, files: Sequence[str], request: Request) -> list[Pos
 def _simulated(source: str, how: Sending, seed: int) -> list[Post]:
     return simulate(
         messages=how.messages,
-        base_time_ms=round(time.time() * 1000) - duration_ms(how.messages),
+        base_time_ms=now_ms() - duration_ms(how.messages),
         seed=seed,
         duplicates=how.duplicates,
         shuffle=how.shuffle,

@@ -48,6 +48,8 @@ def _named(settings: Settings, spool: Path) -> dict[str, str]:
         "BLUETICK_PARTITIONS": str(settings.partitions),
         "BLUETICK_SPOOL": str(spool),
         "BLUETICK_PORT": str(settings.port),  # the default port may be in use
+        # Else a drain gives up a slot when a busy machine delays Kafka for 1.5 s.
+        "BLUETICK_PUBLISH_DEADLINE": "20",
     }
 
 
