@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
 from providers.contract import DeadLetter
-from schemas.coordinates import Coordinates, at
+from schemas.coordinates import Coordinates, Positioned, at
 
 EXCEPTION = "__streams.errors.exception"
 STACKTRACE = "__streams.errors.stacktrace"
@@ -97,15 +97,9 @@ def marker(letter: Identity, replay: str) -> Headers:
     return list(_encoded(texts))
 
 
-class Record(Protocol):
+class Record(Positioned, Protocol):
     """A Kafka record, of any client."""
 
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
     @property
     def timestamp(self) -> int: ...
     @property
