@@ -36,6 +36,13 @@ class Command:
                 self.output += await self._read()
             return await self._process.wait()
 
+    async def until_stopped(self) -> None:
+        """Wait until a SIGSTOP has stopped it, as a failpoint does."""
+        async with asyncio.timeout(SECONDS):
+            while not is_stopped(self.pid):
+                assert self._process.returncode is None, f"it ended:\n{self.output}"
+                await asyncio.sleep(0.02)
+
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self.signal(signal.SIGINT)
@@ -84,6 +91,11 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
     async with command(*arguments, **environment) as running:
         code = await running.ended()
         return code, running.output
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a SIGSTOP has stopped a process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def left_behind(mark: str) -> dict[int, str]:

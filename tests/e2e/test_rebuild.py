@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
@@ -24,7 +23,7 @@ from schemas.webhook import to_headers
 from service.kafka import clients
 from service.settings import Settings
 from tests.broker.reading import caught_up, read
-from tests.e2e.commands import command, left_behind, run
+from tests.e2e.commands import command, is_stopped, left_behind, run
 from tests.unit.messages import KEY, Folded, seen
 
 DAY = 24 * 3_600_000
@@ -298,13 +297,9 @@ async def _stands_still(mark: str) -> None:
     async with asyncio.timeout(60):
         while True:
             for pid, line in left_behind(mark).items():
-                if line.endswith(" track") and _state(pid) == "T":
+                if line.endswith(" track") and is_stopped(pid):
                     return
             await asyncio.sleep(0.05)
-
-
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _only(mark: str, word: str) -> int:
