@@ -119,6 +119,7 @@ def _environment(settings: Settings, service: Service) -> dict[str, str]:
     """Return the environment of a service: allowed variables, and every setting."""
     secrets = secret_variables(settings.sources) if service.name == "ingest" else ()
     values = settings.model_dump(mode="json", exclude_none=True, exclude={"password"})
+    values["log_format"] = "console"  # a person reads the lines, through a pipe
     variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()

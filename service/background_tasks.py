@@ -1,15 +1,16 @@
 """Background tasks of ingest: an unexpected exception is logged, and the task restarts."""
 
 import asyncio
-import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from service.logger import logger
+
 # The pause before a failed task restarts.
 PAUSE_SECONDS = 1.0
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def lasting(what: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
@@ -25,10 +26,15 @@ async def _keep(what: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - no error may end ingest
-            failure = described(error)
+            _log.error(
+                "task_failed",
+                task=what,
+                error=described(error),
+                seconds=PAUSE_SECONDS,
+                exc_info=error,
+            )
         else:
             return
-        _log.error("%s failed (%s); it restarts in %g s", what, failure, PAUSE_SECONDS)
         await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -37,6 +43,10 @@ def described(error: BaseException) -> str:
 
     The text of the exception is left out: it may contain part of a body, or a secret.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    way = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-    return f"{type(error).__name__}, {way}"
+    return f"{type(error).__name__}, {' > '.join(frames(error))}"
+
+
+def frames(error: BaseException) -> list[str]:
+    """Return file and line of each call of a traceback."""
+    calls = traceback.extract_tb(error.__traceback__)
+    return [f"{Path(call.filename).name}:{call.lineno}" for call in calls]

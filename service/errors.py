@@ -8,8 +8,11 @@ from service.messages import sentence
 class Problem(Exception):
     """An error that the operator or caller can correct; printed without a traceback.
 
-    `code` is stable, and `fields` are JSON values; another interface may use other words.
+    `code` is stable, and `fields` are JSON values; another interface may use other words. `logged`
+    is whether a log line has it, so that it is not printed too.
     """
+
+    logged = False
 
     def __init__(self, code: str, /, **fields: Any) -> None:
         super().__init__(code)
@@ -18,6 +21,11 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         return sentence(self.code, self.fields)
+
+
+def reason(error: BaseException) -> str:
+    """Return the text of an exception, or its type if it has none, such as `TimeoutError()`."""
+    return str(error).rstrip(": ") or type(error).__name__
 
 
 def unreachable(kafka: str, error: BaseException | None = None) -> Problem:

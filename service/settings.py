@@ -76,6 +76,11 @@ class _Settings(BaseSettings):
         description="lowest level that the services log; for Kafka's client and uvicorn "
         "at least WARNING",
     )
+    log_format: Literal["json", "console"] | None = Field(
+        None,
+        description="form of the services' log lines: one JSON object a line, or text for people; "
+        "default: `console` if standard error is a terminal, else `json`",
+    )
     health_host: str = Field(
         "127.0.0.1",
         description="address of every service's health and metrics. The pages name Kafka's "

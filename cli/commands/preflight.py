@@ -1,29 +1,50 @@
 """The first steps of a command: read the settings, set up logging, check the topics."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from service.settings import Settings, load
 
 
 def ready() -> Settings:
-    """Return the settings, after a check of the topics."""
+    """Return the settings, after a check of the topics; logs text for people."""
     settings = load()
     require_topics(settings, settings.topics.required)
+    log_as_text(settings.log_level)
     return settings
 
 
 def require_topics(settings: Settings, needed: Collection[str]) -> None:
-    """Set up logging; raises `Problem` if a topic is missing or its partition count differs."""
+    """Raise `Problem` if a topic is missing or its partition count differs."""
     import asyncio
 
     from deploy import topics
+    from service.log_lines import without_client_lines
 
-    asyncio.run(topics.require(settings, needed))
-    log(settings.log_level)
+    with without_client_lines():
+        asyncio.run(topics.require(settings, needed))
 
 
-def log(level: str) -> None:
-    """Set up logging."""
+def log_as_text(level: str) -> None:
+    """Set up logging of a command that a person runs."""
     from service.log_lines import log_to_stderr
 
     log_to_stderr(level)
+
+
+@contextmanager
+def logging_as_service(name: str, settings: Settings) -> Iterator[None]:
+    """Log as a service during the block, in the form of its settings; also how it ends."""
+    from cli.messages import worded
+    from service.log_lines import chosen, log_to_stderr, logging_the_end
+
+    form = chosen(settings.log_format)
+    log_to_stderr(
+        settings.log_level,
+        form,
+        service=name,
+        namespace=settings.namespace,
+        instance=settings.instance,
+    )
+    with logging_the_end(form, worded):
+        yield

@@ -17,7 +17,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from processors.runtime import failpoints
-from service.errors import Problem
+from service.errors import Problem, reason
 from service.fsync import fsync
 
 _PART = ".part"
@@ -159,4 +159,4 @@ def _refuse_elsewhere(url: str) -> None:
 
 
 def _text(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or reason(error)

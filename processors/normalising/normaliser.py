@@ -8,7 +8,6 @@ raises an unexpected error becomes a dead letter. A partition that cannot contin
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,12 +41,14 @@ from providers.rejection import Refused
 from schemas.coordinates import Coordinates, at
 from schemas.webhook import source_of
 from service import messages
-from service.errors import Problem
+from service.errors import Problem, reason
 from service.kafka import clients
 from service.kafka.clock import clock
+from service.log_events import Notice, notice
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _POLL_MS = 200
 _ROUND = 1000
@@ -88,7 +89,8 @@ class Normaliser(Member):
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         self._partitions.assign(partitions)
-        log.info("assigned %d partitions", len(partitions))
+        sentence = f"assigned {len(partitions)} partitions"
+        log.info("partitions_assigned", message=sentence, count=len(partitions))
 
     async def revoked(self) -> None:
         """Release all partitions: their next owner repeats the uncommitted bodies."""
@@ -122,8 +124,8 @@ class Normaliser(Member):
         self._order.remove([partition])
 
     def failed(self, error: Exception) -> str:
-        trouble = str(error) or type(error).__name__
-        log.warning("%s; repeating the round", trouble)
+        trouble = reason(error)
+        log.warning("round_failed", reason=trouble)
         return trouble
 
     async def start_over(self) -> None:
@@ -158,7 +160,7 @@ class Normaliser(Member):
             async with asyncio.timeout(_ASK_SECONDS):
                 await self._consumer.commit(round_.ends)
         except (CommitFailedError, IllegalStateError):
-            log.info("the group rebalanced during the round; its uncommitted bodies are repeated")
+            log.info("round_rebalanced")
             self._cut = self._cut.failed(round_.bodies)
         else:
             failpoints.reach("normalise.after_commit")
@@ -271,15 +273,15 @@ class Normaliser(Member):
         round_.tallies.publish()
         self._foreign_accounts.raise_for(round_.foreign)
         self._windows.keep(round_.counted)
-        for kind, sentence in round_.sentences().items():
-            self._alarms.raise_(kind, sentence, now, _SHOWN_SECONDS)
+        for kind, defect in round_.notices().items():
+            self._alarms.raise_(kind, defect, now, _SHOWN_SECONDS)
         floods = {flood.source: flood for flood in self._windows.floods()}
         for source, flood in floods.items():
-            self._alarms.raise_(source, str(flood), now)
+            self._alarms.raise_(source, _stop_notice(flood), now)
         for cause in self._alarms.causes():
             if isinstance(cause, Source) and cause not in floods:
                 self._alarms.clear(cause)
-                log.warning("source %s of %s resumes", cause.name, cause.provider)
+                log.warning("source_resumed", source=cause.name, provider=cause.provider)
         for provider, count in _stopped(floods.values()).items():
             metrics.stopped.labels(provider).set(count)
 
@@ -332,18 +334,30 @@ class _Round:
                 self.defects[at(raw)] = letter
         self.foreign += found(raw, provider, letters)
 
-    def sentences(self) -> dict[str, str]:
-        """Return a sentence for each alarm, by its cause: one body of each, and how many more."""
-        found: dict[str, str] = {}
+    def notices(self) -> dict[str, Notice]:
+        """Return a notice for each alarm, by its cause: one body of each, and how many more."""
+        found: dict[str, Notice] = {}
         for topic in sorted(set(self.large.values())):
             places = [place for place, one in self.large.items() if one == topic]
             fields = {"places": _first_of(places), "topic": topic}
-            found[topic] = messages.sentence("result_too_large", fields)
+            sentence = messages.sentence("result_too_large", fields)
+            found[topic] = notice(
+                "result_too_large", message=sentence, topic=topic, count=len(places)
+            )
         if self.defects:
             places, (letter, *_) = list(self.defects), self.defects.values()
-            found["internal_error"] = (
+            sentence = (
                 f"{_first_of(places)}: {letter.reason} ({_innermost(letter)}); it is kept as a "
                 "dead letter internal_error"
+            )
+            topic, partition, offset = places[0]
+            found["internal_error"] = notice(
+                "body_defect",
+                message=sentence,
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                count=len(places),
             )
         return found
 
@@ -372,6 +386,16 @@ def _innermost(letter: DeadLetter) -> str:
 
 def _too_large(record: Outgoing) -> Refused:
     return Refused("too_large", f"the result is too large for {record.topic}")
+
+
+def _stop_notice(flood: Flood) -> Notice:
+    return notice(
+        "source_stopped",
+        message=str(flood),
+        source=flood.source.name,
+        provider=flood.source.provider,
+        code=flood.code,
+    )
 
 
 def _stopped(floods: Iterable[Flood]) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import socket
 
 from starlette.responses import Response
@@ -21,8 +20,6 @@ from service.http.server import (
 from service.kafka.clock import clock, comparing
 from service.settings import Settings
 from service.signals import stop_on_signals
-
-log = logging.getLogger(__name__)
 
 _BROKER_SECONDS = 2.0
 _GRACE_SECONDS = 2

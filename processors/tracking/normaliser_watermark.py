@@ -5,7 +5,6 @@ While bodies wait in the raw topics, a message may have a report that is not rea
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 
@@ -15,9 +14,10 @@ from processors.runtime.consumer_groups import Watch, watching
 from schemas.processors import NORMALISE
 from service.errors import Problem
 from service.kafka.clock import clock
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _CHECK_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
@@ -51,7 +51,7 @@ class NormaliserWatermark:
                 async with watching(self._settings) as watch:
                     await self._compare(watch)
             except (Problem, KafkaError, TimeoutError, OSError) as error:
-                log.warning("normalise's progress is not known: %s", error or type(error).__name__)
+                log.warning("progress_unknown", reason=error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _compare(self, watch: Watch) -> None:

@@ -19,7 +19,6 @@ not fix stops the partition, not the process: the partition is tried again from 
 import asyncio
 import contextlib
 import itertools
-import logging
 import math
 import time
 from collections import deque
@@ -44,13 +43,15 @@ from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
 from processors.tracking.transaction import publish
 from providers.rejection import calls
-from service.errors import Problem
+from service.errors import Problem, reason
 from service.kafka import clients
 from service.kafka.clock import clock
 from service.kafka.clock_offset import refused_time
+from service.log_events import notice
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Record = ConsumerRecord[bytes, bytes]
 
@@ -82,6 +83,7 @@ class Task:
     ) -> None:
         """`watermark` is `NormaliserWatermark.until`."""
         self.partition = partition
+        self._log = log.bind(topic=partition.topic, partition=partition.partition)
         self.ready = False
         self.stopped = False
         # A seek has made records void that were polled in another epoch or for another task.
@@ -164,11 +166,11 @@ class Task:
         except ProducerFenced:
             await self._wait_for_revocation()
         except CorruptError as error:
-            log.warning("partition %d: %s; restoring it", self._number, error)
+            self._log.warning("store_damaged", reason=error)
             await self._discard_producer()
             self._wipe()
         except (KafkaError, TimeoutError, OSError) as error:
-            log.warning("partition %d: %s; recovering", self._number, _words(error))
+            self._log.warning("partition_recovering", reason=_words(error))
             await self._discard_producer()
 
     async def _pause_partition(self, error: Exception) -> None:
@@ -176,8 +178,13 @@ class Task:
         why = str(error) if isinstance(error, Problem) else _defect(error)
         self.stopped = True
         metrics.note_stopped(self.partition, stopped=True)
-        sentence = f"partition {self._number} is stopped: {why}; it is tried again each minute"
-        self._alarms.raise_(self.partition, sentence, time.monotonic())
+        stopped = notice(
+            "partition_stopped",
+            topic=self.partition.topic,
+            partition=self._number,
+            reason=why,
+        )
+        self._alarms.raise_(self.partition, stopped, time.monotonic())
         self._fault = None
         if self.partition in self._consumer.assignment():
             self._consumer.pause(self.partition)
@@ -210,7 +217,7 @@ class Task:
         self.stopped = False
         self._alarms.clear(self.partition)
         metrics.note_stopped(self.partition, stopped=False)
-        log.info("partition %d: ready, at offset %d", self._number, self._fed)
+        self._log.info("partition_ready", offset=self._fed)
         return session
 
     def _open_store(self) -> Store:
@@ -315,10 +322,20 @@ class Task:
             sentence = (
                 f"{coordinates}{more} set aside as a dead letter, {code}: {first.letter.reason}"
             )
+            aside = notice(
+                "observation_set_aside",
+                message=sentence,
+                code=code,
+                count=len(found),
+                topic=first.observed.topic,
+                partition=first.observed.partition,
+                offset=first.observed.offset,
+                key=first.key,
+            )
             if first.past_bound:
-                log.warning("%s", sentence)
+                log.warning(aside.event, **aside.fields)
             else:
-                self._alarms.raise_(code, sentence, time.monotonic(), _SHOWN_SECONDS)
+                self._alarms.raise_(code, aside, time.monotonic(), _SHOWN_SECONDS)
 
     async def _discard_producer(self) -> None:
         """Discard the producer: its outcome is unknown until a new producer has fenced it."""
@@ -334,7 +351,7 @@ class Task:
         Without a revocation, the transaction had only expired (the process was suspended, say), and
         the task continues. A second fencing soon after that means a rival tracker.
         """
-        log.warning("partition %d: fenced; waiting for the next assignment", self._number)
+        self._log.warning("partition_fenced")
         patience = self._settings.session_timeout
         again = time.monotonic() - self._fenced_at < 3 * patience
         await self._discard_producer()
@@ -378,14 +395,14 @@ def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:
 
 def _defect(error: Exception) -> str:
     where = calls(error).rpartition("\n")[2]
-    return f"{type(error).__name__} at {where}: {error}; please report this"
+    return f"{type(error).__name__} at {where}; please report this"
 
 
 def _words(error: BaseException) -> str:
     if isinstance(error, InvalidTimestampError):
         clock.doubt()
         return refused_time(clock.known())
-    return str(error) or type(error).__name__
+    return reason(error)
 
 
 def patience_of(settings: Settings) -> Patience:

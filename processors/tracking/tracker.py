@@ -1,7 +1,6 @@
 """The tracker: one task for each partition that the group assigns to its member."""
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,10 +11,11 @@ from processors.runtime.batch_size import Polls
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.tracking.normaliser_watermark import NormaliserWatermark
 from processors.tracking.partition_task import Task
-from service.errors import Problem
+from service.errors import Problem, reason
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _POLL_MS = 100
 _SHORT_POLL_MS = 5
@@ -49,7 +49,9 @@ class Tracker(Member):
             self._tasks[partition] = Task(
                 self._settings, self._consumer, partition, self._watermark.until, self._alarms
             )
-        log.info("assigned partitions %s", [tp.partition for tp in partitions])
+        numbers = [tp.partition for tp in partitions]
+        sentence = f"assigned partitions {numbers}"
+        log.info("partitions_assigned", message=sentence, count=len(numbers), partitions=numbers)
 
     async def revoked(self) -> None:
         """Finish each batch under way, then release the partitions."""
@@ -82,8 +84,8 @@ class Tracker(Member):
             task.stop(problem)
 
     def failed(self, error: Exception) -> str:
-        trouble = f"polling fails: {error}"
-        log.warning("%s; trying again", trouble)
+        trouble = f"polling fails: {reason(error)}"
+        log.warning("poll_failed", reason=trouble)
         return trouble
 
     async def start_over(self) -> None:

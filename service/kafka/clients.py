@@ -5,7 +5,6 @@ The evidence is in docs/decisions/0003-aiokafka.md.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from typing import Any
 
@@ -21,12 +20,13 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
-from service.errors import Problem, unreachable
+from service.errors import Problem, reason, unreachable
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # Batches are the unit of throughput; well below the broker's limit of 1 MiB for a batch.
 BATCH_BYTES = 512 * 1024
@@ -293,7 +293,7 @@ async def join(client: AIOKafkaConsumer) -> None:
     try:
         await client.start()
     except KafkaError as error:
-        raise Problem("joining_failed", why=str(error)) from error
+        raise Problem("joining_failed", why=reason(error)) from error
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
@@ -308,7 +308,7 @@ async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
     await asyncio.wait([stopping], timeout=_LEAVE_SECONDS)
     if not stopping.done() or stopping.cancelled() or stopping.exception():
         stopping.cancel()
-        log.warning("closed a consumer while Kafka does not answer")
+        log.warning("consumer_abandoned")
 
 
 def check(client: AIOKafkaConsumer) -> None:
@@ -341,10 +341,10 @@ async def start_offsets(
             raise await overtaken(client, partition, committed)
         if committed is None and beginnings[partition] > 0:
             log.warning(
-                "%s[%d]: the group has no offset and begins at the start of the log, %d",
-                partition.topic,
-                partition.partition,
-                beginnings[partition],
+                "group_without_offset",
+                topic=partition.topic,
+                partition=partition.partition,
+                offset=beginnings[partition],
             )
         offsets[partition] = beginnings[partition] if committed is None else committed
     return offsets

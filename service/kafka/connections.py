@@ -7,7 +7,6 @@ docs/decisions/0003-aiokafka.md.
 
 import asyncio
 import itertools
-import logging
 import os
 import random
 import socket
@@ -21,7 +20,9 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import CloseReason, collect_hosts
 from aiokafka.errors import KafkaConnectionError
 
-log = logging.getLogger(__name__)
+from service.logger import logger
+
+log = logger(__name__)
 
 Address = tuple[str, int]
 
@@ -181,12 +182,8 @@ class _Client(AIOKafkaClient):
     def close_silent(self, connection: Any) -> None:
         """Close all connections to the broker of a silent connection."""
         nodes = {node for (node, _), one in self._conns.items() if one is connection}
-        log.warning(
-            "the broker at %s:%d has not answered for %d s; closing the connections to it",
-            connection.host,
-            connection.port,
-            SILENCE_SECONDS,
-        )
+        broker = f"{connection.host}:{connection.port}"
+        log.warning("broker_silent", broker=broker, seconds=SILENCE_SECONDS)
         for (node, _), one in list(self._conns.items()):
             if node in nodes:
                 one.close(reason=CloseReason.CONNECTION_TIMEOUT)
