@@ -24,8 +24,8 @@ from ingest.spool.retry_schedule import GivenUp
 from ingest.spool.slots import Slot
 from ingest.spool.spool import Spool, Unusable
 from schemas.webhook import RawWebhook
-from service.background_tasks import described, lasting
-from service.errors import Problem
+from service.background_tasks import lasting
+from service.errors import Problem, described
 from service.kafka.clock import clock
 from service.log_events import Notice
 from service.logger import logger

@@ -1,10 +1,9 @@
 """Background tasks of ingest: an unexpected exception is logged, and the task restarts."""
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
+from service.errors import described
 from service.logger import logger
 
 # The pause before a failed task restarts.
@@ -36,17 +35,3 @@ async def _keep(what: str, work: Callable[[], Awaitable[None]]) -> None:
         else:
             return
         await asyncio.sleep(PAUSE_SECONDS)
-
-
-def described(error: BaseException) -> str:
-    """Return an exception as one line: its type, and the files and lines of its traceback.
-
-    The text of the exception is left out: it may contain part of a body, or a secret.
-    """
-    return f"{type(error).__name__}, {' > '.join(frames(error))}"
-
-
-def frames(error: BaseException) -> list[str]:
-    """Return file and line of each call of a traceback."""
-    calls = traceback.extract_tb(error.__traceback__)
-    return [f"{Path(call.filename).name}:{call.lineno}" for call in calls]

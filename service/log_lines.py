@@ -18,8 +18,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from service.background_tasks import described, frames
-from service.errors import Problem, reason
+from service.errors import Problem, described, quotes_nothing, reason, structured
 from service.logger import logger
 
 Form = Literal["json", "console"]
@@ -35,9 +34,6 @@ _WAITED_OUT = ("GroupCoordinatorNotAvailableError",)
 
 # A failed batch fails several futures; Bluetick reads its own, the others are aiokafka's.
 _UNREAD_FUTURE = "Future exception was never retrieved"
-
-# The errors whose text quotes no webhook.
-_QUOTES_NOTHING = (KafkaError, OSError, Problem)
 
 # While Kafka is unavailable these loggers repeat a line several times a second.
 _REPETITIVE = ("aiokafka", "ingest", "processors.tracking.partition_task")
@@ -130,7 +126,7 @@ class _Fields:
         fields = dict(getattr(record, "fields", {}))
         fields.pop("message", None)
         if line.get("exc_info") and line["exc_info"][1]:
-            fields["exception"] = _structured(line["exc_info"][1])
+            fields["exception"] = structured(line["exc_info"][1])
         library = _LIBRARY_EVENTS.get(record.name.partition(".")[0], "library")
         at = datetime.fromtimestamp(record.created, UTC)
         return {
@@ -153,11 +149,6 @@ def _text(_: WrappedLogger, __: str, line: EventDict) -> str:
     return f"{head} {line['event']}"
 
 
-def _structured(error: BaseException) -> dict[str, object]:
-    text = {"text": reason(error)} if isinstance(error, _QUOTES_NOTHING) else {}
-    return {"type": type(error).__name__, **text, "frames": frames(error)}
-
-
 def _shortened(record: logging.LogRecord) -> bool:
     """Drop errors that are waited out; make one line of a library's record.
 
@@ -170,7 +161,7 @@ def _shortened(record: logging.LogRecord) -> bool:
             text = record.getMessage()
             if text.startswith(_UNREAD_FUTURE) and isinstance(error, KafkaError):
                 return False
-            what = repr(error) if isinstance(error, _QUOTES_NOTHING) else described(error)
+            what = repr(error) if quotes_nothing(error) else described(error)
             record.msg, record.args = f"{text.partition(chr(10))[0]}: {what}", ()
     return not any(error in record.getMessage() for error in _WAITED_OUT)
 

@@ -34,8 +34,8 @@ from ingest.publishing.topic_batches import (
 from ingest.publishing.topic_check import CHECK_SECONDS, TopicCheck
 from ingest.reception_time import Reading, corrected, stamp
 from schemas.webhook import RawWebhook
-from service.background_tasks import described, lasting
-from service.errors import Problem, unreachable
+from service.background_tasks import lasting
+from service.errors import Problem, described, unreachable
 from service.kafka import clients, clock_offset
 from service.kafka.clock import clock, running
 from service.kafka.connections import adopt_producer

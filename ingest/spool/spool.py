@@ -21,7 +21,7 @@ from ingest.spool.database import FILE, MARKER, Row, SpoolFile, is_damage, reada
 from ingest.spool.quota import Bounds, Held, refusal
 from ingest.spool.slots import DAMAGED, JOURNAL, Slot, set_aside
 from schemas.webhook import RawWebhook
-from service.background_tasks import described
+from service.errors import described
 from service.fsync import fsync
 from service.kafka.clock import clock
 from service.logger import logger
