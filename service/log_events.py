@@ -32,6 +32,7 @@ EVENTS: Mapping[str, str] = {
     # Lines of libraries, whose sentences are their own.
     "kafka_client": "{message}",
     "http_server": "{message}",
+    "trace_export": "{message}",
     "library": "{message}",
     # Ingest.
     "worker_ended": "worker {worker} ended: {reason}; another one starts in {seconds:g} s",

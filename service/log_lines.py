@@ -24,10 +24,19 @@ from service.logger import logger
 Form = Literal["json", "console"]
 
 # Libraries at INFO log their own details. aiokafka logs request bodies at DEBUG: never allow that.
-_LIBRARIES = {"aiokafka": logging.WARNING, "uvicorn": logging.WARNING}
+_LIBRARIES = {
+    "aiokafka": logging.WARNING,
+    "opentelemetry": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "uvicorn": logging.WARNING,
+}
 
 # The events of the lines that libraries log, by their loggers' first part.
-_LIBRARY_EVENTS = {"aiokafka": "kafka_client", "uvicorn": "http_server"}
+_LIBRARY_EVENTS = {
+    "aiokafka": "kafka_client",
+    "opentelemetry": "trace_export",
+    "uvicorn": "http_server",
+}
 
 # Errors that aiokafka logs and then waits out: the first group on a new cluster.
 _WAITED_OUT = ("GroupCoordinatorNotAvailableError",)
@@ -36,7 +45,7 @@ _WAITED_OUT = ("GroupCoordinatorNotAvailableError",)
 _UNREAD_FUTURE = "Future exception was never retrieved"
 
 # While Kafka is unavailable these loggers repeat a line several times a second.
-_REPETITIVE = ("aiokafka", "ingest", "processors.tracking.partition_task")
+_REPETITIVE = ("aiokafka", "ingest", "opentelemetry", "processors.tracking.partition_task")
 _REPEAT_SECONDS = 60.0
 _LINES = 256
 

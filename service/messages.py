@@ -366,6 +366,9 @@ MESSAGES: Mapping[str, Message] = {
         "the broker's log"
     ),
     "tracking_fails": "tracking fails for {keys}; please report this",
+    "traces_missing": (
+        "BLUETICK_TRACES needs the packages of the extra `traces`: pip install 'bluetick[traces]'"
+    ),
     "unauthenticated_exposure": (
         "ingest will not listen on {host} (BLUETICK_HOST), because other machines could send "
         "webhooks there without proof; name a sources file with BLUETICK_SOURCES "

@@ -16,11 +16,13 @@ from service.errors import Problem
 
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
+_COLLECTOR = r"^(off|otlp|https?://[^\s@]+)$"
 
 # Patterns, for people.
 _WORDS = {
     NAMESPACE: "it is 1 to 100 of A-Z a-z 0-9 . _ -",
     _ADDRESSES: "it is host:port, or several of them with commas between",
+    _COLLECTOR: "it is off, otlp, or a URL such as http://collector:4318",
 }
 
 
@@ -80,6 +82,16 @@ class _Settings(BaseSettings):
         None,
         description="form of the services' log lines: one JSON object a line, or text for people; "
         "default: `console` if standard error is a terminal, else `json`",
+    )
+    traces: str = Field(
+        "off",
+        pattern=_COLLECTOR,
+        description="where the services send their spans: `off`, the URL of an OpenTelemetry "
+        "collector (OTLP over HTTP, such as `http://collector:4318`), or `otlp` for that of "
+        "`OTEL_EXPORTER_OTLP_ENDPOINT` (docs/tracing.md)",
+    )
+    trace_ratio: float = Field(
+        0.01, ge=0, le=1, description="share of the webhooks of which spans are sent"
     )
     health_host: str = Field(
         "127.0.0.1",

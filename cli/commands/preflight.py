@@ -33,8 +33,8 @@ def log_as_text(level: str) -> None:
 
 
 @contextmanager
-def logging_as_service(name: str, settings: Settings) -> Iterator[None]:
-    """Log as a service during the block, in the form of its settings; also how it ends."""
+def running_as_service(name: str, settings: Settings) -> Iterator[None]:
+    """Log and trace as a service during the block, as its settings say; log how it ends."""
     from cli.messages import worded
     from service.log_lines import chosen, log_to_stderr, logging_the_end
 
@@ -46,5 +46,26 @@ def logging_as_service(name: str, settings: Settings) -> Iterator[None]:
         namespace=settings.namespace,
         instance=settings.instance,
     )
-    with logging_the_end(form, worded):
+    with logging_the_end(form, worded), _traced(name, settings):
         yield
+
+
+@contextmanager
+def _traced(name: str, settings: Settings) -> Iterator[None]:
+    """Trace the service during the block, if its settings say so."""
+    if settings.traces == "off":
+        yield
+        return
+    from service.errors import Problem
+    from service.tracing import tracing
+
+    try:
+        from service.open_telemetry import exporting
+    except ImportError:
+        raise Problem("traces_missing") from None
+    traces = exporting(settings, name)
+    try:
+        with tracing(traces):
+            yield
+    finally:
+        traces.stop()

@@ -52,7 +52,7 @@ def ingest(
     inherited: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Receive webhooks over HTTP and write each body to Kafka."""
-    from cli.commands.preflight import logging_as_service
+    from cli.commands.preflight import running_as_service
     from cli.program import another
     from ingest import server
     from ingest import supervisor as several
@@ -61,7 +61,7 @@ def ingest(
 
     private_files.mask()
     settings = load(port=port)
-    with logging_as_service("ingest", settings):
+    with running_as_service("ingest", settings):
         if inherited is not None:
             server.run_worker(settings, inherited, several.report)
         elif workers == 1:
@@ -90,7 +90,7 @@ def processor(one: Processor) -> Callable[..., None]:
 
 
 def _process(one: Processor, health_port: int | None, data: Path | None) -> None:
-    from cli.commands.preflight import logging_as_service, require_topics
+    from cli.commands.preflight import require_topics, running_as_service
     from processors.loader import member
     from processors.runtime.process import run
     from service import private_files
@@ -98,7 +98,7 @@ def _process(one: Processor, health_port: int | None, data: Path | None) -> None
 
     private_files.mask()
     settings = load(**{one.port_setting: health_port}, data=data)
-    with logging_as_service(one.name, settings):
+    with running_as_service(one.name, settings):
         _refuse_foreign_outputs(one, settings)
         require_topics(settings, settings.topics.needed(one.name))
         if one.keeps_state:

@@ -39,14 +39,16 @@ from providers.contract import DeadLetter, Normalised
 from providers.fields import word
 from providers.rejection import Refused
 from schemas.coordinates import Coordinates, at
+from schemas.processors import NORMALISE
 from schemas.webhook import source_of
-from service import messages
+from service import messages, tracing
 from service.errors import Problem, reason
 from service.kafka import clients
 from service.kafka.clock import clock
 from service.log_events import Notice, notice
 from service.logger import logger
 from service.settings import Settings
+from service.tracing import Headers, Round
 
 log = logger(__name__)
 
@@ -71,6 +73,7 @@ class Normaliser(Member):
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
         self._settings = settings
+        self._group = settings.topics.group(NORMALISE.name)
         self._consumer = consumer
         self._alarms = alarms
         self._bodies = Bodies(settings)
@@ -150,8 +153,13 @@ class Normaliser(Member):
         return True
 
     async def _process(self, polled: Polled) -> None:
+        with tracing.processing(self._group) as trace:
+            await self._traced_round(polled, trace)
+
+    async def _traced_round(self, polled: Polled, trace: Round) -> None:
         producer = self._producer or await self._start_producer()
-        round_ = _Round(Outbox(producer, "normalise.after_first_send"), self._windows.begin())
+        outbox = Outbox(producer, "normalise.after_first_send")
+        round_ = _Round(outbox, self._windows.begin(), trace)
         await self._normalise(polled, round_)
         large = await deliver(producer, round_.outbox, self._settings.transaction_timeout)
         await self._set_aside(producer, large, round_)
@@ -195,13 +203,15 @@ class Normaliser(Member):
             round_.add(raw, provider, self._refused(raw, Refused("source_stopped", reason)))
             return
         try:
+            context = round_.trace.take(raw)
             result = self._bodies.begun(raw)
             if not isinstance(result, Normalised):
                 result = await self._pace.within(result, _BODY_SECONDS)
             if result.dead_letters or len(result.observations) > _FEW:
-                outcome = await self._records(raw, result)
+                outcome = await self._records(raw, result, context)
             else:
-                records = list(self._bodies.observed(raw, result.observations, clock.now()))
+                now = clock.now()
+                records = list(self._bodies.observed(raw, result.observations, now, context))
                 outcome = _Outcome(result, records, sum([len(one.value) for one in records]))
         except Exception as error:  # noqa: BLE001 - after any error the body is kept
             outcome = self._refused(raw, error)
@@ -211,13 +221,13 @@ class Normaliser(Member):
             round_.counted.good(source)
         round_.add(raw, provider, outcome)
 
-    async def _records(self, raw: RawRecord, result: Normalised) -> "_Outcome":
+    async def _records(self, raw: RawRecord, result: Normalised, context: Headers) -> "_Outcome":
         """Return the records of a body; `Refused` if they exceed the limit."""
         now = clock.now()
         records: list[Outgoing] = []
         size = 0
         for record in chain(
-            self._bodies.observed(raw, result.observations, now),
+            self._bodies.observed(raw, result.observations, now, context),
             self._bodies.kept(raw, result.dead_letters, now),
         ):
             records.append(record)
@@ -310,6 +320,7 @@ class _Round:
 
     outbox: Outbox
     counted: Counted
+    trace: Round
     tallies: Tallies = field(default_factory=Tallies)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
     bodies: int = 0

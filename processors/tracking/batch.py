@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 from processors.tracking import timers
@@ -43,6 +44,8 @@ _CHUNK = 32
 # A timer of a message with an unusable state is checked again after this time.
 _RETRY_MS = 3_600_000
 
+
+_NO_CONTEXTS: Mapping[int, Sequence[tuple[str, bytes]]] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -84,7 +87,7 @@ class Work(NamedTuple):
 
     `now` is the task's clock: a later time of reception in a record is wrong. `horizon` is the time
     that the log has certainly reached: timers up to it may fire. `source` is the CloudEvents
-    source of the outputs.
+    source of the outputs. `contexts` has, by a record's offset, the trace headers of its outputs.
     """
 
     records: Sequence[Consumed]
@@ -95,6 +98,7 @@ class Work(NamedTuple):
     bounds: Bounds = BOUNDS
     limits: Limits = LIMITS
     source: str = SOURCE
+    contexts: Mapping[int, Sequence[tuple[str, bytes]]] = _NO_CONTEXTS
 
 
 class Out(NamedTuple):
@@ -261,7 +265,7 @@ class _Reducing:
                 at=at,
             )
             if step.outputs:
-                self._publish(key, step.outputs)
+                self._publish(key, step.outputs, work.contexts.get(record.offset, ()))
         except NewerFormatError:
             raise
         except UndecodableError as error:
@@ -368,13 +372,15 @@ class _Reducing:
             return armed, []  # a viewer's void entry gets its new time when it is checked
         return armed, [Timer(timers.due(before, self._work.patience), key)]
 
-    def _publish(self, key: str, outputs: Iterable[Output]) -> None:
+    def _publish(
+        self, key: str, outputs: Iterable[Output], context: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
         """Add all outputs; if one cannot be encoded, add none."""
         name, added = key.encode(), self.result.outputs
         start = len(added)
         try:
             for output in outputs:
-                added.append(_out(name, output, self._work.source))
+                added.append(_out(name, output, self._work.source, context))
         except Exception:
             del added[start:]
             raise
@@ -401,8 +407,9 @@ class _Observed(NamedTuple):
         return (self.key,) if self.viewer is None else (self.key, self.viewer)
 
 
-def _out(key: bytes, output: Output, source: str) -> Out:
+def _out(key: bytes, output: Output, source: str, context: Sequence[tuple[str, bytes]]) -> Out:
     headers = cloud_event(
         type_=output.type, id_=output.id, source=source, time=output.time, subject=key
     )
+    headers += context
     return Out(output.topic, key, encode(output.record), headers)

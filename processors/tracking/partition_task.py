@@ -43,6 +43,8 @@ from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
 from processors.tracking.transaction import publish
 from providers.rejection import calls
+from schemas.processors import TRACK
+from service import tracing
 from service.errors import Problem, reason
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -89,6 +91,7 @@ class Task:
         # A seek has made records void that were polled in another epoch or for another task.
         self.epoch = next(_epochs)
         self._settings = settings
+        self._group = settings.topics.group(TRACK.name)
         self._consumer = consumer
         self._watermark = watermark
         self._alarms = alarms
@@ -272,10 +275,14 @@ class Task:
             self._arrived.set()
 
     async def _batch(self, session: Session, log_clock: LogClock, work: Work) -> None:
-        result = await reduce(work, session.store.get, self._unwanted)
-        anchor = None
-        if result.taken or result.states:
-            anchor = await self._publish(session, work, result)
+        with tracing.processing(self._group) as trace:
+            contexts = trace.take_all(cast("Sequence[Record]", work.records))
+            work = work._replace(contexts=contexts)
+            result = await reduce(work, session.store.get, self._unwanted)
+            trace.keep(result.taken)
+            anchor = None
+            if result.taken or result.states:
+                anchor = await self._publish(session, work, result)
         session.store.write(result.states, anchor, result.armed, result.spent)
         failpoints.reach("track.after_store_write")
         self._put_back(cast("Sequence[Record]", work.records[result.taken :]))

@@ -21,7 +21,7 @@ CODE = [
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 LOGGERS = re.compile(r"(self\.)?_?log$")
 # The events of libraries' lines, which service/log_lines.py chooses.
-OF_LIBRARIES = {"kafka_client", "http_server", "library"}
+OF_LIBRARIES = {"kafka_client", "http_server", "trace_export", "library"}
 
 
 class Call(NamedTuple):
