@@ -6,6 +6,7 @@ OpenTelemetry's semantic conventions for messaging and HTTP.
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +32,7 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     Tracer,
     TraceState,
     get_current_span,
@@ -49,6 +51,9 @@ _LINKS = 128
 _FLUSH_SECONDS = 2.0
 
 _propagator = TraceContextTextMapPropagator()
+
+# The version, the ids, which are not 0, and the flags.
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 
 
 class OpenTelemetry:
@@ -163,14 +168,13 @@ class _Spans:
         """
         self._count += 1
         found = context(record.headers)
-        if not found:
+        known = _TRACEPARENT.fullmatch(dict(found).get(CONTEXT[0], b""))
+        if known is None:
             return ()
+        if not int(known[1], 16) & TraceFlags.SAMPLED:
+            return found
         parent = _propagator.extract({name: value.decode("latin-1") for name, value in found})
         origin = get_current_span(parent).get_span_context()
-        if not origin.is_valid:
-            return ()
-        if not origin.trace_flags.sampled:
-            return found
         place: dict[str, str | int] = {
             "messaging.destination.name": record.topic,
             "messaging.destination.partition.id": str(record.partition),
