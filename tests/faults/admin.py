@@ -21,7 +21,12 @@ class Admin:
     """An admin client. Every method blocks: call it in a thread."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._admin = _kafka.AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._bootstrap = bootstrap
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Use a new client: after a fault, one may keep failing with what it knew before."""
+        self._admin = _kafka.AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
 
     def ends(self, partitions: Sequence[tuple[str, int]], *, stable: bool = True) -> list[int]:
         """Return each partition's end offset; `stable`: its last stable offset."""
