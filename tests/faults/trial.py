@@ -377,7 +377,6 @@ class Trial:
             return await asyncio.to_thread(admin.committed, group, partitions) == ends
         except KafkaException as error:
             self._refused = f"; the suite's last request failed: {error}"
-            admin.reconnect()
             return False
 
     async def closed(self) -> bool:
