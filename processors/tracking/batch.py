@@ -369,17 +369,10 @@ class _Reducing:
         return armed, [Timer(timers.due(before, self._work.patience), key)]
 
     def _publish(self, key: str, outputs: Iterable[Output]) -> None:
-        """Add all outputs; if one cannot be encoded, add none."""
-        name, added = key.encode(), self.result.outputs
-        start = len(added)
-        try:
-            for output in outputs:
-                added.append(_out(name, output, self._work.source))
-        except Exception:
-            del added[start:]
-            raise
-        for index, output in enumerate(outputs, start):
-            self._written += len(added[index].value)
+        name, source = key.encode(), self._work.source
+        for output in outputs:
+            self.result.outputs.append(_out(name, output, source))
+            self._written += len(output.value)
             if output.topic == "events":
                 self.result.events[output.type.rpartition(".")[2],] += 1
 
@@ -405,4 +398,4 @@ def _out(key: bytes, output: Output, source: str) -> Out:
     headers = cloud_event(
         type_=output.type, id_=output.id, source=source, time=output.time, subject=key
     )
-    return Out(output.topic, key, encode(output.record), headers)
+    return Out(output.topic, key, output.value, headers)

@@ -10,9 +10,10 @@ from msgspec.structs import asdict, replace
 
 from processors.tracking import lifecycle, timers
 from processors.tracking.lifecycle import REACHED, Judged, PastBound
-from processors.tracking.outputs import Output, about, event, identify
+from processors.tracking.outputs import Output, about, encode_status, event, identify
 from processors.tracking.timers import PATIENCE, Patience
 from schemas.bounds import BOUNDS, Bounds
+from schemas.codec import encode
 from schemas.records import (
     STATE_VERSION,
     Advanced,
@@ -29,7 +30,6 @@ from schemas.records import (
     Replied,
     Status,
     StatusObservation,
-    StatusRecord,
     Verdict,
     ViewerAdvanced,
     ViewerState,
@@ -178,7 +178,7 @@ def _inbound(
     record = InboundRecord(**fields, revision=revision)
     at = observation.edited_at
     time = lifecycle.when(observation) if at is None else at
-    return Output("inbound", id_, "bluetick.message.inbound", time, record)
+    return Output("inbound", id_, "bluetick.message.inbound", time, encode(record))
 
 
 def _replied(state: MessageState, reply: InboundObservation) -> Replied:
@@ -203,15 +203,25 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
 
 def _status(judged: Judged, observation: StatusObservation) -> Output:
     verdict = cast("Verdict", judged.verdict)  # an observation past a bound is not published
-    state, fields = judged.state, asdict(observation)
-    fields["direction"] = state.direction
-    if observation.payload is None:
-        fields["payload"] = state.payload
-    if observation.recipient is None or not _has_recipient_of(observation, state):
-        fields["recipient"] = state.recipient
-    record = StatusRecord(**fields, verdict=verdict, message_status=state.status)
+    value = encode_status(_completed(observation, judged.state), verdict, judged.state.status)
     id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
-    return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
+    return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), value)
+
+
+def _completed(observation: StatusObservation, state: MessageState) -> StatusObservation:
+    """Take `direction`, `recipient` and `payload` of the message if the observation lacks them."""
+    direction, payload, recipient = state.direction, observation.payload, observation.recipient
+    if payload is None:
+        payload = state.payload
+    if recipient is None or not _has_recipient_of(observation, state):
+        recipient = state.recipient
+    if (
+        direction == observation.direction
+        and payload is observation.payload
+        and recipient == observation.recipient
+    ):
+        return observation
+    return replace(observation, direction=direction, payload=payload, recipient=recipient)
 
 
 def _has_recipient_of(observation: StatusObservation, state: MessageState) -> bool:
