@@ -11,7 +11,7 @@ own and never change the message's status.
 A state is bounded (schemas/bounds.py): of too many names it keeps the first ones.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import copy
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -133,7 +133,11 @@ def _observe_own(state: MessageState, observation: StatusObservation, bounds: Bo
     if observation.gateway not in added.attempts:
         changed |= _pass_bound(draft, observation)
         return Judged(draft if changed else state, None, "too_many_attempts", None)
-    changed |= _channelled(draft, state, observation) | _bill(draft, state, observation)
+    if observation.channel > draft.attempts[observation.gateway].channel:
+        # Of two channels of a gateway, the same one wins in any sequence.
+        _own_attempt(draft, state, observation.gateway).channel = observation.channel
+    if observation.billing is not None:
+        changed |= _bill(draft, state, observation, observation.billing)
     if draft.attempts is not state.attempts:
         _summarise(draft)
         changed = True
@@ -444,15 +448,6 @@ def _count(draft: MessageState, before: ViewerState, after: ViewerState) -> bool
     return True
 
 
-def _channelled(draft: MessageState, state: MessageState, observation: StatusObservation) -> bool:
-    """Keep the same channel in any sequence, if reports name two channels of a gateway."""
-    gateway = observation.gateway
-    if observation.channel <= draft.attempts[gateway].channel:
-        return False
-    _own_attempt(draft, state, gateway).channel = observation.channel
-    return True
-
-
 def _own_attempt(draft: MessageState, state: MessageState, gateway: str) -> Attempt:
     """Return the draft's attempt by a gateway, after copying it if it is also the state's."""
     attempt = draft.attempts[gateway]
@@ -530,16 +525,17 @@ def content_rank(observation: StatusObservation | InboundObservation) -> Content
     return rank_of(observation.content, at, edited_at)
 
 
-def _bill(draft: MessageState, state: MessageState, observation: StatusObservation) -> bool:
-    """Take the attempt's billing from the observation, if it is newer."""
-    billing, at = observation.billing, when(observation)
-    if billing is None:
-        return False
-    name = f"billing/{observation.gateway}"
-    known = draft.attempts[observation.gateway].billing
+def _bill(
+    draft: MessageState, state: MessageState, observation: StatusObservation, billing: Billing
+) -> bool:
+    """Take the attempt's billing from the observation, if it is newer; whether it is."""
+    gateway, at = observation.gateway, when(observation)
+    name = f"billing/{gateway}"
+    known = draft.attempts[gateway].billing
     if not _newer(draft.described_at.get(name), known, at, billing):
         return False
-    _own_attempt(draft, state, observation.gateway).billing = billing
+    if billing != known:
+        _own_attempt(draft, state, gateway).billing = billing
     draft.described_at = {**draft.described_at, name: at}
     return True
 
@@ -570,22 +566,29 @@ def _newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
 
 def _summarise(draft: MessageState) -> None:
     """Derive the fields that follow from the attempts."""
-    statuses: list[Status] = [attempt.status for attempt in draft.attempts.values()]
-    if draft.beyond is not None:
-        statuses.append(draft.beyond)
-    draft.status = max(statuses, key=MESSAGE_RANK.__getitem__)
-    draft.contradictions = sorted(
-        Contradiction(gateway, failure, attempt.status)
-        for gateway, attempt in draft.attempts.items()
-        if attempt.status in REACHED
-        for failure in FAILURES
-        if failure in attempt.facts
-    )
+    status, failed = draft.beyond, False
+    for attempt in draft.attempts.values():
+        if status is None or MESSAGE_RANK[attempt.status] > MESSAGE_RANK[status]:
+            status = attempt.status
+        failed = failed or not attempt.facts.keys().isdisjoint(FAILURES)
+    draft.status = status
+    draft.contradictions = sorted(_contradictions(draft.attempts)) if failed else []
     draft.billing = _total(draft.attempts)
+
+
+def _contradictions(attempts: dict[str, Attempt]) -> Iterator[Contradiction]:
+    for gateway, attempt in attempts.items():
+        if attempt.status in REACHED:
+            for failure in FAILURES:
+                if failure in attempt.facts:
+                    yield Contradiction(gateway, failure, attempt.status)
 
 
 def _total(attempts: dict[str, Attempt]) -> Billing | None:
     """Return the total billing; sender and network are those of the best attempt with billing."""
+    if len(attempts) == 1:
+        [attempt] = attempts.values()
+        return attempt.billing
     billed = [(MESSAGE_RANK[one.status], name, one.billing) for name, one in attempts.items()]
     billings = [billing for _, _, billing in sorted(billed) if billing is not None]
     if len(billings) <= 1:

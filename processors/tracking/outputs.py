@@ -46,14 +46,16 @@ class Output(NamedTuple):
 
 def event(record: Event, time: int, *identity: str) -> Output:
     """Address an event; `time` is Unix milliseconds, `identity` makes its id unique."""
-    tag = str(record.__struct_config__.tag)
+    tag, type_ = _names(type(record))
     id_ = identify(tag, record.message_key, *identity)
-    return Output("events", id_, _event_type(tag), time, encode(record))
+    return Output("events", id_, type_, time, encode(record))
 
 
-@cache  # of few tags
-def _event_type(tag: str) -> str:
-    return f"bluetick.message.{tag}"
+@cache  # of few kinds
+def _names(kind: type[Event]) -> tuple[str, str]:
+    """Return the tag of an event, and its CloudEvents type."""
+    tag = str(kind.__struct_config__.tag)
+    return tag, f"bluetick.message.{tag}"
 
 
 def encode_status(

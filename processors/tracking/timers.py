@@ -115,13 +115,15 @@ def _stalls(state: MessageState, patience: Patience) -> int | None:
         return None
     if state.viewed is not None or state.direction == "inbound" or not state.receipts:
         return None
-    _, attempt = _best(state)
+    attempt = _best(state)[1]
     if "deleted" in attempt.facts:
         return None
     standing = attempt.facts[state.status]
     if standing.replay is not None or standing.catch_up:
         return None
-    last = max([fact.received_at for _, fact in _waited_for(state)])
+    attempts = state.attempts.values()
+    facts = [fact for one in attempts for fact in one.facts.values() if fact.status != "deleted"]
+    last = max([fact.received_at for fact in facts])
     return last + patience.with_(state.status, attempt.channel)
 
 

@@ -48,12 +48,14 @@ class Step(NamedTuple):
 
     A state is the given object itself if nothing changed. `outcome` is a verdict, `inbound`,
     `corrected`, or the bound that the observation's fact exceeds: then the state does not hold it.
+    `due` is when the message's next timer is due, Unix milliseconds.
     """
 
     state: MessageState
     viewer: ViewerState | None
     outcome: Verdict | Literal["inbound", "corrected"] | PastBound
     outputs: list[Output]
+    due: int = 0
 
 
 def track(
@@ -65,20 +67,27 @@ def track(
     patience: Patience = PATIENCE,
     bounds: Bounds = BOUNDS,
     at: int | None = None,
+    due: int | None = None,
 ) -> Step:
     """Add one observation, read under `key`, to that message's state (None: a new message).
 
     `viewer` is the state of the observation's viewer. The message's timers that were due at the
     reception fire first: `at`, Unix milliseconds, replaces a `received_at` that is not trusted.
+    `due` saves the time to find out when the first of them is due.
     """
     at = observation.received_at if at is None else at
-    fired: list[Output] = []
-    if state is not None and timers.due(state, patience) <= at:
-        state, fired = timers.fire(state, at, patience)
-    if viewer is not None and lifecycle.outlived(viewer, state):
+    known, fired = state, list[Output]()
+    if state is not None:
+        due = timers.due(state, patience) if due is None else due
+        if due <= at:
+            known, fired = timers.fire(state, at, patience)
+    if viewer is not None and lifecycle.outlived(viewer, known):
         viewer = None
-    step = _take(state or _first(key, observation), key, observation, viewer, bounds)
-    return step._replace(outputs=[*fired, *step.outputs]) if fired else step
+    step = _take(known or _first(key, observation), key, observation, viewer, bounds)
+    if due is None or step.state is not state:
+        due = timers.due(step.state, patience)
+    outputs = [*fired, *step.outputs] if fired else step.outputs
+    return Step(step.state, step.viewer, step.outcome, outputs, due)
 
 
 def _take(
