@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from schemas.coordinates import Positioned
+
 Headers = Sequence[tuple[str, bytes]]
 
 # W3C Trace Context, as headers of requests and of records.
@@ -16,15 +18,9 @@ CONTEXT = ("traceparent", "tracestate")
 _LONGEST = 512
 
 
-class Traced(Protocol):
-    """The attributes of a record that are used here."""
+class Traced(Positioned, Protocol):
+    """A record of Kafka, of any client or archive."""
 
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
     @property
     def headers(self) -> Headers: ...
 
