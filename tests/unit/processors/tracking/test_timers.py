@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.tracking import timers
@@ -11,6 +11,7 @@ from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import Advanced, Forgotten, MessageState, Resumed, Stalled, Status
+from tests.examples import examples
 from tests.unit.messages import KEY, Folded, reply, seen
 
 MINUTE = 60_000
@@ -205,7 +206,7 @@ def lives(draw: st.DrawFn) -> list[Any]:
     return life
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(lives(), st.data())
 def test_when_timers_are_looked_at_is_no_matter(life: list[Any], data: st.DataObject) -> None:
     """Fired in the background or by the next observation: the same records, the same ids."""
