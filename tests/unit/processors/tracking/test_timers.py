@@ -111,6 +111,8 @@ def stalled(*observations: Any) -> MessageState:
         ([seen("sent", 1)], seen("failed", 9), True),
         ([seen("sent", 1, "viber")], seen("sent", 9, "sms"), True),
         ([seen("sent", 1)], seen("read", 9, viewer="v"), True),
+        # A gateway that only a viewer's receipt names has no attempt.
+        ([seen("sent", 1)], seen("read", 9, "rcs", viewer="v"), True),
         ([seen("sent", 1)], seen("queued", 9), False),
         ([seen("sent", 1)], seen("sent", 9), False),
         ([seen("sent", 1)], seen("unknown", 9), False),
@@ -129,6 +131,7 @@ def test_a_receipt_withdraws_the_alarm(before: list[Any], then: Any, resumes: bo
     if resumed:
         assert resumed[0].stalled_since == state.stalled_since
         assert resumed[0].status == step.state.status
+        assert (resumed[0].gateway, resumed[0].channel) == (then.gateway, then.channel)
 
 
 def test_an_observation_fires_what_was_due_before_it() -> None:
