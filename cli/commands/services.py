@@ -38,10 +38,10 @@ def up(
     from service.settings import load
 
     private_files.mask()
-    settings = load(port=port)
+    settings = load(port=port, data=data)
     if demo:
         sys.exit(demonstration.demo(settings, kafka_port))
-    sys.exit(everything.up(settings, kafka_port, data))
+    sys.exit(everything.up(settings, kafka_port))
 
 
 def ingest(
@@ -101,7 +101,7 @@ def _process(one: Processor, health_port: int | None, data: Path | None) -> None
     _refuse_foreign_outputs(one, settings)
     require_topics(settings, settings.topics.needed(one.name))
     if one.keeps_state:
-        private_files.tighten(settings.data / settings.namespace)
+        private_files.tighten(settings.stores)
     run(one, settings, member(one))
 
 

@@ -86,7 +86,7 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     kept = _kept(own, all_groups, keep_inputs=keep_inputs)
     names = [one for one in own.all if one in found.topics and one not in kept.topics]
     _refuse_in_use(own, names, kept, all_groups)
-    store = settings.data / name
+    store = settings.of(name).stores
     here = f", and {store}" if store.is_dir() else ""
     console = Console(highlight=False)
     console.print(f"to be deleted, with all data: {', '.join(names)}{here}")
