@@ -177,13 +177,14 @@ async def until_ready(
     seconds = max(_READY_SECONDS, 2 * settings.session_timeout)
     quiet_until = time.monotonic() + _SILENT_SECONDS
     obstacles = {one.service.name: _STARTING for one in services}
-    shown: dict[str, str] = {}
+    said = ""
     try:
         async with asyncio.timeout(seconds):
             while obstacles := await _obstacles(services, obstacles):
-                if obstacles != shown and time.monotonic() > quiet_until:
-                    shown = obstacles
-                    waiting(_waits(obstacles))
+                known = {name: why for name, why in obstacles.items() if why != _STARTING}
+                if (say := _waits(known)) != said and time.monotonic() > quiet_until:
+                    said = say
+                    waiting(said)
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
         raise CommandProblem(

@@ -85,9 +85,11 @@ async def _through(console: Console, up_: Line) -> bool:
         shuffle=True,
         malformed=_MALFORMED,
     )
+    ours = len(simulation.truth.lifecycles)
     console.print(
         f"\nSending every example of the provider documents ({len(documented)}) and {_MESSAGES} "
-        "simulated messages: shuffled, in batches, with repeated and malformed reports"
+        f"simulated messages ({ours} of ours and {_MESSAGES - ours} from customers): shuffled, in "
+        "batches, with repeated and malformed reports"
     )
     await _send(console, up_, [*map(_post, documented), *simulation.posts])
     out, letters = await _collect(up_)
@@ -107,7 +109,7 @@ async def _send(console: Console, up_: Line, posts: list[Post]) -> None:
             )
         following = shown.count("waiting for the processors")
         await _until_through(up_, lambda left: following.show(0, None, left))
-    console.print(f"{len(posts)} webhooks posted, each answered 200\n")
+    console.print(f"{len(posts):,} webhooks posted, each answered 200\n")
 
 
 class _Advancing(Unwatched):

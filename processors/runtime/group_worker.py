@@ -130,7 +130,7 @@ class GroupWorker(ConsumerRebalanceListener):
             return [*alarms, self._trouble]
         if not self._joined:
             return [*alarms, self._unassigned]
-        if waiting := sorted(partition.partition for partition in self._member.waiting()):
+        if waiting := sorted({partition.partition for partition in self._member.waiting()}):
             return [*alarms, f"partitions not ready yet: {waiting}"]
         return alarms
 
