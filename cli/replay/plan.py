@@ -79,6 +79,12 @@ def show(made: Plan, left: int) -> None:
         )
 
 
+def question(made: Plan) -> str:
+    """Return the question before a replay: how many observations, and how many facts are new."""
+    new = sum(facts["new"] for facts in made.facts.values())
+    return f"{new:,} facts are new. Publish all {made.counts.observations:,} observations again?"
+
+
 def spare_collector() -> None:
     """Run the garbage collector rarely: records form no cycles, and it halves the speed."""
     gc.collect()
