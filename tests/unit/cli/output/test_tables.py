@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.output.tables import PlainTable, name, number, text
+from tests import HOME
 
 
 def printed(table: PlainTable, width: int) -> list[str]:
@@ -93,3 +94,13 @@ def test_a_style_covers_its_row() -> None:
         written = io.StringIO()
         Console(file=written, width=width, force_terminal=True).print(table)
         assert "\x1b[1m" in written.getvalue()
+
+
+def test_commands_have_no_other_tables() -> None:
+    """A table of rich cuts numbers where it does not fit; progress uses its columns only."""
+    users = [
+        path.relative_to(HOME).as_posix()
+        for path in sorted(HOME.glob("cli/**/*.py"))
+        if "import Table" in path.read_text()
+    ]
+    assert users == ["cli/output/tables.py"]
