@@ -75,7 +75,7 @@ class Progress:
     def __call__(self, step: str) -> None:
         """Show the current step."""
         if self._console.is_terminal:
-            self._status.update(step)
+            self._status.update(Text(step))
         else:
             self._console.print(Text(f"  {step}"))
 
@@ -105,7 +105,8 @@ async def _up(settings: Settings, kafka_port: int) -> int:
         async with line(settings, kafka_port, progress, show) as up_:
             progress.stop()
             _print_addresses(console, up_)
-            raise await _kept_running(up_, show, partial(console.print, style="yellow"))
+            say = partial(console.print, style="yellow", markup=False, soft_wrap=True)
+            raise await _kept_running(up_, show, say)
     except Problem:
         nothing_began = not progress.finished_steps
         raise
