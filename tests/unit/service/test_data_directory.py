@@ -1,4 +1,4 @@
-"""The settings whose defaults depend on the machine."""
+"""The directory for data, whose default depends on the machine."""
 
 from pathlib import Path
 
