@@ -39,10 +39,11 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands in the order of the headings in help."""
-        return sorted(
-            super().list_commands(ctx),
-            key=lambda name: _HEADINGS.index(getattr(self.commands[name], "rich_help_panel", _TRY)),
-        )
+
+        def heading(name: str) -> int:
+            return _HEADINGS.index(getattr(self.commands[name], "rich_help_panel", None) or _TRY)
+
+        return sorted(super().list_commands(ctx), key=heading)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; send a problem to the parent process, if that is Bluetick's."""
