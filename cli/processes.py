@@ -25,7 +25,7 @@ Show = Callable[[str, str], None]
 """Receives a service's name and one line of its log."""
 
 Waiting = Callable[[str], None]
-"""Receives why a service is not ready yet, as a sentence, after some seconds."""
+"""Receives why services are not ready yet, once the reasons have stayed for some seconds."""
 
 _STARTING = "it does not answer yet"
 _OK = 200
@@ -175,15 +175,17 @@ async def until_ready(
     It may take as long as Kafka waits for a worker that was killed.
     """
     seconds = max(_READY_SECONDS, 2 * settings.session_timeout)
-    quiet_until = time.monotonic() + _SILENT_SECONDS
     obstacles = {one.service.name: _STARTING for one in services}
-    said = ""
+    said = reasons = ""
+    since = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
             while obstacles := await _obstacles(services, obstacles):
                 known = {name: why for name, why in obstacles.items() if why != _STARTING}
-                if (say := _waits(known)) != said and time.monotonic() > quiet_until:
-                    said = say
+                if (latest := _waits(known)) != reasons:
+                    reasons, since = latest, time.monotonic()
+                if reasons != said and time.monotonic() - since >= _SILENT_SECONDS:
+                    said = reasons
                     waiting(said)
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
