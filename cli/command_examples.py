@@ -10,7 +10,7 @@ from schemas.processors import PROCESSORS
 _RANGE = "--from 2026-05-01T12:00Z --to 2026-05-01T18:00Z"
 
 EXAMPLES: Mapping[str, Sequence[str]] = {
-    "up": ("bluetick up --demo", "bluetick up --port 8090 --data /tmp/bluetick"),
+    "up": ("bluetick up --demo", "bluetick up --port 8090 --data /srv/bluetick"),
     "ingest": (
         "BLUETICK_SOURCES=sources.toml bluetick ingest --workers 4",
         "BLUETICK_KAFKA=kafka-1:9092 bluetick ingest --port 8090",
