@@ -108,6 +108,7 @@ PURE = (
     "service/messages.py",
     "cli/output/redaction.py",
     "cli/up/reconciliation.py",
+    "cli/up/restarts.py",
     "ingest/health.py",
     "ingest/reception_time.py",
     "ingest/spool/notices.py",
