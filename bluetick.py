@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from cli.commands import (
     archive,
+    config,
     dead_letters,
     namespaces,
     replay,
@@ -69,6 +70,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 for command in _COMMANDS:
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
+app.add_typer(config.group, name="config")
 app.add_typer(topics.group, name="topics")
 app.add_typer(sources.group, name="sources")
 app.add_typer(spool.group, name="spool")

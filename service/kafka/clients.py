@@ -21,6 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
+from service.contradictions import REBALANCE_SECONDS
 from service.errors import Problem, unreachable
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
@@ -36,7 +37,6 @@ _CLOSE_SECONDS = 1.0
 _SENDER_SECONDS = 0.3
 _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
-REBALANCE_SECONDS = 60
 _METADATA_SECONDS = 10
 _HEARTBEAT_SECONDS = 3
 _REQUEST_SECONDS = 4

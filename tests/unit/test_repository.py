@@ -118,6 +118,7 @@ PURE = (
     "processors/tracking/batch_states.py",
     "processors/tracking/set_aside.py",
     "service/child_environment.py",
+    "service/contradictions.py",
 )
 # A broker, a clock, the environment, other processes, or an unseeded random generator. The files of
 # a package (importlib.resources) are as constant as its code.

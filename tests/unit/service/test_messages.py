@@ -22,7 +22,7 @@ OPTIONS_ALLOWED = {
 }
 COMMAND = re.compile(
     r"\bbluetick (up|ingest|normalise|track|parse|send|tail|archive|rebuild|diff|topics|sources"
-    r"|spool|dead-letters|replay|namespace)\b"
+    r"|spool|dead-letters|replay|namespace|config|doctor|group|transactions)\b"
 )
 
 
