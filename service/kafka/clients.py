@@ -16,7 +16,10 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.coordinates import Partition
@@ -42,6 +45,7 @@ _HEARTBEAT_SECONDS = 3
 _REQUEST_SECONDS = 4
 _READ_SECONDS = 60  # for an answer of many megabytes; a silent broker has less
 _IDLE_SECONDS = 180
+_ABSENT = (UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno)
 _BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 
 
@@ -281,6 +285,17 @@ async def _cut_off(client: AIOKafkaProducer, sender: asyncio.Task[None] | None) 
     if sender is not None and not sender.done():
         sender.cancel()
         await asyncio.wait([sender], timeout=_SENDER_SECONDS)
+
+
+async def existing(client: AIOKafkaConsumer, topics: Collection[str]) -> set[str]:
+    """Ask any broker which of the topics exist; the request creates none."""
+    inner: Any = client._client  # noqa: SLF001
+    node = inner.get_random_node()
+    if node is None:
+        raise KafkaConnectionError("no broker is known yet")
+    request = MetadataRequest(sorted(topics), allow_auto_topic_creation=False)
+    answer = await inner.send(node, request)
+    return {name for code, name, *_ in answer.topics if code not in _ABSENT}
 
 
 async def broken(client: AIOKafkaProducer) -> None:
