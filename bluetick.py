@@ -12,6 +12,7 @@ from cli.commands import (
     archive,
     config,
     dead_letters,
+    groups,
     namespaces,
     replay,
     services,
@@ -20,6 +21,7 @@ from cli.commands import (
     tail,
     test,
     topics,
+    transactions,
     webhooks,
 )
 from cli.interrupt import EXIT_CODE, Interrupted, interruptible
@@ -72,6 +74,8 @@ for command in _COMMANDS:
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
 app.add_typer(config.group, name="config")
 app.add_typer(topics.group, name="topics")
+app.add_typer(groups.group, name="group")
+app.add_typer(transactions.group, name="transactions")
 app.add_typer(sources.group, name="sources")
 app.add_typer(spool.group, name="spool")
 app.add_typer(dead_letters.group, name="dead-letters")

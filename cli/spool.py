@@ -18,6 +18,7 @@ from rich.table import Table
 from cli.cancellation import run_until_stopped
 from cli.messages import CommandProblem
 from cli.output import jsonl, progress
+from cli.output.ages import age_text
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
 from ingest.spool import slots
@@ -59,7 +60,7 @@ def _show(table: Table, slot: Path) -> bool:
     used = "yes" if slots.in_use(slot) else "no"
     held = _held(slot)
     for provider, one in (held or {}).items():
-        age = "-" if one.oldest is None else _age(time.time() - one.oldest / 1000)
+        age = "-" if one.oldest is None else age_text(time.time() - one.oldest / 1000)
         table.add_row(slot.name, used, provider, f"{one.bodies:,}", f"{one.bytes:,}", age)
     if not held:
         table.add_row(slot.name, used, "-", "0" if held == {} else "cannot be read", "", "")
@@ -170,13 +171,6 @@ def _aside(slot: Path) -> list[Path]:
     """Return the damaged files that were set aside, without their journals."""
     found = [*slot.glob(f"{FILE}.damaged-*"), *slot.glob(f"{FILE}.salvaged-*")]
     return sorted(file for file in found if not file.name.endswith("-journal"))
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 async def _drain(settings: Settings, directory: Path) -> int:

@@ -45,6 +45,11 @@ class Watch:
         found = await self._reader.offsets_for_times(dict.fromkeys(self._places(topics), 0))
         return {place: known.timestamp for place, known in found.items() if known is not None}
 
+    async def since(self, places: Iterable[TopicPartition], time: int) -> dict[TopicPartition, int]:
+        """Return, by partition, the offset of the first record not older than `time` (Unix ms)."""
+        found = await self._reader.offsets_for_times(dict.fromkeys(places, time))
+        return {place: known.offset for place, known in found.items() if known is not None}
+
     async def committed(self, group: str) -> Committed:
         """Return the committed offsets of a group on all topics; {} if the group does not exist."""
         return await _committed(self._admin, group)

@@ -51,3 +51,8 @@ async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:
         # Kafka itself deletes a group whose topics are deleted.
         if code not in (0, GroupIdNotFound.errno):
             raise Problem("group_not_deleted", group=name, why=for_code(code).__name__)
+
+
+async def ask(admin: AIOKafkaAdminClient, request: Any, broker: int | None = None) -> Any:
+    """Return the answer of a broker, by default of any one, to a request that has no method."""
+    return await admin._send_request(request, broker)  # noqa: SLF001
