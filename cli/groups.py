@@ -24,6 +24,9 @@ from schemas.topics import Topics
 from service.settings import Settings
 from service.wall_clock import now_ms
 
+# Kafka's state of a group that does not exist.
+_ABSENT = "Dead"
+
 # The end of a member's id: a random UUID, of which a few digits tell members apart.
 _RANDOM = re.compile(r"-([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
@@ -32,7 +35,7 @@ def show(settings: Settings, name: str | None, *, json: bool) -> int:
     """Print the groups of the processors, or one of them; returns 0."""
     names = [name] if name else [one.name for one in PROCESSORS]
     for one in names:
-        group, positions = asyncio.run(_look(settings, _processor(settings.topics, one)))
+        group, positions = asyncio.run(look(settings, _processor(settings.topics, one)))
         if json:
             print_json(_fields(group, positions))
         else:
@@ -102,7 +105,8 @@ def _wanted(
     return [TopicPartition(topic, one) for one in partitions or range(settings.partitions)]
 
 
-async def _look(settings: Settings, processor: str) -> tuple[Group, dict[Partition, Position]]:
+async def look(settings: Settings, processor: str) -> tuple[Group, dict[Partition, Position]]:
+    """Return a processor's group, and its position in each partition that it reads."""
     topics = settings.topics.inputs(processor)
     places = [TopicPartition(name, one) for name in topics for one in range(settings.partitions)]
     return await _positions(settings, processor, places, Target("end"))
@@ -183,7 +187,8 @@ def _fields(group: Group, positions: dict[Partition, Position]) -> dict[str, obj
 
 def _print(group: Group, positions: dict[Partition, Position]) -> None:
     lag = sum(at.lag for at in positions.values())
-    title = f"{group.name}: {group.state}, {group.members} members, lag {lag}"
+    state = "does not exist yet" if group.state == _ABSENT else group.state
+    title = f"{group.name}: {state}, {group.members} members, lag {lag}"
     table = plain_table(title)
     table.add_column("topic", overflow="fold")
     for heading in ("partition", "committed", "end", "lag"):

@@ -64,7 +64,7 @@ def _show(table: Table, slot: Path) -> bool:
         table.add_row(slot.name, used, provider, f"{one.bodies:,}", f"{one.bytes:,}", age)
     if not held:
         table.add_row(slot.name, used, "-", "0" if held == {} else "cannot be read", "", "")
-    for file in _aside(slot):
+    for file in slots.kept_aside(slot):
         size = file.stat().st_size
         table.add_row(slot.name, "", f"damaged: {file.name}", "", f"{size:,}", "")
     return held is not None
@@ -117,7 +117,7 @@ def export(settings: Settings, to: Path) -> int:
 def _files(slot: Path) -> list[Path]:
     """Return the files of a slot with bodies; raises `OSError` if one cannot be read."""
     there = set(slot.iterdir())
-    files = [file for file in (slot / FILE, *_aside(slot)) if file in there]
+    files = [file for file in (slot / FILE, *slots.kept_aside(slot)) if file in there]
     for file in files:
         file.open("rb").close()
     return files
@@ -165,12 +165,6 @@ def _held(slot: Path) -> dict[str, Held] | None:
         return look(file)
     except Error:
         return None
-
-
-def _aside(slot: Path) -> list[Path]:
-    """Return the damaged files that were set aside, without their journals."""
-    found = [*slot.glob(f"{FILE}.damaged-*"), *slot.glob(f"{FILE}.salvaged-*")]
-    return sorted(file for file in found if not file.name.endswith("-journal"))
 
 
 async def _drain(settings: Settings, directory: Path) -> int:

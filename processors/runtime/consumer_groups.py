@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from service.kafka import clients
 from service.kafka.admin import administering
+from service.kafka.read_to_end import first_record
 from service.settings import Settings
 
 _ASK_SECONDS = 0.2
@@ -49,6 +50,16 @@ class Watch:
         """Return, by partition, the offset of the first record not older than `time` (Unix ms)."""
         found = await self._reader.offsets_for_times(dict.fromkeys(places, time))
         return {place: known.offset for place, known in found.items() if known is not None}
+
+    async def times(self, begins: Offsets, ends: Offsets) -> dict[TopicPartition, int]:
+        """Return, by partition, the time (Unix ms) of the first record in `begins` to `ends`."""
+        found = {}
+        for place, begin in begins.items():
+            self._reader.assign([place])
+            record = await first_record(self._reader, place, begin, ends[place])
+            if record is not None:
+                found[place] = record.timestamp
+        return found
 
     async def committed(self, group: str) -> Committed:
         """Return the committed offsets of a group on all topics; {} if the group does not exist."""

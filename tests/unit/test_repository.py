@@ -80,12 +80,16 @@ KAFKA_HOMES = (
 # The roots of the pure files; all of Bluetick's files that they import are pure as well.
 PURE = (
     "cli/dead_letters/table.py",
+    "cli/doctor/*_checks.py",
+    "cli/group_moves.py",
     "cli/messages.py",
     "cli/namespaces/rate.py",
+    "cli/output/ages.py",
     "cli/output/json_escaping.py",
     "cli/output/records.py",
     "cli/output/tables.py",
     "cli/simulator/simulate.py",
+    "deploy/open_transactions.py",
     "ingest/admission.py",
     "service/http/request_head.py",
     "ingest/sources/config.py",
