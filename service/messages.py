@@ -95,10 +95,12 @@ def _retention_overtook(
             f"bluetick replay run --archive URL --provider {provider} "
             f"--offsets {partition}:{offset}-{begin}"
         )
+    group = "normalise" if raw else "track"
     return (
         f"{topic}[{partition}] is to be read from offset {offset}, but it now starts at {begin}: "
         f"retention deleted {begin - offset} unprocessed records, {offset} to {begin - 1}{until}; "
-        f"restore them ({back}), then set the group's offset by hand (docs/operations.md)"
+        f"restore them ({back}), then move the group: "
+        f"bluetick group move {group} {topic} --partition {partition} --to {begin}"
     )
 
 
@@ -243,7 +245,7 @@ MESSAGES: Mapping[str, Message] = {
     "log_ends_early": (
         "{topic}[{partition}] is to be read from offset {offset}, but it now ends at {end}: the "
         "topic was deleted and created again, or Kafka lost records; replay the missing records "
-        "(bluetick replay), then set the group's offset by hand (docs/operations.md)"
+        "(bluetick replay), then move the group: bluetick group move (docs/operations.md)"
     ),
     "manifest_damaged": (
         "{manifest} is damaged: its checksum does not match its contents; restore it from a copy"

@@ -6,6 +6,7 @@ from zlib import crc32
 
 import pytest
 
+from cli.doctor.findings import WORDS
 from deploy.settings_page import PAGE, with_tables
 from processors.dead_letters.record import Identity, headers, marker
 from providers import NAMES
@@ -81,6 +82,17 @@ def test_every_code_has_its_row() -> None:
     codes = text.partition("## The codes")[2].partition("##")[0]
     rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", codes, re.MULTILINE)
     assert rows == list(get_args(Code))
+
+
+def test_every_finding_of_the_doctor_has_its_row() -> None:
+    """docs/doctor.md lists each code once, in order, with both of its sentences, `…` for fields."""
+    text = (HOME / "docs/doctor.md").read_text().partition("## The codes")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) ?\|$", text, re.MULTILINE)
+    words = {
+        code: [re.sub(r"{[^}]*}", "…", str(text)) for text in texts]
+        for code, texts in WORDS.items()
+    }
+    assert rows == [(code, *texts) for code, texts in words.items()]
 
 
 def test_every_header_of_a_dead_letter_is_documented() -> None:
