@@ -188,7 +188,7 @@ def _fields(group: Group, positions: dict[Partition, Position]) -> dict[str, obj
 def _print(group: Group, positions: dict[Partition, Position]) -> None:
     lag = sum(at.lag for at in positions.values())
     state = "does not exist yet" if group.state == _ABSENT else group.state
-    title = f"{group.name}: {state}, {group.members} members, lag {lag}"
+    title = f"{group.name}: {state}, members {group.members}, lag {lag}"
     table = plain_table(title)
     table.add_column("topic", overflow="fold")
     for heading in ("partition", "committed", "end", "lag"):

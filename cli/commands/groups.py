@@ -43,8 +43,9 @@ def move(
 ) -> None:
     """Move the committed offsets of a group, while none of its workers runs.
 
-    Prints first what the group will skip or read again. For example: bluetick group move normalise
-    raw.whapi --partition 3 --to 7. Exit code 1 if nothing was moved.
+    It prints first what the group will skip or read again. Exit code 1 if nothing was moved.
+
+    Example: bluetick group move normalise raw.whapi --partition 3 --to 7
     """
     from cli import groups
     from service.settings import load

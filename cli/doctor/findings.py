@@ -133,7 +133,7 @@ WORDS: Mapping[str, tuple[Message, str]] = {
         "grant these rights to the user of {service}",
     ),
     # Groups.
-    "group_fine": ("{group}: {members} members, lag {lag}", _HEALTHY),
+    "group_fine": ("{group}: members {members}, lag {lag}", _HEALTHY),
     "group_without_members": (
         "no worker of {group} runs; records to read: {lag}",
         "start: bluetick {processor}",
