@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberAssignment,
     ConsumerProtocolMemberMetadata,
 )
+from aiokafka.errors import GroupAuthorizationFailedError
 
 from schemas.coordinates import Partition
 from service.kafka.admin import administering, ask, delete_group
@@ -22,8 +24,7 @@ _NOT_GIVEN = -(2**31)  # Kafka's value for operations that it does not say
 class Group:
     """A consumer group: the number of members, the topics they read, the topics with offsets.
 
-    `owners` has the member that each assigned partition belongs to. `operations` are the bits of
-    what this user may do with the group; None if the broker does not say.
+    `owners` has the member that each assigned partition belongs to.
     """
 
     name: str
@@ -32,7 +33,6 @@ class Group:
     offsets: frozenset[str]
     state: str = ""
     owners: Mapping[Partition, str] = field(default_factory=dict)
-    operations: int | None = None
 
 
 async def names(settings: Settings) -> list[str]:
@@ -54,6 +54,12 @@ async def group(settings: Settings, name: str) -> Group:
         return await _group(admin, name)
 
 
+async def operations(settings: Settings, wanted: Iterable[str]) -> dict[str, int | None]:
+    """Return, by group, the bits of what this user may do with it; None if the broker is silent."""
+    async with administering(settings) as admin:
+        return {name: await _operations(admin, name) for name in wanted}
+
+
 async def delete(settings: Settings, wanted: Iterable[str]) -> list[str]:
     """Delete groups without members, with their offsets; return one sentence for each."""
     done = []
@@ -67,9 +73,7 @@ async def delete(settings: Settings, wanted: Iterable[str]) -> list[str]:
 
 
 async def _group(admin: AIOKafkaAdminClient, name: str) -> Group:
-    coordinator = await admin.find_coordinator(name)
-    answer = await ask(admin, DescribeGroups([name]), coordinator)
-    [(_, _, state, _, _, members, operations)] = answer.groups
+    _, state, members, _ = await _described(admin, name)
     offsets = await admin.list_consumer_group_offsets(name)
     return Group(
         name,
@@ -78,8 +82,25 @@ async def _group(admin: AIOKafkaAdminClient, name: str) -> Group:
         frozenset(partition.topic for partition in offsets),
         state,
         {place: id_ for id_, *_, assignment in members for place in _assigned(assignment)},
-        None if operations == _NOT_GIVEN else operations,
     )
+
+
+async def _described(admin: AIOKafkaAdminClient, name: str) -> tuple[int, str, list[Any], int]:
+    """Return the error code, state, members and operations of a group."""
+    coordinator = await admin.find_coordinator(name)
+    answer = await ask(admin, DescribeGroups([name]), coordinator)
+    [(code, _, state, _, _, members, allowed)] = answer.groups
+    return code, state, members, allowed
+
+
+async def _operations(admin: AIOKafkaAdminClient, name: str) -> int | None:
+    try:
+        code, _, _, allowed = await _described(admin, name)
+    except GroupAuthorizationFailedError:
+        return 0
+    if code == GroupAuthorizationFailedError.errno:
+        return 0
+    return None if allowed == _NOT_GIVEN else allowed
 
 
 def _assigned(assignment: bytes) -> list[Partition]:

@@ -111,7 +111,8 @@ def _topic(topic: Topic) -> Iterator[Finding]:
         code = "foreign_topic_missing" if topic.foreign else "topic_missing"
         yield Finding("problem", code, topic=name)
     elif topic.error == _NOT_AUTHORIZED:
-        yield Finding("problem", "topic_not_described", topic=name)
+        # The part of the rights judges whether a service needs it.
+        yield Finding("info", "topic_not_described", topic=name)
     elif topic.error:
         yield Finding("problem", "topic_unavailable", topic=name, error=topic.error)
     elif len(topic.partitions) != topic.expected_partitions:

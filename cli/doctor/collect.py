@@ -15,7 +15,7 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import IncompatibleBrokerVersion, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, TopicAuthorizationFailedError, for_code
 
 from cli import groups
 from cli.doctor.facts import (
@@ -49,6 +49,7 @@ from service.version import __version__
 from service.wall_clock import now_ms
 
 _NOT_GIVEN = -(2**31)  # Kafka's value for operations that it does not say
+_DESCRIBE = 1 << 8  # Kafka's bit of the operation
 _SETTINGS = (
     "auto.create.topics.enable",
     "group.max.session.timeout.ms",
@@ -139,6 +140,10 @@ async def all_topics(settings: Settings) -> list[Topic]:
 
 async def group(settings: Settings, processor: str) -> Group:
     """Return the group of a processor, with the age of its oldest unread records."""
+    name = settings.topics.group(processor)
+    allowed = (await consumer_groups.operations(settings, [name]))[name]
+    if allowed is not None and not allowed & _DESCRIBE:
+        return Group(name=name, processor=processor, described=False)
     found, positions = await groups.look(settings, processor)
     waiting = await _waiting(settings, positions)
     return Group(
@@ -146,7 +151,6 @@ async def group(settings: Settings, processor: str) -> Group:
         processor=processor,
         state=found.state,
         members=found.members,
-        operations=found.operations,
         places=tuple(
             Place(
                 topic=place[0],
@@ -182,11 +186,11 @@ async def rights(settings: Settings) -> Rights:
     """Return what this user may do with the topics and groups."""
     async with administering(settings) as admin:
         cluster = await ask(admin, DescribeCluster(list(settings.topics.all)))
-    by_topic = {name: _given(operations) for _, name, _, _, operations in cluster.topics}
-    by_group = {}
-    for name in settings.topics.groups:
-        by_group[name] = (await consumer_groups.group(settings, name)).operations
-    return Rights(by_topic, by_group)
+    by_topic = {
+        name: 0 if error == TopicAuthorizationFailedError.errno else _given(operations)
+        for error, name, _, _, operations in cluster.topics
+    }
+    return Rights(by_topic, await consumer_groups.operations(settings, settings.topics.groups))
 
 
 async def clock(settings: Settings) -> Clock:

@@ -64,14 +64,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """The consumer group of a processor."""
+    """The consumer group of a processor; not `described` if this user may not."""
 
     name: str
     processor: str
-    state: str
-    members: int
-    operations: int | None
-    places: tuple[Place, ...]
+    state: str = ""
+    members: int = 0
+    places: tuple[Place, ...] = ()
+    described: bool = True
 
 
 class Clock(msgspec.Struct, frozen=True):

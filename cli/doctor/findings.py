@@ -95,7 +95,7 @@ WORDS: Mapping[str, tuple[Message, str]] = {
     ),
     "topic_not_described": (
         "this user may not describe the topic {topic}",
-        "grant it Describe on the topic",
+        "if it is to be checked, grant this user Describe on the topic",
     ),
     "topic_unavailable": (
         "Kafka answers error {error} for the topic {topic}",
@@ -134,6 +134,10 @@ WORDS: Mapping[str, tuple[Message, str]] = {
     ),
     # Groups.
     "group_fine": ("{group}: members {members}, lag {lag}", _HEALTHY),
+    "group_not_described": (
+        "this user may not describe the group {group}",
+        "if it is to be checked, grant this user Describe on the group",
+    ),
     "group_without_members": (
         "no worker of {group} runs; records to read: {lag}",
         "start: bluetick {processor}",

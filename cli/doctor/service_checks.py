@@ -69,6 +69,8 @@ def _lacking(rights: Rights, needs: list[Need]) -> list[str]:
 
 def check_group(group: Group) -> list[Finding]:
     """Judge the members, offsets and lag of a processor's group."""
+    if not group.described:
+        return [Finding("info", "group_not_described", group=group.name)]
     found = [*_members(group), *_lag(group), *_offsets(group)]
     if found:
         return found

@@ -77,7 +77,7 @@ def test_a_small_or_secretive_cluster() -> None:
             {"error": 3, "partitions": (), "foreign": True},
             [("problem", "foreign_topic_missing")],
         ),
-        ({"error": 29, "partitions": ()}, [("problem", "topic_not_described")]),
+        ({"error": 29, "partitions": ()}, [("info", "topic_not_described")]),
         ({"error": 17, "partitions": ()}, [("problem", "topic_unavailable")]),
         ({"expected_partitions": 6}, [("problem", "topic_partitions_differ")]),
         (

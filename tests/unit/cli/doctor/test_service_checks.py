@@ -23,7 +23,6 @@ GROUP = Group(
     processor="track",
     state="Stable",
     members=1,
-    operations=None,
     places=(PLACE, replace(PLACE, partition=1)),
 )
 
@@ -98,6 +97,7 @@ def test_unknown_rights() -> None:
         ({}, {"begin": 10, "end": 12}, [("problem", "group_overtaken")]),
         ({}, {"end": 8}, [("problem", "group_beyond_log")]),
         ({}, {"committed": None}, [("ok", "group_fine")]),
+        ({"described": False}, {"member": None}, [("info", "group_not_described")]),
     ],
 )
 def test_a_group(
