@@ -13,7 +13,8 @@ from service.settings import Settings
 def test_ports_that_collide_are_refused() -> None:
     """Two services with one port are named by their settings, before anything starts."""
     port = free_port(0)
-    given = Settings(port=free_port(0), normalise_health_port=port, track_health_port=port)
+    health: dict[str, Any] = {"normalise_health_port": port, "track_health_port": port}
+    given = Settings(port=free_port(0), **health)
     with pytest.raises(Problem) as refused:
         _ports(given)
     assert str(refused.value) == (
