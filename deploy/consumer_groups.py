@@ -9,10 +9,10 @@ from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberAssignment,
     ConsumerProtocolMemberMetadata,
 )
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, for_code
 
 from schemas.coordinates import Partition
-from service.kafka.admin import administering, ask, delete_group
+from service.kafka.admin import administering, ask, coordinated, delete_group
 from service.kafka.admin_requests import DescribeGroups
 from service.settings import Settings
 
@@ -73,7 +73,7 @@ async def delete(settings: Settings, wanted: Iterable[str]) -> list[str]:
 
 
 async def _group(admin: AIOKafkaAdminClient, name: str) -> Group:
-    _, state, members, _ = await _described(admin, name)
+    state, members, _ = await _described(admin, name)
     offsets = await admin.list_consumer_group_offsets(name)
     return Group(
         name,
@@ -85,20 +85,24 @@ async def _group(admin: AIOKafkaAdminClient, name: str) -> Group:
     )
 
 
-async def _described(admin: AIOKafkaAdminClient, name: str) -> tuple[int, str, list[Any], int]:
-    """Return the error code, state, members and operations of a group."""
-    coordinator = await admin.find_coordinator(name)
-    answer = await ask(admin, DescribeGroups([name]), coordinator)
-    [(code, _, state, _, _, members, allowed)] = answer.groups
-    return code, state, members, allowed
+async def _described(admin: AIOKafkaAdminClient, name: str) -> tuple[str, list[Any], int]:
+    """Return the state, members and operations of a group; raises `KafkaError`."""
+
+    async def described() -> tuple[str, list[Any], int]:
+        coordinator = await admin.find_coordinator(name)
+        answer = await ask(admin, DescribeGroups([name]), coordinator)
+        [(code, _, state, _, _, members, allowed)] = answer.groups
+        if code:
+            raise for_code(code)
+        return state, members, allowed
+
+    return await coordinated(described)
 
 
 async def _operations(admin: AIOKafkaAdminClient, name: str) -> int | None:
     try:
-        code, _, _, allowed = await _described(admin, name)
+        _, _, allowed = await _described(admin, name)
     except GroupAuthorizationFailedError:
-        return 0
-    if code == GroupAuthorizationFailedError.errno:
         return 0
     return None if allowed == _NOT_GIVEN else allowed
 

@@ -7,16 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from service.kafka import clients
-from service.kafka.admin import administering
+from service.kafka.admin import administering, coordinated
 from service.kafka.read_to_end import first_record
 from service.settings import Settings
 
 _ASK_SECONDS = 0.2
-_COORDINATOR_SECONDS = 20
 _START_SECONDS = 30.0
 
 Offsets = Mapping[TopicPartition, int]
@@ -143,15 +141,6 @@ def lag_before(beginnings: Offsets, ends: Offsets, done: Committed) -> int:
 
 
 async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
-    deadline = time.monotonic() + _COORDINATOR_SECONDS
-    while True:
-        try:
-            found: Committed = await admin.list_consumer_group_offsets(group)
-        except KafkaError as error:
-            # A coordinator that is being elected, or loads its groups, answers with an error.
-            if not error.retriable or time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(_ASK_SECONDS)
-        else:
-            # Kafka answers -1 for a partition without a committed offset.
-            return {place: known for place, known in found.items() if known.offset >= 0}
+    found: Committed = await coordinated(lambda: admin.list_consumer_group_offsets(group))
+    # Kafka answers -1 for a partition without a committed offset.
+    return {place: known for place, known in found.items() if known.offset >= 0}

@@ -1,8 +1,10 @@
 """The Kafka admin client, for deployment, processors and commands."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupIdNotFound, KafkaError, for_code
@@ -12,7 +14,11 @@ from service.errors import Problem, unreachable
 from service.kafka.connections import adopt
 from service.settings import Settings
 
+T = TypeVar("T")
+
 _REQUEST_SECONDS = 5.0
+_COORDINATOR_SECONDS = 20
+_AGAIN_SECONDS = 0.2
 
 
 def administrator(settings: Settings) -> AIOKafkaAdminClient:
@@ -38,6 +44,18 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
         raise unreachable(settings.kafka, error) from error
     finally:
         await admin.close()
+
+
+async def coordinated(call: Callable[[], Awaitable[T]]) -> T:
+    """Return the answer of a coordinator; one that is being elected, or loads, is asked again."""
+    deadline = time.monotonic() + _COORDINATOR_SECONDS
+    while True:
+        try:
+            return await call()
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:
