@@ -45,7 +45,7 @@ def move(
 
     It prints first what the group will skip or read again. Exit code 1 if nothing was moved.
 
-    Example: bluetick group move normalise raw.whapi --partition 3 --to 7
+    Example: bluetick group move normalise raw.NAME --partition 3 --to 7
     """
     from cli import groups
     from service.settings import load
