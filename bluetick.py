@@ -12,7 +12,10 @@ from typer.models import CommandInfo
 from cli.command_examples import epilog
 from cli.commands import (
     archive,
+    config,
     dead_letters,
+    doctor,
+    groups,
     namespaces,
     replay,
     services,
@@ -21,6 +24,7 @@ from cli.commands import (
     tail,
     test,
     topics,
+    transactions,
     webhooks,
 )
 from cli.interrupt import EXIT_CODE, Interrupted, interruptible
@@ -76,13 +80,16 @@ app = typer.Typer(
 # In the order in which help shows them, each below its heading.
 _COMMANDS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
     (_RUN, services.COMMANDS),
-    (_LOOK, (tail.tail, webhooks.explain, webhooks.parse)),
+    (_LOOK, (tail.tail, doctor.doctor, webhooks.explain, webhooks.parse)),
     (_DATA, (archive.archive, namespaces.rebuild, namespaces.diff)),
     (_TRY, (webhooks.send,)),
 )
 _GROUPS: tuple[tuple[str, str, typer.Typer], ...] = (
     (_RUN, "topics", topics.group),
     (_RUN, "sources", sources.group),
+    (_LOOK, "config", config.group),
+    (_REPAIR, "group", groups.group),
+    (_REPAIR, "transactions", transactions.group),
     (_REPAIR, "dead-letters", dead_letters.group),
     (_REPAIR, "replay", replay.group),
     (_REPAIR, "spool", spool.group),

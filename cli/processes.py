@@ -156,9 +156,11 @@ async def _start(settings: Settings, service: Service, problem_to: int) -> Proce
 
 
 def _environment(settings: Settings, service: Service) -> dict[str, str]:
-    """Return the environment of a service: allowed variables, and every setting."""
+    """Return the environment of a service: allowed variables, and every setting that is set."""
     secrets = secret_variables(settings.sources) if service.name == "ingest" else ()
-    values = settings.model_dump(mode="json", exclude_none=True, exclude={"password"})
+    values = settings.model_dump(
+        mode="json", exclude_unset=True, exclude_none=True, exclude={"password"}
+    )
     variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()

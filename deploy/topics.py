@@ -30,7 +30,7 @@ _OWN = 1
 
 
 @dataclass(frozen=True)
-class _Topic:
+class Topic:
     """A topic on the broker: `own` holds the values set on it, `config` all effective values."""
 
     partitions: int
@@ -47,6 +47,12 @@ async def check(settings: Settings) -> list[str]:
     return [str(one) for one in _foreign_findings(settings, counts)] + [
         finding for spec in _specs(settings) for finding in _findings(spec, found.get(spec.name))
     ]
+
+
+async def describe(settings: Settings) -> dict[str, Topic]:
+    """Return the existing topics of the namespace, by name."""
+    async with administering(settings) as admin:
+        return await _describe(admin, settings)
 
 
 async def require(settings: Settings, needed: Collection[str] | None = None) -> None:
@@ -155,16 +161,24 @@ def _refuse_foreign(settings: Settings, found: Mapping[str, int]) -> None:
         raise finding
 
 
-def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
+def _findings(spec: TopicSpec, topic: Topic | None) -> list[str]:
     if topic is None:
         return [str(_missing(spec.name))]
     matches = topic.partitions == spec.partitions
     findings = [] if matches else [str(_mismatch(spec.name, topic.partitions, spec.partitions))]
     return findings + [
-        f"the topic {spec.name} has {name}={topic.config.get(name)}, where {value} is expected"
+        f"the topic {spec.name} has {name}={found}, where {value} is expected"
+        for name, (found, value) in deviations(spec, topic).items()
+    ]
+
+
+def deviations(spec: TopicSpec, topic: Topic) -> dict[str, tuple[str | None, str]]:
+    """Return the settings of a topic that differ: the value found, and the expected one."""
+    return {
+        name: (topic.config.get(name), value)
         for name, value in _expected(spec, topic.replication).items()
         if topic.config.get(name) != value
-    ]
+    }
 
 
 async def _list(admin: AIOKafkaAdminClient) -> dict[str, list[Any]]:
@@ -173,13 +187,13 @@ async def _list(admin: AIOKafkaAdminClient) -> dict[str, list[Any]]:
     return {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
 
 
-async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, _Topic]:
+async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, Topic]:
     """Return the existing topics of the namespace, by name."""
     partitions = await _list(admin)
     names = [name for name in settings.topics.all if name in partitions]
     configs = await _configs(admin, names) if names else {}
     return {
-        name: _Topic(
+        name: Topic(
             partitions=len(partitions[name]),
             replication=min(len(partition["replicas"]) for partition in partitions[name]),
             config={entry[0]: entry[1] for entry in configs[name]},
@@ -233,7 +247,7 @@ def _has_leaders(partitions: list[Any]) -> bool:
 
 
 async def _adjust(
-    admin: AIOKafkaAdminClient, settings: Settings, found: Mapping[str, _Topic]
+    admin: AIOKafkaAdminClient, settings: Settings, found: Mapping[str, Topic]
 ) -> list[str]:
     """Set missing settings of topics, and wait until they are in effect."""
     lacking = _lacking(settings, found)
@@ -258,7 +272,7 @@ async def _adjust(
     ]
 
 
-def _lacking(settings: Settings, found: Mapping[str, _Topic]) -> dict[str, dict[str, str]]:
+def _lacking(settings: Settings, found: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
     """Return, by topic, the expected settings that are not set and have another value."""
     lacking = {}
     for spec in _specs(settings):

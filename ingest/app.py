@@ -1,4 +1,4 @@
-"""The HTTP application on the public address: the webhook endpoint and two bare health pages.
+"""The HTTP application on the public address: the webhook endpoint and three bare health pages.
 
 `POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once the
 request's body is durable and unchanged. Every other answer of the endpoint is empty too, so that a
@@ -28,7 +28,7 @@ from ingest.delivery import Durable, Where
 from ingest.health import SHUTTING_DOWN, Health
 from ingest.sources.loader import load
 from ingest.sources.proofs.contract import Reply
-from service.http.server import bare_readiness, live
+from service.http.server import bare_readiness, live, startedness
 from service.kafka.clock import clock, comparing, running
 from service.settings import Settings
 from service.wall_clock import now_ms
@@ -58,7 +58,7 @@ class Ingest(Starlette):
     def __init__(self, endpoint: "WebhookEndpoint", durable: Durable, **options: Any) -> None:
         super().__init__(**options)
         self.endpoint = endpoint
-        self.shutting_down = False
+        self.started = self.shutting_down = False
         self._durable = durable
 
     def health(self) -> Health:
@@ -221,6 +221,7 @@ def create_app(settings: Settings) -> Ingest:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with comparing(settings, metrics.clock_offset.set):
             await durable.start()
+            app.started = True
             try:
                 yield
             finally:
@@ -230,7 +231,11 @@ def create_app(settings: Settings) -> Ingest:
         """Answer without the reasons: senders must not see the addresses and paths in them."""
         return bare_readiness(ready=not app.health().problems)
 
-    routes = [Route("/health/live", live), Route("/health/ready", ready)]
+    async def started(_: Request) -> Response:
+        return startedness(started=app.started)
+
+    pages = {"live": live, "ready": ready, "started": started}
+    routes = [Route(f"/health/{name}", page) for name, page in pages.items()]
     app = Ingest(
         WebhookEndpoint(settings, durable, sources), durable, routes=routes, lifespan=lifespan
     )

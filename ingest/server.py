@@ -83,7 +83,7 @@ async def serve(
     server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections))
     async with AsyncExitStack() as stack:
         if private:
-            await stack.enter_async_context(exposed(private, app.health))
+            await stack.enter_async_context(exposed(private, app.health, lambda: app.started))
         # Not run by uvicorn, which would log a Problem with a traceback and discard it.
         await stack.enter_async_context(app.router.lifespan_context(app))
         await stack.enter_async_context(sampling(lambda: _sample(app, report)))

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,12 +13,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from providers import NAMES
 from schemas.processors import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
+from service.contradictions import contradictions
 from service.errors import Problem
 
 # The directory for a user's data (XDG Base Directory), which `$XDG_DATA_HOME` moves.
 _USER_DATA = Path("~/.local/share")
 _NO_HOME = Path("/nonexistent")
 _DATA = _USER_DATA / "bluetick"
+Origin = Literal["default", "environment", "option", "file"]
 
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
@@ -29,12 +32,15 @@ _WORDS = {
 }
 
 
-class _Settings(BaseSettings):
-    """Every setting of every service; the description of each is what the documentation shows."""
+class _Group(BaseSettings):
+    """Settings that belong together: a table of docs/settings.md, from their descriptions."""
 
     model_config = SettingsConfigDict(env_prefix="BLUETICK_", frozen=True)
 
-    # Every service and command.
+
+class _Shared(_Group):
+    """Every service and command."""
+
     kafka: str = Field(
         "127.0.0.1:9092",
         pattern=_ADDRESSES,
@@ -87,7 +93,10 @@ class _Settings(BaseSettings):
         "addresses and paths: let only probes and monitoring reach them",
     )
 
-    # Ingest.
+
+class _Ingest(_Group):
+    """Ingest."""
+
     host: str = Field("127.0.0.1", description="address for webhooks")
     port: int = Field(8080, ge=0, le=65535, description="port for webhooks")
     ingest_metrics_port: int = Field(
@@ -131,7 +140,10 @@ class _Settings(BaseSettings):
         259_200.0, gt=0, description="age in seconds of the oldest spooled body before 503"
     )
 
-    # Normalise and track.
+
+class _Workers(_Group):
+    """Normalise and track."""
+
     session_timeout: float = Field(
         30.0, ge=6, description="seconds without heartbeats until a worker loses its partitions"
     )
@@ -149,7 +161,10 @@ class _Settings(BaseSettings):
         None, description="for fault tests: where to die or pause (docs/reliability.md)"
     )
 
-    # Normalise.
+
+class _Normalise(_Group):
+    """Normalise."""
+
     dead_letter_ratio: float = Field(
         0.5,
         ge=0,
@@ -169,7 +184,10 @@ class _Settings(BaseSettings):
         "ignored and counted",
     )
 
-    # Track.
+
+class _Track(_Group):
+    """Track."""
+
     data: Path = Field(
         _DATA,
         description="directory for data: the tracker's stores and its group instance id, and the "
@@ -190,6 +208,10 @@ class _Settings(BaseSettings):
     timer_grace: float = Field(
         60.0, ge=0, description="seconds that timers wait for bodies on their way from ingest"
     )
+
+
+class _Settings(_Track, _Normalise, _Workers, _Ingest, _Shared):
+    """Every setting of every service."""
 
     @field_validator("sources", "spool", "data", mode="before")
     @classmethod
@@ -273,22 +295,56 @@ else:
         },
     )
 
+_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track)
+
+
+def groups() -> dict[str, list[str]]:
+    """Return the names of the settings by the title of their group, in the order of the page."""
+    found = {str(group.__doc__).rstrip("."): [*group.__annotations__] for group in _GROUPS}
+    grouped = {name for names in found.values() for name in names}
+    ports = [name for name in Settings.model_fields if name not in grouped]
+    return {**found, "Health of the processors": ports}
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"BLUETICK_{name.upper()}"
+
+
+def origin(name: str, options: Collection[str], environment: Collection[str]) -> Origin:
+    """Return the origin of a setting's value.
+
+    `options` are the settings given on the command line; `environment` are the variables.
+    """
+    set_ = {one.upper() for one in environment}
+    if name in options:
+        return "option"
+    if f"{name}_file" in Settings.model_fields and variable(f"{name}_file") in set_:
+        return "file"
+    return "environment" if variable(name) in set_ else "default"
+
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings; command line options, where given (not None), win over the environment."""
+    """Read the settings; command line options, where given (not None), win over the environment.
+
+    Raises `Problem` for values that are invalid, or that contradict each other.
+    """
     _refuse_unknown()
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise Problem(
             "invalid_setting", why=[_explain(detail) for detail in error.errors()]
         ) from None
+    if found := contradictions(settings):
+        raise Problem("contradictory_settings", why=[str(one) for one in found])
+    return settings
 
 
 def _refuse_unknown() -> None:
     """A misspelt setting would otherwise be silently its default."""
-    known = {f"BLUETICK_{name.upper()}" for name in Settings.model_fields}
+    known = {variable(name) for name in Settings.model_fields}
     unknown = sorted(
         name for name in os.environ if name.startswith("BLUETICK_") and name not in known
     )

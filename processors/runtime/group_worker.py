@@ -102,6 +102,8 @@ class GroupWorker(ConsumerRebalanceListener):
         self._alarms = Alarms(log)
         self._stopping = asyncio.Event()
         self._joined = False
+        self.started = False
+        """Whether it has joined its group, at any time since the start."""
         self._trouble = ""
         self._member = make(settings, self._consumer, self._alarms)
 
@@ -142,9 +144,9 @@ class GroupWorker(ConsumerRebalanceListener):
             "(BLUETICK_SESSION_TIMEOUT)"
         )
 
-    async def broker_topics(self) -> set[str]:
-        """Request the broker's topics, to see whether it answers."""
-        return set(await self._consumer.topics())
+    async def existing(self, topics: Collection[str]) -> set[str]:
+        """Ask a broker which of the topics exist, to see whether it answers."""
+        return await clients.existing(self._consumer, topics)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let the member release all partitions: the assignor is eager."""
@@ -160,7 +162,7 @@ class GroupWorker(ConsumerRebalanceListener):
         partitions = sorted(assigned)
         self._consumer.pause(*partitions)
         self._member.assigned(partitions)
-        self._joined = True
+        self._joined = self.started = True
         metrics.partitions.set(len(partitions))
 
     async def _loop(self) -> None:

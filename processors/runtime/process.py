@@ -8,9 +8,9 @@ import socket
 from starlette.responses import Response
 
 from processors.runtime import failpoints, metrics
+from processors.runtime.broker_probe import BrokerProbe
 from processors.runtime.group_worker import GroupWorker, MakeMember
 from schemas.processors import Processor
-from service.errors import unreachable
 from service.http.server import (
     HealthServer,
     address_of,
@@ -24,7 +24,6 @@ from service.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
 
-_BROKER_SECONDS = 2.0
 _GRACE_SECONDS = 2
 
 # Records make no reference cycles. A collection at every 700 new objects, Python's default, is a
@@ -50,10 +49,15 @@ async def _serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG)
-    server = HealthServer(
-        lambda: _ready(name, settings, worker), metrics.registry, grace=_GRACE_SECONDS
-    )
+    probe = BrokerProbe(settings.kafka, settings.topics.needed(name), worker.existing)
+
+    def ready() -> Response:
+        clocks = [clock.problem] if clock.problem else []
+        return readiness([*clocks, *(worker.problems() or probe.problems())])
+
+    server = HealthServer(ready, lambda: worker.started, metrics.registry, grace=_GRACE_SECONDS)
     health = asyncio.create_task(server.serve(sockets=[listener]))
+    probing = asyncio.create_task(probe.keep(), name="the broker's probe")
     stop = stop_on_signals()
     with logged(name, settings, health=address_of(listener)) as end:
         try:
@@ -61,21 +65,6 @@ async def _serve(
                 await worker.run(stop)
             end.reason = stop.reason
         finally:
+            probing.cancel()
             server.should_exit = True
-            await asyncio.wait([health])
-
-
-async def _ready(name: str, settings: Settings, worker: GroupWorker) -> Response:
-    clocks = [clock.problem] if clock.problem else []
-    problems = worker.problems() or await _broker_problems(name, settings, worker)
-    return readiness([*clocks, *problems])
-
-
-async def _broker_problems(name: str, settings: Settings, worker: GroupWorker) -> list[str]:
-    try:
-        async with asyncio.timeout(_BROKER_SECONDS):
-            existing = await worker.broker_topics()
-    except Exception:  # noqa: BLE001 - after any error the broker did not answer
-        return [str(unreachable(settings.kafka))]
-    needed = settings.topics.needed(name)
-    return [f"topic {topic} is missing" for topic in needed if topic not in existing]
+            await asyncio.wait([health, probing])

@@ -1,8 +1,10 @@
 """The Kafka admin client, for deployment, processors and commands."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupIdNotFound, KafkaError, for_code
@@ -12,7 +14,11 @@ from service.errors import Problem, unreachable
 from service.kafka.connections import adopt
 from service.settings import Settings
 
+T = TypeVar("T")
+
 _REQUEST_SECONDS = 5.0
+_COORDINATOR_SECONDS = 20
+_AGAIN_SECONDS = 0.2
 
 
 def administrator(settings: Settings) -> AIOKafkaAdminClient:
@@ -40,6 +46,18 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
         await admin.close()
 
 
+async def coordinated(call: Callable[[], Awaitable[T]]) -> T:
+    """Return the answer of a coordinator; one that is being elected, or loads, is asked again."""
+    deadline = time.monotonic() + _COORDINATOR_SECONDS
+    while True:
+        try:
+            return await call()
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
 async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:
     """Delete a group without members, with its offsets; raises `Problem` if Kafka refuses.
 
@@ -51,3 +69,8 @@ async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:
         # Kafka itself deletes a group whose topics are deleted.
         if code not in (0, GroupIdNotFound.errno):
             raise Problem("group_not_deleted", group=name, why=for_code(code).__name__)
+
+
+async def ask(admin: AIOKafkaAdminClient, request: Any, broker: int | None = None) -> Any:
+    """Return the answer of a broker, by default of any one, to a request that has no method."""
+    return await admin._send_request(request, broker)  # noqa: SLF001

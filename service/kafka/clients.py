@@ -16,11 +16,15 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
+from service.contradictions import REBALANCE_SECONDS
 from service.errors import Problem, unreachable
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
@@ -36,12 +40,12 @@ _CLOSE_SECONDS = 1.0
 _SENDER_SECONDS = 0.3
 _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
-REBALANCE_SECONDS = 60
 _METADATA_SECONDS = 10
 _HEARTBEAT_SECONDS = 3
 _REQUEST_SECONDS = 4
 _READ_SECONDS = 60  # for an answer of many megabytes; a silent broker has less
 _IDLE_SECONDS = 180
+_ABSENT = (UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno)
 _BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 
 
@@ -281,6 +285,17 @@ async def _cut_off(client: AIOKafkaProducer, sender: asyncio.Task[None] | None) 
     if sender is not None and not sender.done():
         sender.cancel()
         await asyncio.wait([sender], timeout=_SENDER_SECONDS)
+
+
+async def existing(client: AIOKafkaConsumer, topics: Collection[str]) -> set[str]:
+    """Ask any broker which of the topics exist; the request creates none."""
+    inner: Any = client._client  # noqa: SLF001
+    node = inner.get_random_node()
+    if node is None:
+        raise KafkaConnectionError("no broker is known yet")
+    request = MetadataRequest(sorted(topics), allow_auto_topic_creation=False)
+    answer = await inner.send(node, request)
+    return {name for code, name, *_ in answer.topics if code not in _ABSENT}
 
 
 async def broken(client: AIOKafkaProducer) -> None:

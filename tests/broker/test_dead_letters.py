@@ -66,6 +66,7 @@ class Log:
 async def normaliser(settings: Settings, log: Log | None = None) -> AsyncIterator[Running]:
     service = Service("normalise", settings.health_port("normalise"))
     async with running(settings, [service], log or Log()) as [one]:
+        assert (await http_client.get(service.url, "/health/started")).status == 200
         yield one
 
 

@@ -6,6 +6,8 @@ from zlib import crc32
 
 import pytest
 
+from cli.doctor.findings import WORDS
+from deploy.settings_page import PAGE, with_tables
 from processors.dead_letters.record import Identity, headers, marker
 from providers import NAMES
 from providers.contract import DeadLetter
@@ -14,10 +16,10 @@ from schemas.bounds import BOUNDS
 from schemas.coordinates import Coordinates
 from schemas.records import Event, Verdict
 from schemas.topics import Topics, partition_of
-from service.settings import Settings
+from service.settings import Settings, groups
 from tests import HOME
 
-# Which groups of docs/settings.md hold the settings that a package reads.
+# Which groups of settings hold the settings that a package reads.
 GROUPS = {
     "ingest": {"Ingest"},
     "processors/normalising": {"Normalise and track", "Normalise"},
@@ -25,16 +27,23 @@ GROUPS = {
 }
 
 
-def test_every_setting_is_documented_as_it_is() -> None:
-    """docs/settings.md lists each setting once, in order, with its default and description."""
-    text = (HOME / "docs/settings.md").read_text()
-    rows = re.findall(r"^\| `(BLUETICK_\w+)` \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
+def test_the_tables_of_settings_are_generated() -> None:
+    """docs/settings.md has each setting once, as `python -m deploy.settings_page` writes it."""
+    page = PAGE.read_text()
+    assert with_tables(page) == page
 
-    expected = [
-        (f"BLUETICK_{name.upper()}", _default(field.default), field.description)
-        for name, field in Settings.model_fields.items()
-    ]
-    assert rows == expected
+    rows = re.findall(r"^\| `BLUETICK_(\w+)` \|", page, re.MULTILINE)
+    assert [name.lower() for name in rows] == [*Settings.model_fields]
+
+
+def test_a_changed_table_is_written_again() -> None:
+    """A missing row comes back; a group without its table is an error."""
+    page = PAGE.read_text()
+    drifted = re.sub(r"(?m)^\| `BLUETICK_SPOOL` .*\n", "", page).replace("`8080`", "`80`")
+    assert drifted != page
+    assert with_tables(drifted) == page
+    with pytest.raises(ValueError, match="under the heading Track"):
+        with_tables(page.replace("## Track\n", "## Tracking\n"))
 
 
 @pytest.mark.parametrize("package", GROUPS)
@@ -43,12 +52,11 @@ def test_every_setting_is_in_the_group_of_its_service(package: str) -> None:
     code = "".join(path.read_text() for path in (HOME / package).rglob("*.py"))
     read = set(re.findall(r"settings\.(\w+)", code)) & set(Settings.model_fields)
 
-    groups = (HOME / "docs/settings.md").read_text().split("\n## ")
     listed = {
-        name.lower()
-        for group in groups
-        if group.partition("\n")[0] in {*GROUPS[package], "Every service and command"}
-        for name in re.findall(r"^\| `BLUETICK_(\w+)`", group, re.MULTILINE)
+        name
+        for title, names in groups().items()
+        if title in {*GROUPS[package], "Every service and command"}
+        for name in names
     }
     assert read - listed == set()
 
@@ -74,6 +82,17 @@ def test_every_code_has_its_row() -> None:
     codes = text.partition("## The codes")[2].partition("##")[0]
     rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", codes, re.MULTILINE)
     assert rows == list(get_args(Code))
+
+
+def test_every_finding_of_the_doctor_has_its_row() -> None:
+    """docs/doctor.md lists each code once, in order, with both of its sentences, `…` for fields."""
+    text = (HOME / "docs/doctor.md").read_text().partition("## The codes")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) ?\|$", text, re.MULTILINE)
+    words = {
+        code: [re.sub(r"{[^}]*}", "…", str(text)) for text in texts]
+        for code, texts in WORDS.items()
+    }
+    assert rows == [(code, *texts) for code, texts in words.items()]
 
 
 def test_every_header_of_a_dead_letter_is_documented() -> None:
@@ -119,7 +138,3 @@ def test_links_point_to_files_that_exist() -> None:
     for page in [*HOME.glob("*.md"), *HOME.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def _default(value: object) -> str:
-    return "" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -81,12 +81,16 @@ KAFKA_HOMES = (
 # The roots of the pure files; all of Bluetick's files that they import are pure as well.
 PURE = (
     "cli/dead_letters/table.py",
+    "cli/doctor/*_checks.py",
+    "cli/group_moves.py",
     "cli/messages.py",
     "cli/namespaces/rate.py",
+    "cli/output/ages.py",
     "cli/output/json_escaping.py",
     "cli/output/records.py",
     "cli/output/tables.py",
     "cli/simulator/simulate.py",
+    "deploy/open_transactions.py",
     "ingest/admission.py",
     "service/http/request_head.py",
     "ingest/sources/config.py",
@@ -120,6 +124,7 @@ PURE = (
     "processors/tracking/batch_states.py",
     "processors/tracking/set_aside.py",
     "service/child_environment.py",
+    "service/contradictions.py",
 )
 # A broker, a clock, the environment, other processes, or an unseeded random generator. The files of
 # a package (importlib.resources) are as constant as its code.
