@@ -31,6 +31,7 @@ from cli.interrupt import EXIT_CODE, Interrupted, interruptible
 from cli.messages import worded
 from service import problem_pipe
 from service.errors import Problem
+from service.kafka.service_name import name_service
 from service.version import __version__
 
 _RUN, _LOOK, _REPAIR = "Run", "Look", "Repair"
@@ -131,6 +132,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -138,6 +140,7 @@ def _options(
     problem_to: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     del problem_to  # see Commands
+    name_service(context.invoked_subcommand or "")
 
 
 if __name__ == "__main__":

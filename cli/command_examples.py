@@ -36,6 +36,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "bluetick transactions abort statuses/3/1042",
         "bluetick transactions abort --yes",
     ),
+    "topics acls": (
+        "bluetick topics acls track",
+        "bluetick topics acls ingest --principal User:webhooks",
+    ),
     "sources check": ("bluetick sources check", "bluetick sources check sources.toml"),
     "tail": (
         "bluetick tail statuses --from-start",

@@ -12,7 +12,8 @@ from cli.output.jsonl import print_json
 from cli.output.tables import PlainTable
 from cli.output.tables import name as name_column
 from cli.output.tables import text as text_column
-from service.settings import Settings, groups, load, origin, variable
+from service.setting_names import variable
+from service.settings import Settings, groups, load, origin
 
 _MASK = "********"
 _UNSET = "-"

@@ -19,7 +19,7 @@ from service import child_environment, child_processes
 from service.child_processes import Child, lines
 from service.errors import Problem
 from service.problem_pipe import ProblemPipe
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 
 Show = Callable[[str, str], None]
 """Receives a service's name and one line of its log."""
@@ -159,7 +159,7 @@ def _environment(settings: Settings, service: Service) -> dict[str, str]:
     """Return the environment of a service: allowed variables, and every setting that is set."""
     secrets = secret_variables(settings.sources) if service.name == "ingest" else ()
     values = settings.model_dump(
-        mode="json", exclude_unset=True, exclude_none=True, exclude={"password"}
+        mode="json", exclude_unset=True, exclude_none=True, exclude={*SECRETS}
     )
     variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from service.settings import Settings, groups, variable
+from service.setting_names import variable
+from service.settings import Settings, groups
 
 PAGE = Path(__file__).parents[1] / "docs/settings.md"
 

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import NamedTuple, Protocol
 
 from service.errors import Problem
+from service.kafka.access import Access, contradiction
 
 # How long a rebalance waits for a worker to give up its partitions.
 REBALANCE_SECONDS = 60
@@ -20,6 +21,8 @@ class Values(Protocol):
 
     @property
     def model_fields_set(self) -> set[str]: ...
+    @property
+    def access(self) -> Access: ...
     @property
     def namespace(self) -> str: ...
     @property
@@ -55,7 +58,7 @@ class Address(NamedTuple):
 
 def contradictions(settings: Values) -> list[Problem]:
     """Return what contradicts; [] if nothing does."""
-    rules = (_namespaces, _spool, _timeouts, _ports)
+    rules = (_access, _namespaces, _spool, _timeouts, _ports)
     return [problem for rule in rules for problem in rule(settings)]
 
 
@@ -65,6 +68,12 @@ def colliding_ports(addresses: Mapping[str, Address]) -> Iterable[Problem]:
         hosts = {first.host, second.host}
         if first.port and first.port == second.port and (len(hosts) == 1 or hosts & _EVERYWHERE):
             yield Problem("ports_collide", one=one, other=other, port=first.port)
+
+
+def _access(settings: Values) -> Iterable[Problem]:
+    if wrong := contradiction(settings.access):
+        code, fields = wrong
+        yield Problem(code, **fields)
 
 
 def _namespaces(settings: Values) -> Iterable[Problem]:

@@ -44,7 +44,8 @@ from service.kafka.admin import administering, ask
 from service.kafka.admin_requests import DescribeCluster, DescribeFeatures, finalized
 from service.kafka.clock import KafkaTime
 from service.kafka.read_to_end import read_to_end
-from service.settings import Settings, variable
+from service.setting_names import variable
+from service.settings import Settings
 from service.version import __version__
 from service.wall_clock import now_ms
 

@@ -31,7 +31,8 @@ from schemas.processors import PROCESSORS
 from service import private_files
 from service.contradictions import Address, colliding_ports
 from service.errors import Problem
-from service.settings import Settings, variable
+from service.setting_names import variable
+from service.settings import Settings
 
 # The settings of the ports that follow ingest's own, with their services.
 _FOLLOWING = {

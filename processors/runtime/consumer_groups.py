@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
 from service.kafka import clients
@@ -141,6 +142,9 @@ def lag_before(beginnings: Offsets, ends: Offsets, done: Committed) -> int:
 
 
 async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
-    found: Committed = await coordinated(lambda: admin.list_consumer_group_offsets(group))
+    try:
+        found: Committed = await coordinated(lambda: admin.list_consumer_group_offsets(group))
+    except GroupAuthorizationFailedError:
+        raise GroupAuthorizationFailedError(group) from None  # aiokafka omits the name
     # Kafka answers -1 for a partition without a committed offset.
     return {place: known for place, known in found.items() if known.offset >= 0}

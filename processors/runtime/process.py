@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import socket
+from functools import partial
 
 from starlette.responses import Response
 
@@ -11,6 +12,7 @@ from processors.runtime import failpoints, metrics
 from processors.runtime.broker_probe import BrokerProbe
 from processors.runtime.group_worker import GroupWorker, MakeMember
 from schemas.processors import Processor
+from service.errors import Problem
 from service.http.server import (
     HealthServer,
     address_of,
@@ -19,6 +21,7 @@ from service.http.server import (
     readiness,
 )
 from service.kafka.clock import clock, comparing
+from service.kafka.failures import diagnosed, reporter, silent
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -49,7 +52,7 @@ async def _serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG)
-    probe = BrokerProbe(settings.kafka, settings.topics.needed(name), worker.existing)
+    probe = BrokerProbe(settings.topics.needed(name), worker.existing, partial(_why, settings))
 
     def ready() -> Response:
         clocks = [clock.problem] if clock.problem else []
@@ -61,10 +64,20 @@ async def _serve(
     stop = stop_on_signals()
     with logged(name, settings, health=address_of(listener)) as end:
         try:
-            async with comparing(settings, metrics.clock_offset.set):
+            async with (
+                reporter.reporting(settings, metrics.note_kafka_failure),
+                comparing(settings, metrics.clock_offset.set),
+            ):
                 await worker.run(stop)
             end.reason = stop.reason
         finally:
             probing.cancel()
             server.should_exit = True
             await asyncio.wait([health, probing])
+
+
+async def _why(settings: Settings, error: Exception) -> Problem:
+    """Return why Kafka gave no answer; a further request to a silent broker would take as long."""
+    if reporter.problem:
+        return reporter.problem
+    return silent(settings) if isinstance(error, TimeoutError) else await diagnosed(settings, error)

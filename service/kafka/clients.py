@@ -25,9 +25,11 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.contradictions import REBALANCE_SECONDS
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.kafka.failures import cause_of, diagnosed
+from service.kafka.login import options
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ def consumer(
     whose stores it has.
     """
     client = AIOKafkaConsumer(
-        **settings.kafka_options(),
+        **options(settings),
         group_id=group,
         # A named worker returns to its partitions without a rebalance.
         group_instance_id=settings.instance or identity,
@@ -95,7 +97,7 @@ def consumer(
 def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
     """Return a consumer without a group, to read a topic back."""
     client = AIOKafkaConsumer(
-        **settings.kafka_options(),
+        **options(settings),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level=isolation,
@@ -127,7 +129,7 @@ async def reading(
     except OffsetOutOfRangeError:
         raise Problem("deleted_while_read") from None
     except (KafkaError, TimeoutError) as error:
-        raise unreachable(settings.kafka, error) from error
+        raise await diagnosed(settings, error) from error
     finally:
         await leave(client)
 
@@ -142,7 +144,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         "transaction_timeout_ms": round(settings.transaction_timeout * 1000),
     }
     client = AIOKafkaProducer(
-        **settings.kafka_options(),
+        **options(settings),
         **(transactional if transactional_id else {}),
         acks="all",
         compression_type="zstd",
@@ -157,22 +159,40 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
 
 
 class _Losses:
-    """Count the broken connections of a client; a connection closed when idle does not count."""
+    """Counts broken connections, not those closed when idle; notes a transaction's refusal.
+
+    After a refusal aiokafka keeps the batches waiting.
+    """
 
     def __init__(self, client: AIOKafkaProducer) -> None:
         self.count = 0
+        self.refusal: BaseException | None = None
         self.deadline: asyncio.Timeout | None = None
         inner: Any = client.client
         self._closed = inner._on_connection_closed  # noqa: SLF001
         inner._on_connection_closed = self  # noqa: SLF001
+        manager: Any = client._txn_manager  # noqa: SLF001
+        if manager is not None:
+            self._manager, self._fail = manager, manager.error_transaction
+            manager.error_transaction = self._refuse
 
     def __call__(self, connection: object, reason: CloseReason | None) -> None:
         if reason in _BROKEN:
             self.count += 1
-            if self.deadline is not None and not self.deadline.expired():
-                self.deadline.reschedule(0)
-                self.deadline = None
+            self._end()
         self._closed(connection, reason)
+
+    def _refuse(self, error: BaseException) -> None:
+        self._fail(error)
+        self._manager._transaction_waiter.exception()  # noqa: SLF001 (read: asyncio is silent)
+        self.refusal = error
+        self._end()
+
+    def _end(self) -> None:
+        """End the work that has the deadline."""
+        if self.deadline is not None and not self.deadline.expired():
+            self.deadline.reschedule(0)
+            self.deadline = None
 
 
 def losses(client: AIOKafkaProducer) -> int:
@@ -187,16 +207,19 @@ def losses(client: AIOKafkaProducer) -> int:
 
 @contextlib.asynccontextmanager
 async def unbroken(client: AIOKafkaProducer, seconds: float) -> AsyncIterator[None]:
-    """Await `work` until a deadline, or until the producer loses a connection.
+    """Await `work` until a deadline, a refusal, or until the producer loses a connection.
 
-    Raises `TimeoutError`, or `KafkaConnectionError` for a lost connection. aiokafka waits 0.1 s
-    before it retries on a new connection: until then the producer can be closed.
+    Raises `TimeoutError`, the refusal, or `KafkaConnectionError` for a lost connection.
+    aiokafka waits 0.1 s before it retries on a new connection: until then the producer can be
+    closed.
     """
     counted, before = _counted(client), losses(client)
     try:
         async with asyncio.timeout(seconds) as counted.deadline:
             yield
-    except TimeoutError:
+    except (KafkaError, TimeoutError):
+        if counted.refusal is not None:
+            raise counted.refusal from None
         if losses(client) > before:
             raise KafkaConnectionError("a connection was lost in a transaction") from None
         raise
@@ -303,12 +326,14 @@ async def broken(client: AIOKafkaProducer) -> None:
     await asyncio.wait([client._sender.sender_task])  # noqa: SLF001 (there is no public sign)
 
 
-async def join(client: AIOKafkaConsumer) -> None:
+async def join(settings: Settings, client: AIOKafkaConsumer) -> None:
     """Start a consumer; raises `Problem` if the group or the broker refuses it."""
     try:
         await client.start()
-    except KafkaError as error:
-        raise Problem("joining_failed", why=str(error)) from error
+    except (KafkaError, TimeoutError) as error:
+        raise await cause_of(settings, error) or Problem(
+            "joining_failed", why=str(error)
+        ) from error
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:

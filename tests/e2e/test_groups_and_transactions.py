@@ -31,7 +31,7 @@ async def _member(settings: Settings) -> AsyncIterator[None]:
     """A member of the normaliser's group, with partitions."""
     consumer = clients.consumer(settings, settings.topics.group("normalise"))
     consumer.subscribe(list(settings.topics.raw_topics))
-    await clients.join(consumer)
+    await clients.join(settings, consumer)
     try:
         yield
     finally:

@@ -83,6 +83,8 @@ PURE = (
     "cli/dead_letters/table.py",
     "cli/doctor/*_checks.py",
     "cli/group_moves.py",
+    "deploy/acls.py",
+    "service/kafka/causes.py",
     "cli/messages.py",
     "cli/namespaces/rate.py",
     "cli/output/ages.py",

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 import bluetick
-from service.settings import Settings, variable
+from service.setting_names import variable
+from service.settings import Settings
 
 SECRET = "hunter22"
 
@@ -15,6 +16,8 @@ SECRET = "hunter22"
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(variable(name), raising=False)
+    monkeypatch.setenv("BLUETICK_SECURITY", "SASL_PLAINTEXT")
+    monkeypatch.setenv("BLUETICK_USERNAME", "bt")
     monkeypatch.setenv("BLUETICK_PASSWORD", SECRET)
     monkeypatch.setenv("BLUETICK_OBSERVATIONS_NAMESPACE", "v1")
     monkeypatch.setenv("BLUETICK_PORT", "9000")
@@ -46,4 +49,4 @@ def test_the_table_fits_a_terminal() -> None:
     assert SECRET not in output
     rows = [line.split() for line in output.splitlines()]
     assert ["BLUETICK_PORT", "9000", "environment"] in rows
-    assert ["BLUETICK_USERNAME", "-", "default"] in rows
+    assert ["BLUETICK_CA_FILE", "-", "default"] in rows
