@@ -16,7 +16,7 @@ from aiokafka.errors import (
 
 from schemas.topics import TopicSpec
 from service.errors import Problem
-from service.kafka.admin import administering
+from service.kafka.admin import administering, refuse_hidden
 from service.settings import Settings
 
 _CHANGE_SECONDS = 15.0
@@ -42,7 +42,7 @@ class _Topic:
 async def check(settings: Settings) -> list[str]:
     """Return one sentence for each deviation; raise `Problem` if Kafka does not answer."""
     async with administering(settings) as admin:
-        found = await _describe(admin, settings)
+        found = await _describe(admin, settings, settings.topics.all)
     counts = {name: topic.partitions for name, topic in found.items()}
     return [str(one) for one in _foreign_findings(settings, counts)] + [
         finding for spec in _specs(settings) for finding in _findings(spec, found.get(spec.name))
@@ -55,7 +55,7 @@ async def require(settings: Settings, needed: Collection[str] | None = None) -> 
     `needed`: the names of the topics to check; None: all.
     """
     async with administering(settings) as admin:
-        found = await _list(admin)
+        found = await _list(admin, settings.topics.required if needed is None else needed)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
     for spec in _specs(settings):
         if needed is not None and spec.name not in needed:
@@ -69,7 +69,7 @@ async def require(settings: Settings, needed: Collection[str] | None = None) -> 
 async def require_foreign(settings: Settings) -> None:
     """Raise `Problem` unless the foreign topics exist with the expected number of partitions."""
     async with administering(settings) as admin:
-        found = await _list(admin)
+        found = await _list(admin, settings.topics.foreign)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
 
 
@@ -80,7 +80,7 @@ async def apply(settings: Settings) -> list[str]:
     partitions raises a `Problem` before any change.
     """
     async with administering(settings) as admin:
-        found = await _describe(admin, settings)
+        found = await _describe(admin, settings, settings.topics.all)
         wrong = [
             _mismatch(spec.name, found[spec.name].partitions, spec.partitions)
             for spec in _specs(settings)
@@ -167,15 +167,22 @@ def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
     ]
 
 
-async def _list(admin: AIOKafkaAdminClient) -> dict[str, list[Any]]:
-    """Return the partitions of every topic. A request for all topics never creates one."""
+async def _list(admin: AIOKafkaAdminClient, wanted: Collection[str] = ()) -> dict[str, list[Any]]:
+    """Return the partitions of every topic. A request for all topics never creates one.
+
+    Raises an error for `wanted` topics that this user may not describe.
+    """
     topics = await admin.describe_topics()
-    return {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
+    found = {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
+    await refuse_hidden(admin, [name for name in wanted if name not in found])
+    return found
 
 
-async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, _Topic]:
-    """Return the existing topics of the namespace, by name."""
-    partitions = await _list(admin)
+async def _describe(
+    admin: AIOKafkaAdminClient, settings: Settings, wanted: Collection[str] = ()
+) -> dict[str, _Topic]:
+    """Return the existing topics of the namespace, by name; see `_list` for `wanted`."""
+    partitions = await _list(admin, wanted)
     names = [name for name in settings.topics.all if name in partitions]
     configs = await _configs(admin, names) if names else {}
     return {

@@ -15,6 +15,7 @@ from processors.runtime.consumer_groups import Watch, watching
 from schemas.processors import NORMALISE
 from service.errors import Problem
 from service.kafka.clock import clock
+from service.kafka.failures import right_missing
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ class NormaliserWatermark:
                 async with watching(self._settings) as watch:
                     await self._compare(watch)
             except (Problem, KafkaError, TimeoutError, OSError) as error:
-                log.warning("normalise's progress is not known: %s", error or type(error).__name__)
+                why = right_missing(self._settings, error) or str(error) or type(error).__name__
+                log.warning("normalise's progress is not known: %s", why)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _compare(self, watch: Watch) -> None:

@@ -32,6 +32,7 @@ from schemas.webhook import Uptime
 from service.errors import missing
 from service.kafka import clock_offset
 from service.kafka.clock_offset import Estimate, Logged, Sample
+from service.kafka.login import options
 from service.settings import Settings
 from service.wall_clock import now_ms
 
@@ -257,7 +258,7 @@ async def _soon(settings: Settings) -> list[Sample]:
 
 async def _samples(settings: Settings) -> list[Sample]:
     """Return some exchanges with the leader of the topic, one after the other."""
-    client: Any = AIOKafkaClient(**settings.kafka_options(), request_timeout_ms=_REQUEST_MS)
+    client: Any = AIOKafkaClient(**options(settings), request_timeout_ms=_REQUEST_MS)
     topic = settings.topics.clocks
     try:
         await client.bootstrap()
