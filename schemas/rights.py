@@ -79,11 +79,17 @@ def _replay(topics: Topics) -> list[Right]:
     ]
 
 
+def _dead_letters(topics: Topics) -> list[Right]:
+    return [
+        *_on(topics.needed(NORMALISE.name), "Describe"),
+        Right("topic", topics.dead_letters, "Read"),
+    ]
+
+
 def _retry(topics: Topics) -> list[Right]:
     return [
-        *_on(topics.required, "Describe"),
+        *_dead_letters(topics),
         *_on(topics.raw_topics, "Read"),
-        Right("topic", topics.dead_letters, "Read"),
         Right("topic", topics.dead_letters, "Write"),
         Right("topic", topics.observations, "Write"),
         *_clocks(topics),
@@ -103,7 +109,7 @@ def _topics_apply(topics: Topics) -> list[Right]:
 
 
 def _tail(topics: Topics) -> list[Right]:
-    return [*_on(topics.required, "Describe"), *_on(topics.required, "Read")]
+    return _on(topics.required, "Read")
 
 
 def _archive(topics: Topics) -> list[Right]:
@@ -126,7 +132,6 @@ def _doctor(topics: Topics) -> list[Right]:
     return [
         *_topics_check(topics),
         *(Right("group", group, "Describe") for group in topics.groups),
-        Right("transactional-id", f"{topics.namespace}.track.", "Describe", prefixed=True),
     ]
 
 
@@ -139,20 +144,39 @@ def _on(names: Iterable[str], operation: Operation) -> list[Right]:
     return [Right("topic", name, operation) for name in names]
 
 
-RIGHTS: Mapping[str, Callable[[Topics], list[Right]]] = {
+_NEEDED: Mapping[str, Callable[[Topics], list[Right]]] = {
     "ingest": _ingest,
     NORMALISE.name: _normalise,
     TRACK.name: _track,
     "replay": _replay,
+    "dead-letters list": _dead_letters,
     "dead-letters retry": _retry,
-    "topics apply": _topics_apply,
     "topics check": _topics_check,
+    "topics apply": _topics_apply,
     "tail": _tail,
     "archive": _archive,
     "rebuild": _rebuild,
     "doctor": _doctor,
 }
-"""By command: what a user needs who runs only that."""
+COMMANDS = tuple(_NEEDED)
+"""The commands with rights of their own."""
+
+_INCLUDES: Mapping[Operation, tuple[Operation, ...]] = {
+    "Describe": ("Read", "Write", "Delete", "Alter"),
+    "DescribeConfigs": ("AlterConfigs",),
+}
+
+
+def rights(command: str, topics: Topics) -> tuple[Right, ...]:
+    """Return the least rights for a command: none is included in another."""
+    needed = dict.fromkeys(_NEEDED[command](topics))
+    return tuple(
+        right
+        for right in needed
+        if not any(
+            right._replace(operation=one) in needed for one in _INCLUDES.get(right.operation, ())
+        )
+    )
 
 
 def operations(
@@ -162,9 +186,9 @@ def operations(
     wanted = list(names)
     needed = (
         right.operation
-        for known, rights in RIGHTS.items()
+        for known in COMMANDS
         if known.split()[0] == command
-        for right in rights(topics)
+        for right in rights(known, topics)
         if right.resource == resource and (not wanted or any(_is_of(right, n) for n in wanted))
     )
     return tuple(dict.fromkeys(needed))

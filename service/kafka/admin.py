@@ -48,18 +48,17 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
         await admin.close()
 
 
-async def refuse_hidden(admin: AIOKafkaAdminClient, topics: Collection[str]) -> None:
-    """Raise the error of topics that this user may not describe; the request creates none.
+async def hidden(admin: AIOKafkaAdminClient, topics: Collection[str]) -> list[str]:
+    """Return the topics that this user may not describe; the request creates none.
 
     Kafka leaves them out of the list of all topics, as if they did not exist.
     """
     if not topics:
-        return
+        return []
     request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
     answer: Any = await admin._send_request(request)  # noqa: SLF001
     denied = TopicAuthorizationFailedError.errno
-    if hidden := sorted(name for code, name, *_ in answer.topics if code == denied):
-        raise TopicAuthorizationFailedError(hidden)
+    return sorted(name for code, name, *_ in answer.topics if code == denied)
 
 
 async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:

@@ -57,13 +57,10 @@ _UNKNOWN_CA = {2, 18, 19, 20, 21, 27}
 _OTHER_NAME = {62, 64}
 _TLS_ALERT = 0x1503  # the first bytes of an alert: its content type, and the version's first byte
 _RESOURCES = {
-    "TopicAuthorizationFailedError": ("topic", "kafka_topic_right_missing"),
-    "GroupAuthorizationFailedError": ("group", "kafka_group_right_missing"),
-    "TransactionalIdAuthorizationFailed": (
-        "transactional-id",
-        "kafka_transactional_id_right_missing",
-    ),
-    "ClusterAuthorizationFailedError": ("cluster", "kafka_cluster_right_missing"),
+    "TopicAuthorizationFailedError": "topic",
+    "GroupAuthorizationFailedError": "group",
+    "TransactionalIdAuthorizationFailed": "transactional-id",
+    "ClusterAuthorizationFailedError": "cluster",
 }
 
 
@@ -82,14 +79,15 @@ class Failure(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """What Kafka refuses for lack of a right: the kind of resource, its names, the problem's code.
-
-    The names are () if the error does not say them.
-    """
+    """What Kafka refuses for lack of a right: the kind of resource, and its names, if known."""
 
     resource: str
     names: tuple[str, ...]
-    code: str
+
+    @property
+    def code(self) -> str:
+        """The code of the problem."""
+        return f"kafka_{self.resource.replace('-', '_')}_right_missing"
 
 
 def label(code: str) -> str:
@@ -101,8 +99,7 @@ def refused_right(error: BaseException) -> Refused | None:
     """Return which resource an error, or a cause of it, says this user has no right to."""
     for one in _chain(error):
         for name in _names(one) & _RESOURCES.keys():
-            resource, code = _RESOURCES[name]
-            return Refused(resource, tuple(_texts(one.args)), code)
+            return Refused(_RESOURCES[name], tuple(_texts(one.args)))
     return None
 
 
@@ -160,20 +157,16 @@ def _login_code(names: set[str], access: Access) -> str | None:
 
 def _closed_code(failure: Failure, names: set[str], access: Access) -> str:
     """Return why a broker closed the connection: it does not say so, the stage does."""
-    if names & {"TimeoutError", "ConnectionRefusedError"}:
+    closed = bool(names & {"SSLError", "ConnectionResetError", "ConnectionAbortedError"})
+    if failure.stage == "connecting" and access.tls and closed:
+        return "kafka_tls_unexpected"
+    if failure.stage == "connecting" or names & {"TimeoutError", "ConnectionRefusedError"}:
         return "kafka_silent"
-    if failure.stage == "connecting":
-        closed = names & {"SSLError", "ConnectionResetError", "ConnectionAbortedError"}
-        return "kafka_tls_unexpected" if access.tls and closed else "kafka_silent"
-    if failure.stage == "greeting" and access.tls:
-        return "kafka_client_certificate_refused"
-    if failure.stage == "request" and not access.sasl:
-        return "kafka_sasl_missing"
-    if failure.stage == "login" and not failure.offered:
-        return "kafka_sasl_unexpected"  # not even the mechanisms were answered
-    if failure.stage in ("login", "request") and access.sasl:
+    if failure.stage == "greeting":
+        return "kafka_client_certificate_refused" if access.tls else "kafka_connection_closed"
+    if access.sasl:
         return "kafka_token_refused" if access.tokens else "kafka_password_refused"
-    return "kafka_connection_closed"
+    return "kafka_sasl_missing"
 
 
 def _fields(code: str, failure: Failure, access: Access) -> dict[str, Any]:

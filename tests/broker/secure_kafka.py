@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-import datetime
+import datetime as dt
 import json
 import time
 from collections.abc import Iterable
@@ -10,17 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
-)
+from confluent_kafka import admin as admins
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -32,10 +22,12 @@ from deploy.local_kafka.broker import HOST, LocalKafka, free_port
 from schemas.rights import Right
 from service.settings import Settings
 
-PASSWORD = "right-password"  # noqa: S105 - of a broker of the tests
+_kafka: Any = admins  # its stubs lack most names
+
+PASSWORD = "right-password"
 _SCRAM = {
-    "SCRAM-SHA-256": ScramMechanism.SCRAM_SHA_256,
-    "SCRAM-SHA-512": ScramMechanism.SCRAM_SHA_512,
+    "SCRAM-SHA-256": _kafka.ScramMechanism.SCRAM_SHA_256,
+    "SCRAM-SHA-512": _kafka.ScramMechanism.SCRAM_SHA_512,
 }
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 _SCRAM_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -73,7 +65,7 @@ class Certificates:
         self._ca.cert_pem.write_to_path(self.ca)
         self._other.cert_pem.write_to_path(self.other_ca)
         self.broker = self._store("broker", self._ca.issue_cert("localhost", HOST))
-        past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+        past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
         self.expired = self._store("expired", self._ca.issue_cert(HOST, not_after=past))
         self.named = self._store("named", self._ca.issue_cert("broker.example"))
         self.client = self._store("client", self._ca.issue_cert("c@x", common_name="client"))
@@ -108,7 +100,7 @@ class SecureKafka(LocalKafka):
         self._certificates_directory.mkdir(parents=True)
         self.certificates = Certificates(self._certificates_directory)
         self.ports = {name: free_port(0) for name in _LISTENERS}
-        self._admin: AdminClient | None = None
+        self._admin: Any = None
 
     def address(self, listener: str) -> str:
         return f"{HOST}:{self.ports[listener]}" if listener in self.ports else self.bootstrap
@@ -116,12 +108,13 @@ class SecureKafka(LocalKafka):
     def _settings(self) -> dict[str, str]:
         settings = super()._settings()
         extra = "".join(f",{name}://{HOST}:{port}" for name, port in self.ports.items())
-        protocols = ",".join(f"{name}:{one[0]}" for name, one in _LISTENERS.items())
+        protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        protocols += "".join(f",{name}:{one[0]}" for name, one in _LISTENERS.items())
         settings["listeners"] += extra
         settings["advertised.listeners"] += extra
         settings |= {
             "inter.broker.listener.name": "PLAINTEXT",
-            "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,{protocols}",
+            "listener.security.protocol.map": protocols,
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
             "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
@@ -155,17 +148,19 @@ class SecureKafka(LocalKafka):
 
     async def add_users(self, names: Iterable[str], mechanism: str = "SCRAM-SHA-512") -> None:
         """Add users with the password `PASSWORD`."""
-        info = ScramCredentialInfo(_SCRAM[mechanism], 4096)
-        wanted = [UserScramCredentialUpsertion(name, info, PASSWORD.encode()) for name in names]
+        info = _kafka.ScramCredentialInfo(_SCRAM[mechanism], 4096)
+        wanted = [
+            _kafka.UserScramCredentialUpsertion(name, info, PASSWORD.encode()) for name in names
+        ]
         await _all(self._administrator().alter_user_scram_credentials(wanted))
 
     async def grant(self, user: str, rights: Iterable[Right]) -> None:
         """Add ACLs for a principal, such as "User:x"."""
         await _all(self._administrator().create_acls([_acl(user, right) for right in rights]))
 
-    def _administrator(self) -> AdminClient:
+    def _administrator(self) -> Any:
         if self._admin is None:
-            self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
+            self._admin = _kafka.AdminClient({"bootstrap.servers": self.bootstrap})
         return self._admin
 
 
@@ -177,23 +172,27 @@ def token(subject: str, seconds: float = 3600) -> str:
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts) + "."
 
 
-def _acl(user: str, right: Right) -> AclBinding:
+def _acl(user: str, right: Right) -> Any:
     kinds = {
-        "topic": ResourceType.TOPIC,
-        "group": ResourceType.GROUP,
-        "transactional-id": ResourceType.TRANSACTIONAL_ID,
-        "cluster": ResourceType.BROKER,
+        "topic": _kafka.ResourceType.TOPIC,
+        "group": _kafka.ResourceType.GROUP,
+        "transactional-id": _kafka.ResourceType.TRANSACTIONAL_ID,
+        "cluster": _kafka.ResourceType.BROKER,
     }
     operation = "".join(f"_{c}" if c.isupper() else c.upper() for c in right.operation).lstrip("_")
-    pattern = ResourcePatternType.PREFIXED if right.prefixed else ResourcePatternType.LITERAL
-    return AclBinding(
+    pattern = (
+        _kafka.ResourcePatternType.PREFIXED
+        if right.prefixed
+        else _kafka.ResourcePatternType.LITERAL
+    )
+    return _kafka.AclBinding(
         kinds[right.resource],
         right.name,
         pattern,
         user,
         "*",
-        AclOperation[operation],
-        AclPermissionType.ALLOW,
+        _kafka.AclOperation[operation],
+        _kafka.AclPermissionType.ALLOW,
     )
 
 
