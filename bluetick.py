@@ -25,6 +25,7 @@ from cli.interrupt import EXIT_CODE, Interrupted, interruptible
 from cli.messages import worded
 from service import problem_pipe
 from service.errors import Problem
+from service.kafka.service_name import name_service
 from service.version import __version__
 
 
@@ -99,6 +100,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -106,6 +108,7 @@ def _options(
     problem_to: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     del problem_to  # see Commands
+    name_service(context.invoked_subcommand or "")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from service import child_environment, child_processes
 from service.child_processes import Child, lines
 from service.errors import Problem
 from service.problem_pipe import ProblemPipe
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 
 Show = Callable[[str, str], None]
 """Receives a service's name and one line of its log."""
@@ -118,7 +118,7 @@ async def _start(settings: Settings, service: Service, problem_to: int) -> Proce
 def _environment(settings: Settings, service: Service) -> dict[str, str]:
     """Return the environment of a service: allowed variables, and every setting."""
     secrets = secret_variables(settings.sources) if service.name == "ingest" else ()
-    values = settings.model_dump(mode="json", exclude_none=True, exclude={"password"})
+    values = settings.model_dump(mode="json", exclude_none=True, exclude={*SECRETS})
     variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()

@@ -10,13 +10,17 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     InvalidReplicationFactorError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 
+from schemas.rights import Operation
 from schemas.topics import TopicSpec
 from service.errors import Problem
-from service.kafka.admin import administering
+from service.kafka.admin import administering, hidden
+from service.kafka.causes import refused_right
+from service.kafka.failures import lacking
 from service.settings import Settings
 
 _CHANGE_SECONDS = 15.0
@@ -24,6 +28,13 @@ _LOOK_SECONDS = 0.05
 
 # With three replicas a write waits for two of them: the loss of one broker loses no record.
 _SAFE_REPLICATION = 3
+
+_VERBS: dict[Operation, str] = {
+    "AlterConfigs": "configure",
+    "Create": "create",
+    "Delete": "delete",
+    "DescribeConfigs": "describe",
+}
 
 # Kafka's code for a value set on the topic itself, not inherited from the broker.
 _OWN = 1
@@ -42,7 +53,7 @@ class _Topic:
 async def check(settings: Settings) -> list[str]:
     """Return one sentence for each deviation; raise `Problem` if Kafka does not answer."""
     async with administering(settings) as admin:
-        found = await _describe(admin, settings)
+        found = await _describe(admin, settings, settings.topics.all)
     counts = {name: topic.partitions for name, topic in found.items()}
     return [str(one) for one in _foreign_findings(settings, counts)] + [
         finding for spec in _specs(settings) for finding in _findings(spec, found.get(spec.name))
@@ -55,7 +66,7 @@ async def require(settings: Settings, needed: Collection[str] | None = None) -> 
     `needed`: the names of the topics to check; None: all.
     """
     async with administering(settings) as admin:
-        found = await _list(admin)
+        found = await _list(admin, settings.topics.required if needed is None else needed)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
     for spec in _specs(settings):
         if needed is not None and spec.name not in needed:
@@ -69,7 +80,7 @@ async def require(settings: Settings, needed: Collection[str] | None = None) -> 
 async def require_foreign(settings: Settings) -> None:
     """Raise `Problem` unless the foreign topics exist with the expected number of partitions."""
     async with administering(settings) as admin:
-        found = await _list(admin)
+        found = await _list(admin, settings.topics.foreign)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
 
 
@@ -80,7 +91,7 @@ async def apply(settings: Settings) -> list[str]:
     partitions raises a `Problem` before any change.
     """
     async with administering(settings) as admin:
-        found = await _describe(admin, settings)
+        found = await _describe(admin, settings, settings.topics.all)
         wrong = [
             _mismatch(spec.name, found[spec.name].partitions, spec.partitions)
             for spec in _specs(settings)
@@ -113,7 +124,7 @@ async def drop(settings: Settings, keep: Collection[str] = ()) -> list[str]:
             answer: Any = await admin.delete_topics(names)
             for name, code, *_ in answer.topic_error_codes:
                 if code != UnknownTopicOrPartitionError.errno:
-                    _raise_for_code(code, None, f"delete {name}")
+                    _raise_for_code(settings, code, None, "Delete", name)
 
             async def gone() -> bool:
                 return (await _list(admin)).keys().isdisjoint(names)
@@ -167,17 +178,25 @@ def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
     ]
 
 
-async def _list(admin: AIOKafkaAdminClient) -> dict[str, list[Any]]:
-    """Return the partitions of every topic. A request for all topics never creates one."""
+async def _list(admin: AIOKafkaAdminClient, wanted: Collection[str] = ()) -> dict[str, list[Any]]:
+    """Return the partitions of every topic. A request for all topics never creates one.
+
+    Raises `Problem` if this user may not describe a `wanted` topic.
+    """
     topics = await admin.describe_topics()
-    return {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
+    found = {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
+    if denied := await hidden(admin, [name for name in wanted if name not in found]):
+        raise TopicAuthorizationFailedError(denied)
+    return found
 
 
-async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, _Topic]:
-    """Return the existing topics of the namespace, by name."""
-    partitions = await _list(admin)
+async def _describe(
+    admin: AIOKafkaAdminClient, settings: Settings, wanted: Collection[str] = ()
+) -> dict[str, _Topic]:
+    """Return the existing topics of the namespace, by name; see `_list` for `wanted`."""
+    partitions = await _list(admin, wanted)
     names = [name for name in settings.topics.all if name in partitions]
-    configs = await _configs(admin, names) if names else {}
+    configs = await _configs(admin, settings, names) if names else {}
     return {
         name: _Topic(
             partitions=len(partitions[name]),
@@ -189,14 +208,16 @@ async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str,
     }
 
 
-async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, list[Any]]:
+async def _configs(
+    admin: AIOKafkaAdminClient, settings: Settings, names: list[str]
+) -> dict[str, list[Any]]:
     """Return, by topic, the entries (name, value, read-only, source, …) of its configuration."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs = {}
     answers: list[Any] = await admin.describe_configs(resources)
     for answer in answers:
         for code, message, _, name, entries in answer.resources:
-            _raise_for_code(code, message, f"describe {name}")
+            _raise_for_code(settings, code, message, "DescribeConfigs", name)
             configs[name] = entries
     return configs
 
@@ -217,7 +238,7 @@ async def _create(
     )
     for name, code, message in answer.topic_errors:
         if code != TopicAlreadyExistsError.errno:
-            _raise_for_code(code, message, f"create {name}")
+            _raise_for_code(settings, code, message, "Create", name)
 
     async def have_leaders() -> bool:
         topics = await _list(admin)
@@ -244,7 +265,7 @@ async def _adjust(
         answers: list[Any] = await admin.alter_configs([resource])
         for answer in answers:
             for code, message, *_ in answer.resources:
-                _raise_for_code(code, message, f"configure {name}")
+                _raise_for_code(settings, code, message, "AlterConfigs", name)
 
     async def adjusted() -> bool:
         return not _lacking(settings, await _describe(admin, settings))
@@ -283,9 +304,14 @@ async def _until(done: Callable[[], Awaitable[bool]]) -> None:
         raise Problem("topics_unfinished", seconds=_CHANGE_SECONDS) from None
 
 
-def _raise_for_code(code: int, message: str | None, what: str) -> None:
+def _raise_for_code(
+    settings: Settings, code: int, message: str | None, operation: Operation, topic: str
+) -> None:
     """Raise `Problem` for an error code: aiokafka does not raise the errors in answers."""
+    if refused := refused_right(for_code(code)(topic)):
+        raise lacking(settings, refused, operation)
     if code:
+        what = f"{_VERBS[operation]} {topic}"
         reason = message or for_code(code).description or for_code(code).__name__
         too_many = code == InvalidReplicationFactorError.errno
         raise Problem(

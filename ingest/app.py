@@ -30,6 +30,7 @@ from ingest.sources.loader import load
 from ingest.sources.proofs.contract import Reply
 from service.http.server import bare_readiness, live
 from service.kafka.clock import clock, comparing, running
+from service.kafka.failures import reporter
 from service.settings import Settings
 from service.wall_clock import now_ms
 
@@ -219,7 +220,10 @@ def create_app(settings: Settings) -> Ingest:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with comparing(settings, metrics.clock_offset.set):
+        async with (
+            reporter.reporting(settings, metrics.count_kafka_failure),
+            comparing(settings, metrics.clock_offset.set),
+        ):
             await durable.start()
             try:
                 yield

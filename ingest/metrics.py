@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from ingest.delivery import Where
 from ingest.spool.quota import Held
+from service.kafka.causes import CAUSES, label
 from service.kafka.clock import clock
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -110,6 +111,14 @@ clock_offset = Gauge(
     registry=registry,
     multiprocess_mode="livemostrecent",
 )
+kafka_failures = Counter(
+    "bluetick_kafka_failures",
+    "connections to Kafka that failed, and requests refused for lack of a right, by cause",
+    ["cause"],
+    registry=registry,
+)
+for _cause in CAUSES:
+    kafka_failures.labels(label(_cause))
 
 
 def set_gauges(publishing: int, held: Held, given_up: int, spool_limit: int) -> None:
@@ -146,6 +155,11 @@ def count_handshake(source: str) -> None:
     """Count a verification handshake as accepted, although nothing is stored."""
     in_flight.dec()
     _accepted(source, "-").inc()
+
+
+def count_kafka_failure(cause: str) -> None:
+    """Count a connection to Kafka that failed, or a refusal, by the label of its cause."""
+    kafka_failures.labels(cause).inc()
 
 
 def count_malformed(status: int) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
+from service import kafka_messages
+
 CREATE_TOPICS = "create it with: bluetick topics apply"
 _PARTITION_MISMATCH = (
     "the topic {topic} has {found} partitions, not the {expected} of BLUETICK_PARTITIONS; change "
@@ -57,14 +59,6 @@ def _invalid_setting(*, why: Sequence[str]) -> str:
 def _kafka_refused(*, what: str, why: str, too_many_replicas: bool) -> str:
     hint = "; lower BLUETICK_REPLICATION" if too_many_replicas else ""
     return f"Kafka refused to {what}: {why}{hint}"
-
-
-def _kafka_silent(*, kafka: str, error: str) -> str:
-    why = f": {error}" if error else ""
-    return (
-        f"Kafka does not answer at {kafka} (BLUETICK_KAFKA){why}; "
-        "start it, or correct the address or the credentials"
-    )
 
 
 def _local_kafka_failed(*, what: str, log: str, lines: Sequence[str]) -> str:
@@ -230,6 +224,7 @@ MESSAGES: Mapping[str, Message] = {
         "joining the consumer group failed: {why}; check that Kafka answers, that this user may "
         "read, and that no other program uses the group"
     ),
+    **kafka_messages.MESSAGES,
     "kafka_not_fetched": (
         "Kafka {version} could not be fetched ({why}); the first start needs the network and 100 "
         "MB in {directory}: provide both, and start again"
@@ -237,7 +232,6 @@ MESSAGES: Mapping[str, Message] = {
     "kafka_not_ready": "{why}",
     "kafka_refused": _kafka_refused,
     "kafka_settings": "the Kafka client does not accept the settings: {why}",
-    "kafka_silent": _kafka_silent,
     "local_kafka_failed": _local_kafka_failed,
     "log_ends_early": (
         "{topic}[{partition}] is to be read from offset {offset}, but it now ends at {end}: the "

@@ -1,7 +1,6 @@
 """Settings: environment variables `BLUETICK_*`, read once at the start, each with its default."""
 
 import os
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +12,7 @@ from providers import NAMES
 from schemas.processors import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
 from service.errors import Problem
+from service.kafka.access import SECURITY_SETTINGS, Access, contradiction, variable
 
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
@@ -63,13 +63,32 @@ class _Settings(BaseSettings):
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Kafka's security protocol"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         "SCRAM-SHA-512", description="SASL mechanism"
     )
     username: str | None = Field(None, description="SASL user name")
     password: SecretStr | None = Field(None, description="SASL password")
+    password_file: FilePath | None = Field(
+        None, description="a file with the SASL password, instead of `BLUETICK_PASSWORD`"
+    )
+    token_file: FilePath | None = Field(
+        None, description="a file with the token for OAUTHBEARER, read for each connection"
+    )
+    token_command: str | None = Field(
+        None,
+        min_length=1,
+        description="a command that prints a token for OAUTHBEARER; it runs without a shell",
+    )
     ca_file: FilePath | None = Field(
-        None, description="CA certificates to trust instead of the system's"
+        None, description="CA certificates (PEM) to trust instead of the system's"
+    )
+    certificate_file: FilePath | None = Field(
+        None, description="the client's certificate (PEM), with its chain, for mutual TLS"
+    )
+    key_file: FilePath | None = Field(None, description="the private key (PEM) of that certificate")
+    key_password: SecretStr | None = Field(None, description="the password of an encrypted key")
+    key_password_file: FilePath | None = Field(
+        None, description="a file with the password of the key, instead of `BLUETICK_KEY_PASSWORD`"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO",
@@ -208,21 +227,17 @@ class _Settings(BaseSettings):
         own = {"raw_namespace": None, "observations_namespace": None}
         return self.model_copy(update={"namespace": namespace, **own})
 
-    def kafka_options(self) -> dict[str, Any]:
-        """Return the options of every aiokafka client: Kafka's address and the credentials."""
-        options: dict[str, Any] = {
-            "bootstrap_servers": self.kafka.split(","),
-            "security_protocol": self.security,
-        }
-        if self.security.startswith("SASL"):
-            options |= {
-                "sasl_mechanism": self.sasl_mechanism,
-                "sasl_plain_username": self.username,
-                "sasl_plain_password": self.password.get_secret_value() if self.password else None,
-            }
-        if self.security.endswith("SSL"):
-            options["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
-        return options
+    @property
+    def access(self) -> Access:
+        """How these settings reach Kafka and log in there, without the secrets."""
+        given = {name for name in SECURITY_SETTINGS if getattr(self, name) is not None}
+        return Access(
+            kafka=self.kafka,
+            security=self.security,
+            mechanism=self.sasl_mechanism,
+            username=self.username,
+            given=frozenset(given),
+        )
 
 
 if TYPE_CHECKING:
@@ -248,16 +263,41 @@ else:
     )
 
 
+# The settings that hold a secret; each has another one, `<name>_file`, with the name of a file.
+SECRETS = tuple(name for name in _Settings.model_fields if f"{name}_file" in _Settings.model_fields)
+
+
 def load(**overrides: Any) -> Settings:
     """Read the settings; command line options, where given (not None), win over the environment."""
     _refuse_unknown()
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise Problem(
             "invalid_setting", why=[_explain(detail) for detail in error.errors()]
         ) from None
+    if wrong := contradiction(settings.access):
+        code, fields = wrong
+        raise Problem(code, **fields)
+    secrets = {name: _secret(settings, name) for name in SECRETS}
+    return settings.model_copy(update={name: value for name, value in secrets.items() if value})
+
+
+def _secret(settings: Settings, name: str) -> SecretStr | None:
+    """Read a secret from the file that the settings name, without the end of its last line."""
+    file: Path | None = getattr(settings, f"{name}_file")
+    if file is None:
+        return None
+    setting = variable(f"{name}_file")
+    try:
+        text = file.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise Problem("secret_unreadable", setting=setting, file=str(file), why=why) from None
+    if not text:
+        raise Problem("secret_unreadable", setting=setting, file=str(file), why="it is empty")
+    return SecretStr(text)
 
 
 def _refuse_unknown() -> None:
@@ -272,6 +312,6 @@ def _refuse_unknown() -> None:
 
 def _explain(detail: Any) -> str:
     name = str(detail["loc"][0])
-    shown = "" if name == "password" else f" {detail['input']!r}"
+    shown = "" if name in SECRETS else f" {detail['input']!r}"
     why = _WORDS.get(detail.get("ctx", {}).get("pattern"), detail["msg"])
     return f"the setting BLUETICK_{name.upper()}{shown} is not valid: {why}"

@@ -23,6 +23,7 @@ from processors.runtime.record_batches import UnsentError
 from schemas.processors import Processor
 from service.errors import Problem
 from service.kafka import clients
+from service.kafka.failures import reporter, right_missing
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class GroupWorker(ConsumerRebalanceListener):
 
     async def _loop(self) -> None:
         self._consumer.subscribe(list(self._inputs), listener=self)
-        await clients.join(self._consumer)
+        await clients.join(self._settings, self._consumer)
         while not self._stopping.is_set():
             await self._round()
 
@@ -170,7 +171,10 @@ class GroupWorker(ConsumerRebalanceListener):
         except OffsetOutOfRangeError as error:
             await self._report_overtaken(error.args[0])
         except (UnsentError, KafkaError, TimeoutError, OSError) as error:
-            self._trouble = self._member.failed(error)
+            denied = right_missing(self._settings, error)
+            if denied:
+                reporter.refused(denied)
+            self._trouble = self._member.failed(denied or error)
             await self._member.start_over()
             await self._pause()
 

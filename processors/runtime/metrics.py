@@ -11,6 +11,7 @@ from prometheus_client import (
 
 from providers import NAMES
 from schemas.coordinates import Partition
+from service.kafka.causes import CAUSES, label
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry()
@@ -87,6 +88,14 @@ clock_offset = Gauge(
     "by how much this machine's clock is ahead of Kafka's; NaN while they are not compared",
     registry=registry,
 )
+kafka_failures = Counter(
+    "bluetick_kafka_failures",
+    "connections to Kafka that failed, and requests refused for lack of a right, by cause",
+    ["cause"],
+    registry=registry,
+)
+for cause in CAUSES:
+    kafka_failures.labels(label(cause))
 
 
 # Senders choose these words: labels must be bounded, and must not hold a phone number.
@@ -122,6 +131,11 @@ def note_stopped(partition: Partition, *, stopped: bool) -> None:
     """Record whether a partition of the inputs is stopped."""
     topic, number = partition
     _stopped_partitions.labels(topic, str(number)).set(stopped)
+
+
+def note_kafka_failure(cause: str) -> None:
+    """Count a connection that failed, or a refusal, by the label of its cause."""
+    kafka_failures.labels(cause).inc()
 
 
 def add(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from processors.runtime import failpoints, metrics
 from processors.runtime.group_worker import GroupWorker, MakeMember
 from schemas.processors import Processor
-from service.errors import unreachable
 from service.http.server import (
     HealthServer,
     address_of,
@@ -19,6 +18,7 @@ from service.http.server import (
     readiness,
 )
 from service.kafka.clock import clock, comparing
+from service.kafka.failures import diagnosed, reporter
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -57,7 +57,10 @@ async def _serve(
     stop = stop_on_signals()
     with logged(name, settings, health=address_of(listener)) as end:
         try:
-            async with comparing(settings, metrics.clock_offset.set):
+            async with (
+                reporter.reporting(settings, metrics.note_kafka_failure),
+                comparing(settings, metrics.clock_offset.set),
+            ):
                 await worker.run(stop)
             end.reason = stop.reason
         finally:
@@ -75,7 +78,7 @@ async def _broker_problems(name: str, settings: Settings, worker: GroupWorker) -
     try:
         async with asyncio.timeout(_BROKER_SECONDS):
             existing = await worker.broker_topics()
-    except Exception:  # noqa: BLE001 - after any error the broker did not answer
-        return [str(unreachable(settings.kafka))]
+    except Exception as error:  # noqa: BLE001 - after any error the broker did not answer
+        return [str(reporter.problem or await diagnosed(settings, error))]
     needed = settings.topics.needed(name)
     return [f"topic {topic} is missing" for topic in needed if topic not in existing]

@@ -46,8 +46,10 @@ from processors.tracking.transaction import publish
 from providers.rejection import calls
 from service.errors import Problem
 from service.kafka import clients
+from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import clock
 from service.kafka.clock_offset import refused_time
+from service.kafka.failures import reporter, right_missing
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -168,12 +170,16 @@ class Task:
             await self._discard_producer()
             self._wipe()
         except (KafkaError, TimeoutError, OSError) as error:
+            if denied := right_missing(self._settings, error):
+                raise denied from error
             log.warning("partition %d: %s; recovering", self._number, _words(error))
             await self._discard_producer()
 
     async def _pause_partition(self, error: Exception) -> None:
         """Stop the partition for a while, and report why; other partitions continue."""
         why = str(error) if isinstance(error, Problem) else _defect(error)
+        if isinstance(error, Problem) and error.code in RIGHT_CAUSES:
+            reporter.refused(error)
         self.stopped = True
         metrics.note_stopped(self.partition, stopped=True)
         sentence = f"partition {self._number} is stopped: {why}; it is tried again each minute"

@@ -36,7 +36,7 @@ class Tracker(Member):
         self._tasks: dict[TopicPartition, Task] = {}
         # The epochs of the tasks that the poll under way is for.
         self._polled_for: dict[TopicPartition, int] = {}
-        self._watermark = NormaliserWatermark(settings)
+        self._watermark = NormaliserWatermark(settings, alarms)
         self._watching: asyncio.Task[None] | None = None
         self._polls = Polls(most=_MOST_RECORDS, budget=_POLLED_BYTES, size=_FIRST_POLL)
 

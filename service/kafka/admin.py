@@ -1,15 +1,23 @@
 """The Kafka admin client, for deployment, processors and commands."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupIdNotFound, KafkaError, for_code
+from aiokafka.errors import (
+    GroupIdNotFound,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka.connections import adopt
+from service.kafka.failures import diagnosed
+from service.kafka.login import options
 from service.settings import Settings
 
 _REQUEST_SECONDS = 5.0
@@ -18,7 +26,7 @@ _REQUEST_SECONDS = 5.0
 def administrator(settings: Settings) -> AIOKafkaAdminClient:
     """Return an admin client that fails soon if Kafka does not answer."""
     admin = AIOKafkaAdminClient(
-        **settings.kafka_options(), request_timeout_ms=round(_REQUEST_SECONDS * 1000)
+        **options(settings), request_timeout_ms=round(_REQUEST_SECONDS * 1000)
     )
     adopt(admin._client, connect_seconds=_REQUEST_SECONDS, answer_seconds=None)  # noqa: SLF001
     return admin
@@ -35,9 +43,22 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
         await admin.start()
         yield admin
     except (KafkaError, TimeoutError) as error:
-        raise unreachable(settings.kafka, error) from error
+        raise await diagnosed(settings, error) from error
     finally:
         await admin.close()
+
+
+async def hidden(admin: AIOKafkaAdminClient, topics: Collection[str]) -> list[str]:
+    """Return the topics that this user may not describe; the request creates none.
+
+    Kafka leaves them out of the list of all topics, as if they did not exist.
+    """
+    if not topics:
+        return []
+    request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
+    answer: Any = await admin._send_request(request)  # noqa: SLF001
+    denied = TopicAuthorizationFailedError.errno
+    return sorted(name for code, name, *_ in answer.topics if code == denied)
 
 
 async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:

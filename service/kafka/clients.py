@@ -21,9 +21,11 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.kafka.failures import diagnosed, found
+from service.kafka.login import options
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ def consumer(
     whose stores it has.
     """
     client = AIOKafkaConsumer(
-        **settings.kafka_options(),
+        **options(settings),
         group_id=group,
         # A named worker returns to its partitions without a rebalance.
         group_instance_id=settings.instance or identity,
@@ -91,7 +93,7 @@ def consumer(
 def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
     """Return a consumer without a group, to read a topic back."""
     client = AIOKafkaConsumer(
-        **settings.kafka_options(),
+        **options(settings),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level=isolation,
@@ -123,7 +125,7 @@ async def reading(
     except OffsetOutOfRangeError:
         raise Problem("deleted_while_read") from None
     except (KafkaError, TimeoutError) as error:
-        raise unreachable(settings.kafka, error) from error
+        raise await diagnosed(settings, error) from error
     finally:
         await leave(client)
 
@@ -138,7 +140,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         "transaction_timeout_ms": round(settings.transaction_timeout * 1000),
     }
     client = AIOKafkaProducer(
-        **settings.kafka_options(),
+        **options(settings),
         **(transactional if transactional_id else {}),
         acks="all",
         compression_type="zstd",
@@ -288,12 +290,12 @@ async def broken(client: AIOKafkaProducer) -> None:
     await asyncio.wait([client._sender.sender_task])  # noqa: SLF001 (there is no public sign)
 
 
-async def join(client: AIOKafkaConsumer) -> None:
+async def join(settings: Settings, client: AIOKafkaConsumer) -> None:
     """Start a consumer; raises `Problem` if the group or the broker refuses it."""
     try:
         await client.start()
-    except KafkaError as error:
-        raise Problem("joining_failed", why=str(error)) from error
+    except (KafkaError, TimeoutError) as error:
+        raise await found(settings, error) or Problem("joining_failed", why=str(error)) from error
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:

@@ -21,9 +21,10 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import CloseReason, collect_hosts
 from aiokafka.errors import KafkaConnectionError
 
-log = logging.getLogger(__name__)
+from service.kafka.failures import reporter
+from service.kafka.probe import Address
 
-Address = tuple[str, int]
+log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 5
 _CHECK_SECONDS = 1.0
@@ -115,12 +116,12 @@ class _Client(AIOKafkaClient):
         try:
             await super().bootstrap()  # type: ignore[no-untyped-call]
         except KafkaConnectionError:
-            backoff.failed(address)
+            self._note_failure(address)
             return False
         except BaseException:
             backoff.give_up(address)
             raise
-        backoff.succeeded(address)
+        self._note_success(address)
         return True
 
     def get_random_node(self) -> Any:
@@ -163,11 +164,21 @@ class _Client(AIOKafkaClient):
             backoff.give_up(address)
             raise
         if connection is None:
-            backoff.failed(address)
+            self._note_failure(address)
         else:
-            backoff.succeeded(address)
+            self._note_success(address)
             self._prepare(connection)
         return connection
+
+    @staticmethod
+    def _note_failure(address: Address) -> None:
+        backoff.failed(address)
+        reporter.failed(address)
+
+    @staticmethod
+    def _note_success(address: Address) -> None:
+        backoff.succeeded(address)
+        reporter.succeeded(address)
 
     def _prepare(self, connection: Any) -> None:
         if connection in self._prepared or not connection.connected():

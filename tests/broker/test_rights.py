@@ -1,0 +1,232 @@
+"""Each command works with exactly the rights of its table, and fails without any one of them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import archive
+from cli.dead_letters.causes import Selection
+from cli.dead_letters.reader import read_selected
+from cli.options import Range
+from cli.replay.wanted import resolve, wanted
+from cli.tail import follow
+from deploy import topics
+from ingest.publishing.publisher import Publisher
+from processors.loader import member
+from processors.normalising.accounts import UNCORRECTED
+from processors.replay import dead_letter_retry, run
+from processors.replay.progress import Replay
+from processors.runtime import consumer_groups
+from processors.runtime.group_worker import GroupWorker
+from processors.runtime.record_batches import UnsentError
+from schemas.codec import encode
+from schemas.processors import NORMALISE, TRACK, Processor
+from schemas.rights import Right, rights
+from schemas.webhook import RawWebhook, to_headers
+from service.errors import Problem
+from service.kafka.clock import KafkaTime
+from service.kafka.service_name import name_service
+from service.settings import Settings
+from tests.broker.producing import Record, write
+from tests.broker.secure_kafka import PASSWORD, SecureKafka
+from tests.unit.messages import KEY, inbound, seen
+
+NOW = round(time.time() * 1000)
+SECONDS = 30
+GOOD = b'[{"message_id":"m","gateway":"sms","timestamp":%d,"result":"sent","type":"outgoing"}]'
+KAFKA_TIME_LATER = NOW + 60_000
+
+
+@pytest.fixture(scope="module")
+async def secure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SecureKafka]:
+    async with SecureKafka(tmp_path_factory.mktemp("secure")) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="module")
+async def filled(secure: SecureKafka) -> Settings:
+    """Return the superuser's settings of a namespace with records."""
+    given = secure.settings("PLAINTEXT", namespace="rights", partitions=1, session_timeout=6)
+    await fill(given)
+    return given
+
+
+@pytest.fixture(autouse=True)
+def _named() -> Any:
+    yield
+    name_service("library")
+
+
+def webhook(provider: str, body: bytes = b"[]") -> RawWebhook:
+    return RawWebhook(id="1", source=provider, provider=provider, body=body, received_at=NOW)
+
+
+def raw(settings: Settings, body: bytes) -> Record:
+    hook = webhook("smsmanager", body)
+    return Record(settings.topics.raw(hook.provider), 0, None, hook.body, to_headers(hook))
+
+
+async def fill(settings: Settings) -> None:
+    """Make the topics, and records that a restarted tracker and normalise have to read."""
+    await topics.apply(settings)
+    names = settings.topics
+    later = [
+        Record(topic, 0, b"k", b"{}", [("ce_id", b"1")], KAFKA_TIME_LATER)
+        for topic in (names.statuses, names.events, names.inbound, names.dead_letters)
+    ]
+    observed = [encode(seen("sent", NOW)), encode(inbound(NOW + 1)), b"not an observation"]
+    await write(
+        settings,
+        [
+            raw(settings, GOOD % (NOW // 1000)),
+            raw(settings, b"not JSON"),
+            *(Record(names.observations, 0, KEY.encode(), value) for value in observed),
+            Record(names.messages, 0, b"smsmanager/-/gone", None),
+            *later,
+        ],
+    )
+
+
+async def ingest(settings: Settings, _: Path) -> None:
+    publisher = Publisher(settings)
+    await publisher.start()
+    try:
+        for provider in settings.topics.providers:
+            await publisher.publish(webhook(provider))
+    finally:
+        await publisher.stop()
+
+
+def processing(one: Processor) -> Callable[[Settings, Path], Awaitable[None]]:
+    async def attempt(settings: Settings, _: Path) -> None:
+        await topics.require(settings, settings.topics.needed(one.name))
+        if one is TRACK:  # what its watermark reads in the background
+            await consumer_groups.committed(settings, settings.topics.group(NORMALISE.name))
+        worker, stop = GroupWorker(one, settings, member(one)), asyncio.Event()
+        working = asyncio.create_task(worker.run(stop))
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not working.done() and not await _idle(settings, one):
+                    if refused := [one for one in worker.problems() if "denies" in one]:
+                        raise AssertionError(refused[0])
+                    await asyncio.sleep(0.05)
+        finally:
+            stop.set()
+            await working
+
+    return attempt
+
+
+async def _idle(settings: Settings, one: Processor) -> bool:
+    """Whether a processor has committed all that it has to read."""
+    async with consumer_groups.watching(settings) as watch:
+        ends = await watch.ends(settings.topics.inputs(one.name))
+        return not await watch.behind(settings.topics.group(one.name), ends)
+
+
+async def replay(settings: Settings, _: Path) -> None:
+    await topics.require(settings, settings.topics.required)
+    spec, _left = await resolve(settings, wanted(Range(since="oldest")))
+    done = await run.run(
+        settings,
+        Replay("r", NOW, spec, {}),
+        run.Limits(rate=0, backlog=20_000),
+        lambda _: None,
+        asyncio.Event(),
+    )
+    assert done
+
+
+async def list_dead_letters(settings: Settings, _: Path) -> None:
+    assert await read_selected(settings, Selection())
+
+
+async def retry(settings: Settings, _: Path) -> None:
+    kept = [one.entry.letter for one in await read_selected(settings, Selection())]
+    letters = {one.raw: {one} for one in kept if one.raw.topic in settings.topics.raw_topics}
+    await dead_letter_retry.retry(settings, letters, UNCORRECTED, "retry", lambda _: None)
+
+
+async def check(settings: Settings, _: Path) -> None:
+    assert await topics.check(settings) == []
+
+
+async def tail(settings: Settings, _: Path) -> None:
+    for topic in settings.topics.required:
+        async for _record in follow(settings, topic, from_start=True, until_end=True):
+            pass
+
+
+async def archived(settings: Settings, directory: Path) -> None:
+    await topics.require(settings, settings.topics.required)
+    asked = archive.Wanted(list(settings.topics.providers), None)
+    await asyncio.to_thread(archive.run, settings, str(directory), asked)
+
+
+async def doctor(settings: Settings, _: Path) -> None:
+    await topics.check(settings)
+    for group in settings.topics.groups:
+        await consumer_groups.committed(settings, group)
+
+
+ATTEMPTS = {
+    "ingest": ingest,
+    NORMALISE.name: processing(NORMALISE),
+    TRACK.name: processing(TRACK),
+    "replay": replay,
+    "dead-letters list": list_dead_letters,
+    "dead-letters retry": retry,
+    "topics check": check,
+    "tail": tail,
+    "archive": archived,
+    "doctor": doctor,
+}
+
+
+async def attempt(command: str, settings: Settings, directory: Path) -> str:
+    """Run the smallest operation of a command; return Kafka's refusal as a sentence, or ""."""
+    try:
+        if Right("topic", settings.topics.clocks, "Write") in rights(command, settings.topics):
+            time_ = KafkaTime()
+            await time_.compare(settings)
+            assert time_.compared, time_.known()
+        await ATTEMPTS[command](settings, directory)
+    except (Problem, UnsentError, AssertionError) as refused:
+        return str(refused)
+    return ""
+
+
+async def users_without_one(
+    secure: SecureKafka, command: str, needed: Sequence[Right]
+) -> list[tuple[str, Right | None]]:
+    """Make a user for each right, who lacks it, and one who lacks none."""
+    lacks: list[Right | None] = [*needed, None]
+    users = [(f"{command.replace(' ', '-')}-{n}", one) for n, one in enumerate(lacks)]
+    await secure.add_users(name for name, _ in users)
+    for name, lacking in users:
+        await secure.grant(f"User:{name}", [one for one in needed if one != lacking])
+    return users
+
+
+@pytest.mark.parametrize("command", ATTEMPTS)
+async def test_a_command_needs_each_right_of_its_table_and_no_other(
+    secure: SecureKafka, filled: Settings, command: str, tmp_path: Path
+) -> None:
+    """Without one of them, a sentence names the user, the operation and the resource."""
+    name_service(command.split(maxsplit=1)[0])
+    given = filled.model_dump(include={"namespace", "partitions", "session_timeout"})
+    wrong = []
+    for n, (user, lacks) in enumerate(
+        await users_without_one(secure, command, rights(command, filled.topics))
+    ):
+        login = {"username": user, "password": PASSWORD, "data": tmp_path / f"data-{n}"}
+        settings = secure.settings("CLEAR", **given, **login)
+        said = await attempt(command, settings, tmp_path / f"archive-{n}")
+        expected = () if lacks is None else (f"user {user} ", lacks.operation, lacks.name)
+        if bool(said) != bool(expected) or not all(word in said for word in expected):
+            wrong.append((lacks, said))
+    assert wrong == []
