@@ -137,7 +137,8 @@ def _specs(settings: Settings) -> list[TopicSpec]:
     return settings.topics.specs(settings.partitions)
 
 
-def _expected(spec: TopicSpec, replication: int) -> dict[str, str]:
+def expected(spec: TopicSpec, replication: int) -> dict[str, str]:
+    """Return the broker settings of a topic with so many replicas."""
     safe = {"min.insync.replicas": "2"} if replication >= _SAFE_REPLICATION else {}
     return spec.config | safe
 
@@ -173,7 +174,7 @@ def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
     findings = [] if matches else [str(_mismatch(spec.name, topic.partitions, spec.partitions))]
     return findings + [
         f"the topic {spec.name} has {name}={topic.config.get(name)}, where {value} is expected"
-        for name, value in _expected(spec, topic.replication).items()
+        for name, value in expected(spec, topic.replication).items()
         if topic.config.get(name) != value
     ]
 
@@ -232,7 +233,7 @@ async def _create(
     copies = settings.replication or min(_SAFE_REPLICATION, brokers)
     answer: Any = await admin.create_topics(
         [
-            NewTopic(spec.name, spec.partitions, copies, topic_configs=_expected(spec, copies))
+            NewTopic(spec.name, spec.partitions, copies, topic_configs=expected(spec, copies))
             for spec in specs
         ]
     )
@@ -286,7 +287,7 @@ def _lacking(settings: Settings, found: Mapping[str, _Topic]) -> dict[str, dict[
         if topic := found.get(spec.name):
             lacking[spec.name] = {
                 name: value
-                for name, value in _expected(spec, topic.replication).items()
+                for name, value in expected(spec, topic.replication).items()
                 if topic.config.get(name) != value and name not in topic.own
             }
     return {name: values for name, values in lacking.items() if values}
