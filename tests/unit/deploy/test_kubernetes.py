@@ -239,7 +239,9 @@ def test_every_metrics_service_is_scraped() -> None:
         if one["kind"] == "Service" and one["metadata"]["name"] in chosen
         for port in one["spec"]["ports"]
     }
-    assert ports == {endpoint["port"] for endpoint in monitor["endpoints"]}
+    [endpoint] = monitor["endpoints"]
+    assert ports == {endpoint["port"]}
+    assert endpoint["relabelings"][0]["targetLabel"] == "instance", "a spool is that of its pod"
 
 
 def test_every_component_is_named_by_a_document_or_the_overlay() -> None:
