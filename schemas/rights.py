@@ -67,9 +67,10 @@ def _processor(topics: Topics, name: str) -> list[Right]:
 
 
 def _replay(topics: Topics) -> list[Right]:
+    """Return what the plan, the run and the report of a replay need."""
+    outputs = [name for name in topics.required if name != topics.observations]
     return [
-        *_on(topics.required, "Describe"),
-        *_on(topics.raw_topics, "Read"),
+        *_on(outputs, "Read"),
         Right("topic", topics.observations, "Write"),
         *_clocks(topics),
         # The progress of a replay, and how far the processors are.

@@ -12,6 +12,7 @@ from typing import Any
 import trustme
 from confluent_kafka import admin as admins
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -89,6 +90,14 @@ class Certificates:
             "certificate_file": self.directory / f"{name}-cert.pem",
             "key_file": self.directory / f"{name}-key.pem",
         }
+
+    def encrypted(self, name: str, password: str) -> dict[str, Path]:
+        """Return the settings of a client's certificate whose key has a password."""
+        key = load_pem_private_key((self.directory / f"{name}-key.pem").read_bytes(), None)
+        file = self.directory / f"{name}-encrypted-key.pem"
+        locked = BestAvailableEncryption(password.encode())
+        file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked))
+        return {**self.cert(name), "key_file": file}
 
 
 class SecureKafka(LocalKafka):
