@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.broker.running_ingest import Ingest, running, settings
-from tests.broker.secure_kafka import SecureKafka
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +19,6 @@ async def ingest(kafka: str, request: pytest.FixtureRequest) -> AsyncIterator[In
     seconds = request.module.RECEIVE_SECONDS
     async with running(settings(kafka, namespace, receive_deadline=seconds)) as it:
         yield it
-
-
-@pytest.fixture(scope="session")
-async def secure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SecureKafka]:
-    """A broker with TLS, logins and ACLs, for all tests that need one."""
-    async with SecureKafka(tmp_path_factory.mktemp("secure")) as kafka:
-        yield kafka
 
 
 @pytest.fixture

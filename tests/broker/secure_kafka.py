@@ -147,6 +147,7 @@ class SecureKafka(LocalKafka):
             f"{prefix}ssl.truststore.type": "PEM",
             f"{prefix}ssl.truststore.location": str(one.ca),
             f"{prefix}ssl.client.auth": "required" if name == "MUTUAL" else "none",
+            f"{prefix}ssl.principal.mapping.rules": "RULE:^CN=([^,]+),.*$/$1/,DEFAULT",
         }
 
     def settings(self, listener: str, **given: Any) -> Settings:

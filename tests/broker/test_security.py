@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
@@ -21,13 +22,21 @@ from service.kafka.admin import administering
 from service.kafka.failures import reporter
 from service.kafka.service_name import name_service
 from service.settings import Settings
+from tests.broker.least_rights import ATTEMPTS, attempt, fill
+from tests.broker.logins import SCRAM, faults, ways
 from tests.broker.producing import Record, write
 from tests.broker.running_ingest import running, until
 from tests.broker.secure_kafka import PASSWORD, SecureKafka, token
+from tests.e2e.commands import run
 
 SECONDS = 30
-SCRAM: dict[str, Any] = {"username": "scram", "password": PASSWORD}
-TOKEN: dict[str, Any] = {"sasl_mechanism": "OAUTHBEARER"}
+
+
+@pytest.fixture(scope="module")
+async def secure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SecureKafka]:
+    """One broker for all of these tests."""
+    async with SecureKafka(tmp_path_factory.mktemp("secure")) as kafka:
+        yield kafka
 
 
 @pytest.fixture(scope="module")
@@ -38,34 +47,11 @@ async def users(secure: SecureKafka, tmp_path_factory: pytest.TempPathFactory) -
     (directory / "expired").write_text(token("holder", -100))
     await secure.add_users(["scram"])
     await secure.add_users(["scram-256"], "SCRAM-SHA-256")
-    for name in ("scram", "scram-256", "plain", "holder", "CN=client"):
+    for name in ("scram", "scram-256", "plain", "holder", "client"):
         await secure.grant(f"User:{name}", [Right("topic", "any.", "Write", prefixed=True)])
         await secure.grant(f"User:{name}", [Right("topic", "any.", "Read", prefixed=True)])
     await topics.apply(secure.settings("PLAINTEXT", namespace="any", partitions=1))
     return directory
-
-
-def ways(secure: SecureKafka, users: Path) -> dict[str, Settings]:
-    """Return settings for each way to log in."""
-    encrypted = secure.certificates.encrypted("client", "key-password")
-    plain = {"sasl_mechanism": "PLAIN", "username": "plain", "password": PASSWORD}
-    scram_256 = {"sasl_mechanism": "SCRAM-SHA-256", **SCRAM, "username": "scram-256"}
-    command = f"cat {users / 'valid'}"
-    logins: dict[str, tuple[str, dict[str, Any]]] = {
-        "mutual TLS": ("MUTUAL", dict(secure.certificates.cert("client"))),
-        "mutual TLS, encrypted key": ("MUTUAL", {**encrypted, "key_password": "key-password"}),
-        "PLAIN": ("LOGIN", plain),
-        "SCRAM-SHA-256": ("LOGIN", scram_256),
-        "SCRAM-SHA-512": ("LOGIN", SCRAM),
-        "SCRAM-SHA-512 without TLS": ("CLEAR", SCRAM),
-        "token from a file": ("TOKEN", {**TOKEN, "token_file": users / "valid"}),
-        "token from a command": ("TOKEN", {**TOKEN, "token_command": command}),
-        "nothing": ("PLAINTEXT", {}),
-    }
-    return {
-        name: secure.settings(listener, namespace="any", partitions=1, **given)
-        for name, (listener, given) in logins.items()
-    }
 
 
 async def test_every_login_writes_and_reads(secure: SecureKafka, users: Path) -> None:
@@ -82,99 +68,8 @@ async def test_every_login_writes_and_reads(secure: SecureKafka, users: Path) ->
             assert (await reader.getone()).value == mark, name
 
 
-def faults(secure: SecureKafka, users: Path) -> dict[str, tuple[str, Settings, tuple[str, ...]]]:
-    """Return, by name, the code of a fault, its settings, and words of its sentence."""
-    one, of = secure.certificates, secure.settings
-    no_tls = {"ca_file": None}
-    user = ("user scram (BLUETICK_USERNAME)",)
-    return {
-        "wrong password": (
-            "kafka_password_refused",
-            of("LOGIN", **{**SCRAM, "password": "wrong"}),
-            (*user, "BLUETICK_PASSWORD", "SCRAM-SHA-512"),
-        ),
-        "credentials of another mechanism": (
-            "kafka_password_refused",
-            of("LOGIN", **SCRAM, sasl_mechanism="SCRAM-SHA-256"),
-            (*user, "no SCRAM-SHA-256 credentials"),
-        ),
-        "mechanism that the broker lacks": (
-            "kafka_mechanism_refused",
-            of("CLEAR", **SCRAM, sasl_mechanism="PLAIN"),
-            ("BLUETICK_SASL_MECHANISM=PLAIN", "offers: SCRAM-SHA-512"),
-        ),
-        "unknown CA": (
-            "kafka_ca_unknown",
-            of("TLS", ca_file=one.other_ca),
-            ("not signed by a CA in BLUETICK_CA_FILE",),
-        ),
-        "CA of no file": (
-            "kafka_ca_unknown",
-            of("TLS", **no_tls),
-            ("the system's CA certificates", "BLUETICK_CA_FILE"),
-        ),
-        "expired certificate": ("kafka_certificate_expired", of("EXPIRED"), ("has expired",)),
-        "other host name": ("kafka_host_name_wrong", of("NAMED"), ("another host name",)),
-        "no TLS on a port of TLS": (
-            "kafka_tls_missing",
-            of("TLS", security="PLAINTEXT", **no_tls),
-            ("BLUETICK_SECURITY=PLAINTEXT", "set it to SSL"),
-        ),
-        "login without TLS on a port of TLS": (
-            "kafka_tls_missing",
-            of("LOGIN", security="SASL_PLAINTEXT", **no_tls, **SCRAM),
-            ("set it to SASL_SSL",),
-        ),
-        "TLS on a port without": (
-            "kafka_tls_unexpected",
-            of("CLEAR", security="SASL_SSL", ca_file=one.ca, **SCRAM),
-            ("BLUETICK_SECURITY=SASL_SSL", "set it to SASL_PLAINTEXT"),
-        ),
-        "no client certificate": (
-            "kafka_client_certificate_refused",
-            of("MUTUAL"),
-            ("requires a client certificate", "BLUETICK_CERTIFICATE_FILE"),
-        ),
-        "client certificate of another CA": (
-            "kafka_client_certificate_refused",
-            of("MUTUAL", **one.cert("stranger")),
-            ("refuses the client certificate in BLUETICK_CERTIFICATE_FILE",),
-        ),
-        "no login": (
-            "kafka_sasl_missing",
-            of("LOGIN", security="SSL"),
-            ("BLUETICK_SECURITY=SSL", "BLUETICK_USERNAME"),
-        ),
-        "login on a port without": (
-            "kafka_sasl_unexpected",
-            of("TLS", security="SASL_SSL", **SCRAM),
-            (*user, "BLUETICK_SECURITY=SASL_SSL"),
-        ),
-        "expired token": (
-            "kafka_token_refused",
-            of("TOKEN", **TOKEN, token_file=users / "expired"),
-            ("BLUETICK_TOKEN_FILE", "expired"),
-        ),
-        "no token": (
-            "kafka_token_unavailable",
-            of("TOKEN", **TOKEN, token_command="false"),
-            ("BLUETICK_TOKEN_COMMAND", "exit code 1"),
-        ),
-        "no such host": (
-            "kafka_host_unknown",
-            of("TLS", kafka="nowhere.invalid:9092"),
-            ("nowhere.invalid:9092 (BLUETICK_KAFKA)",),
-        ),
-        "no broker": (
-            "kafka_silent",
-            of("TLS", kafka="127.0.0.1:9"),
-            ("127.0.0.1:9 (BLUETICK_KAFKA)", "start it"),
-        ),
-    }
-
-
 async def test_every_fault_has_its_sentence(secure: SecureKafka, users: Path) -> None:
-    """It names the address, the setting, the user and the remedy; only a silent Kafka is to start."""
+    """It names the address, setting, user and remedy; only a silent Kafka is to be started."""
 
     async def said(settings: Settings) -> Problem:
         with pytest.raises(Problem) as refused:
@@ -187,26 +82,28 @@ async def test_every_fault_has_its_sentence(secure: SecureKafka, users: Path) ->
         sentence = str(problem)
         assert [word for word in (*words, settings.kafka) if word not in sentence] == [], name
         assert ("start it" in sentence) == (code == "kafka_silent")
-        assert "wrong" not in sentence.replace("is wrong, or this user", "")
 
 
 @pytest.mark.parametrize(
     ("given", "code"),
     [
         ({"ca_file": "broker-key.pem"}, "ca_file_unusable"),
-        ({"certificate_file": "client-cert.pem", "key_file": "stranger-key.pem"}, None),
-        ({"certificate_file": "ca.pem", "key_file": "ca.pem"}, None),
+        (
+            {"certificate_file": "client-cert.pem", "key_file": "stranger-key.pem"},
+            "client_certificate_unusable",
+        ),
+        ({"certificate_file": "ca.pem", "key_file": "ca.pem"}, "client_certificate_unusable"),
     ],
     ids=["no CA", "another key", "no key"],
 )
 async def test_files_that_cannot_be_used(
-    secure: SecureKafka, given: dict[str, str], code: str | None
+    secure: SecureKafka, given: dict[str, str], code: str
 ) -> None:
     directory = secure.certificates.directory
     files = {name: directory / file for name, file in given.items()}
     with pytest.raises(Problem) as refused:
         await topics.check(secure.settings("MUTUAL", **files))
-    assert refused.value.code == code or "client_certificate_unusable"
+    assert refused.value.code == code
     assert str(directory) in str(refused.value)
 
 
@@ -215,6 +112,27 @@ async def test_an_encrypted_key_needs_its_password(secure: SecureKafka) -> None:
     encrypted = secure.certificates.encrypted("client", "key-password")
     with pytest.raises(Problem, match="BLUETICK_KEY_PASSWORD"):
         await topics.check(secure.settings("MUTUAL", **encrypted))
+
+
+async def test_the_command_line_logs_in_with_a_password_from_a_file(
+    secure: SecureKafka, users: Path, tmp_path: Path
+) -> None:
+    """The user of this login may read and write topics, and not read their configuration."""
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    code, output = await run(
+        *("topics", "check"),
+        BLUETICK_KAFKA=secure.address("LOGIN"),
+        BLUETICK_NAMESPACE="any",
+        BLUETICK_PARTITIONS="1",
+        BLUETICK_SECURITY="SASL_SSL",
+        BLUETICK_CA_FILE=str(secure.certificates.ca),
+        BLUETICK_USERNAME="scram",
+        BLUETICK_PASSWORD_FILE=str(tmp_path / "password"),
+    )
+    assert code == 1
+    assert "denies the user scram (BLUETICK_USERNAME) the right to DescribeConfigs" in output
+    assert output.count("\n") == 1
+    assert users.is_dir()
 
 
 async def test_log_health_and_metric_say_the_same(
@@ -258,9 +176,12 @@ async def test_a_tracker_without_its_transactional_ids_says_so(
     async with reporter.reporting(settings, metrics.note_kafka_failure):
         working = asyncio.create_task(worker.run(stop))
         try:
-            async with asyncio.timeout(SECONDS):
-                while not (said := [one for one in worker.problems() if "denies" in one]):
-                    await asyncio.sleep(0.02)
+
+            async def refused() -> bool:
+                return any("denies" in one for one in worker.problems())
+
+            await until(refused)
+            said = worker.problems()
             assert "the user tracker (BLUETICK_USERNAME) the right to Write" in said[0]
             assert "on the transactional id slow.track.0" in said[0]
             assert "it is tried again each minute" in said[0]
@@ -270,9 +191,8 @@ async def test_a_tracker_without_its_transactional_ids_says_so(
             assert "recovering" not in caplog.text
             async with administering(admin) as asked:
                 [answer] = await asked.describe_consumer_groups(["slow.track"])
-            assert [member_[2] for group in answer.groups for member_ in group[5]] == [
-                "slow.track.one"
-            ]
+            members = [one for group in cast("Any", answer).groups for one in group[5]]
+            assert [client_id for _, client_id, *_ in members] == ["slow.track.one"]
         finally:
             stop.set()
             await working
@@ -281,3 +201,49 @@ async def test_a_tracker_without_its_transactional_ids_says_so(
 
 def _value(counter: Any) -> float:
     return float(counter._value.get())
+
+
+@pytest.fixture(scope="module")
+async def filled(secure: SecureKafka) -> Settings:
+    """Return the superuser's settings of a namespace with records."""
+    given = secure.settings("PLAINTEXT", namespace="rights", partitions=1, session_timeout=6)
+    await fill(given)
+    return given
+
+
+@pytest.fixture(autouse=True)
+def _named() -> Any:
+    yield
+    name_service("library")
+
+
+async def users_without_one(
+    secure: SecureKafka, command: str, needed: Sequence[Right]
+) -> list[tuple[str, Right | None]]:
+    """Make a user for each right, who lacks it, and one who lacks none."""
+    lacks: list[Right | None] = [*needed, None]
+    users = [(f"{command.replace(' ', '-')}-{n}", one) for n, one in enumerate(lacks)]
+    await secure.add_users(name for name, _ in users)
+    for name, lacking in users:
+        await secure.grant(f"User:{name}", [one for one in needed if one != lacking])
+    return users
+
+
+@pytest.mark.parametrize("command", ATTEMPTS)
+async def test_a_command_needs_each_right_of_its_table_and_no_other(
+    secure: SecureKafka, filled: Settings, command: str, tmp_path: Path
+) -> None:
+    """Without one of them, a sentence names the user, the operation and the resource."""
+    name_service(command.split(maxsplit=1)[0])
+    given = filled.model_dump(include={"namespace", "partitions", "session_timeout"})
+    wrong = []
+    for n, (user, lacks) in enumerate(
+        await users_without_one(secure, command, rights(command, filled.topics))
+    ):
+        login = {"username": user, "password": PASSWORD, "data": tmp_path / f"data-{n}"}
+        settings = secure.settings("CLEAR", **given, **login)
+        said = await attempt(command, settings, tmp_path / f"archive-{n}")
+        expected = () if lacks is None else (f"user {user} ", lacks.operation, lacks.name)
+        if bool(said) != bool(expected) or not all(word in said for word in expected):
+            wrong.append((lacks, said))
+    assert wrong == []

@@ -1,12 +1,9 @@
-"""Each command works with exactly the rights of its table, and fails without any one of them."""
+"""The smallest real operation of each command, to try the rights of its user."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from cli import archive
 from cli.dead_letters.causes import Selection
@@ -35,30 +32,14 @@ from schemas.webhook import RawWebhook, to_headers
 from service.errors import Problem
 from service.kafka.clock import KafkaTime
 from service.kafka.failures import right_missing
-from service.kafka.service_name import name_service
 from service.settings import Settings
 from tests.broker.producing import Record, write
-from tests.broker.secure_kafka import PASSWORD, SecureKafka
 from tests.unit.messages import KEY, Folded, inbound, seen
 
 NOW = round(time.time() * 1000)
 SECONDS = 30
 GOOD = b'[{"message_id":"m","gateway":"sms","timestamp":%d,"result":"sent","type":"outgoing"}]'
 LATER = NOW + 60_000
-
-
-@pytest.fixture(scope="module")
-async def filled(secure: SecureKafka) -> Settings:
-    """Return the superuser's settings of a namespace with records."""
-    given = secure.settings("PLAINTEXT", namespace="rights", partitions=1, session_timeout=6)
-    await fill(given)
-    return given
-
-
-@pytest.fixture(autouse=True)
-def _named() -> Any:
-    yield
-    name_service("library")
 
 
 def webhook(provider: str, body: bytes = b"[]") -> RawWebhook:
@@ -207,35 +188,3 @@ async def attempt(command: str, settings: Settings, directory: Path) -> str:
     except (Problem, AssertionError) as refused:
         return str(refused)
     return ""
-
-
-async def users_without_one(
-    secure: SecureKafka, command: str, needed: Sequence[Right]
-) -> list[tuple[str, Right | None]]:
-    """Make a user for each right, who lacks it, and one who lacks none."""
-    lacks: list[Right | None] = [*needed, None]
-    users = [(f"{command.replace(' ', '-')}-{n}", one) for n, one in enumerate(lacks)]
-    await secure.add_users(name for name, _ in users)
-    for name, lacking in users:
-        await secure.grant(f"User:{name}", [one for one in needed if one != lacking])
-    return users
-
-
-@pytest.mark.parametrize("command", ATTEMPTS)
-async def test_a_command_needs_each_right_of_its_table_and_no_other(
-    secure: SecureKafka, filled: Settings, command: str, tmp_path: Path
-) -> None:
-    """Without one of them, a sentence names the user, the operation and the resource."""
-    name_service(command.split(maxsplit=1)[0])
-    given = filled.model_dump(include={"namespace", "partitions", "session_timeout"})
-    wrong = []
-    for n, (user, lacks) in enumerate(
-        await users_without_one(secure, command, rights(command, filled.topics))
-    ):
-        login = {"username": user, "password": PASSWORD, "data": tmp_path / f"data-{n}"}
-        settings = secure.settings("CLEAR", **given, **login)
-        said = await attempt(command, settings, tmp_path / f"archive-{n}")
-        expected = () if lacks is None else (f"user {user} ", lacks.operation, lacks.name)
-        if bool(said) != bool(expected) or not all(word in said for word in expected):
-            wrong.append((lacks, said))
-    assert wrong == []
