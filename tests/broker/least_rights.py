@@ -39,7 +39,6 @@ from tests.unit.messages import KEY, Folded, inbound, seen
 NOW = round(time.time() * 1000)
 SECONDS = 30
 GOOD = b'[{"message_id":"m","gateway":"sms","timestamp":%d,"result":"sent","type":"outgoing"}]'
-LATER = NOW + 60_000
 
 
 def webhook(provider: str, body: bytes = b"[]") -> RawWebhook:
@@ -56,10 +55,11 @@ async def fill(settings: Settings) -> None:
     await topics.apply(settings)
     names = settings.topics
     # Of another message, and newer than every state: a tracker that starts reads them.
+    later_on = round(time.time() * 1000) + 1_800_000
     of = {"message_key": "smsmanager/-/m2", "message_id": "m2"}
     later = [
         Record(
-            topic, 0, b"smsmanager/-/m2", encode(out.record), [("ce_id", out.id.encode())], LATER
+            topic, 0, b"smsmanager/-/m2", encode(out.record), [("ce_id", out.id.encode())], later_on
         )
         for out in Folded(seen("sent", NOW, **of), inbound(NOW + 1, **of)).outputs
         if (topic := f"{settings.namespace}.{out.topic}")
@@ -67,7 +67,7 @@ async def fill(settings: Settings) -> None:
     body = GOOD % (NOW // 1000)
     letter = DeadLetter(code="bad_value", reason="`x` is over 1", value=body)
     headers = letters.headers(letter, Coordinates(names.raw("smsmanager"), 0, 0), 1, ())
-    later.append(Record(names.dead_letters, 0, None, body, headers, LATER))
+    later.append(Record(names.dead_letters, 0, None, body, headers, later_on))
     observed = [encode(seen("sent", NOW)), encode(inbound(NOW + 1)), b"not an observation"]
     await write(
         settings,

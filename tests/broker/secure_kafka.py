@@ -170,7 +170,7 @@ class SecureKafka(LocalKafka):
 
     def _administrator(self) -> Any:
         if self._admin is None:
-            self._admin = _kafka.AdminClient({"bootstrap.servers": self.bootstrap})
+            self._admin = _kafka.AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         return self._admin
 
 

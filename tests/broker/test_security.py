@@ -114,8 +114,9 @@ async def test_an_encrypted_key_needs_its_password(secure: SecureKafka) -> None:
         await topics.check(secure.settings("MUTUAL", **encrypted))
 
 
+@pytest.mark.usefixtures("users")
 async def test_the_command_line_logs_in_with_a_password_from_a_file(
-    secure: SecureKafka, users: Path, tmp_path: Path
+    secure: SecureKafka, tmp_path: Path
 ) -> None:
     """The user of this login may read and write topics, and not read their configuration."""
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
@@ -132,7 +133,6 @@ async def test_the_command_line_logs_in_with_a_password_from_a_file(
     assert code == 1
     assert "denies the user scram (BLUETICK_USERNAME) the right to DescribeConfigs" in output
     assert output.count("\n") == 1
-    assert users.is_dir()
 
 
 async def test_log_health_and_metric_say_the_same(
