@@ -247,3 +247,23 @@ async def test_a_command_needs_each_right_of_its_table_and_no_other(
         if bool(said) != bool(expected) or not all(word in said for word in expected):
             wrong.append((lacks, said))
     assert wrong == []
+
+
+async def test_a_rebuild_works_with_its_rights(
+    secure: SecureKafka, filled: Settings, tmp_path: Path
+) -> None:
+    """It makes topics and runs both processors: their rights are tried one by one above."""
+    await secure.add_users(["rebuild"])
+    of_new = filled.of("rebuilt").model_copy(update={"raw_namespace": filled.namespace})
+    await secure.grant("User:rebuild", rights("rebuild", of_new.topics))
+    code, output = await run(
+        *("rebuild", "--into", "rebuilt", "--until-present"),
+        BLUETICK_KAFKA=secure.address("CLEAR"),
+        BLUETICK_NAMESPACE=filled.namespace,
+        BLUETICK_PARTITIONS="1",
+        BLUETICK_SECURITY="SASL_PLAINTEXT",
+        BLUETICK_USERNAME="rebuild",
+        BLUETICK_PASSWORD=PASSWORD,
+        BLUETICK_DATA=str(tmp_path),
+    )
+    assert (code, "caught up" in output) == (0, True), output
