@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
 
 from deploy import topics
 from processors.loader import member
 from processors.runtime import metrics
 from processors.runtime.group_worker import GroupWorker
 from schemas.processors import TRACK
-from schemas.rights import Right, rights
+from schemas.rights import Operation, Right, rights
 from service.errors import Problem
 from service.kafka import clients
 from service.kafka.admin import administering
@@ -247,6 +248,28 @@ async def test_a_command_needs_each_right_of_its_table_and_no_other(
         if bool(said) != bool(expected) or not all(word in said for word in expected):
             wrong.append((lacks, said))
     assert wrong == []
+
+
+@pytest.mark.parametrize("operation", ["Describe", "Create", "AlterConfigs", None])
+async def test_topics_apply_creates_and_configures_with_its_rights(
+    secure: SecureKafka, operation: Operation | None
+) -> None:
+    """A topic that exists gets its configuration, the others are created."""
+    given = {"namespace": f"apply-{operation}", "partitions": 1}
+    admin = secure.settings("PLAINTEXT", **given)
+    topic, user = admin.topics.observations, f"apply-{operation}"
+    if operation != "Create":
+        async with administering(admin) as asked:
+            await asked.create_topics([NewTopic(topic, 1, 1)])
+    needed = rights("topics apply", admin.topics)
+    await secure.add_users([user])
+    await secure.grant(f"User:{user}", [r for r in needed if r[1:3] != (topic, operation)])
+    applied = topics.apply(secure.settings("CLEAR", **given, username=user, password=PASSWORD))
+    if operation is None:
+        assert len(await applied) > len(admin.topics.all)
+        return
+    with pytest.raises(Problem, match=f"user {user} .* the right to {operation} on .* {topic};"):
+        await applied
 
 
 async def test_a_rebuild_works_with_its_rights(
