@@ -24,7 +24,7 @@ from schemas.webhook import to_iso
 from service.errors import Problem
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
-from service.kafka.failures import diagnosed, found
+from service.kafka.failures import cause_of, diagnosed
 from service.kafka.login import options
 from service.settings import Settings
 
@@ -315,7 +315,9 @@ async def join(settings: Settings, client: AIOKafkaConsumer) -> None:
     try:
         await client.start()
     except (KafkaError, TimeoutError) as error:
-        raise await found(settings, error) or Problem("joining_failed", why=str(error)) from error
+        raise await cause_of(settings, error) or Problem(
+            "joining_failed", why=str(error)
+        ) from error
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
