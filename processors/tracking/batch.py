@@ -170,6 +170,8 @@ class _Reducing:
         self._work = work
         self._states = States(read)
         self._aside = aside
+        self._stored_due: dict[str, int] = {}
+        self._due: dict[str, int] = {}
         self._read = 0
         self._written = 0
         self._stopped = False
@@ -251,14 +253,16 @@ class _Reducing:
             self._set_aside(record, observation, aside)
             return
         try:
+            state = states.message(key)
             step = track(
-                states.message(key),
+                state,
                 key,
                 observation,
                 states.viewer(viewer) if viewer else None,
                 patience=work.patience,
                 bounds=work.bounds,
                 at=at,
+                due=None if state is None else self._next_timer(key, state),
             )
             if step.outputs:
                 self._publish(key, step.outputs)
@@ -270,9 +274,19 @@ class _Reducing:
             self._set_aside(record, observation, SetAside.unforeseen(error))
         else:
             states.put(key, step.state)
+            self._due[key] = step.due
             if viewer is not None and step.viewer is not None:
                 states.put(viewer, step.viewer)
             self._count(record, observation, step)
+
+    def _next_timer(self, key: str, state: MessageState) -> int:
+        """Return when the timer of a message's present state is due."""
+        due = self._due.get(key)
+        if due is None:
+            due = self._due[key] = timers.due(state, self._work.patience)
+            if state is self._states.before(key):
+                self._stored_due[key] = due
+        return due
 
     def _count(self, record: Consumed, observation: Observation, step: Step) -> None:
         self.result.outcomes[observation.provider, step.outcome] += 1
@@ -309,9 +323,11 @@ class _Reducing:
         elif state is not None:
             fired = timers.fire(state, self._work.horizon, self._work.patience)
             self._publish(timer.key, fired.outputs)
-            self._states.put(timer.key, fired.state)
             if fired.state is state:
-                self.result.armed[timer.key.encode()] = timers.due(state, self._work.patience)
+                self.result.armed[timer.key.encode()] = self._next_timer(timer.key, state)
+            else:
+                self._states.put(timer.key, fired.state)
+                self._due.pop(timer.key, None)
 
     def _check_viewer(self, key: str, message: MessageState | None) -> None:
         """Drop a viewer's state if its message has expired; else set its next timer."""
@@ -363,23 +379,17 @@ class _Reducing:
         elif isinstance(after, ViewerState):
             armed = timers.outlives(message)
         else:
-            armed = timers.due(message, self._work.patience)
+            armed = self._next_timer(key, message)
         if not isinstance(before, MessageState):
             return armed, []  # a viewer's void entry gets its new time when it is checked
-        return armed, [Timer(timers.due(before, self._work.patience), key)]
+        due = self._stored_due.get(key)
+        return armed, [Timer(timers.due(before, self._work.patience) if due is None else due, key)]
 
     def _publish(self, key: str, outputs: Iterable[Output]) -> None:
-        """Add all outputs; if one cannot be encoded, add none."""
-        name, added = key.encode(), self.result.outputs
-        start = len(added)
-        try:
-            for output in outputs:
-                added.append(_out(name, output, self._work.source))
-        except Exception:
-            del added[start:]
-            raise
-        for index, output in enumerate(outputs, start):
-            self._written += len(added[index].value)
+        name, source = key.encode(), self._work.source
+        for output in outputs:
+            self.result.outputs.append(_out(name, output, source))
+            self._written += len(output.value)
             if output.topic == "events":
                 self.result.events[output.type.rpartition(".")[2],] += 1
 
@@ -405,4 +415,4 @@ def _out(key: bytes, output: Output, source: str) -> Out:
     headers = cloud_event(
         type_=output.type, id_=output.id, source=source, time=output.time, subject=key
     )
-    return Out(output.topic, key, encode(output.record), headers)
+    return Out(output.topic, key, output.value, headers)
