@@ -8,6 +8,7 @@ A namespace with a letter that Kubernetes does not allow in a name needs other n
 import sys
 from collections.abc import Iterable, Iterator
 
+from deploy.acls import grouped
 from deploy.topics import expected
 from schemas.processors import NORMALISE
 from schemas.rights import Right, rights
@@ -24,7 +25,7 @@ USERS = {
 }
 
 # Strimzi's words for the kinds of resources.
-_KINDS = {"transactional-id": "transactionalId"}
+_KINDS: dict[str, str] = {"transactional-id": "transactionalId"}
 
 _TOPIC = """\
 ---
@@ -95,18 +96,14 @@ def users(names: Topics) -> Iterator[str]:
 
 def _acls(needed: Iterable[Right]) -> Iterator[str]:
     """Yield an ACL for each resource, with all its operations."""
-    together: dict[Right, list[str]] = {}
-    for right in needed:
-        operations = together.setdefault(right._replace(operation="Read"), [])
-        if right.operation not in operations:
-            operations.append(right.operation)
-    for right, operations in together.items():
-        yield _ACL.format(
-            type=_KINDS.get(right.resource, right.resource),
-            name=right.name,
-            pattern="prefix" if right.prefixed else "literal",
-            operations=", ".join(operations),
-        )
+    for resource, prefixed, operations, names in grouped(dict.fromkeys(needed)):
+        for name in names:
+            yield _ACL.format(
+                type=_KINDS.get(resource, resource),
+                name=name,
+                pattern="prefix" if prefixed else "literal",
+                operations=", ".join(operations),
+            )
 
 
 def main(what: str) -> None:

@@ -19,7 +19,7 @@ from schemas.rights import Operation
 from schemas.topics import TopicSpec
 from service.errors import Problem
 from service.kafka.admin import administering, hidden
-from service.kafka.causes import refused_right
+from service.kafka.causes import Refused, refused_right
 from service.kafka.failures import lacking
 from service.settings import Settings
 
@@ -53,7 +53,7 @@ class _Topic:
 async def check(settings: Settings) -> list[str]:
     """Return one sentence for each deviation; raise `Problem` if Kafka does not answer."""
     async with administering(settings) as admin:
-        found = await _describe(admin, settings, settings.topics.all)
+        found = await _describe(admin, settings)
     counts = {name: topic.partitions for name, topic in found.items()}
     return [str(one) for one in _foreign_findings(settings, counts)] + [
         finding for spec in _specs(settings) for finding in _findings(spec, found.get(spec.name))
@@ -91,7 +91,7 @@ async def apply(settings: Settings) -> list[str]:
     partitions raises a `Problem` before any change.
     """
     async with administering(settings) as admin:
-        found = await _describe(admin, settings, settings.topics.all)
+        found = await _describe(admin, settings)
         wrong = [
             _mismatch(spec.name, found[spec.name].partitions, spec.partitions)
             for spec in _specs(settings)
@@ -182,7 +182,7 @@ def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
 async def _list(admin: AIOKafkaAdminClient, wanted: Collection[str] = ()) -> dict[str, list[Any]]:
     """Return the partitions of every topic. A request for all topics never creates one.
 
-    Raises `Problem` if this user may not describe a `wanted` topic.
+    Raises `TopicAuthorizationFailedError` for `wanted` topics that this user may not describe.
     """
     topics = await admin.describe_topics()
     found = {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
@@ -191,11 +191,15 @@ async def _list(admin: AIOKafkaAdminClient, wanted: Collection[str] = ()) -> dic
     return found
 
 
-async def _describe(
-    admin: AIOKafkaAdminClient, settings: Settings, wanted: Collection[str] = ()
-) -> dict[str, _Topic]:
-    """Return the existing topics of the namespace, by name; see `_list` for `wanted`."""
-    partitions = await _list(admin, wanted)
+async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, _Topic]:
+    """Return the existing topics of the namespace, by name.
+
+    Raises `Problem` for a topic that this user may not describe: it may exist.
+    """
+    partitions = await _list(admin)
+    absent = [name for name in settings.topics.all if name not in partitions]
+    if denied := await hidden(admin, absent):
+        raise lacking(settings, Refused("topic", tuple(denied)), "Describe")
     names = [name for name in settings.topics.all if name in partitions]
     configs = await _configs(admin, settings, names) if names else {}
     return {

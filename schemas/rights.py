@@ -67,9 +67,10 @@ def _processor(topics: Topics, name: str) -> list[Right]:
 
 
 def _replay(topics: Topics) -> list[Right]:
+    """Return what the plan, the run and the report of a replay need."""
+    outputs = [name for name in topics.required if name != topics.observations]
     return [
-        *_on(topics.required, "Describe"),
-        *_on(topics.raw_topics, "Read"),
+        *_on(outputs, "Read"),
         Right("topic", topics.observations, "Write"),
         *_clocks(topics),
         # The progress of a replay, and how far the processors are.
@@ -101,11 +102,8 @@ def _topics_check(topics: Topics) -> list[Right]:
 
 
 def _topics_apply(topics: Topics) -> list[Right]:
-    return [
-        *_on(topics.all, "Describe"),
-        *_on(topics.all, "Create"),
-        *_on(topics.all, "AlterConfigs"),
-    ]
+    own = [spec.name for spec in topics.specs(1)]
+    return [*_topics_check(topics), *_on(own, "Create"), *_on(own, "AlterConfigs")]
 
 
 def _tail(topics: Topics) -> list[Right]:
@@ -118,14 +116,7 @@ def _archive(topics: Topics) -> list[Right]:
 
 def _rebuild(topics: Topics) -> list[Right]:
     """Return what a rebuild into the namespace needs: it makes topics, and runs the processors."""
-    own = [spec.name for spec in topics.specs(1)]
-    return [
-        *_on(topics.all, "Describe"),
-        *_on(own, "Create"),
-        *_on(own, "AlterConfigs"),
-        *_normalise(topics),
-        *_track(topics),
-    ]
+    return [*_topics_apply(topics), *_normalise(topics), *_track(topics)]
 
 
 def _doctor(topics: Topics) -> list[Right]:

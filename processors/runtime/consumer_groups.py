@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from service.kafka import clients
@@ -131,6 +131,8 @@ async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
     while True:
         try:
             found: Committed = await admin.list_consumer_group_offsets(group)
+        except GroupAuthorizationFailedError:
+            raise GroupAuthorizationFailedError(group) from None  # aiokafka omits the name
         except KafkaError as error:
             # A coordinator that is being elected, or loads its groups, answers with an error.
             if not error.retriable or time.monotonic() > deadline:

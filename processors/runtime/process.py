@@ -18,7 +18,7 @@ from service.http.server import (
     readiness,
 )
 from service.kafka.clock import clock, comparing
-from service.kafka.failures import diagnosed, reporter
+from service.kafka.failures import diagnosed, reporter, silent
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -78,6 +78,8 @@ async def _broker_problems(name: str, settings: Settings, worker: GroupWorker) -
     try:
         async with asyncio.timeout(_BROKER_SECONDS):
             existing = await worker.broker_topics()
+    except TimeoutError:  # a probe would take as long again
+        return [str(reporter.problem or silent(settings))]
     except Exception as error:  # noqa: BLE001 - after any error the broker did not answer
         return [str(reporter.problem or await diagnosed(settings, error))]
     needed = settings.topics.needed(name)

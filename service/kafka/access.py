@@ -22,6 +22,16 @@ _PAIRS = (
     ("key_password_file", "key_file"),
 )
 
+CONTRADICTIONS = (
+    "settings_exclude",
+    "setting_alone",
+    "settings_need_sasl",
+    "settings_need_tls",
+    "settings_unused",
+    "login_lacks",
+)
+"""The codes of `contradiction`."""
+
 Wrong = tuple[str, dict[str, Any]]
 """A problem as its code and fields."""
 

@@ -15,8 +15,9 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from service.errors import Problem
+from service.kafka.causes import Refused
 from service.kafka.connections import adopt
-from service.kafka.failures import diagnosed
+from service.kafka.failures import diagnosed, lacking
 from service.kafka.login import options
 from service.settings import Settings
 
@@ -59,6 +60,14 @@ async def hidden(admin: AIOKafkaAdminClient, topics: Collection[str]) -> list[st
     answer: Any = await admin._send_request(request)  # noqa: SLF001
     denied = TopicAuthorizationFailedError.errno
     return sorted(name for code, name, *_ in answer.topics if code == denied)
+
+
+async def absent(settings: Settings, topic: str) -> Problem:
+    """Return the problem of a topic that is not listed: it is missing, or hidden from this user."""
+    async with administering(settings) as admin:
+        if await hidden(admin, [topic]):
+            return lacking(settings, Refused("topic", (topic,)))
+    return Problem("topic_missing", topic=topic, where=settings.kafka)
 
 
 async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:

@@ -236,9 +236,9 @@ def _names(error: BaseException) -> set[str]:
 
 
 def _texts(values: Any) -> Iterator[str]:
-    """Yield the names in an error's arguments: text, or collections of it."""
+    """Yield the names in an error's arguments: text without spaces, or collections of it."""
     for one in values:
         if isinstance(one, str):
-            yield one
+            yield from [one] if " " not in one else []
         elif isinstance(one, (list, tuple, set, frozenset)):
             yield from sorted(_texts(one))

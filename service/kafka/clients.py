@@ -24,7 +24,7 @@ from schemas.webhook import to_iso
 from service.errors import Problem
 from service.kafka.assignor import Assignor
 from service.kafka.connections import adopt, adopt_producer, fail_batches
-from service.kafka.failures import diagnosed, found
+from service.kafka.failures import cause_of, diagnosed
 from service.kafka.login import options
 from service.settings import Settings
 
@@ -155,22 +155,39 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
 
 
 class _Losses:
-    """Count the broken connections of a client; a connection closed when idle does not count."""
+    """Count the broken connections of a client; a connection closed when idle does not count.
+
+    It also notes the refusal of a transaction: aiokafka keeps its batches waiting after that.
+    """
 
     def __init__(self, client: AIOKafkaProducer) -> None:
         self.count = 0
+        self.refusal: BaseException | None = None
         self.deadline: asyncio.Timeout | None = None
         inner: Any = client.client
         self._closed = inner._on_connection_closed  # noqa: SLF001
         inner._on_connection_closed = self  # noqa: SLF001
+        manager: Any = client._txn_manager  # noqa: SLF001
+        if manager is not None:
+            self._fail = manager.error_transaction
+            manager.error_transaction = self._refuse
 
     def __call__(self, connection: object, reason: CloseReason | None) -> None:
         if reason in _BROKEN:
             self.count += 1
-            if self.deadline is not None and not self.deadline.expired():
-                self.deadline.reschedule(0)
-                self.deadline = None
+            self._end()
         self._closed(connection, reason)
+
+    def _refuse(self, error: BaseException) -> None:
+        self._fail(error)
+        self.refusal = error
+        self._end()
+
+    def _end(self) -> None:
+        """End the work that has the deadline."""
+        if self.deadline is not None and not self.deadline.expired():
+            self.deadline.reschedule(0)
+            self.deadline = None
 
 
 def losses(client: AIOKafkaProducer) -> int:
@@ -185,16 +202,19 @@ def losses(client: AIOKafkaProducer) -> int:
 
 @contextlib.asynccontextmanager
 async def unbroken(client: AIOKafkaProducer, seconds: float) -> AsyncIterator[None]:
-    """Await `work` until a deadline, or until the producer loses a connection.
+    """Await `work` until a deadline, a refusal, or until the producer loses a connection.
 
-    Raises `TimeoutError`, or `KafkaConnectionError` for a lost connection. aiokafka waits 0.1 s
-    before it retries on a new connection: until then the producer can be closed.
+    Raises `TimeoutError`, the refusal, or `KafkaConnectionError` for a lost connection.
+    aiokafka waits 0.1 s before it retries on a new connection: until then the producer can be
+    closed.
     """
     counted, before = _counted(client), losses(client)
     try:
         async with asyncio.timeout(seconds) as counted.deadline:
             yield
-    except TimeoutError:
+    except (KafkaError, TimeoutError):
+        if counted.refusal is not None:
+            raise counted.refusal from None
         if losses(client) > before:
             raise KafkaConnectionError("a connection was lost in a transaction") from None
         raise
@@ -295,7 +315,9 @@ async def join(settings: Settings, client: AIOKafkaConsumer) -> None:
     try:
         await client.start()
     except (KafkaError, TimeoutError) as error:
-        raise await found(settings, error) or Problem("joining_failed", why=str(error)) from error
+        raise await cause_of(settings, error) or Problem(
+            "joining_failed", why=str(error)
+        ) from error
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:

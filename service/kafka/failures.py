@@ -44,10 +44,10 @@ async def diagnosed(
     """Return why Kafka cannot be used, after this error; may take `seconds` for each broker."""
     why = type(error).__name__ if error else "TimeoutError"
     unknown = Problem("kafka_request_failed", kafka=settings.kafka, why=why)
-    return await found(settings, error, seconds) or unknown
+    return await cause_of(settings, error, seconds) or unknown
 
 
-async def found(
+async def cause_of(
     settings: Settings, error: BaseException | None, seconds: float = _PROBE_SECONDS
 ) -> Problem | None:
     """Return why Kafka cannot be used, as `diagnosed`; None if another connection can use it."""
@@ -55,6 +55,11 @@ async def found(
         return problem
     addresses = [(host, port) for host, port, _ in collect_hosts(settings.kafka, randomize=False)]
     return await _first(addresses, options(settings), settings.access, seconds)
+
+
+def silent(settings: Settings) -> Problem:
+    """Return the problem of a Kafka that accepts connections and does not answer in time."""
+    return Problem(_SILENT, where=f"{settings.kafka} (BLUETICK_KAFKA)", why="TimeoutError")
 
 
 def right_missing(settings: Settings, error: BaseException | None) -> Problem | None:

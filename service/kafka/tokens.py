@@ -9,6 +9,7 @@ import binascii
 import json
 import shlex
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -45,21 +46,18 @@ class FromFile(AbstractTokenProvider):
 class FromCommand(AbstractTokenProvider):
     """Runs a command that prints the token; its errors go to the process's own."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, clock: Callable[[], float] = time.time) -> None:
         self._command = command
+        self._clock = clock
         self._token = ""
         self._until = 0.0
 
     async def token(self) -> str:
-        now = time.time()
+        now = self._clock()
         if now >= self._until:
             self._token = await self._run()
             self._until = end(self._token, now) - _MARGIN_SECONDS
         return self._token
-
-    def forget(self) -> None:
-        """Run the command again for the next token: the broker refuses this one."""
-        self._until = 0.0
 
     async def _run(self) -> str:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import trustme
 from confluent_kafka import admin as admins
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -90,6 +91,14 @@ class Certificates:
             "key_file": self.directory / f"{name}-key.pem",
         }
 
+    def encrypted(self, name: str, password: str) -> dict[str, Path]:
+        """Return the settings of a client's certificate whose key has a password."""
+        key = load_pem_private_key((self.directory / f"{name}-key.pem").read_bytes(), None)
+        file = self.directory / f"{name}-encrypted-key.pem"
+        locked = BestAvailableEncryption(password.encode())
+        file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked))
+        return {**self.cert(name), "key_file": file}
+
 
 class SecureKafka(LocalKafka):
     """The listener without protection is of the superuser ANONYMOUS; all others need ACLs."""
@@ -138,6 +147,7 @@ class SecureKafka(LocalKafka):
             f"{prefix}ssl.truststore.type": "PEM",
             f"{prefix}ssl.truststore.location": str(one.ca),
             f"{prefix}ssl.client.auth": "required" if name == "MUTUAL" else "none",
+            f"{prefix}ssl.principal.mapping.rules": "RULE:^CN=([^,]+),.*$/$1/,DEFAULT",
         }
 
     def settings(self, listener: str, **given: Any) -> Settings:
@@ -160,7 +170,7 @@ class SecureKafka(LocalKafka):
 
     def _administrator(self) -> Any:
         if self._admin is None:
-            self._admin = _kafka.AdminClient({"bootstrap.servers": self.bootstrap})
+            self._admin = _kafka.AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         return self._admin
 
 

@@ -6,14 +6,18 @@ from zlib import crc32
 
 import pytest
 
+from deploy.acls import kafka_acls, rows
 from processors.dead_letters.record import Identity, headers, marker
 from providers import NAMES
 from providers.contract import DeadLetter
 from providers.rejection import Code
 from schemas.bounds import BOUNDS
 from schemas.coordinates import Coordinates
+from schemas.processors import PROCESSORS
 from schemas.records import Event, Verdict
+from schemas.rights import COMMANDS, rights
 from schemas.topics import Topics, partition_of
+from service.kafka.causes import CAUSES, label
 from service.settings import Settings
 from tests import HOME
 
@@ -112,6 +116,32 @@ def test_every_published_verdict_and_event_is_documented() -> None:
     assert events
     named = {str(kind.__struct_config__.tag) for kind in get_args(Event)}
     assert set(re.findall(r"`(\w+)`", events[1])) == named
+
+
+def test_the_rights_are_those_of_the_code() -> None:
+    """docs/security.md lists each command's rights, the commands for the services, the causes."""
+    text = (HOME / "docs/security.md").read_text()
+    own = Topics("ns", providers=NAMES)
+    rebuilt = Topics("new", "ns", providers=NAMES)
+    default = Topics(providers=NAMES)
+    table = [
+        f"| `{command}` | {kind} | {', '.join(f'`{n}`' for n in names.split(', '))} | {of} |"
+        for command in COMMANDS
+        for kind, names, of in rows(rights(command, rebuilt if command == "rebuild" else own))
+    ]
+    lines = [
+        line
+        for name in ("ingest", *(one.name for one in PROCESSORS))
+        for line in kafka_acls(rights(name, default), f"User:bluetick-{name}", "$BLUETICK_KAFKA")
+    ]
+    assert _part(text, "rights").splitlines()[2:] == table
+    assert _part(text, "commands").splitlines()[1:-1] == lines
+    named = re.findall(r"^\| `(\w+)` \|", _part(text, "causes"), re.MULTILINE)
+    assert named == [label(code) for code in CAUSES]
+
+
+def _part(text: str, name: str) -> str:
+    return text.partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- /{name} -->")[0]
 
 
 def test_links_point_to_files_that_exist() -> None:

@@ -80,6 +80,8 @@ KAFKA_HOMES = (
 # The roots of the pure files; all of Bluetick's files that they import are pure as well.
 PURE = (
     "cli/dead_letters/table.py",
+    "deploy/acls.py",
+    "service/kafka/causes.py",
     "cli/messages.py",
     "cli/namespaces/rate.py",
     "cli/output/json_escaping.py",

@@ -1,12 +1,9 @@
-"""Each command works with exactly the rights of its table, and fails without any one of them."""
+"""The smallest real operation of each command, to try the rights of its user."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from cli import archive
 from cli.dead_letters.causes import Selection
@@ -16,49 +13,32 @@ from cli.replay.wanted import resolve, wanted
 from cli.tail import follow
 from deploy import topics
 from ingest.publishing.publisher import Publisher
+from processors.dead_letters import record as letters
 from processors.loader import member
 from processors.normalising.accounts import UNCORRECTED
-from processors.replay import dead_letter_retry, run
+from processors.replay import dead_letter_retry, report, run
+from processors.replay import plan as planning
 from processors.replay.progress import Replay
+from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups
 from processors.runtime.group_worker import GroupWorker
 from processors.runtime.record_batches import UnsentError
+from providers.contract import DeadLetter
 from schemas.codec import encode
+from schemas.coordinates import Coordinates
 from schemas.processors import NORMALISE, TRACK, Processor
 from schemas.rights import Right, rights
 from schemas.webhook import RawWebhook, to_headers
 from service.errors import Problem
 from service.kafka.clock import KafkaTime
-from service.kafka.service_name import name_service
+from service.kafka.failures import right_missing
 from service.settings import Settings
 from tests.broker.producing import Record, write
-from tests.broker.secure_kafka import PASSWORD, SecureKafka
-from tests.unit.messages import KEY, inbound, seen
+from tests.unit.messages import KEY, Folded, inbound, seen
 
 NOW = round(time.time() * 1000)
 SECONDS = 30
 GOOD = b'[{"message_id":"m","gateway":"sms","timestamp":%d,"result":"sent","type":"outgoing"}]'
-KAFKA_TIME_LATER = NOW + 60_000
-
-
-@pytest.fixture(scope="module")
-async def secure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SecureKafka]:
-    async with SecureKafka(tmp_path_factory.mktemp("secure")) as kafka:
-        yield kafka
-
-
-@pytest.fixture(scope="module")
-async def filled(secure: SecureKafka) -> Settings:
-    """Return the superuser's settings of a namespace with records."""
-    given = secure.settings("PLAINTEXT", namespace="rights", partitions=1, session_timeout=6)
-    await fill(given)
-    return given
-
-
-@pytest.fixture(autouse=True)
-def _named() -> Any:
-    yield
-    name_service("library")
 
 
 def webhook(provider: str, body: bytes = b"[]") -> RawWebhook:
@@ -74,15 +54,25 @@ async def fill(settings: Settings) -> None:
     """Make the topics, and records that a restarted tracker and normalise have to read."""
     await topics.apply(settings)
     names = settings.topics
+    # Of another message, and newer than every state: a tracker that starts reads them.
+    later_on = round(time.time() * 1000) + 1_800_000
+    of = {"message_key": "smsmanager/-/m2", "message_id": "m2"}
     later = [
-        Record(topic, 0, b"k", b"{}", [("ce_id", b"1")], KAFKA_TIME_LATER)
-        for topic in (names.statuses, names.events, names.inbound, names.dead_letters)
+        Record(
+            topic, 0, b"smsmanager/-/m2", encode(out.record), [("ce_id", out.id.encode())], later_on
+        )
+        for out in Folded(seen("sent", NOW, **of), inbound(NOW + 1, **of)).outputs
+        if (topic := f"{settings.namespace}.{out.topic}")
     ]
+    body = GOOD % (NOW // 1000)
+    letter = DeadLetter(code="bad_value", reason="`x` is over 1", value=body)
+    headers = letters.headers(letter, Coordinates(names.raw("smsmanager"), 0, 0), 1, ())
+    later.append(Record(names.dead_letters, 0, None, body, headers, later_on))
     observed = [encode(seen("sent", NOW)), encode(inbound(NOW + 1)), b"not an observation"]
     await write(
         settings,
         [
-            raw(settings, GOOD % (NOW // 1000)),
+            raw(settings, body),
             raw(settings, b"not JSON"),
             *(Record(names.observations, 0, KEY.encode(), value) for value in observed),
             Record(names.messages, 0, b"smsmanager/-/gone", None),
@@ -131,14 +121,12 @@ async def _idle(settings: Settings, one: Processor) -> bool:
 async def replay(settings: Settings, _: Path) -> None:
     await topics.require(settings, settings.topics.required)
     spec, _left = await resolve(settings, wanted(Range(since="oldest")))
-    done = await run.run(
-        settings,
-        Replay("r", NOW, spec, {}),
-        run.Limits(rate=0, backlog=20_000),
-        lambda _: None,
-        asyncio.Event(),
-    )
-    assert done
+    of_code = spec._replace(only=Only("code", "bad_value"))
+    await planning.plan(settings, of_code, 0, lambda *_: None)
+    limits = run.Limits(rate=0, backlog=20_000)
+    one = Replay("r", NOW, spec, {})
+    assert await run.run(settings, one, limits, lambda _: None, asyncio.Event())
+    await report.report(settings, one, 0)
 
 
 async def list_dead_letters(settings: Settings, _: Path) -> None:
@@ -195,38 +183,8 @@ async def attempt(command: str, settings: Settings, directory: Path) -> str:
             await time_.compare(settings)
             assert time_.compared, time_.known()
         await ATTEMPTS[command](settings, directory)
-    except (Problem, UnsentError, AssertionError) as refused:
+    except UnsentError as unsent:
+        return str(right_missing(settings, unsent))
+    except (Problem, AssertionError) as refused:
         return str(refused)
     return ""
-
-
-async def users_without_one(
-    secure: SecureKafka, command: str, needed: Sequence[Right]
-) -> list[tuple[str, Right | None]]:
-    """Make a user for each right, who lacks it, and one who lacks none."""
-    lacks: list[Right | None] = [*needed, None]
-    users = [(f"{command.replace(' ', '-')}-{n}", one) for n, one in enumerate(lacks)]
-    await secure.add_users(name for name, _ in users)
-    for name, lacking in users:
-        await secure.grant(f"User:{name}", [one for one in needed if one != lacking])
-    return users
-
-
-@pytest.mark.parametrize("command", ATTEMPTS)
-async def test_a_command_needs_each_right_of_its_table_and_no_other(
-    secure: SecureKafka, filled: Settings, command: str, tmp_path: Path
-) -> None:
-    """Without one of them, a sentence names the user, the operation and the resource."""
-    name_service(command.split(maxsplit=1)[0])
-    given = filled.model_dump(include={"namespace", "partitions", "session_timeout"})
-    wrong = []
-    for n, (user, lacks) in enumerate(
-        await users_without_one(secure, command, rights(command, filled.topics))
-    ):
-        login = {"username": user, "password": PASSWORD, "data": tmp_path / f"data-{n}"}
-        settings = secure.settings("CLEAR", **given, **login)
-        said = await attempt(command, settings, tmp_path / f"archive-{n}")
-        expected = () if lacks is None else (f"user {user} ", lacks.operation, lacks.name)
-        if bool(said) != bool(expected) or not all(word in said for word in expected):
-            wrong.append((lacks, said))
-    assert wrong == []
