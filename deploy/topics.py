@@ -143,7 +143,8 @@ def _specs(settings: Settings) -> list[TopicSpec]:
     return settings.topics.specs(settings.partitions)
 
 
-def _expected(spec: TopicSpec, replication: int) -> dict[str, str]:
+def expected(spec: TopicSpec, replication: int) -> dict[str, str]:
+    """Return the broker settings of a topic with so many replicas."""
     safe = {"min.insync.replicas": "2"} if replication >= _SAFE_REPLICATION else {}
     return spec.config | safe
 
@@ -187,7 +188,7 @@ def deviations(spec: TopicSpec, topic: Topic) -> dict[str, tuple[str | None, str
     """Return the settings of a topic that differ: the value found, and the expected one."""
     return {
         name: (topic.config.get(name), value)
-        for name, value in _expected(spec, topic.replication).items()
+        for name, value in expected(spec, topic.replication).items()
         if topic.config.get(name) != value
     }
 
@@ -250,7 +251,7 @@ async def _create(
     copies = settings.replication or min(_SAFE_REPLICATION, brokers)
     answer: Any = await admin.create_topics(
         [
-            NewTopic(spec.name, spec.partitions, copies, topic_configs=_expected(spec, copies))
+            NewTopic(spec.name, spec.partitions, copies, topic_configs=expected(spec, copies))
             for spec in specs
         ]
     )
@@ -304,7 +305,7 @@ def _lacking(settings: Settings, found: Mapping[str, Topic]) -> dict[str, dict[s
         if topic := found.get(spec.name):
             lacking[spec.name] = {
                 name: value
-                for name, value in _expected(spec, topic.replication).items()
+                for name, value in expected(spec, topic.replication).items()
                 if topic.config.get(name) != value and name not in topic.own
             }
     return {name: values for name, values in lacking.items() if values}

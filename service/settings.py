@@ -339,6 +339,10 @@ def origin(name: str, options: Collection[str], environment: Collection[str]) ->
 SECRETS = tuple(name for name in _Settings.model_fields if f"{name}_file" in _Settings.model_fields)
 
 
+# The settings that hold a secret; each has another one, `<name>_file`, with the name of a file.
+SECRETS = tuple(name for name in _Settings.model_fields if f"{name}_file" in _Settings.model_fields)
+
+
 def load(**overrides: Any) -> Settings:
     """Read the settings; command line options, where given (not None), win over the environment.
 

@@ -44,6 +44,7 @@ from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
 from processors.tracking.transaction import publish
 from providers.rejection import calls
+from schemas.codec import NewerFormatError
 from service.errors import Problem
 from service.kafka import clients
 from service.kafka.causes import RIGHT_CAUSES
@@ -177,7 +178,8 @@ class Task:
 
     async def _pause_partition(self, error: Exception) -> None:
         """Stop the partition for a while, and report why; other partitions continue."""
-        why = str(error) if isinstance(error, Problem) else _defect(error)
+        foreseen = isinstance(error, Problem | NewerFormatError)
+        why = str(error) if foreseen else _defect(error)
         if isinstance(error, Problem) and error.code in RIGHT_CAUSES:
             reporter.refused(error)
         self.stopped = True
