@@ -7,7 +7,7 @@ import socket
 
 from starlette.responses import Response
 
-from processors.runtime import failpoints, metrics
+from processors.runtime import failpoints
 from processors.runtime.group_worker import GroupWorker, MakeMember
 from schemas.processors import Processor
 from service.errors import unreachable
@@ -19,6 +19,8 @@ from service.http.server import (
     readiness,
 )
 from service.kafka.clock import clock, comparing
+from service.metrics.of_every_service import clock_offset, note_build
+from service.metrics.registry import exposed
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -46,18 +48,19 @@ async def _serve(
 ) -> None:
     name = processor.name
     worker = GroupWorker(processor, settings, make)
+    note_build(name)
     # The objects made so far stay: collecting over them again and again stops the loop for 0.1 s.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG)
     server = HealthServer(
-        lambda: _ready(name, settings, worker), metrics.registry, grace=_GRACE_SECONDS
+        lambda: _ready(name, settings, worker), exposed(name), grace=_GRACE_SECONDS
     )
     health = asyncio.create_task(server.serve(sockets=[listener]))
     stop = stop_on_signals()
     with logged(name, settings, health=address_of(listener)) as end:
         try:
-            async with comparing(settings, metrics.clock_offset.set):
+            async with comparing(settings, clock_offset.set):
                 await worker.run(stop)
             end.reason = stop.reason
         finally:

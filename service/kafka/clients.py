@@ -23,7 +23,7 @@ from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.errors import Problem, unreachable
 from service.kafka.assignor import Assignor
-from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.kafka.connections import BROKEN, adopt, adopt_producer, fail_batches
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ _HEARTBEAT_SECONDS = 3
 _REQUEST_SECONDS = 4
 _READ_SECONDS = 60  # for an answer of many megabytes; a silent broker has less
 _IDLE_SECONDS = 180
-_BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 
 
 def consumer(
@@ -88,14 +87,19 @@ def consumer(
     return client
 
 
-def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
-    """Return a consumer without a group, to read a topic back."""
+def reader(
+    settings: Settings, isolation: str = "read_committed", *, fetch_bytes: int = 2 * FETCH_BYTES
+) -> AIOKafkaConsumer:
+    """Return a consumer without a group, to read a topic back.
+
+    It fetches `fetch_bytes` of a partition at a time, and at least one batch.
+    """
     client = AIOKafkaConsumer(
         **settings.kafka_options(),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level=isolation,
-        max_partition_fetch_bytes=2 * FETCH_BYTES,
+        max_partition_fetch_bytes=fetch_bytes,
     )
     adopt(
         client._client,  # noqa: SLF001
@@ -163,12 +167,18 @@ class _Losses:
         inner._on_connection_closed = self  # noqa: SLF001
 
     def __call__(self, connection: object, reason: CloseReason | None) -> None:
-        if reason in _BROKEN:
+        if reason in BROKEN:
             self.count += 1
             if self.deadline is not None and not self.deadline.expired():
                 self.deadline.reschedule(0)
                 self.deadline = None
         self._closed(connection, reason)
+
+
+def connected(client: AIOKafkaConsumer | AIOKafkaProducer) -> bool:
+    """Whether the client has a connection to a broker now."""
+    inner: Any = client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001
+    return any(one.connected() for one in inner._conns.values())  # noqa: SLF001
 
 
 def losses(client: AIOKafkaProducer) -> int:
@@ -348,6 +358,15 @@ async def start_offsets(
             )
         offsets[partition] = beginnings[partition] if committed is None else committed
     return offsets
+
+
+async def committed_offsets(
+    client: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the offsets that the group has committed, with one request."""
+    coordinator: Any = client._coordinator  # noqa: SLF001
+    found = await coordinator.fetch_committed_offsets(partitions)
+    return {tp: known.offset for tp, known in found.items() if known.offset >= 0}
 
 
 async def offset_metadata(client: AIOKafkaConsumer, partition: TopicPartition) -> str:

@@ -1,15 +1,15 @@
 """The counts of a round of normalise, as metrics."""
 
-from prometheus_client import CollectorRegistry
-
 from processors.normalising.round_counts import Tallies
-from processors.runtime import metrics
+from service.metrics.registry import exposed
 from tests.unit.webhooks import result_of
 
 
+_registry = exposed("normalise")
+
+
 def value(name: str, **labels: str) -> float:
-    registry: CollectorRegistry = metrics.registry
-    return registry.get_sample_value(name, labels) or 0.0
+    return _registry.get_sample_value(name, labels) or 0.0
 
 
 def test_unread_fields_are_counted_by_provider_and_field() -> None:

@@ -57,7 +57,7 @@ async def test_a_batch_gives_the_last_state_of_each_key() -> None:
     assert [decode_status(out.value).status for out in statuses] == ["sent", "read"]
     assert list(result.states) == [KEY.encode()]
     assert decode_state(result.states[KEY.encode()]).status == "read"
-    assert result.outcomes == {("smsmanager", "advanced"): 2, ("smsmanager", "duplicate"): 1}
+    assert result.counts.outcomes == {("smsmanager", "advanced"): 2, ("smsmanager", "duplicate"): 1}
 
 
 async def test_nothing_new_is_nothing_to_write() -> None:
@@ -89,7 +89,7 @@ async def test_a_timer_fires_once_and_is_armed_anew() -> None:
     fired = await reduced([], lambda _: [*first.states.values()], timers=[timer], horizon=timer.due)
 
     assert [out.topic for out in fired.outputs] == ["events"]
-    assert fired.events == {("stalled",): 1}
+    assert fired.counts.events == {("stalled",): 1}
     assert timer in fired.spent
     assert fired.armed == {KEY.encode(): 1 + 45 * 24 * 3_600_000}
     assert decode_state(fired.states[KEY.encode()]).stalled_since == timer.due
@@ -118,7 +118,7 @@ async def test_records_go_before_timers() -> None:
         horizon=600_001,
     )
 
-    assert result.events == {("advanced",): 1}
+    assert result.counts.events == {("advanced",): 1}
 
 
 async def test_the_end_of_a_life_leaves_a_tombstone() -> None:
@@ -130,7 +130,7 @@ async def test_the_end_of_a_life_leaves_a_tombstone() -> None:
 
     assert gone.states == {KEY.encode(): None}
     assert gone.armed == {}
-    assert gone.events == {("forgotten",): 1}
+    assert gone.counts.events == {("forgotten",): 1}
 
 
 async def test_a_timer_of_a_state_that_is_gone_is_spent() -> None:
@@ -147,7 +147,7 @@ async def test_no_record_is_from_the_future() -> None:
 
     result = await reduced([Record(encode(ahead))], lambda _: [*first.states.values()])
 
-    assert result.events == {("advanced",): 1}
+    assert result.counts.events == {("advanced",): 1}
     assert result.latest == NOW
 
 
