@@ -32,6 +32,8 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
 STOPPED = "stopped"
 """The cause of an attempt to continue a stopped partition."""
 
+LABELS = frozenset({STOPPED, *(label for _, label in _CAUSES)})
+
 
 def cause(error: Exception) -> str:
     """Return the label of a recoverable error."""
