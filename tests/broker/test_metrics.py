@@ -1,0 +1,201 @@
+"""The metrics of all services under traffic: what each exposes, and the sums that hold."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from cli.processes import Service, running
+from cli.up import examples
+from deploy.local_kafka.broker import free_port
+from schemas.codec import decode_event, decode_status
+from schemas.processors import PROCESSORS
+from service.metrics.family import Family
+from service.metrics.table import INGEST, families
+from service.settings import Settings
+from service.version import __version__
+from tests.broker.reading import caught_up, read
+from tests.broker.running_ingest import until
+
+TIMES = 2  # each sample is sent twice: the second time all of it is known
+MALFORMED = 3
+
+
+class Page:
+    """The metrics of one service: each sample by its name and labels."""
+
+    def __init__(self, text: str) -> None:
+        self.families = {family.name for family in text_string_to_metric_families(text)}
+        self._samples = [
+            sample for family in text_string_to_metric_families(text) for sample in family.samples
+        ]
+
+    def sum(
+        self, name: str, *, without: Mapping[str, set[str]] | None = None, **labels: str
+    ) -> int:
+        """Return the sum over the children with these labels, and without those values."""
+        return int(
+            sum(
+                sample.value
+                for sample in self._samples
+                if sample.name == name
+                and labels.items() <= sample.labels.items()
+                and not any(sample.labels[key] in some for key, some in (without or {}).items())
+            )
+        )
+
+    def by(self, name: str, label: str) -> Counter[str]:
+        """Return the children by one label, the others added up; only those above 0."""
+        found = Counter[str]()
+        for sample in self._samples:
+            if sample.name == name:
+                found[sample.labels[label]] += int(sample.value)
+        return +found
+
+    def values(self, name: str) -> list[float]:
+        return [sample.value for sample in self._samples if sample.name == name]
+
+
+async def test_the_sums_hold_over_all_services(settings: Settings) -> None:
+    """Received, items, observations, outcomes and lag, with duplicates, bad bodies and refusals."""
+    settings = settings.model_copy(
+        update={"ingest_metrics_port": free_port(0), "max_body": 100_000, "timer_grace": 0.0}
+    )
+    ports = {INGEST: settings.ingest_metrics_port} | {
+        one.name: settings.health_port(one.name) for one in PROCESSORS
+    }
+    services = [Service(name, port) for name, port in ports.items()]
+    async with (
+        running(settings, services, lambda *_: None),
+        httpx.AsyncClient(timeout=20) as client,
+    ):
+
+        async def pages() -> dict[str, Page]:
+            urls = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
+            return {name: Page((await client.get(url)).text) for name, url in urls.items()}
+
+        for name, page in (await pages()).items():
+            _check_families(page, families(name))
+            assert page.sum("bluetick_build_info", service=name, version=__version__) == 1
+        samples = examples.load()
+        posted = await _post(client, settings.port, samples)
+        await caught_up(settings.kafka, settings.topics)
+
+        async def without_lag() -> bool:
+            found = await pages()
+            return not any(
+                found[one.name].sum(f"bluetick_lag_{unit}")
+                for one in PROCESSORS
+                for unit in ("records", "seconds")
+            )
+
+        await until(without_lag)
+        found = await pages()
+        _check_ingest(found["ingest"], posted)
+        _check_normalise(found["normalise"], samples, posted[200])
+        _check_track(found["track"], found["normalise"])
+        await _check_records(settings, found)
+
+
+async def _post(
+    client: httpx.AsyncClient, port: int, samples: list[examples.Sample]
+) -> Counter[int]:
+    """Post everything; return how often each status was answered."""
+    url, codes = f"http://127.0.0.1:{port}", Counter[int]()
+    for sample in samples * TIMES:
+        answer = await client.request(
+            sample.method,
+            f"{url}/webhooks/{sample.source}{sample.path}",
+            headers=sample.headers,
+            content=bytes(sample.body),
+        )
+        codes[answer.status_code] += 1
+    for body in [b"{ no JSON"] * MALFORMED + [b"x" * 100_001]:
+        codes[(await client.post(f"{url}/webhooks/whapi", content=body)).status_code] += 1
+    codes[(await client.post(f"{url}/webhooks/nobody", content=b"{}")).status_code] += 1
+    codes[(await client.get(f"{url}/webhooks/whapi")).status_code] += 1
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost : x\r\n\r\n")
+    codes[int((await reader.read()).split()[1])] += 1
+    writer.close()
+    return codes
+
+
+def _check_families(page: Page, expected: list[Family]) -> None:
+    """Each family of the service, and no other; every child is there before any traffic."""
+    assert page.families == {family.name.removesuffix("_total") for family in expected}
+    for family in expected:
+        if family.kind == "counter" and family.closed and family.labels:
+            assert len(page.values(family.name)) == len(list(family.children()))
+
+
+def _check_ingest(page: Page, posted: Counter[int]) -> None:
+    received = page.sum("bluetick_ingest_received_total")
+    accepted = page.sum("bluetick_ingest_accepted_total")
+    rejected = page.sum("bluetick_ingest_rejected_total")
+    assert received == accepted + rejected == posted.total()
+    assert page.sum("bluetick_ingest_in_flight") == 0
+    responses = {str(code): count for code, count in posted.items()}
+    assert page.by("bluetick_ingest_responses_total", "code") == responses
+    assert {"200", "400", "404", "405", "413"} == responses.keys()
+    # A malformed request has no head that was read, and so no duration.
+    assert page.sum("bluetick_ingest_request_seconds_count") == received - posted[400]
+    assert page.sum("bluetick_ingest_request_bytes_count") == posted[200]
+    times = page.by("bluetick_ingest_last_accepted_timestamp_seconds", "source")
+    assert times.keys() == {"smsmanager", "whapi"}
+    assert page.sum("bluetick_kafka_connected") == 1
+    assert page.sum("bluetick_ingest_max_body_bytes") == 100_000
+
+
+def _check_normalise(page: Page, samples: list[examples.Sample], accepted: int) -> None:
+    wanted = [one.expect for one in samples] * TIMES
+    observations = page.sum("bluetick_observations_total")
+    letters = page.by("bluetick_dead_letters_total", "code")
+    ignored = page.by("bluetick_ignored_events_total", "event")
+    assert page.sum("bluetick_webhooks_total") == accepted
+    assert observations == sum(len(one.observations) for one in wanted)
+    expected = sum((Counter(one.dead_letters) for one in wanted), Counter(not_json=MALFORMED))
+    assert letters == expected
+    assert ignored.total() == sum(sum(one.ignored.values()) for one in wanted)
+    items = page.sum("bluetick_items_total")
+    assert items == observations + letters.total() + ignored.total()
+    assert page.sum("bluetick_lag_records") == 0
+
+
+def _check_track(page: Page, normalise: Page) -> None:
+    outcomes = page.by("bluetick_outcomes_total", "outcome")
+    observed = normalise.sum("bluetick_observations_total")
+    assert page.sum("bluetick_outcomes_total", without={"outcome": {"replied"}}) == observed
+    assert outcomes["replied"] > 0
+    assert outcomes["duplicate"] > observed // TIMES - outcomes["corrected"]
+    assert page.sum("bluetick_batch_records_sum") == outcomes.total()
+    committed = page.sum("bluetick_transactions_total", outcome="committed")
+    for name in ("batch_records", "transaction_seconds", "commit_seconds"):
+        assert page.sum(f"bluetick_{name}_count") == committed
+    assert page.sum("bluetick_end_to_end_seconds_count") == outcomes.total()
+    assert page.values("bluetick_partition_ready") == [1.0] * 3
+    assert page.sum("bluetick_partitions_assigned") == 3
+    assert page.sum("bluetick_rebalances_total") >= 1
+
+
+async def _check_records(settings: Settings, pages: dict[str, Page]) -> None:
+    """The counts are those of the records on the topics."""
+    topics, track = settings.topics, pages["track"]
+    statuses = [decode_status(r.value) for r in await read(settings.kafka, topics.statuses)]
+    events = [decode_event(r.value) for r in await read(settings.kafka, topics.events)]
+    letters = await read(settings.kafka, topics.dead_letters)
+    states = {r.key for r in await read(settings.kafka, topics.messages)}
+    outcomes = track.by("bluetick_outcomes_total", "outcome")
+    verdicts = Counter(one.verdict for one in statuses)
+    assert {verdict: outcomes[verdict] for verdict in verdicts} == verdicts
+    tags = Counter(str(one.__struct_config__.tag) for one in events)
+    assert track.by("bluetick_events_total", "event") == tags
+    counted = sum(page.sum("bluetick_dead_letters_total") for page in pages.values())
+    assert counted == len(letters)
+
+    messages = sum(not key.startswith("viewer/") for key in states)
+    assert track.sum("bluetick_tracked_messages") == messages
+    stalled = tags["stalled"] - tags["resumed"]
+    assert track.sum("bluetick_stalled_messages") == stalled
