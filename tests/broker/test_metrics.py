@@ -3,14 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.processes import Service, running
+from cli.processes import Running, Service, running
 from cli.up import examples
 from deploy.local_kafka.broker import free_port
-from schemas.codec import decode_event, decode_status
+from schemas.codec import decode_event, decode_state, decode_status
 from schemas.processors import PROCESSORS
 from service.metrics.family import Family
 from service.metrics.table import INGEST, families
@@ -58,45 +61,75 @@ class Page:
         return [sample.value for sample in self._samples if sample.name == name]
 
 
-async def test_the_sums_hold_over_all_services(settings: Settings) -> None:
-    """Received, items, observations, outcomes and lag, with duplicates, bad bodies and refusals."""
-    settings = settings.model_copy(
-        update={"ingest_metrics_port": free_port(0), "max_body": 100_000, "timer_grace": 0.0}
-    )
-    ports = {INGEST: settings.ingest_metrics_port} | {
-        one.name: settings.health_port(one.name) for one in PROCESSORS
+async def test_the_sums_hold_over_all_services(settings: Settings, tmp_path: Path) -> None:
+    """Received, items, observations, outcomes, lag and stalled messages, also after a restore.
+
+    The traffic has duplicates, bodies that are no JSON, and requests that are refused.
+    """
+    given: dict[str, Any] = {
+        "ingest_metrics_port": free_port(0),
+        "max_body": 100_000,
+        "timer_grace": 0.0,
+        "stalled_sent": 0.5,
     }
-    services = [Service(name, port) for name, port in ports.items()]
+    settings = settings.model_copy(update=given)
     async with (
-        running(settings, services, lambda *_: None),
+        _running(settings, *ports(settings)),
         httpx.AsyncClient(timeout=20) as client,
     ):
-
-        async def pages() -> dict[str, Page]:
-            urls = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
-            return {name: Page((await client.get(url)).text) for name, url in urls.items()}
-
-        for name, page in (await pages()).items():
+        for name in ports(settings):
+            page = await _page(client, settings, name)
             _check_families(page, families(name))
             assert page.sum("bluetick_build_info", service=name, version=__version__) == 1
         samples = examples.load()
         posted = await _post(client, settings.port, samples)
         await caught_up(settings.kafka, settings.topics)
-
-        async def without_lag() -> bool:
-            found = await pages()
-            return not any(
-                found[one.name].sum(f"bluetick_lag_{unit}")
-                for one in PROCESSORS
-                for unit in ("records", "seconds")
-            )
-
-        await until(without_lag)
-        found = await pages()
+        await until(lambda: _at_rest(client, settings))
+        found = {name: await _page(client, settings, name) for name in ports(settings)}
         _check_ingest(found["ingest"], posted)
         _check_normalise(found["normalise"], samples, posted[200])
         _check_track(found["track"], found["normalise"])
         await _check_records(settings, found)
+
+    moved = settings.model_copy(update={"data": tmp_path / "elsewhere"})
+    async with _running(moved, "track"), httpx.AsyncClient(timeout=20) as client:
+        await until(lambda: _at_rest(client, moved, "track"))
+        restored = await _page(client, moved, "track")
+    assert restored.sum("bluetick_restored_states_total") > 0
+    for name in ("tracked", "stalled"):
+        family = f"bluetick_{name}_messages"
+        assert restored.by(family, "provider") == found["track"].by(family, "provider")
+
+
+def ports(settings: Settings) -> dict[str, int]:
+    """Return the port of the metrics of each service."""
+    processors = {one.name: settings.health_port(one.name) for one in PROCESSORS}
+    return {INGEST: settings.ingest_metrics_port, **processors}
+
+
+def _running(settings: Settings, *names: str) -> AbstractAsyncContextManager[list[Running]]:
+    services = [Service(name, ports(settings)[name]) for name in names]
+    return running(settings, services, lambda *_: None)
+
+
+async def _page(client: httpx.AsyncClient, settings: Settings, name: str) -> Page:
+    return Page((await client.get(f"http://127.0.0.1:{ports(settings)[name]}/metrics")).text)
+
+
+async def _at_rest(client: httpx.AsyncClient, settings: Settings, *names: str) -> bool:
+    """Whether there is no lag, and the stalled messages are those of the states."""
+    for name in names or [one.name for one in PROCESSORS]:
+        page = await _page(client, settings, name)
+        if page.sum("bluetick_lag_records") or page.sum("bluetick_lag_seconds"):
+            return False
+    return 0 < page.sum("bluetick_stalled_messages") == await _stalled(settings)
+
+
+async def _stalled(settings: Settings) -> int:
+    """Return the number of messages whose newest state is stalled."""
+    records = await read(settings.kafka, settings.topics.messages)
+    newest = {one.key: one.value for one in records if not one.key.startswith("viewer/")}
+    return sum(decode_state(value).stalled_since is not None for value in newest.values())
 
 
 async def _post(
@@ -194,8 +227,6 @@ async def _check_records(settings: Settings, pages: dict[str, Page]) -> None:
     assert track.by("bluetick_events_total", "event") == tags
     counted = sum(page.sum("bluetick_dead_letters_total") for page in pages.values())
     assert counted == len(letters)
-
     messages = sum(not key.startswith("viewer/") for key in states)
     assert track.sum("bluetick_tracked_messages") == messages
-    stalled = tags["stalled"] - tags["resumed"]
-    assert track.sum("bluetick_stalled_messages") == stalled
+    assert track.sum("bluetick_stalled_messages") == tags["stalled"] - tags["resumed"]
