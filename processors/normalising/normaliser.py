@@ -185,18 +185,21 @@ class Normaliser(Member):
     async def _normalise(self, polled: Polled, round_: "_Round") -> None:
         """Normalise as many bodies as a round may have, in the order of time; put the rest back."""
         session, began, lasted = self._settings.session_timeout, time.monotonic(), 0.0
-        reached: dict[tuple[str, int], Unprocessed] = {}
+        reached: dict[tuple[str, int], RawRecord] = {}
         for record in in_time(polled):
             if round_.bodies >= self._cut.size or full(round_.size, lasted, session):
                 break
             raw = raw_record(record)
-            reached[raw.topic, raw.partition] = Unprocessed(raw.offset + 1, last=raw.timestamp)
+            reached[raw.topic, raw.partition] = raw
             round_.bodies = self._under_way = round_.bodies + 1
             await self._body(raw, round_)
             if self._pace.due():
                 await self._pace.pause()
                 lasted = time.monotonic() - began
-        round_.reached = {tp: reached[tp] for tp in polled if tp in reached}
+        last = {tp: reached[tp] for tp in polled if tp in reached}
+        round_.reached = {
+            tp: Unprocessed(raw.offset + 1, last=raw.timestamp) for tp, raw in last.items()
+        }
         ends = round_.ends
         self._order.put_back(
             {tp: _since(ends.get(tp, 0), records) for tp, records in polled.items()}

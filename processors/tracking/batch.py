@@ -253,7 +253,7 @@ class _Reducing:
         if observation.replay is None:
             self.result.counts.received.append(at)
         if self._aside and (aside := self._aside.get(key)):
-            self._set_aside(record, observation, aside)
+            self._set_aside(record, one, aside)
             return
         try:
             step = track(
@@ -270,41 +270,33 @@ class _Reducing:
         except NewerFormatError:
             raise
         except UndecodableError as error:
-            self._set_aside(record, observation, SetAside.state_unreadable(str(error)))
+            self._set_aside(record, one, SetAside.state_unreadable(str(error)))
         except Exception as error:  # noqa: BLE001 - one observation must not end the others
-            self._set_aside(record, observation, SetAside.unforeseen(error))
+            self._set_aside(record, one, SetAside.unforeseen(error))
         else:
             states.put(key, step.state)
             if viewer is not None and step.viewer is not None:
                 states.put(viewer, step.viewer)
-            self._keep(record, observation, step)
+            self._keep(record, one, step)
 
-    def _keep(self, record: Consumed, observation: Observation, step: Step) -> None:
+    def _keep(self, record: Consumed, one: "_Observed", step: Step) -> None:
         """Count an observation that was tracked; past a bound it is a dead letter, too."""
-        self._count(record, observation, step.outcome, step.outputs)
+        self._count(record, one, step.outcome, step.outputs)
         if step.outcome in PAST_BOUND:
             past = SetAside.past_bound(cast("PastBound", step.outcome), self._work.bounds)
-            self.result.letters.append(letter_of(record, observation, past))
+            self.result.letters.append(letter_of(record, one.observation, past))
 
-    def _set_aside(self, record: Consumed, observation: Observation, why: SetAside) -> None:
-        self._count(record, observation, why.code)
-        self.result.letters.append(letter_of(record, observation, why))
+    def _set_aside(self, record: Consumed, one: "_Observed", why: SetAside) -> None:
+        self._count(record, one, why.code)
+        self.result.letters.append(letter_of(record, one.observation, why))
 
     def _count(
-        self,
-        record: Consumed,
-        observation: Observation,
-        outcome: str,
-        outputs: Sequence[Output] = (),
+        self, record: Consumed, one: "_Observed", outcome: str, outputs: Sequence[Output] = ()
     ) -> None:
-        key = (record.key or b"").decode()
-        repaired = record.offset < self._work.repaired_to or self._are_visible(key, outputs)
-        self.result.counts.add(key, observation, outcome, repaired=repaired)
-
-    def _are_visible(self, key: str, outputs: Sequence[Output]) -> bool:
-        """Whether consumers see one of the outputs already."""
-        seen = self._work.seen
-        return bool(seen) and any(f"{key}#{output.id}".encode() in seen for output in outputs)
+        """Count a record once, by its outcome."""
+        repaired_to, seen = self._work.repaired_to, self._work.seen
+        repaired = record.offset < repaired_to or (bool(seen) and _visible(one.key, outputs, seen))
+        self.result.counts.add(one.key, one.observation, outcome, repaired=repaired)
 
     def _check_all(self, due: Sequence[Timer]) -> Iterator[str]:
         self._states.load(key for timer in due for key in (timer.key, message_of(timer.key)))
@@ -420,6 +412,11 @@ class _Observed(NamedTuple):
     def keys(self) -> tuple[str, ...]:
         """Return the keys of the states that it changes."""
         return (self.key,) if self.viewer is None else (self.key, self.viewer)
+
+
+def _visible(key: str, outputs: Sequence[Output], seen: frozenset[bytes]) -> bool:
+    """Whether consumers see one of the outputs already."""
+    return any(f"{key}#{output.id}".encode() in seen for output in outputs)
 
 
 def _out(key: bytes, output: Output, source: str) -> Out:

@@ -49,6 +49,8 @@ class Counts:
         """Add the difference that a changed state makes; viewers are not counted."""
         if isinstance(before, ViewerState) or isinstance(after, ViewerState):
             return
+        if not standing.may_differ(before, after):
+            return
         was, now = standing.of_state(before), standing.of_state(after)
         if was != now:
             self.messages.update(standing.change(was, now))

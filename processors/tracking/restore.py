@@ -88,9 +88,10 @@ class _Restoring:
         number = self._changelog.partition
         if start < end:
             log.info("restoring partition %d: offsets %d to %d", number, start, end)
-        if self._store.counts is None:
-            for _ in self._store.count():
-                await asyncio.sleep(0)
+        if self._store.anchor is None:
+            self._store.counts = None  # counting once, at the end, costs less than each change
+        elif self._store.counts is None:
+            await self._count_messages()
         began = logged = time.monotonic()
         metrics.begin_restore(number, max(0, end - start))
         async for read in read_to_end(self._reader, {self._changelog: end}, most=_BATCH):
@@ -105,9 +106,15 @@ class _Restoring:
                 log.info("restoring partition %d: %d %%", number, share)
             # One fetch may hold the records of a hundred polls, which then never wait.
             await asyncio.sleep(0)
+        if self._store.counts is None:
+            await self._count_messages()
         if start < end:
             seconds = time.monotonic() - began
             log.info("restored partition %d: %d states in %.1f s", number, self._count, seconds)
+
+    async def _count_messages(self) -> None:
+        for _ in self._store.count():
+            await asyncio.sleep(0)
 
     def _write(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Write one poll's records to the store."""
@@ -119,6 +126,8 @@ class _Restoring:
             for r in records
             if r.key and r.value is not None
         }
-        self._store.write(states, last, armed, difference=self._store.change_from(states))
+        counted = self._store.counts is not None
+        difference = self._store.change_from(states) if counted else None
+        self._store.write(states, last, armed, difference=difference)
         self._count += len(records)
         metrics.restored.inc(len(records))

@@ -30,15 +30,18 @@ class Standing(NamedTuple):
 
 Standings = tuple[Standing, ...]
 
+_TRACKED: dict[str, Standings] = {name: (Standing(name),) for name in NAMES}
+_UNKNOWN: Standings = (Standing(UNKNOWN_PROVIDER),)
+
 
 def of_state(state: MessageState | None) -> Standings:
     """Return what a message with this state counts as; nothing without a state."""
     if state is None:
         return ()
-    tracked = Standing(_provider(state.message_key))
+    tracked = _tracked(state.message_key.partition("/")[0])
     if state.stalled_since is None:
-        return (tracked,)
-    return tracked, Standing(tracked.provider, _channel(state))
+        return tracked
+    return *tracked, Standing(tracked[0].provider, _channel(state))
 
 
 def of_stored(key: bytes, value: bytes | None) -> Standings:
@@ -50,7 +53,14 @@ def of_stored(key: bytes, value: bytes | None) -> Standings:
             return of_state(decode_state(value))
         except UndecodableError:
             pass
-    return (Standing(_provider(key.decode("utf-8", "replace"))),)
+    return _tracked(key.partition(b"/")[0].decode("utf-8", "replace"))
+
+
+def may_differ(before: MessageState | None, after: MessageState | None) -> bool:
+    """Whether a change of state may change the counts; most of them do not."""
+    if before is None or after is None:
+        return True
+    return before.stalled_since is not None or after.stalled_since is not None
 
 
 def change(before: Iterable[Standing], after: Iterable[Standing]) -> Counter[Standing]:
@@ -60,9 +70,8 @@ def change(before: Iterable[Standing], after: Iterable[Standing]) -> Counter[Sta
     return difference
 
 
-def _provider(key: str) -> str:
-    name = key.partition("/")[0]
-    return name if name in NAMES else UNKNOWN_PROVIDER
+def _tracked(provider: str) -> Standings:
+    return _TRACKED.get(provider, _UNKNOWN)
 
 
 def _channel(state: MessageState) -> str:

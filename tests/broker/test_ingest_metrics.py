@@ -89,6 +89,12 @@ async def test_received_requests_add_up(kafka: str, namespace: str) -> None:
         ("rejected_total", "unknown-source", "-"): 1,
         ("rejected_total", "malformed", "-"): 1,
         ("publish_seconds_count", "kafka"): 4,
+        ("request_seconds_count",): 7,
+        ("responses_total", "200"): 4,
+        ("responses_total", "400"): 1,
+        ("responses_total", "404"): 1,
+        ("responses_total", "405"): 1,
+        ("responses_total", "413"): 1,
     }
 
 
