@@ -6,7 +6,9 @@ what happens past each bound.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Bounds(NamedTuple):
@@ -49,3 +51,11 @@ def first(names: Iterable[str], most: int) -> set[str]:
     published twice, and the kept names depend only on the set of names.
     """
     return set(sorted(names)[:most])
+
+
+def first_entries(entries: dict[str, T], most: int) -> dict[str, T]:
+    """Return the entries with the first `most` names; the mapping itself if none is too many."""
+    if len(entries) <= most:
+        return entries
+    names = first(entries, most)
+    return {name: one for name, one in entries.items() if name in names}

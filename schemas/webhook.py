@@ -132,13 +132,16 @@ def cloud_event(
     content_type: str = "application/json",
 ) -> list[tuple[str, bytes]]:
     """Return CloudEvents 1.0 attributes as Kafka headers (protocol binding, binary mode)."""
-    about = [] if subject is None else [("ce_subject", subject)]
-    return [
-        *_fixed_attributes(type_, source, content_type),
-        ("ce_id", id_.encode()),
-        *about,
-        ("ce_time", to_iso(time).encode()),
-    ]
+    headers = [*_fixed_attributes(type_, source, content_type), ("ce_id", id_.encode())]
+    if subject is not None:
+        headers.append(("ce_subject", subject))
+    headers.append(("ce_time", _time_header(time)))
+    return headers
+
+
+@lru_cache(maxsize=1024)  # the outputs of one fact share its time
+def _time_header(time: int) -> bytes:
+    return to_iso(time).encode()
 
 
 @lru_cache(maxsize=64)  # few combinations, each in many records
@@ -151,7 +154,6 @@ def _fixed_attributes(type_: str, source: str, content_type: str) -> tuple[tuple
     )
 
 
-@lru_cache(maxsize=1024)  # the outputs of one fact share its time
 def to_iso(time: int) -> str:
     """Return Unix milliseconds as RFC 3339 in UTC, limited to the years 1970 to 9999."""
     moment = datetime.fromtimestamp(max(0, min(time, _LAST)) / 1000, UTC)

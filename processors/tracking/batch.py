@@ -7,7 +7,7 @@ dead letters, and its state does not change.
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar, cast
 
@@ -172,6 +172,8 @@ class _Reducing:
         self._work = work
         self._states = States(read)
         self._aside = aside
+        self._stored_due: dict[str, int] = {}
+        self._due: dict[str, int] = {}
         self._read = 0
         self._written = 0
         self._stopped = False
@@ -256,14 +258,16 @@ class _Reducing:
             self._set_aside(record, one, aside)
             return
         try:
+            state = states.message(key)
             step = track(
-                states.message(key),
+                state,
                 key,
                 observation,
                 states.viewer(viewer) if viewer else None,
                 patience=work.patience,
                 bounds=work.bounds,
                 at=at,
+                due=None if state is None else self._next_timer(key, state),
             )
             if step.outputs:
                 self._publish(key, step.outputs)
@@ -275,9 +279,19 @@ class _Reducing:
             self._set_aside(record, one, SetAside.unforeseen(error))
         else:
             states.put(key, step.state)
+            self._due[key] = step.due
             if viewer is not None and step.viewer is not None:
                 states.put(viewer, step.viewer)
             self._keep(record, one, step)
+
+    def _next_timer(self, key: str, state: MessageState) -> int:
+        """Return when the timer of a message's present state is due."""
+        due = self._due.get(key)
+        if due is None:
+            due = self._due[key] = timers.due(state, self._work.patience)
+            if state is self._states.before(key):
+                self._stored_due[key] = due
+        return due
 
     def _keep(self, record: Consumed, one: "_Observed", step: Step) -> None:
         """Count an observation that was tracked; past a bound it is a dead letter, too."""
@@ -323,9 +337,11 @@ class _Reducing:
         elif state is not None:
             fired = timers.fire(state, self._work.horizon, self._work.patience)
             self._publish(timer.key, fired.outputs)
-            self._states.put(timer.key, fired.state)
             if fired.state is state:
-                self.result.armed[timer.key.encode()] = timers.due(state, self._work.patience)
+                self.result.armed[timer.key.encode()] = self._next_timer(timer.key, state)
+            else:
+                self._states.put(timer.key, fired.state)
+                self._due.pop(timer.key, None)
 
     def _check_viewer(self, key: str, message: MessageState | None) -> None:
         """Drop a viewer's state if its message has expired; else set its next timer."""
@@ -378,23 +394,19 @@ class _Reducing:
         elif isinstance(after, ViewerState):
             armed = timers.outlives(message)
         else:
-            armed = timers.due(message, self._work.patience)
+            armed = self._next_timer(key, message)
         if not isinstance(before, MessageState):
             return armed, []  # a viewer's void entry gets its new time when it is checked
-        return armed, [Timer(timers.due(before, self._work.patience), key)]
+        due = self._stored_due.get(key)
+        return armed, [Timer(timers.due(before, self._work.patience) if due is None else due, key)]
 
-    def _publish(self, key: str, outputs: Sequence[Output]) -> None:
-        """Add all outputs; if one cannot be encoded, add none."""
-        name, added = key.encode(), self.result.outputs
-        start = len(added)
-        try:
-            for output in outputs:
-                added.append(_out(name, output, self._work.source))
-        except Exception:
-            del added[start:]
-            raise
-        self._written += sum([len(one.value) for one in added[start:]])
-        self.result.counts.add_events(outputs)
+    def _publish(self, key: str, outputs: Iterable[Output]) -> None:
+        name, source = key.encode(), self._work.source
+        for output in outputs:
+            self.result.outputs.append(_out(name, output, source))
+            self._written += len(output.value)
+            if output.topic == "events":
+                self.result.counts.events[output.type.rpartition(".")[2],] += 1
 
 
 def _chunks(many: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -423,4 +435,4 @@ def _out(key: bytes, output: Output, source: str) -> Out:
     headers = cloud_event(
         type_=output.type, id_=output.id, source=source, time=output.time, subject=key
     )
-    return Out(output.topic, key, encode(output.record), headers)
+    return Out(output.topic, key, output.value, headers)

@@ -1,11 +1,9 @@
 """The counts of a batch, for the metrics. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from processors.tracking import standing
-from processors.tracking.outputs import Output
 from processors.tracking.standing import Standing
 from schemas.records import InboundObservation, MessageState, Observation, ViewerState, home_key
 from service.metrics.labels import REPAIRED, REPLIED
@@ -37,11 +35,6 @@ class Counts:
         elif isinstance(observation, InboundObservation) and key != home_key(observation):
             outcome = REPLIED
         self.outcomes[observation.provider, outcome] += 1
-
-    def add_events(self, outputs: Sequence[Output]) -> None:
-        for output in outputs:
-            if output.topic == "events":
-                self.events[output.type.rpartition(".")[2],] += 1
 
     def add_state(
         self, before: MessageState | ViewerState | None, after: MessageState | ViewerState | None

@@ -12,12 +12,13 @@ A state is bounded (schemas/bounds.py): of too many names it keeps the first one
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import copy
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from schemas.bounds import BOUNDS, Bounds, first
+from schemas.bounds import BOUNDS, Bounds, first, first_entries
 from schemas.codec import encode
 from schemas.content_rank import ContentRank, rank_of
 from schemas.records import (
@@ -125,23 +126,38 @@ def observe(
 
 def _observe_own(state: MessageState, observation: StatusObservation, bounds: Bounds) -> Judged:
     added = _add(state.attempts, observation, bounds)
-    after = _describe(state, observation, bounds)
+    draft = copy(state)
+    changed = _describe(draft, observation, bounds)
     if added.attempts is not state.attempts:
-        after = _keep(after, added, observation.received_at)
+        _keep(draft, added, observation.received_at)
     if observation.gateway not in added.attempts:
-        beyond = _higher(after.beyond, [observation.status])
-        after = after if beyond == after.beyond else _summarise(replace(after, beyond=beyond))
-        return Judged(after, None, "too_many_attempts", None)
-    after = _bill(_channelled(after, observation), observation)
-    if after.attempts is not state.attempts:
-        after = _summarise(after)
+        changed |= _pass_bound(draft, observation)
+        return Judged(draft if changed else state, None, "too_many_attempts", None)
+    if observation.channel > draft.attempts[observation.gateway].channel:
+        # Of two channels of a gateway, the same one wins in any sequence.
+        _own_attempt(draft, state, observation.gateway).channel = observation.channel
+    if observation.billing is not None:
+        changed |= _bill(draft, state, observation, observation.billing)
+    if draft.attempts is not state.attempts:
+        _summarise(draft)
+        changed = True
     ladder = state.attempts.get(observation.gateway)
     previous = ladder.status if ladder else None
-    reached = after.status
+    reached = draft.status
     if added.gave_way and reached and state.status and _below(reached, state.status):
         reached = state.status  # the removal of an attempt does not lower the status
     verdict = added.verdict or _verdict(state.status, reached, observation, previous)
-    return Judged(after, None, verdict, previous)
+    return Judged(draft if changed else state, None, verdict, previous)
+
+
+def _pass_bound(draft: MessageState, observation: StatusObservation) -> bool:
+    """Keep the status of a gateway that the state does not hold; whether that changes it."""
+    beyond = _higher(draft.beyond, [observation.status])
+    if beyond == draft.beyond:
+        return False
+    draft.beyond = beyond
+    _summarise(draft)
+    return True
 
 
 def _below(status: Status, other: Status) -> bool:
@@ -158,9 +174,10 @@ def _observe_viewer(
         viewer = replace(known, attempts=added.attempts, beyond=beyond)
     elif observation.gateway not in added.attempts:
         viewer = replace(known, beyond=_higher(known.beyond, [observation.status]))
-    after = _view(_describe(state, observation, bounds), observation)
-    counted = _audience(after.audience, *(_viewer_rank(one) for one in (known, viewer)))
-    after = after if counted == after.audience else replace(after, audience=counted)
+    draft = copy(state)
+    changed = _describe(draft, observation, bounds) | _view(draft, observation)
+    changed |= _count(draft, known, viewer)
+    after = draft if changed else state
     before = known.attempts.get(observation.gateway)
     previous = before.status if before else None
     if added.verdict is not None:
@@ -191,21 +208,20 @@ def answer(
     before = state.inbound.get(key)
     kept = report if before is None else earlier(before, report)
     outcome: Answered = "inbound" if before is None else "duplicate"
+    draft, changed = copy(state), False
     if key == state.message_key:
-        content = state.content_rank
-        state = _describe(state, reply, bounds)
-        if before is not None and corrects(content, state.content_rank):
-            state, outcome = replace(state, revision=state.revision + 1), "corrected"
-    if kept is before:
-        return state, outcome
-    inbound = {**state.inbound, key: kept}
-    if len(inbound) > bounds.replies:
-        names = first(inbound, bounds.replies)
-        inbound = {name: one for name, one in inbound.items() if name in names}
-        if key not in inbound:
-            return state, "too_many_replies"
-    after = replace(state, inbound=inbound, replied_at=_replied_at(state, inbound))
-    return _span(after), outcome
+        changed = _describe(draft, reply, bounds)
+        if before is not None and corrects(state.content_rank, draft.content_rank):
+            draft.revision, outcome = draft.revision + 1, "corrected"
+    if kept is not before:
+        inbound = first_entries({**state.inbound, key: kept}, bounds.replies)
+        if key in inbound:
+            draft.inbound, draft.replied_at = inbound, _replied_at(draft, inbound)
+            _span(draft)
+            changed = True
+        else:
+            outcome = "too_many_replies"
+    return draft if changed else state, outcome
 
 
 def corrects(before: ContentRank | None, after: ContentRank | None) -> bool:
@@ -248,8 +264,8 @@ def when(report: Fact | Reply | Cause | StatusObservation | InboundObservation) 
 
 def began(state: MessageState) -> int | None:
     """Return the time of the first fact of the message itself, in Unix milliseconds."""
-    facts = (when(f) for attempt in state.attempts.values() for f in attempt.facts.values())
-    return min(facts, default=None)
+    times = [when(fact) for one in state.attempts.values() for fact in one.facts.values()]
+    return min(times, default=None)
 
 
 def earlier(one: Report, other: Report) -> Report:
@@ -302,27 +318,24 @@ class _Added(NamedTuple):
 
 def _add(attempts: dict[str, Any], observation: StatusObservation, bounds: Bounds) -> _Added:
     """Add an observation's fact to its ladder, as far as the bounds allow."""
-    gateway, ladder = observation.gateway, attempts.get(observation.gateway)
-    fact = fact_of(observation)
-    key = fact_key(observation.status, observation.provider_status)
-    before = ladder.facts.get(key) if ladder else None
+    gateway, fact = observation.gateway, fact_of(observation)
+    key = fact_key(fact.status, fact.provider_status)
+    ladder = attempts.get(gateway)
+    facts: dict[str, Fact] = ladder.facts if ladder else {}
+    before = facts.get(key)
     kept = fact if before is None else earlier(before, fact)
     if kept is before:
         return _same(attempts, gateway, "duplicate")
-    known = len(attempts)
-    if ladder is None and known >= bounds.attempts:
-        names = first([*attempts, gateway], bounds.attempts)
-        if gateway not in names:
-            return _same(attempts, gateway, "too_many_attempts")
-        attempts = {name: one for name, one in attempts.items() if name in names}
-    facts = _first_words({**(ladder.facts if ladder else {}), key: kept}, bounds)
-    if key not in facts:
+    words = _first_words({**facts, key: kept}, bounds)
+    if key not in words:
         return _same(attempts, gateway, "too_many_words")
-    status = max((f.status for f in facts.values()), key=ATTEMPT_RANK.__getitem__)
-    words = len(facts) < (len(ladder.facts) if ladder else 0) + (before is None)
-    gave_way = words or len(attempts) < known
-    added = {**attempts, gateway: _ladder(ladder, observation, status, facts)}
-    return _Added(added, gateway, gave_way, None if before is None else "refined")
+    after = {**attempts, gateway: _ladder(ladder, observation, words)}
+    gave_way = len(words) < len(facts) + (before is None)
+    if ladder is None and len(after) > bounds.attempts:
+        after, gave_way = first_entries(after, bounds.attempts), True
+        if gateway not in after:
+            return _same(attempts, gateway, "too_many_attempts")
+    return _Added(after, gateway, gave_way, None if before is None else "refined")
 
 
 def _same(
@@ -332,10 +345,16 @@ def _same(
 
 
 def _ladder(
-    ladder: Ladder | None, observation: StatusObservation, status: Status, facts: dict[str, Fact]
+    ladder: Ladder | None, observation: StatusObservation, facts: dict[str, Fact]
 ) -> Ladder:
+    """Return a ladder with these facts: its status is the highest of them."""
+    status = observation.status
     if ladder is not None:
-        return replace(ladder, status=status, facts=facts)
+        after = copy(ladder)
+        after.facts = facts
+        if ATTEMPT_RANK[status] > ATTEMPT_RANK[ladder.status]:
+            after.status = status
+        return after
     if observation.viewer:
         return Ladder(status=status, facts=facts)
     return Attempt(status=status, facts=facts, channel=observation.channel)
@@ -352,29 +371,28 @@ def _first_words(facts: dict[str, Fact], bounds: Bounds) -> dict[str, Fact]:
     return {key: fact for key, fact in facts.items() if fact.status != "unknown" or key in kept}
 
 
-def _keep(state: MessageState, added: "_Added", received_at: int) -> MessageState:
+def _keep(draft: MessageState, added: "_Added", received_at: int) -> None:
     """Add the attempts that changed by a fact received at `received_at`."""
-    attempts: dict[str, Attempt] = added.attempts
     if added.gave_way:
-        state = _without(state, state.attempts.keys() - attempts.keys())
+        _remove(draft, draft.attempts.keys() - added.attempts.keys())
+    draft.attempts = added.attempts
     if added.gave_way or added.verdict == "refined":
-        return _span(replace(state, attempts=attempts))
-    return replace(
-        state,
-        attempts=attempts,
-        first_seen_at=min(state.first_seen_at, received_at),
-        updated_at=max(state.updated_at, received_at),
-    )
+        _span(draft)
+    else:
+        _extend(draft, received_at)
 
 
-def _without(state: MessageState, gone: Collection[str]) -> MessageState:
+def _extend(draft: MessageState, received_at: int) -> None:
+    """Extend the span of the state to a fact that is added."""
+    draft.first_seen_at = min(draft.first_seen_at, received_at)
+    draft.updated_at = max(draft.updated_at, received_at)
+
+
+def _remove(draft: MessageState, gone: Collection[str]) -> None:
     """Remove the billing of some attempts, and keep their highest status."""
     bills = {f"billing/{gateway}" for gateway in gone}
-    return replace(
-        state,
-        beyond=_higher(state.beyond, (state.attempts[gateway].status for gateway in gone)),
-        described_at={name: at for name, at in state.described_at.items() if name not in bills},
-    )
+    draft.beyond = _higher(draft.beyond, (draft.attempts[gateway].status for gateway in gone))
+    draft.described_at = {n: at for n, at in draft.described_at.items() if n not in bills}
 
 
 def _gave_way(before: Mapping[str, Ladder], after: Mapping[str, Ladder]) -> list[Status]:
@@ -388,53 +406,83 @@ def _higher(known: Status | None, statuses: Iterable[Status]) -> Status | None:
     return max(reached, key=ATTEMPT_RANK.__getitem__, default=None)
 
 
-def _view(state: MessageState, observation: StatusObservation) -> MessageState:
-    """Count one more receipt by a viewer, new or repeated."""
+def _view(draft: MessageState, observation: StatusObservation) -> bool:
+    """Count one more receipt by a viewer, new or repeated; whether it changes the state."""
     at = observation.received_at
     newest = Viewed(
         first_at=at, last=cause_of(observation.gateway, observation), raw=observation.raw
     )
-    known = state.viewed
+    known = draft.viewed
     if known is not None:
-        last = max(known, newest, key=_viewed_last)
-        newest = replace(last, first_at=min(known.first_at, at))
-    return state if newest == known else _span(replace(state, viewed=newest))
+        newest = _merged(known, newest)
+        if newest is known or newest == known:
+            return False
+    draft.viewed = newest
+    _extend(draft, at)
+    return True
 
 
-def _viewed_last(viewed: Viewed) -> tuple[int, RawOrigin, bool, bytes]:
-    last = viewed.last
-    return last.received_at, viewed.raw, last.replay is None, encode(last)
+def _merged(known: Viewed, new: Viewed) -> Viewed:
+    """Return the summary of viewers' receipts with one more of them."""
+    times = known.last.received_at, new.last.received_at
+    if times[0] == times[1]:
+        last = max(known, new, key=_viewed_last)
+    else:
+        last = known if times[0] > times[1] else new
+    first_at = min(known.first_at, new.first_at)
+    return last if last.first_at == first_at else replace(last, first_at=first_at)
 
 
-def _channelled(state: MessageState, observation: StatusObservation) -> MessageState:
-    """Return the same channel in any sequence, if reports name two channels of a gateway."""
-    gateway = observation.gateway
-    if observation.channel <= state.attempts[gateway].channel:
-        return state
-    attempt = replace(state.attempts[gateway], channel=observation.channel)
-    return replace(state, attempts={**state.attempts, gateway: attempt})
+def _viewed_last(viewed: Viewed) -> tuple[RawOrigin, bool, bytes]:
+    return viewed.raw, viewed.last.replay is None, encode(viewed.last)
+
+
+def _count(draft: MessageState, before: ViewerState, after: ViewerState) -> bool:
+    """Count the viewers at or above each rung, after one rose; whether that changes the state."""
+    if before is after:
+        return False
+    counted = _audience(draft.audience, _viewer_rank(before), _viewer_rank(after))
+    if counted == draft.audience:
+        return False
+    draft.audience = counted
+    return True
+
+
+def _own_attempt(draft: MessageState, state: MessageState, gateway: str) -> Attempt:
+    """Return the draft's attempt by a gateway, after copying it if it is also the state's."""
+    attempt = draft.attempts[gateway]
+    if attempt is state.attempts.get(gateway):
+        attempt = copy(attempt)
+        draft.attempts = {**draft.attempts, gateway: attempt}
+    return attempt
 
 
 def _describe(
-    state: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
-) -> MessageState:
-    """Take the descriptive fields that are newer in the observation, and its content if richer."""
+    draft: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
+) -> bool:
+    """Take the descriptive fields that are newer in the observation, and its content if richer.
+
+    Returns whether the state changes.
+    """
     at = when(observation)
     direction = direction_of(observation)
-    if _DIRECTIONS[direction] > _DIRECTIONS[state.direction]:
-        state = _directed(state, direction)
-    changed: dict[str, Any] = {}
+    changed = _DIRECTIONS[direction] > _DIRECTIONS[draft.direction]
+    if changed:
+        _direct(draft, direction)
     described: dict[str, int] = {}
-    for name, value in _descriptions(state, observation):
-        if _newer(state.described_at.get(name), getattr(state, name), at, value):
-            changed[name] = value
+    for name, value in _descriptions(draft, observation):
+        if _newer(draft.described_at.get(name), getattr(draft, name), at, value):
+            setattr(draft, name, value)
             described[name] = at
-    changed |= _content(state, observation, bounds)
     if described:
-        changed["described_at"] = {**state.described_at, **described}
-    if state.receipts and isinstance(observation, StatusObservation) and not observation.receipts:
-        changed["receipts"] = False
-    return replace(state, **changed) if changed else state
+        draft.described_at = {**draft.described_at, **described}
+        changed = True
+    if observation.content is not None:
+        changed |= _take_content(draft, observation, bounds)
+    if draft.receipts and isinstance(observation, StatusObservation) and not observation.receipts:
+        draft.receipts = False
+        changed = True
+    return changed
 
 
 def direction_of(observation: StatusObservation | InboundObservation) -> Direction:
@@ -442,36 +490,30 @@ def direction_of(observation: StatusObservation | InboundObservation) -> Directi
     return "inbound" if isinstance(observation, InboundObservation) else observation.direction
 
 
-def _directed(state: MessageState, direction: Direction) -> MessageState:
+def _direct(draft: MessageState, direction: Direction) -> None:
     """Set the direction; an inbound message drops a recipient and a content of receipts."""
-    if direction != "inbound":
-        return replace(state, direction=direction)
-    described = {name: at for name, at in state.described_at.items() if name != "recipient"}
-    return replace(
-        state,
-        direction=direction,
-        recipient=None,
-        content=None,
-        content_rank=None,
-        replied_at=None,
-        described_at=described,
-    )
+    draft.direction = direction
+    if direction == "inbound":
+        described = {name: at for name, at in draft.described_at.items() if name != "recipient"}
+        draft.described_at = described
+        draft.recipient = draft.content = draft.content_rank = draft.replied_at = None
 
 
-def _content(
-    state: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
-) -> dict[str, Any]:
-    """Return the content and its rank, if they change. Of a large content only the rank is kept.
+def _take_content(
+    draft: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
+) -> bool:
+    """Take a richer content, of a large one only its rank; whether that changes the state.
 
     The content of an inbound message is from inbound observations only, as on `inbound`.
     """
-    if isinstance(observation, StatusObservation) and state.direction == "inbound":
-        return {}
+    if isinstance(observation, StatusObservation) and draft.direction == "inbound":
+        return False
     rank = content_rank(observation)
-    if rank is None or (state.content_rank is not None and rank <= state.content_rank):
-        return {}
+    if rank is None or (draft.content_rank is not None and rank <= draft.content_rank):
+        return False
     fits = len(encode(observation.content)) <= bounds.kept_content
-    return {"content": observation.content if fits else None, "content_rank": rank}
+    draft.content, draft.content_rank = observation.content if fits else None, rank
+    return True
 
 
 def content_rank(observation: StatusObservation | InboundObservation) -> ContentRank | None:
@@ -483,32 +525,35 @@ def content_rank(observation: StatusObservation | InboundObservation) -> Content
     return rank_of(observation.content, at, edited_at)
 
 
-def _bill(state: MessageState, observation: StatusObservation) -> MessageState:
-    """Take the attempt's billing from the observation, if it is newer."""
-    billing, at = observation.billing, when(observation)
-    if billing is None:
-        return state
-    name, attempt = f"billing/{observation.gateway}", state.attempts[observation.gateway]
-    if not _newer(state.described_at.get(name), attempt.billing, at, billing):
-        return state
-    attempts = {**state.attempts, observation.gateway: replace(attempt, billing=billing)}
-    return replace(state, attempts=attempts, described_at={**state.described_at, name: at})
+def _bill(
+    draft: MessageState, state: MessageState, observation: StatusObservation, billing: Billing
+) -> bool:
+    """Take the attempt's billing from the observation, if it is newer; whether it is."""
+    gateway, at = observation.gateway, when(observation)
+    name = f"billing/{gateway}"
+    known = draft.attempts[gateway].billing
+    if not _newer(draft.described_at.get(name), known, at, billing):
+        return False
+    if billing != known:
+        _own_attempt(draft, state, gateway).billing = billing
+    draft.described_at = {**draft.described_at, name: at}
+    return True
 
 
 def _descriptions(
     state: MessageState, observation: StatusObservation | InboundObservation
-) -> Iterator[tuple[str, Any]]:
+) -> list[tuple[str, Any]]:
+    """Return the descriptive fields that the observation has, by name."""
+    index = observation.recipient_index if isinstance(observation, StatusObservation) else None
     # A receipt names the chat: for an inbound message that is the sender.
-    if observation.recipient is not None and (
-        state.direction != "inbound" or direction_of(observation) == "inbound"
-    ):
-        yield "recipient", observation.recipient
-    if observation.payload is not None:
-        yield "payload", observation.payload
-    if observation.request_id is not None:
-        yield "request_id", observation.request_id
-    if isinstance(observation, StatusObservation) and observation.recipient_index is not None:
-        yield "recipient_index", observation.recipient_index
+    ours = state.direction != "inbound" or direction_of(observation) == "inbound"
+    fields = (
+        ("recipient", observation.recipient if ours else None),
+        ("payload", observation.payload),
+        ("request_id", observation.request_id),
+        ("recipient_index", index),
+    )
+    return [one for one in fields if one[1] is not None]
 
 
 def _newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
@@ -519,17 +564,16 @@ def _newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
     return at == known_at and encode(value) > encode(known)
 
 
-def _summarise(state: MessageState) -> MessageState:
+def _summarise(draft: MessageState) -> None:
     """Derive the fields that follow from the attempts."""
-    statuses = [attempt.status for attempt in state.attempts.values()]
-    if state.beyond is not None:
-        statuses.append(state.beyond)
-    return replace(
-        state,
-        status=max(statuses, key=MESSAGE_RANK.__getitem__),
-        contradictions=sorted(_contradictions(state.attempts)),
-        billing=_total(state.attempts),
-    )
+    status, failed = draft.beyond, False
+    for attempt in draft.attempts.values():
+        if status is None or MESSAGE_RANK[attempt.status] > MESSAGE_RANK[status]:
+            status = attempt.status
+        failed = failed or not attempt.facts.keys().isdisjoint(FAILURES)
+    draft.status = status
+    draft.contradictions = sorted(_contradictions(draft.attempts)) if failed else []
+    draft.billing = _total(draft.attempts)
 
 
 def _contradictions(attempts: dict[str, Attempt]) -> Iterator[Contradiction]:
@@ -542,10 +586,12 @@ def _contradictions(attempts: dict[str, Attempt]) -> Iterator[Contradiction]:
 
 def _total(attempts: dict[str, Attempt]) -> Billing | None:
     """Return the total billing; sender and network are those of the best attempt with billing."""
-    billed = [(gateway, attempt) for gateway, attempt in attempts.items() if attempt.billing]
-    billed.sort(key=lambda one: (MESSAGE_RANK[one[1].status], one[0]))
-    billings = [attempt.billing for _, attempt in billed if attempt.billing]
-    if len(billings) == 1 or not billings:
+    if len(attempts) == 1:
+        [attempt] = attempts.values()
+        return attempt.billing
+    billed = [(MESSAGE_RANK[one.status], name, one.billing) for name, one in attempts.items()]
+    billings = [billing for _, _, billing in sorted(billed) if billing is not None]
+    if len(billings) <= 1:
         return billings[0] if billings else None
     parts = [billing.parts for billing in billings if billing.parts is not None]
     prices: dict[str, Decimal] = {}
@@ -571,11 +617,11 @@ def _audience(counts: dict[str, int], before: int, after: int) -> dict[str, int]
     return {**counts, **{rung: counts.get(rung, 0) + 1 for rung in passed}}
 
 
-def _span(state: MessageState) -> MessageState:
+def _span(draft: MessageState) -> None:
     """Derive the first and the last time of the kept facts."""
-    attempts = state.attempts.values()
+    attempts = draft.attempts.values()
     times = [fact.received_at for attempt in attempts for fact in attempt.facts.values()]
-    times += [reply.received_at for reply in state.inbound.values()]
-    if state.viewed is not None:
-        times += (state.viewed.first_at, state.viewed.last.received_at)
-    return replace(state, first_seen_at=min(times), updated_at=max(times))
+    times += [reply.received_at for reply in draft.inbound.values()]
+    if draft.viewed is not None:
+        times += (draft.viewed.first_at, draft.viewed.last.received_at)
+    draft.first_seen_at, draft.updated_at = min(times), max(times)

@@ -1,30 +1,82 @@
 """The outputs of tracking: a record, its topic, its CloudEvents attributes. Pure."""
 
+from collections.abc import Callable
+from functools import cache
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
-from schemas.records import Event, InboundObservation, MessageState, StatusRecord
+from msgspec.structs import asdict
+
+from schemas.codec import decode_event, decode_inbound, decode_status, encode
+from schemas.records import (
+    Event,
+    InboundRecord,
+    MessageState,
+    Status,
+    StatusObservation,
+    StatusRecord,
+    Verdict,
+)
 
 SOURCE = "/bluetick/track"
 
 Topic = Literal["statuses", "events", "inbound"]
 
 
+_DECODERS: dict[Topic, Callable[[bytes], StatusRecord | InboundRecord | Event]] = {
+    "statuses": decode_status,
+    "events": decode_event,
+    "inbound": decode_inbound,
+}
+
+
 class Output(NamedTuple):
-    """One record to publish, with its topic and its CloudEvents id, type and time."""
+    """One encoded record to publish, with its topic and its CloudEvents id, type and time."""
 
     topic: Topic
     id: str
     type: str
     time: int
-    record: StatusRecord | InboundObservation | Event
+    value: bytes
+
+    @property
+    def record(self) -> StatusRecord | InboundRecord | Event:
+        return _DECODERS[self.topic](self.value)
 
 
 def event(record: Event, time: int, *identity: str) -> Output:
     """Address an event; `time` is Unix milliseconds, `identity` makes its id unique."""
-    tag = str(record.__struct_config__.tag)
+    tag, type_ = _names(type(record))
     id_ = identify(tag, record.message_key, *identity)
-    return Output("events", id_, f"bluetick.message.{tag}", time, record)
+    return Output("events", id_, type_, time, encode(record))
+
+
+@cache  # of few kinds
+def _names(kind: type[Event]) -> tuple[str, str]:
+    """Return the tag of an event, and its CloudEvents type."""
+    tag = str(kind.__struct_config__.tag)
+    return tag, f"bluetick.message.{tag}"
+
+
+def encode_status(
+    observation: StatusObservation, verdict: Verdict, message_status: Status | None
+) -> bytes:
+    """Encode the `StatusRecord` of an observation.
+
+    A status record is the observation's JSON with two more members at its end, so those are
+    appended: that takes a third of the time. Only an unknown direction is not in that JSON.
+    """
+    if observation.direction == "unknown":
+        fields = asdict(observation)
+        return encode(StatusRecord(**fields, verdict=verdict, message_status=message_status))
+    return encode(observation)[:-1] + _status_members(verdict, message_status)
+
+
+@cache  # of few words
+def _status_members(verdict: Verdict, status: Status | None) -> bytes:
+    """Return the last members of a status record, and its end."""
+    message_status = "" if status is None else f',"message_status":"{status}"'
+    return f',"verdict":"{verdict}"{message_status}}}'.encode()
 
 
 def source_of(installation: str | None) -> str:

@@ -5,7 +5,7 @@ function of the state, so it is never stored as a fact. Firing it late changes n
 depends on the time it was due.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -120,13 +120,15 @@ def _stalls(state: MessageState, patience: Patience) -> int | None:
         return None
     if state.viewed is not None or state.direction == "inbound" or not state.receipts:
         return None
-    _, attempt = _best(state)
+    attempt = _best(state)[1]
     if "deleted" in attempt.facts:
         return None
     standing = attempt.facts[state.status]
     if standing.replay is not None or standing.catch_up:
         return None
-    last = max([fact.received_at for _, fact in _waited_for(state)])
+    attempts = state.attempts.values()
+    facts = [fact for one in attempts for fact in one.facts.values() if fact.status != "deleted"]
+    last = max([fact.received_at for fact in facts])
     return last + patience.with_(state.status, attempt.channel)
 
 
@@ -137,10 +139,10 @@ def _expires(state: MessageState) -> int:
 def _best(state: MessageState) -> tuple[str, Attempt]:
     """Return the attempt that gives the message its status; of several, the most recent one."""
     attempts = list(state.attempts.items())
+    if len(attempts) == 1:
+        return attempts[0]
     # There is none if the status is that of a gateway past the bounds.
     standing = [one for one in attempts if one[1].status == state.status] or attempts
-    if len(standing) == 1:
-        return standing[0]
     return max(standing, key=lambda one: (_reached_at(one[1]), one[0]))
 
 
@@ -155,16 +157,15 @@ def _standing(state: MessageState) -> tuple[str, Status | None, bool]:
     return _best(state)[0], state.status, state.viewed is not None
 
 
-def _own(state: MessageState) -> Iterator[tuple[str, Fact]]:
-    """Yield the facts of the message itself, not of viewers, each with its gateway."""
-    for gateway, attempt in state.attempts.items():
-        for fact in attempt.facts.values():
-            yield gateway, fact
+def _own(state: MessageState) -> list[tuple[str, Fact]]:
+    """Return the facts of the message itself, not of viewers, each with its gateway."""
+    attempts = state.attempts.items()
+    return [(gateway, fact) for gateway, attempt in attempts for fact in attempt.facts.values()]
 
 
-def _waited_for(state: MessageState) -> Iterator[tuple[str, Fact]]:
-    """Yield its own facts except deletions: a deletion by one gateway is no news of another."""
-    return (one for one in _own(state) if one[1].status != "deleted")
+def _waited_for(state: MessageState) -> list[tuple[str, Fact]]:
+    """Return its own facts except deletions: a deletion by one gateway is no news of another."""
+    return [one for one in _own(state) if one[1].status != "deleted"]
 
 
 def _reception_order(report: tuple[str, Fact | Reply]) -> tuple[int, RawOrigin, str]:
@@ -178,7 +179,7 @@ def _last_fact(state: MessageState) -> tuple[str, Fact]:
 
 def _count(state: MessageState) -> str:
     """Return the number of known facts: it distinguishes a second stall from the first."""
-    return str(sum(1 for _ in _own(state)))
+    return str(len(_own(state)))
 
 
 def _stalled(state: MessageState, at: int, patience: Patience) -> Output:

@@ -10,9 +10,10 @@ from msgspec.structs import asdict, replace
 
 from processors.tracking import lifecycle, timers
 from processors.tracking.lifecycle import REACHED, Judged, PastBound
-from processors.tracking.outputs import Output, about, event, identify
+from processors.tracking.outputs import Output, about, encode_status, event, identify
 from processors.tracking.timers import PATIENCE, Patience
 from schemas.bounds import BOUNDS, Bounds
+from schemas.codec import encode
 from schemas.records import (
     STATE_VERSION,
     Advanced,
@@ -29,7 +30,6 @@ from schemas.records import (
     Replied,
     Status,
     StatusObservation,
-    StatusRecord,
     Verdict,
     ViewerAdvanced,
     ViewerState,
@@ -48,12 +48,14 @@ class Step(NamedTuple):
 
     A state is the given object itself if nothing changed. `outcome` is a verdict, `inbound`,
     `corrected`, or the bound that the observation's fact exceeds: then the state does not hold it.
+    `due` is when the message's next timer is due, Unix milliseconds.
     """
 
     state: MessageState
     viewer: ViewerState | None
     outcome: Verdict | Literal["inbound", "corrected"] | PastBound
     outputs: list[Output]
+    due: int = 0
 
 
 def track(
@@ -65,20 +67,27 @@ def track(
     patience: Patience = PATIENCE,
     bounds: Bounds = BOUNDS,
     at: int | None = None,
+    due: int | None = None,
 ) -> Step:
     """Add one observation, read under `key`, to that message's state (None: a new message).
 
     `viewer` is the state of the observation's viewer. The message's timers that were due at the
     reception fire first: `at`, Unix milliseconds, replaces a `received_at` that is not trusted.
+    `due` saves the time to find out when the first of them is due.
     """
     at = observation.received_at if at is None else at
-    fired: list[Output] = []
-    if state is not None and timers.due(state, patience) <= at:
-        state, fired = timers.fire(state, at, patience)
-    if viewer is not None and lifecycle.outlived(viewer, state):
+    known, fired = state, list[Output]()
+    if state is not None:
+        due = timers.due(state, patience) if due is None else due
+        if due <= at:
+            known, fired = timers.fire(state, at, patience)
+    if viewer is not None and lifecycle.outlived(viewer, known):
         viewer = None
-    step = _take(state or _first(key, observation), key, observation, viewer, bounds)
-    return step._replace(outputs=[*fired, *step.outputs]) if fired else step
+    step = _take(known or _first(key, observation), key, observation, viewer, bounds)
+    if due is None or step.state is not state:
+        due = timers.due(step.state, patience)
+    outputs = [*fired, *step.outputs] if fired else step.outputs
+    return Step(step.state, step.viewer, step.outcome, outputs, due)
 
 
 def _take(
@@ -178,7 +187,7 @@ def _inbound(
     record = InboundRecord(**fields, revision=revision)
     at = observation.edited_at
     time = lifecycle.when(observation) if at is None else at
-    return Output("inbound", id_, "bluetick.message.inbound", time, record)
+    return Output("inbound", id_, "bluetick.message.inbound", time, encode(record))
 
 
 def _replied(state: MessageState, reply: InboundObservation) -> Replied:
@@ -203,15 +212,25 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
 
 def _status(judged: Judged, observation: StatusObservation) -> Output:
     verdict = cast("Verdict", judged.verdict)  # an observation past a bound is not published
-    state, fields = judged.state, asdict(observation)
-    fields["direction"] = state.direction
-    if observation.payload is None:
-        fields["payload"] = state.payload
-    if observation.recipient is None or not _has_recipient_of(observation, state):
-        fields["recipient"] = state.recipient
-    record = StatusRecord(**fields, verdict=verdict, message_status=state.status)
+    value = encode_status(_completed(observation, judged.state), verdict, judged.state.status)
     id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
-    return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), record)
+    return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), value)
+
+
+def _completed(observation: StatusObservation, state: MessageState) -> StatusObservation:
+    """Take `direction`, `recipient` and `payload` of the message if the observation lacks them."""
+    direction, payload, recipient = state.direction, observation.payload, observation.recipient
+    if payload is None:
+        payload = state.payload
+    if recipient is None or not _has_recipient_of(observation, state):
+        recipient = state.recipient
+    if (
+        direction == observation.direction
+        and payload is observation.payload
+        and recipient == observation.recipient
+    ):
+        return observation
+    return replace(observation, direction=direction, payload=payload, recipient=recipient)
 
 
 def _has_recipient_of(observation: StatusObservation, state: MessageState) -> bool:

@@ -1,7 +1,7 @@
 """Offsets, leaders and settings as the broker reports them, and changes of topics."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -16,32 +16,57 @@ _kafka: Any = admin
 
 _ASK_SECONDS = 10
 
+T = TypeVar("T")
+
 
 class Admin:
     """An admin client. Every method blocks: call it in a thread."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._admin = _kafka.AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._bootstrap = bootstrap
+        self._connect()
 
     def ends(self, partitions: Sequence[tuple[str, int]], *, stable: bool = True) -> list[int]:
         """Return each partition's end offset; `stable`: its last stable offset."""
         level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
-        wanted = [TopicPartition(*partition) for partition in partitions]
-        answers = self._admin.list_offsets(
-            {partition: _kafka.OffsetSpec.latest() for partition in wanted},
-            isolation_level=level,
-            request_timeout=_ASK_SECONDS,
-        )
-        found = {(p.topic, p.partition): future.result() for p, future in answers.items()}
-        return [found[partition].offset for partition in partitions]
+        wanted = {TopicPartition(*one): _kafka.OffsetSpec.latest() for one in partitions}
+
+        def ask() -> list[int]:
+            answers = self._admin.list_offsets(
+                wanted, isolation_level=level, request_timeout=_ASK_SECONDS
+            )
+            found = {(p.topic, p.partition): future.result() for p, future in answers.items()}
+            return [found[partition].offset for partition in partitions]
+
+        return self._ask(ask)
 
     def committed(self, group: str, partitions: Sequence[tuple[str, int]]) -> list[int]:
         """Return a group's committed offset of each partition; 0 where it has none."""
         wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(*p) for p in partitions])
-        answers = self._admin.list_consumer_group_offsets([wanted], request_timeout=_ASK_SECONDS)
-        [future] = answers.values()
-        found = {(p.topic, p.partition): p.offset for p in future.result().topic_partitions}
-        return [max(0, found[partition]) for partition in partitions]
+
+        def ask() -> list[int]:
+            answers = self._admin.list_consumer_group_offsets(
+                [wanted], request_timeout=_ASK_SECONDS
+            )
+            [future] = answers.values()
+            found = {(p.topic, p.partition): p.offset for p in future.result().topic_partitions}
+            return [max(0, found[partition]) for partition in partitions]
+
+        return self._ask(ask)
+
+    def _ask(self, ask: Callable[[], T]) -> T:
+        """Ask; after an error once more with a new client.
+
+        After a fault a client may keep what it knew before, such as the epoch of a leader.
+        """
+        try:
+            return ask()
+        except KafkaException:
+            self._connect()
+            return ask()
+
+    def _connect(self) -> None:
+        self._admin = _kafka.AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
 
     def leader(self, topic: str, partition: int) -> int:
         """Return the number of the broker that leads a partition."""

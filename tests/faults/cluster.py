@@ -23,6 +23,10 @@ _SETTINGS = {
     "min.insync.replicas": "2",
     "offsets.topic.num.partitions": _PARTITIONS,
     "offsets.topic.replication.factor": "3",
+    # How long a coordinator waits for an unreachable broker when it sends transaction markers.
+    "request.timeout.ms": "5000",
+    "socket.connection.setup.timeout.max.ms": "4000",
+    "socket.connection.setup.timeout.ms": "2000",
     "transaction.state.log.min.isr": "2",
     "transaction.state.log.num.partitions": _PARTITIONS,
     "transaction.state.log.replication.factor": "3",

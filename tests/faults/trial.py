@@ -82,6 +82,7 @@ class Trial:
         self.honest_traffic: HonestTraffic | None = None
         self.failures: list[str] = []
         self.limits = False
+        self._refused = ""
         self.load = load
         self.live = live
         self._loading = asyncio.create_task(self.load.run())
@@ -156,7 +157,7 @@ class Trial:
         deadline = time.monotonic() + seconds
         while not await holds():
             if time.monotonic() > deadline:
-                raise NeverError(f"not within {seconds:.0f} s: {what}{self._logs()}")
+                raise NeverError(f"not within {seconds:.0f} s: {what}{self._refused}{self._logs()}")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def shared(self, service: Service) -> None:
@@ -374,7 +375,8 @@ class Trial:
         try:
             ends = await asyncio.to_thread(admin.ends, partitions)
             return await asyncio.to_thread(admin.committed, group, partitions) == ends
-        except KafkaException:
+        except KafkaException as error:
+            self._refused = f"; the suite's last request failed: {error}"
             return False
 
     async def closed(self) -> bool:
