@@ -30,7 +30,7 @@ def _counts(text: str) -> Counter[tuple[str, ...]]:
             )
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name.endswith(("_total", "_in_flight", "_seconds_count"))
+            if sample.name.endswith(("_total", "ingest_in_flight", "_seconds_count"))
         }
     )
 
