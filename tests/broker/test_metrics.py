@@ -2,23 +2,31 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.processes import Running, Service, running
 from cli.up import examples
 from deploy.local_kafka.broker import free_port
+from processors.runtime.alarms import Alarms
+from processors.runtime.group_worker import GroupWorker, Member, Poll, Polled
+from processors.tracking import tracker  # noqa: F401 - makes the metrics of track
 from schemas.codec import decode_event, decode_state, decode_status
-from schemas.processors import PROCESSORS
+from schemas.processors import PROCESSORS, TRACK
+from service.errors import Problem
 from service.metrics.family import Family
+from service.metrics.registry import exposed
 from service.metrics.table import INGEST, families
 from service.settings import Settings
 from service.version import __version__
+from service.wall_clock import now_ms
+from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up, read
 from tests.broker.running_ingest import until
 
@@ -230,3 +238,61 @@ async def _check_records(settings: Settings, pages: dict[str, Page]) -> None:
     messages = sum(not key.startswith("viewer/") for key in states)
     assert track.sum("bluetick_tracked_messages") == messages
     assert track.sum("bluetick_stalled_messages") == tags["stalled"] - tags["resumed"]
+
+
+class Idle(Member):
+    """A member that gets no partition ready, like one that restores for long."""
+
+    def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
+        del settings, alarms
+        self._consumer = consumer
+
+    def start(self) -> None: ...
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None: ...
+
+    async def revoked(self) -> None: ...
+
+    async def next_poll(self) -> Poll:
+        return Poll((), 50, 1)
+
+    async def records(self, polled: Polled) -> bool:
+        return not polled
+
+    def overtaken(self, partition: TopicPartition, problem: Problem) -> None: ...
+
+    def failed(self, error: Exception) -> str:
+        return repr(error)
+
+    async def start_over(self) -> None: ...
+
+    def waiting(self) -> Iterable[TopicPartition]:
+        return set(self._consumer.assignment())
+
+    async def close(self) -> None: ...
+
+
+async def test_the_lag_of_a_partition_that_is_not_read_is_known(settings: Settings) -> None:
+    """Its records, and the age of the oldest; a partition without records has no lag."""
+    topic, age = settings.topics.observations, 3600
+    written = now_ms() - age * 1000
+    await write(settings, [Record(topic, 1, b"k", b"{}", [], written + n) for n in range(3)])
+    worker, stop = GroupWorker(TRACK, settings, Idle), asyncio.Event()
+    running_ = asyncio.create_task(worker.run(stop))
+    registry = exposed("track")
+
+    def value(name: str, partition: int) -> float | None:
+        labels = {"topic": topic, "partition": str(partition)}
+        return registry.get_sample_value(f"bluetick_{name}", labels)
+
+    async def found() -> bool:
+        return (value("lag_seconds", 1) or 0) >= age
+
+    await until(found)
+    assert age <= (value("lag_seconds", 1) or 0) < age + 600
+    assert [value("lag_records", number) for number in range(3)] == [0, 3, 0]
+    assert value("lag_seconds", 0) == value("partition_ready", 1) == 0
+    stop.set()
+    await running_
+    # Another process has the partitions now.
+    assert value("lag_records", 1) is value("partition_ready", 1) is None
