@@ -75,9 +75,18 @@ class Outcome:
     viewers: dict[str, ViewerState] = field(default_factory=dict)
 
 
-def run(steps: Iterable[Step], patience: Patience = PATIENCE, began_at: int = 0) -> Outcome:
-    """Take all steps in order; the clock begins at `began_at`, Unix milliseconds."""
-    running = _Running(patience, began_at)
+def run(
+    steps: Iterable[Step],
+    patience: Patience = PATIENCE,
+    began_at: int = 0,
+    *,
+    stories: bool = False,
+) -> Outcome:
+    """Take all steps in order; the clock begins at `began_at`, Unix milliseconds.
+
+    `stories` says whether stories that contacts post are inbound messages.
+    """
+    running = _Running(patience, began_at, stories=stories)
     for step in steps:
         running.take(step)
     return running.outcome
@@ -86,9 +95,10 @@ def run(steps: Iterable[Step], patience: Patience = PATIENCE, began_at: int = 0)
 class _Running:
     """The clock, and the outcome so far."""
 
-    def __init__(self, patience: Patience, now: int) -> None:
+    def __init__(self, patience: Patience, now: int, *, stories: bool) -> None:
         self.outcome = Outcome(now)
         self._patience = patience
+        self._stories = stories
         self._step = -1
 
     def take(self, step: Step) -> None:
@@ -111,7 +121,8 @@ class _Running:
             path=delivery.path,
             headers=delivery.headers,
         )
-        result = normalise(webhook, Coordinates(f"raw.{delivery.provider}", 0, self._step))
+        at = Coordinates(f"raw.{delivery.provider}", 0, self._step)
+        result = normalise(webhook, at, stories=self._stories)
         for letter in result.dead_letters:
             shown = {"code": letter.code, "reason": letter.reason, "pointer": letter.pointer}
             self._add("dead-letters", letter.code, "", shown)
