@@ -75,11 +75,9 @@ async def serve(
     """
     _limit_uvicorn_log()
     app = create_app(settings)
-    connections = Connections(
-        settings.receive_deadline,
-        _connection_limit(settings.max_connections),
-        metrics.count_malformed,
-    )
+    limit = _connection_limit(settings.max_connections)
+    metrics.begin(settings, limit, app.endpoint.sources)
+    connections = Connections(settings.receive_deadline, limit, metrics.count_malformed)
     server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections))
     async with AsyncExitStack() as stack:
         if private:

@@ -112,6 +112,11 @@ class Publisher:
         return self._silent or self._producer is None
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection to a broker now."""
+        return self._producer is not None and clients.connected(self._producer)
+
+    @property
     def _time_refusal(self) -> str | None:
         """The sentence about a recent refusal because of the records' time; else None."""
         lately = self._loop.time() - self._refused_at < REFUSED_SECONDS

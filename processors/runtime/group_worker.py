@@ -19,10 +19,13 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from processors.runtime import metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.member_name import Identity, stored
+from processors.runtime.partition_watch import PartitionWatch, Progress
 from processors.runtime.record_batches import UnsentError
 from schemas.processors import Processor
+from service.background_tasks import lasting
 from service.errors import Problem
 from service.kafka import clients
+from service.kafka.clock import clock
 from service.kafka.failures import reporter, right_missing
 from service.settings import Settings
 
@@ -77,6 +80,13 @@ class Member(Protocol):
     def waiting(self) -> Iterable[TopicPartition]:
         """Return the assigned partitions that are not ready yet."""
 
+    def progress(self) -> Progress:
+        """Return what is processed of each partition; others have the lag of the group."""
+        return {}
+
+    def sample(self) -> None:
+        """Set the gauges of the processor's own; called each second."""
+
     async def close(self) -> None:
         """Release all resources while still a member; no round is under way."""
 
@@ -107,10 +117,12 @@ class GroupWorker(ConsumerRebalanceListener):
         """Whether it has joined its group, at any time since the start."""
         self._trouble = ""
         self._member = make(settings, self._consumer, self._alarms)
+        self._watch = PartitionWatch(settings, self._consumer, self._member, self._alarms)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; raise the error that makes it impossible to continue."""
         self._member.start()
+        watching = lasting("the metrics of partitions", self._watch.run)
         loop = asyncio.create_task(self._loop())
         halt = asyncio.create_task(stop.wait())
         try:
@@ -121,7 +133,8 @@ class GroupWorker(ConsumerRebalanceListener):
             await asyncio.wait([loop], timeout=_FINISH_SECONDS)
             loop.cancel()
             halt.cancel()
-            await asyncio.wait([loop])
+            watching.cancel()
+            await asyncio.wait([loop, watching])
             await self._close()
         if not loop.cancelled():
             loop.result()
@@ -153,7 +166,7 @@ class GroupWorker(ConsumerRebalanceListener):
         """Let the member release all partitions: the assignor is eager."""
         del revoked
         await self._member.revoked()
-        metrics.partitions.set(0)
+        self._watch.assign([])
         self._joined = False
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -164,7 +177,9 @@ class GroupWorker(ConsumerRebalanceListener):
         self._consumer.pause(*partitions)
         self._member.assigned(partitions)
         self._joined = self.started = True
-        metrics.partitions.set(len(partitions))
+        self._watch.assign(partitions)
+        metrics.rebalances.inc()
+        metrics.last_rebalance.set(clock.now() / 1000)
 
     async def _loop(self) -> None:
         self._consumer.subscribe(list(self._inputs), listener=self)
@@ -214,7 +229,7 @@ class GroupWorker(ConsumerRebalanceListener):
 
     async def _close(self) -> None:
         await self._member.close()
-        metrics.partitions.set(0)
+        self._watch.assign([])
         # A name from the settings outlives planned restarts, one from the directory only crashes.
         await clients.leave(self._consumer, for_good=self._identity is not None)
         if self._identity:

@@ -8,7 +8,7 @@ from functools import partial
 
 from starlette.responses import Response
 
-from processors.runtime import failpoints, metrics
+from processors.runtime import failpoints
 from processors.runtime.broker_probe import BrokerProbe
 from processors.runtime.group_worker import GroupWorker, MakeMember
 from schemas.processors import Processor
@@ -22,6 +22,8 @@ from service.http.server import (
 )
 from service.kafka.clock import clock, comparing
 from service.kafka.failures import diagnosed, reporter, silent
+from service.metrics.of_every_service import clock_offset, count_kafka_failure, note_build
+from service.metrics.registry import exposed
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -48,6 +50,7 @@ async def _serve(
 ) -> None:
     name = processor.name
     worker = GroupWorker(processor, settings, make)
+    note_build(name)
     # The objects made so far stay: collecting over them again and again stops the loop for 0.1 s.
     gc.collect()
     gc.freeze()
@@ -58,15 +61,15 @@ async def _serve(
         clocks = [clock.problem] if clock.problem else []
         return readiness([*clocks, *(worker.problems() or probe.problems())])
 
-    server = HealthServer(ready, lambda: worker.started, metrics.registry, grace=_GRACE_SECONDS)
+    server = HealthServer(ready, lambda: worker.started, exposed(name), grace=_GRACE_SECONDS)
     health = asyncio.create_task(server.serve(sockets=[listener]))
     probing = asyncio.create_task(probe.keep(), name="the broker's probe")
     stop = stop_on_signals()
     with logged(name, settings, health=address_of(listener)) as end:
         try:
             async with (
-                reporter.reporting(settings, metrics.note_kafka_failure),
-                comparing(settings, metrics.clock_offset.set),
+                reporter.reporting(settings, count_kafka_failure),
+                comparing(settings, clock_offset.set),
             ):
                 await worker.run(stop)
             end.reason = stop.reason

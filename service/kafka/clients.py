@@ -27,7 +27,7 @@ from schemas.webhook import to_iso
 from service.contradictions import REBALANCE_SECONDS
 from service.errors import Problem
 from service.kafka.assignor import Assignor
-from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.kafka.connections import BROKEN, adopt, adopt_producer, fail_batches
 from service.kafka.failures import cause_of, diagnosed
 from service.kafka.login import options
 from service.settings import Settings
@@ -48,7 +48,6 @@ _REQUEST_SECONDS = 4
 _READ_SECONDS = 60  # for an answer of many megabytes; a silent broker has less
 _IDLE_SECONDS = 180
 _ABSENT = (UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno)
-_BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 
 
 def consumer(
@@ -94,14 +93,19 @@ def consumer(
     return client
 
 
-def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
-    """Return a consumer without a group, to read a topic back."""
+def reader(
+    settings: Settings, isolation: str = "read_committed", *, fetch_bytes: int = 2 * FETCH_BYTES
+) -> AIOKafkaConsumer:
+    """Return a consumer without a group, to read a topic back.
+
+    It fetches `fetch_bytes` of a partition at a time, and at least one batch.
+    """
     client = AIOKafkaConsumer(
         **options(settings),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level=isolation,
-        max_partition_fetch_bytes=2 * FETCH_BYTES,
+        max_partition_fetch_bytes=fetch_bytes,
     )
     adopt(
         client._client,  # noqa: SLF001
@@ -177,7 +181,7 @@ class _Losses:
             manager.error_transaction = self._refuse
 
     def __call__(self, connection: object, reason: CloseReason | None) -> None:
-        if reason in _BROKEN:
+        if reason in BROKEN:
             self.count += 1
             self._end()
         self._closed(connection, reason)
@@ -193,6 +197,12 @@ class _Losses:
         if self.deadline is not None and not self.deadline.expired():
             self.deadline.reschedule(0)
             self.deadline = None
+
+
+def connected(client: AIOKafkaConsumer | AIOKafkaProducer) -> bool:
+    """Whether the client has a connection to a broker now."""
+    inner: Any = client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001
+    return any(one.connected() for one in inner._conns.values())  # noqa: SLF001
 
 
 def losses(client: AIOKafkaProducer) -> int:
@@ -388,6 +398,15 @@ async def start_offsets(
             )
         offsets[partition] = beginnings[partition] if committed is None else committed
     return offsets
+
+
+async def committed_offsets(
+    client: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the offsets that the group has committed, with one request."""
+    coordinator: Any = client._coordinator  # noqa: SLF001
+    found = await coordinator.fetch_committed_offsets(partitions)
+    return {tp: known.offset for tp, known in found.items() if known.offset >= 0}
 
 
 async def offset_metadata(client: AIOKafkaConsumer, partition: TopicPartition) -> str:

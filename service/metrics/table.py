@@ -8,6 +8,7 @@ in `_total`. Labels are bounded: no label holds a message id, a number or a text
 from collections.abc import Iterable
 
 from schemas.processors import NORMALISE, PROCESSORS, TRACK
+from service.kafka.causes import CAUSES, label
 from service.metrics.family import Family, Label, counter, gauge
 from service.metrics.ingest_families import OF_INGEST
 from service.metrics.processor_families import (
@@ -46,6 +47,12 @@ _OF_EVERY_SERVICE = (
         "bluetick_kafka_connection_losses_total",
         "connections",
         "connections to brokers that broke, or were closed because the broker was silent",
+    ),
+    counter(
+        "bluetick_kafka_failures_total",
+        "failures",
+        "connections to Kafka that failed, and requests refused for lack of a right, by cause",
+        Label("cause", tuple(map(label, CAUSES))),
     ),
 )
 

@@ -14,7 +14,6 @@ from aiokafka.admin import NewTopic
 
 from deploy import topics
 from processors.loader import member
-from processors.runtime import metrics
 from processors.runtime.group_worker import GroupWorker
 from schemas.processors import TRACK
 from schemas.rights import Operation, Right, rights
@@ -23,6 +22,7 @@ from service.kafka import clients
 from service.kafka.admin import administering
 from service.kafka.failures import reporter
 from service.kafka.service_name import name_service
+from service.metrics import of_every_service
 from service.settings import Settings
 from tests.broker.least_rights import ATTEMPTS, attempt, fill
 from tests.broker.logins import SCRAM, faults, ways
@@ -184,9 +184,9 @@ async def test_a_tracker_without_its_transactional_ids_says_so(
     login = {"username": "tracker", "password": PASSWORD, "data": tmp_path, "session_timeout": 6}
     settings = secure.settings("CLEAR", namespace="slow", partitions=1, instance="one", **login)
     worker, stop = GroupWorker(TRACK, settings, member(TRACK)), asyncio.Event()
-    count = metrics.kafka_failures.labels("transactional_id_right_missing")
+    count = of_every_service.kafka_failures.labels("transactional_id_right_missing")
     before = _value(count)
-    async with reporter.reporting(settings, metrics.note_kafka_failure):
+    async with reporter.reporting(settings, of_every_service.count_kafka_failure):
         working = asyncio.create_task(worker.run(stop))
         try:
 

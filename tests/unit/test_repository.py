@@ -99,6 +99,7 @@ PURE = (
     "ingest/spool/retry_schedule.py",
     "processors/archive/catalogue.py",
     "processors/runtime/batch_size.py",
+    "processors/runtime/lag.py",
     "service/kafka/assignment.py",
     "processors/tracking/state_diff.py",
     "processors/tracking/lifecycle.py",
@@ -123,10 +124,12 @@ PURE = (
     "processors/replay/plan_counts.py",
     "processors/replay/range_syntax.py",
     "processors/replay/retry_outcome.py",
+    "processors/tracking/batch_counts.py",
     "processors/tracking/batch_states.py",
     "processors/tracking/set_aside.py",
     "service/child_environment.py",
     "service/contradictions.py",
+    "service/metrics/table.py",
 )
 # A broker, a clock, the environment, other processes, or an unseeded random generator. The files of
 # a package (importlib.resources) are as constant as its code.
