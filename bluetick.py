@@ -13,6 +13,7 @@ from cli.commands import (
     dead_letters,
     namespaces,
     replay,
+    schemas,
     services,
     sources,
     spool,
@@ -70,6 +71,7 @@ for command in _COMMANDS:
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
 app.add_typer(topics.group, name="topics")
+app.add_typer(schemas.group, name="schemas")
 app.add_typer(sources.group, name="sources")
 app.add_typer(spool.group, name="spool")
 app.add_typer(dead_letters.group, name="dead-letters")
