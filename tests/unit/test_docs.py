@@ -1,5 +1,6 @@
 """The documents agree with the code."""
 
+import json
 import re
 from typing import get_args
 from zlib import crc32
@@ -11,8 +12,10 @@ from providers import NAMES
 from providers.contract import DeadLetter
 from providers.rejection import Code
 from schemas.bounds import BOUNDS
+from schemas.contract import KINDS
 from schemas.coordinates import Coordinates
-from schemas.records import Event, Verdict
+from schemas.records import Event, PublishedVerdict
+from schemas.schema_uri import VERSION
 from schemas.topics import Topics, partition_of
 from service.settings import Settings
 from tests import HOME
@@ -105,13 +108,26 @@ def test_the_documented_partitions_are_those_of_the_keys() -> None:
 def test_every_published_verdict_and_event_is_documented() -> None:
     """docs/consuming.md names each verdict that is published, and each event."""
     text = (HOME / "docs/consuming.md").read_text()
-    published = set(get_args(Verdict)) - {"duplicate", "refined"}
+    published = set(get_args(PublishedVerdict))
 
     assert set(re.findall(r"^\| `(\w+)` \| (?:moved|is) ", text, re.MULTILINE)) == published
     events = re.search(r"and the event: (.+) \|$", text, re.MULTILINE)
     assert events
     named = {str(kind.__struct_config__.tag) for kind in get_args(Event)}
     assert set(re.findall(r"`(\w+)`", events[1])) == named
+
+
+def test_every_kind_of_record_has_a_real_sample() -> None:
+    """docs/consuming.md shows one record of each kind: the published example, or its value."""
+    text = (HOME / "docs/consuming.md").read_text()
+    samples = dict(re.findall(r"<!-- sample: (\S+) -->\n```json\n(.+?)\n```", text, re.DOTALL))
+
+    assert samples.keys() == {kind.name for kind in KINDS}
+    folder = HOME / f"schemas/published/{VERSION}/examples"
+    for name, sample in samples.items():
+        example = json.loads((folder / f"{name}.json").read_text())
+        mend = f"take it from `bluetick schemas show {name} --example`"
+        assert json.loads(sample) in (example, example["value"]), mend
 
 
 def test_links_point_to_files_that_exist() -> None:
