@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 from typing import get_args
 from zlib import crc32
 
@@ -19,6 +20,8 @@ from schemas.schema_uri import VERSION
 from schemas.topics import Topics, partition_of
 from service.settings import Settings
 from tests import HOME
+
+CONSUMING = HOME / "docs/consuming.md"
 
 # Which groups of docs/settings.md hold the settings that a package reads.
 GROUPS = {
@@ -97,7 +100,7 @@ def test_every_header_of_a_dead_letter_is_documented() -> None:
 
 def test_the_documented_partitions_are_those_of_the_keys() -> None:
     """docs/consuming.md gives the CRC-32 and the partition of some keys, correctly."""
-    text = (HOME / "docs/consuming.md").read_text()
+    text = CONSUMING.read_text()
     rows = re.findall(r"^\| `(.+)` \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
 
     keys = [key for key, _, _ in rows]
@@ -107,7 +110,7 @@ def test_the_documented_partitions_are_those_of_the_keys() -> None:
 
 def test_every_published_verdict_and_event_is_documented() -> None:
     """docs/consuming.md names each verdict that is published, and each event."""
-    text = (HOME / "docs/consuming.md").read_text()
+    text = CONSUMING.read_text()
     published = set(get_args(PublishedVerdict))
 
     assert set(re.findall(r"^\| `(\w+)` \| (?:moved|is) ", text, re.MULTILINE)) == published
@@ -119,7 +122,7 @@ def test_every_published_verdict_and_event_is_documented() -> None:
 
 def test_every_kind_of_record_has_a_real_sample() -> None:
     """docs/consuming.md shows one record of each kind: the published example, or its value."""
-    text = (HOME / "docs/consuming.md").read_text()
+    text = CONSUMING.read_text()
     samples = dict(re.findall(r"<!-- sample: (\S+) -->\n```json\n(.+?)\n```", text, re.DOTALL))
 
     assert samples.keys() == {kind.name for kind in KINDS}
@@ -128,6 +131,17 @@ def test_every_kind_of_record_has_a_real_sample() -> None:
         example = json.loads((folder / f"{name}.json").read_text())
         mend = f"take it from `bluetick schemas show {name} --example`"
         assert json.loads(sample) in (example, example["value"]), mend
+
+
+@pytest.mark.parametrize("provider", NAMES)
+def test_every_gateway_with_another_channel_is_documented(provider: str) -> None:
+    """docs/consuming.md names the channel of each gateway whose word is not the channel's."""
+    rows = re.findall(r"^\| \w+ \| (`.+`) \| `(\w+)` \|$", CONSUMING.read_text(), re.MULTILINE)
+    documented = {
+        (word, channel) for words, channel in rows for word in re.findall(r"`(\w+)`", words)
+    }
+    channels = getattr(import_module(f"providers.{provider}.parser"), "CHANNELS", {})
+    assert channels.items() <= documented
 
 
 def test_links_point_to_files_that_exist() -> None:
