@@ -17,6 +17,7 @@ from processors.replay.pipeline_in_memory import Outcome, Published, Step, Wait,
 from providers.contract import DeadLetter
 from schemas.codec import encode
 from schemas.records import viewer_key
+from service.settings import load
 from service.wall_clock import now_ms
 
 _HOUR_MS = 3_600_000
@@ -38,7 +39,7 @@ def explain(
     if wait:
         steps.append(Wait(round(wait * _HOUR_MS)))
     now = now_ms() if received_at is None else received_at
-    outcome = run(steps, began_at=_begin(steps, now))
+    outcome = run(steps, began_at=_begin(steps, now), stories=load().stories)
     if json:
         sys.stdout.write("".join(line + "\n" for line in json_lines(outcome)))
     else:

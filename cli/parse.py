@@ -12,6 +12,7 @@ from providers.contract import Normalised
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
 from schemas.webhook import KEPT_HEADERS, RawWebhook
+from service.settings import load
 from service.wall_clock import now_ms
 
 _NOWHERE = Coordinates("parse", 0, 0)
@@ -44,7 +45,7 @@ def run(
         content_type=given.get("content-type", "application/json"),
         headers={name: value for name, value in given.items() if name in KEPT_HEADERS},
     )
-    result = normalise(webhook, _NOWHERE)
+    result = normalise(webhook, _NOWHERE, stories=load().stories)
     print_json(*values(result))
     return 1 if result.dead_letters else 0
 

@@ -80,13 +80,19 @@ class Outcome:
 
 
 def run(
-    steps: Iterable[Step], patience: Patience = PATIENCE, began_at: int = 0, prefix: str = ""
+    steps: Iterable[Step],
+    patience: Patience = PATIENCE,
+    began_at: int = 0,
+    *,
+    stories: bool = False,
+    prefix: str = "",
 ) -> Outcome:
     """Take all steps in order; the clock begins at `began_at`, Unix milliseconds.
 
-    `prefix` precedes the names of raw topics in the records' origins: a namespace and a dot.
+    `stories` says whether stories that contacts post are inbound messages. `prefix` precedes the
+    names of raw topics in the records' origins: a namespace and a dot.
     """
-    running = _Running(patience, began_at, prefix)
+    running = _Running(patience, began_at, prefix, stories=stories)
     for step in steps:
         running.take(step)
     return running.outcome
@@ -109,10 +115,11 @@ def webhook_of(delivery: Delivery, received_at: int, id_: str) -> RawWebhook:
 class _Running:
     """The clock, and the outcome so far."""
 
-    def __init__(self, patience: Patience, now: int, prefix: str) -> None:
+    def __init__(self, patience: Patience, now: int, prefix: str, *, stories: bool) -> None:
         self.outcome = Outcome(now)
         self._prefix = prefix
         self._patience = patience
+        self._stories = stories
         self._step = -1
 
     def take(self, step: Step) -> None:
@@ -127,7 +134,7 @@ class _Running:
     def _receive(self, delivery: Delivery, received_at: int) -> None:
         webhook = webhook_of(delivery, received_at, f"{self._step}")
         raw = Coordinates(f"{self._prefix}raw.{delivery.provider}", 0, self._step)
-        result = normalise(webhook, raw)
+        result = normalise(webhook, raw, stories=self._stories)
         for letter in result.dead_letters:
             headers = headers_of_letter(letter, raw, received_at, to_headers(webhook))
             self._add("dead-letters", letter.code, "", letter, headers)

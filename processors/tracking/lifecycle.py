@@ -258,8 +258,11 @@ def fact_key(status: Status, provider_status: str) -> str:
 
 
 def when(report: Fact | Reply | Cause | StatusObservation | InboundObservation) -> int:
-    """Return when it happened, or when it was received if that is unknown, in Unix milliseconds."""
-    return report.received_at if report.occurred_at is None else report.occurred_at
+    """Return when it happened, or when it was received if that is unknown, in Unix milliseconds.
+
+    States of earlier versions may hold a time of 0, which is no time.
+    """
+    return report.occurred_at or report.received_at
 
 
 def began(state: MessageState) -> int | None:
@@ -282,7 +285,7 @@ def earlier(one: Report, other: Report) -> Report:
 
 def precedence(report: Fact | Reply | StatusObservation | InboundObservation) -> Precedence:
     """Return the precedence of a report: of two reports of a fact, the smaller one counts."""
-    unknown = report.occurred_at is None
+    unknown = not report.occurred_at
     return unknown, report.occurred_at or 0, report.received_at, report.catch_up, report.raw
 
 

@@ -24,6 +24,7 @@ from schemas.records import (
     Resumed,
     Stalled,
     Status,
+    StatusObservation,
     cause_of,
 )
 from schemas.topics import STATE_TTL_DAYS
@@ -86,16 +87,16 @@ def fire(state: MessageState, now: int, patience: Patience) -> Fired:
 
 
 def resume(
-    before: MessageState, after: MessageState, cause: Cause, raw: RawOrigin
+    before: MessageState, after: MessageState, cause: Cause, new: StatusObservation
 ) -> tuple[MessageState, list[Output]]:
-    """Withdraw the alarm if the message has progressed."""
+    """Withdraw the alarm if the message has progressed by a new observation."""
     if before.stalled_since is None or _standing(before) == _standing(after):
         return after, []
     assert after.status is not None  # noqa: S101 - only a message with a status stalls
     resumed = Resumed(
-        **about(after, cause.gateway),
+        **about(after, new.gateway, new.channel),
         cause=cause,
-        raw=raw,
+        raw=new.raw,
         status=after.status,
         stalled_since=before.stalled_since,
     )
@@ -230,7 +231,7 @@ def _took(state: MessageState, status: Status) -> int | None:
         for _, fact in _own(state)
         if lifecycle.ATTEMPT_RANK[fact.status] >= least and fact.status not in lifecycle.FAILURES
     ]
-    return min(times) - began if times and began else None
+    return None if began is None or not times else min(times) - began
 
 
 def _answer(key: str, reply: Reply) -> Cause:

@@ -109,7 +109,7 @@ def _take(
         outputs += _viewer_events(known, judged, observation, cause)
     else:
         outputs += _events(known, judged, observation, cause)
-    state, resumed = timers.resume(known, judged.state, cause, observation.raw)
+    state, resumed = timers.resume(known, judged.state, cause, observation)
     return Step(state, judged.viewer, judged.verdict, outputs + resumed)
 
 
@@ -125,7 +125,7 @@ def _take_unpublished(known: MessageState, judged: Judged, observation: StatusOb
         to=state.status,
     )
     at, fact = lifecycle.when(observation), lifecycle.fact_id(observation)
-    state, resumed = timers.resume(known, state, cause, observation.raw)
+    state, resumed = timers.resume(known, state, cause, observation)
     return Step(state, None, judged.verdict, [event(moved, at, *fact), *resumed])
 
 
@@ -193,7 +193,7 @@ def _inbound(
 
 def _replied(state: MessageState, reply: InboundObservation) -> Replied:
     began = lifecycle.began(state)
-    elapsed = lifecycle.when(reply) - began if began else None
+    elapsed = None if began is None else lifecycle.when(reply) - began
     return Replied(
         **about(state, reply.gateway, reply.channel),
         cause=Cause(
@@ -284,7 +284,7 @@ def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any
         case "advanced" | "recovered" as verdict if status:
             kind = Advanced if verdict == "advanced" else Recovered
             began = lifecycle.began(judged.state)
-            elapsed = at - began if began else None  # old states may hold a time of 0
+            elapsed = None if began is None else at - began
             return kind(**common, from_=before, to=status, elapsed_ms=elapsed)
         case "late":
             return Late(**common, current=status)

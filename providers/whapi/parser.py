@@ -31,7 +31,14 @@ from providers.whapi.events import (
     event_of,
     has_own_key,
 )
-from providers.whapi.parties import has_receipts, is_shared, is_stories, party, quoted
+from providers.whapi.parties import (
+    has_receipts,
+    is_shared,
+    is_stories,
+    party,
+    quoted,
+    reader_of,
+)
 from schemas.accounts import NO_ACCOUNT
 from schemas.records import (
     Direction,
@@ -194,12 +201,7 @@ class _Channel:
             drop(twice, given, unread)
         message_id = given.get("id") or missing("id", unread)
         status = given.get("status") or missing("status", unread)
-        recipient = party(given.get("recipient_id"), "recipient_id", unread)
-        viewer = party(given.get("viewer_id"), "viewer_id", unread)
-        if recipient is not None and not is_shared(recipient):
-            viewer = None  # in a personal chat the viewer is the recipient: one ladder, not two
-        elif "viewer_id" in unread:
-            missing("viewer_id", unread)  # the viewer of a status is a fact
+        recipient, viewer = reader_of(given, unread)
         return (
             self._status(
                 item,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Container
 from typing import Any
 
-from providers.fields import MAX_ID, Unread, phone
+from providers.fields import MAX_ID, Unread, missing, phone
 from providers.rejection import Refused
 from providers.whapi import payloads
 
@@ -62,6 +62,22 @@ def is_stories(chat: str | None) -> bool:
 def has_receipts(chat: str | None) -> bool:
     """Whether receipts are due: a channel has none, a story those of its viewers only."""
     return chat is None or not (chat in _STORIES or chat.endswith("@newsletter"))
+
+
+def reader_of(status: payloads.Status, unread: Unread) -> tuple[str | None, str | None]:
+    """Return the recipient of a status, and its viewer if its chat has many readers.
+
+    In a personal chat the viewer is the recipient. A group, a channel and stories name their chat
+    in each status, so a status without a chat is of a personal chat with the viewer.
+    """
+    recipient = party(status.get("recipient_id"), "recipient_id", unread)
+    viewer = party(status.get("viewer_id"), "viewer_id", unread)
+    personal = not is_shared(recipient or viewer) and "recipient_id" not in unread
+    if personal:
+        return recipient or viewer, None
+    if "viewer_id" in unread:
+        missing("viewer_id", unread)
+    return recipient, viewer
 
 
 def quoted(

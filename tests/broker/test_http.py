@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from schemas.topics import MAX_BODY
 from service.http.request_head import MAX_HEAD, MAX_HEADERS, MAX_LINE
 from tests.broker.http_bytes import Head, answers, chunks, connect, exchange, statuses
 from tests.broker.running_ingest import Ingest, stored
+from tests.examples import examples
 
 RECEIVE_SECONDS = 2.0
 
@@ -396,7 +396,7 @@ async def new(ingest: Ingest) -> AsyncIterator[Callable[[], Awaitable[list[bytes
         yield read
 
 
-@effort(max_examples=150, deadline=None)
+@examples(2)
 @given(st.lists(_wires(), min_size=5, max_size=5))
 async def test_for_any_input_a_200_is_a_record(
     ingest: Ingest, new: Callable[[], Awaitable[list[bytes]]], wires: list[list[bytes]]

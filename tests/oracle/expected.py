@@ -281,7 +281,7 @@ class _Tracker:
     ) -> None:
         common = {"event": name, "cause": cause(*why), "raw": why[1]["raw"]}
         about = _about(lifecycle, why[0] if gateway is None else gateway)
-        if name in ("viewed", "replied"):
+        if name in ("viewed", "replied", "resumed"):
             about = {"channel": why[1]["channel"], **about}
         key = lifecycle.key
         self._publish("events", key, _ce_id(name, key, *identity), common | about | more)

@@ -34,9 +34,8 @@ _ORIGIN = ("replay", "catch_up")
 
 
 def time_of(report: Json) -> int:
-    """Return when it happened, Unix ms: the provider's time, else the time of receipt."""
-    at = report.get("occurred_at")
-    return int(report["received_at"] if at is None else at)
+    """Return when it happened, Unix ms: the provider's time (0 is none), else that of receipt."""
+    return int(report.get("occurred_at") or report["received_at"])
 
 
 def fact_name(report: Json) -> str:
@@ -420,9 +419,9 @@ def _reply(report: Json) -> Json:
 
 def _precedence(report: Json) -> tuple[Any, ...]:
     """Of two reports of a fact the smaller counts: a known time first, then the earlier one."""
-    at = report.get("occurred_at")
+    at = report.get("occurred_at") or 0
     live = report["received_at"], report.get("catch_up", False)
-    return (at is None, at or 0, *live, _coordinates(report), report.get("replay", ""))
+    return (at == 0, at, *live, _coordinates(report), report.get("replay", ""))
 
 
 def _newness(named: tuple[str, Json]) -> tuple[Any, ...]:

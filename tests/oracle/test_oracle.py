@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as replaced
 
@@ -33,6 +33,7 @@ from schemas.records import (
 from schemas.topics import Topics, partition_of
 from schemas.webhook import to_headers
 from tests.broker.reading import Read
+from tests.examples import examples
 from tests.oracle.compare import (
     NEXT_TIMER,
     OUTPUTS,
@@ -140,7 +141,7 @@ def test_the_oracle_agrees_with_the_pure_code(log: Log) -> None:
     assert compared(log) == []
 
 
-@settings(max_examples=300, deadline=None)
+@examples(2)
 @given(HISTORIES, st.sampled_from([10, 2 * DAY, 90 * DAY]))
 def test_the_oracle_agrees_on_any_history(history: list[Observation], now: int) -> None:
     """Both publish the same records of invented observations, corrections and viewers included."""

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -156,13 +157,16 @@ def _name(path: Path) -> str:
     return path.relative_to(HOME).as_posix()
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Yield the full name of all that a file imports, inside functions too."""
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Return the full name of all that a file imports, inside functions too."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names)
+            found += (f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names)
+    return tuple(found)
 
 
 def _files_of(name: str) -> Iterator[Path]:
@@ -173,6 +177,7 @@ def _files_of(name: str) -> Iterator[Path]:
         yield from (p for p in (stem / "__init__.py", stem.with_suffix(".py")) if p.is_file())
 
 
+@cache
 def _pure() -> list[Path]:
     found = set(_files(*PURE))
     waiting = list(found)
@@ -206,7 +211,7 @@ def test_imports_point_one_way(path: Path) -> None:
     """No part imports a part of a higher or the same layer; only tests import tests."""
     part = path.relative_to(HOME).parts[0].removesuffix(".py")
     allowed = {part, *MAY_IMPORT.get(part, OURS)}
-    found = list(_imports(path))
+    found = _imports(path)
     assert [name for name in found if name.startswith(".")] == [], "relative: say whose it is"
     assert {name.partition(".")[0] for name in found} & OURS <= allowed
 
@@ -230,12 +235,12 @@ def test_no_part_imports_a_provider_by_name(path: Path) -> None:
     found = [name for name in _imports(path) if name.partition(".")[0] == "providers"]
     allowed = (*CONTRACT, "providers.NAMES", "providers.loader")
     assert [name for name in found if not _within(name, allowed)] == []
-    loaded = {
-        node.attr
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "loader"
-    }
     if "providers.loader" in found:
+        loaded = {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "loader"
+        }
         assert loaded <= REGISTRY_FOR[part]
 
 

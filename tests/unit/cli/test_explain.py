@@ -100,6 +100,23 @@ def test_what_is_refused_and_ignored_is_shown(
     assert lines[1] == "(ignored)    calls: 1"
 
 
+def test_the_setting_about_stories_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A contact's story is an inbound message, if the setting says so."""
+    story = tmp_path / "story.json"
+    example = json.loads((HOME / "providers/whapi/examples/inbound-story.json").read_text())
+    story.write_text(json.dumps(example["body"]))
+
+    def topics() -> list[str]:
+        lines = shown(capsys, story, provider="whapi")
+        return [json.loads(line).get("topic", "ignored") for line in lines]
+
+    assert topics() == ["ignored"]
+    monkeypatch.setenv("BLUETICK_STORIES", "true")
+    assert topics() == ["observations", "inbound", "messages"]
+
+
 @pytest.mark.parametrize(("name", "code"), [("sent-then-silence.life.json", 0), ("nothing", 1)])
 def test_the_command_ends_with_a_code(name: str, code: int) -> None:
     """0 without dead letters; a file that is not there is one sentence."""

@@ -13,6 +13,7 @@ from cli import parse
 from cli.options import Request
 from schemas.codec import decode_observation
 from service.errors import Problem
+from tests import HOME
 
 REPORT = {
     "request_id": "bc36f3d1-d284-463a-921b-a3560c154649",
@@ -69,6 +70,19 @@ def test_the_url_and_verb_count(
     monkeypatch.setattr(sys, "stdin", stdin)
     assert parse.run("whapi", request=Request(path="/service", method="put")) == 0
     assert capsys.readouterr().out == '{"ignored":{"service.put":1}}\n'
+
+
+@pytest.mark.parametrize(("given", "printed"), [("true", "message_id"), ("false", "ignored")])
+def test_the_setting_about_stories_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: str, printed: str
+) -> None:
+    """A contact's story is an inbound message, or ignored, as in *normalise*."""
+    monkeypatch.setenv("BLUETICK_STORIES", given)
+    story = HOME / "providers/whapi/examples/inbound-story.json"
+    body = json.dumps(json.loads(story.read_text())["body"]).encode()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(body)))
+    assert parse.run("whapi") == 0
+    assert printed in json.loads(capsys.readouterr().out)
 
 
 def test_kept_headers_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

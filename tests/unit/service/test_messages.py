@@ -30,8 +30,15 @@ def _calls(*names: str, parts: tuple[str, ...]) -> Iterator[tuple[str, ast.Call]
     for part in parts:
         for path in sorted((HOME / part).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in names:
+                if isinstance(node, ast.Call) and _called(node.func) in names:
                     yield f"{path.relative_to(HOME)}:{node.lineno}", node
+
+
+def _called(function: ast.expr) -> str | None:
+    """Return the last name of what is called, as in `name()` and `module.name()`."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else None
 
 
 def _code(call: ast.Call) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.simulator.requests import Post
@@ -46,7 +46,6 @@ def facts_of(folded: Folded, key: str) -> set[Fact]:
     }
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     messages=st.integers(0, 40),
     seed=st.integers(0, 2**32),

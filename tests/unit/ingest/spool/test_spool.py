@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import delivery as durable_module
@@ -36,6 +36,7 @@ from ingest.spool.spool import Spool, Unusable
 from schemas.webhook import RawWebhook, Uptime
 from service.settings import Settings
 from tests.broker.running_ingest import until
+from tests.examples import examples
 
 BOUNDS = Bounds(max_bytes=1000, max_age=60)
 
@@ -82,7 +83,7 @@ WEBHOOKS = st.builds(
 
 
 @given(webhooks=st.lists(WEBHOOKS, max_size=6))
-@settings(deadline=None, max_examples=50)  # each commit waits for the disk
+@examples(0.5)  # each commit waits for the disk
 def test_webhooks_are_read_as_they_were_stored(
     tmp_path_factory: pytest.TempPathFactory, webhooks: list[RawWebhook]
 ) -> None:

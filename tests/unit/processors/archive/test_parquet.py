@@ -22,6 +22,7 @@ from processors.archive.storage import Storage
 from processors.runtime.offset_ranges import Span, Window
 from processors.runtime.raw_record import RawRecord
 from service.errors import Problem
+from tests.examples import examples
 from tests.unit.processors.archive.archives import (
     BEGAN,
     HOUR,
@@ -75,7 +76,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(partitions())
-@settings(max_examples=40, deadline=None)
+@examples(0.5)
 async def test_records_are_read_as_they_were_written(records: list[RawRecord]) -> None:
     """Nulls, empty bodies, any bytes, repeated names, 900 KiB, times beyond the calendar."""
     storage = Storage(f"memory://{token_hex(8)}")
@@ -88,7 +89,7 @@ async def test_records_are_read_as_they_were_written(records: list[RawRecord]) -
 
 
 @given(st.lists(st.integers(0, 100), max_size=5).map(sorted), st.integers(1, 101))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_same_records_are_the_same_bytes(small: None, cuts: list[int], end: int) -> None:
     """The polls do not matter: two concurrent runs write the same file under the same name."""
     del small

@@ -115,6 +115,18 @@ def test_a_quote_before_the_quoted_message_leaves_no_reply_in_the_state() -> Non
     assert state(outcome, THEIRS).replied_at is None
 
 
+def test_a_viewer_without_a_chat_is_the_recipient() -> None:
+    """In any order the receipt moves the message of a personal chat, and nobody has viewed it."""
+    life = steps("viewer-without-recipient")
+    for order in (life, life[::-1]):
+        outcome = run(order)
+        reached = state(outcome, OURS)
+        assert (reached.status, reached.recipient) == ("delivered", "4915550100234")
+        assert (reached.audience, reached.viewed) == ({}, None)
+        assert "viewed" not in events(outcome)
+        assert [one.get("viewer") for one in records(outcome, "statuses")] == [None, None]
+
+
 def test_a_reply_delivered_twice_is_one() -> None:
     """A proxy gave each delivery another request id: one inbound message, one reply."""
     outcome = run(steps("reply-delivered-twice"))

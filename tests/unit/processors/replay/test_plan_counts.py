@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from msgspec.structs import replace
 
 from processors.normalising.body_normaliser import Bodies
@@ -16,6 +16,7 @@ from processors.runtime.raw_record import RawRecord
 from providers.contract import DeadLetter, Normalised
 from schemas.records import MessageState, Observation, RawOrigin, ViewerState
 from service.settings import Settings
+from tests.examples import examples
 from tests.unit.messages import KEY, Folded, reply, seen
 from tests.unit.processors.tracking.test_lifecycle_laws import HISTORIES, is_correction
 
@@ -140,7 +141,7 @@ def test_a_dropped_state_makes_facts_new_again() -> None:
     assert facts.count() == {Kind("smsmanager", "sent"): {"new": 1}}
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(HISTORIES, HISTORIES)
 def test_a_plan_says_what_the_tracker_does(
     known: list[Observation], reported: list[Observation]

@@ -402,3 +402,17 @@ def test_the_former_name_of_forgotten_is_read() -> None:
     former = encode(forgotten.record).replace(b'"forgotten"', b'"expired"')
 
     assert isinstance(decode_event(former), Forgotten)
+
+
+def test_a_stored_time_of_0_is_no_time() -> None:
+    """States of earlier versions hold such times: a known time counts more, and so in durations."""
+    zero = seen("sent", 0, received_at=1000)
+    assert lifecycle.when(zero) == 1000
+    known = lifecycle.fact_of(seen("sent", 4000, received_at=5000))
+    assert lifecycle.earlier(lifecycle.fact_of(zero), known) == known
+
+    folded = Folded(zero, seen("delivered", 7000))
+
+    assert lifecycle.began(folded.state) == 1000
+    [moved] = [o.record for o in folded.outputs if isinstance(o.record, Advanced)][1:]
+    assert moved.elapsed_ms == 6000

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
 )
+from tests.examples import examples
 from tests.unit.messages import Folded, inbound, reply, seen
 
 STATUSES: tuple[Status, ...] = Status.__args__  # type: ignore[attr-defined]
@@ -114,7 +115,7 @@ def published(observations: Sequence[Observation]) -> list[str]:
     return sorted(o.id for o in outputs if o.topic != "events" and not is_correction(o))
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(HISTORIES, st.data())
 def test_the_state_is_a_function_of_the_set(
     history: list[Observation], data: st.DataObject
@@ -126,7 +127,6 @@ def test_the_state_is_a_function_of_the_set(
     assert Folded(*shuffled).everything == Folded(*history).everything
 
 
-@settings(max_examples=100)
 @given(HISTORIES, st.data())
 def test_each_fact_is_published_once(history: list[Observation], data: st.DataObject) -> None:
     """However often and in whatever order it is observed, a fact appears once on its topic."""
@@ -137,7 +137,7 @@ def test_each_fact_is_published_once(history: list[Observation], data: st.DataOb
     assert ids == published(history)
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(HISTORIES, st.data())
 def test_a_replay_of_what_is_known_is_nothing(
     history: list[Observation], data: st.DataObject
@@ -162,7 +162,7 @@ def test_ids_are_unique(history: list[Observation]) -> None:
     assert len(ids) == len(set(ids))
 
 
-@settings(max_examples=300)
+@examples(2)
 @given(st.lists(inbound_observations() | status_observations(), min_size=1, max_size=10), st.data())
 def test_the_last_revision_is_the_state(history: list[Observation], data: st.DataObject) -> None:
     """Revisions count from 0 without a gap, each with another content; the last is the state's."""
@@ -180,7 +180,6 @@ def test_the_last_revision_is_the_state(history: list[Observation], data: st.Dat
     assert [encode(record.content) for record in last[-1:]] == contents[-1:]
 
 
-@settings(max_examples=100)
 @given(st.lists(status_observations(gateways=st.just("sms")), min_size=1, max_size=10))
 def test_one_gateway_never_goes_backwards(history: list[StatusObservation]) -> None:
     """Every transition of a message with one gateway climbs its ladder."""
@@ -195,7 +194,6 @@ def test_one_gateway_never_goes_backwards(history: list[StatusObservation]) -> N
         assert lifecycle.ATTEMPT_RANK[move.to] > before
 
 
-@settings(max_examples=100)
 @given(st.lists(status_observations(), min_size=1, max_size=10))
 def test_delivery_is_never_taken_back(history: list[StatusObservation]) -> None:
     """Once delivered by any gateway, the message's status only climbs."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -23,6 +23,7 @@ from schemas.records import (
     StatusObservation,
     StatusRecord,
 )
+from tests.examples import examples
 from tests.unit.messages import KEY, Folded, reply, seen
 from tests.unit.processors.tracking.test_lifecycle_laws import (
     STATUSES,
@@ -54,7 +55,7 @@ def published(folded: Folded) -> list[str]:
     return [output.id for output in folded.outputs if output.topic != "events"]
 
 
-@settings(max_examples=300)
+@examples(2)
 @given(FAR, st.data())
 def test_a_bounded_state_is_a_function_of_the_set(
     history: list[Observation], data: st.DataObject
@@ -66,7 +67,7 @@ def test_a_bounded_state_is_a_function_of_the_set(
     assert Folded(*shuffled, bounds=SMALL).everything == Folded(*history, bounds=SMALL).everything
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(FAR, st.data())
 def test_nothing_is_published_twice_past_a_bound(
     history: list[Observation], data: st.DataObject
@@ -77,7 +78,7 @@ def test_nothing_is_published_twice_past_a_bound(
     assert len(published(folded)) == len(set(published(folded)))
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(FAR)
 def test_each_observation_is_known_published_or_past_a_bound(history: list[Observation]) -> None:
     """Nothing is dropped silently: what is not kept has an outcome that makes a dead letter."""
@@ -91,7 +92,7 @@ def test_each_observation_is_known_published_or_past_a_bound(history: list[Obser
     assert len(folded.state.inbound) <= 2
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(st.lists(status_observations(gateways=GATEWAYS), min_size=1, max_size=24))
 def test_delivery_is_never_taken_back_past_a_bound(history: list[StatusObservation]) -> None:
     """The removal of an attempt does not change the message's status."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.tracking import timers
@@ -11,6 +11,7 @@ from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import Advanced, Forgotten, MessageState, Resumed, Stalled, Status
+from tests.examples import examples
 from tests.unit.messages import KEY, Folded, reply, seen
 
 MINUTE = 60_000
@@ -110,6 +111,8 @@ def stalled(*observations: Any) -> MessageState:
         ([seen("sent", 1)], seen("failed", 9), True),
         ([seen("sent", 1, "viber")], seen("sent", 9, "sms"), True),
         ([seen("sent", 1)], seen("read", 9, viewer="v"), True),
+        # A gateway that only a viewer's receipt names has no attempt.
+        ([seen("sent", 1)], seen("read", 9, "rcs", viewer="v"), True),
         ([seen("sent", 1)], seen("queued", 9), False),
         ([seen("sent", 1)], seen("sent", 9), False),
         ([seen("sent", 1)], seen("unknown", 9), False),
@@ -128,6 +131,7 @@ def test_a_receipt_withdraws_the_alarm(before: list[Any], then: Any, resumes: bo
     if resumed:
         assert resumed[0].stalled_since == state.stalled_since
         assert resumed[0].status == step.state.status
+        assert (resumed[0].gateway, resumed[0].channel) == (then.gateway, then.channel)
 
 
 def test_an_observation_fires_what_was_due_before_it() -> None:
@@ -205,7 +209,7 @@ def lives(draw: st.DrawFn) -> list[Any]:
     return life
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(lives(), st.data())
 def test_when_timers_are_looked_at_is_no_matter(life: list[Any], data: st.DataObject) -> None:
     """Fired in the background or by the next observation: the same records, the same ids."""

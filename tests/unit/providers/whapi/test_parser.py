@@ -57,8 +57,15 @@ def test_the_vendor_has_seven_words() -> None:
         ("stories", "919984351847", "stories", "919984351847"),
         ("status@broadcast", "919984351847", "status@broadcast", "919984351847"),
         ("120363@newsletter", "919984351847", "120363@newsletter", "919984351847"),
-        (None, "919984351847", None, "919984351847"),
-        ("", "919984351847", None, "919984351847"),
+        # A group, a channel and stories always name their chat: without one the chat is personal.
+        (None, "919984351847", "919984351847", None),
+        (..., PEER, "919984351847", None),
+        ("", "919984351847:3@s.whatsapp.net", "919984351847", None),
+        ({}, {"id": "845:11@lid", "name": "Ana"}, "845@lid", None),
+        # What is no person is no recipient of a personal chat.
+        (None, GROUP, None, GROUP),
+        # A chat that cannot be read may be a group.
+        (919984351847, "919984351847", None, "919984351847"),
         ({}, ..., None, None),
         # WhatsApp's devices are no people, and a lid is no number.
         ("919984351847:7@s.whatsapp.net", ..., "919984351847", None),
@@ -138,10 +145,10 @@ def test_a_channel_that_is_none(channel_id: Any, code: str) -> None:
         ({"status": ...}, "missing_field", "status"),
         ({"status": None}, "wrong_type", "status"),
         ({"status": 3}, "wrong_type", "status"),
-        # In a group who has read it is a fact; so it is where the chat is not known.
+        # In a group the viewer is a fact; it is one, too, if the chat cannot be read.
         ({"recipient_id": GROUP, "viewer_id": ["1"]}, "wrong_type", "viewer_id"),
         ({"recipient_id": GROUP, "viewer_id": "1" * 513}, "bad_value", "viewer_id"),
-        ({"recipient_id": ..., "viewer_id": 5}, "wrong_type", "viewer_id"),
+        ({"recipient_id": 5, "viewer_id": 5}, "wrong_type", "viewer_id"),
     ],
 )
 def test_refused_statuses(changes: dict[str, Any], code: str, field: str) -> None:
@@ -159,6 +166,7 @@ def test_refused_statuses(changes: dict[str, Any], code: str, field: str) -> Non
         ({"timestamp": "-5"}, ["timestamp"]),
         ({"recipient_id": 919984351847}, ["recipient_id"]),
         ({"viewer_id": ["1"]}, ["viewer_id"]),
+        ({"recipient_id": ..., "viewer_id": 5}, ["viewer_id"]),
         ({"errors": "x"}, ["errors"]),
         ({"errors": [5]}, ["errors"]),
         (
