@@ -13,11 +13,11 @@ from typing import BinaryIO
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from cli.cancellation import run_until_stopped
 from cli.messages import CommandProblem
 from cli.output import jsonl, progress
+from cli.output.tables import PlainTable, name, number, text
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
 from ingest.spool import slots
@@ -40,7 +40,8 @@ _OTHER_USER = "run this as the user that ingest runs as"
 def status(settings: Settings) -> int:
     """Print the bodies of each slot; returns 1 if one of them cannot be read."""
     spool = _directory(settings)
-    table = Table("slot", "in use", "provider", "bodies", "bytes", "oldest", box=None)
+    names = (name("slot"), name("in use"), text("provider"))
+    table = PlainTable("", *names, number("bodies"), number("bytes"), number("oldest"))
     trouble = False
     for slot in slots.known(spool):
         try:
@@ -50,11 +51,11 @@ def status(settings: Settings) -> int:
             trouble = True
     console = Console(highlight=False)
     console.print(f"spool {spool}", soft_wrap=True)
-    console.print(table, soft_wrap=True)
+    console.print(table)
     return 1 if trouble else 0
 
 
-def _show(table: Table, slot: Path) -> bool:
+def _show(table: PlainTable, slot: Path) -> bool:
     """Add a slot's bodies to the table; False if its file is not readable. Raises `OSError`."""
     used = "yes" if slots.in_use(slot) else "no"
     held = _held(slot)

@@ -14,6 +14,11 @@ from schemas.processors import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
 from service.errors import Problem
 
+# The directory for a user's data (XDG Base Directory), which `$XDG_DATA_HOME` moves.
+_USER_DATA = Path("~/.local/share")
+_NO_HOME = Path("/nonexistent")
+_DATA = _USER_DATA / "bluetick"
+
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
 
@@ -166,7 +171,9 @@ class _Settings(BaseSettings):
 
     # Track.
     data: Path = Field(
-        Path("data"), description="directory of the tracker's stores and of its group instance id"
+        _DATA,
+        description="directory for data: the tracker's stores and its group instance id, and the "
+        "Kafka that `up` starts; `$XDG_DATA_HOME` moves the default",
     )
     stalled_queued: float = Field(
         600.0, gt=0, description="seconds a message may be queued or sending until `stalled`"
@@ -191,6 +198,25 @@ class _Settings(BaseSettings):
         if value == "":
             raise PydanticCustomError("empty", "it is empty; name a path, or leave it unset")
         return value
+
+    @field_validator("data")
+    @classmethod
+    def _below_home(cls, path: Path) -> Path:
+        """Resolve the default. Without a home, the error of the first use names the setting."""
+        if path != _DATA:
+            return path
+        named = Path(os.environ.get("XDG_DATA_HOME", ""))
+        if named.is_absolute():
+            return named / _DATA.name
+        try:
+            return path.expanduser()
+        except RuntimeError:
+            return _NO_HOME / _DATA.name
+
+    @property
+    def stores(self) -> Path:
+        """The directory of the namespace's local stores."""
+        return self.data / "state" / self.namespace
 
     @property
     def topics(self) -> Topics:

@@ -14,10 +14,7 @@ group = typer.Typer(
 def export(
     directory: Annotated[Path, typer.Argument(help="Where to write; a folder for the version.")],
 ) -> None:
-    """Write JSON Schemas, examples, an AsyncAPI document and types for consumers.
-
-    For example: bluetick schemas export contract
-    """
+    """Write JSON Schemas, examples, an AsyncAPI document and types for consumers."""
     from cli.contracts.export import export as write
 
     typer.echo(write(directory))
@@ -31,10 +28,7 @@ def show(
     *,
     example: Annotated[bool, typer.Option("--example", help="An example instead.")] = False,
 ) -> None:
-    """Print the JSON Schema of a record, or an example of it.
-
-    For example: bluetick schemas show status --example
-    """
+    """Print the JSON Schema of a record, or an example of it."""
     from cli.contracts import show as showing
 
     for line in showing.lines(record, example=example):

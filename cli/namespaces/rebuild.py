@@ -17,8 +17,8 @@ from cli.namespaces.manage import Found, look
 from cli.namespaces.rate import Mark, Pace
 from cli.options import Rebuild
 from cli.output import progress
-from cli.processes import Running, Service, first_to_end, running
-from cli.up.up import worries
+from cli.processes import Running, Service, first_to_end, quiet, running
+from cli.up.up import labelled
 from deploy import topics
 from deploy.local_kafka.broker import free_port
 from processors.runtime.consumer_groups import Watch, commit, watching
@@ -186,11 +186,11 @@ def _refuse_gap(wish: Rebuild, beginnings: Mapping[TopicPartition, int]) -> None
 async def _work(console: Console, plan: Plan, wish: Rebuild, watch: Watch) -> int:
     ports = {name: free_port(0) for name in plan.services}
     given = {processor(name).port_setting: port for name, port in ports.items()}
-    settings = plan.target.model_copy(update=given)
+    settings = quiet(plan.target.model_copy(update=given))
     services = [Service(name, port, settings.health_host) for name, port in ports.items()]
     console.print(f"rebuilding {plan.source.namespace} into {wish.into}")
     began = time.monotonic()
-    async with running(settings, services, worries(console)) as started:
+    async with running(settings, services, labelled(console)) as started:
         catching_up = asyncio.create_task(_until_present(console, plan, watch))
         ended = asyncio.create_task(first_to_end(started))
         try:

@@ -89,7 +89,7 @@ class GroupWorker(ConsumerRebalanceListener):
     def __init__(self, processor: Processor, settings: Settings, make: MakeMember) -> None:
         self._settings = settings
         self._inputs = settings.topics.inputs(processor.name)
-        directory = settings.data / settings.namespace / processor.name
+        directory = settings.stores / processor.name
         keeps_name = processor.keeps_state and not settings.instance
         self._identity = Identity(directory) if keeps_name else None
         on_disk = stored(directory) if processor.keeps_state else []
@@ -129,10 +129,18 @@ class GroupWorker(ConsumerRebalanceListener):
         if self._trouble:
             return [*alarms, self._trouble]
         if not self._joined:
-            return [*alarms, "the consumer group has not assigned partitions yet"]
-        if waiting := sorted(partition.partition for partition in self._member.waiting()):
+            return [*alarms, self._unassigned]
+        if waiting := sorted({partition.partition for partition in self._member.waiting()}):
             return [*alarms, f"partitions not ready yet: {waiting}"]
         return alarms
+
+    @property
+    def _unassigned(self) -> str:
+        return (
+            "the consumer group has not assigned partitions yet; if a worker was killed before, "
+            f"Kafka waits for it for up to {self._settings.session_timeout:g} s "
+            "(BLUETICK_SESSION_TIMEOUT)"
+        )
 
     async def broker_topics(self) -> set[str]:
         """Request the broker's topics, to see whether it answers."""

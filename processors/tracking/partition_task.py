@@ -366,7 +366,7 @@ class Task:
 
     @property
     def _directory(self) -> Path:
-        return self._settings.data / self._settings.namespace / "track" / str(self._number)
+        return self._settings.stores / "track" / str(self._number)
 
 
 def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:

@@ -162,7 +162,7 @@ async def test_a_damaged_store_is_rebuilt(settings: Settings) -> None:
     """When the store's directory is damaged, no fact is lost and none is published twice."""
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
     await track_to_the_end(settings)
-    store = settings.data / settings.namespace / "track" / str(PARTITION)
+    store = settings.stores / "track" / str(PARTITION)
     for file in store.glob("MANIFEST-*"):
         file.write_bytes(file.read_bytes()[:10])
 

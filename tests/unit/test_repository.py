@@ -112,6 +112,7 @@ PURE = (
     "service/messages.py",
     "cli/output/redaction.py",
     "cli/up/reconciliation.py",
+    "cli/up/restarts.py",
     "ingest/health.py",
     "ingest/reception_time.py",
     "ingest/spool/notices.py",
