@@ -84,7 +84,7 @@ _COMMANDS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
 _GROUPS: tuple[tuple[str, str, typer.Typer], ...] = (
     (_RUN, "topics", topics.group),
     (_RUN, "sources", sources.group),
-    (_DATA, "schemas", schemas.group),
+    (_LOOK, "schemas", schemas.group),
     (_REPAIR, "dead-letters", dead_letters.group),
     (_REPAIR, "replay", replay.group),
     (_REPAIR, "spool", spool.group),

@@ -28,8 +28,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "schemas show": ("bluetick schemas show status", "bluetick schemas show stalled --example"),
     "schemas dictionary": (
-        "bluetick schemas dictionary > docs/data-dictionary.md",
-        "bluetick schemas dictionary | less",
+        "bluetick schemas dictionary",
+        "bluetick schemas dictionary docs/data-dictionary.md",
     ),
     "topics check": ("bluetick topics check", "BLUETICK_NAMESPACE=v2 bluetick topics check"),
     "topics apply": ("bluetick topics apply", "BLUETICK_PARTITIONS=12 bluetick topics apply"),

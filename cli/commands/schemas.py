@@ -36,12 +36,21 @@ def show(
 
 
 @group.command()
-def dictionary() -> None:
+def dictionary(
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to write it; default: the standard output.")
+    ] = None,
+) -> None:
     """Print the data dictionary, docs/data-dictionary.md: every field and every word."""
     from cli.contracts.dictionary import page
     from cli.contracts.examples import candidates, examples
+    from cli.contracts.export import save
     from cli.contracts.published import versions
 
     best, every = examples(), candidates()
     made = {name: [best[name], *every[name]] for name in best}
-    typer.echo(page(versions(), made), nl=False)
+    text = page(versions(), made)
+    if file is None:
+        typer.echo(text, nl=False)
+    else:
+        save({file: text})

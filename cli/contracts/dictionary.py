@@ -3,18 +3,17 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from cli.contracts.compatibility import Version
 from cli.contracts.json_schema import WORDS
 from cli.contracts.model import Example, Field, Record, Type, records
+from cli.output.json_escaping import as_text
 from schemas.contract import KINDS, Kind
 
 _INTRODUCTION = """\
 # Data dictionary
 
 Every field of every record that Bluetick publishes, and every word. This page is generated:
-`bluetick schemas dictionary > docs/data-dictionary.md`. [consuming.md](consuming.md) explains how
+`bluetick schemas dictionary docs/data-dictionary.md`. [consuming.md](consuming.md) explains how
 to read the topics, [compatibility.md](compatibility.md) what may change. The same is in
 [schemas/published](../schemas/published) as JSON Schema, AsyncAPI and types for programs;
 `bluetick schemas export DIR` writes these files.
@@ -173,7 +172,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
+    text = as_text(value)
     short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return f"`{short.replace('|', chr(92) + '|')}`"
 

@@ -1,5 +1,6 @@
 """Everything that is published about the records, as files of one version."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ from cli.contracts.compatibility import breaches
 from cli.contracts.examples import examples
 from cli.contracts.json_schema import definitions, headers_name, headers_schema, value_schema
 from cli.messages import CommandProblem
+from cli.output.json_escaping import as_text
 from schemas.contract import KINDS
 from schemas.schema_uri import VERSION
 from service.settings import Settings
@@ -43,21 +45,25 @@ def export(directory: Path) -> Path:
     break them; and if the directory cannot be written.
     """
     folder = directory / str(VERSION)
-    try:
-        if folder.is_dir():
-            _refuse(folder)
-        for name, text in files().items():
-            file = folder / name
+    if folder.is_dir():
+        _refuse(folder)
+    save({folder / name: text for name, text in files().items()})
+    return folder
+
+
+def save(texts: Mapping[Path, str]) -> None:
+    """Write files, and the folders above them; raises `Problem` if one cannot be written."""
+    for file, text in texts.items():
+        try:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandProblem(
-            "schemas_not_written",
-            "{folder} cannot be written ({why}); name another directory",
-            folder=str(folder),
-            why=error.strerror or str(error),
-        ) from None
-    return folder
+        except OSError as error:
+            raise CommandProblem(
+                "schemas_not_written",
+                "{file} cannot be written ({why}); name another place",
+                file=str(file),
+                why=error.strerror or str(error),
+            ) from None
 
 
 def _refuse(folder: Path) -> None:
@@ -76,4 +82,4 @@ def _refuse(folder: Path) -> None:
 
 def as_json(value: object) -> str:
     """Return JSON as it is published: two spaces, a line break at the end."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+    return msgspec.json.format(as_text(value), indent=2) + "\n"

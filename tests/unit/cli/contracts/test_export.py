@@ -33,7 +33,7 @@ def test_the_data_dictionary_is_that_of_the_code() -> None:
     made = {name: [examples()[name], *every] for name, every in candidates().items()}
     text = page(versions(), made)
 
-    mend = "run `bluetick schemas dictionary > docs/data-dictionary.md`"
+    mend = "run `bluetick schemas dictionary docs/data-dictionary.md`"
     assert (HOME / "docs/data-dictionary.md").read_text() == text, mend
     assert [line for line in text.splitlines() if line.endswith("| `null` |")] == []
     assert "| next |" not in text, f"a field is not published yet: {MEND}"
