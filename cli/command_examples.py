@@ -22,6 +22,15 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         )
         for one in PROCESSORS
     },
+    "schemas export": (
+        "bluetick schemas export contract",
+        "bluetick schemas export schemas/published",
+    ),
+    "schemas show": ("bluetick schemas show status", "bluetick schemas show stalled --example"),
+    "schemas dictionary": (
+        "bluetick schemas dictionary",
+        "bluetick schemas dictionary docs/data-dictionary.md",
+    ),
     "topics check": ("bluetick topics check", "BLUETICK_NAMESPACE=v2 bluetick topics check"),
     "topics apply": ("bluetick topics apply", "BLUETICK_PARTITIONS=12 bluetick topics apply"),
     "config show": ("bluetick config show", "bluetick config show --json"),

@@ -15,7 +15,7 @@ from processors.tracking import timers
 from processors.tracking.batch_counts import Counts
 from processors.tracking.batch_states import Read, State, States
 from processors.tracking.lifecycle import PastBound, outlived
-from processors.tracking.outputs import SOURCE, Output
+from processors.tracking.outputs import SOURCE, Output, headers_of
 from processors.tracking.set_aside import PAST_BOUND, Letter, SetAside, letter_of, unreadable_record
 from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import Step, track
@@ -31,7 +31,6 @@ from schemas.records import (
     record_keys,
     viewer_key,
 )
-from schemas.webhook import cloud_event
 from service.errors import Problem
 
 # After this time the pass yields to other work of the event loop, above all heartbeats.
@@ -432,7 +431,4 @@ def _visible(key: str, outputs: Sequence[Output], seen: frozenset[bytes]) -> boo
 
 
 def _out(key: bytes, output: Output, source: str) -> Out:
-    headers = cloud_event(
-        type_=output.type, id_=output.id, source=source, time=output.time, subject=key
-    )
-    return Out(output.topic, key, output.value, headers)
+    return Out(output.topic, key, output.value, headers_of(output, key, source))

@@ -1,6 +1,8 @@
 """The documents agree with the code."""
 
+import json
 import re
+from importlib import import_module
 from typing import get_args
 from zlib import crc32
 
@@ -14,16 +16,20 @@ from providers import NAMES
 from providers.contract import DeadLetter
 from providers.rejection import Code
 from schemas.bounds import BOUNDS
+from schemas.contract import KINDS
 from schemas.coordinates import Coordinates
 from schemas.processors import PROCESSORS
-from schemas.records import Event, Verdict
+from schemas.records import Event, PublishedVerdict
 from schemas.rights import COMMANDS, rights
+from schemas.schema_uri import VERSION
 from schemas.topics import Topics, partition_of
 from service.kafka.causes import CAUSES, label
 from service.settings import Settings, groups
 from tests import HOME
 
-# Which groups of settings hold the settings that a package reads.
+CONSUMING = HOME / "docs/consuming.md"
+
+# Which groups of docs/settings.md hold the settings that a package reads.
 GROUPS = {
     "ingest": {"Ingest"},
     "processors/normalising": {"Normalise and track", "Normalise"},
@@ -117,7 +123,7 @@ def test_every_header_of_a_dead_letter_is_documented() -> None:
 
 def test_the_documented_partitions_are_those_of_the_keys() -> None:
     """docs/consuming.md gives the CRC-32 and the partition of some keys, correctly."""
-    text = (HOME / "docs/consuming.md").read_text()
+    text = CONSUMING.read_text()
     rows = re.findall(r"^\| `(.+)` \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
 
     keys = [key for key, _, _ in rows]
@@ -127,8 +133,8 @@ def test_the_documented_partitions_are_those_of_the_keys() -> None:
 
 def test_every_published_verdict_and_event_is_documented() -> None:
     """docs/consuming.md names each verdict that is published, and each event."""
-    text = (HOME / "docs/consuming.md").read_text()
-    published = set(get_args(Verdict)) - {"duplicate", "refined"}
+    text = CONSUMING.read_text()
+    published = set(get_args(PublishedVerdict))
 
     assert set(re.findall(r"^\| `(\w+)` \| (?:moved|is) ", text, re.MULTILINE)) == published
     events = re.search(r"and the event: (.+) \|$", text, re.MULTILINE)
@@ -161,6 +167,30 @@ def test_the_rights_are_those_of_the_code() -> None:
 
 def _part(text: str, name: str) -> str:
     return text.partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- /{name} -->")[0]
+
+
+def test_every_kind_of_record_has_a_real_sample() -> None:
+    """docs/consuming.md shows one record of each kind: the published example, or its value."""
+    text = CONSUMING.read_text()
+    samples = dict(re.findall(r"<!-- sample: (\S+) -->\n```json\n(.+?)\n```", text, re.DOTALL))
+
+    assert samples.keys() == {kind.name for kind in KINDS}
+    folder = HOME / f"schemas/published/{VERSION}/examples"
+    for name, sample in samples.items():
+        example = json.loads((folder / f"{name}.json").read_text())
+        mend = f"take it from `bluetick schemas show {name} --example`"
+        assert json.loads(sample) in (example, example["value"]), mend
+
+
+@pytest.mark.parametrize("provider", NAMES)
+def test_every_gateway_with_another_channel_is_documented(provider: str) -> None:
+    """docs/consuming.md names the channel of each gateway whose word is not the channel's."""
+    rows = re.findall(r"^\| \w+ \| (`.+`) \| `(\w+)` \|$", CONSUMING.read_text(), re.MULTILINE)
+    documented = {
+        (word, channel) for words, channel in rows for word in re.findall(r"`(\w+)`", words)
+    }
+    channels = getattr(import_module(f"providers.{provider}.parser"), "CHANNELS", {})
+    assert channels.items() <= documented
 
 
 def test_links_point_to_files_that_exist() -> None:

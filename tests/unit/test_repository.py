@@ -80,6 +80,10 @@ KAFKA_HOMES = (
 
 # The roots of the pure files; all of Bluetick's files that they import are pure as well.
 PURE = (
+    "cli/contracts/asyncapi.py",
+    "cli/contracts/compatibility.py",
+    "cli/contracts/dictionary.py",
+    "cli/contracts/typed.py",
     "cli/dead_letters/table.py",
     "cli/doctor/*_checks.py",
     "cli/group_moves.py",
