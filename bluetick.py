@@ -12,21 +12,27 @@ from typer.models import CommandInfo
 from cli.command_examples import epilog
 from cli.commands import (
     archive,
+    config,
     dead_letters,
+    doctor,
+    groups,
     namespaces,
     replay,
+    schemas,
     services,
     sources,
     spool,
     tail,
     test,
     topics,
+    transactions,
     webhooks,
 )
 from cli.interrupt import EXIT_CODE, Interrupted, interruptible
 from cli.messages import worded
 from service import problem_pipe
 from service.errors import Problem
+from service.kafka.service_name import name_service
 from service.version import __version__
 
 _RUN, _LOOK, _REPAIR = "Run", "Look", "Repair"
@@ -76,13 +82,17 @@ app = typer.Typer(
 # In the order in which help shows them, each below its heading.
 _COMMANDS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
     (_RUN, services.COMMANDS),
-    (_LOOK, (tail.tail, webhooks.explain, webhooks.parse)),
+    (_LOOK, (tail.tail, doctor.doctor, webhooks.explain, webhooks.parse)),
     (_DATA, (archive.archive, namespaces.rebuild, namespaces.diff)),
     (_TRY, (webhooks.send,)),
 )
 _GROUPS: tuple[tuple[str, str, typer.Typer], ...] = (
     (_RUN, "topics", topics.group),
     (_RUN, "sources", sources.group),
+    (_LOOK, "config", config.group),
+    (_LOOK, "schemas", schemas.group),
+    (_REPAIR, "group", groups.group),
+    (_REPAIR, "transactions", transactions.group),
     (_REPAIR, "dead-letters", dead_letters.group),
     (_REPAIR, "replay", replay.group),
     (_REPAIR, "spool", spool.group),
@@ -125,6 +135,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -132,6 +143,7 @@ def _options(
     problem_to: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     del problem_to  # see Commands
+    name_service(context.invoked_subcommand or "")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,33 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         )
         for one in PROCESSORS
     },
+    "schemas export": (
+        "bluetick schemas export contract",
+        "bluetick schemas export schemas/published",
+    ),
+    "schemas show": ("bluetick schemas show status", "bluetick schemas show stalled --example"),
+    "schemas dictionary": (
+        "bluetick schemas dictionary",
+        "bluetick schemas dictionary docs/data-dictionary.md",
+    ),
     "topics check": ("bluetick topics check", "BLUETICK_NAMESPACE=v2 bluetick topics check"),
     "topics apply": ("bluetick topics apply", "BLUETICK_PARTITIONS=12 bluetick topics apply"),
+    "config show": ("bluetick config show", "bluetick config show --json"),
+    "doctor": ("bluetick doctor", "bluetick doctor --json"),
+    "group show": ("bluetick group show normalise", "bluetick group show track --json"),
+    "group move": (
+        f"bluetick group move normalise raw.{NAMES[0]} --to end --partition 2",
+        "bluetick group move track observations --to 2026-05-01T12:00Z --yes",
+    ),
+    "transactions show": ("bluetick transactions show", "bluetick transactions show --json"),
+    "transactions abort": (
+        "bluetick transactions abort statuses/3/1042",
+        "bluetick transactions abort --yes",
+    ),
+    "topics acls": (
+        "bluetick topics acls track",
+        "bluetick topics acls ingest --principal User:webhooks",
+    ),
     "sources check": ("bluetick sources check", "bluetick sources check sources.toml"),
     "tail": (
         "bluetick tail statuses --from-start",

@@ -19,7 +19,7 @@ from service import child_environment, child_processes
 from service.child_processes import Child, lines
 from service.errors import Problem
 from service.problem_pipe import ProblemPipe
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 
 Show = Callable[[str, str], None]
 """Receives a service's name and one line of its log."""
@@ -156,9 +156,11 @@ async def _start(settings: Settings, service: Service, problem_to: int) -> Proce
 
 
 def _environment(settings: Settings, service: Service) -> dict[str, str]:
-    """Return the environment of a service: allowed variables, and every setting."""
+    """Return the environment of a service: allowed variables, and every setting that is set."""
     secrets = secret_variables(settings.sources) if service.name == "ingest" else ()
-    values = settings.model_dump(mode="json", exclude_none=True, exclude={"password"})
+    values = settings.model_dump(
+        mode="json", exclude_unset=True, exclude_none=True, exclude={*SECRETS}
+    )
     values["log_format"] = "console"  # a person reads the lines, through a pipe
     variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)

@@ -29,6 +29,7 @@ EVENTS: Mapping[str, str] = {
     "broker_silent": (
         "the broker at {broker} has not answered for {seconds:g} s; closing the connections to it"
     ),
+    "kafka_unusable": "{message}",
     # Lines of libraries, whose sentences are their own.
     "kafka_client": "{message}",
     "http_server": "{message}",
@@ -135,7 +136,7 @@ FIELDS: Mapping[str, str] = {
     "bodies": "a number of webhook bodies",
     "broker": "a broker's host:port",
     "bytes": "their size in bytes",
-    "code": "code of a dead letter, or of the problem that ended the process",
+    "code": "code of a dead letter, or of a problem",
     "connections": "open connections that the limit of open files allows",
     "count": "a number of partitions, or of dead letters",
     "directory": "a directory",
@@ -164,7 +165,7 @@ FIELDS: Mapping[str, str] = {
     "source": "name of the source",
     "start": "the first offset",
     "states": "a number of states",
-    "task": "a background task of ingest",
+    "task": "a background task",
     "time": "a time, ISO 8601, UTC",
     "topic": "name of the topic",
     "topics": "names of topics",

@@ -25,7 +25,7 @@ from processors.runtime.consumer_groups import Watch, commit, watching
 from schemas.processors import NORMALISE, PROCESSORS, TRACK, processor
 from schemas.topics import Topics
 from schemas.webhook import to_iso
-from service.errors import unreachable
+from service.kafka.failures import diagnosed
 from service.settings import NAMESPACE, Settings
 
 _LOOK_SECONDS = 0.5
@@ -100,7 +100,7 @@ async def _rebuild(plan: Plan, wish: Rebuild) -> int:
             await _begin(console, plan, wish, found, watch)
             return await _work(console, plan, wish, watch)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise unreachable(plan.source.kafka, error) from error
+        raise await diagnosed(plan.source, error) from error
 
 
 def _resume(wish: Rebuild) -> str:
@@ -228,7 +228,7 @@ async def _until_present(console: Console, plan: Plan, watch: Watch) -> str:
                 begun = begun or await _beginnings(plan, watch)
                 return await _catch_up(plan, watch, begun, shown)
             except (KafkaError, OSError, TimeoutError) as error:
-                console.print(f"{unreachable(plan.source.kafka, error)}; waiting for it")
+                console.print(f"{await diagnosed(plan.source, error)}; waiting for it")
                 await asyncio.sleep(_RETRY_SECONDS)
 
 

@@ -29,7 +29,9 @@ from deploy.local_kafka.jars import VERSION
 from ingest.sources.loader import load
 from schemas.processors import PROCESSORS
 from service import private_files
+from service.contradictions import Address, colliding_ports
 from service.errors import Problem
+from service.setting_names import variable
 from service.settings import Settings
 
 # The settings of the ports that follow ingest's own, with their services.
@@ -244,15 +246,18 @@ def _ports(settings: Settings) -> dict[str, int]:
         follows = name not in settings.model_fields_set
         port = settings.port + _default(name) - _default("port") if settings.port else 0
         wanted[name] = port if follows else getattr(settings, name)
+    hosts = dict.fromkeys(_FOLLOWING, settings.health_host) | {"port": settings.host}
+    addresses = {variable(name): Address(hosts[name], port) for name, port in wanted.items()}
+    for problem in colliding_ports(addresses):
+        raise problem
     return {name: _free(name, port) for name, port in wanted.items()}
 
 
 def _free(setting: str, port: int) -> int:
     """Return the port if it is free, for 0 a free one; the `Problem` names the options for it."""
-    variable = f"BLUETICK_{setting.upper()}"
-    options = f"--port ({variable})"
+    options = f"--port ({variable(setting)})"
     if setting in _FOLLOWING:
-        options = f"{variable}, or move all ports with --port"
+        options = f"{variable(setting)}, or move all ports with --port"
     try:
         return free_port(port, _FOLLOWING.get(setting, "ingest"))
     except Problem as problem:

@@ -27,9 +27,10 @@ from processors.runtime import consumer_groups, failpoints
 from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outbox
 from schemas.coordinates import Partition
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka import clients
 from service.kafka.clock import clock
+from service.kafka.failures import diagnosed, right_missing
 from service.settings import Settings
 
 # A round has as many observations as the rate allows in this time, to avoid bursts.
@@ -108,10 +109,12 @@ async def run(
             done = await running.run(chosen, producer, book, behind)
     except (KafkaError, TimeoutError, OSError) as error:
         if not entered:
-            raise unreachable(settings.kafka, error) from error
+            raise await diagnosed(settings, error) from error
+        denied = right_missing(settings, error)
+        why = f"Kafka did not accept the observations ({type(error).__name__})"
         raise Problem(
             "replay_interrupted",
-            why=f"Kafka did not accept the observations ({type(error).__name__})",
+            why=str(denied or why),
             **named,
         ) from error
     except Problem as problem:

@@ -6,12 +6,12 @@ the partition is halted alone and tried again every minute. Its committed offset
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from processors.runtime import metrics
 from processors.runtime.alarms import Alarms
+from processors.runtime.lag import Unprocessed
 from service.errors import Problem
 from service.kafka import clients
 from service.log_events import notice
@@ -25,6 +25,8 @@ class AssignedPartitions:
 
     def __init__(self, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
         self.ready: set[TopicPartition] = set()
+        # What is committed of the partitions that were ready since their assignment.
+        self.progress: dict[TopicPartition, Unprocessed] = {}
         self._consumer = consumer
         self._alarms = alarms
         self._waiting: set[TopicPartition] = set()
@@ -43,6 +45,7 @@ class AssignedPartitions:
     def revoke(self) -> None:
         """Remove all partitions."""
         self.ready.clear()
+        self.progress.clear()
         self._waiting.clear()
         for partition in list(self._halted):
             self._unhalt(partition)
@@ -51,6 +54,10 @@ class AssignedPartitions:
         """Let every ready partition begin again at its committed offset."""
         self._waiting |= self.ready
         self.ready.clear()
+
+    def committed(self, reached: Mapping[TopicPartition, Unprocessed]) -> None:
+        """Record what is committed of the partitions that are still assigned."""
+        self.progress |= {tp: known for tp, known in reached.items() if tp in self.progress}
 
     async def seek(self) -> dict[TopicPartition, int]:
         """Make the waiting partitions ready; return the start offset of each."""
@@ -69,6 +76,7 @@ class AssignedPartitions:
             self._consumer.resume(partition)
             self._waiting.discard(partition)
             self.ready.add(partition)
+            self.progress[partition] = Unprocessed(offset)
             self._unhalt(partition)
         return begun
 
@@ -96,7 +104,6 @@ class AssignedPartitions:
         if not self._halted:
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
         self._halted.add(partition)
-        metrics.note_stopped(partition, stopped=True)
         halted = notice(
             "partition_halted",
             topic=partition.topic,
@@ -109,4 +116,3 @@ class AssignedPartitions:
     def _unhalt(self, partition: TopicPartition) -> None:
         self._halted.discard(partition)
         self._alarms.clear(partition)
-        metrics.note_stopped(partition, stopped=False)

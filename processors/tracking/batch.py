@@ -7,16 +7,16 @@ dead letters, and its state does not change.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 from processors.tracking import timers
+from processors.tracking.batch_counts import Counts
 from processors.tracking.batch_states import Read, State, States
 from processors.tracking.lifecycle import PastBound, outlived
-from processors.tracking.outputs import SOURCE, Output
+from processors.tracking.outputs import SOURCE, Output, headers_of
 from processors.tracking.set_aside import PAST_BOUND, Letter, SetAside, letter_of, unreadable_record
 from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import Step, track
@@ -32,8 +32,8 @@ from schemas.records import (
     record_keys,
     viewer_key,
 )
-from schemas.webhook import cloud_event
 from service.errors import Problem
+from service.tracing import Headers
 
 # After this time the pass yields to other work of the event loop, above all heartbeats.
 _SLICE_SECONDS = 0.03
@@ -44,8 +44,7 @@ _CHUNK = 32
 # A timer of a message with an unusable state is checked again after this time.
 _RETRY_MS = 3_600_000
 
-
-_NO_CONTEXTS: Mapping[int, Sequence[tuple[str, bytes]]] = MappingProxyType({})
+_NO_CONTEXTS: Mapping[int, Headers] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -87,7 +86,9 @@ class Work(NamedTuple):
 
     `now` is the task's clock: a later time of reception in a record is wrong. `horizon` is the time
     that the log has certainly reached: timers up to it may fire. `source` is the CloudEvents
-    source of the outputs. `contexts` has, by a record's offset, the trace headers of its outputs.
+    source of the outputs. Records before `repaired_to` were committed before, and outputs in `seen`
+    are visible already: Kafka lost the states (split_transactions.py). `contexts` has, by a
+    record's offset, the trace headers of its outputs.
     """
 
     records: Sequence[Consumed]
@@ -98,7 +99,9 @@ class Work(NamedTuple):
     bounds: Bounds = BOUNDS
     limits: Limits = LIMITS
     source: str = SOURCE
-    contexts: Mapping[int, Sequence[tuple[str, bytes]]] = _NO_CONTEXTS
+    repaired_to: int = 0
+    seen: frozenset[bytes] = frozenset()
+    contexts: Mapping[int, Headers] = _NO_CONTEXTS
 
 
 class Out(NamedTuple):
@@ -117,7 +120,7 @@ class Reduced:
     `taken` is the number of records taken. `states` holds the changed states, the last of each key;
     None for a dropped one. `armed` holds the next timer of each state that is left, or whose timer
     had no effect. `spent` holds the index entries that are void now. `letters` holds dead letters.
-    `latest` is the greatest time of reception, 0 if none.
+    `latest` is the greatest time of reception, 0 if none. `counts` is for the metrics.
     """
 
     taken: int = 0
@@ -126,8 +129,7 @@ class Reduced:
     armed: dict[bytes, int] = field(default_factory=dict)
     spent: list[Timer] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
-    outcomes: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    events: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
     latest: int = 0
 
 
@@ -246,6 +248,7 @@ class _Reducing:
             else:
                 why = "its key is not one of the observation's"
         self.result.letters.append(unreadable_record(record, why, self._aside.get(key)))
+        self.result.counts.add_unreadable(repaired=record.offset < self._work.repaired_to)
         return None
 
     def _take(self, record: Consumed, one: "_Observed") -> None:
@@ -253,8 +256,10 @@ class _Reducing:
         work, states = self._work, self._states
         at = min(observation.received_at, work.now)
         self.result.latest = max(self.result.latest, at)
+        if observation.replay is None:
+            self.result.counts.received.append(at)
         if self._aside and (aside := self._aside.get(key)):
-            self._set_aside(record, observation, aside)
+            self._set_aside(record, one, aside)
             return
         try:
             state = states.message(key)
@@ -273,15 +278,15 @@ class _Reducing:
         except NewerFormatError:
             raise
         except UndecodableError as error:
-            self._set_aside(record, observation, SetAside.state_unreadable(str(error)))
+            self._set_aside(record, one, SetAside.state_unreadable(str(error)))
         except Exception as error:  # noqa: BLE001 - one observation must not end the others
-            self._set_aside(record, observation, SetAside.unforeseen(error))
+            self._set_aside(record, one, SetAside.unforeseen(error))
         else:
             states.put(key, step.state)
             self._due[key] = step.due
             if viewer is not None and step.viewer is not None:
                 states.put(viewer, step.viewer)
-            self._count(record, observation, step)
+            self._keep(record, one, step)
 
     def _next_timer(self, key: str, state: MessageState) -> int:
         """Return when the timer of a message's present state is due."""
@@ -292,15 +297,24 @@ class _Reducing:
                 self._stored_due[key] = due
         return due
 
-    def _count(self, record: Consumed, observation: Observation, step: Step) -> None:
-        self.result.outcomes[observation.provider, step.outcome] += 1
+    def _keep(self, record: Consumed, one: "_Observed", step: Step) -> None:
+        """Count an observation that was tracked; past a bound it is a dead letter, too."""
+        self._count(record, one, step.outcome, step.outputs)
         if step.outcome in PAST_BOUND:
             past = SetAside.past_bound(cast("PastBound", step.outcome), self._work.bounds)
-            self.result.letters.append(letter_of(record, observation, past))
+            self.result.letters.append(letter_of(record, one.observation, past))
 
-    def _set_aside(self, record: Consumed, observation: Observation, why: SetAside) -> None:
-        self.result.outcomes[observation.provider, why.code] += 1
-        self.result.letters.append(letter_of(record, observation, why))
+    def _set_aside(self, record: Consumed, one: "_Observed", why: SetAside) -> None:
+        self._count(record, one, why.code)
+        self.result.letters.append(letter_of(record, one.observation, why))
+
+    def _count(
+        self, record: Consumed, one: "_Observed", outcome: str, outputs: Sequence[Output] = ()
+    ) -> None:
+        """Count a record once, by its outcome."""
+        repaired_to, seen = self._work.repaired_to, self._work.seen
+        repaired = record.offset < repaired_to or (bool(seen) and _visible(one.key, outputs, seen))
+        self.result.counts.add(one.key, one.observation, outcome, repaired=repaired)
 
     def _check_all(self, due: Sequence[Timer]) -> Iterator[str]:
         self._states.load(key for timer in due for key in (timer.key, message_of(timer.key)))
@@ -364,6 +378,7 @@ class _Reducing:
             self.failed[message_of(key)] = SetAside.state_too_large(len(value), self._work.bounds)
             return
         self.result.states[name] = value
+        self.result.counts.add_state(before, after)
         self.result.spent += spent
         if armed is not None:
             self.result.armed[name] = armed
@@ -389,15 +404,13 @@ class _Reducing:
         due = self._stored_due.get(key)
         return armed, [Timer(timers.due(before, self._work.patience) if due is None else due, key)]
 
-    def _publish(
-        self, key: str, outputs: Iterable[Output], context: Sequence[tuple[str, bytes]] = ()
-    ) -> None:
+    def _publish(self, key: str, outputs: Iterable[Output], context: Headers = ()) -> None:
         name, source = key.encode(), self._work.source
         for output in outputs:
             self.result.outputs.append(_out(name, output, source, context))
             self._written += len(output.value)
             if output.topic == "events":
-                self.result.events[output.type.rpartition(".")[2],] += 1
+                self.result.counts.events[output.type.rpartition(".")[2],] += 1
 
 
 def _chunks(many: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -417,9 +430,12 @@ class _Observed(NamedTuple):
         return (self.key,) if self.viewer is None else (self.key, self.viewer)
 
 
-def _out(key: bytes, output: Output, source: str, context: Sequence[tuple[str, bytes]]) -> Out:
-    headers = cloud_event(
-        type_=output.type, id_=output.id, source=source, time=output.time, subject=key
-    )
+def _visible(key: str, outputs: Sequence[Output], seen: frozenset[bytes]) -> bool:
+    """Whether consumers see one of the outputs already."""
+    return any(f"{key}#{output.id}".encode() in seen for output in outputs)
+
+
+def _out(key: bytes, output: Output, source: str, context: Headers) -> Out:
+    headers = headers_of(output, key, source)
     headers += context
     return Out(output.topic, key, output.value, headers)

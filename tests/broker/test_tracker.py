@@ -154,7 +154,8 @@ async def test_a_state_of_a_newer_format_stops_its_partition(settings: Settings)
         await tracker.until(f"partition {PARTITION} is stopped: ")
         await _published(settings, OTHER)
 
-    assert "state format 99 is newer" in tracker.output
+    assert "stopped: state format 99 is newer than 3, the newest that this Blue" in tracker.output
+    assert "run the release that wrote it (docs/upgrading.md); it is tried again" in tracker.output
     assert await read(settings.kafka, settings.topics.dead_letters) == []
 
 

@@ -58,6 +58,8 @@ def test_the_parameters_that_override_settings_are_known() -> None:
                 passed |= {one.arg for one in node.keywords if one.arg}
     assert passed == {"data", "port"}
     assert {(command, setting) for (command, _), (setting, _) in OVERRIDING.items()} == {
+        ("config show", "data"),
+        ("config show", "port"),
         ("up", "port"),
         ("up", "data"),
         ("ingest", "port"),

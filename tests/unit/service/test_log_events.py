@@ -97,6 +97,7 @@ def test_only_the_loggers_of_bluetick_log() -> None:
         if re.search(r"^import logging|^from logging", path.read_text(), re.MULTILINE)
     }
     assert users == {
+        "cli/doctor/doctor.py",
         "ingest/publishing/publisher.py",
         "ingest/server.py",
         "service/log_lines.py",
