@@ -29,6 +29,11 @@ def reason(error: BaseException) -> str:
     return str(error).rstrip(": ") or type(error).__name__
 
 
+def system_reason(error: BaseException) -> str:
+    """Return the system's words for a failed call, without its number and path; else `reason`."""
+    return getattr(error, "strerror", None) or reason(error)
+
+
 def described(error: BaseException) -> str:
     """Return an exception as one line: its type, and the files and lines of its traceback.
 

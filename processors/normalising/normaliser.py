@@ -10,21 +10,18 @@ raises an unexpected error becomes a dead letter. A partition that cannot contin
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
-from msgspec import Struct
 
 from processors.dead_letters.limit import Flood, Limits, Source, Windows, stopped
-from processors.dead_letters.limit import Round as Counted
 from processors.normalising import metrics
 from processors.normalising.body_normaliser import Bodies
-from processors.normalising.foreign_account_alarm import Alarm, Foreign, found
+from processors.normalising.foreign_account_alarm import Alarm
 from processors.normalising.normalise import dead_letter, whole
-from processors.normalising.round_counts import Tallies
+from processors.normalising.round import Outcome, Round
 from processors.normalising.round_limit import MOST_BODIES, full
 from processors.normalising.time_order import TimeOrder, in_time
 from processors.runtime import failpoints
@@ -39,20 +36,20 @@ from processors.runtime.partition_watch import Progress
 from processors.runtime.raw_record import RawRecord, raw_record
 from processors.runtime.record_batches import Outbox, Outgoing, UnsentError, deliver
 from providers import NAMES
-from providers.contract import DeadLetter, Normalised
+from providers.contract import Normalised
 from providers.fields import word
 from providers.rejection import Refused
 from schemas.coordinates import Coordinates, at
 from schemas.processors import NORMALISE
 from schemas.webhook import source_of
-from service import messages, tracing
+from service import tracing
 from service.errors import Problem, reason
 from service.kafka import clients
 from service.kafka.clock import clock
 from service.log_events import Notice, notice
 from service.logger import logger
 from service.settings import Settings
-from service.tracing import Headers, Round
+from service.tracing import Headers
 
 log = logger(__name__)
 
@@ -171,10 +168,10 @@ class Normaliser(Member):
         with tracing.processing(self._group) as trace:
             await self._traced_round(polled, trace)
 
-    async def _traced_round(self, polled: Polled, trace: Round) -> None:
+    async def _traced_round(self, polled: Polled, trace: tracing.Round) -> None:
         producer = self._producer or await self._start_producer()
         outbox = Outbox(producer, "normalise.after_first_send")
-        round_ = _Round(outbox, self._windows.begin(), trace)
+        round_ = Round(outbox, self._windows.begin(), trace)
         await self._normalise(polled, round_)
         large = await deliver(producer, round_.outbox, self._settings.transaction_timeout)
         await self._set_aside(producer, large, round_)
@@ -192,7 +189,7 @@ class Normaliser(Member):
             self._cut = self._cut.passed()
             self._committed(round_)
 
-    async def _normalise(self, polled: Polled, round_: "_Round") -> None:
+    async def _normalise(self, polled: Polled, round_: Round) -> None:
         """Normalise as many bodies as a round may have, in the order of time; put the rest back."""
         session, began, lasted = self._settings.session_timeout, time.monotonic(), 0.0
         reached: dict[tuple[str, int], RawRecord] = {}
@@ -215,7 +212,7 @@ class Normaliser(Member):
             {tp: _since(ends.get(tp, 0), records) for tp, records in polled.items()}
         )
 
-    async def _body(self, raw: RawRecord, round_: "_Round") -> None:
+    async def _body(self, raw: RawRecord, round_: Round) -> None:
         """Add the result of one body; after any error it is a dead letter."""
         provider = self._bodies.provider(raw)
         source = _named(provider, source_of(raw.headers, provider))
@@ -233,7 +230,7 @@ class Normaliser(Member):
             else:
                 now = clock.now()
                 records = list(self._bodies.observed(raw, result.observations, now, context))
-                outcome = _Outcome(result, records, sum([len(one.value) for one in records]))
+                outcome = Outcome(result, records, sum([len(one.value) for one in records]))
         except Exception as error:  # noqa: BLE001 - after any error the body is kept
             outcome = self._refused(raw, error)
         if letters := outcome.result.dead_letters:
@@ -242,7 +239,7 @@ class Normaliser(Member):
             round_.counted.good(source)
         round_.add(raw, provider, outcome)
 
-    async def _records(self, raw: RawRecord, result: Normalised, context: Headers) -> "_Outcome":
+    async def _records(self, raw: RawRecord, result: Normalised, context: Headers) -> Outcome:
         """Return the records of a body; `Refused` if they exceed the limit."""
         now = clock.now()
         records: list[Outgoing] = []
@@ -257,19 +254,19 @@ class Normaliser(Member):
                 raise Refused("too_costly", f"its result has more than {_BODY_BYTES} bytes")
             if self._pace.due():
                 await self._pace.pause()
-        return _Outcome(result, records, size)
+        return Outcome(result, records, size)
 
-    def _refused(self, raw: RawRecord, error: Exception) -> "_Outcome":
+    def _refused(self, raw: RawRecord, error: Exception) -> Outcome:
         """Return one dead letter for a whole body."""
         letter, now = dead_letter(error, raw.body or b""), clock.now()
         try:
             [record] = self._bodies.kept(raw, [letter], now)
         except Exception:  # noqa: BLE001 - headers that cannot be copied; the raw record has them
             [record] = self._bodies.kept(raw._replace(headers=()), [letter], now)
-        return _Outcome(whole(letter), [record], record.size)
+        return Outcome(whole(letter), [record], record.size)
 
     async def _set_aside(
-        self, producer: AIOKafkaProducer, large: Sequence[Outgoing], round_: "_Round"
+        self, producer: AIOKafkaProducer, large: Sequence[Outgoing], round_: Round
     ) -> None:
         """Keep the bodies of records that are too large for their topics as dead letters.
 
@@ -300,7 +297,7 @@ class Normaliser(Member):
         outbox.put(records)
         return await deliver(producer, outbox, self._settings.transaction_timeout)
 
-    def _committed(self, round_: "_Round") -> None:
+    def _committed(self, round_: Round) -> None:
         """Publish the counts of a committed round, and raise its alarms."""
         self._partitions.committed(round_.reached)
         now = time.monotonic()
@@ -330,77 +327,6 @@ class Normaliser(Member):
             self._producer = None
 
 
-class _Outcome(Struct, frozen=True, gc=False):
-    """The result of one body, and its records, `size` bytes in total."""
-
-    result: Normalised
-    records: Sequence[Outgoing]
-    size: int
-
-
-@dataclass(slots=True)
-class _Round:
-    """A round under way; `reached` has the offsets after its bodies."""
-
-    outbox: Outbox
-    counted: Counted
-    trace: Round
-    tallies: Tallies = field(default_factory=Tallies)
-    reached: dict[TopicPartition, Unprocessed] = field(default_factory=dict)
-    bodies: int = 0
-    size: int = 0
-    # The topics that refuse the result of a body as too large; and bodies that met a defect.
-    large: dict[Coordinates, str] = field(default_factory=dict)
-    defects: dict[Coordinates, DeadLetter] = field(default_factory=dict)
-    foreign: list[Foreign] = field(default_factory=list)
-
-    @property
-    def ends(self) -> dict[TopicPartition, int]:
-        return {partition: known.next for partition, known in self.reached.items()}
-
-    def add(self, raw: RawRecord, provider: str, outcome: _Outcome) -> None:
-        """Add the result of a body."""
-        self.outbox.put(outcome.records)
-        self.size += outcome.size
-        self.tallies.count(provider, outcome.result)
-        if outcome.result.dead_letters:
-            self._note(raw, provider, outcome.result.dead_letters)
-
-    def _note(self, raw: RawRecord, provider: str, letters: Sequence[DeadLetter]) -> None:
-        """Record a body that met a defect, or names accounts of other sources."""
-        for letter in letters:
-            if letter.code == "internal_error":
-                self.defects[at(raw)] = letter
-        self.foreign += found(raw, provider, letters)
-
-    def notices(self) -> dict[str, Notice]:
-        """Return a notice for each alarm, by its cause: one body of each, and how many more."""
-        found: dict[str, Notice] = {}
-        for topic in sorted(set(self.large.values())):
-            places = [place for place, one in self.large.items() if one == topic]
-            fields = {"places": _first_of(places), "topic": topic}
-            sentence = messages.sentence("result_too_large", fields)
-            found[topic] = notice(
-                "result_too_large", message=sentence, topic=topic, count=len(places)
-            )
-        if self.defects:
-            places, (letter, *_) = list(self.defects), self.defects.values()
-            sentence = (
-                f"{_first_of(places)}: {letter.reason} ({_innermost(letter)}); it is kept as a "
-                "dead letter internal_error"
-            )
-            topic, partition, offset = places[0]
-            found["internal_error"] = notice(
-                "body_defect",
-                message=sentence,
-                topic=topic,
-                partition=partition,
-                offset=offset,
-                count=len(places),
-            )
-        return found
-
-
 @lru_cache(maxsize=1024)  # sources are few, webhooks are many
 def _named(provider: str, name: str) -> Source:
     """Return a source. Its name is a header, so it may be any text; it appears in logs."""
@@ -412,15 +338,6 @@ def _since(
 ) -> Sequence[ConsumerRecord[bytes, bytes]]:
     """Return the records of one partition from an offset on."""
     return [one for one in records if one.offset >= offset] if records[-1].offset >= offset else []
-
-
-def _first_of(places: Sequence[Coordinates]) -> str:
-    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    return "{}/{}/{}".format(*places[0]) + more
-
-
-def _innermost(letter: DeadLetter) -> str:
-    return letter.stacktrace.rpartition("\n")[2]
 
 
 def _too_large(record: Outgoing) -> Refused:

@@ -8,19 +8,15 @@ dead letters, and its state does not change.
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from processors.tracking import timers
-from processors.tracking.batch_counts import Counts
 from processors.tracking.batch_states import Read, State, States
+from processors.tracking.batch_types import Consumed, Out, Reduced, Timer, Work
 from processors.tracking.lifecycle import PastBound, outlived
-from processors.tracking.outputs import SOURCE, Output, headers_of
-from processors.tracking.set_aside import PAST_BOUND, Letter, SetAside, letter_of, unreadable_record
-from processors.tracking.timers import PATIENCE, Patience
+from processors.tracking.outputs import Output, headers_of
+from processors.tracking.set_aside import PAST_BOUND, SetAside, letter_of, unreadable_record
 from processors.tracking.track import Step, track
-from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import NewerFormatError, UndecodableError, decode_observation, encode
 from schemas.records import (
     RESERVED,
@@ -44,93 +40,7 @@ _CHUNK = 32
 # A timer of a message with an unusable state is checked again after this time.
 _RETRY_MS = 3_600_000
 
-_NO_CONTEXTS: Mapping[int, Headers] = MappingProxyType({})
-
 T = TypeVar("T")
-
-
-class Consumed(Protocol):
-    """The fields of a consumed record that are read."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-
-
-class Timer(NamedTuple):
-    """An entry of the store's index: the key of the state to check, and when (Unix ms)."""
-
-    due: int
-    key: str
-
-
-class Limits(NamedTuple):
-    """The limits of one batch: past one of these it ends, and the rest is for the next batch.
-
-    `seconds` are of the wall clock; `read_bytes` are records and states read, which also bounds
-    the states written; `written_bytes` are outputs.
-    """
-
-    seconds: float = 2.0
-    read_bytes: int = 32 * 1024 * 1024
-    written_bytes: int = 16 * 1024 * 1024
-
-
-LIMITS = Limits()
-
-
-class Work(NamedTuple):
-    """One batch: records in order, and timers that are due.
-
-    `now` is the task's clock: a later time of reception in a record is wrong. `horizon` is the time
-    that the log has certainly reached: timers up to it may fire. `source` is the CloudEvents
-    source of the outputs. Records before `repaired_to` were committed before, and outputs in `seen`
-    are visible already: Kafka lost the states (split_transactions.py). `contexts` has, by a
-    record's offset, the trace headers of its outputs.
-    """
-
-    records: Sequence[Consumed]
-    timers: Sequence[Timer]
-    now: int
-    horizon: int
-    patience: Patience = PATIENCE
-    bounds: Bounds = BOUNDS
-    limits: Limits = LIMITS
-    source: str = SOURCE
-    repaired_to: int = 0
-    seen: frozenset[bytes] = frozenset()
-    contexts: Mapping[int, Headers] = _NO_CONTEXTS
-
-
-class Out(NamedTuple):
-    """One record to send."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
-
-
-@dataclass(slots=True)
-class Reduced:
-    """The result of a batch.
-
-    `taken` is the number of records taken. `states` holds the changed states, the last of each key;
-    None for a dropped one. `armed` holds the next timer of each state that is left, or whose timer
-    had no effect. `spent` holds the index entries that are void now. `letters` holds dead letters.
-    `latest` is the greatest time of reception, 0 if none. `counts` is for the metrics.
-    """
-
-    taken: int = 0
-    outputs: list[Out] = field(default_factory=list)
-    states: dict[bytes, bytes | None] = field(default_factory=dict)
-    armed: dict[bytes, int] = field(default_factory=dict)
-    spent: list[Timer] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
-    latest: int = 0
 
 
 async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None = None) -> Reduced:
@@ -436,6 +346,4 @@ def _visible(key: str, outputs: Sequence[Output], seen: frozenset[bytes]) -> boo
 
 
 def _out(key: bytes, output: Output, source: str, context: Headers) -> Out:
-    headers = headers_of(output, key, source)
-    headers += context
-    return Out(output.topic, key, output.value, headers)
+    return Out(output.topic, key, output.value, [*headers_of(output, key, source), *context])

@@ -31,16 +31,17 @@ from aiokafka.errors import ProducerFenced
 
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
-from processors.runtime.batch_size import Cut
 from processors.runtime.lag import Unprocessed
 from processors.runtime.record_batches import TooLargeError
-from processors.tracking import metrics, recovery_causes
-from processors.tracking.batch import Reduced, Work, reduce
+from processors.tracking import letter_notices, metrics, recovery_causes
+from processors.tracking.batch import reduce
+from processors.tracking.batch_cut import BatchCut
+from processors.tracking.batch_types import Reduced, Work
 from processors.tracking.log_clock import LogClock
 from processors.tracking.outputs import source_of
 from processors.tracking.recovery import recover
 from processors.tracking.session import Session
-from processors.tracking.set_aside import Letter, SetAside
+from processors.tracking.set_aside import Letter
 from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
 from processors.tracking.transaction import publish
@@ -70,8 +71,6 @@ _RETRY_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
 # A stopped partition is tried again after this time.
 _STOPPED_SECONDS = 60.0
-# The most records that are sent separately, to find the refused one.
-_APART = 500
 # How long health shows a message that was set aside because of a defect.
 _SHOWN_SECONDS = 600.0
 
@@ -105,9 +104,7 @@ class Task:
         self._closing = False
         self._working = False
         self._fenced_at = -math.inf
-        self._cut = Cut.whole(_BATCH)
-        self._apart = False
-        self._unwanted: dict[str, SetAside] = {}
+        self._cut = BatchCut(_BATCH)
         self._fault: Problem | None = None
         self._patience = patience_of(settings)
         self._source = source_of(settings.installation)
@@ -327,7 +324,7 @@ class Task:
         with tracing.processing(self._group) as trace:
             contexts = trace.take_all(cast("Sequence[Record]", work.records))
             work = work._replace(contexts=contexts)
-            result = await reduce(work, session.store.get, self._unwanted)
+            result = await reduce(work, session.store.get, self._cut.unwanted)
             trace.keep(result.taken)
             anchor = None
             if result.taken or result.states:
@@ -341,7 +338,7 @@ class Task:
             last = cast("Record", work.records[result.taken - 1])
             self._done = Unprocessed(session.offset, last=last.timestamp)
         log_clock.advance(result.latest)
-        self._cut, self._apart, self._unwanted = self._cut.passed(), False, {}
+        self._cut.passed()
         self._report(result.letters)
         session.refuse_loss()
 
@@ -349,54 +346,23 @@ class Task:
         """Publish in a transaction; if it fails, the next batch is smaller."""
         taken_to = work.records[result.taken - 1].offset + 1 if result.taken else None
         try:
-            return await publish(self._settings, session, result, taken_to, apart=self._apart)
+            return await publish(self._settings, session, result, taken_to, apart=self._cut.apart)
         except TooLargeError as error:
-            self._look_for(error)
+            self._cut.refused(error)
             raise
         except TimeoutError:
-            self._cut = self._cut.failed(result.taken + len(work.timers))
+            self._cut.failed(result.taken + len(work.timers))
             raise
         finally:
             self._stamp = session.stamp  # also of a transaction with an unknown outcome
 
-    def _look_for(self, error: TooLargeError) -> None:
-        """Find the messages that Kafka refuses, in one more attempt, and then set them aside.
-
-        If Kafka refuses their dead letters, these are sent without a value.
-        """
-        if not self._apart:
-            self._apart = True
-            self._cut = self._cut._replace(size=min(self._cut.size, _APART))
-            return
-        self._apart = False
-        for key in error.owners:
-            known = self._unwanted.get(key)
-            if known is not None and known.valueless:
-                raise Problem("dead_letter_refused", why=str(error))
-            self._unwanted[key] = SetAside.refused(str(error), again=known is not None)
-
     def _report(self, letters: Sequence[Letter]) -> None:
         """Log what was set aside; health also shows defects and invalid records."""
-        for code, found in _by_code(letters).items():
-            first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
-            coordinates = "{}/{}/{}".format(*first.observed)
-            sentence = (
-                f"{coordinates}{more} set aside as a dead letter, {code}: {first.letter.reason}"
-            )
-            aside = notice(
-                "observation_set_aside",
-                message=sentence,
-                code=code,
-                count=len(found),
-                topic=first.observed.topic,
-                partition=first.observed.partition,
-                offset=first.observed.offset,
-                key=first.key,
-            )
-            if first.past_bound:
-                log.warning(aside.event, **aside.fields)
+        for found in letter_notices.notices(letters):
+            if found.past_bound:
+                log.warning(found.notice.event, **found.notice.fields)
             else:
-                self._alarms.raise_(code, aside, time.monotonic(), _SHOWN_SECONDS)
+                self._alarms.raise_(found.code, found.notice, time.monotonic(), _SHOWN_SECONDS)
 
     async def _discard_producer(self) -> None:
         """Discard the producer: its outcome is unknown until a new producer has fenced it."""
@@ -445,13 +411,6 @@ class Task:
     @property
     def _directory(self) -> Path:
         return self._settings.stores / "track" / str(self._number)
-
-
-def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:
-    found: dict[str, list[Letter]] = {}
-    for one in letters:
-        found.setdefault(one.letter.code, []).append(one)
-    return found
 
 
 def _defect(error: Exception) -> str:

@@ -21,7 +21,7 @@ from typing import NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.dead_letters import record
-from processors.tracking.batch import Out, Reduced
+from processors.tracking.batch_types import Out, Reduced
 from processors.tracking.restore import OLDEST_MS
 from processors.tracking.set_aside import Letter, headers_of
 from schemas.webhook import to_iso

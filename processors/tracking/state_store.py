@@ -35,7 +35,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from processors.tracking.batch import Timer
+from processors.tracking.batch_types import Timer
 from processors.tracking.standing import Standing, change, of_stored
 from providers import NAMES
 from service import private_files

@@ -23,8 +23,9 @@ from schemas.processors import NORMALISE, TRACK
 from service.open_telemetry import OpenTelemetry
 from service.settings import Settings
 from service.tracing import CONTEXT, tracing
-from tests.broker.reading import Read, caught_up, read
+from tests.broker.reading import Read, caught_up, read, written
 from tests.broker.running_ingest import Ingest, running, until
+from tests.contract import check
 from tests.e2e.commands import command
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -97,7 +98,8 @@ async def test_a_trace_goes_from_the_webhook_to_the_event(
     """Each derived record has the webhook's trace; rounds and records are linked.
 
     A trace that is not sampled continues without spans, one without a request's context begins at
-    ingest, and without tracing no record has a context. Values, keys and ids do not differ.
+    ingest, and without tracing no record has a context. Values, keys and ids do not differ, and all
+    records are as the published schemas describe them.
     """
     exporter = InMemorySpanExporter()
     settings = settings.model_copy(
@@ -119,6 +121,7 @@ async def test_a_trace_goes_from_the_webhook_to_the_event(
         await _post(ingest, 4, traceparent=PARENT)
         await caught_up(settings.kafka, settings.topics)
     found = await _records(settings)
+    check(written(settings, one) for records in found.values() for one in records.values())
     key = "smsmanager/-/m-{}".format
     spans = {_name(span.context): span for span in exporter.get_finished_spans()}
 

@@ -92,7 +92,7 @@ async def test_the_end_of_a_service_is_json(service: str) -> None:
     assert (last["service"], last["event"]) == (service, "problem")
     assert last["code"] == ("kafka_not_ready" if service == "ingest" else "kafka_silent")
     assert last["message"].startswith(f"Kafka does not answer at {NOWHERE}")
-    assert len({line["message"] for line in lines}) == len(lines)
+    assert len({(line["event"], line["message"]) for line in lines}) == len(lines)
 
 
 @pytest.mark.parametrize("service", ["ingest", "normalise", "track"])

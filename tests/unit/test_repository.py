@@ -130,6 +130,8 @@ PURE = (
     "processors/replay/retry_outcome.py",
     "processors/tracking/batch_counts.py",
     "processors/tracking/batch_states.py",
+    "processors/tracking/batch_types.py",
+    "processors/tracking/letter_notices.py",
     "processors/tracking/set_aside.py",
     "service/child_environment.py",
     "service/contradictions.py",

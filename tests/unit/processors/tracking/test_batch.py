@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from processors.tracking import lifecycle
-from processors.tracking.batch import Limits, Out, Reduced, Timer, Work, reduce
+from processors.tracking.batch import reduce
 from processors.tracking.batch_states import Read
+from processors.tracking.batch_types import Limits, Out, Reduced, Timer, Work
 from processors.tracking.outputs import source_of
 from processors.tracking.set_aside import SetAside
 from processors.tracking.split_transactions import output_id
