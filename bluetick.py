@@ -7,29 +7,49 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.models import CommandInfo
 
+from cli.command_examples import epilog
 from cli.commands import (
     archive,
+    config,
     dead_letters,
+    doctor,
+    groups,
     namespaces,
     replay,
+    schemas,
     services,
     sources,
     spool,
     tail,
     test,
     topics,
+    transactions,
     webhooks,
 )
 from cli.interrupt import EXIT_CODE, Interrupted, interruptible
 from cli.messages import worded
 from service import problem_pipe
 from service.errors import Problem
+from service.kafka.service_name import name_service
 from service.version import __version__
+
+_RUN, _LOOK, _REPAIR = "Run", "Look", "Repair"
+_DATA, _TRY = "Copy and rebuild data", "Try and test"
+_HEADINGS = (_RUN, _LOOK, _REPAIR, _DATA, _TRY)
 
 
 class Commands(TyperGroup):
     """All commands, and the error handling that they share."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands in the order of the headings in help."""
+
+        def heading(name: str) -> int:
+            return _HEADINGS.index(getattr(self.commands[name], "rich_help_panel", None) or _TRY)
+
+        return sorted(super().list_commands(ctx), key=heading)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; send a problem to the parent process, if that is Bluetick's."""
@@ -44,37 +64,52 @@ class Commands(TyperGroup):
                 sys.exit(1)
 
 
+def _name(command: CommandInfo) -> str:
+    assert command.callback is not None  # noqa: S101 - commands are functions
+    return command.name or command.callback.__name__
+
+
 app = typer.Typer(
     name="bluetick",
     cls=Commands,
     help="Delivery webhooks of messaging providers, turned into one lifecycle per message.",
     epilog="Settings are environment variables BLUETICK_*: see docs/settings.md.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# In the order in which help shows them.
-_COMMANDS: tuple[Callable[..., None], ...] = (
-    *services.COMMANDS,
-    webhooks.parse,
-    webhooks.explain,
-    webhooks.send,
-    tail.tail,
-    archive.archive,
-    namespaces.rebuild,
-    namespaces.diff,
+# In the order in which help shows them, each below its heading.
+_COMMANDS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
+    (_RUN, services.COMMANDS),
+    (_LOOK, (tail.tail, doctor.doctor, webhooks.explain, webhooks.parse)),
+    (_DATA, (archive.archive, namespaces.rebuild, namespaces.diff)),
+    (_TRY, (webhooks.send,)),
 )
-for command in _COMMANDS:
-    app.command()(command)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
-app.add_typer(topics.group, name="topics")
-app.add_typer(sources.group, name="sources")
-app.add_typer(spool.group, name="spool")
-app.add_typer(dead_letters.group, name="dead-letters")
-app.add_typer(replay.group, name="replay")
-app.add_typer(namespaces.group, name="namespace")
+_GROUPS: tuple[tuple[str, str, typer.Typer], ...] = (
+    (_RUN, "topics", topics.group),
+    (_RUN, "sources", sources.group),
+    (_LOOK, "config", config.group),
+    (_LOOK, "schemas", schemas.group),
+    (_REPAIR, "group", groups.group),
+    (_REPAIR, "transactions", transactions.group),
+    (_REPAIR, "dead-letters", dead_letters.group),
+    (_REPAIR, "replay", replay.group),
+    (_REPAIR, "spool", spool.group),
+    (_DATA, "namespace", namespaces.group),
+)
+_TO_PYTEST = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+for heading, commands in _COMMANDS:
+    for command in commands:
+        app.command(rich_help_panel=heading)(command)
+app.command(rich_help_panel=_TRY, context_settings=_TO_PYTEST)(test.test)
+for heading, called, group in _GROUPS:
+    app.add_typer(group, name=called, rich_help_panel=heading)
+    for info in group.registered_commands:
+        info.epilog = epilog(f"{called} {_name(info)}")
+for info in app.registered_commands:
+    info.epilog = epilog(_name(info))
 
 
 def main() -> None:
@@ -99,6 +134,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -106,6 +142,7 @@ def _options(
     problem_to: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     del problem_to  # see Commands
+    name_service(context.invoked_subcommand or "")
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ async def _write_states(
 async def _commit(settings: Settings, offsets: dict[TopicPartition, int]) -> None:
     """Commit the end of the raw topics for the normaliser's group."""
     consumer = clients.consumer(settings, settings.topics.group("normalise"))
-    await clients.join(consumer)
+    await clients.join(settings, consumer)
     consumer.assign(list(offsets))
     await consumer.commit(offsets)
     await clients.leave(consumer)

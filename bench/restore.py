@@ -97,6 +97,6 @@ def _assigned(one: GroupWorker) -> bool:
 
 def _store(settings: Settings, partition: int) -> Store:
     """Create an empty store in the directory that the partition's task uses."""
-    directory = settings.data / settings.namespace / "track" / str(partition)
+    directory = settings.stores / "track" / str(partition)
     shutil.rmtree(directory, ignore_errors=True)
     return Store(directory, f"{settings.topics.messages}[{partition}]")

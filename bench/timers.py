@@ -11,7 +11,8 @@ from bench.loop_stalls import watched
 from bench.polling import POLL_SECONDS
 from bench.states import stalled_states
 from bench.worker import ready, tracker
-from processors.runtime import metrics
+from schemas.processors import TRACK
+from service.metrics.registry import exposed
 
 COUNT = 1_000_000
 _RATE = 50
@@ -67,4 +68,4 @@ def _fired() -> float:
 
 def _metric(name: str, **labels: str) -> float:
     """Return a metric of the tracker in this process."""
-    return metrics.registry.get_sample_value(name, labels) or 0.0
+    return exposed(TRACK.name).get_sample_value(name, labels) or 0.0

@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 from rich.text import Text
 
 from cli.interrupt import interruptible
 from cli.messages import CommandProblem
 from cli.options import Received
 from cli.output import progress
-from cli.output.tables import plain_table
+from cli.output.tables import PlainTable, name, number
 from cli.providers import providers
 from processors.archive import reader, writer
 from processors.archive import verify as verifying
@@ -125,12 +124,11 @@ class _Bar:
         count.show(count.done + offsets, count.total, words)
 
 
-def _archived(done: Mapping[str, Manifest]) -> Table | str:
+def _archived(done: Mapping[str, Manifest]) -> PlainTable | str:
     if not done:
         return "nothing to do: everything is archived already"
-    table = plain_table("Archived", "provider")
-    for heading in ("bodies", "files", "on disk"):
-        table.add_column(heading, justify="right")
+    numbers = map(number, ("bodies", "files", "on disk"))
+    table = PlainTable("Archived", name("provider"), *numbers)
     for provider, manifest in done.items():
         size = decimal(sum(file.size for file in manifest.files))
         rows = sum(file.rows for file in manifest.files)
@@ -138,10 +136,9 @@ def _archived(done: Mapping[str, Manifest]) -> Table | str:
     return table
 
 
-def _held(held: Iterable[Held]) -> Table:
-    table = plain_table("What the archive holds", "partition")
-    for heading in ("first", "last", "bodies", "files", "on disk", ""):
-        table.add_column(heading, justify="right")
+def _held(held: Iterable[Held]) -> PlainTable:
+    numbers = map(number, ("first", "last", "bodies", "files", "on disk", ""))
+    table = PlainTable("What the archive holds", name("partition"), *numbers)
     for one in held:
         mark = Text("✗", "bold red") if one.troubles else Text("✓", "green")
         edges = ["" if edge is None else str(edge) for edge in (one.first, one.last)]

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from cli.providers import providers
 from cli.simulator.files import read_body
 from processors.replay.case_file import NotALifeError, steps_of
 from processors.replay.pipeline_in_memory import Outcome, Published, Step, Wait, run
+from providers.contract import DeadLetter
 from schemas.codec import encode
 from schemas.records import viewer_key
 from service.settings import load
@@ -65,7 +65,8 @@ def _begin(steps: Sequence[Step], now: int) -> int:
 def json_lines(outcome: Outcome) -> Iterator[str]:
     """One object a record, {topic, type, key, record}; then what was ignored; the states last."""
     for one in outcome.records:
-        yield _json(one.topic, one.type, one.key or None, one.record)
+        record = _letter(one.record) if one.topic == _DEAD_LETTERS else one.record
+        yield _json(one.topic, one.type, one.key or None, record)
     if outcome.ignored:
         yield as_text({"ignored": dict(outcome.ignored)})
     for key, state in _states(outcome):
@@ -97,10 +98,14 @@ def _shown(one: Published) -> Text:
 
 
 def _dead_letter(one: Published) -> Text:
-    letter = msgspec.to_builtins(one.record)
-    where = letter["pointer"] or "whole body"
-    words = Text(letter["code"], style=BAD).append(f"  {letter['reason']}  ")
+    letter: DeadLetter = one.record
+    where = letter.pointer or "whole body"
+    words = Text(letter.code, style=BAD).append(f"  {letter.reason}  ")
     return words.append(where, style=DIM)
+
+
+def _letter(letter: DeadLetter) -> dict[str, str]:
+    return {"code": letter.code, "reason": letter.reason, "pointer": letter.pointer}
 
 
 def _states(outcome: Outcome) -> Iterator[tuple[str, Any]]:

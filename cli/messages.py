@@ -10,6 +10,16 @@ from typing import Any
 from service.errors import Problem
 from service.messages import Message, sentence
 
+
+def _port_refused(
+    *, service: str, host: str, port: int, why: str, options: str = "--kafka-port"
+) -> str:
+    return (
+        f"{service} cannot listen on {host}:{port} ({why}); stop what uses that port, or choose "
+        f"another one with {options}"
+    )
+
+
 MESSAGES: Mapping[str, Message] = {
     "archive_begins_after": (
         "the archive does not reach back to {since}: {partition} begins with offset {offset}; "
@@ -31,6 +41,7 @@ MESSAGES: Mapping[str, Message] = {
         "the data directory {directory} cannot be written ({why}); make it writable, or name "
         "another one with --data (BLUETICK_DATA)"
     ),
+    "port_refused": _port_refused,
     "range_backwards": (
         "the range begins at {since}, which is not before its end, {until}; swap --from and --to"
     ),

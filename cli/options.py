@@ -9,10 +9,38 @@ from typing import Annotated, Any
 
 import typer
 
-Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
+
+def overrides(setting: str, default: object) -> str:
+    """Return the end of an option's help: the setting that it overrides, and its default.
+
+    The settings themselves are not loaded for help. A test compares both with them.
+    """
+    return rf"\[env: BLUETICK_{setting.upper()}] \[default: {default}]"
+
+
+def port_option(setting: str, default: int, what: str) -> Any:
+    """Return the declaration of an option that overrides the setting of a port."""
+    help_ = f"{what} {overrides(setting, default)}"
+    return typer.Option(metavar="PORT", help=help_, show_default=False)
+
+
+Port = Annotated[int | None, port_option("port", 8080, "Port for webhooks; 0: any.")]
+AllPorts = Annotated[
+    int | None,
+    port_option(
+        "port",
+        8080,
+        "Port for webhooks; 0: any. The ports of health and metrics move along: with 8090, they "
+        "are 8091 to 8093.",
+    ),
 ]
-Data = Annotated[Path | None, typer.Option(help="Directory for data.", show_default=False)]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"Directory for data. {overrides('data', '~/.local/share/bluetick')}",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 RecordJson = Annotated[
     bool, typer.Option("--json", help="The full record; else personal data is masked.")
@@ -23,7 +51,7 @@ From = Annotated[
     typer.Option("--from", help="Received since: 2026-05-01T12:00Z, -2h, oldest.", metavar="TIME"),
 ]
 To = Annotated[
-    str | None, typer.Option("--to", help="Received before; default: now.", metavar="TIME")
+    str | None, typer.Option("--to", help=r"Received before. \[default: now]", metavar="TIME")
 ]
 Accounts = Annotated[
     Path | None,
@@ -173,7 +201,7 @@ class Sending:
     url: Annotated[str, typer.Option(help="The URL of ingest.")] = "http://127.0.0.1:8080"
     messages: Annotated[int, typer.Option(min=1, help="Simulated messages.")] = 100
     rate: Annotated[
-        float | None, typer.Option(min=0.01, help="Posts per second; default: no limit.")
+        float | None, typer.Option(min=0.01, help=r"Posts per second. \[default: no limit]")
     ] = None
     duplicates: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of posts sent twice.")

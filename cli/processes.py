@@ -3,10 +3,13 @@
 import asyncio
 import json
 import os
+import time
 from asyncio.subprocess import STDOUT, Process
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+
+import msgspec
 
 from cli.messages import CommandProblem
 from cli.program import another
@@ -16,15 +19,30 @@ from service import child_environment, child_processes
 from service.child_processes import Child, lines
 from service.errors import Problem
 from service.problem_pipe import ProblemPipe
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 
 Show = Callable[[str, str], None]
 """Receives a service's name and one line of its log."""
 
+Waiting = Callable[[str], None]
+"""Receives why services are not ready yet, once the reasons have stayed for some seconds."""
+
+_STARTING = "it does not answer yet"
 _OK = 200
 _READY_SECONDS = 60
+_SILENT_SECONDS = 3
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 15
+
+
+class _Health(msgspec.Struct):
+    """What a service's page `/health/ready` says."""
+
+    problems: tuple[str, ...] = ()
+
+
+def _unsaid(_: str) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -54,11 +72,15 @@ class Running(Child):
     def ended(self) -> bool:
         return self.exit_code is not None
 
+    @property
+    def reason(self) -> str:
+        """Why the service ended: its own problem if it sent one, else the exit code."""
+        return self._problem.words or f"exit code {self.exit_code}, see its log above"
+
     def why(self) -> Problem:
-        """Return the problem that the service ended, with its own problem if it sent one."""
-        why = self._problem.words or f"exit code {self.exit_code}, see its log above"
+        """Return the problem that the service ended."""
         return CommandProblem(
-            "service_ended", "{service} ended: {why}", service=self.service.name, why=why
+            "service_ended", "{service} ended: {why}", service=self.service.name, why=self.reason
         )
 
     async def wait(self) -> None:
@@ -77,22 +99,40 @@ class Running(Child):
                 show(self.service.name, text)
 
 
+def quiet(settings: Settings) -> Settings:
+    """Return settings with which services log only warnings and errors; a given level stays."""
+    if "log_level" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"log_level": "WARNING"})
+
+
 @asynccontextmanager
 async def running(
-    settings: Settings, services: Iterable[Service], show: Show
+    settings: Settings, services: Iterable[Service], show: Show, waiting: Waiting = _unsaid
 ) -> AsyncIterator[list[Running]]:
-    """Start the services in order and wait until all are ready; stop them in reverse order."""
+    """Start the services in order and wait until all are ready; stop them in reverse order.
+
+    The caller may replace a service of the list by another process of it, which is then stopped.
+    """
+    started: list[Running] = []
+
+    async def stop(place: int) -> None:
+        await started[place].stop()
+
     async with AsyncExitStack() as stack:
-        started = []
-        for service in services:
-            problem = ProblemPipe()
-            with problem.handed_over() as descriptor:
-                process = await _start(settings, service, descriptor)
-            one = Running(service, process, problem, show)
-            stack.push_async_callback(one.stop)
-            started.append(one)
-        await _until_ready(started)
+        for place, service in enumerate(services):
+            started.append(await start(settings, service, show))
+            stack.push_async_callback(stop, place)
+        await until_ready(settings, started, waiting)
         yield started
+
+
+async def start(settings: Settings, service: Service, show: Show) -> Running:
+    """Start a service, without waiting until it is ready."""
+    problem = ProblemPipe()
+    with problem.handed_over() as descriptor:
+        process = await _start(settings, service, descriptor)
+    return Running(service, process, problem, show)
 
 
 async def first_to_end(services: Iterable[Running]) -> Running:
@@ -116,9 +156,11 @@ async def _start(settings: Settings, service: Service, problem_to: int) -> Proce
 
 
 def _environment(settings: Settings, service: Service) -> dict[str, str]:
-    """Return the environment of a service: allowed variables, and every setting."""
+    """Return the environment of a service: allowed variables, and every setting that is set."""
     secrets = secret_variables(settings.sources) if service.name == "ingest" else ()
-    values = settings.model_dump(mode="json", exclude_none=True, exclude={"password"})
+    values = settings.model_dump(
+        mode="json", exclude_unset=True, exclude_none=True, exclude={*SECRETS}
+    )
     variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()
@@ -127,27 +169,58 @@ def _environment(settings: Settings, service: Service) -> dict[str, str]:
     return {**inherited, **variables, "PYTHONUNBUFFERED": "1"}
 
 
-async def _until_ready(services: list[Running]) -> None:
-    waiting = list(services)
+async def until_ready(
+    settings: Settings, services: Sequence[Running], waiting: Waiting = _unsaid
+) -> None:
+    """Wait until all services are ready; raises `Problem` if one ends, or takes too long.
+
+    It may take as long as Kafka waits for a worker that was killed.
+    """
+    seconds = max(_READY_SECONDS, 2 * settings.session_timeout)
+    obstacles = {one.service.name: _STARTING for one in services}
+    said = reasons = ""
+    since = time.monotonic()
     try:
-        async with asyncio.timeout(_READY_SECONDS):
-            while waiting:
-                waiting = [one for one in waiting if not await _ready(one)]
-                await asyncio.sleep(_LOOK_SECONDS if waiting else 0)
+        async with asyncio.timeout(seconds):
+            while obstacles := await _obstacles(services, obstacles):
+                known = {name: why for name, why in obstacles.items() if why != _STARTING}
+                if (latest := _waits(known)) != reasons:
+                    reasons, since = latest, time.monotonic()
+                if reasons != said and time.monotonic() - since >= _SILENT_SECONDS:
+                    said = reasons
+                    waiting(said)
+                await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
-        names = ", ".join(one.service.name for one in waiting)
         raise CommandProblem(
             "services_not_ready",
-            "{names} not ready after {seconds} s; see the log above",
-            names=names,
-            seconds=_READY_SECONDS,
+            "not ready after {seconds:g} s: {obstacles}; see the log above",
+            obstacles=_waits(obstacles),
+            seconds=seconds,
         ) from None
 
 
-async def _ready(one: Running) -> bool:
+def _waits(obstacles: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in obstacles.items())
+
+
+async def _obstacles(services: Iterable[Running], among: Collection[str]) -> dict[str, str]:
+    """Return why services are not ready, by name, of those among which some were not before."""
+    found = {
+        one.service.name: await _obstacle(one) for one in services if one.service.name in among
+    }
+    return {name: why for name, why in found.items() if why}
+
+
+async def _obstacle(one: Running) -> str:
+    """Return why a service is not ready; "" if it is. Raises its `Problem` if it has ended."""
     if one.ended:
         await one.wait()
         raise one.why()
-    with suppress(*http_client.Broken):
-        return (await http_client.get(one.service.url, "/health/ready")).status == _OK
-    return False
+    with suppress(msgspec.DecodeError, *http_client.Broken):
+        answer = await http_client.get(one.service.url, "/health/ready")
+        return "" if answer.status == _OK else _reasons(answer.body)
+    return _STARTING
+
+
+def _reasons(page: bytes) -> str:
+    return "; ".join(msgspec.json.decode(page, type=_Health).problems) or _STARTING

@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from cli.output.tables import PlainTable, name, text
 from ingest.sources.config import Declared, unrestricted
 from ingest.sources.loader import Senders, load
 
@@ -22,8 +21,9 @@ def check(file: Path | None) -> None:
         )
 
 
-def _table(senders: Senders) -> Table:
-    table = Table("source", "provider", "auth", "secrets", "addresses", "accounts", box=None)
+def _table(senders: Senders) -> PlainTable:
+    texts = map(text, ("secrets", "addresses", "accounts"))
+    table = PlainTable("", name("source"), name("provider"), name("auth"), *texts)
     built_in = [Declared(one.name, one.provider, one.proof, ()) for one in senders.sources.values()]
     for one in senders.declared or built_in:
         auth = one.proof.auth if senders.declared else f"{one.proof.auth} (built in)"
@@ -31,5 +31,5 @@ def _table(senders: Senders) -> Table:
         addresses = ", ".join(map(str, one.networks)) or "any"
         accounts = "every" if one.accounts is None else ", ".join(one.accounts)
         cells = (one.name, one.provider, auth, secrets, addresses, accounts)
-        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+        table.add_row(*cells)
     return table

@@ -13,11 +13,12 @@ from typing import BinaryIO
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from cli.cancellation import run_until_stopped
 from cli.messages import CommandProblem
 from cli.output import jsonl, progress
+from cli.output.ages import age_text
+from cli.output.tables import PlainTable, name, number, text
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
 from ingest.spool import slots
@@ -40,7 +41,8 @@ _OTHER_USER = "run this as the user that ingest runs as"
 def status(settings: Settings) -> int:
     """Print the bodies of each slot; returns 1 if one of them cannot be read."""
     spool = _directory(settings)
-    table = Table("slot", "in use", "provider", "bodies", "bytes", "oldest", box=None)
+    names = (name("slot"), name("in use"), text("provider"))
+    table = PlainTable("", *names, number("bodies"), number("bytes"), number("oldest"))
     trouble = False
     for slot in slots.known(spool):
         try:
@@ -50,20 +52,20 @@ def status(settings: Settings) -> int:
             trouble = True
     console = Console(highlight=False)
     console.print(f"spool {spool}", soft_wrap=True)
-    console.print(table, soft_wrap=True)
+    console.print(table)
     return 1 if trouble else 0
 
 
-def _show(table: Table, slot: Path) -> bool:
+def _show(table: PlainTable, slot: Path) -> bool:
     """Add a slot's bodies to the table; False if its file is not readable. Raises `OSError`."""
     used = "yes" if slots.in_use(slot) else "no"
     held = _held(slot)
     for provider, one in (held or {}).items():
-        age = "-" if one.oldest is None else _age(time.time() - one.oldest / 1000)
+        age = "-" if one.oldest is None else age_text(time.time() - one.oldest / 1000)
         table.add_row(slot.name, used, provider, f"{one.bodies:,}", f"{one.bytes:,}", age)
     if not held:
         table.add_row(slot.name, used, "-", "0" if held == {} else "cannot be read", "", "")
-    for file in _aside(slot):
+    for file in slots.kept_aside(slot):
         size = file.stat().st_size
         table.add_row(slot.name, "", f"damaged: {file.name}", "", f"{size:,}", "")
     return held is not None
@@ -116,7 +118,7 @@ def export(settings: Settings, to: Path) -> int:
 def _files(slot: Path) -> list[Path]:
     """Return the files of a slot with bodies; raises `OSError` if one cannot be read."""
     there = set(slot.iterdir())
-    files = [file for file in (slot / FILE, *_aside(slot)) if file in there]
+    files = [file for file in (slot / FILE, *slots.kept_aside(slot)) if file in there]
     for file in files:
         file.open("rb").close()
     return files
@@ -164,19 +166,6 @@ def _held(slot: Path) -> dict[str, Held] | None:
         return look(file)
     except Error:
         return None
-
-
-def _aside(slot: Path) -> list[Path]:
-    """Return the damaged files that were set aside, without their journals."""
-    found = [*slot.glob(f"{FILE}.damaged-*"), *slot.glob(f"{FILE}.salvaged-*")]
-    return sorted(file for file in found if not file.name.endswith("-journal"))
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 async def _drain(settings: Settings, directory: Path) -> int:

@@ -15,7 +15,7 @@ from cli.output.jsonl import print_json
 from cli.output.records import Record, as_fields, as_line
 from processors.normalising.time_order import in_time
 from schemas.topics import Topics, partition_of
-from service.errors import Problem
+from service.kafka.admin import absent
 from service.kafka.clients import reading
 from service.kafka.read_to_end import Records, read_to_end
 from service.settings import Settings
@@ -110,7 +110,7 @@ async def _partitions(
 ) -> list[TopicPartition]:
     """Return the partitions to read. It requests all topics: requesting one might create it."""
     if topic not in await client.topics():
-        raise Problem("topic_missing", topic=topic, where=settings.kafka)
+        raise await absent(settings, topic)
     first = TopicPartition(topic, 0)
     client.assign([first])
     await client.end_offsets([first])  # fetches the topic's partitions

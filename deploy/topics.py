@@ -10,13 +10,17 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     InvalidReplicationFactorError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 
+from schemas.rights import Operation
 from schemas.topics import TopicSpec
 from service.errors import Problem
-from service.kafka.admin import administering
+from service.kafka.admin import administering, hidden
+from service.kafka.causes import Refused, refused_right
+from service.kafka.failures import lacking
 from service.settings import Settings
 
 _CHANGE_SECONDS = 15.0
@@ -25,12 +29,19 @@ _LOOK_SECONDS = 0.05
 # With three replicas a write waits for two of them: the loss of one broker loses no record.
 _SAFE_REPLICATION = 3
 
+_VERBS: dict[Operation, str] = {
+    "AlterConfigs": "configure",
+    "Create": "create",
+    "Delete": "delete",
+    "DescribeConfigs": "describe",
+}
+
 # Kafka's code for a value set on the topic itself, not inherited from the broker.
 _OWN = 1
 
 
 @dataclass(frozen=True)
-class _Topic:
+class Topic:
     """A topic on the broker: `own` holds the values set on it, `config` all effective values."""
 
     partitions: int
@@ -49,13 +60,19 @@ async def check(settings: Settings) -> list[str]:
     ]
 
 
+async def describe(settings: Settings) -> dict[str, Topic]:
+    """Return the existing topics of the namespace, by name."""
+    async with administering(settings) as admin:
+        return await _describe(admin, settings)
+
+
 async def require(settings: Settings, needed: Collection[str] | None = None) -> None:
     """Raise `Problem` unless topics exist and have the expected number of partitions.
 
     `needed`: the names of the topics to check; None: all.
     """
     async with administering(settings) as admin:
-        found = await _list(admin)
+        found = await _list(admin, settings.topics.required if needed is None else needed)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
     for spec in _specs(settings):
         if needed is not None and spec.name not in needed:
@@ -69,7 +86,7 @@ async def require(settings: Settings, needed: Collection[str] | None = None) -> 
 async def require_foreign(settings: Settings) -> None:
     """Raise `Problem` unless the foreign topics exist with the expected number of partitions."""
     async with administering(settings) as admin:
-        found = await _list(admin)
+        found = await _list(admin, settings.topics.foreign)
     _refuse_foreign(settings, {name: len(there) for name, there in found.items()})
 
 
@@ -113,7 +130,7 @@ async def drop(settings: Settings, keep: Collection[str] = ()) -> list[str]:
             answer: Any = await admin.delete_topics(names)
             for name, code, *_ in answer.topic_error_codes:
                 if code != UnknownTopicOrPartitionError.errno:
-                    _raise_for_code(code, None, f"delete {name}")
+                    _raise_for_code(settings, code, None, "Delete", name)
 
             async def gone() -> bool:
                 return (await _list(admin)).keys().isdisjoint(names)
@@ -126,7 +143,8 @@ def _specs(settings: Settings) -> list[TopicSpec]:
     return settings.topics.specs(settings.partitions)
 
 
-def _expected(spec: TopicSpec, replication: int) -> dict[str, str]:
+def expected(spec: TopicSpec, replication: int) -> dict[str, str]:
+    """Return the broker settings of a topic with so many replicas."""
     safe = {"min.insync.replicas": "2"} if replication >= _SAFE_REPLICATION else {}
     return spec.config | safe
 
@@ -155,31 +173,51 @@ def _refuse_foreign(settings: Settings, found: Mapping[str, int]) -> None:
         raise finding
 
 
-def _findings(spec: TopicSpec, topic: _Topic | None) -> list[str]:
+def _findings(spec: TopicSpec, topic: Topic | None) -> list[str]:
     if topic is None:
         return [str(_missing(spec.name))]
     matches = topic.partitions == spec.partitions
     findings = [] if matches else [str(_mismatch(spec.name, topic.partitions, spec.partitions))]
     return findings + [
-        f"the topic {spec.name} has {name}={topic.config.get(name)}, where {value} is expected"
-        for name, value in _expected(spec, topic.replication).items()
-        if topic.config.get(name) != value
+        f"the topic {spec.name} has {name}={found}, where {value} is expected"
+        for name, (found, value) in deviations(spec, topic).items()
     ]
 
 
-async def _list(admin: AIOKafkaAdminClient) -> dict[str, list[Any]]:
-    """Return the partitions of every topic. A request for all topics never creates one."""
-    topics = await admin.describe_topics()
-    return {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
-
-
-async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, _Topic]:
-    """Return the existing topics of the namespace, by name."""
-    partitions = await _list(admin)
-    names = [name for name in settings.topics.all if name in partitions]
-    configs = await _configs(admin, names) if names else {}
+def deviations(spec: TopicSpec, topic: Topic) -> dict[str, tuple[str | None, str]]:
+    """Return the settings of a topic that differ: the value found, and the expected one."""
     return {
-        name: _Topic(
+        name: (topic.config.get(name), value)
+        for name, value in expected(spec, topic.replication).items()
+        if topic.config.get(name) != value
+    }
+
+
+async def _list(admin: AIOKafkaAdminClient, wanted: Collection[str] = ()) -> dict[str, list[Any]]:
+    """Return the partitions of every topic. A request for all topics never creates one.
+
+    Raises `TopicAuthorizationFailedError` for `wanted` topics that this user may not describe.
+    """
+    topics = await admin.describe_topics()
+    found = {topic["topic"]: topic["partitions"] for topic in topics if not topic["error_code"]}
+    if denied := await hidden(admin, [name for name in wanted if name not in found]):
+        raise TopicAuthorizationFailedError(denied)
+    return found
+
+
+async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, Topic]:
+    """Return the existing topics of the namespace, by name.
+
+    Raises `Problem` for a topic that this user may not describe: it may exist.
+    """
+    partitions = await _list(admin)
+    absent = [name for name in settings.topics.all if name not in partitions]
+    if denied := await hidden(admin, absent):
+        raise lacking(settings, Refused("topic", tuple(denied)), "Describe")
+    names = [name for name in settings.topics.all if name in partitions]
+    configs = await _configs(admin, settings, names) if names else {}
+    return {
+        name: Topic(
             partitions=len(partitions[name]),
             replication=min(len(partition["replicas"]) for partition in partitions[name]),
             config={entry[0]: entry[1] for entry in configs[name]},
@@ -189,14 +227,16 @@ async def _describe(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str,
     }
 
 
-async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, list[Any]]:
+async def _configs(
+    admin: AIOKafkaAdminClient, settings: Settings, names: list[str]
+) -> dict[str, list[Any]]:
     """Return, by topic, the entries (name, value, read-only, source, …) of its configuration."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs = {}
     answers: list[Any] = await admin.describe_configs(resources)
     for answer in answers:
         for code, message, _, name, entries in answer.resources:
-            _raise_for_code(code, message, f"describe {name}")
+            _raise_for_code(settings, code, message, "DescribeConfigs", name)
             configs[name] = entries
     return configs
 
@@ -211,13 +251,13 @@ async def _create(
     copies = settings.replication or min(_SAFE_REPLICATION, brokers)
     answer: Any = await admin.create_topics(
         [
-            NewTopic(spec.name, spec.partitions, copies, topic_configs=_expected(spec, copies))
+            NewTopic(spec.name, spec.partitions, copies, topic_configs=expected(spec, copies))
             for spec in specs
         ]
     )
     for name, code, message in answer.topic_errors:
         if code != TopicAlreadyExistsError.errno:
-            _raise_for_code(code, message, f"create {name}")
+            _raise_for_code(settings, code, message, "Create", name)
 
     async def have_leaders() -> bool:
         topics = await _list(admin)
@@ -233,7 +273,7 @@ def _has_leaders(partitions: list[Any]) -> bool:
 
 
 async def _adjust(
-    admin: AIOKafkaAdminClient, settings: Settings, found: Mapping[str, _Topic]
+    admin: AIOKafkaAdminClient, settings: Settings, found: Mapping[str, Topic]
 ) -> list[str]:
     """Set missing settings of topics, and wait until they are in effect."""
     lacking = _lacking(settings, found)
@@ -244,7 +284,7 @@ async def _adjust(
         answers: list[Any] = await admin.alter_configs([resource])
         for answer in answers:
             for code, message, *_ in answer.resources:
-                _raise_for_code(code, message, f"configure {name}")
+                _raise_for_code(settings, code, message, "AlterConfigs", name)
 
     async def adjusted() -> bool:
         return not _lacking(settings, await _describe(admin, settings))
@@ -258,14 +298,14 @@ async def _adjust(
     ]
 
 
-def _lacking(settings: Settings, found: Mapping[str, _Topic]) -> dict[str, dict[str, str]]:
+def _lacking(settings: Settings, found: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
     """Return, by topic, the expected settings that are not set and have another value."""
     lacking = {}
     for spec in _specs(settings):
         if topic := found.get(spec.name):
             lacking[spec.name] = {
                 name: value
-                for name, value in _expected(spec, topic.replication).items()
+                for name, value in expected(spec, topic.replication).items()
                 if topic.config.get(name) != value and name not in topic.own
             }
     return {name: values for name, values in lacking.items() if values}
@@ -283,9 +323,14 @@ async def _until(done: Callable[[], Awaitable[bool]]) -> None:
         raise Problem("topics_unfinished", seconds=_CHANGE_SECONDS) from None
 
 
-def _raise_for_code(code: int, message: str | None, what: str) -> None:
+def _raise_for_code(
+    settings: Settings, code: int, message: str | None, operation: Operation, topic: str
+) -> None:
     """Raise `Problem` for an error code: aiokafka does not raise the errors in answers."""
+    if refused := refused_right(for_code(code)(topic)):
+        raise lacking(settings, refused, operation)
     if code:
+        what = f"{_VERBS[operation]} {topic}"
         reason = message or for_code(code).description or for_code(code).__name__
         too_many = code == InvalidReplicationFactorError.errno
         raise Problem(

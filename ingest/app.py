@@ -1,4 +1,4 @@
-"""The HTTP application on the public address: the webhook endpoint and two bare health pages.
+"""The HTTP application on the public address: the webhook endpoint and three bare health pages.
 
 `POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once the
 request's body is durable and unchanged. Every other answer of the endpoint is empty too, so that a
@@ -10,7 +10,7 @@ sender learns only the status (`ingest.admission.STATUS`). A 405 lists the metho
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any
@@ -28,8 +28,11 @@ from ingest.delivery import Durable, Where
 from ingest.health import SHUTTING_DOWN, Health
 from ingest.sources.loader import load
 from ingest.sources.proofs.contract import Reply
-from service.http.server import bare_readiness, live
+from service.http.server import bare_readiness, live, startedness
 from service.kafka.clock import clock, comparing, running
+from service.kafka.failures import reporter
+from service.metrics.labels import UNKNOWN_SOURCE
+from service.metrics.of_every_service import clock_offset, count_kafka_failure
 from service.settings import Settings
 from service.wall_clock import now_ms
 
@@ -58,7 +61,7 @@ class Ingest(Starlette):
     def __init__(self, endpoint: "WebhookEndpoint", durable: Durable, **options: Any) -> None:
         super().__init__(**options)
         self.endpoint = endpoint
-        self.shutting_down = False
+        self.started = self.shutting_down = False
         self._durable = durable
 
     def health(self) -> Health:
@@ -94,26 +97,32 @@ class WebhookEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer and count one webhook; only a defect raises an exception to uvicorn."""
-        source = self._source_label(scope)
+        began, source = time.perf_counter(), self._source_label(scope)
         metrics.count_received(source)
+        status = 200
         try:
             outcome = await self._receive(scope, receive)
         except Rejected as rejected:
             metrics.count_rejected(source, rejected.cause)
+            status = rejected.status
             await _refuse(rejected, send)
         except Disconnected:
             metrics.count_rejected(source, "disconnected")
-        except BaseException:
+            return
+        except BaseException as error:
             metrics.count_rejected(source, "broken-off")
+            if isinstance(error, Exception):  # uvicorn answers 500
+                metrics.count_answer(500, time.perf_counter() - began)
             raise
         else:
             if isinstance(outcome, Reply):
                 metrics.count_handshake(source)
                 await _reply(outcome, send)
-                return
-            metrics.count_accepted(source, *outcome)
-            await send(_ACCEPTED)
-            await send(_EMPTY)
+            else:
+                metrics.count_accepted(source, *outcome)
+                await send(_ACCEPTED)
+                await send(_EMPTY)
+        metrics.count_answer(status, time.perf_counter() - began)
 
     def close(self) -> None:
         """Refuse new webhooks, and shorten the deadlines of those in progress."""
@@ -124,18 +133,28 @@ class WebhookEndpoint:
                 timeout.reschedule(min(soon, timeout.when() or soon))
         self._durable.close(LAST_PUBLISH_SECONDS)
 
+    @property
+    def sources(self) -> Collection[str]:
+        """The names of the known sources."""
+        return self._sources.keys()
+
     def sample(self) -> None:
         """Update the gauges, and log how full the spool is."""
         durable = self._durable
-        publishing = self._held + durable.publisher.in_flight_bytes
-        limit = self._settings.spool_max_bytes if self._settings.spool else 0
-        metrics.set_gauges(publishing, durable.held, durable.given_up, limit)
+        sample = metrics.Sample(
+            publishing=self._held + durable.publisher.in_flight_bytes,
+            held=durable.held,
+            free=durable.free_bytes(),
+            given_up=durable.given_up,
+            connected=durable.publisher.connected,
+        )
+        metrics.set_gauges(sample)
         durable.log_spool_use()
 
     def _source_label(self, scope: Scope) -> str:
         """Return the source as a label; an unknown name never becomes a label."""
         name, _ = split(_target(scope))
-        return name if name in self._sources else metrics.UNKNOWN_SOURCE
+        return name if name in self._sources else UNKNOWN_SOURCE
 
     async def _receive(self, scope: Scope, receive: Receive) -> tuple[Where, float] | Reply:
         """Make a webhook durable; returns where it is stored, and the seconds that took.
@@ -156,6 +175,7 @@ class WebhookEndpoint:
         if isinstance(screened, Reply):
             return screened
         body = await self._body(receive)
+        metrics.request_bytes.observe(len(body))
         webhook = accept(
             screened,
             limit,
@@ -219,8 +239,12 @@ def create_app(settings: Settings) -> Ingest:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with comparing(settings, metrics.clock_offset.set):
+        async with (
+            reporter.reporting(settings, count_kafka_failure),
+            comparing(settings, clock_offset.set),
+        ):
             await durable.start()
+            app.started = True
             try:
                 yield
             finally:
@@ -230,7 +254,11 @@ def create_app(settings: Settings) -> Ingest:
         """Answer without the reasons: senders must not see the addresses and paths in them."""
         return bare_readiness(ready=not app.health().problems)
 
-    routes = [Route("/health/live", live), Route("/health/ready", ready)]
+    async def started(_: Request) -> Response:
+        return startedness(started=app.started)
+
+    pages = {"live": live, "ready": ready, "started": started}
+    routes = [Route(f"/health/{name}", page) for name, page in pages.items()]
     app = Ingest(
         WebhookEndpoint(settings, durable, sources), durable, routes=routes, lifespan=lifespan
     )

@@ -8,6 +8,7 @@ tracker drops the repetition.
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
@@ -89,6 +90,14 @@ class Durable:
     def given_up(self) -> int:
         """The number of slots of dead processes whose bodies could not be sent so far."""
         return len(self._given_up)
+
+    def free_bytes(self) -> int:
+        """Return the free space of the spool's disk; 0 without a spool, or if it is unknown."""
+        if self.spool is None:
+            return 0
+        with suppress(OSError):
+            return shutil.disk_usage(self.spool.directory).free
+        return 0
 
     def log_spool_use(self) -> None:
         """Log how full the spool is and why it is in use; called periodically."""

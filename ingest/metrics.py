@@ -1,4 +1,4 @@
-"""The metrics of ingest, a fixed list.
+"""The metrics of ingest: counted as requests come and go, and set each second.
 
 At any moment `received = accepted + rejected + in flight`, over all sources. With several workers
 (prometheus_client's multiprocess mode) the numbers are those of all workers together. Requests that
@@ -6,120 +6,110 @@ a killed worker had in flight count as received only.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from ingest.delivery import Where
 from ingest.spool.quota import Held
 from service.kafka.clock import clock
-
-disable_created_metrics()  # type: ignore[no-untyped-call]
-registry = CollectorRegistry()
+from service.metrics.labels import REJECTIONS, UNKNOWN_SOURCE
+from service.metrics.of_every_service import kafka_connected, note_build
+from service.metrics.registry import counter, exposed, gauge, histogram
+from service.metrics.table import INGEST
+from service.settings import Settings
 
 # The variable that makes prometheus_client, on import, share its numbers in files.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
-UNKNOWN_SOURCE = "-"
-"""The label of an unknown source: a name that an unknown sender chose never becomes a label."""
-
 # The cause of the refusal of a malformed request, by the status of the answer.
 _CAUSE_BY_STATUS = {408: "too-slow", 414: "too-large", 431: "too-large"}
+# The causes of requests whose source is not known yet.
+_CAUSES_OF_UNKNOWN = {"unknown-source", "malformed"}
 
-received = Counter(
-    "bluetick_ingest_received",
-    "requests under /webhooks/, and malformed requests",
-    ["source"],
-    registry=registry,
-)
-accepted = Counter(
-    "bluetick_ingest_accepted",
-    "requests answered 200, by what made them durable: kafka, or spool; -: a handshake, not stored",
-    ["source", "durable"],
-    registry=registry,
-)
-rejected = Counter(
-    "bluetick_ingest_rejected",
-    "requests refused, by cause; disconnected: the sender did so before its body was complete",
-    ["source", "cause"],
-    registry=registry,
-)
-in_flight = Gauge(
-    "bluetick_ingest_in_flight",
-    "requests being read, or waiting to be durable",
-    registry=registry,
-    multiprocess_mode="livesum",
-)
-publish_seconds = Histogram(
-    "bluetick_ingest_publish_seconds",
-    "seconds from the end of the body until it is durable",
-    ["durable"],
-    registry=registry,
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-)
-publishing_bytes = Gauge(
-    "bluetick_ingest_publishing_bytes",
-    "bodies waiting for Kafka, in bytes",
-    registry=registry,
-    multiprocess_mode="livesum",
-)
-spool_bytes = Gauge(
-    "bluetick_ingest_spool_bytes",
-    "bodies in the spool, not on Kafka yet, in bytes",
-    registry=registry,
-    multiprocess_mode="livesum",
-)
-spool_max_bytes = Gauge(
-    "bluetick_ingest_spool_max_bytes",
-    "bytes the spool may hold before 503; 0 without a spool",
-    registry=registry,
-    multiprocess_mode="livesum",
-)
-spool_bodies = Gauge(
-    "bluetick_ingest_spool_bodies",
-    "bodies in the spool, not on Kafka yet",
-    registry=registry,
-    multiprocess_mode="livesum",
-)
-spool_age_seconds = Gauge(
-    "bluetick_ingest_spool_oldest_age_seconds",
-    "age of the oldest body in the spool; 0 if there is none",
-    registry=registry,
-    multiprocess_mode="livemax",
-)
-
-spool_places_given_up = Gauge(
-    "bluetick_ingest_spool_places_given_up",
-    "spool slots of dead processes whose bodies could not be sent to Kafka so far",
-    registry=registry,
-    multiprocess_mode="livemax",
-)
-clock_offset = Gauge(
-    "bluetick_clock_offset_seconds",
-    "seconds by which this machine's clock is ahead of Kafka's; NaN while they are not compared",
-    registry=registry,
-    multiprocess_mode="livemostrecent",
-)
+received = counter("bluetick_ingest_received_total")
+accepted = counter("bluetick_ingest_accepted_total")
+rejected = counter("bluetick_ingest_rejected_total")
+responses = counter("bluetick_ingest_responses_total")
+last_accepted = gauge("bluetick_ingest_last_accepted_timestamp_seconds")
+in_flight = gauge("bluetick_ingest_in_flight")
+request_seconds = histogram("bluetick_ingest_request_seconds")
+request_bytes = histogram("bluetick_ingest_request_bytes")
+publish_seconds = histogram("bluetick_ingest_publish_seconds")
+publishing_bytes = gauge("bluetick_ingest_publishing_bytes")
+spool_bytes = gauge("bluetick_ingest_spool_bytes")
+spool_bodies = gauge("bluetick_ingest_spool_bodies")
+spool_age_seconds = gauge("bluetick_ingest_spool_oldest_age_seconds")
+spool_free_bytes = gauge("bluetick_ingest_spool_free_bytes")
+spool_places_given_up = gauge("bluetick_ingest_spool_places_given_up")
+_limits = {
+    name: gauge(f"bluetick_ingest_{name}")
+    for name in (
+        *("max_in_flight", "max_in_flight_bytes", "max_connections", "max_body_bytes"),
+        *("spool_max_bytes", "spool_max_age_seconds"),
+    )
+}
+registry = exposed(INGEST)
 
 
-def set_gauges(publishing: int, held: Held, given_up: int, spool_limit: int) -> None:
-    """Set the gauges: bytes in flight, contents and limit of the spool, slots given up."""
-    publishing_bytes.set(publishing)
-    spool_bytes.set(held.bytes)
-    spool_bodies.set(held.bodies)
-    spool_places_given_up.set(given_up)
-    spool_max_bytes.set(spool_limit)
-    waited = 0 if held.oldest is None else (clock.now() - held.oldest) / 1000
+class Sample(NamedTuple):
+    """What is measured each second.
+
+    `publishing` are the bytes in memory, `free` those of the spool's disk, `given_up` the spool
+    slots of dead processes; `connected` says whether Kafka is.
+    """
+
+    publishing: int
+    held: Held
+    free: int
+    given_up: int
+    connected: bool
+
+
+def begin(settings: Settings, connections: int, sources: Iterable[str]) -> None:
+    """Set the limits, and begin the counters of all sources at 0."""
+    note_build(INGEST)
+    spool = settings.spool is not None
+    limits = {
+        "max_in_flight": settings.max_in_flight,
+        "max_in_flight_bytes": settings.max_in_flight_bytes,
+        "max_connections": connections,
+        "max_body_bytes": settings.max_body,
+        "spool_max_bytes": settings.spool_max_bytes if spool else 0,
+        "spool_max_age_seconds": settings.spool_max_age if spool else 0,
+    }
+    for name, limit in limits.items():
+        _limits[name].set(limit)
+    for source in (UNKNOWN_SOURCE, *sources):
+        _begin(source)
+
+
+def _begin(source: str) -> None:
+    received.labels(source)
+    known = source != UNKNOWN_SOURCE
+    for cause in REJECTIONS:
+        if not (known and cause in _CAUSES_OF_UNKNOWN):
+            rejected.labels(source, cause)
+    if known:
+        last_accepted.labels(source)
+        for durable in ("kafka", "spool", "-"):
+            accepted.labels(source, durable)
+
+
+def set_gauges(sample: Sample) -> None:
+    publishing_bytes.set(sample.publishing)
+    spool_bytes.set(sample.held.bytes)
+    spool_bodies.set(sample.held.bodies)
+    spool_free_bytes.set(sample.free)
+    spool_places_given_up.set(sample.given_up)
+    kafka_connected.set(sample.connected)
+    oldest = sample.held.oldest
+    waited = 0 if oldest is None else (clock.now() - oldest) / 1000
     spool_age_seconds.set(max(0.0, waited))
 
 
@@ -140,6 +130,7 @@ def count_accepted(source: str, durable: Where, seconds: float) -> None:
     in_flight.dec()
     _accepted(source, durable).inc()
     _publish(durable).observe(seconds)
+    last_accepted.labels(source).set(clock.now() / 1000)
 
 
 def count_handshake(source: str) -> None:
@@ -148,18 +139,29 @@ def count_handshake(source: str) -> None:
     _accepted(source, "-").inc()
 
 
+def count_answer(status: int, seconds: float) -> None:
+    """Count an answer, `seconds` after the head of its request."""
+    _response(status).inc()
+    request_seconds.observe(seconds)
+
+
 def count_malformed(status: int) -> None:
     """Count a malformed request, refused with this status before its source was known."""
     _received(UNKNOWN_SOURCE).inc()
     _rejected(UNKNOWN_SOURCE, _CAUSE_BY_STATUS.get(status, "malformed")).inc()
+    _response(status).inc()
 
 
 def served() -> CollectorRegistry:
-    """Return the registry to serve: of this process, or of all workers together."""
+    """Return the registry to serve: of this process, or of all workers together.
+
+    With workers, the `process_*` metrics are those of their supervisor.
+    """
     if SHARED not in os.environ:
         return registry
     together = CollectorRegistry()
     MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    ProcessCollector(registry=together)
     return together
 
 
@@ -198,3 +200,8 @@ def _rejected(source: str, cause: str) -> Counter:
 @lru_cache(maxsize=8)
 def _publish(durable: str) -> Histogram:
     return publish_seconds.labels(durable)
+
+
+@lru_cache(maxsize=32)
+def _response(status: int) -> Counter:
+    return responses.labels(str(status))

@@ -26,13 +26,11 @@ def listen(settings: Settings) -> socket.socket:
 
 
 @asynccontextmanager
-async def exposed(listener: socket.socket, health: Callable[[], Health]) -> AsyncIterator[None]:
-    """Serve `/health/live`, `/health/ready` and `/metrics` within this context."""
-
-    async def ready() -> Response:
-        return _page(health())
-
-    server = HealthServer(ready, metrics.served(), grace=1)
+async def exposed(
+    listener: socket.socket, health: Callable[[], Health], started: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Serve the health pages and `/metrics` within this context."""
+    server = HealthServer(lambda: _page(health()), started, metrics.served(), grace=1)
     answering = lasting("the health server", partial(_answer, server, listener))
     try:
         yield

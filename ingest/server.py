@@ -75,15 +75,13 @@ async def serve(
     """
     _limit_uvicorn_log()
     app = create_app(settings)
-    connections = Connections(
-        settings.receive_deadline,
-        _connection_limit(settings.max_connections),
-        metrics.count_malformed,
-    )
+    limit = _connection_limit(settings.max_connections)
+    metrics.begin(settings, limit, app.endpoint.sources)
+    connections = Connections(settings.receive_deadline, limit, metrics.count_malformed)
     server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections))
     async with AsyncExitStack() as stack:
         if private:
-            await stack.enter_async_context(exposed(private, app.health))
+            await stack.enter_async_context(exposed(private, app.health, lambda: app.started))
         # Not run by uvicorn, which would log a Problem with a traceback and discard it.
         await stack.enter_async_context(app.router.lifespan_context(app))
         await stack.enter_async_context(sampling(lambda: _sample(app, report)))

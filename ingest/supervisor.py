@@ -74,7 +74,7 @@ def run(settings: Settings, count: int, command: Command) -> None:
 async def _supervise(
     settings: Settings, supervisor: "_Supervisor", webhooks: str, private: socket.socket
 ) -> None:
-    async with exposed(private, supervisor.health):
+    async with exposed(private, supervisor.health, supervisor.started):
         with logged("ingest", settings, webhooks=webhooks, health=address_of(private)) as end:
             end.reason = await supervisor.run()
 
@@ -112,6 +112,10 @@ class _Supervisor:
             if one.health and now - one.reported_at > SILENT_SECONDS
         ]
         return together([one.health for one in self._running if one.health], silent)
+
+    def started(self) -> bool:
+        """Whether a worker serves, or has served."""
+        return self._served or any(one.served for one in self._running)
 
     async def run(self) -> str:
         """Keep the workers running until a signal; returns the signal, or raises `Problem`."""
@@ -163,7 +167,7 @@ class _Supervisor:
             await worker.end(self._patience)
             self._running.discard(worker)
             metrics.remove_worker(worker.pid)
-        self._served = self._served or worker.served
+            self._served = self._served or worker.served
         self._first_problem = self._first_problem or worker.problem_text
         return worker.served, worker.end_reason()
 

@@ -33,12 +33,14 @@ class DeadLetter:
 class Normalised(Struct, gc=False):
     """The complete result of one webhook.
 
-    `ignored` counts the items without a message status, by the provider's word for them.
+    `ignored` counts the items without a message status, by the provider's word for them. `items` is
+    the number of items: each is an observation, a dead letter or ignored.
     """
 
     observations: list[Observation] = []
     dead_letters: list[DeadLetter] = []
     ignored: dict[str, int] = {}
+    items: int = 0
 
 
 class Ignored(NamedTuple):

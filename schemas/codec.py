@@ -113,5 +113,5 @@ def _refuse_newer(version: int) -> None:
     if version > records.STATE_VERSION:
         raise NewerFormatError(
             f"state format {version} is newer than {records.STATE_VERSION}, "
-            "the newest that this Bluetick reads"
+            "the newest that this Bluetick reads; run the release that wrote it (docs/upgrading.md)"
         )

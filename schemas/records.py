@@ -28,7 +28,9 @@ Status = Literal[
     "deleted",
     "unknown",
 ]
-Verdict = Literal["advanced", "late", "contradiction", "recovered", "aside", "duplicate", "refined"]
+PublishedVerdict = Literal["advanced", "late", "contradiction", "recovered", "aside"]
+Verdict = PublishedVerdict | Literal["duplicate", "refined"]
+"""`duplicate` and `refined` are about known facts, which are counted and not published."""
 
 STATE_VERSION = 3
 
@@ -130,7 +132,7 @@ class StatusRecord(StatusObservation, frozen=True, omit_defaults=True, kw_only=T
     `direction`, `recipient` and `payload` are the message's if the observation lacks them.
     """
 
-    verdict: Verdict
+    verdict: PublishedVerdict
     direction: Direction = field(default_factory=_unknown)  # always written, even if unknown
     message_status: Status | None = None
 

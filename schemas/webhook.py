@@ -12,6 +12,7 @@ from functools import lru_cache
 from msgspec import Struct, field
 
 from schemas.accounts import ACCOUNTS_HEADER, Patterns, decode_patterns, encode_patterns
+from schemas.schema_uri import schema_of
 
 KEPT_HEADERS = frozenset({"content-encoding", "user-agent", "x-request-id"})
 
@@ -146,11 +147,13 @@ def _time_header(time: int) -> bytes:
 
 @lru_cache(maxsize=64)  # few combinations, each in many records
 def _fixed_attributes(type_: str, source: str, content_type: str) -> tuple[tuple[str, bytes], ...]:
+    schema = schema_of(type_)
     return (
         ("ce_specversion", b"1.0"),
         ("ce_source", source.encode()),
         ("ce_type", type_.encode()),
         ("content-type", content_type.encode()),
+        *((("ce_dataschema", schema.encode()),) if schema else ()),
     )
 
 

@@ -1,4 +1,4 @@
-"""Background tasks of ingest: an unexpected exception is logged, and the task restarts."""
+"""Background tasks: an unexpected exception is logged, and the task restarts."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ async def _keep(what: str, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 - no error may end ingest
+        except Exception as error:  # noqa: BLE001 - no error may end the service
             failure = described(error)
         else:
             return

@@ -20,11 +20,6 @@ class Problem(Exception):
         return sentence(self.code, self.fields)
 
 
-def unreachable(kafka: str, error: BaseException | None = None) -> Problem:
-    """Kafka does not answer; `kafka` is the setting."""
-    return Problem("kafka_silent", kafka=kafka, error=type(error).__name__ if error else "")
-
-
 def missing(topic: str, where: str = "") -> str:
     """Return the problem of a missing topic; `where` is the cluster, if that is in doubt."""
     return sentence("topic_missing", {"topic": topic, "where": where})

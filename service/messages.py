@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
+from service import kafka_messages
+
 CREATE_TOPICS = "create it with: bluetick topics apply"
 _PARTITION_MISMATCH = (
     "the topic {topic} has {found} partitions, not the {expected} of BLUETICK_PARTITIONS; change "
@@ -50,21 +52,13 @@ def _archive_requirements(*, missing: Sequence[str]) -> str:
     return f"an archive needs {' and '.join(missing)}; pip install {' '.join(missing)}"
 
 
-def _invalid_setting(*, why: Sequence[str]) -> str:
+def _joined(*, why: Sequence[str]) -> str:
     return "; ".join(why)
 
 
 def _kafka_refused(*, what: str, why: str, too_many_replicas: bool) -> str:
     hint = "; lower BLUETICK_REPLICATION" if too_many_replicas else ""
     return f"Kafka refused to {what}: {why}{hint}"
-
-
-def _kafka_silent(*, kafka: str, error: str) -> str:
-    why = f": {error}" if error else ""
-    return (
-        f"Kafka does not answer at {kafka} (BLUETICK_KAFKA){why}; "
-        "start it, or correct the address or the credentials"
-    )
 
 
 def _local_kafka_failed(*, what: str, log: str, lines: Sequence[str]) -> str:
@@ -95,10 +89,12 @@ def _retention_overtook(
             f"bluetick replay run --archive URL --provider {provider} "
             f"--offsets {partition}:{offset}-{begin}"
         )
+    group = "normalise" if raw else "track"
     return (
         f"{topic}[{partition}] is to be read from offset {offset}, but it now starts at {begin}: "
         f"retention deleted {begin - offset} unprocessed records, {offset} to {begin - 1}{until}; "
-        f"restore them ({back}), then set the group's offset by hand (docs/operations.md)"
+        f"restore them ({back}), then move the group: "
+        f"bluetick group move {group} {topic} --partition {partition} --to {begin}"
     )
 
 
@@ -195,6 +191,7 @@ MESSAGES: Mapping[str, Message] = {
         "the cache directory {directory} cannot be written ({why}); make it writable, or name "
         "another one in XDG_CACHE_HOME"
     ),
+    "contradictory_settings": _joined,
     "data_in_use": (
         "the data directory {directory} belongs to a running Kafka (process {owner}); stop that "
         "process, or name another directory with BLUETICK_DATA"
@@ -216,7 +213,7 @@ MESSAGES: Mapping[str, Message] = {
         "correct BLUETICK_RAW_NAMESPACE or BLUETICK_OBSERVATIONS_NAMESPACE"
     ),
     "group_not_deleted": "Kafka refused to delete the group {group}: {why}",
-    "invalid_setting": _invalid_setting,
+    "invalid_setting": _joined,
     "jars_differ": (
         "Kafka's jars in {directory} differ from {list}: {why}; delete that directory, and start "
         "again to fetch them"
@@ -230,6 +227,7 @@ MESSAGES: Mapping[str, Message] = {
         "joining the consumer group failed: {why}; check that Kafka answers, that this user may "
         "read, and that no other program uses the group"
     ),
+    **kafka_messages.MESSAGES,
     "kafka_not_fetched": (
         "Kafka {version} could not be fetched ({why}); the first start needs the network and 100 "
         "MB in {directory}: provide both, and start again"
@@ -237,12 +235,11 @@ MESSAGES: Mapping[str, Message] = {
     "kafka_not_ready": "{why}",
     "kafka_refused": _kafka_refused,
     "kafka_settings": "the Kafka client does not accept the settings: {why}",
-    "kafka_silent": _kafka_silent,
     "local_kafka_failed": _local_kafka_failed,
     "log_ends_early": (
         "{topic}[{partition}] is to be read from offset {offset}, but it now ends at {end}: the "
         "topic was deleted and created again, or Kafka lost records; replay the missing records "
-        "(bluetick replay), then set the group's offset by hand (docs/operations.md)"
+        "(bluetick replay), then move the group: bluetick group move (docs/operations.md)"
     ),
     "manifest_damaged": (
         "{manifest} is damaged: its checksum does not match its contents; restore it from a copy"
@@ -254,6 +251,10 @@ MESSAGES: Mapping[str, Message] = {
     "member_name": (
         "the worker's name cannot be stored in the data directory {directory} ({why}); correct "
         "that, or name another directory with BLUETICK_DATA"
+    ),
+    "namespace_of_dots": (
+        "the namespace {namespace} (BLUETICK_NAMESPACE) cannot name a directory; use a name that "
+        "is more than dots"
     ),
     "no_archive": (
         "there is no archive at {url}: it has no manifest in {manifests}; give the URL that "
@@ -277,6 +278,11 @@ MESSAGES: Mapping[str, Message] = {
         "{text!r} is not a range of offsets; give PARTITION:FIRST-END, such as 0:100-200, where "
         "END is not part of the range"
     ),
+    "observations_of_other_raw": (
+        "the observations of {observed} (BLUETICK_OBSERVATIONS_NAMESPACE) cannot come from the raw "
+        "topics of {namespace} (BLUETICK_RAW_NAMESPACE): these are normalised into {namespace}; "
+        "unset BLUETICK_RAW_NAMESPACE, or name the namespace whose raw topics {observed} reads"
+    ),
     "offset_out_of_range": (
         "{topic}[{partition}] is to be read from offset {offset}, but the log no longer holds it;"
         " start again to see which offsets it holds"
@@ -296,6 +302,9 @@ MESSAGES: Mapping[str, Message] = {
     "port_refused": (
         "{service} cannot listen on {host}:{port} ({why}); stop what uses that port, or choose "
         "another one"
+    ),
+    "ports_collide": (
+        "{one} and {other} are both {port} on one address; give each a port of its own"
     ),
     "range_backwards": (
         "the range begins at {since}, which is not before its end, {until}; swap them"
@@ -342,6 +351,18 @@ MESSAGES: Mapping[str, Message] = {
         "the sources cannot be read from {file}: {why}; name a readable file with "
         "BLUETICK_SOURCES (docs/sources.md)"
     ),
+    "spool_age_below_deadline": (
+        "BLUETICK_SPOOL_MAX_AGE ({age:g} s) is not above BLUETICK_PUBLISH_DEADLINE ({deadline:g} "
+        "s), so the spool would refuse bodies at once; raise the age"
+    ),
+    "spool_bound_without_spool": (
+        "{settings} limits the spool, but there is none; name its directory with BLUETICK_SPOOL, "
+        "or unset the limit"
+    ),
+    "spool_in_data": (
+        "BLUETICK_SPOOL and BLUETICK_DATA are the same directory, {directory}; give each one of "
+        "its own"
+    ),
     "spool_not_writable": (
         "the spool {directory} (BLUETICK_SPOOL) cannot be used: {why}: {file}; make it writable, "
         "or name another directory"
@@ -364,6 +385,11 @@ MESSAGES: Mapping[str, Message] = {
     "topics_unfinished": (
         "Kafka accepted a change of topics but has not finished it after {seconds:.0f} s; check "
         "the broker's log"
+    ),
+    "transaction_outlasts_rebalance": (
+        "BLUETICK_TRANSACTION_TIMEOUT ({seconds:g} s) is above {rebalance} s, the time that a "
+        "rebalance waits for a worker: the group would give its partitions away in the middle of a "
+        "transaction; lower it"
     ),
     "tracking_fails": "tracking fails for {keys}; please report this",
     "unauthenticated_exposure": (

@@ -1,7 +1,7 @@
 """Settings: environment variables `BLUETICK_*`, read once at the start, each with its default."""
 
 import os
-import ssl
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from providers import NAMES
 from schemas.processors import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
+from service.contradictions import contradictions
 from service.errors import Problem
+from service.kafka.access import SECURITY_SETTINGS, Access
+from service.setting_names import variable
+
+# The directory for a user's data (XDG Base Directory), which `$XDG_DATA_HOME` moves.
+_USER_DATA = Path("~/.local/share")
+_NO_HOME = Path("/nonexistent")
+_DATA = _USER_DATA / "bluetick"
+Origin = Literal["default", "environment", "option", "file"]
 
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
@@ -24,12 +33,15 @@ _WORDS = {
 }
 
 
-class _Settings(BaseSettings):
-    """Every setting of every service; the description of each is what the documentation shows."""
+class _Group(BaseSettings):
+    """Settings that belong together: a table of docs/settings.md, from their descriptions."""
 
     model_config = SettingsConfigDict(env_prefix="BLUETICK_", frozen=True)
 
-    # Every service and command.
+
+class _Shared(_Group):
+    """Every service and command."""
+
     kafka: str = Field(
         "127.0.0.1:9092",
         pattern=_ADDRESSES,
@@ -63,13 +75,32 @@ class _Settings(BaseSettings):
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Kafka's security protocol"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         "SCRAM-SHA-512", description="SASL mechanism"
     )
     username: str | None = Field(None, description="SASL user name")
     password: SecretStr | None = Field(None, description="SASL password")
+    password_file: FilePath | None = Field(
+        None, description="a file with the SASL password, instead of `BLUETICK_PASSWORD`"
+    )
+    token_file: FilePath | None = Field(
+        None, description="a file with the token for OAUTHBEARER, read for each connection"
+    )
+    token_command: str | None = Field(
+        None,
+        min_length=1,
+        description="a command that prints a token for OAUTHBEARER; it runs without a shell",
+    )
     ca_file: FilePath | None = Field(
-        None, description="CA certificates to trust instead of the system's"
+        None, description="CA certificates (PEM) to trust instead of the system's"
+    )
+    certificate_file: FilePath | None = Field(
+        None, description="the client's certificate (PEM), with its chain, for mutual TLS"
+    )
+    key_file: FilePath | None = Field(None, description="the private key (PEM) of that certificate")
+    key_password: SecretStr | None = Field(None, description="the password of an encrypted key")
+    key_password_file: FilePath | None = Field(
+        None, description="a file with the password of the key, instead of `BLUETICK_KEY_PASSWORD`"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO",
@@ -82,7 +113,10 @@ class _Settings(BaseSettings):
         "addresses and paths: let only probes and monitoring reach them",
     )
 
-    # Ingest.
+
+class _Ingest(_Group):
+    """Ingest."""
+
     host: str = Field("127.0.0.1", description="address for webhooks")
     port: int = Field(8080, ge=0, le=65535, description="port for webhooks")
     ingest_metrics_port: int = Field(
@@ -126,7 +160,10 @@ class _Settings(BaseSettings):
         259_200.0, gt=0, description="age in seconds of the oldest spooled body before 503"
     )
 
-    # Normalise and track.
+
+class _Workers(_Group):
+    """Normalise and track."""
+
     session_timeout: float = Field(
         30.0, ge=6, description="seconds without heartbeats until a worker loses its partitions"
     )
@@ -144,7 +181,10 @@ class _Settings(BaseSettings):
         None, description="for fault tests: where to die or pause (docs/reliability.md)"
     )
 
-    # Normalise.
+
+class _Normalise(_Group):
+    """Normalise."""
+
     dead_letter_ratio: float = Field(
         0.5,
         ge=0,
@@ -164,9 +204,14 @@ class _Settings(BaseSettings):
         "ignored and counted",
     )
 
-    # Track.
+
+class _Track(_Group):
+    """Track."""
+
     data: Path = Field(
-        Path("data"), description="directory of the tracker's stores and of its group instance id"
+        _DATA,
+        description="directory for data: the tracker's stores and its group instance id, and the "
+        "Kafka that `up` starts; `$XDG_DATA_HOME` moves the default",
     )
     stalled_queued: float = Field(
         600.0, gt=0, description="seconds a message may be queued or sending until `stalled`"
@@ -184,6 +229,10 @@ class _Settings(BaseSettings):
         60.0, ge=0, description="seconds that timers wait for bodies on their way from ingest"
     )
 
+
+class _Settings(_Track, _Normalise, _Workers, _Ingest, _Shared):
+    """Every setting of every service."""
+
     @field_validator("sources", "spool", "data", mode="before")
     @classmethod
     def _refuse_nowhere(cls, value: object) -> object:
@@ -191,6 +240,25 @@ class _Settings(BaseSettings):
         if value == "":
             raise PydanticCustomError("empty", "it is empty; name a path, or leave it unset")
         return value
+
+    @field_validator("data")
+    @classmethod
+    def _below_home(cls, path: Path) -> Path:
+        """Resolve the default. Without a home, the error of the first use names the setting."""
+        if path != _DATA:
+            return path
+        named = Path(os.environ.get("XDG_DATA_HOME", ""))
+        if named.is_absolute():
+            return named / _DATA.name
+        try:
+            return path.expanduser()
+        except RuntimeError:
+            return _NO_HOME / _DATA.name
+
+    @property
+    def stores(self) -> Path:
+        """The directory of the namespace's local stores."""
+        return self.data / "state" / self.namespace
 
     @property
     def topics(self) -> Topics:
@@ -208,21 +276,17 @@ class _Settings(BaseSettings):
         own = {"raw_namespace": None, "observations_namespace": None}
         return self.model_copy(update={"namespace": namespace, **own})
 
-    def kafka_options(self) -> dict[str, Any]:
-        """Return the options of every aiokafka client: Kafka's address and the credentials."""
-        options: dict[str, Any] = {
-            "bootstrap_servers": self.kafka.split(","),
-            "security_protocol": self.security,
-        }
-        if self.security.startswith("SASL"):
-            options |= {
-                "sasl_mechanism": self.sasl_mechanism,
-                "sasl_plain_username": self.username,
-                "sasl_plain_password": self.password.get_secret_value() if self.password else None,
-            }
-        if self.security.endswith("SSL"):
-            options["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
-        return options
+    @property
+    def access(self) -> Access:
+        """How these settings reach Kafka and log in there, without the secrets."""
+        given = {name for name in SECURITY_SETTINGS if getattr(self, name) is not None}
+        return Access(
+            kafka=self.kafka,
+            security=self.security,
+            mechanism=self.sasl_mechanism,
+            username=self.username,
+            given=frozenset(given),
+        )
 
 
 if TYPE_CHECKING:
@@ -247,22 +311,76 @@ else:
         },
     )
 
+_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track)
+
+
+def groups() -> dict[str, list[str]]:
+    """Return the names of the settings by the title of their group, in the order of the page."""
+    found = {str(group.__doc__).rstrip("."): [*group.__annotations__] for group in _GROUPS}
+    grouped = {name for names in found.values() for name in names}
+    ports = [name for name in Settings.model_fields if name not in grouped]
+    return {**found, "Health of the processors": ports}
+
+
+def origin(name: str, options: Collection[str], environment: Collection[str]) -> Origin:
+    """Return the origin of a setting's value.
+
+    `options` are the settings given on the command line; `environment` are the variables.
+    """
+    set_ = {one.upper() for one in environment}
+    if name in options:
+        return "option"
+    if f"{name}_file" in Settings.model_fields and variable(f"{name}_file") in set_:
+        return "file"
+    return "environment" if variable(name) in set_ else "default"
+
+
+# The settings that hold a secret; each has another one, `<name>_file`, with the name of a file.
+SECRETS = tuple(name for name in _Settings.model_fields if f"{name}_file" in _Settings.model_fields)
+
+
+# The settings that hold a secret; each has another one, `<name>_file`, with the name of a file.
+SECRETS = tuple(name for name in _Settings.model_fields if f"{name}_file" in _Settings.model_fields)
+
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings; command line options, where given (not None), win over the environment."""
+    """Read the settings; command line options, where given (not None), win over the environment.
+
+    Raises `Problem` for values that are invalid, or that contradict each other.
+    """
     _refuse_unknown()
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise Problem(
             "invalid_setting", why=[_explain(detail) for detail in error.errors()]
         ) from None
+    if found := contradictions(settings):
+        raise Problem("contradictory_settings", why=[str(one) for one in found])
+    secrets = {name: _secret(settings, name) for name in SECRETS}
+    return settings.model_copy(update={name: value for name, value in secrets.items() if value})
+
+
+def _secret(settings: Settings, name: str) -> SecretStr | None:
+    """Read a secret from the file that the settings name, without the end of its last line."""
+    file: Path | None = getattr(settings, f"{name}_file")
+    if file is None:
+        return None
+    setting = variable(f"{name}_file")
+    try:
+        text = file.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise Problem("secret_unreadable", setting=setting, file=str(file), why=why) from None
+    if not text:
+        raise Problem("secret_unreadable", setting=setting, file=str(file), why="it is empty")
+    return SecretStr(text)
 
 
 def _refuse_unknown() -> None:
     """A misspelt setting would otherwise be silently its default."""
-    known = {f"BLUETICK_{name.upper()}" for name in Settings.model_fields}
+    known = {variable(name) for name in Settings.model_fields}
     unknown = sorted(
         name for name in os.environ if name.startswith("BLUETICK_") and name not in known
     )
@@ -272,6 +390,6 @@ def _refuse_unknown() -> None:
 
 def _explain(detail: Any) -> str:
     name = str(detail["loc"][0])
-    shown = "" if name == "password" else f" {detail['input']!r}"
+    shown = "" if name in SECRETS else f" {detail['input']!r}"
     why = _WORDS.get(detail.get("ctx", {}).get("pattern"), detail["msg"])
     return f"the setting BLUETICK_{name.upper()}{shown} is not valid: {why}"

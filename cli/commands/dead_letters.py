@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Accounts, Json, Letters, RecordJson, spread
+from cli.options import Json, Letters, RecordJson, overrides, spread
 
 group = typer.Typer(
     help="List, show, export and retry what could not be processed.", no_args_is_help=True
@@ -69,7 +69,15 @@ def retry(
     *,
     meant: Letters,
     limit: Oldest = None,
-    accounts: Accounts = None,
+    accounts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A sources file; accounts in it are permitted, too. "
+            + overrides("sources", "none"),
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be resolved.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Data, Port
+from cli.options import AllPorts, Data, Port, port_option
 from schemas.processors import PROCESSORS, Processor
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo", help="Send examples, show the results, and exit.")
     ] = False,
-    port: Port = None,
+    port: AllPorts = None,
     kafka_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="Port of the local Kafka; default: 9092, any for the demo."
+            metavar="PORT",
+            help=r"Port of the local Kafka. \[default: 9092; for the demo a free one]",
         ),
     ] = None,
     data: Data = None,
@@ -31,6 +32,8 @@ def up(
     """Run everything on this machine: Kafka, the topics, ingest and the processors.
 
     With BLUETICK_KAFKA set, that cluster is used and none is started.
+
+    A service that ends is started again; after six quick ends in a row, everything stops.
     """
     from cli.up import demo as demonstration
     from cli.up import up as everything
@@ -38,10 +41,10 @@ def up(
     from service.settings import load
 
     private_files.mask()
-    settings = load(port=port)
+    settings = load(port=port, data=data)
     if demo:
         sys.exit(demonstration.demo(settings, kafka_port))
-    sys.exit(everything.up(settings, kafka_port, data))
+    sys.exit(everything.up(settings, kafka_port))
 
 
 def ingest(
@@ -77,15 +80,17 @@ def ingest(
 def processor(one: Processor) -> Callable[..., None]:
     """Return the command that runs a processor; one with state has a data directory."""
 
-    def stateless(health_port: Port = None) -> None:
+    def stateless(health_port: int | None = None) -> None:
         _process(one, health_port, None)
 
-    def stateful(health_port: Port = None, data: Data = None) -> None:
+    def stateful(health_port: int | None = None, data: Data = None) -> None:
         _process(one, health_port, data)
 
     command = stateful if one.keeps_state else stateless
     command.__name__ = one.name
     command.__doc__ = one.summary
+    port = port_option(one.port_setting, one.health_port, "Port of health and metrics; 0: any.")
+    command.__annotations__["health_port"] = Annotated[int | None, port]
     return command
 
 
@@ -101,7 +106,7 @@ def _process(one: Processor, health_port: int | None, data: Path | None) -> None
     _refuse_foreign_outputs(one, settings)
     require_topics(settings, settings.topics.needed(one.name))
     if one.keeps_state:
-        private_files.tighten(settings.data / settings.namespace)
+        private_files.tighten(settings.stores)
     run(one, settings, member(one))
 
 

@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from cli.options import overrides
+
 group = typer.Typer(help="Check the senders of webhooks.", no_args_is_help=True)
 
 
 @group.command()
 def check(
     file: Annotated[
-        Path | None, typer.Argument(help="A sources file; default: BLUETICK_SOURCES.")
+        Path | None,
+        typer.Argument(
+            help=f"A sources file. {overrides('sources', 'the built-in sources')}",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Report the errors in a sources file, by key, or list its sources.

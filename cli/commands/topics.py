@@ -1,6 +1,10 @@
 """`bluetick topics`: check and create the topics."""
 
+from typing import Annotated
+
 import typer
+
+from schemas.rights import COMMANDS
 
 group = typer.Typer(help="Check and create the topics of a namespace.", no_args_is_help=True)
 
@@ -38,4 +42,31 @@ def apply() -> None:
 
     done = asyncio.run(topics.apply(load()))
     for line in done or ["nothing to do: every topic is as expected"]:
+        typer.echo(line)
+
+
+@group.command(epilog=f"The commands: {', '.join(COMMANDS)}.")
+def acls(
+    command: Annotated[str, typer.Argument(help="The command that the user runs.")],
+    *,
+    principal: Annotated[
+        str | None, typer.Option(help="Default: User:bluetick-COMMAND.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the kafka-acls commands for the least rights of a command (docs/security.md)."""
+    from cli.messages import CommandProblem
+    from deploy.acls import kafka_acls
+    from schemas.rights import rights
+    from service.settings import load
+
+    settings = load()
+    if command not in COMMANDS:
+        raise CommandProblem(
+            "command_without_rights",
+            "{command} has no rights of its own; the commands are: {commands}",
+            command=command,
+            commands=", ".join(COMMANDS),
+        )
+    user = principal or f"User:bluetick-{command.replace(' ', '-')}"
+    for line in kafka_acls(rights(command, settings.topics), user, settings.kafka):
         typer.echo(line)

@@ -16,7 +16,7 @@ def parse(
     *,
     request: Request,
     received_at: Annotated[
-        int | None, typer.Option(min=0, help="When it arrived, Unix ms; default: now.")
+        int | None, typer.Option(min=0, help=r"When it arrived, Unix ms. \[default: now]")
     ] = None,
 ) -> None:
     """Normalise one body and print the results as JSON lines, without a broker.
@@ -42,7 +42,7 @@ def explain(
     ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Hours of silence at the end.")] = 0,
     received_at: Annotated[
-        int | None, typer.Option(min=0, help="When a body arrived, Unix ms; default: now.")
+        int | None, typer.Option(min=0, help=r"When a body arrived, Unix ms. \[default: now]")
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Whole records as JSON lines; else a masked timeline.")
@@ -50,8 +50,8 @@ def explain(
 ) -> None:
     """Print the records that some bodies produce on each topic, without a broker.
 
-    Parser and lifecycle run in memory, with the times of the bodies. For example: bluetick explain
-    --provider NAME body.json --wait 25. Exit code 1 if there is a dead letter.
+    Parser and lifecycle run in memory, with the times of the bodies. Exit code 1 if there is a
+    dead letter.
     """
     from cli import explain as explaining
 

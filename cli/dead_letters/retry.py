@@ -23,6 +23,7 @@ from processors.normalising.accounts import UNCORRECTED, Corrections
 from processors.replay import dead_letter_retry
 from processors.runtime.record_batches import UnsentError
 from schemas.coordinates import Coordinates
+from service.kafka.failures import right_missing
 from service.settings import Settings
 
 
@@ -95,7 +96,7 @@ def _retried(
         raise CommandProblem(
             "retry_unsent",
             "{why}; finished retries are kept; run it again to retry the rest",
-            why=str(error),
+            why=str(right_missing(settings, error) or error),
         ) from None
 
 

@@ -2,22 +2,23 @@
 
 from collections.abc import Iterable
 
-from rich.table import Table
 from rich.text import Text
 
 from cli.dead_letters.causes import Group, place
 from cli.output.records import printable
-from cli.output.tables import plain_table
+from cli.output.tables import PlainTable, name, number, text
 from schemas.webhook import to_iso
 
 
-def causes(groups: Iterable[Group], *, resolved: bool) -> Table:
+def causes(groups: Iterable[Group], *, resolved: bool) -> PlainTable:
     """Return a table of dead letters by cause, with `resolved` also their resolved number."""
-    table = plain_table("Dead letters", "provider, code")
-    table.add_column("reason, for example", overflow="fold")
-    for heading in ("open", "resolved") if resolved else ("open",):
-        table.add_column(heading, justify="right")
-    table.add_column("first, last", no_wrap=True)
+    table = PlainTable(
+        "Dead letters",
+        name("provider, code"),
+        text("reason, for example"),
+        *map(number, ("open", "resolved") if resolved else ("open",)),
+        name("first, last"),
+    )
     for group in groups:
         provider, code, reason = map(printable, group.cause)
         counts = (group.open, group.resolved) if resolved else (group.open,)

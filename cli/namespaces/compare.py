@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from rich.console import Console
-from rich.table import Table
 
 from cli.messages import CommandProblem
 from cli.namespaces.manage import look
@@ -16,6 +15,7 @@ from cli.options import Comparing
 from cli.output.json_escaping import as_text
 from cli.output.jsonl import print_json
 from cli.output.records import masked, printable, shown_key
+from cli.output.tables import PlainTable, name, number
 from processors.replay.range_syntax import times_of
 from processors.tracking.state_diff import Difference, State, differences, same
 from schemas.codec import UndecodableError, decode_by_key
@@ -95,9 +95,9 @@ class Comparison:
 async def _compare(settings: Settings, a: str, b: str, since: int, examples: int) -> Comparison:
     found = await look(settings)
     topics = [settings.of(name).topics.messages for name in (a, b)]
-    for name, topic in zip((a, b), topics, strict=True):
+    for namespace, topic in zip((a, b), topics, strict=True):
         if topic not in found.topics:
-            raise found.unknown(name, "to compare")
+            raise found.unknown(namespace, "to compare")
     partitions, others = (found.topics[topic] for topic in topics)
     if partitions != others:
         raise CommandProblem(
@@ -281,14 +281,12 @@ def _shown(name: str, value: Any) -> str:
 def _show(comparison: Comparison) -> None:
     console = Console(highlight=False)
     headings = ("same", f"only in {comparison.a}", f"only in {comparison.b}", "different")
-    table = Table("provider", "status")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    table = PlainTable("", name("provider"), name("status"), *map(number, headings))
     for provider, status in sorted({one[:2] for one in comparison.counts}):
         counts = (comparison.counts[provider, status, kind] for kind in _KINDS)
         table.add_row(provider, status, *map(str, counts))
-    table.add_section()
-    table.add_row("all", "", *(str(comparison.total(kind)) for kind in _KINDS))
+    totals = (str(comparison.total(kind)) for kind in _KINDS)
+    table.add_row("all", "", *totals, style="bold")
     console.print(table)
     for kind, heading in zip(_KINDS, headings, strict=True):
         for key, reasons in comparison.examples.get(kind, ()):

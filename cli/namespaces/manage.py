@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
 
 from cli.messages import CommandProblem
+from cli.output.tables import PlainTable, name, number, text
 from deploy import consumer_groups, topics
 from deploy.consumer_groups import Group
 from providers import NAMES
@@ -60,14 +60,15 @@ async def show(settings: Settings) -> None:
     found = await look(settings)
     members = {group.name: group for group in await consumer_groups.groups(settings)}
     services = [one.name for one in PROCESSORS]
-    table = Table("namespace", "topics", "partitions", *services, "reads")
-    for name in found.namespaces:
-        names = settings.of(name).topics
+    columns = (name("namespace"), number("topics"), number("partitions"))
+    table = PlainTable("", *columns, *map(name, services), text("reads"))
+    for namespace in found.namespaces:
+        names = settings.of(namespace).topics
         own = [found.topics[one] for one in names.required if one in found.topics]
         groups = [members.get(group) for group in names.groups]
         reads = {topic for one in groups if one for topic in one.offsets} - {*names.all}
         table.add_row(
-            name,
+            namespace,
             str(len(own)),
             "/".join(str(count) for count in sorted(set(own))),
             *("-" if one is None else f"{one.members} running" for one in groups),
@@ -86,7 +87,7 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     kept = _kept(own, all_groups, keep_inputs=keep_inputs)
     names = [one for one in own.all if one in found.topics and one not in kept.topics]
     _refuse_in_use(own, names, kept, all_groups)
-    store = settings.data / name
+    store = settings.of(name).stores
     here = f", and {store}" if store.is_dir() else ""
     console = Console(highlight=False)
     console.print(f"to be deleted, with all data: {', '.join(names)}{here}")

@@ -17,15 +17,15 @@ from cli.namespaces.manage import Found, look
 from cli.namespaces.rate import Mark, Pace
 from cli.options import Rebuild
 from cli.output import progress
-from cli.processes import Running, Service, first_to_end, running
-from cli.up.up import worries
+from cli.processes import Running, Service, first_to_end, quiet, running
+from cli.up.up import labelled
 from deploy import topics
 from deploy.local_kafka.broker import free_port
 from processors.runtime.consumer_groups import Watch, commit, watching
 from schemas.processors import NORMALISE, PROCESSORS, TRACK, processor
 from schemas.topics import Topics
 from schemas.webhook import to_iso
-from service.errors import unreachable
+from service.kafka.failures import diagnosed
 from service.settings import NAMESPACE, Settings
 
 _LOOK_SECONDS = 0.5
@@ -100,7 +100,7 @@ async def _rebuild(plan: Plan, wish: Rebuild) -> int:
             await _begin(console, plan, wish, found, watch)
             return await _work(console, plan, wish, watch)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise unreachable(plan.source.kafka, error) from error
+        raise await diagnosed(plan.source, error) from error
 
 
 def _resume(wish: Rebuild) -> str:
@@ -186,11 +186,11 @@ def _refuse_gap(wish: Rebuild, beginnings: Mapping[TopicPartition, int]) -> None
 async def _work(console: Console, plan: Plan, wish: Rebuild, watch: Watch) -> int:
     ports = {name: free_port(0) for name in plan.services}
     given = {processor(name).port_setting: port for name, port in ports.items()}
-    settings = plan.target.model_copy(update=given)
+    settings = quiet(plan.target.model_copy(update=given))
     services = [Service(name, port, settings.health_host) for name, port in ports.items()]
     console.print(f"rebuilding {plan.source.namespace} into {wish.into}")
     began = time.monotonic()
-    async with running(settings, services, worries(console)) as started:
+    async with running(settings, services, labelled(console)) as started:
         catching_up = asyncio.create_task(_until_present(console, plan, watch))
         ended = asyncio.create_task(first_to_end(started))
         try:
@@ -228,7 +228,7 @@ async def _until_present(console: Console, plan: Plan, watch: Watch) -> str:
                 begun = begun or await _beginnings(plan, watch)
                 return await _catch_up(plan, watch, begun, shown)
             except (KafkaError, OSError, TimeoutError) as error:
-                console.print(f"{unreachable(plan.source.kafka, error)}; waiting for it")
+                console.print(f"{await diagnosed(plan.source, error)}; waiting for it")
                 await asyncio.sleep(_RETRY_SECONDS)
 
 

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 # Drawing every step would cost more than the step itself.
 _DRAW_SECONDS = 0.1
 _LINE_SECONDS = 5.0
+# Narrower consoles have a short bar, and no remaining time.
+_WIDE = 100
 
 
 Words = str | Callable[[], str]
@@ -101,19 +104,25 @@ class Progress:
                 )
 
 
+def _columns(width: int) -> Iterator[ProgressColumn]:
+    """Yield the columns of the bars; a narrow console wraps texts, and cuts no number."""
+    yield TextColumn("{task.description}", markup=False, table_column=Column())
+    yield BarColumn(40 if width >= _WIDE else 10)
+    yield TextColumn("{task.fields[of]}")
+    yield TextColumn("{task.fields[words]}", markup=False, table_column=Column())
+    if width >= _WIDE:
+        yield TimeRemainingColumn()
+
+
 @contextmanager
 def shown(console: Console | None = None, *, transient: bool = False) -> Iterator[Progress]:
     """Show progress on standard error, or on another console; transient bars disappear."""
     console = console or Console(stderr=True, highlight=False)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[of]}"),
-        TextColumn("{task.fields[words]}", markup=False),
-        TimeRemainingColumn(),
-    )
     with Bars(
-        *columns, console=console, transient=transient, disable=not console.is_terminal
+        *_columns(console.width),
+        console=console,
+        transient=transient,
+        disable=not console.is_terminal,
     ) as bars:
         progress = Progress(console, bars)
         try:

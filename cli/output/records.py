@@ -22,13 +22,13 @@ from schemas.records import (
     FormerlyExpired,
     InboundObservation,
     Late,
+    PublishedVerdict,
     Recovered,
     Replied,
     Resumed,
     Stalled,
     StatusObservation,
     StatusRecord,
-    Verdict,
     ViewerAdvanced,
     ViewerState,
     split_viewer_key,
@@ -47,7 +47,7 @@ _COLOURS: dict[str, str] = {
     **dict.fromkeys(FAILURES, BAD),
     **dict.fromkeys(ASIDE, ODD),
 }
-_VERDICTS: dict[Verdict, str] = {
+_VERDICTS: dict[PublishedVerdict, str] = {
     "advanced": GOOD,
     "recovered": GOOD,
     "late": DIM,

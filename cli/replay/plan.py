@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from cli.output import progress
 from cli.output.jsonl import print_json
+from cli.output.tables import PlainTable, name, number
 from cli.replay.wanted import Wanted, corrections_of, resolve
 from cli.replay.words import described, rows, spec_fields
 from processors.normalising.accounts import Corrections
@@ -63,12 +63,10 @@ def show(made: Plan, left: int) -> None:
         f"{counts.bodies:,} bodies, {counts.observations:,} observations, compared with "
         f"{made.states:,} records of states in {made.seconds:.1f} s ({rate:,.0f} observations/s)"
     )
-    table = Table("provider", "status")
-    for heading in STANDINGS:
-        table.add_column(heading, justify="right")
+    table = PlainTable("", name("provider"), name("status"), *map(number, STANDINGS))
     for kind, facts in made.facts.items():
         cells = (f"{facts[standing]:,}" for standing in STANDINGS)
-        table.add_row(kind.provider, kind.status, *cells, style=None if facts["new"] else "dim")
+        table.add_row(kind.provider, kind.status, *cells, style="" if facts["new"] else "dim")
     console.print(table)
     for (provider, code), count in sorted(counts.dead_letters.items()):
         console.print(f"{provider}: {count:,} dead letters {code}, which stay unchanged")
@@ -79,6 +77,12 @@ def show(made: Plan, left: int) -> None:
             f"[yellow]the tracker is {made.behind:,} observations behind: some facts count as new "
             "that it has not read yet[/yellow]"
         )
+
+
+def question(made: Plan) -> str:
+    """Return the question before a replay: how many observations, and how many facts are new."""
+    new = sum(facts["new"] for facts in made.facts.values())
+    return f"{new:,} facts are new. Publish all {made.counts.observations:,} observations again?"
 
 
 def spare_collector() -> None:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from cli.messages import CommandProblem
 from cli.output.jsonl import print_json
+from cli.output.tables import PlainTable, name, number, text
 from cli.replay.words import command, described, replay_fields, rows
 from processors.replay import plan as planning
 from processors.replay import progress as ledger
@@ -62,12 +62,11 @@ def _show(made: Report) -> None:
     replay = made.replay
     console.print(f"\nreplay {replay.id}, begun {to_iso(replay.started_at)}")
     console.print(described(replay.spec))
-    table = Table("provider", "status", "verdict")
-    table.add_column("new", justify="right")
+    table = PlainTable("", name("provider"), name("status"), name("verdict"), number("new"))
     for row, count in sorted(made.facts.items()):
         table.add_row(*row, f"{count:,}")
     console.print(table)
-    events = ", ".join(f"{name} {count:,}" for name, count in sorted(made.events.items()))
+    events = ", ".join(f"{event} {count:,}" for event, count in sorted(made.events.items()))
     console.print(f"new facts: {made.facts.total():,}; events: {events or 'none'}")
     if replay.left:
         left = planning.size(replay.left)
@@ -89,7 +88,7 @@ def _fields(made: Report) -> dict[str, Any]:
 
 
 def _show_all(replays: Sequence[Replay]) -> None:
-    table = Table("id", "begun", "range", "done")
+    table = PlainTable("", name("id"), name("begun"), text("range"), number("done"))
     for one in replays:
         total, left = planning.size(one.spec.spans), planning.size(one.left)
         done = f"{total - left:,} of {total:,}" if left else "all"

@@ -13,7 +13,7 @@ from cli.interrupt import Interrupted
 from cli.messages import CommandProblem
 from cli.options import ReplayRun
 from cli.output import progress
-from cli.replay.plan import planned, show, spare_collector
+from cli.replay.plan import planned, question, show, spare_collector
 from cli.replay.wanted import Wanted, corrections_of, resolve
 from cli.replay.words import command, described
 from processors.normalising.accounts import Corrections, fingerprint
@@ -97,7 +97,7 @@ def _new(
     spec, left, plan = asyncio.run(prepare())
     if plan:
         show(plan, left)
-        if not typer.confirm("Publish these observations again?"):
+        if not typer.confirm(question(plan)):
             return None
     elif left:
         _print(f"{left:,} records are left to the normaliser, which has not read them yet")
@@ -144,7 +144,7 @@ class _Bar:
         words = f"{observations:,} observations, {self._count.rate(observations):,.0f}/s"
         if at.waiting:
             words += f"; waits for the tracker, which is {at.waiting:,} behind"
-        self._count.show(at.records, at.total, words)
+        self._count.show(at.passed, at.total, words)
 
 
 def _report_command(replay: Replay) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
-from rich.table import Table
 
 from cli.interrupt import Interrupted
 from cli.messages import CommandProblem
 from cli.options import Request, Sending
 from cli.output import progress
+from cli.output.tables import PlainTable, name, number
 from cli.simulator.files import posts_from
 from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post
@@ -256,8 +256,8 @@ def _sources(source: str) -> Sequence[str]:
     )
 
 
-def _table(delivered: Delivered) -> Table:
-    table = Table("answer", "posts", box=None)
+def _table(delivered: Delivered) -> PlainTable:
+    table = PlainTable("", name("answer"), number("posts"))
     for status, count in sorted(delivered.answers.items()):
         meaning = "accepted" if status == _OK else "refused"
         table.add_row(f"{status} {meaning}", str(count))

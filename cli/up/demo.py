@@ -14,6 +14,7 @@ from cli.cancellation import run_until_stopped
 from cli.messages import CommandProblem
 from cli.output import progress
 from cli.output.records import Record
+from cli.processes import quiet
 from cli.simulator import http_client
 from cli.simulator.requests import Post
 from cli.simulator.send import Unwatched, deliver
@@ -22,7 +23,7 @@ from cli.tail import follow
 from cli.up import demo_tables as tables
 from cli.up import examples
 from cli.up.reconciliation import CameOut, SentIn, reconcile, sent_in
-from cli.up.up import Line, Progress, line, worries
+from cli.up.up import Line, Progress, labelled, line
 from deploy import topics
 from processors.runtime.consumer_groups import lag
 from schemas import codec
@@ -49,11 +50,12 @@ def demo(settings: Settings, kafka_port: int | None) -> int:
 
 async def _demo(settings: Settings, kafka_port: int) -> int:
     console = Console(highlight=False)
-    settings = settings.model_copy(update=_own(settings))
+    settings = quiet(settings.model_copy(update=_own(settings)))
     with tempfile.TemporaryDirectory(prefix="bluetick-demo-") as data:
+        settings = settings.model_copy(update={"data": Path(data)})
         steps = Progress(console)
         try:
-            async with line(settings, kafka_port, Path(data), steps, worries(console)) as up_:
+            async with line(settings, kafka_port, steps, labelled(console)) as up_:
                 steps.stop()
                 agrees = await _through(console, up_)
         finally:
@@ -83,9 +85,11 @@ async def _through(console: Console, up_: Line) -> bool:
         shuffle=True,
         malformed=_MALFORMED,
     )
+    ours = len(simulation.truth.lifecycles)
     console.print(
         f"\nSending every example of the provider documents ({len(documented)}) and {_MESSAGES} "
-        "simulated messages: shuffled, in batches, with repeated and malformed reports"
+        f"simulated messages ({ours} of ours and {_MESSAGES - ours} from customers): shuffled, in "
+        "batches, with repeated and malformed reports"
     )
     await _send(console, up_, [*map(_post, documented), *simulation.posts])
     out, letters = await _collect(up_)
@@ -105,7 +109,7 @@ async def _send(console: Console, up_: Line, posts: list[Post]) -> None:
             )
         following = shown.count("waiting for the processors")
         await _until_through(up_, lambda left: following.show(0, None, left))
-    console.print(f"{len(posts)} webhooks posted, each answered 200\n")
+    console.print(f"{len(posts):,} webhooks posted, each answered 200\n")
 
 
 class _Advancing(Unwatched):

@@ -3,10 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
-from cli.output.tables import plain_table
+from cli.output.tables import PlainTable, name, number, text
 from cli.up.reconciliation import CameOut, Line
 from processors.tracking.lifecycle import FAILURES, MESSAGE_RANK
 from schemas.records import (
@@ -14,7 +13,6 @@ from schemas.records import (
     FellBack,
     Late,
     MessageState,
-    Recovered,
     Replied,
     Status,
     StatusRecord,
@@ -31,7 +29,7 @@ _VERDICT_STYLES = {
 }
 
 
-def funnel(states: Iterable[MessageState]) -> Table:
+def funnel(states: Iterable[MessageState]) -> PlainTable:
     """The statuses that attempts reached, per provider and gateway; `rate`: share delivered."""
     attempts: dict[tuple[str, str], list[Status]] = defaultdict(list)
     for state in states:
@@ -39,34 +37,34 @@ def funnel(states: Iterable[MessageState]) -> Table:
             continue  # our own readings say nothing of our messages
         for gateway, attempt in state.attempts.items():
             attempts[state.provider, gateway].append(attempt.status)
-    table = plain_table("How far the messages came", "provider", "gateway")
-    for heading in ("tries", *_RUNGS, "failed", "other", "rate"):
-        table.add_column(heading, justify="right")
+    numbers = map(number, ("tries", *_RUNGS, "failed", "other", "rate"))
+    table = PlainTable("How far the messages came", name("provider"), name("gateway"), *numbers)
     for (provider, gateway), statuses in sorted(attempts.items()):
         reached = [
             sum(MESSAGE_RANK[status] >= MESSAGE_RANK[rung] for status in statuses)
             for rung in _RUNGS
         ]
         failed = sum(status in FAILURES for status in statuses)
-        share = f"{100 * reached[1] / len(statuses):.0f} %"
+        share = f"{100 * reached[1] / len(statuses):.0f}%"
         counts = [len(statuses), *reached, failed, len(statuses) - reached[0] - failed]
         table.add_row(provider, gateway, *map(str, counts), share)
     return table
 
 
-def oddities(out: CameOut) -> Table:
+def oddities(out: CameOut) -> PlainTable:
     """The providers' anomalies, and what Bluetick did about them."""
     verdicts = Counter(record.verdict for record in out.statuses)
     kinds = Counter(type(event) for event in out.events)
     published = len(out.statuses) + len(out.inbound)
-    table = plain_table("What was put right", "what")
-    table.add_column("count", justify="right")
-    table.add_column("meaning")
+    contradictions = sum(len(state.contradictions) for state in out.states.values())
+    failed_last = verdicts["contradiction"]
+    table = PlainTable("What was put right", name("what"), number("count"), text("meaning"))
     rows = [
         ("duplicates", "reported again, dropped", out.observations - published),
         ("late", "older than the message's status: recorded, status kept", kinds[Late]),
-        ("contradictions", "a failure after delivery: recorded", verdicts["contradiction"]),
-        ("recovered", "delivered after a failure", kinds[Recovered]),
+        ("contradictions", "a failure and a delivery by one gateway: both kept", contradictions),
+        ("… failure last", "recorded, status kept", failed_last),
+        ("… delivery last", "recovered: the status moved on", contradictions - failed_last),
         ("fallbacks", "another gateway was tried", kinds[FellBack]),
         ("replies", "answers, linked to the message they answer", kinds[Replied]),
         (
@@ -81,38 +79,36 @@ def oddities(out: CameOut) -> Table:
     return table
 
 
-def inbound(out: CameOut) -> Table:
+def inbound(out: CameOut) -> PlainTable:
     """Inbound messages, per provider and gateway."""
     counts = Counter(
         (message.provider, message.gateway, "reply" if message.in_reply_to else "message")
         for message in out.inbound
         if not message.revision
     )
-    table = plain_table("Inbound", "provider", "gateway", "kind")
-    table.add_column("count", justify="right")
+    names = map(name, ("provider", "gateway", "kind"))
+    table = PlainTable("Inbound", *names, number("count"))
     for row, count in sorted(counts.items()):
         table.add_row(*row, str(count))
     return table
 
 
-def dead_letters(letters: Sequence[tuple[str, str, str]]) -> Table:
+def dead_letters(letters: Sequence[tuple[str, str, str]]) -> PlainTable:
     """Dead letters, (code, reason, origin) each, grouped by code."""
     groups: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for letter in letters:
         groups[letter[0]].append(letter)
-    table = plain_table("Dead letters", "code")
-    table.add_column("count", justify="right")
-    table.add_column("for example")
-    table.add_column("from", overflow="fold")
+    example = (text("for example"), name("from"))
+    table = PlainTable("Dead letters", name("code"), number("count"), *example)
     for code, group in sorted(groups.items()):
-        table.add_row(code, str(len(group)), Text(group[0][1]), group[0][2])
+        table.add_row(code, str(len(group)), *group[0][1:])
     return table
 
 
-def timeline(key: str, statuses: Iterable[StatusRecord]) -> Table:
+def timeline(key: str, statuses: Iterable[StatusRecord]) -> PlainTable:
     """One message's facts in order of reception, with their verdicts."""
     columns = ("learned", "happened", "gateway", "fact", "verdict", "message is")
-    table = plain_table(f"One message: {key}", *columns)
+    table = PlainTable(f"One message: {key}", *map(name, columns))
     for record in statuses:
         if record.message_key == key:
             happened = to_iso(record.occurred_at) if record.occurred_at is not None else ""
@@ -127,11 +123,10 @@ def timeline(key: str, statuses: Iterable[StatusRecord]) -> Table:
     return table
 
 
-def account(lines: Iterable[Line]) -> Table:
+def account(lines: Iterable[Line]) -> PlainTable:
     """The input compared with the output."""
-    table = plain_table("Is what came out what was sent in?", "what")
-    for heading in ("sent in", "came out", ""):
-        table.add_column(heading, justify="right")
+    numbers = map(number, ("sent in", "came out", ""))
+    table = PlainTable("Is what came out what was sent in?", text("what"), *numbers)
     for line in lines:
         mark = Text("✓", "green") if line.agrees else Text("✗", "bold red")
         table.add_row(line.what, str(line.expected), str(line.found), mark)

@@ -98,8 +98,10 @@ def reconcile(sent: SentIn, out: CameOut) -> list[Line]:
         Line("items observed", sent.observations, out.observations),
         Line("status facts, each once", sent.facts.total(), published.total()),
         Line("… missing or unexpected", 0, _difference(sent.facts, published)),
-        Line("simulated messages with the planned final status", len(sent.final), len(right)),
-        Line("contradictions kept", sent.contradicted, contradictions),
+        Line(
+            "simulated messages of ours, with the planned final status", len(sent.final), len(right)
+        ),
+        Line("contradictions, each kept", sent.contradicted, contradictions),
         Line("inbound messages and replies, each once", sent.inbound, inbound),
         Line("dead letters", sent.dead_letters.total(), out.dead_letters.total()),
         Line("… with another reason", 0, _difference(sent.dead_letters, out.dead_letters)),

@@ -4,28 +4,34 @@ import asyncio
 import os
 import shlex
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import get_args
 
 import msgspec
+from pydantic import SecretStr
 from rich.console import Console
 from rich.text import Text
 
 from cli.cancellation import run_until_stopped
 from cli.output.json_escaping import as_text
-from cli.processes import Running, Service, Show, first_to_end, running
+from cli.processes import Running, Service, Show, running
 from cli.simulator import http_client
 from cli.up import examples
+from cli.up.keep_running import keep_running
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from deploy.local_kafka.jars import VERSION
 from ingest.sources.loader import load
 from schemas.processors import PROCESSORS
 from service import private_files
+from service.contradictions import Address, colliding_ports
 from service.errors import Problem
+from service.setting_names import variable
 from service.settings import Settings
 
 # The settings of the ports that follow ingest's own, with their services.
@@ -66,16 +72,18 @@ class Progress:
         self._status = console.status("starting")
         self._began = time.monotonic()
         self._status.start()
+        self.finished_steps = 0
 
     def __call__(self, step: str) -> None:
         """Show the current step."""
         if self._console.is_terminal:
-            self._status.update(step)
+            self._status.update(Text(step))
         else:
             self._console.print(Text(f"  {step}"))
 
     def done(self, step: str) -> None:
         """Show a finished step, with the time since the start."""
+        self.finished_steps += 1
         seconds = time.monotonic() - self._began
         self._console.print(
             Text.assemble(("✓ ", "green"), f"{step}  ", (f"{seconds:.1f} s", "dim"))
@@ -85,54 +93,59 @@ class Progress:
         self._status.stop()
 
 
-def up(settings: Settings, kafka_port: int | None, data: Path | None) -> int:
-    """Run until Ctrl-C or SIGTERM, and return 0; raises `Problem` if a service ends by itself."""
+def up(settings: Settings, kafka_port: int | None) -> int:
+    """Run until Ctrl-C or SIGTERM, and return 0; raises `Problem` if it cannot continue."""
     load(settings.sources)  # reports an error in the sources before anything is started
-    port = _KAFKA_PORT if kafka_port is None else kafka_port
-    named = settings.data if "data" in settings.model_fields_set else None
-    return run_until_stopped(_up(settings, port, data or named or _home()))
+    return run_until_stopped(_up(settings, _KAFKA_PORT if kafka_port is None else kafka_port))
 
 
-async def _up(settings: Settings, kafka_port: int, data: Path) -> int:
+async def _up(settings: Settings, kafka_port: int) -> int:
     console = Console(highlight=False)
-    progress = Progress(console)
+    progress, show = Progress(console), labelled(console)
+    nothing_began = False
     try:
-        async with line(settings, kafka_port, data, progress, shown(console)) as up_:
+        async with line(settings, kafka_port, progress, show) as up_:
             progress.stop()
             _print_addresses(console, up_)
-            raise await _trouble(up_)
+            say = partial(console.print, style="yellow", markup=False, soft_wrap=True)
+            raise await _kept_running(up_, show, say)
+    except Problem:
+        nothing_began = not progress.finished_steps
+        raise
     finally:
         progress.stop()
-        console.print("stopped")
+        if not nothing_began:
+            console.print("stopped")
 
 
-async def _trouble(up_: Line) -> Problem:
-    """Wait until a service, or Kafka if started here, ends; returns its problem."""
-    waits: list[asyncio.Task[Running] | asyncio.Task[Problem]] = [
-        asyncio.create_task(first_to_end(up_.services))
+async def _kept_running(up_: Line, show: Show, say: Callable[[str], None]) -> Problem:
+    """Keep the services running; returns why that is over, for Kafka if it was started here."""
+    given_up = [
+        keep_running(up_.settings, up_.services, place, show, say)
+        for place in range(len(up_.services))
     ]
-    if up_.kafka is not None:
-        waits.append(asyncio.create_task(up_.kafka.died()))
+    kafka_died = [up_.kafka.died()] if up_.kafka else []
+    waits = [asyncio.create_task(one) for one in (*given_up, *kafka_died)]
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        ended = done.pop().result()
-        return ended.why() if isinstance(ended, Running) else ended
+        return done.pop().result()
     finally:
         for wait in waits:
             wait.cancel()
+        await asyncio.wait(waits)
 
 
 @asynccontextmanager
 async def line(
-    settings: Settings, kafka_port: int, data: Path, progress: Progress, show: Show
+    settings: Settings, kafka_port: int, progress: Progress, show: Show
 ) -> AsyncIterator[Line]:
     """Start Kafka (unless the settings name one), topics and services; stop them in reverse."""
-    settings = settings.model_copy(update=_ports(settings) | {"data": data / "state"})
-    _make_private(settings.data)
+    settings = settings.model_copy(update=_ports(settings))
+    _make_private(settings.stores.parent)
     async with AsyncExitStack() as stack:
         local = None
         if "kafka" not in settings.model_fields_set:
-            local = LocalKafka(data / "kafka", kafka_port, progress=progress)
+            local = LocalKafka(settings.data / "kafka", kafka_port, progress=progress)
             await stack.enter_async_context(local)
             settings = settings.model_copy(update={"kafka": local.bootstrap})
             progress.done(f"Kafka {VERSION} answers at {local.bootstrap}")
@@ -144,7 +157,7 @@ async def line(
         ports = {one.name: settings.health_port(one.name) for one in PROCESSORS}
         ports = {"ingest": settings.ingest_metrics_port, **ports}
         services = [Service(name, port, settings.health_host) for name, port in ports.items()]
-        started = await stack.enter_async_context(running(settings, services, show))
+        started = await stack.enter_async_context(running(settings, services, show, progress))
         progress.done(f"{names} are ready")
         yield Line(settings, started, local)
 
@@ -157,7 +170,7 @@ def _make_private(state: Path) -> None:
         raise Problem("data_not_writable", directory=str(state), why=error.strerror) from None
 
 
-def shown(console: Console) -> Show:
+def labelled(console: Console) -> Show:
     """Return a function that shows a service's log line after its name, in its colour."""
 
     def show(name: str, text: str) -> None:
@@ -167,33 +180,23 @@ def shown(console: Console) -> Show:
     return show
 
 
-def worries(console: Console) -> Show:
-    """Return a function that shows only the errors and warnings of the services' logs."""
-    show = shown(console)
-
-    def worry(name: str, text: str) -> None:
-        # aiokafka warns of errors that it waits out, such as a group's first use of a new cluster.
-        if " ERROR " in text or (" WARNING " in text and " aiokafka." not in text):
-            show(name, text)
-
-    return worry
-
-
 def _print_addresses(console: Console, up_: Line) -> None:
     settings, ingest = up_.settings, up_.webhooks
-    addresses = [up_.url(one.service.name) for one in up_.services]
     sources = "|".join(load(settings.sources).sources)
     console.print(
         f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
         f"  webhooks   {ingest}/webhooks/<{sources}>\n"
-        f"  data       {settings.data.parent}\n"
-        f"  health     {'  '.join(f'{one}/health/ready' for one in addresses)}\n"
-        f"  metrics    {'  '.join(f'{one}/metrics' for one in addresses)}\n\n"
+        f"  data       {settings.data}\n"
+        f"  health     {_pages(up_, 'health/ready')}\n"
+        f"  metrics    {_pages(up_, 'metrics')}\n\n"
         "Try it from another terminal:\n",
         soft_wrap=True,
     )
     console.print(
-        Text(f"{_example(ingest)}  {_named(settings)}./bluetick tail statuses --from-start\n"),
+        Text(
+            f"{_example(ingest)}"
+            f"  {given_again(os.environ, settings.kafka)}./bluetick tail statuses --from-start\n"
+        ),
         soft_wrap=True,
     )
     console.print("Ctrl-C stops everything.\n")
@@ -208,10 +211,29 @@ def _example(ingest: str) -> str:
     return f"  curl -i {ingest}/webhooks/{example.source} -d {shlex.quote(body)}\n"
 
 
-def _named(settings: Settings) -> str:
-    """Return the setting with which a command finds this Kafka; "" if it is the default."""
-    usual = Settings.model_fields["kafka"].default
-    return "" if settings.kafka == usual else f"BLUETICK_KAFKA={settings.kafka} "
+def _pages(up_: Line, page: str) -> str:
+    """Return the address of a page of each service, after its name, one a line."""
+    names = (one.service.name for one in up_.services)
+    return f"\n{'':13}".join(f"{name:{_NAME_WIDTH}}  {up_.url(name)}/{page}" for name in names)
+
+
+def given_again(environment: Mapping[str, str], kafka: str) -> str:
+    """Return the settings of this environment for a command in another terminal; "" for none.
+
+    Secrets are shown as `…`; the address of Kafka is given unless it is the default.
+    """
+    settings = {name: value for name, value in environment.items() if name.startswith("BLUETICK_")}
+    if kafka != Settings.model_fields["kafka"].default:
+        settings["BLUETICK_KAFKA"] = kafka
+    return "".join(
+        f"{name}={'…' if _is_secret(name) else shlex.quote(value)} "
+        for name, value in sorted(settings.items())
+    )
+
+
+def _is_secret(variable: str) -> bool:
+    field = Settings.model_fields[variable.removeprefix("BLUETICK_").lower()]
+    return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def _ports(settings: Settings) -> dict[str, int]:
@@ -224,15 +246,24 @@ def _ports(settings: Settings) -> dict[str, int]:
         follows = name not in settings.model_fields_set
         port = settings.port + _default(name) - _default("port") if settings.port else 0
         wanted[name] = port if follows else getattr(settings, name)
-    return {name: free_port(port, _FOLLOWING.get(name, "ingest")) for name, port in wanted.items()}
+    hosts = dict.fromkeys(_FOLLOWING, settings.health_host) | {"port": settings.host}
+    addresses = {variable(name): Address(hosts[name], port) for name, port in wanted.items()}
+    for problem in colliding_ports(addresses):
+        raise problem
+    return {name: _free(name, port) for name, port in wanted.items()}
+
+
+def _free(setting: str, port: int) -> int:
+    """Return the port if it is free, for 0 a free one; the `Problem` names the options for it."""
+    options = f"--port ({variable(setting)})"
+    if setting in _FOLLOWING:
+        options = f"{variable(setting)}, or move all ports with --port"
+    try:
+        return free_port(port, _FOLLOWING.get(setting, "ingest"))
+    except Problem as problem:
+        raise Problem(problem.code, **problem.fields, options=options) from None
 
 
 def _default(name: str) -> int:
     port: int = Settings.model_fields[name].default
     return port
-
-
-def _home() -> Path:
-    """Return the directory for this user's data (XDG Base Directory)."""
-    named = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (named if named.is_absolute() else Path.home() / ".local/share") / "bluetick"

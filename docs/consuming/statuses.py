@@ -111,7 +111,7 @@ async def follow(consumer: AIOKafkaConsumer, topic: str, since: int | None) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     if topic not in await consumer.topics():
-        raise StatusesError(f"the topic {topic} does not exist; is --namespace right?")
+        raise StatusesError(f"the topic {topic} does not exist; is the namespace right?")
     busy = asyncio.Lock()
     consumer.subscribe([topic], listener=CommitBeforeRebalance(busy))
     window = Window(WINDOW)

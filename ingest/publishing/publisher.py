@@ -20,6 +20,7 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     RequestTimedOutError,
+    TopicAuthorizationFailedError,
 )
 
 from ingest.admission import Cause, Rejected
@@ -35,10 +36,12 @@ from ingest.publishing.topic_check import CHECK_SECONDS, TopicCheck
 from ingest.reception_time import Reading, corrected, stamp
 from schemas.webhook import RawWebhook
 from service.background_tasks import described, lasting
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka import clients, clock_offset
 from service.kafka.clock import clock, running
 from service.kafka.connections import adopt_producer
+from service.kafka.failures import diagnosed, right_missing
+from service.kafka.login import options
 from service.settings import Settings
 
 # One batch, before compression, in bytes: far below the broker's 1 MiB, far above its overhead.
@@ -100,13 +103,18 @@ class Publisher:
             return _NOT_CONNECTED
         for queue in self._queues.values():
             if queue.refused:
-                return _refused_topic(queue)
+                return self._refused_topic(queue)
         return f"Kafka has acknowledged nothing for {STALE_SECONDS} s" if self._silent else None
 
     @property
     def unavailable(self) -> bool:
         """Whether Kafka acknowledges nothing: since `STALE_SECONDS` of silence, until a success."""
         return self._silent or self._producer is None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to a broker now."""
+        return self._producer is not None and clients.connected(self._producer)
 
     @property
     def _time_refusal(self) -> str | None:
@@ -117,7 +125,12 @@ class Publisher:
     def _topic_refusal(self, queue: TopicQueue) -> str | None:
         """The sentence about a topic whose records Kafka has recently refused; else None."""
         refuses = queue.refuses_all(self._loop.time(), self._check.failed_at)
-        return _refused_topic(queue) if refuses else None
+        return self._refused_topic(queue) if refuses else None
+
+    def _refused_topic(self, queue: TopicQueue) -> str:
+        if queue.refused == TopicAuthorizationFailedError.__name__:
+            return str(right_missing(self._settings, TopicAuthorizationFailedError(queue.topic)))
+        return f"Kafka does not accept the records for {queue.topic} ({queue.refused})"
 
     @property
     def in_flight(self) -> int:
@@ -393,7 +406,7 @@ class Publisher:
     async def _connect(self) -> AIOKafkaProducer:
         deadline = self._settings.publish_deadline
         producer = AIOKafkaProducer(
-            **self._settings.kafka_options(),
+            **options(self._settings),
             acks="all",
             enable_idempotence=False,
             compression_type="zstd",
@@ -408,13 +421,9 @@ class Publisher:
         except BaseException as error:
             await clients.abandon(producer, flush_seconds=_CLOSE_SECONDS)
             if isinstance(error, KafkaError):
-                raise unreachable(self._settings.kafka) from error
+                raise await diagnosed(self._settings, error) from error
             raise
         return producer
-
-
-def _refused_topic(queue: TopicQueue) -> str:
-    return f"Kafka does not accept the records for {queue.topic} ({queue.refused})"
 
 
 def _limit_client_log() -> None:

@@ -16,8 +16,10 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from service.background_tasks import lasting
-from service.errors import Problem, cut_differently, missing, unreachable
+from service.errors import Problem, cut_differently, missing
 from service.kafka.connections import adopt
+from service.kafka.failures import diagnosed, right_missing
+from service.kafka.login import options
 from service.settings import Settings
 
 CHECK_SECONDS = 1.0
@@ -51,9 +53,7 @@ class TopicCheck:
         If `patient`, a missing answer or a missing topic raises nothing.
         """
         try:
-            self._client = AIOKafkaClient(
-                **self._settings.kafka_options(), request_timeout_ms=_REQUEST_MS
-            )
+            self._client = AIOKafkaClient(**options(self._settings), request_timeout_ms=_REQUEST_MS)
             adopt(self._client, connect_seconds=_REQUEST_MS / 1000, answer_seconds=None)
             self.problem = await self._check_brokers()
         except ValueError as error:
@@ -78,10 +78,12 @@ class TopicCheck:
 
     async def _check_brokers(self) -> str | None:
         """Return the problem in one sentence, or None; takes about a second per hanging broker."""
-        self.silent = False
+        self.silent, failed = False, None
         if not self._client.cluster.brokers():
-            with suppress(KafkaError):
+            try:
                 await self._client.bootstrap()
+            except KafkaError as error:
+                failed = error
         brokers = [broker.nodeId for broker in self._client.cluster.brokers()]
         # The broker that answered last comes first, so that a dead broker causes no delay.
         for node in sorted(brokers, key=lambda node: node != self._node):
@@ -91,7 +93,7 @@ class TopicCheck:
                 self._node = node
                 return problem
         self.silent = True
-        return str(unreachable(self._settings.kafka))
+        return str(await diagnosed(self._settings, failed, _ANSWER_SECONDS))
 
     async def _check_topics(self, node: Any) -> str | None:
         """Return the problem that a broker reports of the raw topics; the request creates none."""
@@ -109,7 +111,10 @@ class TopicCheck:
         if error is UnknownTopicOrPartitionError:
             return missing(topic)
         if error is not NoError:
-            return f"Kafka reports {error.__name__} for the topic {topic}"
+            denied = right_missing(self._settings, error(topic))
+            return (
+                str(denied) if denied else f"Kafka reports {error.__name__} for the topic {topic}"
+            )
         if count != self._expected[topic]:
             return cut_differently(topic, count, self._expected[topic])
         return None

@@ -73,6 +73,12 @@ def set_aside(directory: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.endswith(JOURNAL))
 
 
+def kept_aside(directory: Path) -> list[Path]:
+    """Return the damaged files of a slot, recovered or not, without their journals."""
+    found = [*directory.glob(f"{DAMAGED}*"), *directory.glob(f"{FILE}.salvaged-*")]
+    return sorted(path for path in found if not path.name.endswith(JOURNAL))
+
+
 def in_use(directory: Path) -> bool:
     """Whether a process has locked this slot; raises `OSError`."""
     slot = _locked(directory)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from processors.dead_letters.record import headers
 from processors.normalising.accounts import UNCORRECTED, Corrections
-from processors.normalising.normalise import begun, dead_letter
+from processors.normalising.normalise import begun, dead_letter, whole
 from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outgoing
 from providers.contract import DeadLetter, Normalised
@@ -50,7 +50,7 @@ class Bodies:
             provider = self._providers[record.topic]
             webhook = from_record(provider, record.body, record.headers, record.timestamp)
         except Exception as error:  # noqa: BLE001 - after any error the body is kept
-            return Normalised(dead_letters=[dead_letter(error, record.body or b"")])
+            return whole(dead_letter(error, record.body or b""))
         return begun(webhook, at(record), bounds, self._corrections, stories=self._stories)
 
     def observed(

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from processors.runtime import metrics
+from processors.normalising import metrics
 from processors.runtime.alarms import LogLimit
 from processors.runtime.raw_record import RawRecord
 from providers.contract import DeadLetter

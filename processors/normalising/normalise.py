@@ -86,8 +86,7 @@ def normalised(
         parts = (len(text) <= _LONGEST_TEST and _test(text)) or split(webhook, text)
         json_slices.refuse_count(len(parts))
     except Exception as error:  # noqa: BLE001 - after any error the body is kept with the reason
-        result.dead_letters.append(dead_letter(error, webhook.body))
-        return result
+        return whole(dead_letter(error, webhook.body))
     size = 0
     equals: dict[str, int] = {}  # the number of messages without an id, by key
     for index, part in enumerate(parts):
@@ -104,8 +103,10 @@ def normalised(
                 accounts_read = (one.account for one in outcomes if not isinstance(one, Ignored))
                 refuse_foreign(accounts, accounts_read)
         except Exception as error:  # noqa: BLE001 - likewise, for this item only
+            result.items += 1
             result.dead_letters.append(dead_letter(error, _keepable(part, webhook), part.pointer))
             continue
+        result.items += len(outcomes)
         if len(part.json) > _LARGE:
             yield  # each of its observations may be encoded to measure it
         for outcome in outcomes:
@@ -115,6 +116,11 @@ def normalised(
                 _keep(outcome, part, webhook, result, equals)
     _fold_surplus(result, webhook)
     return result
+
+
+def whole(letter: DeadLetter) -> Normalised:
+    """Return the result of a body that is kept whole: one item."""
+    return Normalised(dead_letters=[letter], items=1)
 
 
 def _fold_surplus(result: Normalised, webhook: RawWebhook) -> None:
@@ -130,6 +136,7 @@ def _fold_surplus(result: Normalised, webhook: RawWebhook) -> None:
         )
         surplus = DeadLetter(code="too_many_bad_items", reason=reason, value=webhook.body)
         result.dead_letters[BOUNDS.letters :] = [surplus]
+        result.items -= len(more) - 1
 
 
 def _is_small(webhook: RawWebhook) -> bool:

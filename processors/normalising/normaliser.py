@@ -21,18 +21,22 @@ from msgspec import Struct
 
 from processors.dead_letters.limit import Flood, Limits, Source, Windows, stopped
 from processors.dead_letters.limit import Round as Counted
+from processors.normalising import metrics
 from processors.normalising.body_normaliser import Bodies
 from processors.normalising.foreign_account_alarm import Alarm, Foreign, found
-from processors.normalising.normalise import dead_letter
+from processors.normalising.normalise import dead_letter, whole
 from processors.normalising.round_counts import Tallies
 from processors.normalising.round_limit import MOST_BODIES, full
 from processors.normalising.time_order import TimeOrder, in_time
-from processors.runtime import failpoints, metrics
+from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.assigned_partitions import AssignedPartitions
 from processors.runtime.batch_size import Cut
 from processors.runtime.cpu_budget import Pace
 from processors.runtime.group_worker import Member, Poll, Polled
+from processors.runtime.lag import Unprocessed
+from processors.runtime.metrics import commit_seconds
+from processors.runtime.partition_watch import Progress
 from processors.runtime.raw_record import RawRecord, raw_record
 from processors.runtime.record_batches import Outbox, Outgoing, UnsentError, deliver
 from providers import NAMES
@@ -82,6 +86,7 @@ class Normaliser(Member):
         self._cut = Cut.whole(MOST_BODIES)
         self._under_way = 0
         self._foreign_accounts = Alarm()
+        self._first: dict[TopicPartition, int] = {}  # the oldest times in the round under way
 
     def start(self) -> None:
         """Do nothing: no task runs between the rounds."""
@@ -113,7 +118,11 @@ class Normaliser(Member):
         ready = self._order.next_records(self._consumer.highwater, time.monotonic())
         self._idle = not ready
         if ready:
-            await self._process(ready)
+            self._first = {tp: records[0].timestamp for tp, records in ready.items()}
+            try:
+                await self._process(ready)
+            finally:
+                self._first = {}
         # An empty poll may only mean that a fetch is still under way.
         return bool(ready) or await self._caught_up()
 
@@ -136,6 +145,12 @@ class Normaliser(Member):
     def waiting(self) -> Iterable[TopicPartition]:
         return self._partitions.waiting
 
+    def progress(self) -> Progress:
+        return {
+            tp: known._replace(oldest=self._first.get(tp, self._order.oldest(tp)))
+            for tp, known in self._partitions.progress.items()
+        }
+
     async def close(self) -> None:
         await self._drop_producer()
 
@@ -154,6 +169,7 @@ class Normaliser(Member):
         large = await deliver(producer, round_.outbox, self._settings.transaction_timeout)
         await self._set_aside(producer, large, round_)
         failpoints.reach("normalise.before_commit")
+        began = time.monotonic()
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 await self._consumer.commit(round_.ends)
@@ -162,26 +178,31 @@ class Normaliser(Member):
             self._cut = self._cut.failed(round_.bodies)
         else:
             failpoints.reach("normalise.after_commit")
+            commit_seconds.add([time.monotonic() - began])
             self._cut = self._cut.passed()
             self._committed(round_)
 
     async def _normalise(self, polled: Polled, round_: "_Round") -> None:
         """Normalise as many bodies as a round may have, in the order of time; put the rest back."""
         session, began, lasted = self._settings.session_timeout, time.monotonic(), 0.0
-        reached: dict[tuple[str, int], int] = {}
+        reached: dict[tuple[str, int], RawRecord] = {}
         for record in in_time(polled):
             if round_.bodies >= self._cut.size or full(round_.size, lasted, session):
                 break
             raw = raw_record(record)
-            reached[raw.topic, raw.partition] = raw.offset + 1
+            reached[raw.topic, raw.partition] = raw
             round_.bodies = self._under_way = round_.bodies + 1
             await self._body(raw, round_)
             if self._pace.due():
                 await self._pace.pause()
                 lasted = time.monotonic() - began
-        round_.ends = {tp: reached[tp] for tp in polled if tp in reached}
+        last = {tp: reached[tp] for tp in polled if tp in reached}
+        round_.reached = {
+            tp: Unprocessed(raw.offset + 1, last=raw.timestamp) for tp, raw in last.items()
+        }
+        ends = round_.ends
         self._order.put_back(
-            {tp: _since(round_.ends.get(tp, 0), records) for tp, records in polled.items()}
+            {tp: _since(ends.get(tp, 0), records) for tp, records in polled.items()}
         )
 
     async def _body(self, raw: RawRecord, round_: "_Round") -> None:
@@ -233,7 +254,7 @@ class Normaliser(Member):
             [record] = self._bodies.kept(raw, [letter], now)
         except Exception:  # noqa: BLE001 - headers that cannot be copied; the raw record has them
             [record] = self._bodies.kept(raw._replace(headers=()), [letter], now)
-        return _Outcome(Normalised(dead_letters=[letter]), [record], record.size)
+        return _Outcome(whole(letter), [record], record.size)
 
     async def _set_aside(
         self, producer: AIOKafkaProducer, large: Sequence[Outgoing], round_: "_Round"
@@ -247,10 +268,12 @@ class Normaliser(Member):
         for one in large:
             place = at(one.raw)
             round_.large[place] = one.topic
-            if not self._bodies.is_letter(one) and place not in letters:
-                outcome = self._refused(one.raw, _too_large(one))
-                round_.tallies.count_letter(self._bodies.provider(one.raw), "too_large")
-                letters[place] = outcome.records[0]
+            if self._bodies.is_letter(one):
+                continue
+            first = place not in letters
+            round_.tallies.count_large(self._bodies.provider(one.raw), one, first=first)
+            if first:
+                letters[place] = self._refused(one.raw, _too_large(one)).records[0]
         bare += map(self._bodies.bare, await self._apart(producer, letters.values()))
         if left := await self._apart(producer, bare):
             raise UnsentError(
@@ -267,6 +290,7 @@ class Normaliser(Member):
 
     def _committed(self, round_: "_Round") -> None:
         """Publish the counts of a committed round, and raise its alarms."""
+        self._partitions.committed(round_.reached)
         now = time.monotonic()
         round_.tallies.publish()
         self._foreign_accounts.raise_for(round_.foreign)
@@ -304,18 +328,22 @@ class _Outcome(Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class _Round:
-    """A round under way; `ends` are the offsets after its bodies."""
+    """A round under way; `reached` has the offsets after its bodies."""
 
     outbox: Outbox
     counted: Counted
     tallies: Tallies = field(default_factory=Tallies)
-    ends: dict[TopicPartition, int] = field(default_factory=dict)
+    reached: dict[TopicPartition, Unprocessed] = field(default_factory=dict)
     bodies: int = 0
     size: int = 0
     # The topics that refuse the result of a body as too large; and bodies that met a defect.
     large: dict[Coordinates, str] = field(default_factory=dict)
     defects: dict[Coordinates, DeadLetter] = field(default_factory=dict)
     foreign: list[Foreign] = field(default_factory=list)
+
+    @property
+    def ends(self) -> dict[TopicPartition, int]:
+        return {partition: known.next for partition, known in self.reached.items()}
 
     def add(self, raw: RawRecord, provider: str, outcome: _Outcome) -> None:
         """Add the result of a body."""

@@ -84,6 +84,11 @@ class TimeOrder(Generic[R]):
             if len(held) < _LOW and sum(map(_size, held)) < _LOW_BYTES
         ]
 
+    def oldest(self, partition: TopicPartition) -> int | None:
+        """Return the time of a partition's first buffered record; None if there is none."""
+        held = self._held.get(partition)
+        return held[0].timestamp if held else None
+
     def add(self, polled: Mapping[TopicPartition, Sequence[R]]) -> None:
         """Buffer polled records of the partitions that were placed."""
         for partition, records in polled.items():

@@ -23,9 +23,9 @@ from processors.runtime.record_batches import Outbox, send
 from providers.contract import Normalised
 from providers.json_slices import UNBOUNDED
 from schemas.coordinates import Coordinates, Partition, at
-from service.errors import unreachable
 from service.kafka import clients
 from service.kafka.clock import clock
+from service.kafka.failures import diagnosed
 from service.settings import Settings
 
 # Offsets nearer to each other than this are read together, with the records between them.
@@ -89,7 +89,7 @@ async def _start(settings: Settings, producer: AIOKafkaProducer) -> None:
     try:
         await producer.start()
     except KafkaError as error:
-        raise unreachable(settings.kafka, error) from error
+        raise await diagnosed(settings, error) from error
 
 
 async def find_bodies(

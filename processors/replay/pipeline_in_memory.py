@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from processors.dead_letters.record import Headers
+from processors.dead_letters.record import headers as headers_of_letter
 from processors.normalising.normalise import normalise
 from processors.tracking import lifecycle, timers
-from processors.tracking.outputs import Output
+from processors.tracking.outputs import SOURCE, Output, headers_of
 from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import track
 from schemas.coordinates import Coordinates
@@ -23,7 +25,7 @@ from schemas.records import (
     record_keys,
     state_key,
 )
-from schemas.webhook import RawWebhook
+from schemas.webhook import RawWebhook, to_headers
 
 
 class Delivery(NamedTuple):
@@ -51,6 +53,7 @@ class Published(NamedTuple):
 
     `type` is the CloudEvents type without its common prefix, or the kind of record. `at` is the
     time of publication, Unix milliseconds; `step` is the number of the delivery or wait behind it.
+    The record of a dead letter is the `DeadLetter`.
     """
 
     topic: str
@@ -59,6 +62,7 @@ class Published(NamedTuple):
     record: Any
     at: int
     step: int
+    headers: Headers = ()
 
 
 @dataclass
@@ -81,22 +85,39 @@ def run(
     began_at: int = 0,
     *,
     stories: bool = False,
+    prefix: str = "",
 ) -> Outcome:
     """Take all steps in order; the clock begins at `began_at`, Unix milliseconds.
 
-    `stories` says whether stories that contacts post are inbound messages.
+    `stories` says whether stories that contacts post are inbound messages. `prefix` precedes the
+    names of raw topics in the records' origins: a namespace and a dot.
     """
-    running = _Running(patience, began_at, stories=stories)
+    running = _Running(patience, began_at, prefix, stories=stories)
     for step in steps:
         running.take(step)
     return running.outcome
 
 
+def webhook_of(delivery: Delivery, received_at: int, id_: str) -> RawWebhook:
+    """Return a delivery as ingest records it; the source has the name of its provider."""
+    return RawWebhook(
+        id=id_,
+        source=delivery.provider,
+        provider=delivery.provider,
+        body=delivery.body,
+        received_at=received_at,
+        method=delivery.method,
+        path=delivery.path,
+        headers=delivery.headers,
+    )
+
+
 class _Running:
     """The clock, and the outcome so far."""
 
-    def __init__(self, patience: Patience, now: int, *, stories: bool) -> None:
+    def __init__(self, patience: Patience, now: int, prefix: str, *, stories: bool) -> None:
         self.outcome = Outcome(now)
+        self._prefix = prefix
         self._patience = patience
         self._stories = stories
         self._step = -1
@@ -111,21 +132,12 @@ class _Running:
         self._receive(step, received_at)
 
     def _receive(self, delivery: Delivery, received_at: int) -> None:
-        webhook = RawWebhook(
-            id=f"{self._step}",
-            source=delivery.provider,
-            provider=delivery.provider,
-            body=delivery.body,
-            received_at=received_at,
-            method=delivery.method,
-            path=delivery.path,
-            headers=delivery.headers,
-        )
-        at = Coordinates(f"raw.{delivery.provider}", 0, self._step)
-        result = normalise(webhook, at, stories=self._stories)
+        webhook = webhook_of(delivery, received_at, f"{self._step}")
+        raw = Coordinates(f"{self._prefix}raw.{delivery.provider}", 0, self._step)
+        result = normalise(webhook, raw, stories=self._stories)
         for letter in result.dead_letters:
-            shown = {"code": letter.code, "reason": letter.reason, "pointer": letter.pointer}
-            self._add("dead-letters", letter.code, "", shown)
+            headers = headers_of_letter(letter, raw, received_at, to_headers(webhook))
+            self._add("dead-letters", letter.code, "", letter, headers)
         self.outcome.ignored.update(result.ignored)
         for observation in result.observations:
             for key in record_keys(observation):
@@ -177,11 +189,12 @@ class _Running:
     def _publish(self, key: str, outputs: Iterable[Output]) -> None:
         for output in outputs:
             kind = output.type.removeprefix("bluetick.message.")
-            self._add(output.topic, kind, key, output.record)
+            headers = headers_of(output, key.encode(), SOURCE)
+            self._add(output.topic, kind, key, output.record, headers)
 
-    def _add(self, topic: str, kind: str, key: str, record: Any) -> None:
+    def _add(self, topic: str, kind: str, key: str, record: Any, headers: Headers = ()) -> None:
         self.outcome.records.append(
-            Published(topic, kind, key, record, self.outcome.now, self._step)
+            Published(topic, kind, key, record, self.outcome.now, self._step, headers)
         )
 
 

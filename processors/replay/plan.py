@@ -19,10 +19,10 @@ from processors.replay.plan_counts import Counts, Facts, Kind, Standing, wanted
 from processors.replay.progress import Spec
 from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups, log_ranges
-from processors.runtime.offset_ranges import Span, Window
+from processors.runtime.offset_ranges import Span, Window, remaining
 from processors.runtime.raw_record import Consumed, RawRecord
 from schemas.codec import UndecodableError, decode_by_key
-from schemas.coordinates import Coordinates, at
+from schemas.coordinates import Coordinates, Partition, at
 from schemas.records import Observation
 from schemas.webhook import source_of
 from service.errors import Problem
@@ -32,7 +32,7 @@ from service.settings import Settings
 SLICE = 200
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with the name of the input, the number of records read, and their total."""
+"""Called with the name of the input, the number of offsets passed, and their total."""
 
 
 @dataclass(slots=True)
@@ -144,8 +144,9 @@ async def _read_range(
     settings: Settings, bodies: Bodies, result: Plan, facts: Facts, on_progress: OnProgress
 ) -> None:
     chosen = await selection(settings, bodies, result.spec)
-    total, done, since_pause = size(result.spec.spans), 0, 0
-    async with aclosing(raw_input.bodies(settings, result.spec, result.spec.spans)) as source:
+    spans, since_pause = result.spec.spans, 0
+    reached: dict[Partition, int] = {}
+    async with aclosing(raw_input.bodies(settings, result.spec, spans)) as source:
         async for batch in source:
             for record in batch.records:
                 found = chosen.observations(record, result.counts)
@@ -155,22 +156,24 @@ async def _read_range(
                 if since_pause > SLICE:
                     since_pause = 0
                     await asyncio.sleep(0)
-            done += len(batch.records)
-            on_progress("the range", done, total)
+            reached |= batch.reached
+            on_progress("the range", passed(spans, reached), size(spans))
     chosen.refuse_unknown_source()
 
 
 async def _read_states(settings: Settings, facts: Facts, on_progress: OnProgress) -> int:
     """Compare with all states; return the number of records read."""
     log = await log_ranges.everything(settings, [settings.topics.messages])
-    total, done = size(log), 0
+    count = 0
+    reached: dict[Partition, int] = {}
     async with aclosing(log_ranges.consumed(settings, log)) as source:
         async for batch in source:
             for record in batch.records:
                 _compare(facts, record)
-            done += len(batch.records)
-            on_progress("the states", done, total)
-    return done
+            count += len(batch.records)
+            reached |= batch.reached
+            on_progress("the states", passed(log, reached), size(log))
+    return count
 
 
 def _compare(facts: Facts, record: Consumed) -> None:
@@ -202,5 +205,10 @@ async def _with_dead_letter(settings: Settings, code: str) -> frozenset[Coordina
 
 
 def size(wanted_: Iterable[Span]) -> int:
-    """Return the largest number of records that the spans may hold."""
+    """Return the number of offsets of the spans, which is the largest number of their records."""
     return sum(span.end - span.start for span in wanted_)
+
+
+def passed(spans: Sequence[Span], reached: Mapping[Partition, int]) -> int:
+    """Return the number of offsets of the spans that were passed, with a record or without one."""
+    return size(spans) - size(remaining(spans, reached))

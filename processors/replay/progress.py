@@ -123,7 +123,7 @@ async def writing(settings: Settings, replay: Replay) -> AsyncIterator[Ledger]:
     """Yield the ledger of a replay; a new replay is recorded first."""
     group = settings.topics.group(f"replay.{replay.id}")
     consumer = clients.consumer(settings.model_copy(update={"instance": None}), group)
-    await clients.join(consumer)
+    await clients.join(settings, consumer)
     try:
         consumer.assign([TopicPartition(*span.place) for span in replay.spec.spans])
         ledger = Ledger(consumer, replay)

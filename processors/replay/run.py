@@ -27,9 +27,10 @@ from processors.runtime import consumer_groups, failpoints
 from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outbox
 from schemas.coordinates import Partition
-from service.errors import Problem, unreachable
+from service.errors import Problem
 from service.kafka import clients
 from service.kafka.clock import clock
+from service.kafka.failures import diagnosed, right_missing
 from service.settings import Settings
 
 # A round has as many observations as the rate allows in this time, to avoid bursts.
@@ -58,10 +59,13 @@ class Limits:
 
 @dataclass(slots=True)
 class Progress:
-    """The progress of a run. `waiting` is the tracker's lag while the run waits for it."""
+    """The progress of a run. `waiting` is the tracker's lag while the run waits for it.
+
+    `passed` of `total` offsets are behind it; an offset need not have a record.
+    """
 
     total: int
-    records: int = 0
+    passed: int = 0
     counts: Counts = field(default_factory=Counts)
     waiting: int = 0
 
@@ -105,10 +109,12 @@ async def run(
             done = await running.run(chosen, producer, book, behind)
     except (KafkaError, TimeoutError, OSError) as error:
         if not entered:
-            raise unreachable(settings.kafka, error) from error
+            raise await diagnosed(settings, error) from error
+        denied = right_missing(settings, error)
+        why = f"Kafka did not accept the observations ({type(error).__name__})"
         raise Problem(
             "replay_interrupted",
-            why=f"Kafka did not accept the observations ({type(error).__name__})",
+            why=str(denied or why),
             **named,
         ) from error
     except Problem as problem:
@@ -154,7 +160,9 @@ class _Run:
         self._on_progress = on_progress
         self._stop = stop
         self._bodies = Bodies(settings)
-        self._progress = Progress(plan.size(replay.left))
+        self._spans = replay.left
+        self._reached: dict[Partition, int] = {}
+        self._progress = Progress(plan.size(self._spans))
         self._sending: asyncio.Task[None] | None = None
         self._since_pause = 0
         self._free_at = self._checked_at = time.monotonic()
@@ -167,7 +175,7 @@ class _Run:
         behind: Behind | None,
     ) -> Progress:
         """Process the rest; return the progress."""
-        source = raw_input.bodies(self._settings, self._replay.spec, self._replay.left)
+        source = raw_input.bodies(self._settings, self._replay.spec, self._spans)
         round_ = _Round(Outbox(producer, "replay.after_send"))
         try:
             async with aclosing(source):
@@ -197,7 +205,6 @@ class _Run:
         round_.outbox.put(self._bodies.observed(record, replayed, clock.now()))
         round_.observations += len(found)
         round_.reached[record.topic, record.partition] = record.offset + 1
-        progress.records += 1
         self._since_pause += 1 + len(found)
 
     async def _dispatch(
@@ -206,6 +213,8 @@ class _Run:
         """Send a round after the previous one is done, then wait until the next one may start."""
         await self._finish_sending()
         self._sending = asyncio.create_task(self._send(round_, book))
+        self._reached |= round_.reached
+        self._progress.passed = plan.passed(self._spans, self._reached)
         self._on_progress(self._progress)
         await self._pace(round_.observations)
         await self._wait_for_tracker(behind)

@@ -6,12 +6,12 @@ the partition is halted alone and tried again every minute. Its committed offset
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from processors.runtime import metrics
 from processors.runtime.alarms import Alarms
+from processors.runtime.lag import Unprocessed
 from service.errors import Problem
 from service.kafka import clients
 
@@ -24,6 +24,8 @@ class AssignedPartitions:
 
     def __init__(self, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
         self.ready: set[TopicPartition] = set()
+        # What is committed of the partitions that were ready since their assignment.
+        self.progress: dict[TopicPartition, Unprocessed] = {}
         self._consumer = consumer
         self._alarms = alarms
         self._waiting: set[TopicPartition] = set()
@@ -42,6 +44,7 @@ class AssignedPartitions:
     def revoke(self) -> None:
         """Remove all partitions."""
         self.ready.clear()
+        self.progress.clear()
         self._waiting.clear()
         for partition in list(self._halted):
             self._unhalt(partition)
@@ -50,6 +53,10 @@ class AssignedPartitions:
         """Let every ready partition begin again at its committed offset."""
         self._waiting |= self.ready
         self.ready.clear()
+
+    def committed(self, reached: Mapping[TopicPartition, Unprocessed]) -> None:
+        """Record what is committed of the partitions that are still assigned."""
+        self.progress |= {tp: known for tp, known in reached.items() if tp in self.progress}
 
     async def seek(self) -> dict[TopicPartition, int]:
         """Make the waiting partitions ready; return the start offset of each."""
@@ -68,6 +75,7 @@ class AssignedPartitions:
             self._consumer.resume(partition)
             self._waiting.discard(partition)
             self.ready.add(partition)
+            self.progress[partition] = Unprocessed(offset)
             self._unhalt(partition)
         return begun
 
@@ -95,11 +103,9 @@ class AssignedPartitions:
         if not self._halted:
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
         self._halted.add(partition)
-        metrics.note_stopped(partition, stopped=True)
         sentence = f"{problem}; the other partitions continue"
         self._alarms.raise_(partition, sentence, time.monotonic())
 
     def _unhalt(self, partition: TopicPartition) -> None:
         self._halted.discard(partition)
         self._alarms.clear(partition)
-        metrics.note_stopped(partition, stopped=False)

@@ -7,15 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
 from service.kafka import clients
-from service.kafka.admin import administering
+from service.kafka.admin import administering, coordinated
+from service.kafka.read_to_end import first_record
 from service.settings import Settings
 
 _ASK_SECONDS = 0.2
-_COORDINATOR_SECONDS = 20
 _START_SECONDS = 30.0
 
 Offsets = Mapping[TopicPartition, int]
@@ -44,6 +44,21 @@ class Watch:
         """Return the timestamp (Unix ms) of the oldest record of each partition that has one."""
         found = await self._reader.offsets_for_times(dict.fromkeys(self._places(topics), 0))
         return {place: known.timestamp for place, known in found.items() if known is not None}
+
+    async def since(self, places: Iterable[TopicPartition], time: int) -> dict[TopicPartition, int]:
+        """Return, by partition, the offset of the first record not older than `time` (Unix ms)."""
+        found = await self._reader.offsets_for_times(dict.fromkeys(places, time))
+        return {place: known.offset for place, known in found.items() if known is not None}
+
+    async def times(self, begins: Offsets, ends: Offsets) -> dict[TopicPartition, int]:
+        """Return, by partition, the time (Unix ms) of the first record in `begins` to `ends`."""
+        found = {}
+        for place, begin in begins.items():
+            self._reader.assign([place])
+            record = await first_record(self._reader, place, begin, ends[place])
+            if record is not None:
+                found[place] = record.timestamp
+        return found
 
     async def committed(self, group: str) -> Committed:
         """Return the committed offsets of a group on all topics; {} if the group does not exist."""
@@ -127,15 +142,9 @@ def lag_before(beginnings: Offsets, ends: Offsets, done: Committed) -> int:
 
 
 async def _committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
-    deadline = time.monotonic() + _COORDINATOR_SECONDS
-    while True:
-        try:
-            found: Committed = await admin.list_consumer_group_offsets(group)
-        except KafkaError as error:
-            # A coordinator that is being elected, or loads its groups, answers with an error.
-            if not error.retriable or time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(_ASK_SECONDS)
-        else:
-            # Kafka answers -1 for a partition without a committed offset.
-            return {place: known for place, known in found.items() if known.offset >= 0}
+    try:
+        found: Committed = await coordinated(lambda: admin.list_consumer_group_offsets(group))
+    except GroupAuthorizationFailedError:
+        raise GroupAuthorizationFailedError(group) from None  # aiokafka omits the name
+    # Kafka answers -1 for a partition without a committed offset.
+    return {place: known for place, known in found.items() if known.offset >= 0}

@@ -19,10 +19,14 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from processors.runtime import metrics
 from processors.runtime.alarms import Alarms
 from processors.runtime.member_name import Identity, stored
+from processors.runtime.partition_watch import PartitionWatch, Progress
 from processors.runtime.record_batches import UnsentError
 from schemas.processors import Processor
+from service.background_tasks import lasting
 from service.errors import Problem
 from service.kafka import clients
+from service.kafka.clock import clock
+from service.kafka.failures import reporter, right_missing
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -76,6 +80,13 @@ class Member(Protocol):
     def waiting(self) -> Iterable[TopicPartition]:
         """Return the assigned partitions that are not ready yet."""
 
+    def progress(self) -> Progress:
+        """Return what is processed of each partition; others have the lag of the group."""
+        return {}
+
+    def sample(self) -> None:
+        """Set the gauges of the processor's own; called each second."""
+
     async def close(self) -> None:
         """Release all resources while still a member; no round is under way."""
 
@@ -89,7 +100,7 @@ class GroupWorker(ConsumerRebalanceListener):
     def __init__(self, processor: Processor, settings: Settings, make: MakeMember) -> None:
         self._settings = settings
         self._inputs = settings.topics.inputs(processor.name)
-        directory = settings.data / settings.namespace / processor.name
+        directory = settings.stores / processor.name
         keeps_name = processor.keeps_state and not settings.instance
         self._identity = Identity(directory) if keeps_name else None
         on_disk = stored(directory) if processor.keeps_state else []
@@ -102,12 +113,16 @@ class GroupWorker(ConsumerRebalanceListener):
         self._alarms = Alarms(log)
         self._stopping = asyncio.Event()
         self._joined = False
+        self.started = False
+        """Whether it has joined its group, at any time since the start."""
         self._trouble = ""
         self._member = make(settings, self._consumer, self._alarms)
+        self._watch = PartitionWatch(settings, self._consumer, self._member, self._alarms)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; raise the error that makes it impossible to continue."""
         self._member.start()
+        watching = lasting("the metrics of partitions", self._watch.run)
         loop = asyncio.create_task(self._loop())
         halt = asyncio.create_task(stop.wait())
         try:
@@ -118,7 +133,8 @@ class GroupWorker(ConsumerRebalanceListener):
             await asyncio.wait([loop], timeout=_FINISH_SECONDS)
             loop.cancel()
             halt.cancel()
-            await asyncio.wait([loop])
+            watching.cancel()
+            await asyncio.wait([loop, watching])
             await self._close()
         if not loop.cancelled():
             loop.result()
@@ -129,20 +145,28 @@ class GroupWorker(ConsumerRebalanceListener):
         if self._trouble:
             return [*alarms, self._trouble]
         if not self._joined:
-            return [*alarms, "the consumer group has not assigned partitions yet"]
-        if waiting := sorted(partition.partition for partition in self._member.waiting()):
+            return [*alarms, self._unassigned]
+        if waiting := sorted({partition.partition for partition in self._member.waiting()}):
             return [*alarms, f"partitions not ready yet: {waiting}"]
         return alarms
 
-    async def broker_topics(self) -> set[str]:
-        """Request the broker's topics, to see whether it answers."""
-        return set(await self._consumer.topics())
+    @property
+    def _unassigned(self) -> str:
+        return (
+            "the consumer group has not assigned partitions yet; if a worker was killed before, "
+            f"Kafka waits for it for up to {self._settings.session_timeout:g} s "
+            "(BLUETICK_SESSION_TIMEOUT)"
+        )
+
+    async def existing(self, topics: Collection[str]) -> set[str]:
+        """Ask a broker which of the topics exist, to see whether it answers."""
+        return await clients.existing(self._consumer, topics)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let the member release all partitions: the assignor is eager."""
         del revoked
         await self._member.revoked()
-        metrics.partitions.set(0)
+        self._watch.assign([])
         self._joined = False
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -152,12 +176,14 @@ class GroupWorker(ConsumerRebalanceListener):
         partitions = sorted(assigned)
         self._consumer.pause(*partitions)
         self._member.assigned(partitions)
-        self._joined = True
-        metrics.partitions.set(len(partitions))
+        self._joined = self.started = True
+        self._watch.assign(partitions)
+        metrics.rebalances.inc()
+        metrics.last_rebalance.set(clock.now() / 1000)
 
     async def _loop(self) -> None:
         self._consumer.subscribe(list(self._inputs), listener=self)
-        await clients.join(self._consumer)
+        await clients.join(self._settings, self._consumer)
         while not self._stopping.is_set():
             await self._round()
 
@@ -170,7 +196,10 @@ class GroupWorker(ConsumerRebalanceListener):
         except OffsetOutOfRangeError as error:
             await self._report_overtaken(error.args[0])
         except (UnsentError, KafkaError, TimeoutError, OSError) as error:
-            self._trouble = self._member.failed(error)
+            denied = right_missing(self._settings, error)
+            if denied:
+                reporter.refused(denied)
+            self._trouble = self._member.failed(denied or error)
             await self._member.start_over()
             await self._pause()
 
@@ -200,7 +229,7 @@ class GroupWorker(ConsumerRebalanceListener):
 
     async def _close(self) -> None:
         await self._member.close()
-        metrics.partitions.set(0)
+        self._watch.assign([])
         # A name from the settings outlives planned restarts, one from the directory only crashes.
         await clients.leave(self._consumer, for_good=self._identity is not None)
         if self._identity:

@@ -1,130 +1,54 @@
-"""The metrics of the processors, a closed list: each with its labels and meaning."""
+"""The metrics of every processor, and those that normalise and track share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    disable_created_metrics,
-)
+from prometheus_client import Counter
 
+from processors.runtime.lag import Lag
 from providers import NAMES
 from schemas.coordinates import Partition
+from service.metrics.labels import UNKNOWN_PROVIDER
+from service.metrics.registry import counter, gauge, many_values
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
-registry = CollectorRegistry()
+partitions = gauge("bluetick_partitions_assigned")
+rebalances = counter("bluetick_rebalances_total")
+last_rebalance = gauge("bluetick_last_rebalance_timestamp_seconds")
+_ready = gauge("bluetick_partition_ready")
+_stopped = gauge("bluetick_partition_stopped")
+_lag_records = gauge("bluetick_lag_records")
+_lag_seconds = gauge("bluetick_lag_seconds")
+_of_partitions = (_ready, _stopped, _lag_records, _lag_seconds)
 
-webhooks = Counter("bluetick_webhooks", "raw bodies normalised", ["provider"], registry=registry)
-observations = Counter(
-    "bluetick_observations",
-    "observations published, by what was observed: a status, or inbound",
-    ["provider", "status"],
-    registry=registry,
-)
-dead_letters = Counter(
-    "bluetick_dead_letters", "bodies or items kept aside", ["provider", "code"], registry=registry
-)
-stopped = Gauge(
-    "bluetick_dead_letter_stopped",
-    "sources of a provider that are stopped, as too many of their bodies became dead letters",
-    ["provider"],
-    registry=registry,
-)
-for provider in NAMES:
-    stopped.labels(provider).set(0)
-unread = Counter(
-    "bluetick_unread_fields",
-    "fields that were left out, as they cannot be read, or left out or cut by a bound",
-    ["provider", "field"],
-    registry=registry,
-)
-foreign = Counter(
-    "bluetick_foreign_account",
-    "items that speak for an account that is not their source's",
-    ["source"],
-    registry=registry,
-)
-ignored = Counter(
-    "bluetick_ignored_events",
-    "events that carry no message status, left alone",
-    ["provider", "event"],
-    registry=registry,
-)
-outcomes = Counter(
-    "bluetick_outcomes",
-    "observations tracked, by verdict (duplicate and refined are not published)",
-    ["provider", "outcome"],
-    registry=registry,
-)
-events = Counter(
-    "bluetick_events", "derived events published, by their name", ["event"], registry=registry
-)
-transactions = Counter(
-    "bluetick_transactions",
-    "transactions: committed, or failed (and then repeated)",
-    ["outcome"],
-    registry=registry,
-)
-restored = Counter("bluetick_restored_states", "states read back", registry=registry)
-restoring = Gauge(
-    "bluetick_restore_left_records",
-    "records of the changelog still to be read before a partition is worked on again",
-    ["partition"],
-    registry=registry,
-)
-_stopped_partitions = Gauge(
-    "bluetick_partition_stopped",
-    "1 where a partition of the inputs cannot go on and is tried again each minute",
-    ["topic", "partition"],
-    registry=registry,
-)
-partitions = Gauge(
-    "bluetick_partitions_assigned", "partitions the group assigned here", registry=registry
-)
-clock_offset = Gauge(
-    "bluetick_clock_offset_seconds",
-    "by how much this machine's clock is ahead of Kafka's; NaN while they are not compared",
-    registry=registry,
-)
+commit_seconds = many_values("bluetick_commit_seconds")
+dead_letters = counter("bluetick_dead_letters_total")
 
 
-# Senders choose these words: labels must be bounded, and must not hold a phone number.
-_MOST_EVENTS = 100
-_OTHER = "other"
-_events: set[str] = set()
-# A source's name comes from a file, but a raw record written by hand may have any name.
-_MOST_SOURCES = 1000
-_sources: set[str] = set()
-
-
-def event_label(event: str) -> str:
-    """Return the event as a label; `other` if it has digits, or if there are too many events."""
-    if any(character.isdigit() for character in event):
-        return _OTHER
-    if event not in _events:
-        if len(_events) >= _MOST_EVENTS:
-            return _OTHER
-        _events.add(event)
-    return event
-
-
-def source_label(source: str) -> str:
-    """Return the source's name as a label; `other` if there are too many names."""
-    if source not in _sources:
-        if len(_sources) >= _MOST_SOURCES:
-            return _OTHER
-        _sources.add(source)
-    return source
-
-
-def note_stopped(partition: Partition, *, stopped: bool) -> None:
-    """Record whether a partition of the inputs is stopped."""
+def note_partition(partition: Partition, *, ready: bool, stopped: bool) -> None:
+    """Record whether an assigned partition is processed, or stopped."""
     topic, number = partition
-    _stopped_partitions.labels(topic, str(number)).set(stopped)
+    _ready.labels(topic, str(number)).set(ready and not stopped)
+    _stopped.labels(topic, str(number)).set(stopped)
 
 
-def add(counter: Counter, tally: Mapping[tuple[str, ...], int]) -> None:
+def note_lag(partition: Partition, lag: Lag) -> None:
+    topic, number = partition
+    _lag_records.labels(topic, str(number)).set(lag.records)
+    _lag_seconds.labels(topic, str(number)).set(lag.seconds)
+
+
+def forget(partitions_: Iterable[Partition]) -> None:
+    """Remove the metrics of partitions that are no longer assigned: another process has them."""
+    for topic, number in partitions_:
+        for one in _of_partitions:
+            one.remove(topic, str(number))
+
+
+def provider_label(provider: str) -> str:
+    """Return the provider as a label; another program may have written any name."""
+    return provider if provider in NAMES else UNKNOWN_PROVIDER
+
+
+def add(counter_: Counter, tally: Mapping[tuple[str, ...], int]) -> None:
     """Add the counts of a batch, by label values."""
     for labels, count in tally.items():
-        counter.labels(*labels).inc(count)
+        counter_.labels(*labels).inc(count)

@@ -4,13 +4,15 @@ import asyncio
 import gc
 import logging
 import socket
+from functools import partial
 
 from starlette.responses import Response
 
-from processors.runtime import failpoints, metrics
+from processors.runtime import failpoints
+from processors.runtime.broker_probe import BrokerProbe
 from processors.runtime.group_worker import GroupWorker, MakeMember
 from schemas.processors import Processor
-from service.errors import unreachable
+from service.errors import Problem
 from service.http.server import (
     HealthServer,
     address_of,
@@ -19,12 +21,14 @@ from service.http.server import (
     readiness,
 )
 from service.kafka.clock import clock, comparing
+from service.kafka.failures import diagnosed, reporter, silent
+from service.metrics.of_every_service import clock_offset, count_kafka_failure, note_build
+from service.metrics.registry import exposed
 from service.settings import Settings
 from service.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
 
-_BROKER_SECONDS = 2.0
 _GRACE_SECONDS = 2
 
 # Records make no reference cycles. A collection at every 700 new objects, Python's default, is a
@@ -46,36 +50,37 @@ async def _serve(
 ) -> None:
     name = processor.name
     worker = GroupWorker(processor, settings, make)
+    note_build(name)
     # The objects made so far stay: collecting over them again and again stops the loop for 0.1 s.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG)
-    server = HealthServer(
-        lambda: _ready(name, settings, worker), metrics.registry, grace=_GRACE_SECONDS
-    )
+    probe = BrokerProbe(settings.topics.needed(name), worker.existing, partial(_why, settings))
+
+    def ready() -> Response:
+        clocks = [clock.problem] if clock.problem else []
+        return readiness([*clocks, *(worker.problems() or probe.problems())])
+
+    server = HealthServer(ready, lambda: worker.started, exposed(name), grace=_GRACE_SECONDS)
     health = asyncio.create_task(server.serve(sockets=[listener]))
+    probing = asyncio.create_task(probe.keep(), name="the broker's probe")
     stop = stop_on_signals()
     with logged(name, settings, health=address_of(listener)) as end:
         try:
-            async with comparing(settings, metrics.clock_offset.set):
+            async with (
+                reporter.reporting(settings, count_kafka_failure),
+                comparing(settings, clock_offset.set),
+            ):
                 await worker.run(stop)
             end.reason = stop.reason
         finally:
+            probing.cancel()
             server.should_exit = True
-            await asyncio.wait([health])
+            await asyncio.wait([health, probing])
 
 
-async def _ready(name: str, settings: Settings, worker: GroupWorker) -> Response:
-    clocks = [clock.problem] if clock.problem else []
-    problems = worker.problems() or await _broker_problems(name, settings, worker)
-    return readiness([*clocks, *problems])
-
-
-async def _broker_problems(name: str, settings: Settings, worker: GroupWorker) -> list[str]:
-    try:
-        async with asyncio.timeout(_BROKER_SECONDS):
-            existing = await worker.broker_topics()
-    except Exception:  # noqa: BLE001 - after any error the broker did not answer
-        return [str(unreachable(settings.kafka))]
-    needed = settings.topics.needed(name)
-    return [f"topic {topic} is missing" for topic in needed if topic not in existing]
+async def _why(settings: Settings, error: Exception) -> Problem:
+    """Return why Kafka gave no answer; a further request to a silent broker would take as long."""
+    if reporter.problem:
+        return reporter.problem
+    return silent(settings) if isinstance(error, TimeoutError) else await diagnosed(settings, error)

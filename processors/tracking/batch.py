@@ -7,15 +7,15 @@ dead letters, and its state does not change.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 from processors.tracking import timers
+from processors.tracking.batch_counts import Counts
 from processors.tracking.batch_states import Read, State, States
 from processors.tracking.lifecycle import PastBound, outlived
-from processors.tracking.outputs import SOURCE, Output
+from processors.tracking.outputs import SOURCE, Output, headers_of
 from processors.tracking.set_aside import PAST_BOUND, Letter, SetAside, letter_of, unreadable_record
 from processors.tracking.timers import PATIENCE, Patience
 from processors.tracking.track import Step, track
@@ -31,7 +31,6 @@ from schemas.records import (
     record_keys,
     viewer_key,
 )
-from schemas.webhook import cloud_event
 from service.errors import Problem
 
 # After this time the pass yields to other work of the event loop, above all heartbeats.
@@ -84,7 +83,8 @@ class Work(NamedTuple):
 
     `now` is the task's clock: a later time of reception in a record is wrong. `horizon` is the time
     that the log has certainly reached: timers up to it may fire. `source` is the CloudEvents
-    source of the outputs.
+    source of the outputs. Records before `repaired_to` were committed before, and outputs in `seen`
+    are visible already: Kafka lost the states (split_transactions.py).
     """
 
     records: Sequence[Consumed]
@@ -95,6 +95,8 @@ class Work(NamedTuple):
     bounds: Bounds = BOUNDS
     limits: Limits = LIMITS
     source: str = SOURCE
+    repaired_to: int = 0
+    seen: frozenset[bytes] = frozenset()
 
 
 class Out(NamedTuple):
@@ -113,7 +115,7 @@ class Reduced:
     `taken` is the number of records taken. `states` holds the changed states, the last of each key;
     None for a dropped one. `armed` holds the next timer of each state that is left, or whose timer
     had no effect. `spent` holds the index entries that are void now. `letters` holds dead letters.
-    `latest` is the greatest time of reception, 0 if none.
+    `latest` is the greatest time of reception, 0 if none. `counts` is for the metrics.
     """
 
     taken: int = 0
@@ -122,8 +124,7 @@ class Reduced:
     armed: dict[bytes, int] = field(default_factory=dict)
     spent: list[Timer] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
-    outcomes: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    events: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
     latest: int = 0
 
 
@@ -242,6 +243,7 @@ class _Reducing:
             else:
                 why = "its key is not one of the observation's"
         self.result.letters.append(unreadable_record(record, why, self._aside.get(key)))
+        self.result.counts.add_unreadable(repaired=record.offset < self._work.repaired_to)
         return None
 
     def _take(self, record: Consumed, one: "_Observed") -> None:
@@ -249,8 +251,10 @@ class _Reducing:
         work, states = self._work, self._states
         at = min(observation.received_at, work.now)
         self.result.latest = max(self.result.latest, at)
+        if observation.replay is None:
+            self.result.counts.received.append(at)
         if self._aside and (aside := self._aside.get(key)):
-            self._set_aside(record, observation, aside)
+            self._set_aside(record, one, aside)
             return
         try:
             state = states.message(key)
@@ -269,15 +273,15 @@ class _Reducing:
         except NewerFormatError:
             raise
         except UndecodableError as error:
-            self._set_aside(record, observation, SetAside.state_unreadable(str(error)))
+            self._set_aside(record, one, SetAside.state_unreadable(str(error)))
         except Exception as error:  # noqa: BLE001 - one observation must not end the others
-            self._set_aside(record, observation, SetAside.unforeseen(error))
+            self._set_aside(record, one, SetAside.unforeseen(error))
         else:
             states.put(key, step.state)
             self._due[key] = step.due
             if viewer is not None and step.viewer is not None:
                 states.put(viewer, step.viewer)
-            self._count(record, observation, step)
+            self._keep(record, one, step)
 
     def _next_timer(self, key: str, state: MessageState) -> int:
         """Return when the timer of a message's present state is due."""
@@ -288,15 +292,24 @@ class _Reducing:
                 self._stored_due[key] = due
         return due
 
-    def _count(self, record: Consumed, observation: Observation, step: Step) -> None:
-        self.result.outcomes[observation.provider, step.outcome] += 1
+    def _keep(self, record: Consumed, one: "_Observed", step: Step) -> None:
+        """Count an observation that was tracked; past a bound it is a dead letter, too."""
+        self._count(record, one, step.outcome, step.outputs)
         if step.outcome in PAST_BOUND:
             past = SetAside.past_bound(cast("PastBound", step.outcome), self._work.bounds)
-            self.result.letters.append(letter_of(record, observation, past))
+            self.result.letters.append(letter_of(record, one.observation, past))
 
-    def _set_aside(self, record: Consumed, observation: Observation, why: SetAside) -> None:
-        self.result.outcomes[observation.provider, why.code] += 1
-        self.result.letters.append(letter_of(record, observation, why))
+    def _set_aside(self, record: Consumed, one: "_Observed", why: SetAside) -> None:
+        self._count(record, one, why.code)
+        self.result.letters.append(letter_of(record, one.observation, why))
+
+    def _count(
+        self, record: Consumed, one: "_Observed", outcome: str, outputs: Sequence[Output] = ()
+    ) -> None:
+        """Count a record once, by its outcome."""
+        repaired_to, seen = self._work.repaired_to, self._work.seen
+        repaired = record.offset < repaired_to or (bool(seen) and _visible(one.key, outputs, seen))
+        self.result.counts.add(one.key, one.observation, outcome, repaired=repaired)
 
     def _check_all(self, due: Sequence[Timer]) -> Iterator[str]:
         self._states.load(key for timer in due for key in (timer.key, message_of(timer.key)))
@@ -360,6 +373,7 @@ class _Reducing:
             self.failed[message_of(key)] = SetAside.state_too_large(len(value), self._work.bounds)
             return
         self.result.states[name] = value
+        self.result.counts.add_state(before, after)
         self.result.spent += spent
         if armed is not None:
             self.result.armed[name] = armed
@@ -391,7 +405,7 @@ class _Reducing:
             self.result.outputs.append(_out(name, output, source))
             self._written += len(output.value)
             if output.topic == "events":
-                self.result.events[output.type.rpartition(".")[2],] += 1
+                self.result.counts.events[output.type.rpartition(".")[2],] += 1
 
 
 def _chunks(many: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -411,8 +425,10 @@ class _Observed(NamedTuple):
         return (self.key,) if self.viewer is None else (self.key, self.viewer)
 
 
+def _visible(key: str, outputs: Sequence[Output], seen: frozenset[bytes]) -> bool:
+    """Whether consumers see one of the outputs already."""
+    return any(f"{key}#{output.id}".encode() in seen for output in outputs)
+
+
 def _out(key: bytes, output: Output, source: str) -> Out:
-    headers = cloud_event(
-        type_=output.type, id_=output.id, source=source, time=output.time, subject=key
-    )
-    return Out(output.topic, key, output.value, headers)
+    return Out(output.topic, key, output.value, headers_of(output, key, source))

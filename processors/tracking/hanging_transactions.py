@@ -163,7 +163,7 @@ class _Readers:
                 topic, number = next(iter(open_))
                 raise KafkaError(
                     f"{topic}[{number}] has a transaction that does not end; if this continues, "
-                    "end it by hand (kafka-transactions.sh find-hanging, then abort)"
+                    "abort it by hand (docs/log-messages.md)"
                 )
             await asyncio.sleep(_CHECK_SECONDS)
 

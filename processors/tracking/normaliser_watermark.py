@@ -11,10 +11,13 @@ from collections import deque
 
 from aiokafka.errors import KafkaError
 
+from processors.runtime.alarms import Alarms
 from processors.runtime.consumer_groups import Watch, watching
 from schemas.processors import NORMALISE
 from service.errors import Problem
+from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import clock
+from service.kafka.failures import reporter, right_missing
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -23,13 +26,15 @@ _CHECK_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 _ASK_SECONDS = 30.0
 _KEPT = 10
+_UNKNOWN = "normalise's progress is not known: %s"
 
 
 class NormaliserWatermark:
     """Compares the offsets of normalise with the ends of the raw topics, every second."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, alarms: Alarms) -> None:
         self._settings = settings
+        self._alarms = alarms
         # (the time up to which all is normalised, by Kafka's clock; since when it is known).
         self._known: deque[tuple[int, float]] = deque(maxlen=_KEPT)
 
@@ -51,8 +56,18 @@ class NormaliserWatermark:
                 async with watching(self._settings) as watch:
                     await self._compare(watch)
             except (Problem, KafkaError, TimeoutError, OSError) as error:
-                log.warning("normalise's progress is not known: %s", error or type(error).__name__)
+                self._report(error)
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _report(self, error: Exception) -> None:
+        """Log why the comparison failed; health shows a right that is missing."""
+        denied = _denied(self._settings, error)
+        if denied is None:
+            log.warning(_UNKNOWN, str(error) or type(error).__name__)
+            return
+        reporter.refused(denied)
+        now, lasts = time.monotonic(), 2 * _RETRY_SECONDS + _ASK_SECONDS
+        self._alarms.raise_("watermark", _UNKNOWN % denied, now, lasts)
 
     async def _compare(self, watch: Watch) -> None:
         source = self._settings.topics.source
@@ -67,3 +82,10 @@ class NormaliserWatermark:
                     self.note(until=now, since=time.monotonic())
                     ends = None
             await asyncio.sleep(_CHECK_SECONDS)
+
+
+def _denied(settings: Settings, error: Exception) -> Problem | None:
+    """Return the problem of a missing right, which may be the error itself."""
+    if isinstance(error, Problem):
+        return error if error.code in RIGHT_CAUSES else None
+    return right_missing(settings, error)

@@ -12,11 +12,12 @@ from schemas.records import (
     Event,
     InboundRecord,
     MessageState,
+    PublishedVerdict,
     Status,
     StatusObservation,
     StatusRecord,
-    Verdict,
 )
+from schemas.webhook import cloud_event
 
 SOURCE = "/bluetick/track"
 
@@ -59,7 +60,7 @@ def _names(kind: type[Event]) -> tuple[str, str]:
 
 
 def encode_status(
-    observation: StatusObservation, verdict: Verdict, message_status: Status | None
+    observation: StatusObservation, verdict: PublishedVerdict, message_status: Status | None
 ) -> bytes:
     """Encode the `StatusRecord` of an observation.
 
@@ -73,10 +74,17 @@ def encode_status(
 
 
 @cache  # of few words
-def _status_members(verdict: Verdict, status: Status | None) -> bytes:
+def _status_members(verdict: PublishedVerdict, status: Status | None) -> bytes:
     """Return the last members of a status record, and its end."""
     message_status = "" if status is None else f',"message_status":"{status}"'
     return f',"verdict":"{verdict}"{message_status}}}'.encode()
+
+
+def headers_of(output: Output, key: bytes, source: str) -> list[tuple[str, bytes]]:
+    """Return the record headers of an output: CloudEvents attributes; `key` is the record's key."""
+    return cloud_event(
+        type_=output.type, id_=output.id, source=source, time=output.time, subject=key
+    )
 
 
 def source_of(installation: str | None) -> str:

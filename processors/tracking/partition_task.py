@@ -28,12 +28,14 @@ from pathlib import Path
 from typing import cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import InvalidTimestampError, KafkaError, ProducerFenced
+from aiokafka.errors import ProducerFenced
 
-from processors.runtime import failpoints, metrics
+from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.batch_size import Cut
+from processors.runtime.lag import Unprocessed
 from processors.runtime.record_batches import TooLargeError
+from processors.tracking import metrics, recovery_causes
 from processors.tracking.batch import Reduced, Work, reduce
 from processors.tracking.log_clock import LogClock
 from processors.tracking.outputs import source_of
@@ -44,10 +46,12 @@ from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
 from processors.tracking.transaction import publish
 from providers.rejection import calls
+from schemas.codec import NewerFormatError
 from service.errors import Problem
 from service.kafka import clients
+from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import clock
-from service.kafka.clock_offset import refused_time
+from service.kafka.failures import reporter, right_missing
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -102,6 +106,9 @@ class Task:
         self._fault: Problem | None = None
         self._patience = patience_of(settings)
         self._source = source_of(settings.installation)
+        # For the lag: what is committed, and the time of the first record of the batch under way.
+        self._done: Unprocessed | None = None
+        self._first: int | None = None
         self._stamp = 0  # the time of the last transaction's records, Unix ms
         self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
@@ -111,6 +118,19 @@ class Task:
     def accepts_records(self) -> bool:
         """Whether the task can take more records."""
         return self.ready and len(self._queue) < _QUEUED
+
+    @property
+    def progress(self) -> Unprocessed | None:
+        """What is committed, and the time of the next record; None before the first recovery."""
+        first = self._first
+        if first is None and self._queue:
+            first = self._queue[0][0].timestamp
+        return self._done and self._done._replace(oldest=first)
+
+    @property
+    def store(self) -> Store | None:
+        """The store while the task is ready."""
+        return self._store if self.ready else None
 
     def feed(self, records: Sequence[Record], epoch: int) -> None:
         """Take records polled in `epoch`.
@@ -154,28 +174,37 @@ class Task:
         finally:
             self.ready = False
             self._alarms.clear(self.partition)
-            metrics.note_stopped(self.partition, stopped=False)
+            metrics.forget_restore(self._number)
             await self._release()
 
     async def _track(self) -> None:
         """Recover and work, once; raise the errors that an immediate repetition does not fix."""
         try:
             await self._work(await self._recover())
-        except ProducerFenced:
+        except recovery_causes.RECOVERABLE as error:
+            if denied := right_missing(self._settings, error):
+                raise denied from error
+            metrics.recoveries.labels(recovery_causes.cause(error)).inc()
+            await self._prepare_recovery(error)
+
+    async def _prepare_recovery(self, error: Exception) -> None:
+        if isinstance(error, ProducerFenced):
             await self._wait_for_revocation()
-        except CorruptError as error:
+        elif isinstance(error, CorruptError):
             log.warning("partition %d: %s; restoring it", self._number, error)
             await self._discard_producer()
             self._wipe()
-        except (KafkaError, TimeoutError, OSError) as error:
-            log.warning("partition %d: %s; recovering", self._number, _words(error))
+        else:
+            log.warning("partition %d: %s; recovering", self._number, recovery_causes.words(error))
             await self._discard_producer()
 
     async def _pause_partition(self, error: Exception) -> None:
         """Stop the partition for a while, and report why; other partitions continue."""
-        why = str(error) if isinstance(error, Problem) else _defect(error)
+        foreseen = isinstance(error, Problem | NewerFormatError)
+        why = str(error) if foreseen else _defect(error)
+        if isinstance(error, Problem) and error.code in RIGHT_CAUSES:
+            reporter.refused(error)
         self.stopped = True
-        metrics.note_stopped(self.partition, stopped=True)
         sentence = f"partition {self._number} is stopped: {why}; it is tried again each minute"
         self._alarms.raise_(self.partition, sentence, time.monotonic())
         self._fault = None
@@ -187,6 +216,8 @@ class Task:
                 while not self._closing:
                     self._arrived.clear()
                     await self._arrived.wait()
+        if not self._closing:
+            metrics.recoveries.labels(recovery_causes.STOPPED).inc()
 
     async def _recover(self) -> Session:
         """Fence all earlier owners, and only then find the offset to continue at."""
@@ -204,12 +235,12 @@ class Task:
         )
         session.stamp = max(self._stamp, session.stamp)
         self._fed = session.offset
+        self._done = Unprocessed(session.offset)
         self._consumer.seek(self.partition, self._fed)
         self._consumer.resume(self.partition)
         self.ready = True
         self.stopped = False
         self._alarms.clear(self.partition)
-        metrics.note_stopped(self.partition, stopped=False)
         log.info("partition %d: ready, at offset %d", self._number, self._fed)
         return session
 
@@ -241,11 +272,20 @@ class Task:
             if self._fault is not None:
                 raise self._fault
             session.refuse_loss()
-            while not self._closing and (work := await self._next(session.store, log_clock)):
-                with self._uncut():
+            while not self._closing and (work := await self._next(session, log_clock)):
+                with self._uncut(), self._under_way(work):
                     await self._batch(session, log_clock, work)
 
-    async def _next(self, store: Store, log_clock: LogClock) -> Work | None:
+    @contextlib.contextmanager
+    def _under_way(self, work: Work) -> Iterator[None]:
+        """Show the first record of a batch as the oldest one until the batch ends."""
+        self._first = cast("Record", work.records[0]).timestamp if work.records else None
+        try:
+            yield
+        finally:
+            self._first = None
+
+    async def _next(self, session: Session, log_clock: LogClock) -> Work | None:
         """Return the next batch; None if there is no work."""
         now = clock.now()
         horizon = await log_clock.horizon(now, drained=not self._queue)
@@ -254,10 +294,19 @@ class Task:
         while self._queue and len(records) < most:
             records += self._queue.popleft()
         self._put_back(records[most:])
-        timers = store.due(horizon, min(_TIMERS, most))
+        timers = session.store.due(horizon, min(_TIMERS, most))
         if not records and not timers:
             return None
-        return Work(records[:most], timers, now, horizon, self._patience, source=self._source)
+        return Work(
+            records[:most],
+            timers,
+            now,
+            horizon,
+            self._patience,
+            source=self._source,
+            repaired_to=session.repaired_to,
+            seen=session.seen,
+        )
 
     def _put_back(self, records: Sequence[Record]) -> None:
         if records:
@@ -269,9 +318,14 @@ class Task:
         anchor = None
         if result.taken or result.states:
             anchor = await self._publish(session, work, result)
-        session.store.write(result.states, anchor, result.armed, result.spent)
+        session.store.write(
+            result.states, anchor, result.armed, result.spent, result.counts.messages
+        )
         failpoints.reach("track.after_store_write")
         self._put_back(cast("Sequence[Record]", work.records[result.taken :]))
+        if result.taken:
+            last = cast("Record", work.records[result.taken - 1])
+            self._done = Unprocessed(session.offset, last=last.timestamp)
         log_clock.advance(result.latest)
         self._cut, self._apart, self._unwanted = self._cut.passed(), False, {}
         self._report(result.letters)
@@ -366,7 +420,7 @@ class Task:
 
     @property
     def _directory(self) -> Path:
-        return self._settings.data / self._settings.namespace / "track" / str(self._number)
+        return self._settings.stores / "track" / str(self._number)
 
 
 def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:
@@ -379,13 +433,6 @@ def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:
 def _defect(error: Exception) -> str:
     where = calls(error).rpartition("\n")[2]
     return f"{type(error).__name__} at {where}: {error}; please report this"
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, InvalidTimestampError):
-        clock.doubt()
-        return refused_time(clock.known())
-    return str(error) or type(error).__name__
 
 
 def patience_of(settings: Settings) -> Patience:

@@ -61,4 +61,5 @@ async def recover(
         offset=found.offset,
         note=found.note,
         seen=found.seen,
+        repaired_to=found.repaired_to,
     )

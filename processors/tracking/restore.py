@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from processors.runtime import failpoints, metrics
+from processors.runtime import failpoints
+from processors.tracking import metrics
 from processors.tracking.changelog_headers import NEXT_TIMER, header_number
 from processors.tracking.state_store import Anchor, Store
 from schemas.topics import TOMBSTONE_DAYS
@@ -42,6 +43,7 @@ async def restore(settings: Settings, store: Store, partition: int) -> None:
         [beginning] = (await reader.beginning_offsets([changelog])).values()
         await _Restoring(reader, changelog, store).run(beginning, end)
     finally:
+        metrics.end_restore(partition)
         await clients.leave(reader)
 
 
@@ -86,25 +88,33 @@ class _Restoring:
         number = self._changelog.partition
         if start < end:
             log.info("restoring partition %d: offsets %d to %d", number, start, end)
+        if self._store.anchor is None:
+            self._store.counts = None  # counting once, at the end, costs less than each change
+        elif self._store.counts is None:
+            await self._count_messages()
         began = logged = time.monotonic()
-        left = metrics.restoring.labels(str(number))
-        left.set(max(0, end - start))
+        metrics.begin_restore(number, max(0, end - start))
         async for read in read_to_end(self._reader, {self._changelog: end}, most=_BATCH):
             if records := read.records.get(self._changelog):
                 self._write(records)
                 failpoints.reach("track.during_restore")
             position = read.reached[self._changelog]
-            left.set(end - position)
+            metrics.note_restore(number, end - position)
             if time.monotonic() - logged > _PROGRESS_SECONDS:
                 logged = time.monotonic()
                 share = 100 * (position - start) // (end - start)
                 log.info("restoring partition %d: %d %%", number, share)
             # One fetch may hold the records of a hundred polls, which then never wait.
             await asyncio.sleep(0)
-        left.set(0)
+        if self._store.counts is None:
+            await self._count_messages()
         if start < end:
             seconds = time.monotonic() - began
             log.info("restored partition %d: %d states in %.1f s", number, self._count, seconds)
+
+    async def _count_messages(self) -> None:
+        for _ in self._store.count():
+            await asyncio.sleep(0)
 
     def _write(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Write one poll's records to the store."""
@@ -116,6 +126,8 @@ class _Restoring:
             for r in records
             if r.key and r.value is not None
         }
-        self._store.write(states, last, armed)
+        counted = self._store.counts is not None
+        difference = self._store.change_from(states) if counted else None
+        self._store.write(states, last, armed, difference=difference)
         self._count += len(records)
         metrics.restored.inc(len(records))

@@ -17,7 +17,7 @@ class Session:
     It ends with its producer, at the first error. `losses` is the number of connections that the
     producer had lost when it started. `stamp` is the time of the last transaction's records, Unix
     milliseconds. `offset` is the committed offset of `partition`, `note` its metadata. `seen` are
-    the outputs that consumers see already.
+    the outputs that consumers see already; records before `repaired_to` were committed before.
     """
 
     partition: TopicPartition
@@ -28,6 +28,7 @@ class Session:
     offset: int
     note: Note
     seen: frozenset[bytes]
+    repaired_to: int
 
     def refuse_loss(self) -> None:
         """Raise if the producer has lost a connection, even after a commit.

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Self
@@ -21,7 +22,7 @@ from typing import NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.dead_letters import record
-from processors.tracking.batch import Reduced
+from processors.tracking.batch import Out, Reduced
 from processors.tracking.restore import OLDEST_MS
 from processors.tracking.set_aside import Letter, headers_of
 from schemas.webhook import to_iso
@@ -101,11 +102,15 @@ class Note(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The offset and the note to continue with, and the identities of outputs to leave out."""
+    """The offset and the note to continue with, and the identities of outputs to leave out.
+
+    Records before `repaired_to` were committed before.
+    """
 
     offset: int
     note: Note
     seen: frozenset[bytes] = frozenset()
+    repaired_to: int = 0
 
 
 def missing_from(note: Note, newest: int, committed: int, beginning: int, now: int) -> int | None:
@@ -137,6 +142,7 @@ def without(result: Reduced, seen: frozenset[bytes]) -> tuple[Reduced, frozenset
     if not seen:
         return result, seen
     left = set(seen)
+    gone: Counter[tuple[str, ...]] = Counter()
 
     def is_new(one: bytes | None) -> bool:
         if one not in left:
@@ -144,11 +150,15 @@ def without(result: Reduced, seen: frozenset[bytes]) -> tuple[Reduced, frozenset
         left.remove(one)
         return False
 
-    new = replace(
-        result,
-        outputs=[out for out in result.outputs if is_new(output_id(out.key, out.headers))],
-        letters=[letter for letter in result.letters if is_new(_of_letter(letter))],
-    )
+    outputs: list[Out] = []
+    for out in result.outputs:
+        if is_new(output_id(out.key, out.headers)):
+            outputs.append(out)
+        elif out.topic == "events":
+            gone[dict(out.headers)["ce_type"].decode().rpartition(".")[2],] += 1
+    letters = [letter for letter in result.letters if is_new(_of_letter(letter))]
+    counts = replace(result.counts, events=result.counts.events - gone)
+    new = replace(result, outputs=outputs, letters=letters, counts=counts)
     return new, frozenset(left)
 
 
@@ -202,7 +212,8 @@ async def find(
     finally:
         await clients.leave(reader)
     offset = committed if back is None else back
-    found = Split(offset, note._replace(window=visible.window), frozenset(visible.ids))
+    note, seen = note._replace(window=visible.window), frozenset(visible.ids)
+    found = Split(offset, note, seen, 0 if back is None else committed)
     if split:
         _warn(settings, source.partition, found, visible.last if back is None else note.stamp)
     return found

@@ -5,14 +5,21 @@ is the last record of `messages` that the store contains. It is written in the s
 states, so a crash loses both or neither. After any mismatch (another manifest, an anchor that is
 not in the log, corruption) the store is wiped and restored.
 
+Beside the anchor are the counts of messages (standing.py), written with every change of them. They
+name the anchor that they belong to: an earlier version of Bluetick that writes to the store moves
+the anchor alone, and the restore counts again.
+
 Next to the states is an index of timers: the time at which to check each state. An entry may be
 obsolete, as the state has changed since; it costs one check. Every timer has an entry.
 """
 
 import errno
+import itertools
+import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -30,8 +37,11 @@ from rocksdict import (
 )
 
 from processors.tracking.batch import Timer
+from processors.tracking.standing import Standing, change, of_stored
+from providers import NAMES
 from service import private_files
 from service.errors import Problem
+from service.metrics.labels import CHANNELS
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +51,14 @@ _FORMAT = 3
 # State keys are message keys, which begin with a provider's name: they never begin with \x00.
 _ANCHOR = b"\x00anchor"
 _MANIFEST = b"\x00manifest"
+_COUNTS = b"\x00counts"
+_FIRST_STATE = b"\x01"
 # An entry of the index: this, eight bytes of Unix milliseconds, the message key.
 _TIMER = b"\x00timer"
 _HEAD = len(_TIMER) + 8
 _NEVER = 2**63 - 1
+_STEP = 500  # messages counted at a time
+_SIZE = "rocksdb.total-sst-files-size"
 
 _BUFFER_BYTES = 8 * 1024 * 1024  # for each of a process's partitions, and more while one is filled
 _BUFFERS = 6
@@ -96,6 +110,13 @@ class Store:
             self._db = self._open_empty()
         if not self._has_identity():
             self.wipe()
+        # The number of messages by what they count as; None if they must be counted.
+        self.counts: Counter[Standing] | None = self._stored_counts()
+
+    @property
+    def size(self) -> int:
+        """The size of the store on disk, in bytes."""
+        return self._read(lambda: self._db.property_int_value(_SIZE) or 0)
 
     @property
     def anchor(self) -> Anchor | None:
@@ -109,6 +130,31 @@ class Store:
             return []
         return self._read(lambda: list(self._db.get([key.encode() for key in keys]) or ()))
 
+    def count(self) -> Iterator[None]:
+        """Count all messages, in steps; nothing else may write meanwhile."""
+        found: Counter[Standing] = Counter()
+        entries = self._db.iter(ReadOptions())
+        entries.seek(_FIRST_STATE)
+        for number in itertools.count(1):
+            if not entries.valid():
+                break
+            found.update(of_stored(entries.key(), entries.value()))
+            entries.next()
+            if number % _STEP == 0:
+                yield
+        self._read(lambda: self._db.put(_COUNTS, _count_record(found, self.anchor)))
+        self.counts = found
+
+    def change_from(self, states: Mapping[bytes, bytes | None]) -> Counter[Standing]:
+        """Return the difference that stored states make to the counts, when they are written."""
+        known = self._read(lambda: list(self._db.get(list(states)) or ()))
+        difference: Counter[Standing] = Counter()
+        for (key, value), before in zip(states.items(), known, strict=True):
+            was, now = of_stored(key, before), of_stored(key, value)
+            if was != now:
+                difference.update(change(was, now))
+        return difference
+
     def due(self, until: int, most: int) -> list[Timer]:
         """Return the first `most` timers due at `until` (Unix ms) or before."""
         return self._read(lambda: list(islice(self._timers(until), most)))
@@ -119,11 +165,12 @@ class Store:
         anchor: Anchor | None,
         armed: Mapping[bytes, int] | None = None,
         spent: Iterable[Timer] = (),
+        difference: Mapping[Standing, int] | None = None,
     ) -> None:
         """Write states (None deletes one) and the anchor, all or nothing.
 
         `armed` has, by key, the time at which to check a state (Unix ms); `spent` timers are
-        deleted.
+        deleted. `difference` is what the states change in the counts.
         """
         batch = WriteBatch(raw_mode=True)
         for key, value in states.items():
@@ -139,12 +186,19 @@ class Store:
             self._first = min(self._first, entry)
         if anchor is not None:
             batch.put(_ANCHOR, bytes(anchor))
+        counts = self.counts
+        if counts is not None and (difference or anchor is not None):
+            counts = counts.copy()
+            counts.update(difference)
+            batch.put(_COUNTS, _count_record(counts, anchor or self.anchor))
         self._read(lambda: self._db.write(batch, self._write_options))
+        self.counts = counts
 
     def wipe(self) -> None:
         """Delete everything; the next restore starts from the beginning of the log."""
         self._db.close()
         self._db = self._open_empty()
+        self.counts = None
 
     def close(self) -> None:
         """Flush to disk and close."""
@@ -154,6 +208,15 @@ class Store:
             log.warning("store %s cannot be flushed: %s", self._directory, error)
         finally:
             self._db.close()
+
+    def _stored_counts(self) -> Counter[Standing] | None:
+        """Return the stored counts; None if there are none of this anchor and these labels."""
+        value = self._read(lambda: self._db.get(_COUNTS))
+        if value is None:
+            return None
+        found = json.loads(value)
+        counts = {Standing(provider, channel): n for provider, channel, n in found["counts"]}
+        return Counter(counts) if value == _count_record(Counter(counts), self.anchor) else None
 
     def _timers(self, until: int) -> Iterator[Timer]:
         """Yield the entries of the index in order, and keep its start."""
@@ -216,6 +279,17 @@ def _is_locked(error: str) -> bool:
     """Whether the error means that the store is open elsewhere. RocksDB's errors name the path."""
     another = error.startswith("IO error: While lock file: ") and error.endswith(_LOCKED)
     return another or error.startswith("IO error: lock hold by current process, ")
+
+
+def _count_record(counts: Counter[Standing], anchor: Anchor | None) -> bytes:
+    """Return the counts as stored, with the anchor and the labels that they belong to."""
+    return json.dumps(
+        {
+            "anchor": anchor and [*anchor],
+            "labels": [*NAMES, *CHANNELS],
+            "counts": [[*one, number] for one, number in counts.items() if number],
+        }
+    ).encode()
 
 
 def _entry(due: int, key: bytes) -> bytes:

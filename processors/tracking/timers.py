@@ -74,6 +74,11 @@ def outlives(state: MessageState) -> int:
     return _expires(state) + 1
 
 
+def channel(state: MessageState) -> str | None:
+    """Return the channel of the attempt that gives the message its status, if it has attempts."""
+    return _best(state)[1].channel if state.attempts else None
+
+
 def fire(state: MessageState, now: int, patience: Patience) -> Fired:
     """Fire the timers due at `now`; return the given state itself if there is none."""
     outputs = []

@@ -4,7 +4,7 @@ Pure. An observation reaches the tracker under the key of the message whose stat
 answers another message, again under that message's key: see `schemas.records.record_keys`.
 """
 
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from msgspec.structs import asdict, replace
 
@@ -26,6 +26,7 @@ from schemas.records import (
     Late,
     MessageState,
     Observation,
+    PublishedVerdict,
     Recovered,
     Replied,
     Status,
@@ -38,7 +39,7 @@ from schemas.records import (
 )
 
 # A new fact, published on `statuses`.
-_PUBLISHED: frozenset[str] = frozenset({"advanced", "late", "contradiction", "recovered", "aside"})
+_PUBLISHED: frozenset[str] = frozenset(get_args(PublishedVerdict))
 # The most earlier gateways of a message that an event names.
 _MOST = 10
 
@@ -211,7 +212,7 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
 
 
 def _status(judged: Judged, observation: StatusObservation) -> Output:
-    verdict = cast("Verdict", judged.verdict)  # an observation past a bound is not published
+    verdict = cast("PublishedVerdict", judged.verdict)  # nothing else is published
     value = encode_status(_completed(observation, judged.state), verdict, judged.state.status)
     id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
     return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), value)

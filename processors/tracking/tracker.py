@@ -1,6 +1,7 @@
 """The tracker: one task for each partition that the group assigns to its member."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 
@@ -10,9 +11,13 @@ from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.batch_size import Polls
 from processors.runtime.group_worker import Member, Poll, Polled
+from processors.runtime.partition_watch import Progress
+from processors.tracking import metrics
 from processors.tracking.normaliser_watermark import NormaliserWatermark
 from processors.tracking.partition_task import Task
+from processors.tracking.state_store import CorruptError
 from service.errors import Problem
+from service.kafka.clock import clock
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,7 +41,7 @@ class Tracker(Member):
         self._tasks: dict[TopicPartition, Task] = {}
         # The epochs of the tasks that the poll under way is for.
         self._polled_for: dict[TopicPartition, int] = {}
-        self._watermark = NormaliserWatermark(settings)
+        self._watermark = NormaliserWatermark(settings, alarms)
         self._watching: asyncio.Task[None] | None = None
         self._polls = Polls(most=_MOST_RECORDS, budget=_POLLED_BYTES, size=_FIRST_POLL)
 
@@ -91,6 +96,17 @@ class Tracker(Member):
 
     def waiting(self) -> Iterable[TopicPartition]:
         return [tp for tp, task in self._tasks.items() if not (task.ready or task.stopped)]
+
+    def progress(self) -> Progress:
+        known = ((partition, task.progress) for partition, task in self._tasks.items())
+        return {partition: progress for partition, progress in known if progress is not None}
+
+    def sample(self) -> None:
+        """Set the gauges of the stores, and those that grow with the time."""
+        metrics.sample_times()
+        stores = [task.store for task in self._tasks.values() if task.store is not None]
+        with contextlib.suppress(CorruptError, Problem):  # the task meets the error, too
+            metrics.note_stores(stores, clock.now() - round(self._settings.timer_grace * 1000))
 
     async def close(self) -> None:
         await self._close_tasks()

@@ -6,12 +6,15 @@ transaction's own, and ends at once if a connection is lost. After an error the 
 the session is discarded, and recovery reads the committed offset.
 """
 
+import time
 from collections import Counter
 
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.runtime import failpoints, metrics
+from processors.runtime import failpoints
+from processors.runtime.metrics import add, commit_seconds, dead_letters, provider_label
 from processors.runtime.record_batches import Outbox
+from processors.tracking import metrics
 from processors.tracking.batch import Reduced
 from processors.tracking.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
 from processors.tracking.session import Session
@@ -35,23 +38,40 @@ async def publish(
     alone, to find the one that Kafka refuses.
     """
     session.refuse_loss()  # nothing is awaited between this check and the next
+    began, partition = time.monotonic(), session.partition.partition
+    metrics.open_transactions[partition] = began
     try:
         async with clients.unbroken(session.producer, settings.transaction_timeout * 2 / 3):
             with clients.explained(session.producer):
-                anchor = await _commit(settings.topics, session, result, taken_to, apart=apart)
+                new, anchor = await _commit(settings.topics, session, result, taken_to, apart=apart)
     except BaseException:
         metrics.transactions.labels("failed").inc()
         raise
+    finally:
+        del metrics.open_transactions[partition]
     metrics.transactions.labels("committed").inc()
-    metrics.add(metrics.outcomes, result.outcomes)
-    metrics.add(metrics.events, result.events)
-    metrics.add(metrics.dead_letters, Counter(_labels(one) for one in result.letters))
+    metrics.transaction_seconds.add([time.monotonic() - began])
+    _count(new)
     return anchor
+
+
+def _count(result: Reduced) -> None:
+    """Count what a committed transaction holds."""
+    outcomes: Counter[tuple[str, ...]] = Counter()
+    for (provider, outcome), count in result.counts.outcomes.items():
+        outcomes[provider_label(provider), outcome] += count
+    add(metrics.outcomes, outcomes)
+    add(metrics.events, result.counts.events)
+    add(dead_letters, Counter(_labels(one) for one in result.letters))
+    metrics.batch_records.add([result.taken])
+    now = clock.now()
+    metrics.end_to_end_seconds.add([max(0, now - at) / 1000 for at in result.counts.received])
 
 
 async def _commit(
     topics: Topics, session: Session, result: Reduced, taken_to: int | None, *, apart: bool
-) -> Anchor | None:
+) -> tuple[Reduced, Anchor | None]:
+    """Commit a transaction; return its contents, and the last changelog record."""
     failpoints.reach("track.before_begin")
     await session.producer.begin_transaction()
     outbox = Outbox(session.producer, "track.after_first_send", apart=apart)
@@ -72,12 +92,14 @@ async def _commit(
         )
     failpoints.reach("track.after_offsets")
     failpoints.pass_soon("track.during_commit")
+    began = time.monotonic()
     await session.producer.commit_transaction()
+    commit_seconds.add([time.monotonic() - began])
     failpoints.reach("track.after_commit")
     session.offset, session.note = offset, note
     session.seen = left if note.window else frozenset()
     end = ends.get(topics.messages)
-    return None if end is None else Anchor(end - 1, now)
+    return new, None if end is None else Anchor(end - 1, now)
 
 
 class _Filling:
@@ -142,5 +164,4 @@ class _Filling:
 
 
 def _labels(letter: Letter) -> tuple[str, ...]:
-    provider = letter.provider or "unknown"
-    return provider, letter.letter.code
+    return provider_label(letter.provider), letter.letter.code

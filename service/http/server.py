@@ -8,7 +8,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,17 +103,22 @@ def logged(name: str, settings: Settings, **addresses: str) -> Iterator[End]:
 
 def readiness(problems: Sequence[str], **detail: Any) -> Response:
     """Answer whether a service is ready, with one sentence for each reason why not."""
-    return _ready({"ready": not problems, "problems": list(problems), **detail})
+    ready = not problems
+    return _page({"ready": ready, "problems": list(problems), **detail}, good=ready)
 
 
 def bare_readiness(*, ready: bool) -> Response:
     """Answer on a public address whether a service is ready, without the reasons."""
-    return _ready({"ready": ready})
+    return _page({"ready": ready}, good=ready)
 
 
-def _ready(page: dict[str, Any]) -> Response:
-    status = 200 if page["ready"] else 503
-    return Response(orjson.dumps(page), status, media_type="application/json")
+def _page(page: dict[str, Any], *, good: bool) -> Response:
+    return Response(orjson.dumps(page), 200 if good else 503, media_type="application/json")
+
+
+def startedness(*, started: bool) -> Response:
+    """Answer whether a service has finished its start; once it has, this never changes."""
+    return _page({"started": started}, good=started)
 
 
 async def live(_: Request) -> Response:
@@ -159,27 +164,37 @@ class Server(uvicorn.Server):
 
 
 class HealthServer(Server):
-    """Serve `/health/live`, `/health/ready` and `/metrics`, on a few connections."""
+    """Serve `/health/live`, `…/ready`, `…/started` and `/metrics`, on a few connections.
+
+    `ready` and `started` answer at once: a probe waits for a second at most.
+    """
 
     def __init__(
         self,
-        ready: Callable[[], Awaitable[Response]],
+        ready: Callable[[], Response],
+        started: Callable[[], bool],
         registry: CollectorRegistry,
         *,
         grace: int,
     ) -> None:
         connections = Connections(_HEALTH_SECONDS, shares(raise_limit()).health)
-        super().__init__(_pages(ready, registry), grace=grace, http=bounded(connections))
+        super().__init__(_pages(ready, started, registry), grace=grace, http=bounded(connections))
 
 
-def _pages(ready: Callable[[], Awaitable[Response]], registry: CollectorRegistry) -> Starlette:
+def _pages(
+    ready: Callable[[], Response], started: Callable[[], bool], registry: CollectorRegistry
+) -> Starlette:
     async def readiness_page(_: Request) -> Response:
-        return await ready()
+        return ready()
+
+    async def started_page(_: Request) -> Response:
+        return startedness(started=started())
 
     return Starlette(
         routes=[
             Route("/health/live", live),
             Route("/health/ready", readiness_page),
+            Route("/health/started", started_page),
             Route("/metrics", _Metrics(registry), methods=["GET"]),
         ]
     )

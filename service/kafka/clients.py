@@ -16,14 +16,20 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
-from service.errors import Problem, unreachable
+from service.contradictions import REBALANCE_SECONDS
+from service.errors import Problem
 from service.kafka.assignor import Assignor
-from service.kafka.connections import adopt, adopt_producer, fail_batches
+from service.kafka.connections import BROKEN, adopt, adopt_producer, fail_batches
+from service.kafka.failures import cause_of, diagnosed
+from service.kafka.login import options
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,13 +42,12 @@ _CLOSE_SECONDS = 1.0
 _SENDER_SECONDS = 0.3
 _LEAVE_SECONDS = 5.0
 FETCH_BYTES = 4 * 1024 * 1024
-REBALANCE_SECONDS = 60
 _METADATA_SECONDS = 10
 _HEARTBEAT_SECONDS = 3
 _REQUEST_SECONDS = 4
 _READ_SECONDS = 60  # for an answer of many megabytes; a silent broker has less
 _IDLE_SECONDS = 180
-_BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
+_ABSENT = (UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno)
 
 
 def consumer(
@@ -58,7 +63,7 @@ def consumer(
     whose stores it has.
     """
     client = AIOKafkaConsumer(
-        **settings.kafka_options(),
+        **options(settings),
         group_id=group,
         # A named worker returns to its partitions without a rebalance.
         group_instance_id=settings.instance or identity,
@@ -88,14 +93,19 @@ def consumer(
     return client
 
 
-def reader(settings: Settings, isolation: str = "read_committed") -> AIOKafkaConsumer:
-    """Return a consumer without a group, to read a topic back."""
+def reader(
+    settings: Settings, isolation: str = "read_committed", *, fetch_bytes: int = 2 * FETCH_BYTES
+) -> AIOKafkaConsumer:
+    """Return a consumer without a group, to read a topic back.
+
+    It fetches `fetch_bytes` of a partition at a time, and at least one batch.
+    """
     client = AIOKafkaConsumer(
-        **settings.kafka_options(),
+        **options(settings),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level=isolation,
-        max_partition_fetch_bytes=2 * FETCH_BYTES,
+        max_partition_fetch_bytes=fetch_bytes,
     )
     adopt(
         client._client,  # noqa: SLF001
@@ -123,7 +133,7 @@ async def reading(
     except OffsetOutOfRangeError:
         raise Problem("deleted_while_read") from None
     except (KafkaError, TimeoutError) as error:
-        raise unreachable(settings.kafka, error) from error
+        raise await diagnosed(settings, error) from error
     finally:
         await leave(client)
 
@@ -138,7 +148,7 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         "transaction_timeout_ms": round(settings.transaction_timeout * 1000),
     }
     client = AIOKafkaProducer(
-        **settings.kafka_options(),
+        **options(settings),
         **(transactional if transactional_id else {}),
         acks="all",
         compression_type="zstd",
@@ -153,22 +163,46 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
 
 
 class _Losses:
-    """Count the broken connections of a client; a connection closed when idle does not count."""
+    """Counts broken connections, not those closed when idle; notes a transaction's refusal.
+
+    After a refusal aiokafka keeps the batches waiting.
+    """
 
     def __init__(self, client: AIOKafkaProducer) -> None:
         self.count = 0
+        self.refusal: BaseException | None = None
         self.deadline: asyncio.Timeout | None = None
         inner: Any = client.client
         self._closed = inner._on_connection_closed  # noqa: SLF001
         inner._on_connection_closed = self  # noqa: SLF001
+        manager: Any = client._txn_manager  # noqa: SLF001
+        if manager is not None:
+            self._manager, self._fail = manager, manager.error_transaction
+            manager.error_transaction = self._refuse
 
     def __call__(self, connection: object, reason: CloseReason | None) -> None:
-        if reason in _BROKEN:
+        if reason in BROKEN:
             self.count += 1
-            if self.deadline is not None and not self.deadline.expired():
-                self.deadline.reschedule(0)
-                self.deadline = None
+            self._end()
         self._closed(connection, reason)
+
+    def _refuse(self, error: BaseException) -> None:
+        self._fail(error)
+        self._manager._transaction_waiter.exception()  # noqa: SLF001 (read: asyncio is silent)
+        self.refusal = error
+        self._end()
+
+    def _end(self) -> None:
+        """End the work that has the deadline."""
+        if self.deadline is not None and not self.deadline.expired():
+            self.deadline.reschedule(0)
+            self.deadline = None
+
+
+def connected(client: AIOKafkaConsumer | AIOKafkaProducer) -> bool:
+    """Whether the client has a connection to a broker now."""
+    inner: Any = client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001
+    return any(one.connected() for one in inner._conns.values())  # noqa: SLF001
 
 
 def losses(client: AIOKafkaProducer) -> int:
@@ -183,16 +217,19 @@ def losses(client: AIOKafkaProducer) -> int:
 
 @contextlib.asynccontextmanager
 async def unbroken(client: AIOKafkaProducer, seconds: float) -> AsyncIterator[None]:
-    """Await `work` until a deadline, or until the producer loses a connection.
+    """Await `work` until a deadline, a refusal, or until the producer loses a connection.
 
-    Raises `TimeoutError`, or `KafkaConnectionError` for a lost connection. aiokafka waits 0.1 s
-    before it retries on a new connection: until then the producer can be closed.
+    Raises `TimeoutError`, the refusal, or `KafkaConnectionError` for a lost connection.
+    aiokafka waits 0.1 s before it retries on a new connection: until then the producer can be
+    closed.
     """
     counted, before = _counted(client), losses(client)
     try:
         async with asyncio.timeout(seconds) as counted.deadline:
             yield
-    except TimeoutError:
+    except (KafkaError, TimeoutError):
+        if counted.refusal is not None:
+            raise counted.refusal from None
         if losses(client) > before:
             raise KafkaConnectionError("a connection was lost in a transaction") from None
         raise
@@ -283,17 +320,30 @@ async def _cut_off(client: AIOKafkaProducer, sender: asyncio.Task[None] | None) 
         await asyncio.wait([sender], timeout=_SENDER_SECONDS)
 
 
+async def existing(client: AIOKafkaConsumer, topics: Collection[str]) -> set[str]:
+    """Ask any broker which of the topics exist; the request creates none."""
+    inner: Any = client._client  # noqa: SLF001
+    node = inner.get_random_node()
+    if node is None:
+        raise KafkaConnectionError("no broker is known yet")
+    request = MetadataRequest(sorted(topics), allow_auto_topic_creation=False)
+    answer = await inner.send(node, request)
+    return {name for code, name, *_ in answer.topics if code not in _ABSENT}
+
+
 async def broken(client: AIOKafkaProducer) -> None:
     """Wait until a started producer's sender has ended: every later send fails."""
     await asyncio.wait([client._sender.sender_task])  # noqa: SLF001 (there is no public sign)
 
 
-async def join(client: AIOKafkaConsumer) -> None:
+async def join(settings: Settings, client: AIOKafkaConsumer) -> None:
     """Start a consumer; raises `Problem` if the group or the broker refuses it."""
     try:
         await client.start()
-    except KafkaError as error:
-        raise Problem("joining_failed", why=str(error)) from error
+    except (KafkaError, TimeoutError) as error:
+        raise await cause_of(settings, error) or Problem(
+            "joining_failed", why=str(error)
+        ) from error
 
 
 async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
@@ -348,6 +398,15 @@ async def start_offsets(
             )
         offsets[partition] = beginnings[partition] if committed is None else committed
     return offsets
+
+
+async def committed_offsets(
+    client: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the offsets that the group has committed, with one request."""
+    coordinator: Any = client._coordinator  # noqa: SLF001
+    found = await coordinator.fetch_committed_offsets(partitions)
+    return {tp: known.offset for tp, known in found.items() if known.offset >= 0}
 
 
 async def offset_metadata(client: AIOKafkaConsumer, partition: TopicPartition) -> str:

@@ -31,7 +31,10 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from schemas.webhook import Uptime
 from service.errors import missing
 from service.kafka import clock_offset
+from service.kafka.causes import Refused
 from service.kafka.clock_offset import Estimate, Logged, Sample
+from service.kafka.failures import lacking, reporter
+from service.kafka.login import options
 from service.settings import Settings
 from service.wall_clock import now_ms
 
@@ -173,6 +176,10 @@ class KafkaTime:
             self._accept(clock_offset.estimate(await _soon(settings)))
         except _IncomparableError as error:
             self._give_up(str(error), incomparable=True)
+        except TopicAuthorizationFailedError as error:
+            denied = lacking(settings, Refused("topic", error.args), "Write")
+            reporter.refused(denied)
+            self._give_up(str(denied), incomparable=True)
         except Exception as error:  # noqa: BLE001 - the clock must not end a service
             self._note_failure(error)
         self._log_offset()
@@ -257,7 +264,7 @@ async def _soon(settings: Settings) -> list[Sample]:
 
 async def _samples(settings: Settings) -> list[Sample]:
     """Return some exchanges with the leader of the topic, one after the other."""
-    client: Any = AIOKafkaClient(**settings.kafka_options(), request_timeout_ms=_REQUEST_MS)
+    client: Any = AIOKafkaClient(**options(settings), request_timeout_ms=_REQUEST_MS)
     topic = settings.topics.clocks
     try:
         await client.bootstrap()
@@ -311,7 +318,7 @@ def _raise(code: int, topic: str) -> None:
     if error is UnknownTopicOrPartitionError:
         raise _IncomparableError(missing(topic))
     if error is TopicAuthorizationFailedError:
-        raise _IncomparableError(f"this user may not write to the topic {topic}; grant it Write")
+        raise error(topic)
     if error is not NoError and not error.retriable:
         raise _IncomparableError(f"Kafka answers {error.__name__} for the topic {topic}")
     if error is not NoError:

@@ -21,9 +21,10 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import CloseReason, collect_hosts
 from aiokafka.errors import KafkaConnectionError
 
-log = logging.getLogger(__name__)
+from service.kafka.failures import reporter
+from service.kafka.probe import Address
 
-Address = tuple[str, int]
+log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 5
 _CHECK_SECONDS = 1.0
@@ -32,6 +33,8 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _MOST_FAILURES = 16  # counted: the pause has long stopped growing
 # A caller that cannot connect fails after this time, so that its next try sees newer metadata.
 _REFUSAL_SECONDS = 1.0
+# The reasons of a lost connection; one that a side closed when it was idle is none of these.
+BROKEN = (CloseReason.CONNECTION_BROKEN, CloseReason.CONNECTION_TIMEOUT, CloseReason.OUT_OF_SYNC)
 # The broker answers these only once the whole group has joined: silence is normal there.
 _JOIN_GROUP, _SYNC_GROUP = 11, 14
 
@@ -86,6 +89,12 @@ class Backoff:
 
 
 backoff = Backoff()
+_observers: list[Callable[[], object]] = []
+
+
+def on_loss(observer: Callable[[], object]) -> None:
+    """Call `observer` whenever a client of this process loses a connection."""
+    _observers.append(observer)
 
 
 class _Client(AIOKafkaClient):
@@ -115,12 +124,12 @@ class _Client(AIOKafkaClient):
         try:
             await super().bootstrap()  # type: ignore[no-untyped-call]
         except KafkaConnectionError:
-            backoff.failed(address)
+            self._note_failure(address)
             return False
         except BaseException:
             backoff.give_up(address)
             raise
-        backoff.succeeded(address)
+        self._note_success(address)
         return True
 
     def get_random_node(self) -> Any:
@@ -163,11 +172,21 @@ class _Client(AIOKafkaClient):
             backoff.give_up(address)
             raise
         if connection is None:
-            backoff.failed(address)
+            self._note_failure(address)
         else:
-            backoff.succeeded(address)
+            self._note_success(address)
             self._prepare(connection)
         return connection
+
+    @staticmethod
+    def _note_failure(address: Address) -> None:
+        backoff.failed(address)
+        reporter.failed(address)
+
+    @staticmethod
+    def _note_success(address: Address) -> None:
+        backoff.succeeded(address)
+        reporter.succeeded(address)
 
     def _prepare(self, connection: Any) -> None:
         if connection in self._prepared or not connection.connected():
@@ -177,6 +196,12 @@ class _Client(AIOKafkaClient):
         if self._answer_seconds is not None:
             connection._request_timeout = self._answer_seconds  # noqa: SLF001
             _Silence(self, connection)
+
+    def _on_connection_closed(self, conn: Any, reason: CloseReason | None) -> None:
+        if reason in BROKEN:
+            for observer in _observers:
+                observer()
+        super()._on_connection_closed(conn, reason)  # type: ignore[no-untyped-call]
 
     def close_silent(self, connection: Any) -> None:
         """Close all connections to the broker of a silent connection."""

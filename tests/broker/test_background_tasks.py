@@ -132,7 +132,10 @@ async def test_the_health_server_restarts(
     monkeypatch.setattr(Server, "on_tick", failing)
     given = Settings(ingest_metrics_port=free_port(0))
     with metrics_server.listen(given) as listener:
-        async with metrics_server.exposed(listener, Health), httpx.AsyncClient() as client:
+        async with (
+            metrics_server.exposed(listener, Health, lambda: True),
+            httpx.AsyncClient() as client,
+        ):
             await until(partial(_called, failing, 4))
             answer = await client.get(f"http://127.0.0.1:{given.ingest_metrics_port}/metrics")
     assert "bluetick_ingest_received_total" in answer.text

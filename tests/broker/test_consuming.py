@@ -1,6 +1,7 @@
 """The consumers of docs/consuming on a real Kafka: each prints every fact, once.
 
-The Python example always runs; those in Java and Go if docs/consuming/check has built them.
+The Python example always runs, the one on librdkafka in the tests that show where it differs.
+docs/consuming/check builds those in Java, Go and TypeScript, and runs all tests for all of them.
 """
 
 import asyncio
@@ -54,11 +55,19 @@ if jar := os.environ.get("STATUSES_JAVA"):
     PROGRAMS["java"] = Program(("java", "-jar", jar), ended=128 + signal.SIGTERM)  # as every JVM
 if binary := os.environ.get("STATUSES_GO"):
     PROGRAMS["go"] = Program((binary,))
+if script := os.environ.get("STATUSES_TYPESCRIPT"):
+    PROGRAMS["typescript"] = Program(("node", script))
+LIBRDKAFKA = Program((sys.executable, str(HOME / "librdkafka.py")))
+if len(PROGRAMS) > 1:
+    PROGRAMS["librdkafka"] = LIBRDKAFKA
+with_librdkafka = pytest.mark.parametrize(
+    "program", sorted({*PROGRAMS, "librdkafka"}), indirect=True
+)
 
 
 @pytest.fixture(params=[*PROGRAMS])
 def program(request: pytest.FixtureRequest) -> Program:
-    return PROGRAMS[request.param]
+    return PROGRAMS.get(request.param, LIBRDKAFKA)
 
 
 class Consumer:
@@ -192,6 +201,7 @@ def by_key(printed: Sequence[str]) -> list[str]:
     return sorted(printed, key=lambda text: text.split("\t")[0])
 
 
+@with_librdkafka
 async def test_published_statuses_are_printed(program: Program, settings: Settings) -> None:
     """All statuses, each fact once, in the order of their key; also from a given time."""
     a, b, c = (message_key("smsmanager", None, name) for name in "abc")
@@ -334,6 +344,7 @@ async def test_unknown_fields_and_words_are_passed_on(program: Program, settings
         assert sorted(await consumer.end()) == sorted([new, line(1)])
 
 
+@with_librdkafka
 async def test_a_gap_is_reported(program: Program, settings: Settings) -> None:
     """If retention deleted unread records, the consumer reports it and does not skip them."""
     one = status(settings, 0)

@@ -22,11 +22,11 @@ from cli.simulator import http_client
 from deploy import topics
 from processors.dead_letters import record as letters
 from processors.normalising.normaliser import Normaliser
-from processors.runtime import metrics
 from processors.runtime.group_worker import GroupWorker
 from providers.contract import DeadLetter
 from schemas.coordinates import Coordinates
 from schemas.processors import NORMALISE
+from service.metrics.registry import exposed
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, committed, read
@@ -66,6 +66,7 @@ class Log:
 async def normaliser(settings: Settings, log: Log | None = None) -> AsyncIterator[Running]:
     service = Service("normalise", settings.health_port("normalise"))
     async with running(settings, [service], log or Log()) as [one]:
+        assert (await http_client.get(service.url, "/health/started")).status == 200
         yield one
 
 
@@ -296,8 +297,7 @@ async def test_a_gap_in_a_raw_topic_stops_its_partition_only(
     await until(lambda: _has(settings, "m-20"))
     await until(lambda: _read_all(settings, "whapi"))
     [sentence] = one.problems()
-    labels = {"topic": topic, "partition": "0"}
-    assert metrics.registry.get_sample_value("bluetick_partition_stopped", labels) == 1
+    await until(lambda: _is_stopped({"topic": topic, "partition": "0"}))
     stop.set()
     await running
 
@@ -312,6 +312,10 @@ async def test_a_gap_in_a_raw_topic_stops_its_partition_only(
 
 async def _has(settings: Settings, message: str) -> bool:
     return message in await observed(settings)
+
+
+async def _is_stopped(labels: dict[str, str]) -> bool:
+    return exposed("normalise").get_sample_value("bluetick_partition_stopped", labels) == 1
 
 
 async def _read_all(settings: Settings, provider: str) -> bool:

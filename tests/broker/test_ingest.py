@@ -238,6 +238,8 @@ async def test_it_is_live_and_ready(ingest: Ingest) -> None:
     assert (await ingest.client.get("/health/live")).status_code == 200
     public = await ingest.client.get("/health/ready")
     assert (public.status_code, public.json()) == (200, {"ready": True})
+    started = await ingest.client.get("/health/started")
+    assert (started.status_code, started.json()) == (200, {"started": True})
     assert (await ingest.client.get("/metrics")).status_code == 404, "metrics are private"
     assert await ingest.health() == {
         "ready": True,

@@ -30,7 +30,7 @@ def _counts(text: str) -> Counter[tuple[str, ...]]:
             )
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name.endswith(("_total", "_in_flight", "_seconds_count"))
+            if sample.name.endswith(("_total", "ingest_in_flight", "_seconds_count"))
         }
     )
 
@@ -89,6 +89,12 @@ async def test_received_requests_add_up(kafka: str, namespace: str) -> None:
         ("rejected_total", "unknown-source", "-"): 1,
         ("rejected_total", "malformed", "-"): 1,
         ("publish_seconds_count", "kafka"): 4,
+        ("request_seconds_count",): 7,
+        ("responses_total", "200"): 4,
+        ("responses_total", "400"): 1,
+        ("responses_total", "404"): 1,
+        ("responses_total", "405"): 1,
+        ("responses_total", "413"): 1,
     }
 
 

@@ -10,6 +10,7 @@ from itertools import chain, cycle
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 
 from cli.options import Range
@@ -253,6 +254,32 @@ async def test_an_interrupted_replay_prints_how_to_continue(
 
     with pytest.raises(Problem, match=r"resume with: bluetick replay run --yes --id broken$"):
         await replaying.run(tracked, replay, limits, lambda _: None, asyncio.Event())
+
+
+async def test_progress_ends_at_its_total(raw_only: Settings) -> None:
+    """Offsets without a record, such as those of an aborted transaction, are passed like others."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=raw_only.kafka, transactional_id=f"{raw_only.namespace}.aborted"
+    )
+    async with producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(raw_only.topics.raw("whapi"), b"{}", partition=0)
+        await producer.abort_transaction()
+    await write(raw_only, bodies(raw_only, 9, 60))
+    await _normalise(raw_only)
+    spec, _ = await resolve(raw_only, wanted(Range(since="oldest")))
+    shown: dict[str, tuple[int, int]] = {}
+
+    plan = await planning.plan(
+        raw_only, spec, 0, lambda what, *count: shown.__setitem__(what, count)
+    )
+    limits, replay = replaying.Limits(0, 0), Replay("bars", NOW, spec, {})
+    done = await replaying.run(raw_only, replay, limits, lambda _: None, asyncio.Event())
+
+    total = planning.size(spec.spans)
+    assert plan.counts.bodies < total
+    assert shown["the range"] == (total, total)
+    assert (done.passed, done.total) == (total, total)
 
 
 async def test_an_interrupted_plan_leaves_nothing_open(tracked: Settings) -> None:

@@ -63,7 +63,7 @@ async def member(direct: Settings, proxy: Proxy) -> AsyncIterator[AIOKafkaConsum
     through = direct.model_copy(update={"kafka": proxy.bootstrap})
     consumer = clients.consumer(through, direct.topics.group("track"))
     consumer.subscribe([direct.topics.observations])
-    await clients.join(consumer)
+    await clients.join(through, consumer)
     consumer.seek(TopicPartition(direct.topics.observations, 0), 0)
     try:
         yield consumer

@@ -154,7 +154,8 @@ async def test_a_state_of_a_newer_format_stops_its_partition(settings: Settings)
         await tracker.until(f"partition {PARTITION} is stopped: ")
         await _published(settings, OTHER)
 
-    assert "state format 99 is newer" in tracker.output
+    assert "stopped: state format 99 is newer than 3, the newest that this Blue" in tracker.output
+    assert "run the release that wrote it (docs/upgrading.md); it is tried again" in tracker.output
     assert await read(settings.kafka, settings.topics.dead_letters) == []
 
 
@@ -162,7 +163,7 @@ async def test_a_damaged_store_is_rebuilt(settings: Settings) -> None:
     """When the store's directory is damaged, no fact is lost and none is published twice."""
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
     await track_to_the_end(settings)
-    store = settings.data / settings.namespace / "track" / str(PARTITION)
+    store = settings.stores / "track" / str(PARTITION)
     for file in store.glob("MANIFEST-*"):
         file.write_bytes(file.read_bytes()[:10])
 

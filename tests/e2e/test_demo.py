@@ -1,5 +1,7 @@
 """The demo on the broker of the tests: its own comparison must agree."""
 
+import re
+
 from deploy import topics
 from service.settings import Settings
 from tests.e2e.commands import left_behind, run
@@ -21,5 +23,25 @@ async def test_the_demo_accounts_for_everything(kafka: str, namespace: str) -> N
         "Yes: nothing lost, nothing duplicated.",
     ):
         assert words in output
+    _check_numbers(output)
     assert left_behind(namespace) == {}
     assert await topics.check(Settings(kafka=kafka, namespace=namespace)), "topics were left"
+
+
+def _check_numbers(output: str) -> None:
+    """One thing has one number: contradictions, and the simulated messages."""
+
+    def number(pattern: str) -> int:
+        found = re.search(pattern, output, re.MULTILINE)
+        assert found, pattern
+        return int(found[1])
+
+    contradictions = number(r"^contradictions +(\d+) ")
+    assert contradictions == number(r"^contradictions, each kept +(\d+) ")
+    parts = number(r"^… failure last +(\d+) "), number(r"^… delivery last +(\d+) ")
+    assert min(parts) > 0
+    assert sum(parts) == contradictions
+
+    ours = number(r" simulated messages \((\d+) of ours")
+    assert ours == number(r"^simulated messages of ours, with the planned final status +(\d+) ")
+    assert ours + number(r" of ours and (\d+) from customers") == number(r"(\d+) simulated mess")

@@ -104,7 +104,7 @@ async def _switch(settings: Settings, target: Settings) -> None:
     assert (code, "nothing was deleted" in output) == (1, True), output
     code, output = await drop(settings, name, "--keep-inputs", "--confirm", name)
     assert code == 0, output
-    assert not (settings.data / name).exists()
+    assert not settings.of(name).stores.exists()
     left = await topics.partitions(settings)
     assert {topic for topic in settings.topics.all if topic in left} == {
         *settings.topics.raw_topics,

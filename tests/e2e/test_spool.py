@@ -61,7 +61,7 @@ async def test_free_slots_are_drained(settings: Settings, tmp_path: Path) -> Non
 
     code, output = await run("spool", "status", **named)
     assert code == 0
-    lines = [line.split() for line in output.splitlines()[2:]]
+    lines = [line.split() for line in output.splitlines()[3:]]
     assert [line[:4] for line in lines] == [["0", "no", "whapi", "3"], ["1", "yes", "whapi", "1"]]
 
     code, output = await run("spool", "drain", **named)
@@ -111,7 +111,7 @@ async def test_an_unreadable_slot_hides_no_other(settings: Settings, tmp_path: P
     named = _named(settings, spool)
 
     code, output = await run("spool", "status", **named)
-    lines = [line.split() for line in output.splitlines()[2:]]
+    lines = [line.split() for line in output.splitlines()[3:]]
     assert [line[:4] for line in lines] == [
         *(["0", "no", "whapi", "1"], ["1", "?", "-", "cannot"], ["2", "no", "whapi", "1"])
     ]

@@ -115,23 +115,34 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
     _check_dead_letter(records["dead-letters"])
 
 
-async def test_a_service_that_dies_ends_all_with_a_sentence(settings: Settings) -> None:
-    """`up` restarts nothing: it names the service that ended, stops the rest, and fails."""
+async def test_a_service_that_dies_is_started_again(settings: Settings) -> None:
+    """`up` names the service that ended, and starts it again; the others run on."""
     environment = {
         f"BLUETICK_{name.upper()}": str(getattr(settings, name))
         for name in ("kafka", "namespace", "partitions", "port")
     }
+    environment |= {"BLUETICK_SESSION_TIMEOUT": "6", "BLUETICK_USERNAME": "me"}
     async with command("up", "--data", str(settings.data), **environment) as up:
         await up.until("Ctrl-C stops everything.")
-        [tracker] = [
-            pid for pid, line in left_behind(settings.namespace).items() if line.endswith(" track")
-        ]
-        os.kill(tracker, signal.SIGKILL)
-
-        assert await up.ended() == 1
-    assert "bluetick: track ended: exit code -9" in up.output
+        for pid in [_pid(settings, "track"), _pid(settings, "normalise")]:
+            os.kill(pid, signal.SIGKILL)
+        for service in ("track", "normalise"):
+            await up.until(f"{service} ended: exit code -9, see its log above; it is started again")
+            await up.until(f"{service} is ready again")
+        assert _pid(settings, "ingest")
+        up.interrupt()
+        assert await up.ended() == 0
+    hint = r"^  BLUETICK_.*BLUETICK_KAFKA=\S+ BLUETICK_NAMESPACE=\S+ .*BLUETICK_USERNAME=me \./blue"
+    assert re.search(hint, up.output, re.MULTILINE), up.output
     assert "Traceback" not in up.output
     assert left_behind(settings.namespace) == {}
+
+
+def _pid(settings: Settings, service: str) -> int:
+    """The process of a service of `up`."""
+    there = left_behind(settings.namespace)
+    [pid] = [pid for pid, line in there.items() if line.endswith(f" {service}")]
+    return pid
 
 
 @pytest.mark.timeout(240)

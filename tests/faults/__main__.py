@@ -19,6 +19,7 @@ from tests.faults.controls import CONTROLS
 from tests.faults.report import Outcome, Verdict
 from tests.faults.runner import control, run
 from tests.faults.scenario import Scenario
+from tests.faults.scenarios import upgrades
 from tests.faults.scenarios.full_disks import mounted, unmount
 from tests.faults.single_broker import Environment, single_broker
 
@@ -43,6 +44,7 @@ def main() -> int:
     if wrong := _nothing_selected(options):
         _say(wrong)
         return 2
+    upgrades.old_commit = options.old
     if can_isolate():
         asyncio.run(
             kafka_jars(cache_directory(), _say)
@@ -79,6 +81,9 @@ def _options() -> argparse.Namespace:
         "--bars", action="store_true", help="fail if a figure exceeds its limit: p99, memory"
     )
     parser.add_argument("--controls", action="store_true", help="run the negative controls too")
+    parser.add_argument(
+        "--old", default="", metavar="COMMIT", help="the old code of the scenario upgrade"
+    )
     parser.add_argument("--list", action="store_true", help="list scenarios and controls")
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report as JSON")
     return parser.parse_args()

@@ -123,12 +123,13 @@ class Trial:
         slot: str | None = None,
         sabotage: str | None = None,
         open_files: int | None = None,
+        checkout: Path | None = None,
         **environment: object,
     ) -> Worker:
         """Start a worker; `slot` names its data directory, which an earlier worker may have used.
 
         `environment` holds further settings: failpoint, instance, kafka and others. `open_files`
-        limits its file descriptors.
+        limits its file descriptors. `checkout` is the directory of other code to run.
         """
         name = f"{service}-{next(self._numbers)}"
         names = ("kafka", "namespace", "partitions", "session_timeout", "transaction_timeout")
@@ -137,7 +138,10 @@ class Trial:
         settings |= {key: value for key, value in environment.items() if value is not None}
         log = self.home / f"{name}.log"
         worker = await workers.start(
-            name, service, settings, log, sabotage=sabotage, open_files=open_files
+            *(name, service, settings, log),
+            sabotage=sabotage,
+            open_files=open_files,
+            checkout=checkout,
         )
         self.workers.append(worker)
         if ready:

@@ -194,13 +194,17 @@ async def start(
     sabotage: str | None = None,
     open_files: int | None = None,
     extra: Mapping[str, str] = _NOTHING,
+    checkout: Path | None = None,
 ) -> Worker:
     """Start a worker with these settings and no others; do not wait for it.
+
+    `checkout` is the directory of other code to run; None: of this code.
 
     `sabotage` names a rule that the process breaks: see tests.faults.sabotage. `open_files` limits
     its file descriptors. `extra` holds environment variables that are not settings.
     """
-    command = [sys.executable, _COMMAND, service]
+    program = Path(_COMMAND) if checkout is None else checkout / Path(_COMMAND).name
+    command = [sys.executable, str(program), service]
     if sabotage:
         command = [sys.executable, "-m", "tests.faults.sabotage", sabotage, service]
     if open_files:
@@ -210,7 +214,7 @@ async def start(
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *dying_with_parent(command),
-            cwd=Path(_COMMAND).parent,
+            cwd=program.parent,
             env={**clean, **settings, **extra, "PYTHONUNBUFFERED": "1"},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from service.kafka import clients
+from service.kafka.login import options
 from service.settings import Settings
 from tests.broker.running_ingest import until
 from tests.simulation.kafka_model import GROUP, Broker, FencedError, Item, RefusedError, Token
@@ -231,7 +232,7 @@ class RealKafka:
     async def _read(self, topic: str, isolation: str) -> Result:
         partition = self._partition(topic)
         consumer = AIOKafkaConsumer(
-            **self._settings.kafka_options(),
+            **options(self._settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level=isolation,

@@ -95,19 +95,39 @@ def test_a_chain_of_links_leads_to_the_checkout(made: Made, tmp_path: Path) -> N
     assert str(made.checkout / ".venv") in shown.stdout
 
 
-def test_an_interpreter_that_does_not_suit_is_one_sentence(made: Made) -> None:
+@pytest.mark.parametrize(
+    ("python", "sentence"),
+    [
+        ("/nowhere/python", "there is no program /nowhere/python (PYTHON)."),
+        ("nopython", "there is no program nopython (PYTHON)."),
+        ("false", "PYTHON=false is not a Python from 3.11 to 3.14."),
+    ],
+)
+def test_an_interpreter_that_does_not_suit_is_one_sentence(
+    made: Made, python: str, sentence: str
+) -> None:
     """A wrong PYTHON is named, and nothing is installed."""
-    process = _start(made.checkout, PYTHON="/nowhere/python")
-    sentence = "bluetick: PYTHON=/nowhere/python is not a Python from 3.11 to 3.14.\n"
-    assert process.communicate(timeout=60) == ("", sentence)
+    process = _start(made.checkout, PYTHON=python)
+    assert process.communicate(timeout=60) == ("", f"bluetick: {sentence}\n")
     assert process.returncode == 1
 
 
 def test_only_tests_get_their_packages_and_once(made: Made) -> None:
-    """`bluetick test` adds the second lock to the same .venv, once."""
+    """`bluetick test` adds the second lock to the same .venv, once; its help adds nothing."""
+    for option in ("--help", "-h"):
+        assert _finish(_start(made.checkout, "test", option))[1] == ""
     assert "adding the packages of the tests" in _finish(_start(made.checkout, "test"))[1]
     assert _finish(_start(made.checkout, "test"))[1] == ""
     assert _finish(_start(made.checkout, "up"))[1] == ""
+
+
+def test_the_completion_of_a_line_installs_nothing(tmp_path: Path) -> None:
+    """In a fresh clone, a press of the tabulator key is silent."""
+    shutil.copy(HOME / "bluetick", tmp_path)
+    for lock in ("requirements.txt", "requirements-dev.txt"):
+        (tmp_path / lock).write_text("# none\n")
+    assert _finish(_start(tmp_path, _BLUETICK_COMPLETE="complete_bash")) == ("", "")
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_a_changed_lock_installs_again(made: Made) -> None:

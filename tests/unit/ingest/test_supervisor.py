@@ -94,12 +94,15 @@ async def test_a_worker_that_stops_reporting_is_a_problem(
     program.chmod(0o700)
     several = _Supervisor(1, lambda _: [str(program)], _listener(), 1.0)
     assert several.health().problems == ("no worker serves yet",)
+    assert not several.started()
     running = asyncio.create_task(several.run())
 
     async def stuck() -> bool:
         return any("is stuck: no report" in problem for problem in several.health().problems)
 
     await until(stuck)
+    assert several.started()
     stop.set()
     await running
+    assert several.started()
     assert several.health().problems == ("ingest is shutting down",)

@@ -44,6 +44,8 @@ def test_visible_characters_stay() -> None:
 
 # Other code of commands that encodes JSON, without printing it.
 _NOT_PRINTED = {
+    "examples.py": "records, which are decoded again",
+    "export.py": "the layout of what `as_text` has written",
     "explain.py": "records for `as_line`, which makes them printable",
     "simulate.py": "bodies to send",
     "malformed.py": "bodies to send",

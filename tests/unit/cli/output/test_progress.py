@@ -9,10 +9,10 @@ from rich.console import Console
 from cli.output import progress
 
 
-def drawn(*, terminal: bool, done: tuple[int, ...]) -> str:
+def drawn(*, terminal: bool, done: tuple[int, ...], width: int = 200) -> str:
     """Return the output while a count takes some values."""
     written = io.StringIO()
-    console = Console(file=written, force_terminal=terminal, width=200, highlight=False)
+    console = Console(file=written, force_terminal=terminal, width=width, highlight=False)
     with progress.shown(console) as shown:
         count = shown.count("bodies", 2000)
         for number in done:
@@ -29,6 +29,17 @@ def test_a_terminal_has_bars_that_end_where_the_count_does() -> None:
     assert "━" in last
     assert "1,234 of 2,000" in last
     assert "of a test" in last
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_no_number_is_cut_on_a_narrow_terminal(width: int) -> None:
+    """The bar is shorter, and there is no remaining time below 100 columns."""
+    text = drawn(terminal=True, done=(2000,), width=width)
+    last = text.rpartition("bodies")[2]
+    assert "2,000 of 2,000" in last
+    assert "of a test" in last
+    assert "…" not in text
+    assert ("0:00:0" in last) == (width >= 100)
 
 
 def test_elsewhere_there_are_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

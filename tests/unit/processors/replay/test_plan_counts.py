@@ -20,7 +20,7 @@ from tests.examples import examples
 from tests.unit.messages import KEY, Folded, reply, seen
 from tests.unit.processors.tracking.test_lifecycle_laws import HISTORIES, is_correction
 
-SENT = seen("sent", 1)
+SENT = seen("sent", 2)
 VIEWED = seen("read", 2, viewer="v", message_key="whapi/C/m2", provider="whapi")
 ANSWER = reply(3)
 OWN = reply(4, message_key="whapi/C/in", message_id="in", in_reply_to="whapi/C/m2")
@@ -93,12 +93,12 @@ def compared(
         ([SENT], [SENT], {"known": 1}),
         ([seen("delivered", 2)], [SENT], {"new": 1}),
         # Told at another time, or in the same millisecond by a body that lies further back.
-        ([SENT], [seen("sent", 0)], {"changed": 1}),
-        ([SENT], [seen("sent", 2)], {"known": 1}),
-        ([SENT], [seen("sent", 2), seen("sent", 0)], {"changed": 1}),
-        ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 0, 0))], {"changed": 1}),
-        ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 2, 0))], {"known": 1}),
-        ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 1, 1))], {"known": 1}),
+        ([SENT], [seen("sent", 1)], {"changed": 1}),
+        ([SENT], [seen("sent", 3)], {"known": 1}),
+        ([SENT], [seen("sent", 3), seen("sent", 1)], {"changed": 1}),
+        ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 1, 0))], {"changed": 1}),
+        ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 3, 0))], {"known": 1}),
+        ([SENT], [replace(SENT, raw=RawOrigin("raw", 0, 2, 1))], {"known": 1}),
         # An unknown time counts less than any time of the provider.
         ([seen("sent", None, received_at=1)], [seen("sent", 9)], {"changed": 1}),
         ([seen("sent", 9)], [seen("sent", None, received_at=1)], {"known": 1}),

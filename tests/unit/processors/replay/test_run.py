@@ -22,7 +22,7 @@ SPAN = Span("bluetick.raw.whapi", 0, 3, 9)
 @pytest.mark.parametrize(
     ("reached", "said"),
     [
-        ({}, "^Kafka does not answer at .*: KafkaConnectionError; start it"),
+        ({}, "^Kafka does not answer at .*: ConnectionRefusedError; start it"),
         ({SPAN.place: 3}, "resume with: bluetick replay run --yes --id fixed$"),
     ],
 )

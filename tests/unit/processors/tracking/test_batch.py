@@ -13,10 +13,18 @@ from processors.tracking.batch import Limits, Reduced, Timer, Work, reduce
 from processors.tracking.batch_states import Read
 from processors.tracking.outputs import source_of
 from processors.tracking.set_aside import SetAside
+from processors.tracking.split_transactions import output_id
+from processors.tracking.standing import Standing
 from schemas.bounds import BOUNDS
 from schemas.codec import NewerFormatError, decode_state, decode_status, decode_viewer, encode
-from schemas.records import STATE_VERSION, MessageState, StatusObservation, viewer_key
-from tests.unit.messages import KEY, Folded, seen
+from schemas.records import (
+    STATE_VERSION,
+    MessageState,
+    StatusObservation,
+    record_keys,
+    viewer_key,
+)
+from tests.unit.messages import KEY, Folded, reply, seen
 
 
 @dataclass
@@ -57,7 +65,7 @@ async def test_a_batch_gives_the_last_state_of_each_key() -> None:
     assert [decode_status(out.value).status for out in statuses] == ["sent", "read"]
     assert list(result.states) == [KEY.encode()]
     assert decode_state(result.states[KEY.encode()]).status == "read"
-    assert result.outcomes == {("smsmanager", "advanced"): 2, ("smsmanager", "duplicate"): 1}
+    assert result.counts.outcomes == {("smsmanager", "advanced"): 2, ("smsmanager", "duplicate"): 1}
 
 
 async def test_nothing_new_is_nothing_to_write() -> None:
@@ -89,7 +97,7 @@ async def test_a_timer_fires_once_and_is_armed_anew() -> None:
     fired = await reduced([], lambda _: [*first.states.values()], timers=[timer], horizon=timer.due)
 
     assert [out.topic for out in fired.outputs] == ["events"]
-    assert fired.events == {("stalled",): 1}
+    assert fired.counts.events == {("stalled",): 1}
     assert timer in fired.spent
     assert fired.armed == {KEY.encode(): 1 + 45 * 24 * 3_600_000}
     assert decode_state(fired.states[KEY.encode()]).stalled_since == timer.due
@@ -118,7 +126,7 @@ async def test_records_go_before_timers() -> None:
         horizon=600_001,
     )
 
-    assert result.events == {("advanced",): 1}
+    assert result.counts.events == {("advanced",): 1}
 
 
 async def test_the_end_of_a_life_leaves_a_tombstone() -> None:
@@ -130,7 +138,7 @@ async def test_the_end_of_a_life_leaves_a_tombstone() -> None:
 
     assert gone.states == {KEY.encode(): None}
     assert gone.armed == {}
-    assert gone.events == {("forgotten",): 1}
+    assert gone.counts.events == {("forgotten",): 1}
 
 
 async def test_a_timer_of_a_state_that_is_gone_is_spent() -> None:
@@ -147,7 +155,7 @@ async def test_no_record_is_from_the_future() -> None:
 
     result = await reduced([Record(encode(ahead))], lambda _: [*first.states.values()])
 
-    assert result.events == {("advanced",): 1}
+    assert result.counts.events == {("advanced",): 1}
     assert result.latest == NOW
 
 
@@ -420,3 +428,51 @@ async def test_outputs_name_their_message_and_installation() -> None:
 
 
 EU = b"/bluetick/eu-1/track"
+
+
+async def test_each_record_has_one_outcome() -> None:
+    """A reply counts at its own key, its second record as such; another program's record, too."""
+    answer = reply(3, message_id="r1")
+    home, answered = record_keys(answer)
+    records = [
+        Record(encode(seen("sent", 1))),
+        Record(encode(answer), home.encode()),
+        Record(encode(answer), answered.encode()),
+        Record(b"no"),
+    ]
+    result = await reduced(records, nothing)
+    assert result.counts.outcomes == {
+        ("smsmanager", "advanced"): 1,
+        ("smsmanager", "inbound"): 1,
+        ("smsmanager", "replied"): 1,
+        ("", "not_an_observation"): 1,
+    }
+    assert result.counts.outcomes.total() == result.taken
+    assert result.counts.messages == {Standing("smsmanager"): 2}
+
+
+async def test_an_observation_that_is_tracked_again_counts_as_repaired() -> None:
+    """Its record was committed before, or one of its outputs is visible already."""
+    records = [Record(encode(seen("sent", 1)), offset=6), Record(encode(seen("read", 2)))]
+    first = await reduced(records, nothing)
+    work = Work(records, (), NOW, 0, repaired_to=7)
+    assert (await reduce(work, nothing)).counts.outcomes == {
+        ("smsmanager", "repaired"): 1,
+        ("smsmanager", "advanced"): 1,
+    }
+    status = [out for out in first.outputs if out.topic == "statuses"][-1]
+    visible = output_id(status.key, status.headers)
+    assert visible is not None
+    work = Work(records, (), NOW, 0, seen=frozenset([visible]))
+    assert (await reduce(work, nothing)).counts.outcomes == {
+        ("smsmanager", "advanced"): 1,
+        ("smsmanager", "repaired"): 1,
+    }
+
+
+async def test_replayed_observations_have_no_delay() -> None:
+    """The times of live observations count, never later than the task's clock."""
+    live, late = seen("sent", 1, received_at=5), seen("read", 2, received_at=NOW + 5)
+    replayed = seen("delivered", 2, received_at=4, replay="r")
+    result = await reduced([Record(encode(one)) for one in (live, late, replayed)], nothing)
+    assert result.counts.received == [5, NOW]

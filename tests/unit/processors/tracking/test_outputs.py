@@ -11,12 +11,12 @@ from schemas.codec import encode
 from schemas.records import (
     Billing,
     Direction,
+    PublishedVerdict,
     RawOrigin,
     Reason,
     Status,
     StatusObservation,
     StatusRecord,
-    Verdict,
 )
 
 _WORDS = st.text(max_size=8)
@@ -63,10 +63,12 @@ OBSERVATIONS = st.builds(
 
 
 @given(
-    OBSERVATIONS, st.sampled_from(get_args(Verdict)), st.none() | st.sampled_from(get_args(Status))
+    OBSERVATIONS,
+    st.sampled_from(get_args(PublishedVerdict)),
+    st.none() | st.sampled_from(get_args(Status)),
 )
 def test_a_status_is_encoded_like_its_record(
-    observation: StatusObservation, verdict: Verdict, message_status: Status | None
+    observation: StatusObservation, verdict: PublishedVerdict, message_status: Status | None
 ) -> None:
     record = StatusRecord(**asdict(observation), verdict=verdict, message_status=message_status)
     assert encode_status(observation, verdict, message_status) == encode(record)

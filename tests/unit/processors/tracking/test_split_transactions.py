@@ -1,5 +1,6 @@
 """The note of a commit about states, and the repair of missing states."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.tracking.batch import Out, Reduced
+from processors.tracking.batch_counts import Counts
 from processors.tracking.set_aside import Letter, unreadable_record
 from processors.tracking.split_transactions import (
     Note,
@@ -130,7 +132,8 @@ def test_the_note_of_the_next_transaction(
 
 
 def _out(topic: str, identity: bytes, key: bytes = b"key") -> Out:
-    return Out(topic, key, b"{}", [("ce_id", identity)])
+    type_ = b"bluetick.message.late"
+    return Out(topic, key, b"{}", [("ce_id", identity), ("ce_type", type_)])
 
 
 @dataclass
@@ -170,6 +173,14 @@ def test_an_identity_leaves_out_one_output() -> None:
     batch = Reduced(outputs=[_out("statuses", b"a")] * 2)
     new, left = without(batch, frozenset([b"key#a"]))
     assert (new.outputs, left) == ([_out("statuses", b"a")], frozenset())
+
+
+def test_an_event_that_is_left_out_is_not_counted() -> None:
+    """It was published, and counted, before."""
+    counts = Counts(events=Counter({("late",): 2, ("viewed",): 1}))
+    batch = Reduced(outputs=[_out("events", b"a"), _out("events", b"z")], counts=counts)
+    new, _ = without(batch, SEEN)
+    assert new.counts.events == {("late",): 1, ("viewed",): 1}
 
 
 def test_a_batch_is_unchanged_if_nothing_is_left_out() -> None:

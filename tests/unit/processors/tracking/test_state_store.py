@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from processors.tracking.standing import Standing
 from processors.tracking.state_store import Anchor, CorruptError, Store
 from service.errors import Problem
 
@@ -170,4 +172,62 @@ sys.stdin.read()
         holder.communicate()
     store = Store(directory, "messages[0]")
     assert store.anchor == ANCHOR
+    store.close()
+
+
+COUNTED: dict[bytes, bytes | None] = {
+    b"smsmanager/-/a": b"{}",
+    b"smsmanager/-/b": b"{}",
+    b"viewer/v/smsmanager/-/a": b"{}",
+    b"whapi/C/a": b"{}",
+}
+COUNTS = {Standing("smsmanager"): 2, Standing("whapi"): 1}
+
+
+def counted(store: Store) -> Counter[Standing] | None:
+    for _ in store.count():
+        pass
+    return store.counts
+
+
+def test_the_counts_are_kept_with_the_states(tmp_path: Path) -> None:
+    """Each write changes both, and a later process need not count."""
+    store = Store(tmp_path, "messages[0]")
+    assert store.counts is None
+    assert counted(store) == {}
+    store.write(COUNTED, ANCHOR, difference=store.change_from(COUNTED))
+    gone: dict[bytes, bytes | None] = {b"whapi/C/a": None, b"smsmanager/-/a": b"{} "}
+    store.write(gone, None, difference=store.change_from(gone))
+    store.close()
+
+    again = Store(tmp_path, "messages[0]")
+    assert again.counts is not None
+    assert +again.counts == {Standing("smsmanager"): 2}
+    assert counted(again) == {Standing("smsmanager"): 2}
+    again.close()
+
+
+def test_an_earlier_version_that_moves_the_anchor_makes_the_counts_void(tmp_path: Path) -> None:
+    """It knows no counts: the messages are counted again, and then kept."""
+    store = Store(tmp_path, "messages[0]")
+    counted(store)
+    store.counts = None  # as in an earlier version, which writes no counts
+    store.write(COUNTED, ANCHOR)
+    store.close()
+
+    for known in (None, COUNTS):
+        again = Store(tmp_path, "messages[0]")
+        assert again.counts == known
+        assert counted(again) == COUNTS
+        again.close()
+
+
+def test_a_wiped_store_has_no_counts(tmp_path: Path) -> None:
+    """They are counted from the restored states."""
+    store = Store(tmp_path, "messages[0]")
+    counted(store)
+    store.write(COUNTED, ANCHOR, difference=store.change_from(COUNTED))
+    store.wipe()
+    assert store.counts is None
+    assert counted(store) == {}
     store.close()

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.responses import Response
 
 from service.errors import Problem
-from service.http.server import _pages, address_of, logged
+from service.http.server import _pages, address_of, logged, readiness
 from service.settings import Settings
 from service.signals import stop_on_signals
 from service.version import __version__
@@ -101,10 +101,7 @@ async def test_metrics_are_a_page(
     registry = CollectorRegistry()
     Counter("drops", "rain", registry=registry).inc()
 
-    async def ready() -> Response:
-        return Response()
-
-    transport = httpx.ASGITransport(_pages(ready, registry))
+    transport = httpx.ASGITransport(_pages(Response, lambda: True, registry))
     async with httpx.AsyncClient(transport=transport, base_url="http://health") as client:
         answer = await client.request(method, path, headers=headers)
     assert answer.status_code == status
@@ -113,3 +110,26 @@ async def test_metrics_are_a_page(
     if method == "GET":
         assert int(answer.headers["content-length"]) == len(answer.content)
     assert ("drops_total 1.0" in answer.text) == (status == 200 and method == "GET")
+
+
+async def test_live_ready_and_started_are_three_answers() -> None:
+    """Live is always 200; the others have a page each, with 503 for no."""
+    state = {"ready": False, "started": False}
+
+    def ready() -> Response:
+        return readiness([] if state["ready"] else ["Kafka is away"])
+
+    pages = _pages(ready, lambda: state["started"], CollectorRegistry())
+    transport = httpx.ASGITransport(pages)
+
+    async def answers() -> list[tuple[int, str]]:
+        got = [await client.get(f"/health/{name}") for name in ("live", "started", "ready")]
+        return [(one.status_code, one.text) for one in got]
+
+    not_ready = (503, '{"ready":false,"problems":["Kafka is away"]}')
+    async with httpx.AsyncClient(transport=transport, base_url="http://health") as client:
+        assert await answers() == [(200, ""), (503, '{"started":false}'), not_ready]
+        state["started"] = True
+        assert await answers() == [(200, ""), (200, '{"started":true}'), not_ready]
+        state["ready"] = True
+        assert (await answers())[2] == (200, '{"ready":true,"problems":[]}')

@@ -1,0 +1,1 @@
+"""The published contract, generated: schemas, examples, AsyncAPI, data dictionary, types."""

@@ -1,0 +1,1 @@
+"""The metrics of all services: the table of families, and the registry of each service."""
