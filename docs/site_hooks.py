@@ -14,6 +14,9 @@ LINK = re.compile(r"\]\(([^)#:\s]+)")  # of a file, not of a site
 # What a browser fetches when it shows a page. A link is fetched by a click only.
 FETCHED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^\">]+")
 
+# The start of a list, a table or a block of code within a paragraph.
+AS_TEXT = re.compile(r"<p>(?:(?!</p>).)*\n((?:[-*] |\||```)[^\n]*)", re.DOTALL)
+
 
 def on_config(config: Any) -> Any:
     """Replace each pattern of the navigation by the pages that nothing else names."""
@@ -30,9 +33,9 @@ def on_files(files: Any, config: Any) -> Any:
         path = waiting.pop()
         name = path.relative_to(HOME).as_posix()
         if path.is_dir():
-            name, text = f"{name}/index.md", _listing(path)
-            file = File.generated(config, name, content=text)
-            linked = sorted(each for each in path.iterdir() if f"({each.name})" in text)
+            name = f"{name}/index.md"
+            file = File.generated(config, name, content=_listing(path))
+            linked = _shown(path)
         else:
             file = File(name, str(HOME), config.site_dir, config.use_directory_urls)
             linked = list(_linked(path)) if path.suffix == ".md" else []
@@ -42,11 +45,23 @@ def on_files(files: Any, config: Any) -> Any:
     return site
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Point links to a folder at the list of its files."""
-    return LINK.sub(
-        lambda link: f"{link[0]}index.md" if link[1].endswith("/") else link[0], markdown
-    )
+    folder = (HOME / page.file.src_uri).parent
+
+    def listed(link: re.Match[str]) -> str:
+        path = link[1].removesuffix("/")
+        return f"]({path}/index.md" if (folder / path).is_dir() else link[0]
+
+    return LINK.sub(listed, markdown)
+
+
+def on_page_content(html: str, *, page: Any, **_: Any) -> str:
+    """Refuse Markdown that a forge shows as a list, a table or code, and the site as text."""
+    if as_text := AS_TEXT.search(html):
+        line = f"{page.file.src_uri}: {as_text[1][:60]!r}"
+        raise PluginError(f"{line} is shown as text: put a blank line before it, or four spaces")
+    return html
 
 
 def on_post_page(output: str, *, page: Any, **_: Any) -> str:
@@ -93,6 +108,12 @@ def _linked(page: Path) -> Iterator[Path]:
 
 
 def _listing(folder: Path) -> str:
-    names = sorted(each.name for each in folder.iterdir() if each.is_file())
-    lines = [f"- [{name}]({name})" for name in names if not name.startswith(".")]
+    names = (f"{each.name}/" if each.is_dir() else each.name for each in _shown(folder))
+    lines = [f"- [{name}]({name})" for name in names]
     return "\n".join([f"# {folder.relative_to(HOME).as_posix()}/", "", *lines, ""])
+
+
+def _shown(folder: Path) -> list[Path]:
+    return sorted(
+        each for each in folder.iterdir() if not each.name.startswith((".", "__pycache__"))
+    )
