@@ -12,7 +12,10 @@ HOME = Path(__file__).resolve().parent.parent
 PAGES = ("*.md", "docs/*.md", "docs/decisions/*.md")
 LINK = re.compile(r"\]\(([^)#:\s]+)")  # of a file, not of a site
 # What a browser fetches when it shows a page. A link is fetched by a click only.
-FETCHED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^\">]+")
+FETCHED = re.compile(
+    r"<(?:script|img|iframe|link(?! rel=\"canonical))\b"
+    r"[^>]*\b(?:src|href)=\"?(?:https?:)?//[^\">]+"
+)
 # The start of a list, a table or a block of code within a paragraph.
 AS_TEXT = re.compile(r"<p>(?:(?!</p>).)*\n((?:[-*] |\||```)[^\n]*)", re.DOTALL)
 
