@@ -277,7 +277,8 @@ async def test_a_full_spool_means_503(own: LocalKafka, namespace: str, tmp_path:
         try:
             assert [await _post(ingest, body) for body in bodies] == [200, 200, 503]
             problems = await _unready(ingest)
-            assert "Kafka does not answer" in problems
+            # Which of the two depends on whether the client has closed the silent connection yet.
+            assert re.search("Kafka does not (answer|accept the records)", problems)
             assert "the spool is full" in problems
         finally:
             own.resume()
@@ -429,6 +430,7 @@ async def _process(given: Settings) -> AsyncIterator[Process]:
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["kafka up", "kafka away"])
+@pytest.mark.long
 async def test_every_200_outlives_a_kill(
     own: LocalKafka, namespace: str, tmp_path: Path, *, away: bool
 ) -> None:
