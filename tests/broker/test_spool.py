@@ -120,6 +120,7 @@ def _held(given: Settings) -> dict[str, Held]:
     return dict(look(place / FILE))
 
 
+@pytest.mark.long
 async def test_a_killed_broker_means_200_also_after_a_restart_without_it(
     own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -173,6 +173,7 @@ async def test_diff_tells_the_reason(settings: Settings, target: Settings) -> No
     assert (code, "is not a time" in output) == (1, True)
 
 
+@pytest.mark.long
 async def test_refusals(settings: Settings, target: Settings) -> None:
     """Each is one sentence, and nothing is made."""
     namespace, into = settings.namespace, target.namespace

@@ -147,6 +147,7 @@ def _pid(settings: Settings, service: str) -> int:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 async def test_a_kafka_that_dies_ends_all_with_a_sentence(tmp_path: Path) -> None:
     """`up` reports that the Kafka it started has ended, stops the rest, and fails."""
     arguments = ("up", "--port", str(free_port(0)), "--kafka-port", "0", "--data", str(tmp_path))
