@@ -45,7 +45,10 @@ _WAITED_OUT = ("GroupCoordinatorNotAvailableError",)
 _UNREAD_FUTURE = "Future exception was never retrieved"
 
 # While Kafka is unavailable these loggers repeat a line several times a second.
-_REPETITIVE = ("aiokafka", "ingest", "opentelemetry", "processors.tracking.partition_task")
+_REPETITIVE = (
+    *("aiokafka", "ingest", "opentelemetry"),
+    *("processors.normalising", "processors.tracking.partition_task"),
+)
 _REPEAT_SECONDS = 60.0
 _LINES = 256
 

@@ -21,6 +21,12 @@ from tests.contract import Written
 
 _SECONDS = 60
 _POLL_SECONDS = 0.02
+_STARTING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError._WAIT_COORD,
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,17 @@ def _committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
 
 def _committed_of(consumer: Consumer, topic: str) -> dict[int, int]:
     wanted = [TopicPartition(topic, p) for p in _partitions(consumer, topic)]
-    return {tp.partition: tp.offset for tp in consumer.committed(wanted, timeout=10)}
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            found = consumer.committed(wanted, timeout=10)
+        except KafkaException as error:
+            # A coordinator that is being elected, or loads its groups, answers with an error.
+            if error.args[0].code() not in _STARTING or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return {tp.partition: tp.offset for tp in found}
 
 
 def _read(bootstrap: str, topic: str) -> Iterator[Read]:
