@@ -29,7 +29,7 @@ from cli.commands import (
     webhooks,
 )
 from cli.interrupt import EXIT_CODE, Interrupted, interruptible
-from cli.messages import worded
+from cli.problem_sentences import worded
 from service import problem_pipe
 from service.errors import Problem
 from service.kafka.service_name import name_service

@@ -14,7 +14,7 @@ import bluetick
 from bench.environment import Environment
 from bench.figures import Report
 from bench.polling import until
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.simulator import http_client
 from deploy.local_kafka.broker import free_port
 from service import child_processes

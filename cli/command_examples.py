@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 
 from providers import NAMES
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 
 _RANGE = "--from 2026-05-01T12:00Z --to 2026-05-01T18:00Z"
 

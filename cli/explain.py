@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cli.messages import CommandProblem
 from cli.output.json_escaping import as_text
 from cli.output.records import BAD, DIM, Record, as_line
+from cli.problem_sentences import CommandProblem
 from cli.providers import providers
 from cli.simulator.files import read_body
 from processors.replay.case_file import NotALifeError, steps_of

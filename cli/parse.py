@@ -7,7 +7,7 @@ from cli.output.jsonl import print_json
 from cli.providers import providers
 from cli.simulator.files import STDIN, read_body
 from cli.simulator.requests import headers_of
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from providers.contract import Normalised
 from schemas.codec import encode
 from schemas.coordinates import Coordinates

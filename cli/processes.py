@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cli.messages import CommandProblem
-from cli.program import another
+from cli.own_command import another
+from cli.problem_sentences import CommandProblem
 from cli.simulator import http_client
 from ingest.sources.loader import secret_variables
 from service import child_environment, child_processes

@@ -15,10 +15,10 @@ import msgspec
 from rich.console import Console
 
 from cli.cancellation import run_until_stopped
-from cli.messages import CommandProblem
 from cli.output import jsonl, progress
 from cli.output.ages import age_text
 from cli.output.tables import PlainTable, name, number, text
+from cli.problem_sentences import CommandProblem
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
 from ingest.spool import slots

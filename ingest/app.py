@@ -2,8 +2,8 @@
 
 `POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once the
 request's body is durable and unchanged. Every other answer of the endpoint is empty too, so that a
-sender learns only the status (`ingest.admission.STATUS`). A 405 lists the methods in `Allow`, and a
-503 has `Retry-After`. An answer before the end of the body closes the connection;
+sender learns only the status (`ingest.accept_webhook.STATUS`). A 405 lists the methods in `Allow`,
+and a 503 has `Retry-After`. An answer before the end of the body closes the connection;
 `service.http.protocol` does this, and answers malformed requests.
 """
 
@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ingest import metrics
-from ingest.admission import Rejected, Source, accept, screen, split
+from ingest.accept_webhook import Rejected, Source, accept, screen, split
 from ingest.delivery import Durable, Where
 from ingest.health import SHUTTING_DOWN, Health
 from ingest.sources.loader import load

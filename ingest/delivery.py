@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ingest.admission import Rejected
+from ingest.accept_webhook import Rejected
 from ingest.health import Health, Spooled, judged, spooled
 from ingest.publishing.publisher import Publisher
 from ingest.spool import retry_schedule, slots

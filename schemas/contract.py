@@ -16,7 +16,7 @@ from schemas.headers import (
     RawHeaders,
     StateHeaders,
 )
-from schemas.processors import TopicKind
+from schemas.processor_list import TopicKind
 
 
 class Kind(NamedTuple):

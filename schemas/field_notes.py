@@ -250,7 +250,7 @@ NOTES: dict[str, Note] = {
     "__streams.errors.exception": Note("The type of the exception; empty if there was none."),
     "__streams.errors.stacktrace": Note(
         "For `internal_error` only: the last 20 calls.",
-        example="processors.tracking.track.track:87",
+        example="processors.tracking.next_state.track:87",
     ),
 }
 

@@ -6,7 +6,7 @@ With ACLs, each service has a user of its own, with exactly these.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from schemas.processors import NORMALISE, TRACK
+from schemas.processor_list import NORMALISE, TRACK
 from schemas.topics import Topics
 
 Resource = Literal["topic", "group", "transactional-id", "cluster"]

@@ -1,9 +1,9 @@
-"""The error that users see: a code, fields, and one sentence (service/messages.py)."""
+"""The error that users see: a code, fields, and one sentence (service/problem_sentences.py)."""
 
 import traceback
 from typing import Any
 
-from service.messages import sentence
+from service.problem_sentences import sentence
 
 
 class Problem(Exception):

@@ -6,7 +6,7 @@ The names are stable: alarms and searches rely on them. docs/log-messages.md exp
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from service import messages
+from service import problem_sentences
 
 EVENTS: Mapping[str, str] = {
     # Every process.
@@ -192,4 +192,4 @@ def notice(event: str, /, **fields: Any) -> Notice:
 
 def sentence(event: str, fields: Mapping[str, Any]) -> str:
     """Return the sentence of an event."""
-    return messages.sentence(event, fields, EVENTS)
+    return problem_sentences.sentence(event, fields, EVENTS)

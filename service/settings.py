@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from providers import NAMES
-from schemas.processors import PROCESSORS, processor
+from schemas.processor_list import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
 from service.contradictions import contradictions
 from service.errors import Problem

@@ -1,8 +1,8 @@
 """Whether records are as the published schemas describe them, and their headers CloudEvents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
@@ -12,18 +12,10 @@ from cli.contracts.export import schemas
 from cli.contracts.json_schema import headers_name
 from schemas.contract import KINDS, Kind
 from schemas.schema_uri import schema_uri
+from tests.broker.reading import Written
 
 _KINDS = {kind.name: kind for kind in KINDS}
 _ENVELOPED = ("statuses", "events", "inbound")
-
-
-class Written(NamedTuple):
-    """A record as any client reads it; `value` is None if it is not JSON of ours."""
-
-    topic: str
-    key: str | None
-    headers: Mapping[str, str]
-    value: Any
 
 
 def check(records: Iterable[Written]) -> set[str]:

@@ -35,7 +35,7 @@ def log_as_text(level: str) -> None:
 @contextmanager
 def running_as_service(name: str, settings: Settings) -> Iterator[None]:
     """Log and trace as a service during the block, as its settings say; log how it ends."""
-    from cli.messages import worded
+    from cli.problem_sentences import worded
     from service.log_lines import chosen, log_to_stderr, logging_the_end
 
     form = chosen(settings.log_format)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import AllPorts, Data, Port, port_option
-from schemas.processors import PROCESSORS, Processor
+from schemas.processor_list import PROCESSORS, Processor
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -56,7 +56,7 @@ def ingest(
 ) -> None:
     """Receive webhooks over HTTP and write each body to Kafka."""
     from cli.commands.preflight import running_as_service
-    from cli.program import another
+    from cli.own_command import another
     from ingest import server
     from ingest import supervisor as several
     from service import private_files
@@ -96,8 +96,8 @@ def processor(one: Processor) -> Callable[..., None]:
 
 def _process(one: Processor, health_port: int | None, data: Path | None) -> None:
     from cli.commands.preflight import require_topics, running_as_service
-    from processors.loader import member
-    from processors.runtime.process import run
+    from processors.import_processor import member
+    from processors.runtime.run_processor import run
     from service import private_files
     from service.settings import load
 
@@ -112,7 +112,7 @@ def _process(one: Processor, health_port: int | None, data: Path | None) -> None
 
 
 def _refuse_foreign_outputs(one: Processor, settings: "Settings") -> None:
-    from cli.messages import CommandProblem
+    from cli.problem_sentences import CommandProblem
 
     topics = settings.topics
     if {*topics.outputs(one.name)} & {*topics.foreign}:

@@ -11,7 +11,7 @@ from cli.contracts.json_schema import definitions
 from cli.contracts.model import Example
 from providers import NAMES
 from schemas.contract import KINDS, Kind
-from schemas.processors import PROCESSORS, TopicKind
+from schemas.processor_list import PROCESSORS, TopicKind
 from schemas.schema_uri import VERSION, schema_of
 from schemas.topics import Topics, TopicSpec
 

@@ -9,8 +9,8 @@ from cli.contracts import asyncapi, published, typed
 from cli.contracts.compatibility import breaches
 from cli.contracts.examples import examples
 from cli.contracts.json_schema import definitions, headers_name, headers_schema, value_schema
-from cli.messages import CommandProblem
 from cli.output.json_escaping import as_text
+from cli.problem_sentences import CommandProblem
 from schemas.contract import KINDS
 from schemas.schema_uri import VERSION
 from service.settings import Settings

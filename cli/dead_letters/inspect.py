@@ -12,13 +12,13 @@ from rich.text import Text
 from cli.dead_letters.causes import Group, Selection, grouped, place, place_of, provider_of
 from cli.dead_letters.reader import chosen, entries, found_at, read_selected
 from cli.dead_letters.table import causes
-from cli.messages import CommandProblem
 from cli.output import jsonl
 from cli.output.json_escaping import as_text
 from cli.output.jsonl import print_json
 from cli.output.records import Record, as_fields, printable, text_or_base64
 from cli.output.redaction import shape
 from cli.parse import values
+from cli.problem_sentences import CommandProblem
 from cli.tail import resolve
 from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Kept

@@ -10,10 +10,10 @@ from typing import Protocol
 from rich.console import Console
 
 from cli.interrupt import Interrupted
-from cli.messages import CommandProblem
 from cli.options import Request, Sending
 from cli.output import progress
 from cli.output.tables import PlainTable, name, number
+from cli.problem_sentences import CommandProblem
 from cli.simulator.files import posts_from
 from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post

@@ -23,7 +23,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from ingest.admission import Cause, Rejected
+from ingest.accept_webhook import Cause, Rejected
 from ingest.publishing.topic_batches import (
     REFUSED_SECONDS,
     STALE_SECONDS,

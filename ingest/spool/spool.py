@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ingest.admission import Rejected
+from ingest.accept_webhook import Rejected
 from ingest.spool.database import FILE, MARKER, Row, SpoolFile, is_damage, readable, size_of
 from ingest.spool.quota import Bounds, Held, refusal
 from ingest.spool.slots import DAMAGED, JOURNAL, Slot, set_aside

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from processors.dead_letters.record import headers
 from processors.normalising.accounts import UNCORRECTED, Corrections
-from processors.normalising.normalise import begun, dead_letter, whole
+from processors.normalising.webhook_to_observations import begun, dead_letter, whole
 from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outgoing
 from providers.contract import DeadLetter, Normalised

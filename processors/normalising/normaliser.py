@@ -20,10 +20,10 @@ from processors.dead_letters.limit import Flood, Limits, Source, Windows, stoppe
 from processors.normalising import metrics
 from processors.normalising.body_normaliser import Bodies
 from processors.normalising.foreign_account_alarm import Alarm
-from processors.normalising.normalise import dead_letter, whole
 from processors.normalising.round import Outcome, Round
 from processors.normalising.round_limit import MOST_BODIES, full
 from processors.normalising.time_order import TimeOrder, in_time
+from processors.normalising.webhook_to_observations import dead_letter, whole
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.assigned_partitions import AssignedPartitions
@@ -40,7 +40,7 @@ from providers.contract import Normalised
 from providers.fields import word
 from providers.rejection import Refused
 from schemas.coordinates import Coordinates, at
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from schemas.webhook import source_of
 from service import tracing
 from service.errors import Problem, reason

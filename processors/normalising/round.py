@@ -14,7 +14,7 @@ from processors.runtime.raw_record import RawRecord
 from processors.runtime.record_batches import Outbox, Outgoing
 from providers.contract import DeadLetter, Normalised
 from schemas.coordinates import Coordinates, at
-from service import messages, tracing
+from service import problem_sentences, tracing
 from service.log_events import Notice, notice
 
 
@@ -67,7 +67,7 @@ class Round:
         for topic in sorted(set(self.large.values())):
             places = [place for place, one in self.large.items() if one == topic]
             fields = {"places": _first_of(places), "topic": topic}
-            sentence = messages.sentence("result_too_large", fields)
+            sentence = problem_sentences.sentence("result_too_large", fields)
             found[topic] = notice(
                 "result_too_large", message=sentence, topic=topic, count=len(places)
             )

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from processors.dead_letters.record import Headers
 from processors.dead_letters.record import headers as headers_of_letter
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from processors.tracking import lifecycle, timers
+from processors.tracking.next_state import track
 from processors.tracking.outputs import SOURCE, Output, headers_of
 from processors.tracking.timers import PATIENCE, Patience
-from processors.tracking.track import track
 from schemas.coordinates import Coordinates
 from schemas.records import (
     MessageState,

@@ -20,7 +20,7 @@ from processors.runtime.alarms import Alarms
 from processors.runtime.member_name import Identity, stored
 from processors.runtime.partition_watch import PartitionWatch, Progress
 from processors.runtime.record_batches import UnsentError
-from schemas.processors import Processor
+from schemas.processor_list import Processor
 from service.background_tasks import lasting
 from service.errors import Problem
 from service.kafka import clients

@@ -2,7 +2,7 @@
 
 from processors.runtime.batch_size import Cut
 from processors.runtime.record_batches import TooLargeError
-from processors.tracking.set_aside import SetAside
+from processors.tracking.tracking_dead_letters import SetAside
 from service.errors import Problem
 
 # The most records that are sent separately, to find the refused one.

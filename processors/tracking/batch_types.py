@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 from processors.tracking.batch_counts import Counts
 from processors.tracking.outputs import SOURCE
-from processors.tracking.set_aside import Letter
 from processors.tracking.timers import PATIENCE, Patience
+from processors.tracking.tracking_dead_letters import Letter
 from schemas.bounds import BOUNDS, Bounds
 from service.tracing import Headers
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from processors.tracking.set_aside import Letter
+from processors.tracking.tracking_dead_letters import Letter
 from service.log_events import Notice, notice
 
 

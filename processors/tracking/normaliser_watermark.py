@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from processors.runtime.alarms import Alarms
 from processors.runtime.consumer_groups import Watch, watching
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from service.errors import Problem
 from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import clock

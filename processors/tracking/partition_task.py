@@ -4,7 +4,7 @@ A task owns a transactional producer (its fencing token), a store, and a short q
 batch is the records of the queue and a bounded number of due timers. Its steps, in order:
 
 1. read the states of all keys at once; the pure pass makes new states and outputs;
-2. publish outputs, changelog and the consumer's offset in one transaction (transaction.py);
+2. publish outputs, changelog and the consumer's offset in one transaction (commit_batch.py);
 3. write the states and the anchor to the store, in one batch.
 
 A crash before the commit leaves nothing. A crash between 2 and 3 leaves a store that is behind; the
@@ -34,20 +34,20 @@ from processors.runtime.alarms import Alarms
 from processors.runtime.lag import Unprocessed
 from processors.runtime.record_batches import TooLargeError
 from processors.tracking import letter_notices, metrics, recovery_causes
-from processors.tracking.batch import reduce
 from processors.tracking.batch_cut import BatchCut
 from processors.tracking.batch_types import Reduced, Work
+from processors.tracking.commit_batch import publish
 from processors.tracking.log_clock import LogClock
 from processors.tracking.outputs import source_of
 from processors.tracking.recovery import recover
+from processors.tracking.reduce_batch import reduce
 from processors.tracking.session import Session
-from processors.tracking.set_aside import Letter
 from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
-from processors.tracking.transaction import publish
+from processors.tracking.tracking_dead_letters import Letter
 from providers.rejection import calls
 from schemas.codec import NewerFormatError
-from schemas.processors import TRACK
+from schemas.processor_list import TRACK
 from service import tracing
 from service.errors import Problem
 from service.kafka import clients

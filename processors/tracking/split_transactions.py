@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from processors.dead_letters import record
 from processors.tracking.batch_types import Out, Reduced
 from processors.tracking.restore import OLDEST_MS
-from processors.tracking.set_aside import Letter, headers_of
+from processors.tracking.tracking_dead_letters import Letter, headers_of
 from schemas.webhook import to_iso
 from service.kafka import clients
 from service.kafka.clock import clock

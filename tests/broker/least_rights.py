@@ -9,12 +9,12 @@ from cli import archive
 from cli.dead_letters.causes import Selection
 from cli.dead_letters.reader import read_selected
 from cli.options import Range
-from cli.replay.wanted import resolve, wanted
+from cli.replay.range_options import resolve, wanted
 from cli.tail import follow
 from deploy import topics
 from ingest.publishing.publisher import Publisher
 from processors.dead_letters import record as letters
-from processors.loader import member
+from processors.import_processor import member
 from processors.normalising.accounts import UNCORRECTED
 from processors.replay import dead_letter_retry, report, run
 from processors.replay import plan as planning
@@ -26,7 +26,7 @@ from processors.runtime.record_batches import UnsentError
 from providers.contract import DeadLetter
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
-from schemas.processors import NORMALISE, TRACK, Processor
+from schemas.processor_list import NORMALISE, TRACK, Processor
 from schemas.rights import Right, rights
 from schemas.webhook import RawWebhook, to_headers
 from service.errors import Problem

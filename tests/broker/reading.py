@@ -3,9 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -17,7 +17,6 @@ from confluent_kafka import (
 
 from schemas.topics import Topics
 from service.settings import Settings
-from tests.contract import Written
 
 _SECONDS = 60
 _POLL_SECONDS = 0.02
@@ -40,6 +39,15 @@ class Read:
     value: bytes
     headers: dict[str, bytes]
     timestamp: int
+
+
+class Written(NamedTuple):
+    """A record as any client reads it; `value` is None if it is not JSON of ours."""
+
+    topic: str
+    key: str | None
+    headers: Mapping[str, str]
+    value: Any
 
 
 async def read(bootstrap: str, topic: str) -> list[Read]:

@@ -8,7 +8,7 @@ import pytest
 from processors.normalising import normaliser, round_limit
 from processors.normalising.round import Round
 from processors.runtime.group_worker import GroupWorker
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, read

@@ -13,9 +13,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
 from deploy import topics
-from processors.loader import member
+from processors.import_processor import member
 from processors.runtime.group_worker import GroupWorker
-from schemas.processors import TRACK
+from schemas.processor_list import TRACK
 from schemas.rights import Operation, Right, rights
 from service.errors import Problem
 from service.kafka import clients

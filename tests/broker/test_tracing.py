@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanContext, SpanKind
 from processors.normalising.normaliser import Normaliser
 from processors.runtime.group_worker import GroupWorker
 from processors.tracking.tracker import Tracker
-from schemas.processors import NORMALISE, TRACK
+from schemas.processor_list import NORMALISE, TRACK
 from service.open_telemetry import OpenTelemetry
 from service.settings import Settings
 from service.tracing import CONTEXT, tracing

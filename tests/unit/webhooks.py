@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from providers.contract import Normalised
 from schemas.coordinates import Coordinates
 from schemas.records import InboundObservation, Observation, StatusObservation

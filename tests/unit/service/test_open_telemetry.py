@@ -144,7 +144,7 @@ def test_off_is_nothing() -> None:
         assert trace.take_all([_record(0, SAMPLED)]) == {}
     modules = "ingest.server, processors.normalising.normaliser, processors.tracking.tracker"
     code = (
-        f"import sys, {modules}, processors.runtime.process, cli.commands.services, "
+        f"import sys, {modules}, processors.runtime.run_processor, cli.commands.services, "
         "service.log_lines; assert not [m for m in sys.modules if 'opentelemetry' in m]"
     )
     subprocess.run([sys.executable, "-c", code], cwd=HOME, check=True)

@@ -6,7 +6,7 @@ from cli.contracts.asyncapi import document
 from cli.contracts.examples import examples
 from providers import NAMES
 from schemas.contract import KINDS
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.topics import Topics
 
 DOCUMENT = document("ns", 12, examples())

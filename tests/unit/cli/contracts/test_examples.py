@@ -9,7 +9,8 @@ from jsonschema import ValidationError
 from cli.contracts.examples import candidates, examples
 from schemas import codec
 from schemas.contract import KINDS, Kind
-from tests.contract import Written, check, check_cloud_event
+from tests.broker.reading import Written
+from tests.contract import check, check_cloud_event
 
 EVENTS = [kind for kind in KINDS if kind.topic in ("statuses", "events", "inbound")]
 

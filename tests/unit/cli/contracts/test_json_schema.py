@@ -13,7 +13,7 @@ from providers.rejection import CODES, Code
 from schemas import accounts, field_notes, headers, webhook
 from schemas.contract import KINDS
 from schemas.field_notes import NOTES, key_of, personal_fields
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.records import (
     Direction,
     Event,

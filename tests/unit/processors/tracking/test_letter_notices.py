@@ -1,7 +1,7 @@
 """The log lines about observations that are set aside."""
 
 from processors.tracking.letter_notices import notices
-from processors.tracking.set_aside import Letter
+from processors.tracking.tracking_dead_letters import Letter
 from providers.contract import DeadLetter
 from providers.rejection import Code
 from schemas.coordinates import Coordinates

@@ -3,7 +3,7 @@
 import pytest
 from aiokafka import TopicPartition
 
-from processors.tracking.hanging_transactions import Open, once_committed, was_committed
+from processors.tracking.end_open_transactions import Open, once_committed, was_committed
 from processors.tracking.split_transactions import Note
 
 PLACES = (TopicPartition("bluetick.messages", 0),)

@@ -3,7 +3,7 @@
 import pytest
 
 from providers import NAMES
-from schemas.processors import PROCESSORS, Processor
+from schemas.processor_list import PROCESSORS, Processor
 from schemas.topics import Topics
 from service.settings import Settings
 

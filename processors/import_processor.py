@@ -1,9 +1,9 @@
-"""The code of each processor that `schemas/processors.py` lists."""
+"""The code of each processor that `schemas/processor_list.py` lists."""
 
 from importlib import import_module
 
 from processors.runtime.group_worker import MakeMember
-from schemas.processors import Processor
+from schemas.processor_list import Processor
 
 
 def member(processor: Processor) -> MakeMember:

@@ -1,7 +1,7 @@
 """The sentences about the login to Kafka, its connections and rights. Pure.
 
 Each names the address or the user, the setting, and what to do. They are part of
-service/messages.py.
+service/problem_sentences.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -3,7 +3,7 @@
 import pytest
 
 from cli.options import Range
-from cli.replay.wanted import wanted
+from cli.replay.range_options import wanted
 from processors.replay.range_syntax import Only
 from service.errors import Problem
 

@@ -9,13 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from processors.tracking import lifecycle
-from processors.tracking.batch import reduce
 from processors.tracking.batch_states import Read
 from processors.tracking.batch_types import Limits, Out, Reduced, Timer, Work
 from processors.tracking.outputs import source_of
-from processors.tracking.set_aside import SetAside
+from processors.tracking.reduce_batch import reduce
 from processors.tracking.split_transactions import output_id
 from processors.tracking.standing import Standing
+from processors.tracking.tracking_dead_letters import SetAside
 from schemas.bounds import BOUNDS
 from schemas.codec import NewerFormatError, decode_state, decode_status, decode_viewer, encode
 from schemas.records import (
@@ -267,7 +267,7 @@ async def test_a_mistake_of_ours_costs_one_observation(monkeypatch: pytest.Monke
     [letter] = result.letters
     assert (letter.letter.code, letter.letter.value) == ("internal_error", encode(odd))
     assert "personal" not in letter.letter.reason + letter.letter.stacktrace
-    assert "test_batch.broken" in letter.letter.stacktrace
+    assert "test_reduce_batch.broken" in letter.letter.stacktrace
     assert decode_state(result.states[KEY.encode()]).status == "read"
 
 

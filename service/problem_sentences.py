@@ -1,15 +1,15 @@
 """The sentence for each code of a `Problem`: command line, logs and `/health`. Pure.
 
 A sentence says what is wrong, where, and what to do. It may name a setting or a whole command, but
-no single option: options belong to cli/messages.py. Another user interface, such as a web page, may
-have sentences of its own for the codes.
+no single option: options belong to cli/problem_sentences.py. Another user interface, such as a web
+page, may have sentences of its own for the codes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
-from service import kafka_messages
+from service import kafka_problem_sentences
 
 CREATE_TOPICS = "create it with: bluetick topics apply"
 _PARTITION_MISMATCH = (
@@ -227,7 +227,7 @@ MESSAGES: Mapping[str, Message] = {
         "joining the consumer group failed: {why}; check that Kafka answers, that this user may "
         "read, and that no other program uses the group"
     ),
-    **kafka_messages.MESSAGES,
+    **kafka_problem_sentences.MESSAGES,
     "kafka_not_fetched": (
         "Kafka {version} could not be fetched ({why}); the first start needs the network and 100 "
         "MB in {directory}: provide both, and start again"

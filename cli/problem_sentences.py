@@ -1,14 +1,14 @@
 """The command line's own sentences for a `Problem`, where they name an option.
 
 A `CommandProblem` has its sentence where a command reads its options. A code of the core has a
-sentence here if that names an option; all others are in service/messages.py.
+sentence here if that names an option; all others are in service/problem_sentences.py.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from service.errors import Problem
-from service.messages import Message, sentence
+from service.problem_sentences import Message, sentence
 
 
 def _port_refused(

@@ -14,9 +14,14 @@ from processors.tracking import timers
 from processors.tracking.batch_states import Read, State, States
 from processors.tracking.batch_types import Consumed, Out, Reduced, Timer, Work
 from processors.tracking.lifecycle import PastBound, outlived
+from processors.tracking.next_state import Step, track
 from processors.tracking.outputs import Output, headers_of
-from processors.tracking.set_aside import PAST_BOUND, SetAside, letter_of, unreadable_record
-from processors.tracking.track import Step, track
+from processors.tracking.tracking_dead_letters import (
+    PAST_BOUND,
+    SetAside,
+    letter_of,
+    unreadable_record,
+)
 from schemas.codec import NewerFormatError, UndecodableError, decode_observation, encode
 from schemas.records import (
     RESERVED,

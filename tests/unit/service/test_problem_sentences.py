@@ -8,12 +8,12 @@ from string import Formatter
 
 import pytest
 
-from cli.messages import MESSAGES as ON_THE_COMMAND_LINE
-from cli.messages import CommandProblem, worded
+from cli.problem_sentences import MESSAGES as ON_THE_COMMAND_LINE
+from cli.problem_sentences import CommandProblem, worded
 from service.errors import Problem
 from service.kafka.access import CONTRADICTIONS
 from service.kafka.causes import CAUSES
-from service.messages import MESSAGES, Message, sentence
+from service.problem_sentences import MESSAGES, Message, sentence
 from tests import HOME
 
 CORE = ("deploy", "ingest", "processors", "providers", "schemas", "service")
@@ -21,8 +21,8 @@ CORE = ("deploy", "ingest", "processors", "providers", "schemas", "service")
 OPTIONS_ALLOWED = {
     "deploy/local_kafka/broker.py": "of Kafka's own tools",
     "deploy/acls.py": "of Kafka's own tools",
-    "service/kafka_messages.py": "of Kafka's own tools",
-    "service/messages.py": "in whole commands",
+    "service/kafka_problem_sentences.py": "of Kafka's own tools",
+    "service/problem_sentences.py": "in whole commands",
 }
 COMMAND = re.compile(
     r"\bbluetick (up|ingest|normalise|track|parse|send|tail|archive|rebuild|diff|topics|sources"
@@ -147,8 +147,8 @@ def test_the_core_names_no_option_and_no_command() -> None:
 
 
 def test_the_catalogue_names_options_in_whole_commands_only() -> None:
-    """An option alone is for cli/messages.py."""
-    text = (HOME / "service/messages.py").read_text()
+    """An option alone is for cli/problem_sentences.py."""
+    text = (HOME / "service/problem_sentences.py").read_text()
     strings = [
         node.value
         for node in ast.walk(ast.parse(text))

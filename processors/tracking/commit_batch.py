@@ -18,10 +18,10 @@ from processors.tracking import metrics
 from processors.tracking.batch_types import Reduced
 from processors.tracking.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
 from processors.tracking.session import Session
-from processors.tracking.set_aside import Letter, headers_of
 from processors.tracking.split_transactions import Note, without
 from processors.tracking.state_store import Anchor
-from schemas.processors import TRACK
+from processors.tracking.tracking_dead_letters import Letter, headers_of
+from schemas.processor_list import TRACK
 from schemas.records import message_of
 from schemas.topics import Topics
 from service.kafka import clients

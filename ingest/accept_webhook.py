@@ -19,7 +19,7 @@ from ingest.sources.proofs.contract import (
     Verdict,
 )
 from ingest.sources.proofs.no_proof import NO_PROOF
-from providers import NAMES, loader
+from providers import NAMES, import_provider
 from schemas.accounts import Patterns
 from schemas.webhook import KEPT_HEADERS, RawWebhook, Uptime
 
@@ -91,7 +91,7 @@ class Source:
 
     def __post_init__(self) -> None:
         """Look up the accepted HTTP methods: of webhooks, and of verification handshakes."""
-        methods = (*loader.proof(self.provider).methods, *self.proof.handshakes)
+        methods = (*import_provider.proof(self.provider).methods, *self.proof.handshakes)
         object.__setattr__(self, "methods", methods)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.messages import CommandProblem
 from cli.options import Range
+from cli.problem_sentences import CommandProblem
 from cli.providers import providers
 from ingest.sources.loader import accounts
 from processors.normalising.accounts import UNCORRECTED, Corrections

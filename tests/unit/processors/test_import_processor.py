@@ -2,9 +2,9 @@
 
 import pytest
 
-from processors.loader import member
+from processors.import_processor import member
 from processors.runtime.group_worker import Member
-from schemas.processors import PROCESSORS, Processor
+from schemas.processor_list import PROCESSORS, Processor
 
 
 @pytest.mark.parametrize("one", PROCESSORS, ids=lambda one: one.name)

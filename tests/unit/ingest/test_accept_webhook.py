@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.admission import (
+from ingest.accept_webhook import (
     MAX_HEADER,
     MAX_PATH,
     SOURCES,

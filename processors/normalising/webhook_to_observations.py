@@ -15,7 +15,7 @@ from processors.normalising.accounts import (
 )
 from processors.normalising.decompression import inflated
 from processors.normalising.field_bounds import fitted
-from providers import NAMES, json_slices, loader
+from providers import NAMES, import_provider, json_slices
 from providers.contract import DeadLetter, Ignored, Item, Normalised, Part, Split
 from providers.fields import ignore
 from providers.pausable_work import Steps, finished
@@ -26,7 +26,7 @@ from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 
-SPLITS: dict[str, Split] = {name: loader.split(name) for name in NAMES}
+SPLITS: dict[str, Split] = {name: import_provider.split(name) for name in NAMES}
 
 # An uncompressed body up to this size takes one step of a few milliseconds.
 _SMALL = 4 * 1024

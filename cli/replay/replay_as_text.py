@@ -6,7 +6,7 @@ from typing import Any
 from processors.replay import plan as planning
 from processors.replay.progress import Replay, Spec
 from schemas.webhook import to_iso
-from service.messages import replay_command
+from service.problem_sentences import replay_command
 
 
 def described(spec: Spec) -> str:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from processors.runtime import failpoints
 from processors.runtime.broker_probe import BrokerProbe
 from processors.runtime.group_worker import GroupWorker, MakeMember
-from schemas.processors import Processor
+from schemas.processor_list import Processor
 from service.errors import Problem
 from service.http.server import (
     HealthServer,
