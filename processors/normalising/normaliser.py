@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -25,6 +25,7 @@ from processors.normalising import metrics
 from processors.normalising.body_normaliser import Bodies
 from processors.normalising.foreign_account_alarm import Alarm, Foreign, found
 from processors.normalising.normalise import dead_letter, whole
+from processors.normalising.policy_mark import marked, refuse_other
 from processors.normalising.round_counts import Tallies
 from processors.normalising.round_limit import MOST_BODIES, full
 from processors.normalising.time_order import TimeOrder, in_time
@@ -78,7 +79,9 @@ class Normaliser(Member):
         self._alarms = alarms
         self._bodies = Bodies(settings)
         self._producer: AIOKafkaProducer | None = None
-        self._partitions = AssignedPartitions(consumer, alarms)
+        self._partitions = AssignedPartitions(
+            consumer, alarms, partial(refuse_other, settings, consumer)
+        )
         self._order: TimeOrder[ConsumerRecord[bytes, bytes]] = TimeOrder(_PATIENCE_SECONDS)
         self._idle = True
         self._windows = Windows(Limits(settings.dead_letter_ratio, settings.dead_letter_run))
@@ -172,7 +175,7 @@ class Normaliser(Member):
         began = time.monotonic()
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                await self._consumer.commit(round_.ends)
+                await self._consumer.commit(marked(self._settings, round_.ends))
         except (CommitFailedError, IllegalStateError):
             log.info("the group rebalanced during the round; its uncommitted bodies are repeated")
             self._cut = self._cut.failed(round_.bodies)
