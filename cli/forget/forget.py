@@ -78,7 +78,7 @@ def _refuse_empty(wanted: Wanted) -> None:
     if wanted.key is None and not wanted.number:
         raise CommandProblem(
             "nothing_to_forget",
-            "an empty text names nobody's messages; give a number or a message key",
+            "an empty text names no messages; give a number or a message key",
         )
 
 
@@ -100,7 +100,7 @@ async def _refuse_running(settings: Settings) -> None:
 
 async def _search(settings: Settings, wanted: Wanted) -> Found:
     names = settings.topics
-    await topics.require(settings, (names.messages, names.inbound))
+    await topics.require(settings, names.required)
     matches = Matches(wanted)
     spans = await log_ranges.everything(settings, [names.inbound])
     async for batch in log_ranges.consumed(settings, spans):
