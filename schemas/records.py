@@ -29,7 +29,7 @@ Status = Literal[
     "unknown",
 ]
 PublishedVerdict = Literal["advanced", "late", "contradiction", "recovered", "aside"]
-Verdict = PublishedVerdict | Literal["duplicate", "refined"]
+Verdict = Literal[PublishedVerdict, "duplicate", "refined"]
 """`duplicate` and `refined` are about known facts, which are counted and not published."""
 
 STATE_VERSION = 3

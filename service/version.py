@@ -1,3 +1,3 @@
 """The version of Bluetick."""
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"

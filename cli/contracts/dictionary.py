@@ -122,9 +122,10 @@ def _type(type_: Type) -> str:
             return f"map of {_type(type_.item)}"
         case "constant":
             return f"`{type_.value}`"
-        case name:
-            kind = "words" if name in WORDS else "part"
-            return f"[{name}](#{kind}-{name.lower()})" if name[0].isupper() else name
+        case name if name in WORDS:
+            return f"[{name}](#words-{name.lower()})"
+        case name:  # an array, such as ContentRank, has no section
+            return f"[{name}](#part-{name.lower()})" if name in records() else name
 
 
 def _since(record: str, field: str, versions: Mapping[int, Version]) -> str:

@@ -4,6 +4,7 @@ The data dictionary and the types for consumers are printed from it.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from cli.contracts.json_schema import WORDS, definitions
@@ -66,7 +67,8 @@ class Record(NamedTuple):
         return next((one for one in self.fields if one.type.name == "constant"), None)
 
 
-def records() -> dict[str, Record]:
+@cache
+def records() -> Mapping[str, Record]:
     """Return every record and part by name, each after those that it holds."""
     every = definitions()
     ordered: dict[str, Record] = {}

@@ -152,6 +152,7 @@ async def _retried(settings: Settings) -> Any:
     return json.loads(await dead_letters(settings, "retry", *code, code=0, **sources))
 
 
+@pytest.mark.long
 async def test_a_replay_uses_the_accounts_of_reception_unless_given_others(
     tenants: Settings,
 ) -> None:

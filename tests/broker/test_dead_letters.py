@@ -229,6 +229,7 @@ async def test_an_observation_too_large_for_its_topic_sets_its_body_aside(
     assert await observed(settings) == usual | {"m-7"}
 
 
+@pytest.mark.long
 async def test_a_topic_that_refuses_dead_letters_stops_the_round(settings: Settings) -> None:
     """Nothing is committed and health is red until the topic accepts them; nothing is lost."""
     topic = settings.topics.dead_letters

@@ -57,6 +57,7 @@ def peak(started: Running) -> int:
     return 1024 * int(kilobytes)
 
 
+@pytest.mark.long
 async def test_hostile_bodies_among_honest_ones(settings: Settings) -> None:
     """Every body has a result, nothing is processed twice, and the worker stays in its group."""
     unlimited = settings.model_copy(update={"dead_letter_ratio": 0, "dead_letter_run": 0})

@@ -242,6 +242,7 @@ async def _stored(settings: Settings) -> Counter[bytes]:
     return Counter(record.value for record in records)
 
 
+@pytest.mark.long
 async def test_a_rolling_restart_fails_no_webhook(given: Settings, tmp_path: Path) -> None:
     """Each of two instances is stopped and restarted: all get 200, each is stored once."""
     async with (

@@ -50,6 +50,7 @@ async def test_a_record_comes_back(kafka: str, namespace: str) -> None:
     assert await first(kafka, topic) == b"\x00caf\xc3\xa9"
 
 
+@pytest.mark.long
 async def test_data_survives_a_stop_a_new_port_and_a_crash(tmp_path: Path) -> None:
     """A record is there after a stop and a start on another port, and after SIGKILL."""
     messages: list[str] = []

@@ -16,9 +16,11 @@ from cli.up import examples
 from deploy.local_kafka.broker import free_port
 from processors.runtime.alarms import Alarms
 from processors.runtime.group_worker import GroupWorker, Member, Poll, Polled
-from processors.tracking import tracker  # noqa: F401 - makes the metrics of track
+from processors.tracking import timers, tracker  # noqa: F401 - it makes the metrics of track
+from processors.tracking.partition_task import patience_of
 from schemas.codec import decode_event, decode_state, decode_status
 from schemas.processors import PROCESSORS, TRACK
+from schemas.records import MessageState
 from service.errors import Problem
 from service.metrics.family import Family
 from service.metrics.registry import exposed
@@ -125,19 +127,23 @@ async def _page(client: httpx.AsyncClient, settings: Settings, name: str) -> Pag
 
 
 async def _at_rest(client: httpx.AsyncClient, settings: Settings, *names: str) -> bool:
-    """Whether there is no lag, and the stalled messages are those of the states."""
+    """Whether there is no lag, no timer is due soon, and all stalled messages are counted."""
     for name in names or [one.name for one in PROCESSORS]:
         page = await _page(client, settings, name)
         if page.sum("bluetick_lag_records") or page.sum("bluetick_lag_seconds"):
             return False
-    return 0 < page.sum("bluetick_stalled_messages") == await _stalled(settings)
+    states, patience = await _states(settings), patience_of(settings)
+    if any(timers.due(state, patience) < now_ms() + 60_000 for state in states):
+        return False
+    stalled = sum(state.stalled_since is not None for state in states)
+    return 0 < page.sum("bluetick_stalled_messages") == stalled
 
 
-async def _stalled(settings: Settings) -> int:
-    """Return the number of messages whose newest state is stalled."""
+async def _states(settings: Settings) -> list[MessageState]:
+    """Return the newest state of each message."""
     records = await read(settings.kafka, settings.topics.messages)
     newest = {one.key: one.value for one in records if not one.key.startswith("viewer/")}
-    return sum(decode_state(value).stalled_since is not None for value in newest.values())
+    return [decode_state(value) for value in newest.values()]
 
 
 async def _post(

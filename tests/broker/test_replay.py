@@ -137,6 +137,7 @@ async def tracked(raw_only: Settings) -> Settings:
     return raw_only
 
 
+@pytest.mark.long
 async def test_a_fixed_mapping_is_replayed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +297,7 @@ async def test_an_interrupted_plan_leaves_nothing_open(tracked: Settings) -> Non
     assert asyncio.all_tasks() <= before
 
 
+@pytest.mark.long
 async def test_replays_at_the_same_time(
     raw_only: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,6 +245,7 @@ async def users_without_one(
 @abandons_connections
 @pytest.mark.usefixtures("_collected")
 @pytest.mark.parametrize("command", ATTEMPTS)
+@pytest.mark.long
 async def test_a_command_needs_each_right_of_its_table_and_no_other(
     secure: SecureKafka, filled: Settings, command: str, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def _ids(records: list[Read]) -> Counter[bytes]:
 
 
 @pytest.mark.parametrize("store", ["kept", "lost"])
+@pytest.mark.long
 async def test_a_fact_whose_state_was_lost_is_published_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
@@ -148,6 +149,7 @@ async def test_a_fact_whose_state_was_lost_is_published_once(
     assert len(await read(settings.kafka, topics.statuses)) == 5
 
 
+@pytest.mark.long
 async def test_an_alarm_whose_state_was_lost_is_published_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ def _held(given: Settings) -> dict[str, Held]:
     return dict(look(place / FILE))
 
 
+@pytest.mark.long
 async def test_a_killed_broker_means_200_also_after_a_restart_without_it(
     own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -277,7 +278,8 @@ async def test_a_full_spool_means_503(own: LocalKafka, namespace: str, tmp_path:
         try:
             assert [await _post(ingest, body) for body in bodies] == [200, 200, 503]
             problems = await _unready(ingest)
-            assert "Kafka does not answer" in problems
+            # Which of the two depends on whether the client has closed the silent connection yet.
+            assert re.search("Kafka does not (answer|accept the records)", problems)
             assert "the spool is full" in problems
         finally:
             own.resume()
@@ -429,6 +431,7 @@ async def _process(given: Settings) -> AsyncIterator[Process]:
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["kafka up", "kafka away"])
+@pytest.mark.long
 async def test_every_200_outlives_a_kill(
     own: LocalKafka, namespace: str, tmp_path: Path, *, away: bool
 ) -> None:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from cli.processes import Running, Service, running
 from deploy import topics
 from schemas.codec import decode_event, encode
@@ -98,6 +100,7 @@ def _receipt(settings: Settings, at: int) -> Record:
     return Record(settings.topics.raw("smsmanager"), 0, None, hook.body, to_headers(hook))
 
 
+@pytest.mark.long
 async def test_timers_are_rebuilt_with_the_store(settings: Settings) -> None:
     """A tracker that restores from `messages` fires the timers of another, without new records."""
     await observe(settings, seen("sending", NOW - 11 * MINUTE))
@@ -139,6 +142,7 @@ async def test_a_storm_of_timers_is_spread_over_transactions(settings: Settings)
     assert len(moments) > 1
 
 
+@pytest.mark.long
 async def test_a_replay_gives_the_same_events(settings: Settings) -> None:
     """One tracker is idle when timers are due, another reads the whole log at once."""
     again = settings.model_copy(update={"namespace": f"{settings.namespace}-again"})

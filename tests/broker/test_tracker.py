@@ -178,6 +178,7 @@ async def test_a_damaged_store_is_rebuilt(settings: Settings) -> None:
     assert b'"delivered"' in state.value
 
 
+@pytest.mark.long
 async def test_a_message_that_a_topic_refuses_becomes_dead_letters(settings: Settings) -> None:
     """Only its observations become dead letters; a retry publishes them after the fix."""
     big = seen("sent", NOW + 1, payload={"text": secrets.token_hex(4000)})
@@ -236,6 +237,7 @@ async def test_a_recreated_topic_is_not_mistaken_for_the_old_one(settings: Setti
     assert (b'"sent"' in state.value, b'"delivered"' in state.value) == (True, True)
 
 
+@pytest.mark.long
 async def test_services_stop_though_kafka_is_silent(tmp_path: Path) -> None:
     """SIGTERM ends both services in time while the broker is frozen and records are in flight."""
     async with LocalKafka(tmp_path / "kafka") as kafka:

@@ -65,6 +65,7 @@ def observations_of(settings: Settings, records: list[RawRecord]) -> Counter[tup
     )
 
 
+@pytest.mark.long
 async def test_what_kafka_forgot_is_replayed(received: Settings, tmp_path: Path) -> None:
     """Archived, deleted from Kafka, replayed: the same observations and then the same statuses.
 
@@ -146,6 +147,7 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
 ]
 
 
+@pytest.mark.long
 async def test_damage_stops_everything(received: Settings, tmp_path: Path) -> None:
     """One sentence names the file, the exit code is 1, `--verify` agrees, nothing is published."""
     code, output = await bluetick(received, "archive", str(tmp_path))

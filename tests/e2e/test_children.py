@@ -27,14 +27,12 @@ secrets = ["env:CANARY_SHOP"]
 
 _SHOP = "a canary for ingest alone"
 _OTHER = "a canary that no child needs"
-_PASSWORD = "a canary for clients of Kafka"
 
 
 def _environment(folder: Path) -> dict[str, str]:
     (folder / "sources.toml").write_text(_SOURCES)
     return {
         "BLUETICK_SOURCES": str(folder / "sources.toml"),
-        "BLUETICK_PASSWORD": _PASSWORD,
         "CANARY_SHOP": _SHOP,
         "CANARY_OTHER": _OTHER,
     }
@@ -63,7 +61,7 @@ def _children(parent: int) -> dict[str, list[bytes]]:
 
 
 def _holds(environment: bytes) -> set[str]:
-    return {text for text in (_SHOP, _OTHER, _PASSWORD) if text.encode() in environment}
+    return {text for text in (_SHOP, _OTHER) if text.encode() in environment}
 
 
 async def _post(port: int) -> int:
@@ -94,9 +92,9 @@ async def test_up_gives_each_process_what_it_needs(tmp_path: Path) -> None:
         )
         assert {name: _holds(found) for name, [found] in children.items()} == {
             "kafka": set(),
-            "ingest": {_SHOP, _PASSWORD},
-            "normalise": {_PASSWORD},
-            "track": {_PASSWORD},
+            "ingest": {_SHOP},
+            "normalise": set(),
+            "track": set(),
         }
         assert b"BLUETICK_" not in children["kafka"][0]
         assert await _post(port) == 200
@@ -118,7 +116,7 @@ async def test_workers_get_the_secrets_of_their_sources(settings: Settings, tmp_
         await ingest.until(" starting: version ", times=3)
         assert await _post(settings.port) == 200
         workers = [found for each in _children(ingest.pid).values() for found in each]
-        assert [_holds(found) for found in workers] == [{_SHOP, _PASSWORD}] * 2
+        assert [_holds(found) for found in workers] == [{_SHOP}] * 2
         ingest.interrupt()
         assert await ingest.ended() == 0
     assert ingest.output.count(" starting: version ") == 3

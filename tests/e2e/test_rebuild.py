@@ -41,6 +41,7 @@ async def target(settings: Settings) -> AsyncIterator[Settings]:
     await consumer_groups.delete(given, given.topics.groups)
 
 
+@pytest.mark.long
 async def test_a_rebuild_equals_its_source(settings: Settings, target: Settings) -> None:
     """Every status, event and state of the source is there again, under the same ids."""
     await receive(settings, 150, days_ago=3)
@@ -114,6 +115,7 @@ async def _switch(settings: Settings, target: Settings) -> None:
     assert not {*settings.topics.groups} & {*await consumer_groups.names(settings)}
 
 
+@pytest.mark.long
 async def test_killed_in_the_middle_it_goes_on(settings: Settings, target: Settings) -> None:
     """SIGKILL in a transaction, `--resume`, webhooks meanwhile: nothing is lost or doubled."""
     await receive(settings, 100, days_ago=2)
@@ -171,6 +173,7 @@ async def test_diff_tells_the_reason(settings: Settings, target: Settings) -> No
     assert (code, "is not a time" in output) == (1, True)
 
 
+@pytest.mark.long
 async def test_refusals(settings: Settings, target: Settings) -> None:
     """Each is one sentence, and nothing is made."""
     namespace, into = settings.namespace, target.namespace

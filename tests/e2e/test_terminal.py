@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cli.processes import Service, running
 from deploy import topics
 from ingest.spool.database import SpoolFile
@@ -52,6 +54,7 @@ def _judge(what: str, text: str, *, lines: bool = True) -> None:
     assert _MARK in _strings(values), what
 
 
+@pytest.mark.long
 async def test_no_command_prints_control_characters(settings: Settings, tmp_path: Path) -> None:
     """All commands with JSON output, on ids, names and headers with control characters."""
     hook = _webhook()
