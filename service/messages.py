@@ -413,6 +413,10 @@ MESSAGES: Mapping[str, Message] = {
         "webhooks there without proof; name a sources file with BLUETICK_SOURCES "
         "(docs/sources.md), or listen on 127.0.0.1"
     ),
+    "states_taken_over": (
+        "a tracker has started and taken over {topic}[{partition}]: not all states are deleted; "
+        "stop every `bluetick track` of the namespace, and give the command again"
+    ),
     "unknown_setting": "there is no setting {settings}; see docs/settings.md",
     "unsent": "Kafka does not accept the records for {topics} ({why}): {advice}",
 }

@@ -144,21 +144,23 @@ async def _drop(settings: Settings, keys: Sequence[str]) -> None:
 
 
 def _print(console: Console, found: Found, left: Sequence[Remain]) -> None:
-    console.print(
-        f"to be deleted: the states of {found.messages} messages and {found.viewers} viewers"
-    )
+    counts = f"the states of {found.messages} messages and {found.viewers} viewers"
+    console.print(f"to be deleted: {counts}" if found.keys else "no state is found")
     for key in found.keys[:_SHOWN]:
         console.print(f"  {shown_key(key)}", soft_wrap=True, markup=False)
     if len(found.keys) > _SHOWN:
         console.print(f"  and {len(found.keys) - _SHOWN} more (--json shows all)")
+    if found.raw:
+        console.print(f"they name {len(found.raw)} raw bodies (--json shows them)")
     table = PlainTable(
-        "Not deleted, and kept until at the latest", text("where"), text("until"), text("holds")
+        "Not deleted, and until when it is kept at the latest",
+        text("where"),
+        text("until"),
+        text("holds"),
     )
     for one in left:
         table.add_row(one.where, "-" if one.until is None else to_iso(one.until), one.holds)
     console.print(table)
-    if found.raw:
-        console.print(f"their states name {len(found.raw)} raw bodies (--json shows them)")
 
 
 def _fields(found: Found, left: Sequence[Remain], *, deleted: bool) -> dict[str, object]:

@@ -44,7 +44,7 @@ class Matches:
         self._senders: set[str] = set()
         self._found: set[str] = set()
         self._viewers: dict[str, set[str]] = {}
-        self._there: set[str] = set()
+        self._sent: set[str] = set()
         self._raw: dict[str, list[RawOrigin]] = {}
 
     def add_inbound(self, value: bytes | None) -> None:
@@ -60,25 +60,26 @@ class Matches:
 
     def add_state(self, key: str, value: bytes | None) -> None:
         """Add a record of `messages`, a later one of a key after the earlier ones."""
-        self._found.discard(key)
-        self._there.discard(key)
+        for known in (self._found, self._sent, self._viewers.get(message_of(key), set())):
+            known.discard(key)
         self._raw.pop(key, None)
-        if split := split_viewer_key(key):
-            self._viewers.setdefault(split[0], set()).add(key)
         if value is None:
             return
-        self._there.add(key)
+        split = split_viewer_key(key)
+        if split is not None:
+            self._viewers.setdefault(split[0], set()).add(key)
+        if key in self._senders:
+            self._sent.add(key)
         if self._matches(key, split, value):
             self._found.add(key)
-        if key in self._found or key in self._senders:
+        if key in self._found or key in self._sent:
             self._raw[key] = _origins(key, value)
 
     @property
     def keys(self) -> list[str]:
         """The keys to delete: with a message also its viewers; sorted."""
-        messages = self._found | self._senders
-        viewers = {one for key in messages for one in self._viewers.get(key, ())}
-        return sorted((messages | viewers) & self._there)
+        own = self._found | self._sent
+        return sorted(own.union(*(self._viewers.get(key, ()) for key in own)))
 
     @property
     def raw(self) -> list[RawOrigin]:

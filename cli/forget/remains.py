@@ -10,12 +10,12 @@ _FOREVER = -1
 
 _HELD = {
     "raw": "webhook bodies as received, with clear numbers and texts",
-    "observations": "observations",
-    "statuses": "facts",
-    "events": "events",
-    "inbound": "inbound messages",
-    "messages": "earlier states, until Kafka compacts the topic, which takes place at any time",
-    "dead-letters": "bodies and items that could not be processed; without values under a policy",
+    "observations": "the messages' observations",
+    "statuses": "the messages' facts",
+    "events": "the messages' events",
+    "inbound": "the messages, if they are inbound",
+    "messages": "earlier states, until Kafka compacts the topic, which may take place before",
+    "dead-letters": "what could not be processed; without values under BLUETICK_PRIVACY",
 }
 
 
@@ -53,7 +53,11 @@ def elsewhere(spool: str | None, spooled: int | None, files: Sequence[str] | Non
         held = "not readable here" if spooled is None else f"{spooled} {held}"
     left = [Remain(where, held, None)]
     if files is None:
-        left.append(Remain("archives", "raw bodies, if you archive them: name one", None))
+        left.append(
+            Remain(
+                "archives", "raw bodies, if you archive them; --archive URL lists the files", None
+            )
+        )
     else:
         left += (Remain(file, "archived raw bodies of these messages", None) for file in files)
     left.append(Remain("consumers", "whatever they stored of the records they read", None))

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerFenced
 
 from processors.tracking.batch import Reduced
 from processors.tracking.recovery import recover
@@ -20,6 +20,7 @@ from processors.tracking.session import Session
 from processors.tracking.state_store import Store
 from processors.tracking.transaction import publish
 from schemas.processors import TRACK
+from service.errors import Problem
 from service.kafka import clients
 from service.kafka.clock import clock
 from service.kafka.failures import diagnosed
@@ -44,13 +45,14 @@ async def drop_states(settings: Settings, keys: Mapping[int, Collection[str]]) -
 
 async def _drop(settings: Settings, number: int, names: Collection[str], directory: Path) -> None:
     partition = TopicPartition(settings.topics.observations, number)
+    topic = settings.topics.messages
     consumer = clients.consumer(settings, settings.topics.group(TRACK.name))
     consumer.assign([partition])
     producer = clients.producer(settings, settings.topics.transactional_id(number))
     stores: list[Store] = []
 
     def open_store() -> Store:
-        stores.append(Store(directory, f"{settings.topics.messages}[{number}]"))
+        stores.append(Store(directory, f"{topic}[{number}]"))
         return stores[0]
 
     try:
@@ -59,6 +61,8 @@ async def _drop(settings: Settings, number: int, names: Collection[str], directo
             settings, consumer, producer, partition, open_store=open_store, uncut=nullcontext
         )
         await _write(settings, session, names)
+    except ProducerFenced as error:
+        raise Problem("states_taken_over", topic=topic, partition=number) from error
     finally:
         await clients.abandon(producer)
         await clients.leave(consumer)

@@ -89,6 +89,7 @@ def installed(settings: Settings, tmp_path: Path) -> Installation:
     return Installation(settings, tmp_path)
 
 
+@pytest.mark.long
 async def test_no_sink_holds_a_clear_value_and_forgetting_deletes_states(
     installed: Installation,
 ) -> None:
