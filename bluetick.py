@@ -121,7 +121,8 @@ def main() -> None:
     try:
         app(prog_name="bluetick")
     except Problem as problem:
-        typer.secho(f"bluetick: {worded(problem)}", fg="red", err=True)
+        if not problem.logged:
+            typer.secho(f"bluetick: {worded(problem)}", fg="red", err=True)
         sys.exit(1)
     except Interrupted as interrupted:
         typer.secho(f"bluetick: {interrupted}", fg="yellow", err=True)

@@ -66,6 +66,7 @@ async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
         "INGEST_METRICS_PORT": 0,
         "DRAIN": 0,
         "SPOOL": settings.data / "spool",
+        "LOG_FORMAT": "console",
     }
     environment = [f"BLUETICK_{name}={value}" for name, value in given.items()]
     command = [sys.executable, _COMMAND, "ingest", "--workers", str(case.workers)]

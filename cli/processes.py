@@ -161,6 +161,7 @@ def _environment(settings: Settings, service: Service) -> dict[str, str]:
     values = settings.model_dump(
         mode="json", exclude_unset=True, exclude_none=True, exclude={*SECRETS}
     )
+    values["log_format"] = "console"  # a person reads the lines, through a pipe
     variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()

@@ -211,6 +211,11 @@ NOTES: dict[str, Note] = {
     "source-accounts": Note(
         "The accounts that the source may report on, as a JSON array.", example='["shop-*"]'
     ),
+    "traceparent": Note(
+        "The W3C Trace Context of the webhook, if traces are on.",
+        example="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
+    "tracestate": Note("The state that tracing systems keep in that context.", example="vendor=1"),
     "next-timer-at": Note("When the next timer of the state is due.", unit="Unix ms"),
     "taken-to": Note(
         "On the first record of a transaction: the offset that it commits.", example="512"

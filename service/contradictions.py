@@ -65,7 +65,7 @@ class Address(NamedTuple):
 
 def contradictions(settings: Values) -> list[Problem]:
     """Return what contradicts; [] if nothing does."""
-    rules = (_access, _namespaces, _spool, _timeouts, _ports, _privacy)
+    rules = (_access, _namespaces, _traces, _spool, _timeouts, _ports, _privacy)
     return [problem for rule in rules for problem in rule(settings)]
 
 
@@ -89,6 +89,11 @@ def _namespaces(settings: Values) -> Iterable[Problem]:
         yield Problem("namespace_of_dots", namespace=own)
     if observed not in (None, own) and settings.raw_namespace == own:
         yield Problem("observations_of_other_raw", namespace=own, observed=observed)
+
+
+def _traces(settings: Values) -> Iterable[Problem]:
+    if "trace_ratio" in settings.model_fields_set and "traces" not in settings.model_fields_set:
+        yield Problem("trace_ratio_without_traces")
 
 
 def _spool(settings: Values) -> Iterable[Problem]:

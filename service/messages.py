@@ -408,6 +408,13 @@ MESSAGES: Mapping[str, Message] = {
         "transaction; lower it"
     ),
     "tracking_fails": "tracking fails for {keys}; please report this",
+    "trace_ratio_without_traces": (
+        "BLUETICK_TRACE_RATIO is set, but traces are off; set BLUETICK_TRACES to the URL of an "
+        "OpenTelemetry collector, or to off, or unset the ratio"
+    ),
+    "traces_missing": (
+        "BLUETICK_TRACES needs the packages of the extra `traces`: pip install 'bluetick[traces]'"
+    ),
     "unauthenticated_exposure": (
         "ingest will not listen on {host} (BLUETICK_HOST), because other machines could send "
         "webhooks there without proof; name a sources file with BLUETICK_SOURCES "

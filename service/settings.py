@@ -26,11 +26,13 @@ Origin = Literal["default", "environment", "option", "file"]
 
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
+_COLLECTOR = r"^(off|otlp|https?://[^\s@]+)$"
 
 # Patterns, for people.
 _WORDS = {
     NAMESPACE: "it is 1 to 100 of A-Z a-z 0-9 . _ -",
     _ADDRESSES: "it is host:port, or several of them with commas between",
+    _COLLECTOR: "it is off, otlp, or a URL such as http://collector:4318",
 }
 
 
@@ -107,6 +109,21 @@ class _Shared(_Group):
         "INFO",
         description="lowest level that the services log; for Kafka's client and uvicorn "
         "at least WARNING",
+    )
+    log_format: Literal["json", "console"] | None = Field(
+        None,
+        description="form of the services' log lines: one JSON object a line, or text for people; "
+        "default: `console` if standard error is a terminal, else `json`",
+    )
+    traces: str = Field(
+        "off",
+        pattern=_COLLECTOR,
+        description="where the services send their spans: `off`, the URL of an OpenTelemetry "
+        "collector (OTLP over HTTP, such as `http://collector:4318`), or `otlp` for that of "
+        "`OTEL_EXPORTER_OTLP_ENDPOINT` (docs/tracing.md)",
+    )
+    trace_ratio: float = Field(
+        0.01, ge=0, le=1, description="share of the webhooks of which spans are sent"
     )
     health_host: str = Field(
         "127.0.0.1",

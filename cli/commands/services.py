@@ -55,7 +55,7 @@ def ingest(
     inherited: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Receive webhooks over HTTP and write each body to Kafka."""
-    from cli.commands.preflight import log
+    from cli.commands.preflight import running_as_service
     from cli.program import another
     from ingest import server
     from ingest import supervisor as several
@@ -64,17 +64,17 @@ def ingest(
 
     private_files.mask()
     settings = load(port=port)
-    log(settings.log_level)
-    if inherited is not None:
-        server.run_worker(settings, inherited, several.report)
-    elif workers == 1:
-        server.run(settings)
-    else:
+    with running_as_service("ingest", settings):
+        if inherited is not None:
+            server.run_worker(settings, inherited, several.report)
+        elif workers == 1:
+            server.run(settings)
+        else:
 
-        def worker(listener: int, problems: int) -> list[str]:
-            return another("ingest", "--inherited", str(listener), problem_to=problems)
+            def worker(listener: int, problems: int) -> list[str]:
+                return another("ingest", "--inherited", str(listener), problem_to=problems)
 
-        several.run(settings, workers, worker)
+            several.run(settings, workers, worker)
 
 
 def processor(one: Processor) -> Callable[..., None]:
@@ -95,7 +95,7 @@ def processor(one: Processor) -> Callable[..., None]:
 
 
 def _process(one: Processor, health_port: int | None, data: Path | None) -> None:
-    from cli.commands.preflight import require_topics
+    from cli.commands.preflight import require_topics, running_as_service
     from processors.loader import member
     from processors.runtime.process import run
     from service import private_files
@@ -103,11 +103,12 @@ def _process(one: Processor, health_port: int | None, data: Path | None) -> None
 
     private_files.mask()
     settings = load(**{one.port_setting: health_port}, data=data)
-    _refuse_foreign_outputs(one, settings)
-    require_topics(settings, settings.topics.needed(one.name))
-    if one.keeps_state:
-        private_files.tighten(settings.stores)
-    run(one, settings, member(one))
+    with running_as_service(one.name, settings):
+        _refuse_foreign_outputs(one, settings)
+        require_topics(settings, settings.topics.needed(one.name))
+        if one.keeps_state:
+            private_files.tighten(settings.stores)
+        run(one, settings, member(one))
 
 
 def _refuse_foreign_outputs(one: Processor, settings: "Settings") -> None:

@@ -164,9 +164,8 @@ def _message(kind: Kind, example: Example) -> Object:
         "contentType": "application/json",
         "payload": _payload(kind),
         "bindings": {"kafka": {"key": key, "bindingVersion": _BINDING}},
+        "headers": _ref("schemas", kind.headers.__name__),
     }
-    if kind.headers:
-        message["headers"] = _ref("schemas", kind.headers.__name__)
     if kind.topic in ("statuses", "events", "inbound", "messages"):
         message["description"] = _ONCE
     if schema := schema_of(example.headers.get("ce_type", "")):

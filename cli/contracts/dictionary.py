@@ -68,9 +68,8 @@ def _kind(
         yield from _fields(record, _merged(example.value for example in examples), versions)
     else:
         yield "The value is what the sender sent: bytes, usually JSON of a provider."
-    if kind.headers:
-        name = kind.headers.__name__
-        yield f"\nHeaders: [{name}](#part-{name.lower()})."
+    name = kind.headers.__name__
+    yield f"\nHeaders: [{name}](#part-{name.lower()})."
 
 
 def _parts(

@@ -17,7 +17,9 @@ from schemas.coordinates import at
 from schemas.records import Observation, record_keys
 from schemas.topics import partition_of
 from schemas.webhook import from_record
+from service import tracing
 from service.settings import Settings
+from service.tracing import Headers
 
 
 class Bodies:
@@ -30,6 +32,7 @@ class Bodies:
         self._corrections = corrections
         self._stories = settings.stories
         self._privacy = settings.privacy_in_force
+        self._traces = settings.traces != "off"
         topics = settings.topics
         self._providers = {topic: topics.provider_of(topic) for topic in topics.raw_topics}
         self._topic = topics.observations
@@ -62,14 +65,25 @@ class Bodies:
         )
 
     def observed(
-        self, record: RawRecord, observations: Iterable[Observation], timestamp: int
+        self,
+        record: RawRecord,
+        observations: Iterable[Observation],
+        timestamp: int,
+        context: Headers | None = None,
     ) -> Iterator[Outgoing]:
-        """Yield the records of observations, each under all of its keys."""
+        """Yield the records of observations, each under all of its keys.
+
+        They carry a trace's `context`; without it the raw record's, if traces are on.
+        """
+        if context is None:
+            context = tracing.context(record.headers) if self._traces else ()
         for observation in observations:
             value = encode(observation)
             for key in record_keys(observation):
                 partition = partition_of(key, self._partitions)
-                yield Outgoing(self._topic, partition, key.encode(), value, timestamp, (), record)
+                yield Outgoing(
+                    self._topic, partition, key.encode(), value, timestamp, context, record
+                )
 
     def kept(
         self, record: RawRecord, letters: Iterable[DeadLetter], timestamp: int

@@ -14,6 +14,7 @@ from processors.runtime.alarms import Alarms
 from processors.runtime.lag import Unprocessed
 from service.errors import Problem
 from service.kafka import clients
+from service.log_events import notice
 
 _ASK_SECONDS = 30.0
 _TRY_AGAIN_SECONDS = 60.0
@@ -116,8 +117,14 @@ class AssignedPartitions:
         if not self._halted:
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
         self._halted.add(partition)
-        sentence = f"{problem}; the other partitions continue"
-        self._alarms.raise_(partition, sentence, time.monotonic())
+        halted = notice(
+            "partition_halted",
+            topic=partition.topic,
+            partition=partition.partition,
+            code=problem.code,
+            reason=str(problem),
+        )
+        self._alarms.raise_(partition, halted, time.monotonic())
 
     def _unhalt(self, partition: TopicPartition) -> None:
         self._halted.discard(partition)

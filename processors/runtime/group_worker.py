@@ -7,7 +7,6 @@ processor's `Member` processes the records. The worker calls it from one task, e
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -27,9 +26,10 @@ from service.errors import Problem
 from service.kafka import clients
 from service.kafka.clock import clock
 from service.kafka.failures import reporter, right_missing
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
 

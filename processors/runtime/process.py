@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import socket
 from functools import partial
 
@@ -26,8 +25,6 @@ from service.metrics.of_every_service import clock_offset, count_kafka_failure, 
 from service.metrics.registry import exposed
 from service.settings import Settings
 from service.signals import stop_on_signals
-
-log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 2
 

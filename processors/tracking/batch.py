@@ -8,18 +8,15 @@ dead letters, and its state does not change.
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from processors.tracking import timers
-from processors.tracking.batch_counts import Counts
 from processors.tracking.batch_states import Read, State, States
+from processors.tracking.batch_types import Consumed, Out, Reduced, Timer, Work
 from processors.tracking.lifecycle import PastBound, outlived
-from processors.tracking.outputs import SOURCE, Output, headers_of
-from processors.tracking.set_aside import PAST_BOUND, Letter, SetAside, letter_of, unreadable_record
-from processors.tracking.timers import PATIENCE, Patience
+from processors.tracking.outputs import Output, headers_of
+from processors.tracking.set_aside import PAST_BOUND, SetAside, letter_of, unreadable_record
 from processors.tracking.track import Step, track
-from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import NewerFormatError, UndecodableError, decode_observation, encode
 from schemas.records import (
     RESERVED,
@@ -32,6 +29,7 @@ from schemas.records import (
     viewer_key,
 )
 from service.errors import Problem
+from service.tracing import Headers
 
 # After this time the pass yields to other work of the event loop, above all heartbeats.
 _SLICE_SECONDS = 0.03
@@ -42,90 +40,7 @@ _CHUNK = 32
 # A timer of a message with an unusable state is checked again after this time.
 _RETRY_MS = 3_600_000
 
-
 T = TypeVar("T")
-
-
-class Consumed(Protocol):
-    """The fields of a consumed record that are read."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-
-
-class Timer(NamedTuple):
-    """An entry of the store's index: the key of the state to check, and when (Unix ms)."""
-
-    due: int
-    key: str
-
-
-class Limits(NamedTuple):
-    """The limits of one batch: past one of these it ends, and the rest is for the next batch.
-
-    `seconds` are of the wall clock; `read_bytes` are records and states read, which also bounds
-    the states written; `written_bytes` are outputs.
-    """
-
-    seconds: float = 2.0
-    read_bytes: int = 32 * 1024 * 1024
-    written_bytes: int = 16 * 1024 * 1024
-
-
-LIMITS = Limits()
-
-
-class Work(NamedTuple):
-    """One batch: records in order, and timers that are due.
-
-    `now` is the task's clock: a later time of reception in a record is wrong. `horizon` is the time
-    that the log has certainly reached: timers up to it may fire. `source` is the CloudEvents
-    source of the outputs. Records before `repaired_to` were committed before, and outputs in `seen`
-    are visible already: Kafka lost the states (split_transactions.py).
-    """
-
-    records: Sequence[Consumed]
-    timers: Sequence[Timer]
-    now: int
-    horizon: int
-    patience: Patience = PATIENCE
-    bounds: Bounds = BOUNDS
-    limits: Limits = LIMITS
-    source: str = SOURCE
-    repaired_to: int = 0
-    seen: frozenset[bytes] = frozenset()
-
-
-class Out(NamedTuple):
-    """One record to send."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
-
-
-@dataclass(slots=True)
-class Reduced:
-    """The result of a batch.
-
-    `taken` is the number of records taken. `states` holds the changed states, the last of each key;
-    None for a dropped one. `armed` holds the next timer of each state that is left, or whose timer
-    had no effect. `spent` holds the index entries that are void now. `letters` holds dead letters.
-    `latest` is the greatest time of reception, 0 if none. `counts` is for the metrics.
-    """
-
-    taken: int = 0
-    outputs: list[Out] = field(default_factory=list)
-    states: dict[bytes, bytes | None] = field(default_factory=dict)
-    armed: dict[bytes, int] = field(default_factory=dict)
-    spent: list[Timer] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
-    latest: int = 0
 
 
 async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None = None) -> Reduced:
@@ -269,7 +184,7 @@ class _Reducing:
                 due=None if state is None else self._next_timer(key, state),
             )
             if step.outputs:
-                self._publish(key, step.outputs)
+                self._publish(key, step.outputs, work.contexts.get(record.offset, ()))
         except NewerFormatError:
             raise
         except UndecodableError as error:
@@ -399,10 +314,10 @@ class _Reducing:
         due = self._stored_due.get(key)
         return armed, [Timer(timers.due(before, self._work.patience) if due is None else due, key)]
 
-    def _publish(self, key: str, outputs: Iterable[Output]) -> None:
+    def _publish(self, key: str, outputs: Iterable[Output], context: Headers = ()) -> None:
         name, source = key.encode(), self._work.source
         for output in outputs:
-            self.result.outputs.append(_out(name, output, source))
+            self.result.outputs.append(_out(name, output, source, context))
             self._written += len(output.value)
             if output.topic == "events":
                 self.result.counts.events[output.type.rpartition(".")[2],] += 1
@@ -430,5 +345,5 @@ def _visible(key: str, outputs: Sequence[Output], seen: frozenset[bytes]) -> boo
     return any(f"{key}#{output.id}".encode() in seen for output in outputs)
 
 
-def _out(key: bytes, output: Output, source: str) -> Out:
-    return Out(output.topic, key, output.value, headers_of(output, key, source))
+def _out(key: bytes, output: Output, source: str, context: Headers) -> Out:
+    return Out(output.topic, key, output.value, [*headers_of(output, key, source), *context])

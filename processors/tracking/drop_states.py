@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from processors.tracking.batch import Reduced
+from processors.tracking.batch_types import Reduced
 from processors.tracking.recovery import recover
 from processors.tracking.session import Session
 from processors.tracking.state_store import Store

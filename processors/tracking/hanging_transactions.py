@@ -11,7 +11,6 @@ it. The other parts of the transaction decide which marker: their records have t
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -25,9 +24,10 @@ from processors.tracking.split_transactions import Note
 from schemas.webhook import to_iso
 from service.kafka import clients
 from service.kafka.read_to_end import SILENCE_SECONDS, first_record
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _CHECK_SECONDS = 0.1
 _PATIENCE_SECONDS = 20
@@ -178,11 +178,11 @@ class _Readers:
 
 def _log_end(left: Open, *, commit: bool) -> None:
     log.warning(
-        "partition %d: Kafka left a transaction of %s open on %s; it is %s",
-        left.places[0].partition,
-        to_iso(left.time),
-        ", ".join(sorted(place.topic for place in left.places)),
-        "committed, like its other parts" if commit else "aborted, and tracked again",
+        "transaction_left_open",
+        partition=left.places[0].partition,
+        time=to_iso(left.time),
+        topics=sorted(place.topic for place in left.places),
+        outcome="committed, like its other parts" if commit else "aborted, and tracked again",
     )
 
 

@@ -15,7 +15,7 @@ from processors.runtime import failpoints
 from processors.runtime.metrics import add, commit_seconds, dead_letters, provider_label
 from processors.runtime.record_batches import Outbox
 from processors.tracking import metrics
-from processors.tracking.batch import Reduced
+from processors.tracking.batch_types import Reduced
 from processors.tracking.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
 from processors.tracking.session import Session
 from processors.tracking.set_aside import Letter, headers_of

@@ -160,7 +160,9 @@ async def test_log_health_and_metric_say_the_same(
             counts = [line for line in page.text.splitlines() if 'cause="password_refused"' in line]
             warnings = "".join((await ingest.health())["warnings"])
             logged = any(
-                refused in record.message and record.levelno == logging.ERROR
+                refused in record.message
+                and record.levelno == logging.ERROR
+                and vars(record)["event"] == "kafka_unusable"
                 for record in caplog.records
             )
             return refused in warnings and logged and float(counts[0].split()[-1]) > 0

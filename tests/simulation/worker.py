@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from aiokafka import TopicPartition
 
-from processors.tracking.batch import Consumed, Reduced, Timer, Work, reduce
+from processors.tracking.batch import reduce
+from processors.tracking.batch_types import Consumed, Reduced, Timer, Work
 from processors.tracking.hanging_transactions import Open, once_committed, was_committed
 from processors.tracking.log_clock import horizon
 from processors.tracking.split_transactions import Note, Window, missing_from, periods, without

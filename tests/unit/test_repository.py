@@ -132,9 +132,12 @@ PURE = (
     "processors/replay/retry_outcome.py",
     "processors/tracking/batch_counts.py",
     "processors/tracking/batch_states.py",
+    "processors/tracking/batch_types.py",
+    "processors/tracking/letter_notices.py",
     "processors/tracking/set_aside.py",
     "service/child_environment.py",
     "service/contradictions.py",
+    "service/log_events.py",
     "service/metrics/table.py",
 )
 # A broker, a clock, the environment, other processes, or an unseeded random generator. The files of

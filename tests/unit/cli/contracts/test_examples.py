@@ -47,7 +47,7 @@ def test_the_example_is_the_fullest() -> None:
         assert example in candidates()[kind.name]
         assert (example.key is None) == (kind.key is None)
         assert example.topic.split(".")[1] == kind.topic
-        assert bool(example.headers) == (kind.headers is not None)
+        assert bool(example.headers) == (kind.topic != "observations")
         assert example.value is not None
 
 

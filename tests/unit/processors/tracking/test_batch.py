@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from processors.tracking import lifecycle
-from processors.tracking.batch import Limits, Reduced, Timer, Work, reduce
+from processors.tracking.batch import reduce
 from processors.tracking.batch_states import Read
+from processors.tracking.batch_types import Limits, Out, Reduced, Timer, Work
 from processors.tracking.outputs import source_of
 from processors.tracking.set_aside import SetAside
 from processors.tracking.split_transactions import output_id
@@ -428,6 +429,27 @@ async def test_outputs_name_their_message_and_installation() -> None:
 
 
 EU = b"/bluetick/eu-1/track"
+
+
+async def test_a_context_is_only_a_header() -> None:
+    """The outputs of a record carry its context; nothing else differs."""
+    first, second = seen("sent", 1), seen("read", 2)
+    records = [Record(encode(first), offset=7), Record(encode(second), offset=8)]
+    plain = await reduce(Work(records, (), NOW, 0), nothing)
+    headers = [("traceparent", b"1"), ("tracestate", b"2")]
+
+    traced = await reduce(Work(records, (), NOW, 0, contexts={8: headers}), nothing)
+
+    carried = [out.headers[len(before.headers) :] for out, before in _pairs(traced, plain)]
+    assert [tuple(one) for one in carried if one] == [tuple(headers)] * (len(carried) // 2)
+    assert [out._replace(headers=before.headers) for out, before in _pairs(traced, plain)] == (
+        plain.outputs
+    )
+    assert (traced.states, traced.armed, traced.spent) == (plain.states, plain.armed, plain.spent)
+
+
+def _pairs(one: Reduced, other: Reduced) -> list[tuple[Out, Out]]:
+    return list(zip(one.outputs, other.outputs, strict=True))
 
 
 async def test_each_record_has_one_outcome() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.tracking.batch import Out, Reduced
 from processors.tracking.batch_counts import Counts
+from processors.tracking.batch_types import Out, Reduced
 from processors.tracking.set_aside import Letter, unreadable_record
 from processors.tracking.split_transactions import (
     Note,
