@@ -15,6 +15,7 @@ from cli.commands import (
     config,
     dead_letters,
     doctor,
+    forget,
     groups,
     namespaces,
     replay,
@@ -83,6 +84,7 @@ app = typer.Typer(
 _COMMANDS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
     (_RUN, services.COMMANDS),
     (_LOOK, (tail.tail, doctor.doctor, webhooks.explain, webhooks.parse)),
+    (_REPAIR, (forget.forget,)),
     (_DATA, (archive.archive, namespaces.rebuild, namespaces.diff)),
     (_TRY, (webhooks.send,)),
 )

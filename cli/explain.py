@@ -39,7 +39,13 @@ def explain(
     if wait:
         steps.append(Wait(round(wait * _HOUR_MS)))
     now = now_ms() if received_at is None else received_at
-    outcome = run(steps, began_at=_begin(steps, now), stories=load().stories)
+    settings = load()
+    outcome = run(
+        steps,
+        began_at=_begin(steps, now),
+        stories=settings.stories,
+        privacy=settings.privacy_in_force,
+    )
     if json:
         sys.stdout.write("".join(line + "\n" for line in json_lines(outcome)))
     else:

@@ -45,7 +45,10 @@ def run(
         content_type=given.get("content-type", "application/json"),
         headers={name: value for name, value in given.items() if name in KEPT_HEADERS},
     )
-    result = normalise(webhook, _NOWHERE, stories=load().stories)
+    settings = load()
+    result = normalise(
+        webhook, _NOWHERE, stories=settings.stories, privacy=settings.privacy_in_force
+    )
     print_json(*values(result))
     return 1 if result.dead_letters else 0
 

@@ -71,6 +71,17 @@ def _show(table: PlainTable, slot: Path) -> bool:
     return held is not None
 
 
+def bodies_in(directory: Path) -> int | None:
+    """Return the number of bodies in a spool; None if it, or a slot, cannot be read."""
+    try:
+        held = [_held(slot) for slot in slots.known(directory)]
+    except OSError:
+        return None
+    if None in held:
+        return None
+    return sum(one.bodies for slot in held for one in (slot or {}).values())
+
+
 def drain(settings: Settings) -> int:
     """Send bodies that no running ingest holds to Kafka; raises `Problem` if some remain."""
     directory = _directory(settings)

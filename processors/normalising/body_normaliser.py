@@ -31,6 +31,7 @@ class Bodies:
     def __init__(self, settings: Settings, corrections: Corrections = UNCORRECTED) -> None:
         self._corrections = corrections
         self._stories = settings.stories
+        self._privacy = settings.privacy_in_force
         self._traces = settings.traces != "off"
         topics = settings.topics
         self._providers = {topic: topics.provider_of(topic) for topic in topics.raw_topics}
@@ -54,7 +55,14 @@ class Bodies:
             webhook = from_record(provider, record.body, record.headers, record.timestamp)
         except Exception as error:  # noqa: BLE001 - after any error the body is kept
             return whole(dead_letter(error, record.body or b""))
-        return begun(webhook, at(record), bounds, self._corrections, stories=self._stories)
+        return begun(
+            webhook,
+            at(record),
+            bounds,
+            self._corrections,
+            stories=self._stories,
+            privacy=self._privacy,
+        )
 
     def observed(
         self,
@@ -80,11 +88,18 @@ class Bodies:
     def kept(
         self, record: RawRecord, letters: Iterable[DeadLetter], timestamp: int
     ) -> Iterator[Outgoing]:
-        """Yield the records of a raw record's dead letters, on the same partition number."""
+        """Yield the records of a raw record's dead letters, on the same partition number.
+
+        Under a policy for personal data they have coordinates and reason alone: the raw topic has
+        the rest.
+        """
+        keeps_all = self._privacy.policy.keeps_all
+        raw = record if keeps_all else record._replace(headers=())
         for letter in letters:
-            own = headers(letter, at(record), record.timestamp, record.headers)
-            place = (self._dead_letters, record.partition)
-            yield Outgoing(*place, None, letter.value, timestamp, own, record)
+            own = headers(letter, at(raw), raw.timestamp, raw.headers)
+            value = letter.value if keeps_all else b""
+            place = (self._dead_letters, raw.partition)
+            yield Outgoing(*place, None, value, timestamp, own, raw)
 
     def bare(self, letter: Outgoing) -> Outgoing:
         """Return a dead letter with an empty value, and without the raw record's own headers.

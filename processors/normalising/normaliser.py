@@ -10,7 +10,7 @@ raises an unexpected error becomes a dead letter. A partition that cannot contin
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -20,6 +20,7 @@ from processors.dead_letters.limit import Flood, Limits, Source, Windows, stoppe
 from processors.normalising import metrics
 from processors.normalising.body_normaliser import Bodies
 from processors.normalising.foreign_account_alarm import Alarm
+from processors.normalising.policy_mark import marked, refuse_other
 from processors.normalising.round import Outcome, Round
 from processors.normalising.round_limit import MOST_BODIES, full
 from processors.normalising.time_order import TimeOrder, in_time
@@ -79,7 +80,9 @@ class Normaliser(Member):
         self._alarms = alarms
         self._bodies = Bodies(settings)
         self._producer: AIOKafkaProducer | None = None
-        self._partitions = AssignedPartitions(consumer, alarms)
+        self._partitions = AssignedPartitions(
+            consumer, alarms, partial(refuse_other, settings, consumer)
+        )
         self._order: TimeOrder[ConsumerRecord[bytes, bytes]] = TimeOrder(_PATIENCE_SECONDS)
         self._idle = True
         self._windows = Windows(Limits(settings.dead_letter_ratio, settings.dead_letter_run))
@@ -179,7 +182,7 @@ class Normaliser(Member):
         began = time.monotonic()
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                await self._consumer.commit(round_.ends)
+                await self._consumer.commit(marked(self._settings, round_.ends))
         except (CommitFailedError, IllegalStateError):
             log.info("round_rebalanced")
             self._cut = self._cut.failed(round_.bodies)

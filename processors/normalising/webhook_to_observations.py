@@ -15,6 +15,7 @@ from processors.normalising.accounts import (
 )
 from processors.normalising.decompression import inflated
 from processors.normalising.field_bounds import fitted
+from processors.normalising.privacy import protected
 from providers import NAMES, import_provider, json_slices
 from providers.contract import DeadLetter, Ignored, Item, Normalised, Part, Split
 from providers.fields import ignore
@@ -22,6 +23,7 @@ from providers.pausable_work import Steps, finished
 from providers.rejection import Code, Refused, calls
 from schemas.bounds import BOUNDS
 from schemas.coordinates import Coordinates
+from schemas.privacy import NO_PRIVACY, Privacy
 from schemas.records import Observation, RawOrigin
 from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
@@ -45,12 +47,15 @@ def normalise(
     corrections: Corrections = UNCORRECTED,
     *,
     stories: bool = False,
+    privacy: Privacy = NO_PRIVACY,
 ) -> Normalised:
     """Return the result of a webhook; `at` has the coordinates of its raw record. Never raises.
 
-    `stories` says whether stories that contacts post are inbound messages.
+    `stories` says whether stories that contacts post are inbound messages; `privacy` is the policy
+    for personal data.
     """
-    return finished(normalised(webhook, at, bounds, corrections, stories=stories))
+    steps = normalised(webhook, at, bounds, corrections, stories=stories, privacy=privacy)
+    return finished(steps)
 
 
 def begun(
@@ -60,9 +65,10 @@ def begun(
     corrections: Corrections,
     *,
     stories: bool = False,
+    privacy: Privacy = NO_PRIVACY,
 ) -> Normalised | Steps[Normalised]:
     """Return the result at once if the body is small, otherwise steps to it."""
-    steps = normalised(webhook, at, bounds, corrections, stories=stories)
+    steps = normalised(webhook, at, bounds, corrections, stories=stories, privacy=privacy)
     return finished(steps) if _is_small(webhook) else steps
 
 
@@ -73,6 +79,7 @@ def normalised(
     corrections: Corrections = UNCORRECTED,
     *,
     stories: bool = False,
+    privacy: Privacy = NO_PRIVACY,
 ) -> Steps[Normalised]:
     """Normalise in steps, each of them short for any body; see decision 18."""
     result = Normalised()
@@ -113,7 +120,7 @@ def normalised(
             if isinstance(outcome, Ignored):
                 result.ignored[outcome.event] = result.ignored.get(outcome.event, 0) + 1
             else:
-                _keep(outcome, part, webhook, result, equals)
+                _keep(protected(outcome, privacy), part, webhook, result, equals)
     _fold_surplus(result, webhook)
     return result
 

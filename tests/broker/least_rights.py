@@ -8,6 +8,7 @@ from pathlib import Path
 from cli import archive
 from cli.dead_letters.causes import Selection
 from cli.dead_letters.reader import read_selected
+from cli.forget import forget
 from cli.options import Range
 from cli.replay.range_options import resolve, wanted
 from cli.tail import follow
@@ -23,6 +24,7 @@ from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups
 from processors.runtime.group_worker import GroupWorker
 from processors.runtime.record_batches import UnsentError
+from processors.tracking.drop_states import drop_states
 from providers.contract import DeadLetter
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
@@ -155,6 +157,14 @@ async def archived(settings: Settings, directory: Path) -> None:
     await asyncio.to_thread(archive.run, settings, str(directory), asked)
 
 
+async def forgetting(settings: Settings, _: Path) -> None:
+    key = "smsmanager/-/gone"
+    await asyncio.to_thread(
+        forget.forget, settings, KEY, archive=None, dry_run=True, json=True, yes=True
+    )
+    await drop_states(settings, {0: [key]})
+
+
 async def doctor(settings: Settings, _: Path) -> None:
     await topics.check(settings)
     for group in settings.topics.groups:
@@ -172,6 +182,7 @@ ATTEMPTS = {
     "tail": tail,
     "archive": archived,
     "doctor": doctor,
+    "forget": forgetting,
 }
 
 

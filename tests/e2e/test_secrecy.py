@@ -9,7 +9,6 @@ import base64
 import hashlib
 import hmac
 import json
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 
 from deploy.local_kafka.broker import LocalKafka, free_port
 from service.log_events import COMMON, EVENTS, FIELDS
+from tests.e2e.canaries import Canaries
 from tests.e2e.commands import Command, command, run
 
 _SECONDS = 60
@@ -52,36 +52,6 @@ provider = "smsmanager"
 auth = "hmac"
 secrets = ["env:CANARY_HMAC"]
 """
-
-
-class Canaries:
-    """Unique words, by their meaning."""
-
-    def __init__(self) -> None:
-        self.words: dict[str, str] = {}
-
-    def word(self, what: str) -> str:
-        return self.words.setdefault(what, f"canary{secrets.token_hex(12)}")
-
-    def number(self, what: str) -> str:
-        return self.words.setdefault(what, f"420{secrets.randbelow(10**9):09d}")
-
-    def found(self, sinks: dict[str, str]) -> list[str]:
-        """Return which of the words occur in which output, also in base64."""
-        spellings = {
-            f"{what}{kind}": text
-            for what, word in self.words.items()
-            for kind, text in (
-                ("", word),
-                (", in base64", base64.b64encode(word.encode()).decode().rstrip("=")),
-            )
-        }
-        return [
-            f"{what} in {sink}"
-            for sink, output in sinks.items()
-            for what, text in spellings.items()
-            if text in output
-        ]
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,8 @@ PURE = (
     "cli/contracts/typed.py",
     "cli/dead_letters/table.py",
     "cli/doctor/*_checks.py",
+    "cli/forget/matching.py",
+    "cli/forget/remains.py",
     "cli/group_moves.py",
     "deploy/acls.py",
     "service/kafka/causes.py",

@@ -10,6 +10,7 @@ from service.errors import Problem
 from service.settings import Settings, load
 
 SPOOL = {"spool": Path("spool")}
+KEY = "k1=0123456789abcdef"
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,11 @@ SPOOL = {"spool": Path("spool")}
         ({"transaction_timeout": 60.0}, []),
         ({"transaction_timeout": 60.5}, ["transaction_outlasts_rebalance"]),
         ({"port": 8083}, []),
+        ({"privacy": "payload:omit"}, []),
+        ({"privacy": "numbers:hash", "privacy_key": KEY}, []),
+        ({"privacy": "numbers:hash", "privacy_key_file": Path(__file__)}, []),
+        ({"privacy": "texts:omit"}, ["privacy_without_key"]),
+        ({"privacy_key": KEY, "privacy_key_file": Path(__file__)}, ["privacy_key_twice"]),
         ({"ingest_metrics_port": 8080}, ["ports_collide"]),
         ({"port": 0, "ingest_metrics_port": 0}, []),
         ({"ingest_metrics_port": 8080, "health_host": "10.0.0.1"}, []),

@@ -26,7 +26,7 @@ OPTIONS_ALLOWED = {
 }
 COMMAND = re.compile(
     r"\bbluetick (up|ingest|normalise|track|parse|send|tail|archive|rebuild|diff|topics|sources"
-    r"|spool|dead-letters|replay|namespace|config|doctor|group|transactions)\b"
+    r"|spool|dead-letters|replay|namespace|config|doctor|forget|group|transactions)\b"
 )
 
 
