@@ -4,9 +4,10 @@ With ACLs, each service has a user of its own, with exactly these.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
-from schemas.processor_list import NORMALISE, TRACK
+from schemas.processor_list import NORMALISE, PROCESSORS, TRACK
 from schemas.topics import Topics
 
 Resource = Literal["topic", "group", "transactional-id", "cluster"]
@@ -38,10 +39,6 @@ class Right(NamedTuple):
 
 def _ingest(topics: Topics) -> list[Right]:
     return [*_on(topics.raw_topics, "Write"), *_clocks(topics)]
-
-
-def _normalise(topics: Topics) -> list[Right]:
-    return [*_processor(topics, NORMALISE.name)]
 
 
 def _track(topics: Topics) -> list[Right]:
@@ -116,7 +113,8 @@ def _archive(topics: Topics) -> list[Right]:
 
 def _rebuild(topics: Topics) -> list[Right]:
     """Return what a rebuild into the namespace needs: it makes topics, and runs the processors."""
-    return [*_topics_apply(topics), *_normalise(topics), *_track(topics)]
+    processors = [right for one in PROCESSORS for right in _NEEDED[one.name](topics)]
+    return [*_topics_apply(topics), *processors]
 
 
 def _forget(topics: Topics) -> list[Right]:
@@ -149,8 +147,8 @@ def _on(names: Iterable[str], operation: Operation) -> list[Right]:
 
 _NEEDED: Mapping[str, Callable[[Topics], list[Right]]] = {
     "ingest": _ingest,
-    NORMALISE.name: _normalise,
-    TRACK.name: _track,
+    **{one.name: partial(_processor, name=one.name) for one in PROCESSORS},
+    TRACK.name: _track,  # it needs more than its inputs and outputs
     "replay": _replay,
     "dead-letters list": _dead_letters,
     "dead-letters retry": _retry,

@@ -56,6 +56,7 @@ async def test_a_third_processor_runs_with_up(
         (("--help",), "count Count the records of statuses."),
         (("count", "--help"), "--health-port"),
         (("namespace", "list"), "normalise track count"),
+        (("topics", "acls", "count"), "User:bluetick-count"),
     ],
 )
 async def test_the_commands_know_a_third_processor(
