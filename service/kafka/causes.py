@@ -3,6 +3,7 @@
 aiokafka's errors are recognised by the names of their classes, so that this imports no client.
 """
 
+import asyncio
 import ssl
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -213,8 +214,11 @@ def _trusted(access: Access) -> str:
 
 
 def _why(error: BaseException) -> str:
-    """Return the text of the innermost cause that has one, else its name."""
-    chain = list(_chain(error))
+    """Return the text of the innermost cause that has one, else its name.
+
+    A time limit of asyncio ends in a CancelledError, which says nothing about Kafka.
+    """
+    chain = [one for one in _chain(error) if not isinstance(one, asyncio.CancelledError)] or [error]
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             return str(one.verify_message)

@@ -93,6 +93,14 @@ def test_the_cause_of_an_error(
     assert "k:9092 (BLUETICK_KAFKA)" in str(Problem(code, **fields))
 
 
+def test_a_time_limit_is_not_a_cancellation() -> None:
+    """Asyncio ends a request at its limit by a CancelledError; the sentence names the limit."""
+    error = closed(TimeoutError())
+    error.__cause__.__cause__ = asyncio.CancelledError()  # type: ignore[union-attr]
+    code, fields = connection_failed(Failure("k:9092", error, "connecting"), PLAIN)
+    assert ": TimeoutError;" in str(Problem(code, **fields))
+
+
 def test_every_cause_of_a_connection_is_tried_and_has_a_sentence() -> None:
     assert {f"kafka_{cause}" for cause, *_ in CASES} == {*CONNECTION_CAUSES}
     assert {*CAUSES} <= MESSAGES.keys()
