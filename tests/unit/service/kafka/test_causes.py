@@ -141,3 +141,11 @@ def test_no_sentence_asks_to_start_what_runs() -> None:
     for cause, error, stage, access in CASES:
         code, fields = connection_failed(Failure("k:9092", error, stage), access)
         assert ("start it" in str(Problem(code, **fields))) == (cause == "silent")
+
+
+def test_the_command_grants_the_right_on_every_refused_topic() -> None:
+    """An administrator runs it once, not once for each topic."""
+    fields = {"user": "u", "principal": "u", "names": ["a", "b"], "operations": ["Read"]}
+    assert "--operation Read --topic a --topic b (docs" in str(
+        Problem("kafka_topic_right_missing", **fields)
+    )
