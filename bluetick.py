@@ -15,6 +15,7 @@ from cli.commands import (
     config,
     dead_letters,
     doctor,
+    forget,
     groups,
     namespaces,
     replay,
@@ -29,7 +30,7 @@ from cli.commands import (
     webhooks,
 )
 from cli.interrupt import EXIT_CODE, Interrupted, interruptible
-from cli.messages import worded
+from cli.problem_sentences import worded
 from service import problem_pipe
 from service.errors import Problem
 from service.kafka.service_name import name_service
@@ -83,6 +84,7 @@ app = typer.Typer(
 _COMMANDS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
     (_RUN, services.COMMANDS),
     (_LOOK, (tail.tail, doctor.doctor, webhooks.explain, webhooks.parse)),
+    (_REPAIR, (forget.forget,)),
     (_DATA, (archive.archive, namespaces.rebuild, namespaces.diff)),
     (_TRY, (webhooks.send,)),
 )
@@ -119,7 +121,8 @@ def main() -> None:
     try:
         app(prog_name="bluetick")
     except Problem as problem:
-        typer.secho(f"bluetick: {worded(problem)}", fg="red", err=True)
+        if not problem.logged:
+            typer.secho(f"bluetick: {worded(problem)}", fg="red", err=True)
         sys.exit(1)
     except Interrupted as interrupted:
         typer.secho(f"bluetick: {interrupted}", fg="yellow", err=True)

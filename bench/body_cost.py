@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bench.figures import Report
 from bench.hostile import HOSTILE, ORDINARY, Sent
 from processors.normalising.decompression import MAX_INFLATED
-from processors.normalising.normalise import normalised
+from processors.normalising.webhook_to_observations import normalised
 from schemas.coordinates import Coordinates
 
 TIMES = 3

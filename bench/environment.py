@@ -11,7 +11,7 @@ from typing import Any
 
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
-from schemas.processors import TRACK
+from schemas.processor_list import TRACK
 from service.settings import Settings
 
 Log = Callable[[str], None]

@@ -14,7 +14,7 @@ import bluetick
 from bench.environment import Environment
 from bench.figures import Report
 from bench.polling import until
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.simulator import http_client
 from deploy.local_kafka.broker import free_port
 from service import child_processes
@@ -66,6 +66,7 @@ async def _ingest(settings: Settings, case: _Case) -> AsyncIterator[int]:
         "INGEST_METRICS_PORT": 0,
         "DRAIN": 0,
         "SPOOL": settings.data / "spool",
+        "LOG_FORMAT": "console",
     }
     environment = [f"BLUETICK_{name}={value}" for name, value in given.items()]
     command = [sys.executable, _COMMAND, "ingest", "--workers", str(case.workers)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import bluetick
 from bench.environment import Environment
 from bench.figures import Report
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.simulator.requests import Post
 from cli.simulator.simulate import duration_ms, simulate
 from deploy import consumer_groups, topics

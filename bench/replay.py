@@ -13,17 +13,17 @@ from bench.environment import Environment
 from bench.figures import Report, quantile
 from bench.live_traffic import flowing, live
 from bench.worker import worker
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.replay.plan import spare_collector
 from cli.simulator.simulate import simulate
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from processors.replay import plan as planning
 from processors.replay import run
 from processors.replay.progress import Replay, Spec
 from processors.replay.run import Limits
 from processors.runtime.offset_ranges import Window
 from processors.runtime.record_batches import Outbox
-from processors.tracking.track import track
+from processors.tracking.next_state import track
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
 from schemas.records import MessageState, record_keys

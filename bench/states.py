@@ -7,10 +7,10 @@ from random import Random
 from typing import NamedTuple, Self
 
 from cli.simulator.simulate import simulate
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from processors.tracking import timers
+from processors.tracking.next_state import track
 from processors.tracking.timers import PATIENCE
-from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
 from schemas.records import MessageState, Observation, record_keys

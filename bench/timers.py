@@ -11,7 +11,7 @@ from bench.loop_stalls import watched
 from bench.polling import POLL_SECONDS
 from bench.states import stalled_states
 from bench.worker import ready, tracker
-from schemas.processors import TRACK
+from schemas.processor_list import TRACK
 from service.metrics.registry import exposed
 
 COUNT = 1_000_000

@@ -14,11 +14,11 @@ from typing import NamedTuple, Self
 
 import bluetick
 from bench.polling import POLL_SECONDS, until
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.simulator import http_client
 from processors.runtime.group_worker import GroupWorker
 from processors.tracking.tracker import Tracker
-from schemas.processors import TRACK
+from schemas.processor_list import TRACK
 from service import child_processes
 from service.settings import Settings
 
@@ -42,7 +42,7 @@ async def tracker(settings: Settings) -> AsyncIterator[GroupWorker]:
     """Run a tracker in this process; its exception is raised here."""
     stop = asyncio.Event()
     one = GroupWorker(TRACK, settings, Tracker)
-    # As `processors.runtime.process` does, which is not run here.
+    # As `processors.runtime.run_processor` does, which is not run here.
     gc.collect()
     gc.freeze()
     running = asyncio.create_task(one.run(stop))

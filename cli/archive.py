@@ -9,10 +9,10 @@ from rich.filesize import decimal
 from rich.text import Text
 
 from cli.interrupt import interruptible
-from cli.messages import CommandProblem
 from cli.options import Received
 from cli.output import progress
 from cli.output.tables import PlainTable, name, number
+from cli.problem_sentences import CommandProblem
 from cli.providers import providers
 from processors.archive import reader, writer
 from processors.archive import verify as verifying

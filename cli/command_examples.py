@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 
 from providers import NAMES
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 
 _RANGE = "--from 2026-05-01T12:00Z --to 2026-05-01T18:00Z"
 
@@ -92,6 +92,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "bluetick replay report fixed-mapping --wait 30 --json",
     ),
     "replay list": ("bluetick replay list", "bluetick replay list --json"),
+    "forget": (
+        "bluetick forget +447700900123 --dry-run",
+        f"bluetick forget {NAMES[0]}/-/e27ff0ac-0 --archive s3://bucket/bluetick --yes",
+    ),
     "spool status": (
         "bluetick spool status",
         "BLUETICK_SPOOL=/var/lib/bluetick/spool bluetick spool status",

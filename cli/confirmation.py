@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 
 
 def require_terminal(what: str, *, yes: bool) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cli.messages import CommandProblem
 from cli.output.json_escaping import as_text
 from cli.output.records import BAD, DIM, Record, as_line
+from cli.problem_sentences import CommandProblem
 from cli.providers import providers
 from cli.simulator.files import read_body
 from processors.replay.case_file import NotALifeError, steps_of
@@ -39,7 +39,13 @@ def explain(
     if wait:
         steps.append(Wait(round(wait * _HOUR_MS)))
     now = now_ms() if received_at is None else received_at
-    outcome = run(steps, began_at=_begin(steps, now), stories=load().stories)
+    settings = load()
+    outcome = run(
+        steps,
+        began_at=_begin(steps, now),
+        stories=settings.stories,
+        privacy=settings.privacy_in_force,
+    )
     if json:
         sys.stdout.write("".join(line + "\n" for line in json_lines(outcome)))
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from processors.replay.range_syntax import time_of
 from schemas.coordinates import Partition
 

@@ -10,16 +10,16 @@ from rich.console import Console
 
 from cli.confirmation import confirmed, require_terminal
 from cli.group_moves import Move, Position, Target, planned, target_of
-from cli.messages import CommandProblem
 from cli.output.jsonl import print_json
 from cli.output.tables import PlainTable, number, text
+from cli.problem_sentences import CommandProblem
 from cli.tail import resolve
 from deploy import consumer_groups as members
 from deploy.consumer_groups import Group
 from processors.runtime import consumer_groups as offsets
 from processors.runtime.consumer_groups import Committed
 from schemas.coordinates import Partition
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.topics import Topics
 from service.settings import Settings
 from service.wall_clock import now_ms

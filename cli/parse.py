@@ -7,7 +7,7 @@ from cli.output.jsonl import print_json
 from cli.providers import providers
 from cli.simulator.files import STDIN, read_body
 from cli.simulator.requests import headers_of
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from providers.contract import Normalised
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
@@ -45,7 +45,10 @@ def run(
         content_type=given.get("content-type", "application/json"),
         headers={name: value for name, value in given.items() if name in KEPT_HEADERS},
     )
-    result = normalise(webhook, _NOWHERE, stories=load().stories)
+    settings = load()
+    result = normalise(
+        webhook, _NOWHERE, stories=settings.stories, privacy=settings.privacy_in_force
+    )
     print_json(*values(result))
     return 1 if result.dead_letters else 0
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cli.messages import CommandProblem
-from cli.program import another
+from cli.own_command import another
+from cli.problem_sentences import CommandProblem
 from cli.simulator import http_client
 from ingest.sources.loader import secret_variables
 from service import child_environment, child_processes
@@ -161,6 +161,7 @@ def _environment(settings: Settings, service: Service) -> dict[str, str]:
     values = settings.model_dump(
         mode="json", exclude_unset=True, exclude_none=True, exclude={*SECRETS}
     )
+    values["log_format"] = "console"  # a person reads the lines, through a pipe
     variables = {
         f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()

@@ -1,6 +1,6 @@
 """The providers that a user names on the command line."""
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from providers import NAMES
 
 

@@ -15,10 +15,10 @@ import msgspec
 from rich.console import Console
 
 from cli.cancellation import run_until_stopped
-from cli.messages import CommandProblem
 from cli.output import jsonl, progress
 from cli.output.ages import age_text
 from cli.output.tables import PlainTable, name, number, text
+from cli.problem_sentences import CommandProblem
 from ingest.delivery import open_spool
 from ingest.publishing.publisher import Publisher
 from ingest.spool import slots
@@ -69,6 +69,17 @@ def _show(table: PlainTable, slot: Path) -> bool:
         size = file.stat().st_size
         table.add_row(slot.name, "", f"damaged: {file.name}", "", f"{size:,}", "")
     return held is not None
+
+
+def bodies_in(directory: Path) -> int | None:
+    """Return the number of bodies in a spool; None if it, or a slot, cannot be read."""
+    try:
+        held = [_held(slot) for slot in slots.known(directory)]
+    except OSError:
+        return None
+    if None in held:
+        return None
+    return sum(one.bodies for slot in held for one in (slot or {}).values())
 
 
 def drain(settings: Settings) -> int:

@@ -9,10 +9,10 @@ from contextlib import aclosing
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 
-from cli.messages import CommandProblem
 from cli.options import Following
 from cli.output.jsonl import print_json
 from cli.output.records import Record, as_fields, as_line
+from cli.problem_sentences import CommandProblem
 from processors.normalising.time_order import in_time
 from schemas.topics import Topics, partition_of
 from service.kafka.admin import absent

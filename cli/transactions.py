@@ -8,10 +8,10 @@ from rich.text import Text
 
 from cli.confirmation import confirmed, require_terminal
 from cli.dead_letters.causes import place, place_of
-from cli.messages import CommandProblem
 from cli.output import tables
 from cli.output.ages import age_text
 from cli.output.jsonl import print_json
+from cli.problem_sentences import CommandProblem
 from cli.tail import resolve
 from deploy import transactions
 from deploy.open_transactions import Open

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from deploy.acls import grouped
 from deploy.topics import expected
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from schemas.rights import Right, rights
 from schemas.topics import Topics, TopicSpec
 from service.settings import Settings, load

@@ -2,15 +2,15 @@
 
 `POST|PUT|PATCH|DELETE /webhooks/<source>[/<anything>]` answers 200 with an empty body once the
 request's body is durable and unchanged. Every other answer of the endpoint is empty too, so that a
-sender learns only the status (`ingest.admission.STATUS`). A 405 lists the methods in `Allow`, and a
-503 has `Retry-After`. An answer before the end of the body closes the connection;
+sender learns only the status (`ingest.accept_webhook.STATUS`). A 405 lists the methods in `Allow`,
+and a 503 has `Retry-After`. An answer before the end of the body closes the connection;
 `service.http.protocol` does this, and answers malformed requests.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any
@@ -23,11 +23,13 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ingest import metrics
-from ingest.admission import Rejected, Source, accept, screen, split
+from ingest.accept_webhook import Rejected, Source, accept, screen, split
 from ingest.delivery import Durable, Where
 from ingest.health import SHUTTING_DOWN, Health
 from ingest.sources.loader import load
 from ingest.sources.proofs.contract import Reply
+from schemas.webhook import RawWebhook
+from service import tracing
 from service.http.server import bare_readiness, live, startedness
 from service.kafka.clock import clock, comparing, running
 from service.kafka.failures import reporter
@@ -187,8 +189,18 @@ class WebhookEndpoint:
         if isinstance(webhook, Reply):
             return webhook
         began = time.perf_counter()
-        where = await self._durable.publish(webhook)
+        where = await self._publish(webhook, scope["headers"])
         return where, time.perf_counter() - began
+
+    async def _publish(self, webhook: RawWebhook, request: Iterable[tuple[bytes, bytes]]) -> Where:
+        """Make a webhook durable; if traces are on, its record carries the request's trace on."""
+        traces = tracing.current.traces
+        if traces is None:
+            return await self._durable.publish(webhook)
+        topic = self._settings.topics.raw(webhook.provider)
+        with traces.receiving(request, webhook.method, webhook.source, topic) as context:
+            traced = replace(webhook, headers={**webhook.headers, **context})
+            return await self._durable.publish(traced)
 
     async def _body(self, receive: Receive) -> bytes:
         """Read the whole body; raises `Rejected`: too slow, too large, or too many at a time."""

@@ -7,7 +7,6 @@ tracker drops the repetition.
 """
 
 import asyncio
-import logging
 import shutil
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ingest.admission import Rejected
+from ingest.accept_webhook import Rejected
 from ingest.health import Health, Spooled, judged, spooled
 from ingest.publishing.publisher import Publisher
 from ingest.spool import retry_schedule, slots
@@ -26,9 +25,11 @@ from ingest.spool.retry_schedule import GivenUp
 from ingest.spool.slots import Slot
 from ingest.spool.spool import Spool, Unusable
 from schemas.webhook import RawWebhook
-from service.background_tasks import described, lasting
-from service.errors import Problem
+from service.background_tasks import lasting
+from service.errors import Problem, described
 from service.kafka.clock import clock
+from service.log_events import Notice
+from service.logger import logger
 from service.settings import Settings
 from service.wall_clock import now_ms
 
@@ -47,7 +48,7 @@ DISK_TEST_SECONDS = 5.0
 _LAST_WINDOW_SECONDS = 0.5
 _LAST_WRITE_SECONDS = 1.0
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Durable:
@@ -104,7 +105,7 @@ class Durable:
         if not (fill := self._spool_use()):
             return
         for warning in self._spooling.filled(fill):
-            _log.warning("%s", warning)
+            _log.warning(warning.event, **warning.fields)
         failure = self.publisher.failure
         if self._spooling.why and failure:
             self._log_spooling(failure)
@@ -185,12 +186,12 @@ class Durable:
 
     def _log_spooling(self, why: str) -> None:
         if line := self._spooling.stored(why):
-            _log.warning("%s", line)
+            _log.warning(line.event, **line.fields)
 
     @staticmethod
-    def _log_info(line: str | None) -> None:
+    def _log_info(line: Notice | None) -> None:
         if line:
-            _log.info("%s", line)
+            _log.info(line.event, **line.fields)
 
     def _spool_use(self) -> Spooled | None:
         now = now_ms()
@@ -227,12 +228,7 @@ class Durable:
         try:
             holding = await asyncio.to_thread(slots.holding, directory)
         except OSError as error:
-            why = error.strerror
-            _log.error(
-                "the spool %s cannot be listed (%s); the bodies of dead processes stay in it",
-                directory,
-                why,
-            )
+            _log.error("spool_not_listed", directory=directory, reason=error.strerror)
             return
         self._given_up = {name: one for name, one in self._given_up.items() if name in holding}
         for name in retry_schedule.due(holding, self._given_up, asyncio.get_running_loop().time()):
@@ -254,9 +250,7 @@ class Durable:
         name = slot.directory.name
         before = self._given_up.get(name)
         if before is None:
-            _log.warning(
-                "a dead process left bodies in %s; ingest sends them to Kafka", slot.directory
-            )
+            _log.warning("slot_found", directory=slot.directory)
         try:
             left = await open_spool(self._settings, slot)
         except Problem as problem:
@@ -275,9 +269,7 @@ class Durable:
 
     def _give_up(self, name: str, after: int, why: str) -> None:
         self._given_up[name] = GivenUp(asyncio.get_running_loop().time(), after)
-        _log.error(
-            "%s; they stay there, and ingest tries again in %g s", why, retry_schedule.SKIP_SECONDS
-        )
+        _log.error("slot_kept", reason=why, seconds=retry_schedule.SKIP_SECONDS)
 
     async def _drain_all(self, spool: Spool, drain: Drain, *, patient: bool = True) -> bool:
         """Send all bodies of a spool; returns whether it is empty.

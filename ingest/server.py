@@ -20,6 +20,7 @@ from service.http.connection_limits import Connections
 from service.http.open_files import raise_limit, shares
 from service.http.protocol import bounded
 from service.http.server import Server, address_of, listen, logged
+from service.logger import logger
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -29,7 +30,7 @@ from service.signals import stop_on_signals
 _LAST_ACCEPT_SECONDS = 0.5
 _GRACE_SECONDS = 4
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 Report = Callable[[Health], None]
@@ -136,11 +137,7 @@ def _connection_limit(wanted: int) -> int:
     limit = raise_limit()
     room = shares(limit, wanted).senders
     if room < wanted:
-        _log.warning(
-            "the system allows %d open files, so %d connections, not the %d of "
-            "BLUETICK_MAX_CONNECTIONS; raise the limit of open files",
-            *(limit, room, wanted),
-        )
+        _log.warning("connections_limited", files=limit, connections=room, wanted=wanted)
     return room
 
 

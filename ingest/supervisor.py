@@ -6,7 +6,6 @@ none of them (docs/decisions/0011-balancer.md).
 """
 
 import asyncio
-import logging
 import os
 import socket
 import sys
@@ -23,10 +22,11 @@ from ingest.health import SHUTTING_DOWN, Health, together
 from ingest.metrics_server import exposed
 from ingest.server import refuse_exposure
 from ingest.sources.loader import secret_variables
-from service import child_environment, child_processes
+from service import child_environment, child_processes, log_lines
 from service.child_processes import Child, lines
 from service.errors import Problem
 from service.http.server import address_of, listen, logged
+from service.logger import logger
 from service.problem_pipe import ProblemPipe
 from service.settings import Settings
 from service.signals import stop_on_signals
@@ -38,7 +38,7 @@ _OUTPUT = 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STOP_SECONDS = 6.8  # in addition to the drain: at most 10 s with its default
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Command = Callable[[int, int], Sequence[str]]
 """Returns a worker's command, from the descriptors of its socket and of its problem pipe."""
@@ -66,7 +66,12 @@ def run(settings: Settings, count: int, command: Command) -> None:
     ):
         patience = settings.drain + _STOP_SECONDS
         supervisor = _Supervisor(
-            count, partial(command, listener.fileno()), listener, patience, sources=settings.sources
+            count,
+            partial(command, listener.fileno()),
+            listener,
+            patience,
+            sources=settings.sources,
+            log_format=log_lines.chosen(settings.log_format),
         )
         asyncio.run(_supervise(settings, supervisor, address_of(listener), private))
 
@@ -90,8 +95,10 @@ class _Supervisor:
         patience: float,
         *,
         sources: Path | None = None,
+        log_format: log_lines.Form = "json",
     ) -> None:
         self._sources = sources
+        self._log_format = log_format
         self._command = command
         self._listener = listener
         self._patience = patience
@@ -146,7 +153,7 @@ class _Supervisor:
                 raise Problem("no_worker_started", why=self._first_problem)
             seconds = pause(failures)
             failures = 0 if served else failures + 1
-            _log.error("worker %d ended: %s; another one starts in %g s", number, why, seconds)
+            _log.error("worker_ended", worker=number, reason=why, seconds=seconds)
             await asyncio.sleep(seconds)
 
     async def _run_worker(self) -> tuple[bool, str]:
@@ -176,9 +183,11 @@ class _Supervisor:
         return secret_variables(self._sources) | {metrics.SHARED}
 
     async def _start(self, problem_to: int) -> Process:
+        inherited = child_environment.service(os.environ, self._required_variables())
         return await child_processes.start(
             self._command(problem_to),
-            child_environment.service(os.environ, self._required_variables()),
+            # A worker logs on a pipe, so it cannot know whether a person reads its lines.
+            {**inherited, "BLUETICK_LOG_FORMAT": self._log_format},
             keep=[self._listener.fileno(), problem_to],
         )
 

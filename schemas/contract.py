@@ -9,8 +9,14 @@ from typing import Any, NamedTuple, get_args
 from msgspec import Struct
 
 from schemas import records
-from schemas.headers import DeadLetterHeaders, PublishedHeaders, RawHeaders, StateHeaders
-from schemas.processors import TopicKind
+from schemas.headers import (
+    DeadLetterHeaders,
+    ObservationHeaders,
+    PublishedHeaders,
+    RawHeaders,
+    StateHeaders,
+)
+from schemas.processor_list import TopicKind
 
 
 class Kind(NamedTuple):
@@ -23,7 +29,7 @@ class Kind(NamedTuple):
     name: str
     topic: TopicKind
     value: type[Struct] | None
-    headers: type[Struct] | None
+    headers: type[Struct]
     key: str | None
 
 
@@ -37,12 +43,18 @@ def _event(type_: type[Any]) -> Kind:
 
 KINDS: tuple[Kind, ...] = (
     Kind("raw", "raw", None, RawHeaders, None),
-    Kind("status-observation", "observations", records.StatusObservation, None, _MESSAGE_KEY),
+    Kind(
+        "status-observation",
+        "observations",
+        records.StatusObservation,
+        ObservationHeaders,
+        _MESSAGE_KEY,
+    ),
     Kind(
         "inbound-observation",
         "observations",
         records.InboundObservation,
-        None,
+        ObservationHeaders,
         "The message key; a reply is also written under the key of the message that it answers.",
     ),
     Kind("status", "statuses", records.StatusRecord, PublishedHeaders, _MESSAGE_KEY),

@@ -211,6 +211,11 @@ NOTES: dict[str, Note] = {
     "source-accounts": Note(
         "The accounts that the source may report on, as a JSON array.", example='["shop-*"]'
     ),
+    "traceparent": Note(
+        "The W3C Trace Context of the webhook, if traces are on.",
+        example="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
+    "tracestate": Note("The state that tracing systems keep in that context.", example="vendor=1"),
     "next-timer-at": Note("When the next timer of the state is due.", unit="Unix ms"),
     "taken-to": Note(
         "On the first record of a transaction: the offset that it commits.", example="512"
@@ -245,7 +250,7 @@ NOTES: dict[str, Note] = {
     "__streams.errors.exception": Note("The type of the exception; empty if there was none."),
     "__streams.errors.stacktrace": Note(
         "For `internal_error` only: the last 20 calls.",
-        example="processors.tracking.track.track:87",
+        example="processors.tracking.next_state.track:87",
     ),
 }
 

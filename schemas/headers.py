@@ -18,6 +18,8 @@ class PublishedHeaders(Struct, kw_only=True, omit_defaults=True):
     ce_time: str
     ce_dataschema: str
     content_type: str = field(name="content-type")
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 class RawHeaders(Struct, kw_only=True, omit_defaults=True):
@@ -39,6 +41,15 @@ class RawHeaders(Struct, kw_only=True, omit_defaults=True):
     x_request_id: str | None = field(name="x-request-id", default=None)
     ingest_time: str | None = field(name="ingest-time", default=None)
     source_accounts: str | None = field(name="source-accounts", default=None)
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+class ObservationHeaders(Struct, kw_only=True, omit_defaults=True):
+    """Headers of observations: none, unless traces are on."""
+
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 class StateHeaders(Struct, kw_only=True, omit_defaults=True):

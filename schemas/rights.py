@@ -6,7 +6,7 @@ With ACLs, each service has a user of its own, with exactly these.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from schemas.processors import NORMALISE, TRACK
+from schemas.processor_list import NORMALISE, TRACK
 from schemas.topics import Topics
 
 Resource = Literal["topic", "group", "transactional-id", "cluster"]
@@ -119,6 +119,18 @@ def _rebuild(topics: Topics) -> list[Right]:
     return [*_topics_apply(topics), *_normalise(topics), *_track(topics)]
 
 
+def _forget(topics: Topics) -> list[Right]:
+    """Return what searching, and writing tombstones in place of the tracker, need."""
+    return [
+        *_topics_check(topics),
+        *_on((*topics.inputs(TRACK.name), *topics.outputs(TRACK.name)), "Read"),
+        Right("topic", topics.messages, "Write"),
+        Right("group", topics.group(TRACK.name), "Read"),
+        Right("transactional-id", f"{topics.namespace}.track.", "Write", prefixed=True),
+        *_clocks(topics),
+    ]
+
+
 def _doctor(topics: Topics) -> list[Right]:
     return [
         *_topics_check(topics),
@@ -150,6 +162,7 @@ _NEEDED: Mapping[str, Callable[[Topics], list[Right]]] = {
     "tail": _tail,
     "archive": _archive,
     "rebuild": _rebuild,
+    "forget": _forget,
     "doctor": _doctor,
 }
 COMMANDS = tuple(_NEEDED)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from schemas.processors import PROCESSORS, TopicKind, processor
+from schemas.processor_list import PROCESSORS, TopicKind, processor
 
 _DAY = 24 * 3600 * 1000
 _MiB = 1024 * 1024

@@ -14,7 +14,8 @@ _SYSTEM = frozenset(
     }
 )
 _SYSTEM_PREFIXES = ("LC_", "LD_", "DYLD_", "XDG_", "PYTHON", "MALLOC_")
-_SETTINGS_PREFIX = "BLUETICK_"
+# Bluetick's own settings, and those of OpenTelemetry, which Bluetick leaves to its library.
+_SETTINGS_PREFIXES = ("BLUETICK_", "OTEL_")
 
 
 def system(environment: Mapping[str, str]) -> dict[str, str]:
@@ -31,6 +32,6 @@ def service(environment: Mapping[str, str], more: Collection[str] = ()) -> dict[
     chosen = {
         name: value
         for name, value in environment.items()
-        if name.startswith(_SETTINGS_PREFIX) or name in more
+        if name.startswith(_SETTINGS_PREFIXES) or name in more
     }
     return system(environment) | chosen

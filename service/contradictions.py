@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import NamedTuple, Protocol
 
+from schemas.privacy import policy_of
 from service.errors import Problem
 from service.kafka.access import Access, contradiction
 
@@ -46,6 +47,12 @@ class Values(Protocol):
     @property
     def data(self) -> object: ...
     @property
+    def privacy(self) -> str: ...
+    @property
+    def privacy_key(self) -> object: ...
+    @property
+    def privacy_key_file(self) -> object: ...
+    @property
     def transaction_timeout(self) -> float: ...
 
 
@@ -58,7 +65,7 @@ class Address(NamedTuple):
 
 def contradictions(settings: Values) -> list[Problem]:
     """Return what contradicts; [] if nothing does."""
-    rules = (_access, _namespaces, _spool, _timeouts, _ports)
+    rules = (_access, _namespaces, _traces, _spool, _timeouts, _ports, _privacy)
     return [problem for rule in rules for problem in rule(settings)]
 
 
@@ -82,6 +89,11 @@ def _namespaces(settings: Values) -> Iterable[Problem]:
         yield Problem("namespace_of_dots", namespace=own)
     if observed not in (None, own) and settings.raw_namespace == own:
         yield Problem("observations_of_other_raw", namespace=own, observed=observed)
+
+
+def _traces(settings: Values) -> Iterable[Problem]:
+    if "trace_ratio" in settings.model_fields_set and "traces" not in settings.model_fields_set:
+        yield Problem("trace_ratio_without_traces")
 
 
 def _spool(settings: Values) -> Iterable[Problem]:
@@ -121,3 +133,11 @@ def _ports(settings: Values) -> Iterable[Problem]:
             ),
         }
     )
+
+
+def _privacy(settings: Values) -> Iterable[Problem]:
+    inline, file = settings.privacy_key, settings.privacy_key_file
+    if inline is not None and file is not None:
+        yield Problem("privacy_key_twice")
+    if policy_of(settings.privacy).needs_key and inline is None and file is None:
+        yield Problem("privacy_without_key", privacy=settings.privacy)

@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from providers import NAMES
-from schemas.processors import PROCESSORS, processor
+from schemas.privacy import Privacy, keys_of, policy_of
+from schemas.processor_list import PROCESSORS, processor
 from schemas.topics import MAX_BODY, Topics
 from service.contradictions import contradictions
 from service.errors import Problem
@@ -25,11 +26,13 @@ Origin = Literal["default", "environment", "option", "file"]
 
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
+_COLLECTOR = r"^(off|otlp|https?://[^\s@]+)$"
 
 # Patterns, for people.
 _WORDS = {
     NAMESPACE: "it is 1 to 100 of A-Z a-z 0-9 . _ -",
     _ADDRESSES: "it is host:port, or several of them with commas between",
+    _COLLECTOR: "it is off, otlp, or a URL such as http://collector:4318",
 }
 
 
@@ -106,6 +109,21 @@ class _Shared(_Group):
         "INFO",
         description="lowest level that the services log; for Kafka's client and uvicorn "
         "at least WARNING",
+    )
+    log_format: Literal["json", "console"] | None = Field(
+        None,
+        description="form of the services' log lines: one JSON object a line, or text for people; "
+        "default: `console` if standard error is a terminal, else `json`",
+    )
+    traces: str = Field(
+        "off",
+        pattern=_COLLECTOR,
+        description="where the services send their spans: `off`, the URL of an OpenTelemetry "
+        "collector (OTLP over HTTP, such as `http://collector:4318`), or `otlp` for that of "
+        "`OTEL_EXPORTER_OTLP_ENDPOINT` (docs/tracing.md)",
+    )
+    trace_ratio: float = Field(
+        0.01, ge=0, le=1, description="share of the webhooks of which spans are sent"
     )
     health_host: str = Field(
         "127.0.0.1",
@@ -203,6 +221,18 @@ class _Normalise(_Group):
         description="whether a story that a contact posts is an inbound message; otherwise it is "
         "ignored and counted",
     )
+    privacy: str = Field(
+        "keep",
+        description="what the derived topics hold of personal data: `numbers:hash` or "
+        "`numbers:omit`, `texts:omit`, `payload:omit`, with commas between (docs/privacy.md)",
+    )
+    privacy_key: SecretStr | None = Field(
+        None,
+        description="the keys of the hashes, `<id>[@<since>]=<secret>` with commas between",
+    )
+    privacy_key_file: FilePath | None = Field(
+        None, description="a file with these keys, one a line, instead of `BLUETICK_PRIVACY_KEY`"
+    )
 
 
 class _Track(_Group):
@@ -241,6 +271,14 @@ class _Settings(_Track, _Normalise, _Workers, _Ingest, _Shared):
             raise PydanticCustomError("empty", "it is empty; name a path, or leave it unset")
         return value
 
+    @field_validator("privacy")
+    @classmethod
+    def _refuse_unknown_policy(cls, text: str) -> str:
+        try:
+            return str(policy_of(text))
+        except ValueError as error:
+            raise PydanticCustomError("policy", "{why}", {"why": str(error)}) from None
+
     @field_validator("data")
     @classmethod
     def _below_home(cls, path: Path) -> Path:
@@ -265,6 +303,16 @@ class _Settings(_Track, _Normalise, _Workers, _Ingest, _Shared):
         return Topics(
             self.namespace, self.raw_namespace, self.observations_namespace, providers=NAMES
         )
+
+    @property
+    def privacy_in_force(self) -> Privacy:
+        """The policy for personal data, with its keys; raises `Problem` for keys of no form."""
+        secret = self.privacy_key
+        try:
+            keys = keys_of(secret.get_secret_value()) if secret else ()
+        except ValueError as error:
+            raise Problem("invalid_privacy_key", why=str(error)) from None
+        return Privacy(policy_of(self.privacy), keys)
 
     def health_port(self, name: str) -> int:
         """The port of a processor's health and metrics."""
@@ -339,10 +387,6 @@ def origin(name: str, options: Collection[str], environment: Collection[str]) ->
 SECRETS = tuple(name for name in _Settings.model_fields if f"{name}_file" in _Settings.model_fields)
 
 
-# The settings that hold a secret; each has another one, `<name>_file`, with the name of a file.
-SECRETS = tuple(name for name in _Settings.model_fields if f"{name}_file" in _Settings.model_fields)
-
-
 def load(**overrides: Any) -> Settings:
     """Read the settings; command line options, where given (not None), win over the environment.
 
@@ -359,7 +403,9 @@ def load(**overrides: Any) -> Settings:
     if found := contradictions(settings):
         raise Problem("contradictory_settings", why=[str(one) for one in found])
     secrets = {name: _secret(settings, name) for name in SECRETS}
-    return settings.model_copy(update={name: value for name, value in secrets.items() if value})
+    read = settings.model_copy(update={name: value for name, value in secrets.items() if value})
+    _ = read.privacy_in_force  # refuses invalid keys
+    return read
 
 
 def _secret(settings: Settings, name: str) -> SecretStr | None:

@@ -15,7 +15,7 @@ import pytest
 from deploy import topics
 from deploy.local_kafka.broker import HOST, SINGLE_NODE, LocalKafka, answered, free_port
 from deploy.local_kafka.jars import VERSION, cache_directory, kafka_jars
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from service.errors import Problem
 from service.settings import Settings
 from tests import examples  # noqa: F401 (the profiles, before tests are imported)

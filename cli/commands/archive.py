@@ -26,7 +26,7 @@ def archive(
     requirements.check()
     from cli import archive as archiving
     from cli.commands.preflight import ready
-    from cli.messages import CommandProblem
+    from cli.problem_sentences import CommandProblem
     from processors.runtime import failpoints
 
     if verify and asked.given:

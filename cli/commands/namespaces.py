@@ -13,12 +13,12 @@ group = typer.Typer(help="List and drop whole namespaces.", no_args_is_help=True
 @spread
 def rebuild(*, how: Rebuild) -> None:
     """Derive a new namespace from the raw bodies of this one; see docs/rebuild.md."""
-    from cli.commands.preflight import log
+    from cli.commands.preflight import log_as_text
     from cli.namespaces import rebuild as rebuilding
     from service.settings import load
 
     settings = load()
-    log("WARNING")
+    log_as_text("WARNING")
     sys.exit(rebuilding.run(settings, how))
 
 

@@ -20,7 +20,7 @@ def plan(*, asked: Range, accounts: Accounts = None, json: Json = False) -> None
     """Count the new, changed and known facts of a range. Writes nothing."""
     from cli.commands.preflight import ready
     from cli.replay import plan as planning
-    from cli.replay.wanted import wanted
+    from cli.replay.range_options import wanted
 
     given = wanted(asked)
     sys.exit(planning.plan(ready(), given, accounts, json=json))
@@ -35,7 +35,7 @@ def run(*, asked: Range, how: ReplayRun, accounts: Accounts = None) -> None:
     """
     from cli.commands.preflight import ready
     from cli.replay import run as running
-    from cli.replay.wanted import wanted
+    from cli.replay.range_options import wanted
     from processors.runtime import failpoints
 
     given = wanted(asked) if asked.given or not how.id_ else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import AllPorts, Data, Port, port_option
-from schemas.processors import PROCESSORS, Processor
+from schemas.processor_list import PROCESSORS, Processor
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -55,8 +55,8 @@ def ingest(
     inherited: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Receive webhooks over HTTP and write each body to Kafka."""
-    from cli.commands.preflight import log
-    from cli.program import another
+    from cli.commands.preflight import running_as_service
+    from cli.own_command import another
     from ingest import server
     from ingest import supervisor as several
     from service import private_files
@@ -64,17 +64,17 @@ def ingest(
 
     private_files.mask()
     settings = load(port=port)
-    log(settings.log_level)
-    if inherited is not None:
-        server.run_worker(settings, inherited, several.report)
-    elif workers == 1:
-        server.run(settings)
-    else:
+    with running_as_service("ingest", settings):
+        if inherited is not None:
+            server.run_worker(settings, inherited, several.report)
+        elif workers == 1:
+            server.run(settings)
+        else:
 
-        def worker(listener: int, problems: int) -> list[str]:
-            return another("ingest", "--inherited", str(listener), problem_to=problems)
+            def worker(listener: int, problems: int) -> list[str]:
+                return another("ingest", "--inherited", str(listener), problem_to=problems)
 
-        several.run(settings, workers, worker)
+            several.run(settings, workers, worker)
 
 
 def processor(one: Processor) -> Callable[..., None]:
@@ -95,23 +95,24 @@ def processor(one: Processor) -> Callable[..., None]:
 
 
 def _process(one: Processor, health_port: int | None, data: Path | None) -> None:
-    from cli.commands.preflight import require_topics
-    from processors.loader import member
-    from processors.runtime.process import run
+    from cli.commands.preflight import require_topics, running_as_service
+    from processors.import_processor import member
+    from processors.runtime.run_processor import run
     from service import private_files
     from service.settings import load
 
     private_files.mask()
     settings = load(**{one.port_setting: health_port}, data=data)
-    _refuse_foreign_outputs(one, settings)
-    require_topics(settings, settings.topics.needed(one.name))
-    if one.keeps_state:
-        private_files.tighten(settings.stores)
-    run(one, settings, member(one))
+    with running_as_service(one.name, settings):
+        _refuse_foreign_outputs(one, settings)
+        require_topics(settings, settings.topics.needed(one.name))
+        if one.keeps_state:
+            private_files.tighten(settings.stores)
+        run(one, settings, member(one))
 
 
 def _refuse_foreign_outputs(one: Processor, settings: "Settings") -> None:
-    from cli.messages import CommandProblem
+    from cli.problem_sentences import CommandProblem
 
     topics = settings.topics
     if {*topics.outputs(one.name)} & {*topics.foreign}:

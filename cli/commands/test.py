@@ -8,8 +8,8 @@ import typer
 
 def test(context: typer.Context) -> None:
     """Run the tests of this checkout; further options go to pytest."""
-    from cli.messages import CommandProblem
-    from cli.program import HOME
+    from cli.own_command import HOME
+    from cli.problem_sentences import CommandProblem
 
     if not (HOME / "tests").is_dir():
         raise CommandProblem(

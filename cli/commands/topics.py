@@ -14,7 +14,7 @@ def check() -> None:
     """Compare the topics with what Bluetick expects; exit code 1 if they differ."""
     import asyncio
 
-    from cli.messages import CommandProblem
+    from cli.problem_sentences import CommandProblem
     from deploy import topics
     from service.settings import load
 
@@ -54,7 +54,7 @@ def acls(
     ] = None,
 ) -> None:
     """Print the kafka-acls commands for the least rights of a command (docs/security.md)."""
-    from cli.messages import CommandProblem
+    from cli.problem_sentences import CommandProblem
     from deploy.acls import kafka_acls
     from schemas.rights import rights
     from service.settings import load

@@ -11,7 +11,7 @@ from cli.contracts.json_schema import definitions
 from cli.contracts.model import Example
 from providers import NAMES
 from schemas.contract import KINDS, Kind
-from schemas.processors import PROCESSORS, TopicKind
+from schemas.processor_list import PROCESSORS, TopicKind
 from schemas.schema_uri import VERSION, schema_of
 from schemas.topics import Topics, TopicSpec
 
@@ -164,9 +164,8 @@ def _message(kind: Kind, example: Example) -> Object:
         "contentType": "application/json",
         "payload": _payload(kind),
         "bindings": {"kafka": {"key": key, "bindingVersion": _BINDING}},
+        "headers": _ref("schemas", kind.headers.__name__),
     }
-    if kind.headers:
-        message["headers"] = _ref("schemas", kind.headers.__name__)
     if kind.topic in ("statuses", "events", "inbound", "messages"):
         message["description"] = _ONCE
     if schema := schema_of(example.headers.get("ce_type", "")):

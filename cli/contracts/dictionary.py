@@ -22,7 +22,8 @@ to read the topics, [compatibility.md](compatibility.md) what may change. The sa
   never null or empty.
 - **since**: the first version of the schemas that has the field.
 - **personal**: `number` identifies a person, `text` is a person's words, `any` is the caller's own
-  data, which may hold anything.
+  data, which may hold anything. A namespace may hash or omit them ([privacy.md](privacy.md)): a
+  hashed number is `h1:<key id>:<32 hexadecimal digits>`.
 - **example**: a value that Bluetick made of webhooks which the providers document, or of simulated
   ones.
 - Times are Unix milliseconds UTC.
@@ -67,9 +68,8 @@ def _kind(
         yield from _fields(record, _merged(example.value for example in examples), versions)
     else:
         yield "The value is what the sender sent: bytes, usually JSON of a provider."
-    if kind.headers:
-        name = kind.headers.__name__
-        yield f"\nHeaders: [{name}](#part-{name.lower()})."
+    name = kind.headers.__name__
+    yield f"\nHeaders: [{name}](#part-{name.lower()})."
 
 
 def _parts(

@@ -9,8 +9,8 @@ from cli.contracts import asyncapi, published, typed
 from cli.contracts.compatibility import breaches
 from cli.contracts.examples import examples
 from cli.contracts.json_schema import definitions, headers_name, headers_schema, value_schema
-from cli.messages import CommandProblem
 from cli.output.json_escaping import as_text
+from cli.problem_sentences import CommandProblem
 from schemas.contract import KINDS
 from schemas.schema_uri import VERSION
 from service.settings import Settings
@@ -20,8 +20,8 @@ def schemas() -> dict[str, dict[str, object]]:
     """Return the schema of every value and of all headers, by name."""
     every = definitions()
     values = {kind.name: value_schema(kind, every) for kind in KINDS}
-    headers = {one: headers_schema(one, every) for kind in KINDS if (one := kind.headers)}
-    named = {headers_name(one): schema for one, schema in headers.items()}
+    headers = dict.fromkeys(kind.headers for kind in KINDS)
+    named = {headers_name(one): headers_schema(one, every) for one in headers}
     return {name: schema for name, schema in (values | named).items() if schema is not None}
 
 

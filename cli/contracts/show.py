@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cli.contracts.examples import examples
 from cli.contracts.export import as_json, schemas
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 
 
 def lines(record: str | None, *, example: bool) -> Iterator[str]:

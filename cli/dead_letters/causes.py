@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.providers import providers
 from processors.dead_letters.record import Entry, Kept
 from providers.rejection import Code

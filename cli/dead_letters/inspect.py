@@ -12,13 +12,13 @@ from rich.text import Text
 from cli.dead_letters.causes import Group, Selection, grouped, place, place_of, provider_of
 from cli.dead_letters.reader import chosen, entries, found_at, read_selected
 from cli.dead_letters.table import causes
-from cli.messages import CommandProblem
 from cli.output import jsonl
 from cli.output.json_escaping import as_text
 from cli.output.jsonl import print_json
 from cli.output.records import Record, as_fields, printable, text_or_base64
 from cli.output.redaction import shape
 from cli.parse import values
+from cli.problem_sentences import CommandProblem
 from cli.tail import resolve
 from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Kept
@@ -128,14 +128,18 @@ def _show(record: Record, kept: Kept) -> None:
         ("where", entry.letter.pointer or "the whole body"),
         ("state", f"resolved by {kept.resolved}" if kept.resolved else "open"),
         *((name, _header(name, value)) for name, value in record.headers if _further(name)),
-        ("value", f"{len(record.value or b'')} bytes, masked (--json shows them)"),
+        ("value", _value(record.value)),
     ]
     console = Console()
     for name, text in shown:
         line = Text(f"{printable(name):15} ", style="dim")
         console.print(line.append(printable(text), style="default"), soft_wrap=True)
-    for text in shape(record.value or b""):
+    for text in shape(record.value) if record.value else ():
         console.print(Text("  " + text), soft_wrap=True)
+
+
+def _value(value: bytes | None) -> str:
+    return f"{len(value)} bytes, masked (--json shows them)" if value else "none; see the raw body"
 
 
 def _further(name: str) -> bool:

@@ -13,10 +13,10 @@ from rich.text import Text
 from cli.dead_letters.causes import Selection, place
 from cli.dead_letters.reader import chosen, read_selected
 from cli.interrupt import interruptible
-from cli.messages import CommandProblem
 from cli.output import progress
 from cli.output.jsonl import print_json
 from cli.output.records import GOOD
+from cli.problem_sentences import CommandProblem
 from ingest.sources.loader import accounts
 from processors.dead_letters.record import Identity
 from processors.normalising.accounts import UNCORRECTED, Corrections

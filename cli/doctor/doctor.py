@@ -20,7 +20,7 @@ from cli.output.jsonl import print_json
 from cli.output.tables import PlainTable
 from cli.output.tables import name as name_column
 from cli.output.tables import text as text_column
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from service.errors import Problem
 from service.kafka.causes import RIGHT_CAUSES
 from service.settings import Settings

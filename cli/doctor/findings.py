@@ -6,7 +6,7 @@ The first sentence says what is, the second what to do.
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from service.messages import Message, sentence
+from service.problem_sentences import Message, sentence
 
 Level = Literal["ok", "info", "warning", "problem"]
 

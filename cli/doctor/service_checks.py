@@ -6,7 +6,7 @@ from types import MappingProxyType
 from cli.doctor.cluster_checks import listed
 from cli.doctor.facts import Clock, Group, Place, Rights
 from cli.doctor.findings import Finding, Level
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.topics import Topics
 
 # Kafka's codes of operations.

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from rich.console import Console
 
-from cli.messages import CommandProblem
 from cli.namespaces.manage import look
 from cli.options import Comparing
 from cli.output.json_escaping import as_text
 from cli.output.jsonl import print_json
 from cli.output.records import masked, printable, shown_key
 from cli.output.tables import PlainTable, name, number
+from cli.problem_sentences import CommandProblem
 from processors.replay.range_syntax import times_of
 from processors.tracking.state_diff import Difference, State, differences, same
 from schemas.codec import UndecodableError, decode_by_key

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from cli.messages import CommandProblem
 from cli.output.tables import PlainTable, name, number, text
+from cli.problem_sentences import CommandProblem
 from deploy import consumer_groups, topics
 from deploy.consumer_groups import Group
 from providers import NAMES
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.topics import Topics, namespaces
 from service.errors import Problem
 from service.settings import Settings

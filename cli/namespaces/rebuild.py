@@ -12,17 +12,17 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from cli.cancellation import run_until_stopped
-from cli.messages import CommandProblem
 from cli.namespaces.manage import Found, look
 from cli.namespaces.rate import Mark, Pace
 from cli.options import Rebuild
 from cli.output import progress
+from cli.problem_sentences import CommandProblem
 from cli.processes import Running, Service, first_to_end, quiet, running
 from cli.up.up import labelled
 from deploy import topics
 from deploy.local_kafka.broker import free_port
 from processors.runtime.consumer_groups import Watch, commit, watching
-from schemas.processors import NORMALISE, PROCESSORS, TRACK, processor
+from schemas.processor_list import NORMALISE, PROCESSORS, TRACK, processor
 from schemas.topics import Topics
 from schemas.webhook import to_iso
 from service.kafka.failures import diagnosed

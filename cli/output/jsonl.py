@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.messages import CommandProblem
 from cli.output.json_escaping import as_text
+from cli.problem_sentences import CommandProblem
 
 _PRIVATE = 0o600
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from cli.output import progress
 from cli.output.jsonl import print_json
 from cli.output.tables import PlainTable, name, number
-from cli.replay.wanted import Wanted, corrections_of, resolve
-from cli.replay.words import described, rows, spec_fields
+from cli.replay.range_options import Wanted, corrections_of, resolve
+from cli.replay.replay_as_text import described, rows, spec_fields
 from processors.normalising.accounts import Corrections
 from processors.replay import plan as planning
 from processors.replay.plan import Plan

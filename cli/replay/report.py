@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from cli.messages import CommandProblem
 from cli.output.jsonl import print_json
 from cli.output.tables import PlainTable, name, number, text
-from cli.replay.words import command, described, replay_fields, rows
+from cli.problem_sentences import CommandProblem
+from cli.replay.replay_as_text import command, described, replay_fields, rows
 from processors.replay import plan as planning
 from processors.replay import progress as ledger
 from processors.replay import report as reporting

@@ -10,12 +10,12 @@ from pathlib import Path
 import typer
 
 from cli.interrupt import Interrupted
-from cli.messages import CommandProblem
 from cli.options import ReplayRun
 from cli.output import progress
+from cli.problem_sentences import CommandProblem
 from cli.replay.plan import planned, question, show, spare_collector
-from cli.replay.wanted import Wanted, corrections_of, resolve
-from cli.replay.words import command, described
+from cli.replay.range_options import Wanted, corrections_of, resolve
+from cli.replay.replay_as_text import command, described
 from processors.normalising.accounts import Corrections, fingerprint
 from processors.replay import progress as ledger
 from processors.replay import run as replaying

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.simulator.requests import JSON, Post, headers_of
 
 STDIN = "-"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 
 _ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0

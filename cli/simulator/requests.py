@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from schemas.webhook import RawWebhook
 
 JSON: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})

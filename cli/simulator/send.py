@@ -10,16 +10,16 @@ from typing import Protocol
 from rich.console import Console
 
 from cli.interrupt import Interrupted
-from cli.messages import CommandProblem
 from cli.options import Request, Sending
 from cli.output import progress
 from cli.output.tables import PlainTable, name, number
+from cli.problem_sentences import CommandProblem
 from cli.simulator.files import posts_from
 from cli.simulator.http_client import Broken, Connection, Endpoint
 from cli.simulator.requests import Post, headers_of
 from cli.simulator.simulate import duration_ms, simulate
 from providers import NAMES
-from service.errors import Problem
+from service.errors import Problem, reason
 from service.wall_clock import now_ms
 
 ALL = "all"
@@ -199,15 +199,15 @@ class _Delivery:
 
     async def _mend(self, error: Exception, tries: int) -> None:
         """Wait for the next try, if ingest has answered before and tries are left."""
-        reason = str(error) or type(error).__name__
+        why = reason(error)
         if not self.delivered.answers or tries == _TRIES:
             raise CommandProblem(
                 "ingest_silent",
                 "ingest does not answer at {url}: {why}; start it, or give its --url",
                 url=self._url,
-                why=reason,
+                why=why,
             )
-        await self._wait(reason, _WAIT)
+        await self._wait(why, _WAIT)
 
     async def _wait(self, reason: str, seconds: float) -> None:
         self.delivered.resent += 1

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.simulator.batching import Batch, Draft, Entry, Simulators, Tally, batched, repeated
 from cli.simulator.malformed import malformed as malformed_entry
 from cli.simulator.requests import Post
-from providers import NAMES, loader
+from providers import NAMES, import_provider
 from providers.simulation import BY_A_PERSON, Item, Journey, Message, Simulator, Step
 from schemas.records import Status, message_key
 
@@ -103,7 +103,7 @@ def simulate(
                 share=share,
             )
     random = Random(seed)  # noqa: S311 - repeatable on purpose
-    simulators = {name: loader.simulator(name) for name in sources}
+    simulators = {name: import_provider.simulator(name) for name in sources}
     plan = _plan(random, messages, base_time_ms / 1000, simulators)
     entries = list(plan.entries)
     for one in plan.entries:

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from cli.cancellation import run_until_stopped
-from cli.messages import CommandProblem
 from cli.output import progress
 from cli.output.records import Record
+from cli.problem_sentences import CommandProblem
 from cli.processes import quiet
 from cli.simulator import http_client
 from cli.simulator.requests import Post
@@ -27,7 +27,7 @@ from cli.up.up import Line, Progress, labelled, line
 from deploy import topics
 from processors.runtime.consumer_groups import lag
 from schemas import codec
-from schemas.processors import NORMALISE, PROCESSORS
+from schemas.processor_list import NORMALISE, PROCESSORS
 from schemas.records import MessageState
 from service.settings import Settings
 from service.wall_clock import now_ms

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from cli.messages import CommandProblem
+from cli.problem_sentences import CommandProblem
 from cli.processes import Running, Show, start, until_ready
 from cli.up.restarts import QUICK_SECONDS, after
 from service.errors import Problem

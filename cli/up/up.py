@@ -27,7 +27,7 @@ from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from deploy.local_kafka.jars import VERSION
 from ingest.sources.loader import load
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from service import private_files
 from service.contradictions import Address, colliding_ports
 from service.errors import Problem

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from service.errors import Problem
+from service.errors import Problem, reason
 
 VERSION = "4.3.1"
 # slf4j-simple, not slf4j-nop: with nop a broker that cannot start logs no reason.
@@ -145,7 +145,7 @@ def _reason(error: BaseException) -> str:
     """Return the innermost cause: requests and urllib3 wrap it several times."""
     while inner := error.__cause__ or error.__context__:
         error = inner
-    return str(error) or type(error).__name__
+    return reason(error)
 
 
 def _publish(jars: Path, directory: Path) -> None:

@@ -144,6 +144,7 @@ def run(bootstrap: str, namespace: str, group: str, since: int | None) -> None:
             "isolation.level": "read_committed",  # librdkafka's default
             "enable.auto.commit": False,  # the default commits unprocessed records
             "auto.offset.reset": "error",  # the default, latest, skips records
+            "socket.timeout.ms": 10_000,  # the default waits a minute for a broker that vanished
         }
     )
     statuses = Statuses(consumer, f"{namespace}.statuses", since)

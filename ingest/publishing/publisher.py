@@ -23,7 +23,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from ingest.admission import Cause, Rejected
+from ingest.accept_webhook import Cause, Rejected
 from ingest.publishing.topic_batches import (
     REFUSED_SECONDS,
     STALE_SECONDS,
@@ -35,13 +35,14 @@ from ingest.publishing.topic_batches import (
 from ingest.publishing.topic_check import CHECK_SECONDS, TopicCheck
 from ingest.reception_time import Reading, corrected, stamp
 from schemas.webhook import RawWebhook
-from service.background_tasks import described, lasting
-from service.errors import Problem
+from service.background_tasks import lasting
+from service.errors import Problem, described
 from service.kafka import clients, clock_offset
 from service.kafka.clock import clock, running
 from service.kafka.connections import adopt_producer
 from service.kafka.failures import diagnosed, right_missing
 from service.kafka.login import options
+from service.logger import logger
 from service.settings import Settings
 
 # One batch, before compression, in bytes: far below the broker's 1 MiB, far above its overhead.
@@ -57,7 +58,7 @@ _MOST_REFUSALS = 2  # of a batch, because of its records' time
 
 _NOT_CONNECTED = "Kafka answers, but ingest is not connected to it yet"
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Publisher:
@@ -252,7 +253,10 @@ class Publisher:
                 error, BrokerResponseError
             )
             self._failed(queue, batch, error, "silence" if silent else "answer")
-            _log.warning("%s: a batch is not acknowledged: %s", queue.topic, type(error).__name__)
+            why = type(error).__name__
+            _log.warning(
+                "batch_not_acknowledged", topic=queue.topic, partition=partition, error=why
+            )
         else:
             return None
         return "not-durable"
@@ -268,7 +272,13 @@ class Publisher:
             if error is None:
                 cause = task.result()
             else:
-                _log.error("%s: a batch could not be sent (%s)", queue.topic, described(error))
+                _log.error(
+                    "batch_failed",
+                    topic=queue.topic,
+                    partition=partition,
+                    error=described(error),
+                    exc_info=error,
+                )
         if cause is None:
             self._note_answer()
             queue.acknowledge(self._loop.time())
@@ -280,7 +290,7 @@ class Publisher:
         self._last_acknowledgement = self._loop.time()
         if self._silent:
             self._silent = False
-            _log.warning("Kafka acknowledges again")
+            _log.warning("kafka_acknowledges")
 
     def _check_silence(self, now: float) -> None:
         """Detect that Kafka acknowledges nothing although batches are in flight."""
@@ -291,18 +301,14 @@ class Publisher:
             and now - max(self._last_acknowledgement, min(sent)) > STALE_SECONDS
         ):
             self._silent = True
-            _log.warning("Kafka has acknowledged nothing for %s s", STALE_SECONDS)
+            _log.warning("kafka_silent", seconds=STALE_SECONDS)
 
     def _split(self, producer: AIOKafkaProducer, queue: TopicQueue, batch: Batch) -> None:
         """Halve a batch that the broker refuses as too large, so that its other records are sent.
 
         A record that is too large by itself stays in its batch and is refused.
         """
-        _log.error(
-            "%s: the broker refuses a batch of %d records as too large; raise max.message.bytes",
-            queue.topic,
-            len(batch.pending),
-        )
+        _log.error("batch_too_large", topic=queue.topic, bodies=len(batch.pending))
         middle = len(batch.pending) // 2
         if middle:
             for half in (batch.pending[middle:], batch.pending[:middle]):
@@ -333,7 +339,8 @@ class Publisher:
             await clock.compare(self._settings)
         if not clock.compared or batch.refusals >= _MOST_REFUSALS:
             self._refused_at = self._loop.time()
-            _log.error("%s: %s", queue.topic, clock_offset.refused_time(clock.known()))
+            refused = clock_offset.refused_time(clock.known())
+            _log.error("time_refused", topic=queue.topic, reason=refused)
             return
         reading = Reading(clock.now(), running())
         batches: list[Batch] = []
@@ -387,7 +394,7 @@ class Publisher:
                 await asyncio.sleep(CHECK_SECONDS)
                 continue
             await clients.broken(self._producer)
-            _log.error("the Kafka producer died; starting another one")
+            _log.error("producer_died")
             await self._disconnect()
 
     async def _disconnect(self) -> None:

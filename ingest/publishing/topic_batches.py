@@ -5,7 +5,7 @@ import math
 from collections import deque
 from typing import Any, Literal
 
-from ingest.admission import Cause, Rejected
+from ingest.accept_webhook import Cause, Rejected
 from schemas.webhook import RawWebhook, to_headers
 
 # Batches of a topic in flight at a time. With more, batches are smaller and cost more per webhook.

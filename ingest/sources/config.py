@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from ingest.admission import Source
+from ingest.accept_webhook import Source
 from ingest.sources.ip_allowlist import AllowList, Network
 from ingest.sources.mistakes import Finding, Keys, Table, either, mistake, wrong
 from ingest.sources.networks import Networks, Proxies
@@ -28,7 +28,7 @@ from ingest.sources.proofs.contract import Proof
 from ingest.sources.proofs.kinds import KINDS, proof_of
 from ingest.sources.proofs.no_proof import NoProof
 from ingest.sources.secret_places import Place, places
-from providers import NAMES, loader
+from providers import NAMES, import_provider
 from schemas.accounts import NO_ACCOUNT, Patterns, encode_patterns, only
 
 # In the header of each record, so that a body at its cap still fits Kafka's 1 MiB.
@@ -161,7 +161,11 @@ class _Shared(BaseModel):
         if len(encode_patterns(accounts)) > MOST_ACCOUNT_BYTES:
             raise mistake(f"it is longer than {MOST_ACCOUNT_BYTES} bytes; write patterns")
         provider = info.data.get("provider")
-        if provider and not loader.proof(provider).names_account and only(accounts) is None:
+        if (
+            provider
+            and not import_provider.proof(provider).names_account
+            and only(accounts) is None
+        ):
             raise mistake(
                 f"a body of {provider} names no account, so its source names exactly one, without "
                 '* and ?; write accounts = ["shop"]'
@@ -286,4 +290,4 @@ def _presets(provider: object, auth: str | None) -> Mapping[str, str]:
     """Return the keys that a provider's own kind of proof sets."""
     if not isinstance(provider, str) or provider not in NAMES or auth is None:
         return {}
-    return loader.proof(provider).presets.get(auth, {})
+    return import_provider.proof(provider).presets.get(auth, {})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ingest.admission import SOURCES, Source
+from ingest.accept_webhook import SOURCES, Source
 from ingest.sources.config import Declared, Reading, SecretPlace, read, source
 from ingest.sources.mistakes import Finding
 from ingest.sources.proofs.kinds import KINDS

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ingest.admission import Rejected
+from ingest.accept_webhook import Rejected
 from ingest.publishing.publisher import Publisher
 from ingest.spool import retry_schedule
 from ingest.spool.database import Row

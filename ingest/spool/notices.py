@@ -2,6 +2,7 @@
 
 from ingest.health import Spooled
 from ingest.spool.quota import Held
+from service.log_events import Notice, notice
 
 # The log warns when the spool reaches these shares of a bound.
 _LEVELS = (0.5, 0.9)
@@ -17,32 +18,32 @@ class Spooling:
         self._draining = False
         self._reached = [0, 0]
 
-    def stored(self, why: str) -> str | None:
+    def stored(self, why: str) -> Notice | None:
         """A webhook went to the spool for this reason, or the next one will."""
         if why == self.why:
             return None
         self.why, self._draining = why, False
-        return f"webhooks go to the spool: {why}"
+        return notice("spool_used", reason=why)
 
-    def acknowledged(self, held: Held) -> str | None:
+    def acknowledged(self, held: Held) -> Notice | None:
         """Kafka acknowledged bodies of the spool; `held` are the remaining ones."""
         self.why = None
         if not held.bodies:
             self._draining = False
-            return "the spool is empty again"
+            return notice("spool_empty")
         if self._draining:
             return None
         self._draining = True
-        return f"the spool drains to Kafka: {held.bodies} bodies, {held.bytes} bytes are left"
+        return notice("spool_draining", bodies=held.bodies, bytes=held.bytes)
 
-    def unused(self) -> str | None:
+    def unused(self) -> Notice | None:
         """The spool is empty, and Kafka acknowledges webhooks."""
         if self.why is None:
             return None
         self.why = None
-        return "webhooks go to Kafka again"
+        return notice("spool_unused")
 
-    def filled(self, fill: Spooled) -> list[str]:
+    def filled(self, fill: Spooled) -> list[Notice]:
         """Return a warning for each bound of which the spool has reached a higher level."""
         used = {
             f"{fill.bytes} bytes of {fill.max_bytes} (BLUETICK_SPOOL_MAX_BYTES)": fill.size_share,
@@ -51,8 +52,7 @@ class Spooling:
         }
         before, self._reached = self._reached, [_reached(share) for share in used.values()]
         return [
-            f"the spool has reached {_LEVELS[now - 1]:.0%} of a bound: {what}; past the bound "
-            "webhooks get 503; restore Kafka, or raise the bound"
+            notice("spool_filling", share=_LEVELS[now - 1], reason=what)
             for what, was, now in zip(used, before, self._reached, strict=True)
             if now > was
         ]

@@ -6,7 +6,6 @@ new one.
 """
 
 import asyncio
-import logging
 import queue
 import sqlite3
 import threading
@@ -17,14 +16,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ingest.admission import Rejected
+from ingest.accept_webhook import Rejected
 from ingest.spool.database import FILE, MARKER, Row, SpoolFile, is_damage, readable, size_of
 from ingest.spool.quota import Bounds, Held, refusal
 from ingest.spool.slots import DAMAGED, JOURNAL, Slot, set_aside
 from schemas.webhook import RawWebhook
-from service.background_tasks import described
+from service.errors import described
 from service.fsync import fsync
 from service.kafka.clock import clock
+from service.logger import logger
 from service.wall_clock import now_ms
 
 # Rows copied from a damaged file at a time; new bodies are written in between.
@@ -36,7 +36,7 @@ RESCUE_PAUSE_SECONDS = 5.0
 _SALVAGED = f"{FILE}.salvaged-"
 
 _T = TypeVar("_T")
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Unusable(Exception):
@@ -143,7 +143,7 @@ class Spool:
         ):
             raise Rejected("overloaded")
         if why := self._refusal(put.size):
-            _log.error("%s", why)
+            _log.error("spool_full", message=why, directory=self.directory)
             raise Rejected("not-durable")
         self._waiting += 1
         self._waiting_bytes += put.size
@@ -276,7 +276,7 @@ class Spool:
             self._now_held = self._file.held()
         except Exception as error:
             self._reason = self._handle_error(error)
-            _log.error("%s", self._reason)
+            _log.error("spool_failed", message=self._reason, directory=self.directory)
             raise Unusable(self._reason) from error
         if proves_writable:
             self._reason = None
@@ -348,9 +348,4 @@ class Spool:
             with suppress(FileNotFoundError):  # an operator or SQLite has removed it
                 Path(f"{path}{suffix}").rename(f"{kept}{suffix}")
         rescue.over = True
-        _log.warning(
-            "%s: %d bodies could be read and were moved to the new file; this one is kept as %s",
-            path,
-            count,
-            kept,
-        )
+        _log.warning("spool_rescued", file=path, bodies=count, kept=kept)

@@ -10,7 +10,7 @@ from processors.archive.catalogue import MANIFESTS, Catalogue, File, called, dec
 from processors.archive.storage import Storage, unfinished
 from processors.runtime.offset_ranges import Span, Window, refuse_backwards, refuse_empty, remaining
 from processors.runtime.raw_record import Batch, RawRecord, Source
-from schemas.coordinates import Partition
+from schemas.coordinates import Coordinates, Partition
 from service.errors import Problem
 
 _CHUNK = 1000
@@ -50,6 +50,11 @@ class Archive:
             refuse_empty(span)
             self._known.require(span.place, span.offsets)
         return wanted
+
+    def files_of(self, body: Coordinates) -> list[str]:
+        """Return the names of the files that hold a raw body."""
+        span = Span(body.topic, body.partition, body.offset, body.offset + 1)
+        return [file.path for file in self._files(span)]
 
     async def verify(
         self, wanted: Iterable[Span], checked: Callable[[int, int], None] = lambda *_: None

@@ -17,7 +17,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from processors.runtime import failpoints
-from service.errors import Problem
+from service.errors import Problem, system_reason
 from service.fsync import fsync
 
 _PART = ".part"
@@ -101,7 +101,9 @@ class Storage:
             yield
         except Exception as error:  # each file system has its own errors
             place = f"{self.url}/{name}".rstrip("/")
-            why = "it is not there" if isinstance(error, FileNotFoundError) else _text(error)
+            why = (
+                "it is not there" if isinstance(error, FileNotFoundError) else system_reason(error)
+            )
             raise Problem("archive_storage_failed", place=place, done=done, why=why) from error
 
 
@@ -156,7 +158,3 @@ def _refuse_elsewhere(url: str) -> None:
         raise Problem("archive_url_empty")
     if url.startswith("file://") and (host := urlsplit(url).netloc):
         raise Problem("archive_url_host", url=url, host=host, path=url.removeprefix("file://"))
-
-
-def _text(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from providers.rejection import Code
 from schemas.coordinates import Coordinates
-from service.messages import sentence
+from service.problem_sentences import sentence
 
 LOOK_BACK = 1000
 LEAST = 200

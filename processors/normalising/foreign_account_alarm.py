@@ -1,6 +1,5 @@
 """The alarm about bodies that name accounts of other sources: a count and a log line."""
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -10,8 +9,9 @@ from processors.runtime.alarms import LogLimit
 from processors.runtime.raw_record import RawRecord
 from providers.contract import DeadLetter
 from schemas.webhook import source_of
+from service.logger import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _LONGEST = 100
 
@@ -58,4 +58,5 @@ class Alarm:
     def _log(self, label: str, one: Foreign) -> None:
         if self._limit.due(label, self._clock()):
             more = self._limit.skipped(label)
-            log.error("%s%s", one, f" ({more} more since the last such line)" if more else "")
+            since = f" ({more} more since the last such line)" if more else ""
+            log.error("foreign_account", message=f"{one}{since}", source=label, count=more + 1)

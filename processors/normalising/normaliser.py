@@ -8,26 +8,23 @@ raises an unexpected error becomes a dead letter. A partition that cannot contin
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
-from msgspec import Struct
 
 from processors.dead_letters.limit import Flood, Limits, Source, Windows, stopped
-from processors.dead_letters.limit import Round as Counted
 from processors.normalising import metrics
 from processors.normalising.body_normaliser import Bodies
-from processors.normalising.foreign_account_alarm import Alarm, Foreign, found
-from processors.normalising.normalise import dead_letter, whole
-from processors.normalising.round_counts import Tallies
+from processors.normalising.foreign_account_alarm import Alarm
+from processors.normalising.policy_mark import marked, refuse_other
+from processors.normalising.round import Outcome, Round
 from processors.normalising.round_limit import MOST_BODIES, full
 from processors.normalising.time_order import TimeOrder, in_time
+from processors.normalising.webhook_to_observations import dead_letter, whole
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.assigned_partitions import AssignedPartitions
@@ -40,18 +37,22 @@ from processors.runtime.partition_watch import Progress
 from processors.runtime.raw_record import RawRecord, raw_record
 from processors.runtime.record_batches import Outbox, Outgoing, UnsentError, deliver
 from providers import NAMES
-from providers.contract import DeadLetter, Normalised
+from providers.contract import Normalised
 from providers.fields import word
 from providers.rejection import Refused
 from schemas.coordinates import Coordinates, at
+from schemas.processor_list import NORMALISE
 from schemas.webhook import source_of
-from service import messages
-from service.errors import Problem
+from service import tracing
+from service.errors import Problem, reason
 from service.kafka import clients
 from service.kafka.clock import clock
+from service.log_events import Notice, notice
+from service.logger import logger
 from service.settings import Settings
+from service.tracing import Headers
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _POLL_MS = 200
 _ROUND = 1000
@@ -74,11 +75,14 @@ class Normaliser(Member):
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
         self._settings = settings
+        self._group = settings.topics.group(NORMALISE.name)
         self._consumer = consumer
         self._alarms = alarms
         self._bodies = Bodies(settings)
         self._producer: AIOKafkaProducer | None = None
-        self._partitions = AssignedPartitions(consumer, alarms)
+        self._partitions = AssignedPartitions(
+            consumer, alarms, partial(refuse_other, settings, consumer)
+        )
         self._order: TimeOrder[ConsumerRecord[bytes, bytes]] = TimeOrder(_PATIENCE_SECONDS)
         self._idle = True
         self._windows = Windows(Limits(settings.dead_letter_ratio, settings.dead_letter_run))
@@ -93,7 +97,8 @@ class Normaliser(Member):
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         self._partitions.assign(partitions)
-        log.info("assigned %d partitions", len(partitions))
+        sentence = f"assigned {len(partitions)} partitions"
+        log.info("partitions_assigned", message=sentence, count=len(partitions))
 
     async def revoked(self) -> None:
         """Release all partitions: their next owner repeats the uncommitted bodies."""
@@ -131,8 +136,8 @@ class Normaliser(Member):
         self._order.remove([partition])
 
     def failed(self, error: Exception) -> str:
-        trouble = str(error) or type(error).__name__
-        log.warning("%s; repeating the round", trouble)
+        trouble = reason(error)
+        log.warning("round_failed", reason=trouble)
         return trouble
 
     async def start_over(self) -> None:
@@ -163,8 +168,13 @@ class Normaliser(Member):
         return True
 
     async def _process(self, polled: Polled) -> None:
+        with tracing.processing(self._group) as trace:
+            await self._traced_round(polled, trace)
+
+    async def _traced_round(self, polled: Polled, trace: tracing.Round) -> None:
         producer = self._producer or await self._start_producer()
-        round_ = _Round(Outbox(producer, "normalise.after_first_send"), self._windows.begin())
+        outbox = Outbox(producer, "normalise.after_first_send")
+        round_ = Round(outbox, self._windows.begin(), trace)
         await self._normalise(polled, round_)
         large = await deliver(producer, round_.outbox, self._settings.transaction_timeout)
         await self._set_aside(producer, large, round_)
@@ -172,9 +182,9 @@ class Normaliser(Member):
         began = time.monotonic()
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                await self._consumer.commit(round_.ends)
+                await self._consumer.commit(marked(self._settings, round_.ends))
         except (CommitFailedError, IllegalStateError):
-            log.info("the group rebalanced during the round; its uncommitted bodies are repeated")
+            log.info("round_rebalanced")
             self._cut = self._cut.failed(round_.bodies)
         else:
             failpoints.reach("normalise.after_commit")
@@ -182,7 +192,7 @@ class Normaliser(Member):
             self._cut = self._cut.passed()
             self._committed(round_)
 
-    async def _normalise(self, polled: Polled, round_: "_Round") -> None:
+    async def _normalise(self, polled: Polled, round_: Round) -> None:
         """Normalise as many bodies as a round may have, in the order of time; put the rest back."""
         session, began, lasted = self._settings.session_timeout, time.monotonic(), 0.0
         reached: dict[tuple[str, int], RawRecord] = {}
@@ -205,7 +215,7 @@ class Normaliser(Member):
             {tp: _since(ends.get(tp, 0), records) for tp, records in polled.items()}
         )
 
-    async def _body(self, raw: RawRecord, round_: "_Round") -> None:
+    async def _body(self, raw: RawRecord, round_: Round) -> None:
         """Add the result of one body; after any error it is a dead letter."""
         provider = self._bodies.provider(raw)
         source = _named(provider, source_of(raw.headers, provider))
@@ -214,14 +224,16 @@ class Normaliser(Member):
             round_.add(raw, provider, self._refused(raw, Refused("source_stopped", reason)))
             return
         try:
+            context = round_.trace.take(raw)
             result = self._bodies.begun(raw)
             if not isinstance(result, Normalised):
                 result = await self._pace.within(result, _BODY_SECONDS)
             if result.dead_letters or len(result.observations) > _FEW:
-                outcome = await self._records(raw, result)
+                outcome = await self._records(raw, result, context)
             else:
-                records = list(self._bodies.observed(raw, result.observations, clock.now()))
-                outcome = _Outcome(result, records, sum([len(one.value) for one in records]))
+                now = clock.now()
+                records = list(self._bodies.observed(raw, result.observations, now, context))
+                outcome = Outcome(result, records, sum([len(one.value) for one in records]))
         except Exception as error:  # noqa: BLE001 - after any error the body is kept
             outcome = self._refused(raw, error)
         if letters := outcome.result.dead_letters:
@@ -230,13 +242,13 @@ class Normaliser(Member):
             round_.counted.good(source)
         round_.add(raw, provider, outcome)
 
-    async def _records(self, raw: RawRecord, result: Normalised) -> "_Outcome":
+    async def _records(self, raw: RawRecord, result: Normalised, context: Headers) -> Outcome:
         """Return the records of a body; `Refused` if they exceed the limit."""
         now = clock.now()
         records: list[Outgoing] = []
         size = 0
         for record in chain(
-            self._bodies.observed(raw, result.observations, now),
+            self._bodies.observed(raw, result.observations, now, context),
             self._bodies.kept(raw, result.dead_letters, now),
         ):
             records.append(record)
@@ -245,19 +257,19 @@ class Normaliser(Member):
                 raise Refused("too_costly", f"its result has more than {_BODY_BYTES} bytes")
             if self._pace.due():
                 await self._pace.pause()
-        return _Outcome(result, records, size)
+        return Outcome(result, records, size)
 
-    def _refused(self, raw: RawRecord, error: Exception) -> "_Outcome":
+    def _refused(self, raw: RawRecord, error: Exception) -> Outcome:
         """Return one dead letter for a whole body."""
         letter, now = dead_letter(error, raw.body or b""), clock.now()
         try:
             [record] = self._bodies.kept(raw, [letter], now)
         except Exception:  # noqa: BLE001 - headers that cannot be copied; the raw record has them
             [record] = self._bodies.kept(raw._replace(headers=()), [letter], now)
-        return _Outcome(whole(letter), [record], record.size)
+        return Outcome(whole(letter), [record], record.size)
 
     async def _set_aside(
-        self, producer: AIOKafkaProducer, large: Sequence[Outgoing], round_: "_Round"
+        self, producer: AIOKafkaProducer, large: Sequence[Outgoing], round_: Round
     ) -> None:
         """Keep the bodies of records that are too large for their topics as dead letters.
 
@@ -288,22 +300,22 @@ class Normaliser(Member):
         outbox.put(records)
         return await deliver(producer, outbox, self._settings.transaction_timeout)
 
-    def _committed(self, round_: "_Round") -> None:
+    def _committed(self, round_: Round) -> None:
         """Publish the counts of a committed round, and raise its alarms."""
         self._partitions.committed(round_.reached)
         now = time.monotonic()
         round_.tallies.publish()
         self._foreign_accounts.raise_for(round_.foreign)
         self._windows.keep(round_.counted)
-        for kind, sentence in round_.sentences().items():
-            self._alarms.raise_(kind, sentence, now, _SHOWN_SECONDS)
+        for kind, defect in round_.notices().items():
+            self._alarms.raise_(kind, defect, now, _SHOWN_SECONDS)
         floods = {flood.source: flood for flood in self._windows.floods()}
         for source, flood in floods.items():
-            self._alarms.raise_(source, str(flood), now)
+            self._alarms.raise_(source, _stop_notice(flood), now)
         for cause in self._alarms.causes():
             if isinstance(cause, Source) and cause not in floods:
                 self._alarms.clear(cause)
-                log.warning("source %s of %s resumes", cause.name, cause.provider)
+                log.warning("source_resumed", source=cause.name, provider=cause.provider)
         for provider, count in _stopped(floods.values()).items():
             metrics.stopped.labels(provider).set(count)
 
@@ -316,64 +328,6 @@ class Normaliser(Member):
         if self._producer is not None:
             await clients.abandon(self._producer)
             self._producer = None
-
-
-class _Outcome(Struct, frozen=True, gc=False):
-    """The result of one body, and its records, `size` bytes in total."""
-
-    result: Normalised
-    records: Sequence[Outgoing]
-    size: int
-
-
-@dataclass(slots=True)
-class _Round:
-    """A round under way; `reached` has the offsets after its bodies."""
-
-    outbox: Outbox
-    counted: Counted
-    tallies: Tallies = field(default_factory=Tallies)
-    reached: dict[TopicPartition, Unprocessed] = field(default_factory=dict)
-    bodies: int = 0
-    size: int = 0
-    # The topics that refuse the result of a body as too large; and bodies that met a defect.
-    large: dict[Coordinates, str] = field(default_factory=dict)
-    defects: dict[Coordinates, DeadLetter] = field(default_factory=dict)
-    foreign: list[Foreign] = field(default_factory=list)
-
-    @property
-    def ends(self) -> dict[TopicPartition, int]:
-        return {partition: known.next for partition, known in self.reached.items()}
-
-    def add(self, raw: RawRecord, provider: str, outcome: _Outcome) -> None:
-        """Add the result of a body."""
-        self.outbox.put(outcome.records)
-        self.size += outcome.size
-        self.tallies.count(provider, outcome.result)
-        if outcome.result.dead_letters:
-            self._note(raw, provider, outcome.result.dead_letters)
-
-    def _note(self, raw: RawRecord, provider: str, letters: Sequence[DeadLetter]) -> None:
-        """Record a body that met a defect, or names accounts of other sources."""
-        for letter in letters:
-            if letter.code == "internal_error":
-                self.defects[at(raw)] = letter
-        self.foreign += found(raw, provider, letters)
-
-    def sentences(self) -> dict[str, str]:
-        """Return a sentence for each alarm, by its cause: one body of each, and how many more."""
-        found: dict[str, str] = {}
-        for topic in sorted(set(self.large.values())):
-            places = [place for place, one in self.large.items() if one == topic]
-            fields = {"places": _first_of(places), "topic": topic}
-            found[topic] = messages.sentence("result_too_large", fields)
-        if self.defects:
-            places, (letter, *_) = list(self.defects), self.defects.values()
-            found["internal_error"] = (
-                f"{_first_of(places)}: {letter.reason} ({_innermost(letter)}); it is kept as a "
-                "dead letter internal_error"
-            )
-        return found
 
 
 @lru_cache(maxsize=1024)  # sources are few, webhooks are many
@@ -389,17 +343,18 @@ def _since(
     return [one for one in records if one.offset >= offset] if records[-1].offset >= offset else []
 
 
-def _first_of(places: Sequence[Coordinates]) -> str:
-    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    return "{}/{}/{}".format(*places[0]) + more
-
-
-def _innermost(letter: DeadLetter) -> str:
-    return letter.stacktrace.rpartition("\n")[2]
-
-
 def _too_large(record: Outgoing) -> Refused:
     return Refused("too_large", f"the result is too large for {record.topic}")
+
+
+def _stop_notice(flood: Flood) -> Notice:
+    return notice(
+        "source_stopped",
+        message=str(flood),
+        source=flood.source.name,
+        provider=flood.source.provider,
+        code=flood.code,
+    )
 
 
 def _stopped(floods: Iterable[Flood]) -> dict[str, int]:

@@ -7,17 +7,18 @@ reception, and a wait advances it.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from processors.dead_letters.record import Headers
 from processors.dead_letters.record import headers as headers_of_letter
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from processors.tracking import lifecycle, timers
+from processors.tracking.next_state import track
 from processors.tracking.outputs import SOURCE, Output, headers_of
 from processors.tracking.timers import PATIENCE, Patience
-from processors.tracking.track import track
 from schemas.coordinates import Coordinates
+from schemas.privacy import NO_PRIVACY, Privacy
 from schemas.records import (
     MessageState,
     Observation,
@@ -85,14 +86,16 @@ def run(
     began_at: int = 0,
     *,
     stories: bool = False,
+    privacy: Privacy = NO_PRIVACY,
     prefix: str = "",
 ) -> Outcome:
     """Take all steps in order; the clock begins at `began_at`, Unix milliseconds.
 
-    `stories` says whether stories that contacts post are inbound messages. `prefix` precedes the
-    names of raw topics in the records' origins: a namespace and a dot.
+    `stories` says whether stories that contacts post are inbound messages; `privacy` is the
+    policy for personal data. `prefix` precedes the names of raw topics in the records' origins: a
+    namespace and a dot.
     """
-    running = _Running(patience, began_at, prefix, stories=stories)
+    running = _Running(patience, began_at, prefix, stories=stories, privacy=privacy)
     for step in steps:
         running.take(step)
     return running.outcome
@@ -115,11 +118,14 @@ def webhook_of(delivery: Delivery, received_at: int, id_: str) -> RawWebhook:
 class _Running:
     """The clock, and the outcome so far."""
 
-    def __init__(self, patience: Patience, now: int, prefix: str, *, stories: bool) -> None:
+    def __init__(
+        self, patience: Patience, now: int, prefix: str, *, stories: bool, privacy: Privacy
+    ) -> None:
         self.outcome = Outcome(now)
         self._prefix = prefix
         self._patience = patience
         self._stories = stories
+        self._privacy = privacy
         self._step = -1
 
     def take(self, step: Step) -> None:
@@ -134,10 +140,13 @@ class _Running:
     def _receive(self, delivery: Delivery, received_at: int) -> None:
         webhook = webhook_of(delivery, received_at, f"{self._step}")
         raw = Coordinates(f"{self._prefix}raw.{delivery.provider}", 0, self._step)
-        result = normalise(webhook, raw, stories=self._stories)
+        result = normalise(webhook, raw, stories=self._stories, privacy=self._privacy)
+        keeps_all = self._privacy.policy.keeps_all
+        own = to_headers(webhook) if keeps_all else ()
         for letter in result.dead_letters:
-            headers = headers_of_letter(letter, raw, received_at, to_headers(webhook))
-            self._add("dead-letters", letter.code, "", letter, headers)
+            headers = headers_of_letter(letter, raw, received_at, own)
+            kept = letter if keeps_all else replace(letter, value=b"")
+            self._add("dead-letters", letter.code, "", kept, headers)
         self.outcome.ignored.update(result.ignored)
         for observation in result.observations:
             for key in record_keys(observation):

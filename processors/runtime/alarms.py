@@ -1,10 +1,13 @@
 """Alarms: problems of a running process that need a person. Logged, repeated, shown by health."""
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Hashable
 from typing import NamedTuple
+
+from structlog.stdlib import BoundLogger
+
+from service.log_events import Notice
 
 _REMIND_SECONDS = 60.0
 
@@ -38,24 +41,24 @@ class LogLimit:
 
 
 class _Alarm(NamedTuple):
-    sentence: str
+    notice: Notice
     until: float
 
 
 class Alarms:
-    """Sentences by their cause, each logged as an ERROR at once and again every minute.
+    """Notices by their cause, each logged as an ERROR at once and again every minute.
 
     Times are seconds of a monotonic clock.
     """
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: BoundLogger) -> None:
         self._log = log
         self._alarms: dict[Hashable, _Alarm] = {}
         self._limit = LogLimit()
 
-    def raise_(self, cause: Hashable, sentence: str, now: float, lasts: float = math.inf) -> None:
+    def raise_(self, cause: Hashable, notice: Notice, now: float, lasts: float = math.inf) -> None:
         """Raise or prolong an alarm; it ends by itself after `lasts` seconds."""
-        self._alarms[cause] = _Alarm(sentence, now + lasts)
+        self._alarms[cause] = _Alarm(notice, now + lasts)
         self.remind(now)
 
     def clear(self, cause: Hashable) -> None:
@@ -67,7 +70,7 @@ class Alarms:
 
     def sentences(self, now: float) -> list[str]:
         """Return the sentences of the alarms that have not ended."""
-        return [alarm.sentence for alarm in self._alarms.values() if now < alarm.until]
+        return [str(alarm.notice) for alarm in self._alarms.values() if now < alarm.until]
 
     def remind(self, now: float) -> None:
         """Log each alarm that was not logged for a minute; remove the alarms that have ended."""
@@ -75,4 +78,4 @@ class Alarms:
             if now >= alarm.until:
                 self.clear(cause)
             elif self._limit.due(cause, now):
-                self._log.error("%s", alarm.sentence)
+                self._log.error(alarm.notice.event, **alarm.notice.fields)

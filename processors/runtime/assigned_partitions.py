@@ -6,7 +6,7 @@ the partition is halted alone and tried again every minute. Its committed offset
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -14,6 +14,7 @@ from processors.runtime.alarms import Alarms
 from processors.runtime.lag import Unprocessed
 from service.errors import Problem
 from service.kafka import clients
+from service.log_events import notice
 
 _ASK_SECONDS = 30.0
 _TRY_AGAIN_SECONDS = 60.0
@@ -22,12 +23,19 @@ _TRY_AGAIN_SECONDS = 60.0
 class AssignedPartitions:
     """The partitions that are ready to be polled, wait for their offset, or are halted."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, alarms: Alarms) -> None:
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        alarms: Alarms,
+        check: Callable[[TopicPartition], Awaitable[None]] | None = None,
+    ) -> None:
+        """`check` raises the `Problem` that forbids to read a partition."""
         self.ready: set[TopicPartition] = set()
         # What is committed of the partitions that were ready since their assignment.
         self.progress: dict[TopicPartition, Unprocessed] = {}
         self._consumer = consumer
         self._alarms = alarms
+        self._check = check
         self._waiting: set[TopicPartition] = set()
         self._halted: set[TopicPartition] = set()
         self._try_again_at = 0.0
@@ -79,19 +87,25 @@ class AssignedPartitions:
             self._unhalt(partition)
         return begun
 
-    async def _starts(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    async def _starts(self, wanted: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the start offsets; halt each partition whose log lacks its offset."""
         try:
-            return await clients.start_offsets(self._consumer, wanted)
+            return await self._checked(wanted)
         except Problem:
             pass  # one partition or several: each is requested alone below
         offsets: dict[TopicPartition, int] = {}
         for partition in wanted:
             try:
-                offsets |= await clients.start_offsets(self._consumer, [partition])
+                offsets |= await self._checked([partition])
             except Problem as problem:
                 self.halt(partition, problem)
         return offsets
+
+    async def _checked(self, wanted: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        if self._check is not None:
+            for partition in wanted:
+                await self._check(partition)
+        return await clients.start_offsets(self._consumer, wanted)
 
     def halt(self, partition: TopicPartition, problem: Problem) -> None:
         """Stop reading a partition, and raise an alarm."""
@@ -103,8 +117,14 @@ class AssignedPartitions:
         if not self._halted:
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
         self._halted.add(partition)
-        sentence = f"{problem}; the other partitions continue"
-        self._alarms.raise_(partition, sentence, time.monotonic())
+        halted = notice(
+            "partition_halted",
+            topic=partition.topic,
+            partition=partition.partition,
+            code=problem.code,
+            reason=str(problem),
+        )
+        self._alarms.raise_(partition, halted, time.monotonic())
 
     def _unhalt(self, partition: TopicPartition) -> None:
         self._halted.discard(partition)

@@ -7,7 +7,6 @@ processor's `Member` processes the records. The worker calls it from one task, e
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,15 +20,16 @@ from processors.runtime.alarms import Alarms
 from processors.runtime.member_name import Identity, stored
 from processors.runtime.partition_watch import PartitionWatch, Progress
 from processors.runtime.record_batches import UnsentError
-from schemas.processors import Processor
+from schemas.processor_list import Processor
 from service.background_tasks import lasting
 from service.errors import Problem
 from service.kafka import clients
 from service.kafka.clock import clock
 from service.kafka.failures import reporter, right_missing
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Polled = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
 

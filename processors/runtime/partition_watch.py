@@ -6,7 +6,6 @@ all partitions: a partition that is restored or stopped is not fetched.
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
@@ -22,8 +21,6 @@ from service.kafka.clock import clock
 from service.kafka.read_to_end import first_record
 from service.metrics.of_every_service import kafka_connected
 from service.settings import Settings
-
-log = logging.getLogger(__name__)
 
 _SAMPLE_SECONDS = 1.0
 _ASK_SECONDS = 5.0

@@ -25,7 +25,7 @@ from processors.runtime import failpoints
 from processors.runtime.raw_record import RawRecord
 from service.kafka.clock import clock
 from service.kafka.clock_offset import refused_time
-from service.messages import CREATE_TOPICS, sentence
+from service.problem_sentences import CREATE_TOPICS, sentence
 
 # Closing a batch compresses it: after this time, other tasks of the event loop run.
 _PAUSE_SECONDS = 0.02

@@ -5,7 +5,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from processors.tracking.set_aside import SetAside
+from processors.tracking.tracking_dead_letters import SetAside
 from schemas.codec import (
     NewerFormatError,
     UndecodableError,

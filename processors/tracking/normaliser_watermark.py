@@ -5,7 +5,6 @@ While bodies wait in the raw topics, a message may have a report that is not rea
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 
@@ -13,20 +12,21 @@ from aiokafka.errors import KafkaError
 
 from processors.runtime.alarms import Alarms
 from processors.runtime.consumer_groups import Watch, watching
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from service.errors import Problem
 from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import clock
 from service.kafka.failures import reporter, right_missing
+from service.log_events import notice
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _CHECK_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 _ASK_SECONDS = 30.0
 _KEPT = 10
-_UNKNOWN = "normalise's progress is not known: %s"
 
 
 class NormaliserWatermark:
@@ -63,11 +63,12 @@ class NormaliserWatermark:
         """Log why the comparison failed; health shows a right that is missing."""
         denied = _denied(self._settings, error)
         if denied is None:
-            log.warning(_UNKNOWN, str(error) or type(error).__name__)
+            log.warning("progress_unknown", reason=error)
             return
         reporter.refused(denied)
         now, lasts = time.monotonic(), 2 * _RETRY_SECONDS + _ASK_SECONDS
-        self._alarms.raise_("watermark", _UNKNOWN % denied, now, lasts)
+        unknown = notice("progress_unknown", reason=str(denied), code=denied.code)
+        self._alarms.raise_("watermark", unknown, now, lasts)
 
     async def _compare(self, watch: Watch) -> None:
         source = self._settings.topics.source

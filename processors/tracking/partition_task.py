@@ -4,7 +4,7 @@ A task owns a transactional producer (its fencing token), a store, and a short q
 batch is the records of the queue and a bounded number of due timers. Its steps, in order:
 
 1. read the states of all keys at once; the pure pass makes new states and outputs;
-2. publish outputs, changelog and the consumer's offset in one transaction (transaction.py);
+2. publish outputs, changelog and the consumer's offset in one transaction (commit_batch.py);
 3. write the states and the anchor to the store, in one batch.
 
 A crash before the commit leaves nothing. A crash between 2 and 3 leaves a store that is behind; the
@@ -19,7 +19,6 @@ not fix stops the partition, not the process: the partition is tried again from 
 import asyncio
 import contextlib
 import itertools
-import logging
 import math
 import time
 from collections import deque
@@ -32,29 +31,34 @@ from aiokafka.errors import ProducerFenced
 
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
-from processors.runtime.batch_size import Cut
 from processors.runtime.lag import Unprocessed
 from processors.runtime.record_batches import TooLargeError
-from processors.tracking import metrics, recovery_causes
-from processors.tracking.batch import Reduced, Work, reduce
+from processors.tracking import letter_notices, metrics, recovery_causes
+from processors.tracking.batch_cut import BatchCut
+from processors.tracking.batch_types import Reduced, Work
+from processors.tracking.commit_batch import publish
 from processors.tracking.log_clock import LogClock
 from processors.tracking.outputs import source_of
 from processors.tracking.recovery import recover
+from processors.tracking.reduce_batch import reduce
 from processors.tracking.session import Session
-from processors.tracking.set_aside import Letter, SetAside
 from processors.tracking.state_store import Anchor, CorruptError, Store
 from processors.tracking.timers import Patience
-from processors.tracking.transaction import publish
+from processors.tracking.tracking_dead_letters import Letter
 from providers.rejection import calls
 from schemas.codec import NewerFormatError
+from schemas.processor_list import TRACK
+from service import tracing
 from service.errors import Problem
 from service.kafka import clients
 from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import clock
 from service.kafka.failures import reporter, right_missing
+from service.log_events import notice
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Record = ConsumerRecord[bytes, bytes]
 
@@ -67,8 +71,6 @@ _RETRY_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
 # A stopped partition is tried again after this time.
 _STOPPED_SECONDS = 60.0
-# The most records that are sent separately, to find the refused one.
-_APART = 500
 # How long health shows a message that was set aside because of a defect.
 _SHOWN_SECONDS = 600.0
 
@@ -86,11 +88,13 @@ class Task:
     ) -> None:
         """`watermark` is `NormaliserWatermark.until`."""
         self.partition = partition
+        self._log = log.bind(topic=partition.topic, partition=partition.partition)
         self.ready = False
         self.stopped = False
         # A seek has made records void that were polled in another epoch or for another task.
         self.epoch = next(_epochs)
         self._settings = settings
+        self._group = settings.topics.group(TRACK.name)
         self._consumer = consumer
         self._watermark = watermark
         self._alarms = alarms
@@ -100,9 +104,7 @@ class Task:
         self._closing = False
         self._working = False
         self._fenced_at = -math.inf
-        self._cut = Cut.whole(_BATCH)
-        self._apart = False
-        self._unwanted: dict[str, SetAside] = {}
+        self._cut = BatchCut(_BATCH)
         self._fault: Problem | None = None
         self._patience = patience_of(settings)
         self._source = source_of(settings.installation)
@@ -191,11 +193,11 @@ class Task:
         if isinstance(error, ProducerFenced):
             await self._wait_for_revocation()
         elif isinstance(error, CorruptError):
-            log.warning("partition %d: %s; restoring it", self._number, error)
+            self._log.warning("store_damaged", reason=error)
             await self._discard_producer()
             self._wipe()
         else:
-            log.warning("partition %d: %s; recovering", self._number, recovery_causes.words(error))
+            self._log.warning("partition_recovering", reason=recovery_causes.words(error))
             await self._discard_producer()
 
     async def _pause_partition(self, error: Exception) -> None:
@@ -205,8 +207,13 @@ class Task:
         if isinstance(error, Problem) and error.code in RIGHT_CAUSES:
             reporter.refused(error)
         self.stopped = True
-        sentence = f"partition {self._number} is stopped: {why}; it is tried again each minute"
-        self._alarms.raise_(self.partition, sentence, time.monotonic())
+        stopped = notice(
+            "partition_stopped",
+            topic=self.partition.topic,
+            partition=self._number,
+            reason=why,
+        )
+        self._alarms.raise_(self.partition, stopped, time.monotonic())
         self._fault = None
         if self.partition in self._consumer.assignment():
             self._consumer.pause(self.partition)
@@ -241,7 +248,7 @@ class Task:
         self.ready = True
         self.stopped = False
         self._alarms.clear(self.partition)
-        log.info("partition %d: ready, at offset %d", self._number, self._fed)
+        self._log.info("partition_ready", offset=self._fed)
         return session
 
     def _open_store(self) -> Store:
@@ -314,10 +321,14 @@ class Task:
             self._arrived.set()
 
     async def _batch(self, session: Session, log_clock: LogClock, work: Work) -> None:
-        result = await reduce(work, session.store.get, self._unwanted)
-        anchor = None
-        if result.taken or result.states:
-            anchor = await self._publish(session, work, result)
+        with tracing.processing(self._group) as trace:
+            contexts = trace.take_all(cast("Sequence[Record]", work.records))
+            work = work._replace(contexts=contexts)
+            result = await reduce(work, session.store.get, self._cut.unwanted)
+            trace.keep(result.taken)
+            anchor = None
+            if result.taken or result.states:
+                anchor = await self._publish(session, work, result)
         session.store.write(
             result.states, anchor, result.armed, result.spent, result.counts.messages
         )
@@ -327,7 +338,7 @@ class Task:
             last = cast("Record", work.records[result.taken - 1])
             self._done = Unprocessed(session.offset, last=last.timestamp)
         log_clock.advance(result.latest)
-        self._cut, self._apart, self._unwanted = self._cut.passed(), False, {}
+        self._cut.passed()
         self._report(result.letters)
         session.refuse_loss()
 
@@ -335,44 +346,23 @@ class Task:
         """Publish in a transaction; if it fails, the next batch is smaller."""
         taken_to = work.records[result.taken - 1].offset + 1 if result.taken else None
         try:
-            return await publish(self._settings, session, result, taken_to, apart=self._apart)
+            return await publish(self._settings, session, result, taken_to, apart=self._cut.apart)
         except TooLargeError as error:
-            self._look_for(error)
+            self._cut.refused(error)
             raise
         except TimeoutError:
-            self._cut = self._cut.failed(result.taken + len(work.timers))
+            self._cut.failed(result.taken + len(work.timers))
             raise
         finally:
             self._stamp = session.stamp  # also of a transaction with an unknown outcome
 
-    def _look_for(self, error: TooLargeError) -> None:
-        """Find the messages that Kafka refuses, in one more attempt, and then set them aside.
-
-        If Kafka refuses their dead letters, these are sent without a value.
-        """
-        if not self._apart:
-            self._apart = True
-            self._cut = self._cut._replace(size=min(self._cut.size, _APART))
-            return
-        self._apart = False
-        for key in error.owners:
-            known = self._unwanted.get(key)
-            if known is not None and known.valueless:
-                raise Problem("dead_letter_refused", why=str(error))
-            self._unwanted[key] = SetAside.refused(str(error), again=known is not None)
-
     def _report(self, letters: Sequence[Letter]) -> None:
         """Log what was set aside; health also shows defects and invalid records."""
-        for code, found in _by_code(letters).items():
-            first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
-            coordinates = "{}/{}/{}".format(*first.observed)
-            sentence = (
-                f"{coordinates}{more} set aside as a dead letter, {code}: {first.letter.reason}"
-            )
-            if first.past_bound:
-                log.warning("%s", sentence)
+        for found in letter_notices.notices(letters):
+            if found.past_bound:
+                log.warning(found.notice.event, **found.notice.fields)
             else:
-                self._alarms.raise_(code, sentence, time.monotonic(), _SHOWN_SECONDS)
+                self._alarms.raise_(found.code, found.notice, time.monotonic(), _SHOWN_SECONDS)
 
     async def _discard_producer(self) -> None:
         """Discard the producer: its outcome is unknown until a new producer has fenced it."""
@@ -388,7 +378,7 @@ class Task:
         Without a revocation, the transaction had only expired (the process was suspended, say), and
         the task continues. A second fencing soon after that means a rival tracker.
         """
-        log.warning("partition %d: fenced; waiting for the next assignment", self._number)
+        self._log.warning("partition_fenced")
         patience = self._settings.session_timeout
         again = time.monotonic() - self._fenced_at < 3 * patience
         await self._discard_producer()
@@ -423,16 +413,9 @@ class Task:
         return self._settings.stores / "track" / str(self._number)
 
 
-def _by_code(letters: Sequence[Letter]) -> dict[str, list[Letter]]:
-    found: dict[str, list[Letter]] = {}
-    for one in letters:
-        found.setdefault(one.letter.code, []).append(one)
-    return found
-
-
 def _defect(error: Exception) -> str:
     where = calls(error).rpartition("\n")[2]
-    return f"{type(error).__name__} at {where}: {error}; please report this"
+    return f"{type(error).__name__} at {where}; please report this"
 
 
 def patience_of(settings: Settings) -> Patience:

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from processors.runtime import failpoints
 from processors.tracking import split_transactions
-from processors.tracking.hanging_transactions import end_open
+from processors.tracking.end_open_transactions import end_open
 from processors.tracking.restore import restore
 from processors.tracking.session import Session
 from processors.tracking.split_transactions import Note

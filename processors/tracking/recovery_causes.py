@@ -10,6 +10,7 @@ from aiokafka.errors import (
 
 from processors.runtime.record_batches import TooLargeError
 from processors.tracking.state_store import CorruptError
+from service.errors import reason
 from service.kafka.clock import clock
 from service.kafka.clock_offset import refused_time
 
@@ -45,4 +46,4 @@ def words(error: BaseException) -> str:
     if isinstance(error, InvalidTimestampError):
         clock.doubt()
         return refused_time(clock.known())
-    return str(error) or type(error).__name__
+    return reason(error)

@@ -1,7 +1,6 @@
 """Restoring a store: read `messages` from the store's anchor to the end of the log."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 
@@ -15,9 +14,10 @@ from schemas.topics import TOMBSTONE_DAYS
 from service.kafka import clients
 from service.kafka.clock import clock
 from service.kafka.read_to_end import SILENCE_SECONDS, first_record, read_to_end
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _PROGRESS_SECONDS = 5
 _BATCH = 1000
@@ -71,9 +71,10 @@ class _Restoring:
 
     def _start_over(self, why: str) -> None:
         log.warning(
-            "the store of partition %d: %s; restoring it from the start",
-            self._changelog.partition,
-            why,
+            "store_discarded",
+            topic=self._changelog.topic,
+            partition=self._changelog.partition,
+            reason=why,
         )
         self._store.wipe()
 
@@ -87,7 +88,13 @@ class _Restoring:
         self._reader.seek(self._changelog, start)
         number = self._changelog.partition
         if start < end:
-            log.info("restoring partition %d: offsets %d to %d", number, start, end)
+            log.info(
+                "restore_started",
+                topic=self._changelog.topic,
+                partition=number,
+                start=start,
+                end=end,
+            )
         if self._store.anchor is None:
             self._store.counts = None  # counting once, at the end, costs less than each change
         elif self._store.counts is None:
@@ -103,14 +110,14 @@ class _Restoring:
             if time.monotonic() - logged > _PROGRESS_SECONDS:
                 logged = time.monotonic()
                 share = 100 * (position - start) // (end - start)
-                log.info("restoring partition %d: %d %%", number, share)
+                log.info("restore_progress", partition=number, percent=share)
             # One fetch may hold the records of a hundred polls, which then never wait.
             await asyncio.sleep(0)
         if self._store.counts is None:
             await self._count_messages()
         if start < end:
             seconds = time.monotonic() - began
-            log.info("restored partition %d: %d states in %.1f s", number, self._count, seconds)
+            log.info("restore_finished", partition=number, states=self._count, seconds=seconds)
 
     async def _count_messages(self) -> None:
         for _ in self._store.count():

@@ -12,7 +12,6 @@ consumers see already.
 
 import asyncio
 import contextlib
-import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,15 +21,16 @@ from typing import NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.dead_letters import record
-from processors.tracking.batch import Out, Reduced
+from processors.tracking.batch_types import Out, Reduced
 from processors.tracking.restore import OLDEST_MS
-from processors.tracking.set_aside import Letter, headers_of
+from processors.tracking.tracking_dead_letters import Letter, headers_of
 from schemas.webhook import to_iso
 from service.kafka import clients
 from service.kafka.clock import clock
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SILENCE_SECONDS = 60
 _POLL_MS = 100
@@ -221,26 +221,17 @@ async def find(
 
 def _warn(settings: Settings, partition: int, found: Split, time: int) -> None:
     log.warning(
-        "partition %d: Kafka committed parts of a transaction of %s, but not its states on %s; "
-        "observations are tracked again from offset %d, without the %d outputs that are visible "
-        "already",
-        partition,
-        to_iso(time),
-        settings.topics.messages,
-        found.offset,
-        len(found.seen),
+        "transaction_split",
+        topic=settings.topics.messages,
+        partition=partition,
+        time=to_iso(time),
+        offset=found.offset,
+        outputs=len(found.seen),
     )
 
 
 def _warn_too_many(settings: Settings, partition: int) -> None:
-    log.warning(
-        "partition %d: more than %d outputs are newer than the newest state on %s: the states of "
-        "many transactions are missing and are not restored; repeated reports of their facts are "
-        "published again",
-        partition,
-        _MOST,
-        settings.topics.messages,
-    )
+    log.warning("states_missing", topic=settings.topics.messages, partition=partition, most=_MOST)
 
 
 class _TooManyError(Exception):

@@ -16,7 +16,6 @@ obsolete, as the state has changed since; it costs one check. Every timer has an
 import errno
 import itertools
 import json
-import logging
 import os
 import shutil
 from collections import Counter
@@ -36,14 +35,15 @@ from rocksdict import (
     WriteOptions,
 )
 
-from processors.tracking.batch import Timer
+from processors.tracking.batch_types import Timer
 from processors.tracking.standing import Standing, change, of_stored
 from providers import NAMES
 from service import private_files
 from service.errors import Problem
+from service.logger import logger
 from service.metrics.labels import CHANNELS
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class Store:
         try:
             self._db = self._open()
         except CorruptError as error:
-            log.warning("%s: restoring it from the start", error)
+            log.warning("store_unreadable", reason=error, directory=self._directory)
             self._db = self._open_empty()
         if not self._has_identity():
             self.wipe()
@@ -205,7 +205,7 @@ class Store:
         try:
             self._db.flush()
         except Exception as error:  # noqa: BLE001 - rocksdict raises plain Exception
-            log.warning("store %s cannot be flushed: %s", self._directory, error)
+            log.warning("store_not_flushed", directory=self._directory, reason=error)
         finally:
             self._db.close()
 
@@ -237,7 +237,7 @@ class Store:
         try:
             return bool(self._read(lambda: self._db.get(_MANIFEST)) == self._identity)
         except CorruptError as error:
-            log.warning("%s: restoring it from the start", error)
+            log.warning("store_unreadable", reason=error, directory=self._directory)
             return False
 
     def _open_empty(self) -> Rdict:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,11 +15,12 @@ from processors.tracking import metrics
 from processors.tracking.normaliser_watermark import NormaliserWatermark
 from processors.tracking.partition_task import Task
 from processors.tracking.state_store import CorruptError
-from service.errors import Problem
+from service.errors import Problem, reason
 from service.kafka.clock import clock
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _POLL_MS = 100
 _SHORT_POLL_MS = 5
@@ -54,7 +54,9 @@ class Tracker(Member):
             self._tasks[partition] = Task(
                 self._settings, self._consumer, partition, self._watermark.until, self._alarms
             )
-        log.info("assigned partitions %s", [tp.partition for tp in partitions])
+        numbers = [tp.partition for tp in partitions]
+        sentence = f"assigned partitions {numbers}"
+        log.info("partitions_assigned", message=sentence, count=len(numbers), partitions=numbers)
 
     async def revoked(self) -> None:
         """Finish each batch under way, then release the partitions."""
@@ -87,8 +89,8 @@ class Tracker(Member):
             task.stop(problem)
 
     def failed(self, error: Exception) -> str:
-        trouble = f"polling fails: {error}"
-        log.warning("%s; trying again", trouble)
+        trouble = f"polling fails: {reason(error)}"
+        log.warning("poll_failed", reason=trouble)
         return trouble
 
     async def start_over(self) -> None:

@@ -6,7 +6,6 @@ Its connections are bounded, so that idle ones do not use up the service's open 
 
 import contextlib
 import errno
-import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from service.errors import Problem
 from service.http.connection_limits import Connections
 from service.http.open_files import raise_limit, shares
 from service.http.protocol import bounded
+from service.logger import logger
 from service.settings import Settings
 from service.signals import Stop
 from service.version import __version__
@@ -37,7 +37,7 @@ _ACCEPTED_AT_A_TIME = 8
 # Seconds a request may take to arrive at the health address.
 _HEALTH_SECONDS = 5.0
 
-_log = logging.getLogger("bluetick")
+_log = logger("bluetick")
 
 
 def listen(
@@ -83,22 +83,26 @@ class End:
 def logged(name: str, settings: Settings, **addresses: str) -> Iterator[End]:
     """Log the start of a service, and its end with the reason; `addresses` are its addresses."""
     listens = ", ".join(f"{what} on {where}" for what, where in addresses.items())
-    _log.info(
-        "%s starting: version %s, namespace %s, %s, Kafka at %s",
-        *(name, __version__, settings.namespace, listens, settings.kafka),
+    log = _log.bind(process=name)
+    log.info(
+        "service_starting",
+        version=__version__,
+        namespace=settings.namespace,
+        addresses=listens,
+        kafka=settings.kafka,
     )
     end = End()
     try:
         yield end
     except Problem as problem:
         why = "; ".join(str(problem).splitlines()).replace(":; ", ": ")
-        _log.error("%s stopped: %s", name, why)
+        log.error("service_stopped", reason=why, code=problem.code)  # noqa: TRY400 - no traceback
         raise
     except BaseException as error:
         # The text of the exception may quote a webhook.
-        _log.error("%s stopped: %s", name, type(error).__name__)
+        log.error("service_stopped", reason=type(error).__name__)  # noqa: TRY400
         raise
-    _log.info("%s stopped: %s", name, end.reason)
+    log.info("service_stopped", reason=end.reason)
 
 
 def readiness(problems: Sequence[str], **detail: Any) -> Response:

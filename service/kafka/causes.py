@@ -3,7 +3,6 @@
 aiokafka's errors are recognised by the names of their classes, so that this imports no client.
 """
 
-import asyncio
 import ssl
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -218,7 +217,7 @@ def _why(error: BaseException) -> str:
 
     A time limit of asyncio ends in a CancelledError, which says nothing about Kafka.
     """
-    chain = [one for one in _chain(error) if not isinstance(one, asyncio.CancelledError)] or [error]
+    chain = [one for one in _chain(error) if "CancelledError" not in _names(one)] or [error]
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             return str(one.verify_message)

@@ -5,7 +5,6 @@ The evidence is in docs/decisions/0003-aiokafka.md.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from typing import Any
 
@@ -25,14 +24,15 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas.coordinates import Partition
 from schemas.webhook import to_iso
 from service.contradictions import REBALANCE_SECONDS
-from service.errors import Problem
+from service.errors import Problem, reason
 from service.kafka.assignor import Assignor
 from service.kafka.connections import BROKEN, adopt, adopt_producer, fail_batches
 from service.kafka.failures import cause_of, diagnosed
 from service.kafka.login import options
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 # Batches are the unit of throughput; well below the broker's limit of 1 MiB for a batch.
 BATCH_BYTES = 512 * 1024
@@ -342,7 +342,7 @@ async def join(settings: Settings, client: AIOKafkaConsumer) -> None:
         await client.start()
     except (KafkaError, TimeoutError) as error:
         raise await cause_of(settings, error) or Problem(
-            "joining_failed", why=str(error)
+            "joining_failed", why=reason(error)
         ) from error
 
 
@@ -358,7 +358,7 @@ async def leave(client: AIOKafkaConsumer, *, for_good: bool = False) -> None:
     await asyncio.wait([stopping], timeout=_LEAVE_SECONDS)
     if not stopping.done() or stopping.cancelled() or stopping.exception():
         stopping.cancel()
-        log.warning("closed a consumer while Kafka does not answer")
+        log.warning("consumer_abandoned")
 
 
 def check(client: AIOKafkaConsumer) -> None:
@@ -391,10 +391,10 @@ async def start_offsets(
             raise await overtaken(client, partition, committed)
         if committed is None and beginnings[partition] > 0:
             log.warning(
-                "%s[%d]: the group has no offset and begins at the start of the log, %d",
-                partition.topic,
-                partition.partition,
-                beginnings[partition],
+                "group_without_offset",
+                topic=partition.topic,
+                partition=partition.partition,
+                offset=beginnings[partition],
             )
         offsets[partition] = beginnings[partition] if committed is None else committed
     return offsets

@@ -6,7 +6,6 @@ elapsed time; changes of this machine's clock do not affect it.
 """
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable
@@ -35,6 +34,7 @@ from service.kafka.causes import Refused
 from service.kafka.clock_offset import Estimate, Logged, Sample
 from service.kafka.failures import lacking, reporter
 from service.kafka.login import options
+from service.logger import logger
 from service.settings import Settings
 from service.wall_clock import now_ms
 
@@ -60,7 +60,7 @@ _JUMP_SECONDS = 0.5
 _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class KafkaTime:
@@ -192,13 +192,14 @@ class KafkaTime:
     def _note_failure(self, error: Exception) -> None:
         """Note a failed comparison; after some time a process without one uses its own clock."""
         self._tried = time.monotonic()
-        log.debug("Kafka has not reported its time: %s", type(error).__name__)
+        log.debug("clock_unanswered", error=type(error).__name__)
         if not self.compared and self._tried - self._began >= _SILENT_SECONDS:
             self._give_up(f"Kafka has not reported its time ({type(error).__name__})")
 
     def _give_up(self, reason: str, *, incomparable: bool = False) -> None:
         if self._reason != reason:
-            log.warning("%s; the machine's own clock is used", clock_offset.not_compared(reason))
+            sentence = f"{clock_offset.not_compared(reason)}; the machine's own clock is used"
+            log.warning("clock_not_compared", message=sentence, reason=reason)
         self._reason, self._incomparable = reason, incomparable
 
     def _log_offset(self) -> None:
@@ -210,8 +211,13 @@ class KafkaTime:
         if not clock_offset.line_due(self._logged, state, offset, at):
             return
         self._logged = Logged(state, offset, at)
-        words = clock_offset.agree_again if state == "right" else clock_offset.differ
-        log.warning("%s", words(offset, bound))
+        seconds = round(offset, 3)
+        if state == "right":
+            sentence = clock_offset.agree_again(offset, bound)
+            log.warning("clocks_agree", message=sentence, ahead_seconds=seconds)
+        else:
+            sentence = clock_offset.differ(offset, bound)
+            log.warning("clocks_differ", message=sentence, ahead_seconds=seconds)
 
 
 clock = KafkaTime()

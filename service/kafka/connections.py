@@ -7,7 +7,6 @@ docs/decisions/0003-aiokafka.md.
 
 import asyncio
 import itertools
-import logging
 import os
 import random
 import socket
@@ -23,8 +22,9 @@ from aiokafka.errors import KafkaConnectionError
 
 from service.kafka.failures import reporter
 from service.kafka.probe import Address
+from service.logger import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 SILENCE_SECONDS = 5
 _CHECK_SECONDS = 1.0
@@ -206,12 +206,8 @@ class _Client(AIOKafkaClient):
     def close_silent(self, connection: Any) -> None:
         """Close all connections to the broker of a silent connection."""
         nodes = {node for (node, _), one in self._conns.items() if one is connection}
-        log.warning(
-            "the broker at %s:%d has not answered for %d s; closing the connections to it",
-            connection.host,
-            connection.port,
-            SILENCE_SECONDS,
-        )
+        broker = f"{connection.host}:{connection.port}"
+        log.warning("broker_silent", broker=broker, seconds=SILENCE_SECONDS)
         for (node, _), one in list(self._conns.items()):
             if node in nodes:
                 one.close(reason=CloseReason.CONNECTION_TIMEOUT)

@@ -4,7 +4,6 @@ A failed request or connection does not say why, so a connection of its own (pro
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -26,9 +25,10 @@ from service.kafka.causes import (
 from service.kafka.login import options
 from service.kafka.probe import Address, probe
 from service.kafka.service_name import service_name
+from service.logger import logger
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _PROBE_SECONDS = 1.5
 _AGAIN_SECONDS = 0.2
@@ -190,13 +190,14 @@ class Reporter:
             return
         self._problems[address] = problem
         self._count(label(problem.code))
-        self._log(str(problem))
+        self._log(address, problem)
 
-    def _log(self, sentence: str) -> None:
-        now = time.monotonic()
+    def _log(self, address: Address, problem: Problem) -> None:
+        now, sentence = time.monotonic(), str(problem)
         if now - self._logged.get(sentence, -60.0) >= 60.0:  # noqa: PLR2004
             self._logged[sentence] = now
-            log.error("%s", sentence)
+            broker = "{}:{}".format(*address)
+            log.error("kafka_unusable", message=sentence, code=problem.code, broker=broker)
 
 
 reporter = Reporter()

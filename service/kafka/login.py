@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka.abc import AbstractTokenProvider
 
-from service.errors import Problem
+from service.errors import Problem, system_reason
 from service.kafka.service_name import client_id
 from service.kafka.tokens import FromFile, from_command
 from service.settings import Settings
@@ -65,4 +65,4 @@ def _identify(context: ssl.SSLContext, certificate: Path, settings: Settings) ->
 def _words(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return error.reason or "it holds no PEM, or its password is wrong"
-    return getattr(error, "strerror", None) or str(error)
+    return system_reason(error)

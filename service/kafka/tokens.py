@@ -16,6 +16,8 @@ from pathlib import Path
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
+from service.errors import system_reason
+
 _COMMAND_SECONDS = 10.0
 # A token is not used in its last seconds; one that does not say its end is used for a minute.
 _MARGIN_SECONDS = 30.0
@@ -67,8 +69,7 @@ class FromCommand(AbstractTokenProvider):
                 stdout=asyncio.subprocess.PIPE,
             )
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise TokenError(f"the command cannot be run ({why})") from None
+            raise TokenError(f"the command cannot be run ({system_reason(error)})") from None
         try:
             async with asyncio.timeout(_COMMAND_SECONDS):
                 printed, _ = await process.communicate()

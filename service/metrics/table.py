@@ -7,7 +7,7 @@ in `_total`. Labels are bounded: no label holds a message id, a number or a text
 
 from collections.abc import Iterable
 
-from schemas.processors import NORMALISE, PROCESSORS, TRACK
+from schemas.processor_list import NORMALISE, PROCESSORS, TRACK
 from service.kafka.causes import CAUSES, label
 from service.metrics.family import Family, Label, counter, gauge
 from service.metrics.ingest_families import OF_INGEST
@@ -20,7 +20,7 @@ from service.metrics.processor_families import (
 
 INGEST = "ingest"
 EVERY_PROCESSOR = "every processor"
-"""In `Family.services`: each service of `schemas.processors.PROCESSORS`, also a new one."""
+"""In `Family.services`: each service of `schemas.processor_list.PROCESSORS`, also a new one."""
 
 _OF_EVERY_SERVICE = (
     gauge(

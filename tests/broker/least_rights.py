@@ -8,13 +8,14 @@ from pathlib import Path
 from cli import archive
 from cli.dead_letters.causes import Selection
 from cli.dead_letters.reader import read_selected
+from cli.forget import forget
 from cli.options import Range
-from cli.replay.wanted import resolve, wanted
+from cli.replay.range_options import resolve, wanted
 from cli.tail import follow
 from deploy import topics
 from ingest.publishing.publisher import Publisher
 from processors.dead_letters import record as letters
-from processors.loader import member
+from processors.import_processor import member
 from processors.normalising.accounts import UNCORRECTED
 from processors.replay import dead_letter_retry, report, run
 from processors.replay import plan as planning
@@ -23,10 +24,11 @@ from processors.replay.range_syntax import Only
 from processors.runtime import consumer_groups
 from processors.runtime.group_worker import GroupWorker
 from processors.runtime.record_batches import UnsentError
+from processors.tracking.drop_states import drop_states
 from providers.contract import DeadLetter
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
-from schemas.processors import NORMALISE, TRACK, Processor
+from schemas.processor_list import NORMALISE, TRACK, Processor
 from schemas.rights import Right, rights
 from schemas.webhook import RawWebhook, to_headers
 from service.errors import Problem
@@ -155,6 +157,14 @@ async def archived(settings: Settings, directory: Path) -> None:
     await asyncio.to_thread(archive.run, settings, str(directory), asked)
 
 
+async def forgetting(settings: Settings, _: Path) -> None:
+    key = "smsmanager/-/gone"
+    await asyncio.to_thread(
+        forget.forget, settings, KEY, archive=None, dry_run=True, json=True, yes=True
+    )
+    await drop_states(settings, {0: [key]})
+
+
 async def doctor(settings: Settings, _: Path) -> None:
     names = settings.topics
     for topic in (*names.raw_topics, names.observations, names.messages):
@@ -176,6 +186,7 @@ ATTEMPTS = {
     "tail": tail,
     "archive": archived,
     "doctor": doctor,
+    "forget": forgetting,
 }
 
 

@@ -1,10 +1,11 @@
 """Reading topics with an independent client, confluent-kafka, instead of Bluetick's code."""
 
 import asyncio
+import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -15,9 +16,16 @@ from confluent_kafka import (
 )
 
 from schemas.topics import Topics
+from service.settings import Settings
 
 _SECONDS = 60
 _POLL_SECONDS = 0.02
+_STARTING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError._WAIT_COORD,
+)
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,27 @@ class Read:
     timestamp: int
 
 
+class Written(NamedTuple):
+    """A record as any client reads it; `value` is None if it is not JSON of ours."""
+
+    topic: str
+    key: str | None
+    headers: Mapping[str, str]
+    value: Any
+
+
 async def read(bootstrap: str, topic: str) -> list[Read]:
     """Read a topic at read_committed to its current end, ordered by partition."""
     records = await asyncio.to_thread(lambda: list(_read(bootstrap, topic)))
     return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+def written(settings: Settings, record: Read) -> Written:
+    """Return a record for the check of the contract; a sender's own bytes are not ours."""
+    topic = record.topic.removeprefix(f"{settings.namespace}.")
+    ours = not topic.startswith(("raw.", "dead-letters"))
+    headers = {name: value.decode() for name, value in record.headers.items()}
+    return Written(topic, record.key, headers, json.loads(record.value) if ours else None)
 
 
 async def ends(bootstrap: str, topic: str) -> dict[int, int]:
@@ -131,7 +156,17 @@ def _committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
 
 def _committed_of(consumer: Consumer, topic: str) -> dict[int, int]:
     wanted = [TopicPartition(topic, p) for p in _partitions(consumer, topic)]
-    return {tp.partition: tp.offset for tp in consumer.committed(wanted, timeout=10)}
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            found = consumer.committed(wanted, timeout=10)
+        except KafkaException as error:
+            # A coordinator that is being elected, or loads its groups, answers with an error.
+            if error.args[0].code() not in _STARTING or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return {tp.partition: tp.offset for tp in found}
 
 
 def _read(bootstrap: str, topic: str) -> Iterator[Read]:

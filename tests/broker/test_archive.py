@@ -14,6 +14,7 @@ from processors.archive.storage import Storage
 from processors.runtime import log_ranges
 from processors.runtime.offset_ranges import Range, Window
 from processors.runtime.raw_record import RawRecord
+from schemas.coordinates import Coordinates
 from service.errors import Problem
 from service.settings import Settings
 from tests.broker.producing import Record, write
@@ -106,6 +107,9 @@ async def test_each_run_takes_what_is_new(settings: Settings, storage: Storage) 
     assert third is None
     assert await held(settings, storage) == await there(settings)
     assert verify.verify(storage, lambda *_: None).sound
+    archived, topic = await reader.opened(storage.url), topic_of(settings)
+    assert archived.files_of(Coordinates(topic, 0, 31)) == [second.files[1].path]
+    assert archived.files_of(Coordinates(topic, 0, 32)) == []
 
 
 async def test_an_archive_outlives_the_log(settings: Settings, storage: Storage) -> None:

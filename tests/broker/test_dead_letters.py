@@ -25,7 +25,7 @@ from processors.normalising.normaliser import Normaliser
 from processors.runtime.group_worker import GroupWorker
 from providers.contract import DeadLetter
 from schemas.coordinates import Coordinates
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from service.metrics.registry import exposed
 from service.settings import Settings
 from tests.broker.producing import Record, write

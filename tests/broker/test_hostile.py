@@ -11,10 +11,10 @@ from confluent_kafka.admin import AdminClient
 from bench.hostile import HOSTILE, Sent, zipped
 from cli.processes import Running, Service, running
 from processors.normalising import normaliser
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from processors.runtime.group_worker import GroupWorker
 from schemas.coordinates import Coordinates
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from schemas.webhook import to_headers
 from service.settings import Settings
 from tests.broker.producing import Record, write

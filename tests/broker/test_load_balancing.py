@@ -94,6 +94,7 @@ def _environment(settings: Settings, port: int) -> dict[str, str]:
         "BLUETICK_PORT": str(port),
         "BLUETICK_INGEST_METRICS_PORT": "0",
         "BLUETICK_DRAIN": _DRAIN,
+        "BLUETICK_LOG_FORMAT": "console",
     }
 
 

@@ -19,7 +19,7 @@ from processors.runtime.group_worker import GroupWorker, Member, Poll, Polled
 from processors.tracking import timers, tracker  # noqa: F401 - it makes the metrics of track
 from processors.tracking.partition_task import patience_of
 from schemas.codec import decode_event, decode_state, decode_status
-from schemas.processors import PROCESSORS, TRACK
+from schemas.processor_list import PROCESSORS, TRACK
 from schemas.records import MessageState
 from service.errors import Problem
 from service.metrics.family import Family

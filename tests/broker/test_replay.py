@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from cli.options import Range
 from cli.processes import Service, running
-from cli.replay.wanted import resolve, wanted
+from cli.replay.range_options import resolve, wanted
 from cli.simulator.simulate import simulate
 from processors.dead_letters import record as deadletters
 from processors.normalising.body_normaliser import Bodies
@@ -30,7 +30,7 @@ from processors.runtime.raw_record import Consumed
 from processors.runtime.record_batches import Outbox
 from providers.smsmanager import parser as smsmanager
 from providers.whapi import parser as whapi
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from schemas.webhook import to_headers
 from service.errors import Problem
 from service.settings import Settings

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from processors.normalising import normaliser, round_limit
+from processors.normalising.round import Round
 from processors.runtime.group_worker import GroupWorker
-from schemas.processors import NORMALISE
+from schemas.processor_list import NORMALISE
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, read
@@ -26,7 +27,7 @@ async def test_a_round_with_too_many_results_is_split(
     sizes: list[int] = []
     committed = normaliser.Normaliser._committed
 
-    def noted(self: normaliser.Normaliser, made: normaliser._Round) -> None:
+    def noted(self: normaliser.Normaliser, made: Round) -> None:
         sizes.append(made.bodies)
         committed(self, made)
 

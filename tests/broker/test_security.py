@@ -13,9 +13,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
 from deploy import topics
-from processors.loader import member
+from processors.import_processor import member
 from processors.runtime.group_worker import GroupWorker
-from schemas.processors import TRACK
+from schemas.processor_list import TRACK
 from schemas.rights import Operation, Right, rights
 from service.errors import Problem
 from service.kafka import clients
@@ -160,7 +160,9 @@ async def test_log_health_and_metric_say_the_same(
             counts = [line for line in page.text.splitlines() if 'cause="password_refused"' in line]
             warnings = "".join((await ingest.health())["warnings"])
             logged = any(
-                refused in record.message and record.levelno == logging.ERROR
+                refused in record.message
+                and record.levelno == logging.ERROR
+                and vars(record)["event"] == "kafka_unusable"
                 for record in caplog.records
             )
             return refused in warnings and logged and float(counts[0].split()[-1]) > 0

@@ -18,11 +18,11 @@ from cli.processes import Service, running
 from processors.dead_letters import record as deadletters
 from processors.runtime.group_worker import GroupWorker
 from processors.runtime.record_batches import Outbox
-from processors.tracking import split_transactions, transaction
+from processors.tracking import commit_batch, split_transactions
 from processors.tracking.split_transactions import Note, Split, Window, find
 from processors.tracking.tracker import Tracker
 from schemas.codec import decode_event, decode_state, encode
-from schemas.processors import TRACK
+from schemas.processor_list import TRACK
 from schemas.records import Stalled, StatusObservation, message_key
 from schemas.topics import partition_of
 from service.kafka import clients
@@ -70,7 +70,7 @@ async def splitting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Asyn
     monkeypatch.setattr(Splitting, "settings", settings, raising=False)
     stop = asyncio.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(transaction, "Outbox", Splitting)
+        patch.setattr(commit_batch, "Outbox", Splitting)
         async with comparing(settings, lambda _: None):
             run = asyncio.create_task(GroupWorker(TRACK, settings, Tracker).run(stop))
             try:

@@ -22,7 +22,7 @@ from schemas.codec import (
     decode_status,
     encode,
 )
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.records import MessageState, StatusObservation, message_key
 from schemas.topics import partition_of
 from service.settings import Settings

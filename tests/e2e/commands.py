@@ -71,9 +71,10 @@ async def command(*arguments: str, **environment: str) -> AsyncIterator[Command]
 async def started(*line: str, **environment: str) -> AsyncIterator[Command]:
     """Start a command line that runs `bluetick`, without the settings of this process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BLUETICK_")}
+    given = {"BLUETICK_INGEST_METRICS_PORT": "0", "BLUETICK_LOG_FORMAT": "console", **environment}
     process = await asyncio.create_subprocess_exec(
         *line,
-        env={**kept, "COLUMNS": "200", "BLUETICK_INGEST_METRICS_PORT": "0", **environment},
+        env={**kept, "COLUMNS": "200", **given},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=STDOUT,

@@ -1,5 +1,6 @@
 """The errors that users see: one sentence, an exit code, no traceback."""
 
+import json
 import socket
 
 import pytest
@@ -75,6 +76,23 @@ async def test_one_sentence(arguments: str, environment: dict[str, str], sentenc
     last = output.rstrip().splitlines()[-1]
     assert last.startswith("bluetick: "), output
     assert sentence in last
+
+
+@pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
+async def test_the_end_of_a_service_is_json(service: str) -> None:
+    """A problem is the last line of the log, with its code, and nothing else is printed."""
+    environment = {"BLUETICK_KAFKA": NOWHERE, "BLUETICK_LOG_FORMAT": "json"}
+    code, output = await run(
+        service, "--port" if service == "ingest" else "--health-port", "0", **environment
+    )
+
+    assert code == 1
+    lines = [json.loads(line) for line in output.splitlines()]
+    last = lines[-1]
+    assert (last["service"], last["event"]) == (service, "problem")
+    assert last["code"] == ("kafka_not_ready" if service == "ingest" else "kafka_silent")
+    assert last["message"].startswith(f"Kafka does not answer at {NOWHERE}")
+    assert len({(line["event"], line["message"]) for line in lines}) == len(lines)
 
 
 @pytest.mark.parametrize("service", ["ingest", "normalise", "track"])

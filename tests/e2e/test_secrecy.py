@@ -9,7 +9,6 @@ import base64
 import hashlib
 import hmac
 import json
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,6 +17,8 @@ import httpx
 import pytest
 
 from deploy.local_kafka.broker import LocalKafka, free_port
+from service.log_events import COMMON, EVENTS, FIELDS
+from tests.e2e.canaries import Canaries
 from tests.e2e.commands import Command, command, run
 
 _SECONDS = 60
@@ -53,36 +54,6 @@ secrets = ["env:CANARY_HMAC"]
 """
 
 
-class Canaries:
-    """Unique words, by their meaning."""
-
-    def __init__(self) -> None:
-        self.words: dict[str, str] = {}
-
-    def word(self, what: str) -> str:
-        return self.words.setdefault(what, f"canary{secrets.token_hex(12)}")
-
-    def number(self, what: str) -> str:
-        return self.words.setdefault(what, f"420{secrets.randbelow(10**9):09d}")
-
-    def found(self, sinks: dict[str, str]) -> list[str]:
-        """Return which of the words occur in which output, also in base64."""
-        spellings = {
-            f"{what}{kind}": text
-            for what, word in self.words.items()
-            for kind, text in (
-                ("", word),
-                (", in base64", base64.b64encode(word.encode()).decode().rstrip("=")),
-            )
-        }
-        return [
-            f"{what} in {sink}"
-            for sink, output in sinks.items()
-            for what, text in spellings.items()
-            if text in output
-        ]
-
-
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
     """A broker for this module alone: it is killed during the test."""
@@ -102,6 +73,7 @@ async def test_no_output_contains_parts_of_a_webhook(
         "BLUETICK_NAMESPACE": namespace,
         "BLUETICK_PARTITIONS": "1",
         "BLUETICK_LOG_LEVEL": "DEBUG",
+        "BLUETICK_LOG_FORMAT": "json",
         "BLUETICK_SESSION_TIMEOUT": "6",
         "BLUETICK_DATA": str(tmp_path / "data"),
         "BLUETICK_SPOOL": str(tmp_path / "spool"),
@@ -144,9 +116,23 @@ async def test_no_output_contains_parts_of_a_webhook(
         await _end(services, sinks)
 
     assert not canaries.found(sinks)
-    assert all(sinks[f"what {name} printed"] for name in ("ingest", "normalise", "track"))
+    for name in ("ingest", "normalise", "track"):
+        _judge_log(name, sinks[f"what {name} printed"], namespace)
     assert 'cause="unproven"' in sinks["metrics of ingest-metrics"]
     assert "8" in sinks["spool status"]
+
+
+def _judge_log(service: str, printed: str, namespace: str) -> None:
+    """Every line is JSON with an event of the list, the sentence and the process."""
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert {"service_starting", "service_stopped"} <= {line["event"] for line in lines} <= {*EVENTS}
+    assert {(line["service"], line["namespace"]) for line in lines} == {(service, namespace)}
+    assert {*COMMON} - {"instance"} <= set.intersection(*(set(line) for line in lines))
+    assert {*COMMON, *FIELDS} >= set.union(*(set(line) for line in lines))
+    if service == "track":
+        ready = next(line for line in lines if line["event"] == "partition_ready")
+        assert (ready["topic"], ready["partition"]) == (f"{namespace}.observations", 0)
+        assert "kafka_client" in {line["event"] for line in lines}, "the broker was killed"
 
 
 async def _until(client: httpx.AsyncClient, url: str, text: str) -> None:

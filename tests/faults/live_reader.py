@@ -40,6 +40,9 @@ class LiveReader:
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
                 "reconnect.backoff.max.ms": 500,
+                # The default is 60 s: so long it waits for a broker that vanished.
+                "socket.timeout.ms": 3000,
+                "socket.connection.setup.timeout.ms": 2000,
                 # Brokers go down on purpose: their errors are not logged.
                 "log_level": 0,
             }

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cli.simulator.simulate import Fact, Lifecycle, Truth
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from providers.simulation import journey
 from schemas.coordinates import Coordinates
 from schemas.topics import MAX_BODY

@@ -209,7 +209,8 @@ async def start(
         command = [sys.executable, "-m", "tests.faults.sabotage", sabotage, service]
     if open_files:
         command = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', f"{open_files}", *command]
-    settings = {f"BLUETICK_{key.upper()}": _text(value) for key, value in environment.items()}
+    given = {"log_format": "console", **environment}
+    settings = {f"BLUETICK_{key.upper()}": _text(value) for key, value in given.items()}
     clean = {key: value for key, value in os.environ.items() if not key.startswith("BLUETICK_")}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(

@@ -1,8 +1,8 @@
 """The records that the derived topics must hold, computed from the raw topics in one plain loop.
 
 The oracle shares only the parsing of bodies with the services
-(`processors.normalising.normalise`). The order of a message's observations is the tracker's input
-order. The first of equal observations counts, because repeats change nothing.
+(`processors.normalising.webhook_to_observations`). The order of a message's observations is the
+tracker's input order. The first of equal observations counts, because repeats change nothing.
 """
 
 import json
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
 from schemas.topics import Topics

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from processors.tracking.batch import Timer
+from processors.tracking.batch_types import Timer
 from processors.tracking.state_store import Anchor
 
 

@@ -1,6 +1,6 @@
 """A tracker's task as a machine of steps, in the order of its code in processors/tracking/.
 
-partition_task.py has the order of a batch, recovery.py and transaction.py theirs.
+partition_task.py has the order of a batch, recovery.py and commit_batch.py theirs.
 
 `steps` pauses where the task awaits: there a schedule may kill it, freeze it, or run others. The
 pure reduction of a batch is the real one.
@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from aiokafka import TopicPartition
 
-from processors.tracking.batch import Consumed, Reduced, Timer, Work, reduce
-from processors.tracking.hanging_transactions import Open, once_committed, was_committed
+from processors.tracking.batch_types import Consumed, Reduced, Timer, Work
+from processors.tracking.end_open_transactions import Open, once_committed, was_committed
 from processors.tracking.log_clock import horizon
+from processors.tracking.reduce_batch import reduce
 from processors.tracking.split_transactions import Note, Window, missing_from, periods, without
 from processors.tracking.state_store import Anchor
 from tests.simulation.connection import Connection, LostError
@@ -184,7 +185,7 @@ class Worker:
         self._seen = frozenset(record.key + b"#" + record.note.encode() for record in visible)
 
     def _end_open(self, note: str) -> Generator[str, None, str]:
-        """End hanging transactions, as processors/tracking/hanging_transactions.py does."""
+        """End hanging transactions, as processors/tracking/end_open_transactions.py does."""
         while self._rules.end_open and (left := self._left_open()):
             yield "end a hanging transaction"
             commit = was_committed(left, self._fed, note)

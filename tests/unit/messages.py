@@ -4,8 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from processors.tracking.next_state import track
 from processors.tracking.outputs import Output
-from processors.tracking.track import track
 from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import (

@@ -18,7 +18,7 @@ from providers.rejection import Code
 from schemas.bounds import BOUNDS
 from schemas.contract import KINDS
 from schemas.coordinates import Coordinates
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.records import Event, PublishedVerdict
 from schemas.rights import COMMANDS, rights
 from schemas.schema_uri import VERSION

@@ -36,19 +36,19 @@ MAY_IMPORT = {
 }
 OURS = {*MAY_IMPORT, "tests"}
 # Which folders each folder of processors may import besides itself; files in no folder are the
-# loader's.
+# import_processor's.
 PROCESSORS_MAY_IMPORT = {
     "archive": {"runtime"},
     "dead_letters": set[str](),
     "normalising": {"dead_letters", "runtime"},
-    "loader": {"runtime"},
+    "import_processor": {"runtime"},
     "replay": {"archive", "dead_letters", "normalising", "runtime", "tracking"},
     "runtime": set[str](),
     "tracking": {"dead_letters", "runtime"},
 }
 
 # What each part may import of the providers: their contract, and the names of the list. A name
-# becomes code in `providers.loader` alone.
+# becomes code in `providers.import_provider` alone.
 CONTRACT = {
     "providers.contract",
     "providers.fields",
@@ -86,10 +86,12 @@ PURE = (
     "cli/contracts/typed.py",
     "cli/dead_letters/table.py",
     "cli/doctor/*_checks.py",
+    "cli/forget/matching.py",
+    "cli/forget/remains.py",
     "cli/group_moves.py",
     "deploy/acls.py",
     "service/kafka/causes.py",
-    "cli/messages.py",
+    "cli/problem_sentences.py",
     "cli/namespaces/rate.py",
     "cli/output/ages.py",
     "cli/output/json_escaping.py",
@@ -97,7 +99,7 @@ PURE = (
     "cli/output/tables.py",
     "cli/simulator/simulate.py",
     "deploy/open_transactions.py",
-    "ingest/admission.py",
+    "ingest/accept_webhook.py",
     "service/http/request_head.py",
     "ingest/sources/config.py",
     "ingest/spool/retry_schedule.py",
@@ -107,16 +109,16 @@ PURE = (
     "service/kafka/assignment.py",
     "processors/tracking/state_diff.py",
     "processors/tracking/lifecycle.py",
-    "processors/normalising/normalise.py",
+    "processors/normalising/webhook_to_observations.py",
     "processors/dead_letters/limit.py",
     "processors/replay/pipeline_in_memory.py",
     "processors/replay/case_file.py",
     "providers/**/*.py",
     "processors/dead_letters/record.py",
-    "processors/tracking/track.py",
+    "processors/tracking/next_state.py",
     "processors/runtime/offset_ranges.py",
     "service/kafka/clock_offset.py",
-    "service/messages.py",
+    "service/problem_sentences.py",
     "cli/output/redaction.py",
     "cli/up/reconciliation.py",
     "cli/up/restarts.py",
@@ -130,9 +132,12 @@ PURE = (
     "processors/replay/retry_outcome.py",
     "processors/tracking/batch_counts.py",
     "processors/tracking/batch_states.py",
-    "processors/tracking/set_aside.py",
+    "processors/tracking/batch_types.py",
+    "processors/tracking/letter_notices.py",
+    "processors/tracking/tracking_dead_letters.py",
     "service/child_environment.py",
     "service/contradictions.py",
+    "service/log_events.py",
     "service/metrics/table.py",
 )
 # A broker, a clock, the environment, other processes, or an unseeded random generator. The files of
@@ -244,13 +249,13 @@ def test_no_part_imports_a_provider_by_name(path: Path) -> None:
     """Outside of its folder a provider is a name, and each part loads what it needs of it."""
     part = path.relative_to(HOME).parts[0]
     found = [name for name in _imports(path) if name.partition(".")[0] == "providers"]
-    allowed = (*CONTRACT, "providers.NAMES", "providers.loader")
+    allowed = (*CONTRACT, "providers.NAMES", "providers.import_provider")
     assert [name for name in found if not _within(name, allowed)] == []
-    if "providers.loader" in found:
+    if "providers.import_provider" in found:
         loaded = {
             node.attr
             for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "loader"
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "import_provider"
         }
         assert loaded <= REGISTRY_FOR[part]
 
@@ -270,7 +275,7 @@ def test_names_become_code_in_the_loaders() -> None:
         for path in SOURCES
         if "tests" not in path.parts and "importlib.import_module" in _imports(path)
     ]
-    assert users == ["processors/loader.py", "providers/loader.py"]
+    assert users == ["processors/import_processor.py", "providers/import_provider.py"]
 
 
 def test_only_a_provider_and_the_list_name_a_provider() -> None:

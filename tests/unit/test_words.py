@@ -20,7 +20,11 @@ BANNED = re.compile(
 DOCUMENTS = ("docs/**/*.md", "README.md", "CONTRIBUTING.md", "SECURITY.md")
 PARTS = ("ingest", "processors", "providers", "schemas", "service", "cli", "deploy", "bench")
 # Files whose sentences are whole strings of their own, not only docstrings and log lines.
-SENTENCES = ("service/messages.py", "service/kafka_messages.py", "cli/messages.py")
+SENTENCES = (
+    "service/problem_sentences.py",
+    "service/kafka_problem_sentences.py",
+    "cli/problem_sentences.py",
+)
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 
 # Files that still have banned words, with the most that each may have. Only lower these numbers.

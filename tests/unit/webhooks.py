@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from providers.contract import Normalised
 from schemas.coordinates import Coordinates
+from schemas.privacy import NO_PRIVACY, Privacy
 from schemas.records import InboundObservation, Observation, StatusObservation
 from schemas.webhook import RawWebhook
 
@@ -28,8 +29,15 @@ def changed(entry: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in (entry | changes).items() if v is not ...}
 
 
-def result_of(provider: str, body: Any, *, stories: bool = False, **rest: Any) -> Normalised:
-    return normalise(webhook(provider, body, **rest), AT, stories=stories)
+def result_of(
+    provider: str,
+    body: Any,
+    *,
+    stories: bool = False,
+    privacy: Privacy = NO_PRIVACY,
+    **rest: Any,
+) -> Normalised:
+    return normalise(webhook(provider, body, **rest), AT, stories=stories, privacy=privacy)
 
 
 def fields(observation: Observation) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """An invented processor, `count`, and the command line with it: one folder and one entry."""
 
-from schemas.processors import Processor
+from schemas.processor_list import Processor
 
 COUNT = Processor(
     "count",

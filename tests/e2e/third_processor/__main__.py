@@ -10,19 +10,19 @@ def main() -> None:
     """Enter the processor, then run the command line."""
     sys.path[0] = str(HERE.parents[3])
     # After the path is set, and in this order: the list is read when the others are imported.
-    from schemas import processors  # noqa: PLC0415
+    from schemas import processor_list  # noqa: PLC0415
     from tests.e2e.third_processor import COUNT  # noqa: PLC0415
 
-    processors.PROCESSORS = (*processors.PROCESSORS, COUNT)
+    processor_list.PROCESSORS = (*processor_list.PROCESSORS, COUNT)
 
-    from cli import program  # noqa: PLC0415
+    from cli import own_command  # noqa: PLC0415
     from service.child_processes import dying_with_parent  # noqa: PLC0415
 
     def another(*arguments: str, problem_to: int) -> list[str]:
         line = [str(HERE), "--problem-to", str(problem_to), *arguments]
         return dying_with_parent([sys.executable, *line])
 
-    program.another = another
+    own_command.another = another
 
     import bluetick  # noqa: PLC0415
 

@@ -45,7 +45,7 @@ async def _halts(trial: Trial, worker: Worker) -> None:
 
     await trial.until(has_logged, f"{worker.name} reports the offset it cannot read")
     assert worker.running, f"{worker.name} ended: {worker.tail()}"
-    assert not worker.logged("Traceback"), f"{worker.name} logged a traceback: {worker.tail()}"
+    assert not _defects(worker), f"{worker.name} logged a defect: {worker.tail()}"
     trial.did["halts"] += 1
 
 
@@ -59,6 +59,10 @@ async def repartitioned(trial: Trial) -> None:
     await _exits_with_reason(trial, worker, f"has {trial.settings.partitions + 1} partitions")
     worker = await trial.start("track", ready=False)
     await _exits_with_reason(trial, worker, f"has {trial.settings.partitions + 1} partitions")
+
+
+def _defects(worker: Worker) -> int:
+    return worker.logged("Traceback") + worker.logged("an unexpected error ended")
 
 
 async def _has_committed(trial: Trial, service: Service, records: int) -> None:
@@ -77,5 +81,5 @@ async def _exits_with_reason(trial: Trial, worker: Worker, words: str) -> None:
         raise AssertionError(f"{worker.name} continues to run: {worker.tail()}") from None
     assert code == 1, f"{worker.name} ended with {code}: {worker.tail()}"
     assert worker.logged(words), f"{worker.name} did not say why: {worker.tail()}"
-    assert not worker.logged("Traceback"), f"{worker.name} ended in a traceback: {worker.tail()}"
+    assert not _defects(worker), f"{worker.name} ended by a defect: {worker.tail()}"
     trial.did["exits with a reason"] += 1

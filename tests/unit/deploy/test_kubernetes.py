@@ -9,7 +9,7 @@ import yaml
 from kubernetes_validate.utils import ValidationError, validate
 
 from ingest.server import _GRACE_SECONDS, _LAST_ACCEPT_SECONDS
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from service.settings import Settings
 from tests.unit.deploy.manifests import (
     COMPONENTS,

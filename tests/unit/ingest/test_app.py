@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from starlette.types import Message
 
-from ingest.admission import Source
+from ingest.accept_webhook import Source
 from ingest.app import WebhookEndpoint
 from ingest.delivery import Durable
 from ingest.sources.proofs.contract import Proof, Reply, Request, Verdict

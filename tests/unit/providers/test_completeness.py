@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.up.examples import load
-from providers import NAMES, loader
+from providers import NAMES, import_provider
 from tests import HOME
 
 INVENTED = HOME / "tests/e2e/invented_provider"
@@ -82,7 +82,7 @@ def test_examples_and_simulator_have_content(name: str) -> None:
         if one.get("status")
     ]
     assert reported, f"no example of {name} expects a status: add a delivery report"
-    simulator = loader.simulator(name)
+    simulator = import_provider.simulator(name)
     assert simulator.journeys, f"the simulator of {name} has no journeys: add a message's life"
     statuses = import_module(f"providers.{name}.parser").STATUSES
     for word, status in simulator.meaning.items():

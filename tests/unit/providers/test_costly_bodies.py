@@ -13,7 +13,7 @@ from bench.hostile import HOSTILE, ORDINARY, Sent, report, zipped
 from processors.normalising import decompression
 from processors.normalising.accounts import UNCORRECTED
 from processors.normalising.decompression import MAX_MEMBERS, SLICE, inflated
-from processors.normalising.normalise import begun, normalise, normalised
+from processors.normalising.webhook_to_observations import begun, normalise, normalised
 from providers import json_slices
 from providers.contract import Normalised
 from providers.json_slices import UNBOUNDED, USUAL, Bounds

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cli.up.examples import Sample, load
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from providers import NAMES
 from schemas.records import InboundObservation, Observation
 from schemas.webhook import RawWebhook

@@ -3,7 +3,7 @@
 import pytest
 
 from providers import NAMES
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.rights import COMMANDS, Right, operations, rights
 from schemas.topics import Topics
 

@@ -8,8 +8,8 @@ import pytest
 
 from processors.replay.case_file import steps_of
 from processors.replay.pipeline_in_memory import Delivery, run
+from processors.tracking.next_state import track
 from processors.tracking.state_diff import differences, same
-from processors.tracking.track import track
 from schemas.codec import NewerFormatError, decode_by_key, decode_state, encode
 from schemas.records import STATE_VERSION, MessageState, ViewerState, split_viewer_key
 from tests import HOME

@@ -10,6 +10,7 @@ from service.errors import Problem
 from service.settings import Settings, load
 
 SPOOL = {"spool": Path("spool")}
+KEY = "k1=0123456789abcdef"
 
 
 @pytest.mark.parametrize(
@@ -26,11 +27,19 @@ SPOOL = {"spool": Path("spool")}
         ),
         ({**SPOOL, "spool_max_age": 60.0, "spool_max_bytes": 2**30}, []),
         ({"spool_max_age": 60.0, "spool_max_bytes": 2**30}, ["spool_bound_without_spool"]),
+        ({"trace_ratio": 0.5}, ["trace_ratio_without_traces"]),
+        ({"trace_ratio": 0.5, "traces": "off"}, []),
+        ({"trace_ratio": 0.5, "traces": "otlp"}, []),
         ({**SPOOL, "spool_max_age": 1.5}, ["spool_age_below_deadline"]),
         ({**SPOOL, "data": Path("spool")}, ["spool_in_data"]),
         ({"transaction_timeout": 60.0}, []),
         ({"transaction_timeout": 60.5}, ["transaction_outlasts_rebalance"]),
         ({"port": 8083}, []),
+        ({"privacy": "payload:omit"}, []),
+        ({"privacy": "numbers:hash", "privacy_key": KEY}, []),
+        ({"privacy": "numbers:hash", "privacy_key_file": Path(__file__)}, []),
+        ({"privacy": "texts:omit"}, ["privacy_without_key"]),
+        ({"privacy_key": KEY, "privacy_key_file": Path(__file__)}, ["privacy_key_twice"]),
         ({"ingest_metrics_port": 8080}, ["ports_collide"]),
         ({"port": 0, "ingest_metrics_port": 0}, []),
         ({"ingest_metrics_port": 8080, "health_host": "10.0.0.1"}, []),

@@ -85,3 +85,21 @@ def test_a_secret_is_not_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Problem) as refused:
         load()
     assert "canary" not in str(refused.value)
+
+
+def test_invalid_privacy_keys_end_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names the key, and not its secret."""
+    monkeypatch.setenv("BLUETICK_PASSWORD", "pa ss")
+    monkeypatch.setenv("BLUETICK_PRIVACY_KEY", "k1=0123456789abcdef,k2@soon=0123456789abcdef")
+    with pytest.raises(Problem, match="the key k2 has no time such as") as refused:
+        load()
+    assert "0123456789abcdef" not in str(refused.value)
+
+
+def test_a_policy_is_kept_in_its_shortest_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ways to write one policy are the same policy; one of no form is refused."""
+    assert Settings(privacy=" texts:keep , payload:omit").privacy == "payload:omit"
+    monkeypatch.setenv("BLUETICK_PASSWORD", "pa ss")
+    monkeypatch.setenv("BLUETICK_PRIVACY", "numbers:mask")
+    with pytest.raises(Problem, match="BLUETICK_PRIVACY 'numbers:mask' is not valid: numbers is"):
+        load()

@@ -13,7 +13,7 @@ from providers.rejection import CODES, Code
 from schemas import accounts, field_notes, headers, webhook
 from schemas.contract import KINDS
 from schemas.field_notes import NOTES, key_of, personal_fields
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from schemas.records import (
     Direction,
     Event,
@@ -25,6 +25,7 @@ from schemas.records import (
     ViewerState,
 )
 from schemas.vocabularies import VOCABULARIES
+from service import tracing
 
 EVERY = definitions()
 STATUS = next(one for one in KINDS if one.name == "status")
@@ -123,6 +124,8 @@ def test_the_headers_are_those_that_are_written() -> None:
     assert typed == written
     raw = {one.encode_name for one in fields(headers.RawHeaders)}
     assert {webhook.OWN_TIME, accounts.ACCOUNTS_HEADER, *webhook.KEPT_HEADERS} < raw
+    for type_ in (headers.RawHeaders, headers.ObservationHeaders, headers.PublishedHeaders):
+        assert {*tracing.CONTEXT} <= {one.encode_name for one in fields(type_)}
 
 
 def test_every_topic_has_a_kind_of_record() -> None:

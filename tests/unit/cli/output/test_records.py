@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cli.output.json_escaping import as_text
 from cli.output.records import Record, as_fields, as_line, elapsed, masked
-from processors.tracking.track import track
+from processors.tracking.next_state import track
 from schemas.codec import encode
 from schemas.records import MessageState, Observation, Reason
 from schemas.webhook import RawWebhook, to_headers

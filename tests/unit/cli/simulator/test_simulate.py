@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from cli.simulator.requests import Post
 from cli.simulator.simulate import Fact, Simulation, simulate
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from processors.tracking.lifecycle import fact_key
-from providers import NAMES, loader
+from providers import NAMES, import_provider
 from providers.contract import Normalised
 from schemas.coordinates import Coordinates
 from schemas.records import InboundObservation, StatusObservation
@@ -134,7 +134,7 @@ def test_every_journey_and_malformed_shape_occurs() -> None:
     simulation = simulate(messages=3000, seed=1, duplicates=0.1, malformed=0.1, base_time_ms=BASE)
     truth = simulation.truth
     led = {lifecycle.journey for lifecycle in truth.lifecycles.values()}
-    journeys = {journey for name in NAMES for journey in loader.simulator(name).journeys}
+    journeys = {journey for name in NAMES for journey in import_provider.simulator(name).journeys}
     assert led == {j for j in journeys if any(step.how != "inbound" for step in j.steps)}
     assert {(post.source, post.method) for post in simulation.posts} == {
         ("smsmanager", "POST"),

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from ingest.admission import Rejected, Screened, accept, screen
+from ingest.accept_webhook import Rejected, Screened, accept, screen
 from ingest.sources.config import read, source, unrestricted
 from ingest.sources.mistakes import key_path
 from ingest.sources.proofs.kinds import KINDS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.admission import SOURCES, Source
+from ingest.accept_webhook import SOURCES, Source
 from ingest.sources.loader import load
 from ingest.sources.proofs.contract import Request
 from service.errors import Problem

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import delivery as durable_module
-from ingest.admission import Rejected
+from ingest.accept_webhook import Rejected
 from ingest.delivery import Durable
 from ingest.spool import slots
 from ingest.spool import spool as spool_module

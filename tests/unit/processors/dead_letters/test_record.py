@@ -12,7 +12,7 @@ from cli.output.records import Record
 from cli.output.redaction import shape
 from processors.dead_letters import record as deadletters
 from processors.dead_letters.record import Entry, Identity, Ledger, headers, marker, read
-from processors.normalising.normalise import SPLITS
+from processors.normalising.webhook_to_observations import SPLITS
 from processors.replay.retry_outcome import outcome_of
 from providers.contract import DeadLetter, Normalised, Part
 from schemas.coordinates import Coordinates
@@ -64,7 +64,9 @@ def test_an_internal_error_has_its_innermost_calls(monkeypatch: pytest.MonkeyPat
     written = dict(headers(letter, AT, 1, ()))
     assert written["__streams.errors.exception"] == b"builtins.ValueError"
     trace = written["__streams.errors.stacktrace"].decode()
-    assert trace.splitlines()[0].startswith("processors.normalising.normalise.normalised:")
+    assert trace.splitlines()[0].startswith(
+        "processors.normalising.webhook_to_observations.normalised:"
+    )
     assert ".careless:" in trace.splitlines()[-1]
     assert "420777" not in repr(letter)
 

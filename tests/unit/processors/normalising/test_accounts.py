@@ -16,7 +16,7 @@ from cli.up.examples import load
 from ingest.spool.database import SpoolFile
 from processors.normalising.accounts import fingerprint
 from processors.normalising.foreign_account_alarm import Alarm, Foreign
-from processors.normalising.normalise import normalise
+from processors.normalising.webhook_to_observations import normalise
 from providers.contract import Normalised
 from schemas.accounts import Patterns, decode_patterns, encode_patterns, matches, only
 from schemas.records import record_keys

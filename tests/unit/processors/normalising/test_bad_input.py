@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors.normalising import normalise
-from processors.normalising.normalise import SPLITS
+from processors.normalising import webhook_to_observations
+from processors.normalising.webhook_to_observations import SPLITS
 from providers import NAMES, json_slices
 from providers.contract import Item, Normalised, Outcomes, Part
 from providers.rejection import Refused
@@ -522,7 +522,7 @@ def test_both_ways_of_cutting_agree(entries: list[Any], last: Any) -> None:
 def test_normalise_does_not_change_its_input() -> None:
     """The webhook is unchanged."""
     given_webhook = webhook("smsmanager", items(1))
-    normalise.normalise(given_webhook, AT)
+    webhook_to_observations.normalise(given_webhook, AT)
     assert given_webhook == webhook("smsmanager", items(1))
 
 

@@ -1,12 +1,16 @@
 """Alarms: logged at once, again each minute, and shown until they end."""
 
-import logging
-
 import pytest
 
 from processors.runtime.alarms import Alarms, LogLimit
+from service.log_events import Notice, notice
+from service.logger import logger
 
-LOG = logging.getLogger("test.alarms")
+LOG = logger("test.alarms")
+
+
+def _said(sentence: str) -> Notice:
+    return notice("problem", message=sentence, code="any")
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def test_an_alarm_is_logged_at_once_and_every_minute(
 ) -> None:
     """It does not matter how often it is raised meanwhile; the latest sentence counts."""
     for second in range(0, 130, 10):
-        alarms.raise_("cause", f"since {second}", second)
+        alarms.raise_("cause", _said(f"since {second}"), second)
     assert caplog.messages == ["since 0", "since 60", "since 120"]
     assert {record.levelname for record in caplog.records} == {"ERROR"}
     assert alarms.sentences(121) == ["since 120"]
@@ -27,8 +31,8 @@ def test_an_alarm_is_logged_at_once_and_every_minute(
 
 def test_each_cause_has_its_own_minute(alarms: Alarms, caplog: pytest.LogCaptureFixture) -> None:
     """One alarm does not silence another."""
-    alarms.raise_("first", "one", 0)
-    alarms.raise_("second", "two", 30)
+    alarms.raise_("first", _said("one"), 0)
+    alarms.raise_("second", _said("two"), 30)
     for now in (59, 60, 89, 90):
         alarms.remind(now)
     assert caplog.messages == ["one", "two", "one", "two"]
@@ -36,15 +40,15 @@ def test_each_cause_has_its_own_minute(alarms: Alarms, caplog: pytest.LogCapture
 
 def test_an_alarm_ends(alarms: Alarms, caplog: pytest.LogCaptureFixture) -> None:
     """It ends when it is cleared, or by itself; raised again, it is logged again."""
-    alarms.raise_("short", "a", 0, lasts=10)
-    alarms.raise_("long", "b", 0)
+    alarms.raise_("short", _said("a"), 0, lasts=10)
+    alarms.raise_("long", _said("b"), 0)
     assert alarms.sentences(9) == ["a", "b"]
     assert alarms.sentences(10) == ["b"]
     alarms.clear("long")
     alarms.clear("long")
     alarms.remind(11)
     assert alarms.causes() == []
-    alarms.raise_("long", "b", 12)
+    alarms.raise_("long", _said("b"), 12)
     assert caplog.messages == ["a", "b", "b"]
 
 

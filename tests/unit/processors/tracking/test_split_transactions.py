@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.tracking.batch import Out, Reduced
 from processors.tracking.batch_counts import Counts
-from processors.tracking.set_aside import Letter, unreadable_record
+from processors.tracking.batch_types import Out, Reduced
 from processors.tracking.split_transactions import (
     Note,
     Window,
@@ -17,6 +16,7 @@ from processors.tracking.split_transactions import (
     periods,
     without,
 )
+from processors.tracking.tracking_dead_letters import Letter, unreadable_record
 
 DAY = 24 * 3_600_000
 NOW = 100 * DAY

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cli.namespaces.compare import reason
+from processors.tracking.next_state import track
 from processors.tracking.state_diff import differences, same
-from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import MessageState, Observation
 from tests.unit.messages import KEY, seen

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.tracking import timers
+from processors.tracking.next_state import track
 from processors.tracking.timers import PATIENCE, Patience
-from processors.tracking.track import track
 from schemas.codec import encode
 from schemas.records import Advanced, Forgotten, MessageState, Resumed, Stalled, Status
 from tests.examples import examples

@@ -19,7 +19,7 @@ from service.kafka.causes import (
     refused_right,
 )
 from service.kafka.tokens import TokenError
-from service.messages import MESSAGES
+from service.problem_sentences import MESSAGES
 
 PLAIN = Access("k:9092")
 TLS = Access("k:9092", "SSL")

@@ -8,13 +8,13 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingest import metrics as ingest_metrics
-from ingest.admission import STATUS
+from ingest.accept_webhook import STATUS
 from processors.normalising import normaliser
 from processors.tracking import recovery_causes, tracker
 from processors.tracking.lifecycle import Answered, PastBound
 from providers.rejection import Code
 from schemas import records
-from schemas.processors import PROCESSORS
+from schemas.processor_list import PROCESSORS
 from service.metrics import labels
 from service.metrics.family import Family
 from service.metrics.registry import exposed

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from ingest.admission import Rejected, Screened, Source, accept, screen
+from ingest.accept_webhook import Rejected, Screened, Source, accept, screen
 from ingest.sources.proofs.comparison import among, digest
 from ingest.sources.proofs.contract import (
     TOLERANCE,

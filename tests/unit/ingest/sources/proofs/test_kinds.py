@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ingest.admission import Rejected, Source, accept, screen
+from ingest.accept_webhook import Rejected, Source, accept, screen
 from ingest.sources.proofs.contract import TOLERANCE, Headers, Reply, Request
 from ingest.sources.proofs.hmac_signatures import Algorithm, Encoding
 from ingest.sources.proofs.kinds import proof_of

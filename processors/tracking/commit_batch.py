@@ -1,0 +1,167 @@
+"""The transaction of one batch: outputs, changelog and the consumer's offset, all or nothing.
+
+The order, and why: begin; send outputs and changelog; check every delivery, because aiokafka
+commits in spite of a failed batch; send the offset; commit. All of it has one deadline, below the
+transaction's own, and ends at once if a connection is lost. After an error the outcome is unknown:
+the session is discarded, and recovery reads the committed offset.
+"""
+
+import time
+from collections import Counter
+
+from aiokafka.structs import OffsetAndMetadata
+
+from processors.runtime import failpoints
+from processors.runtime.metrics import add, commit_seconds, dead_letters, provider_label
+from processors.runtime.record_batches import Outbox
+from processors.tracking import metrics
+from processors.tracking.batch_types import Reduced
+from processors.tracking.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
+from processors.tracking.session import Session
+from processors.tracking.split_transactions import Note, without
+from processors.tracking.state_store import Anchor
+from processors.tracking.tracking_dead_letters import Letter, headers_of
+from schemas.processor_list import TRACK
+from schemas.records import message_of
+from schemas.topics import Topics
+from service.kafka import clients
+from service.kafka.clock import clock
+from service.settings import Settings
+
+
+async def publish(
+    settings: Settings, session: Session, result: Reduced, taken_to: int | None, *, apart: bool
+) -> Anchor | None:
+    """Publish under a deadline; return the last changelog record, None if unknown.
+
+    `taken_to` is the offset to commit, None if the batch has no record; `apart` sends each record
+    alone, to find the one that Kafka refuses.
+    """
+    session.refuse_loss()  # nothing is awaited between this check and the next
+    began, partition = time.monotonic(), session.partition.partition
+    metrics.open_transactions[partition] = began
+    try:
+        async with clients.unbroken(session.producer, settings.transaction_timeout * 2 / 3):
+            with clients.explained(session.producer):
+                new, anchor = await _commit(settings.topics, session, result, taken_to, apart=apart)
+    except BaseException:
+        metrics.transactions.labels("failed").inc()
+        raise
+    finally:
+        del metrics.open_transactions[partition]
+    metrics.transactions.labels("committed").inc()
+    metrics.transaction_seconds.add([time.monotonic() - began])
+    _count(new)
+    return anchor
+
+
+def _count(result: Reduced) -> None:
+    """Count what a committed transaction holds."""
+    outcomes: Counter[tuple[str, ...]] = Counter()
+    for (provider, outcome), count in result.counts.outcomes.items():
+        outcomes[provider_label(provider), outcome] += count
+    add(metrics.outcomes, outcomes)
+    add(metrics.events, result.counts.events)
+    add(dead_letters, Counter(_labels(one) for one in result.letters))
+    metrics.batch_records.add([result.taken])
+    now = clock.now()
+    metrics.end_to_end_seconds.add([max(0, now - at) / 1000 for at in result.counts.received])
+
+
+async def _commit(
+    topics: Topics, session: Session, result: Reduced, taken_to: int | None, *, apart: bool
+) -> tuple[Reduced, Anchor | None]:
+    """Commit a transaction; return its contents, and the last changelog record."""
+    failpoints.reach("track.before_begin")
+    await session.producer.begin_transaction()
+    outbox = Outbox(session.producer, "track.after_first_send", apart=apart)
+    # The records of a transaction share a unique time, which identifies its parts.
+    now = session.stamp = max(clock.now(), session.stamp + 1)
+    new, left = without(result, session.seen)
+    note = session.note.after(
+        now, session.offset, states=bool(result.states), seen=bool(session.seen)
+    )
+    _Filling(topics, session.partition.partition, outbox, now).fill(new, taken_to, note)
+    ends = await outbox.send()
+    failpoints.reach("track.after_sends")
+    offset = session.offset if taken_to is None else taken_to
+    # Timers alone have no new offset; but the next owner must know the outputs that are left out.
+    if taken_to is not None or note.window is not None:
+        await session.producer.send_offsets_to_transaction(
+            {session.partition: OffsetAndMetadata(offset, note.metadata)}, topics.group(TRACK.name)
+        )
+    failpoints.reach("track.after_offsets")
+    failpoints.pass_soon("track.during_commit")
+    began = time.monotonic()
+    await session.producer.commit_transaction()
+    commit_seconds.add([time.monotonic() - began])
+    failpoints.reach("track.after_commit")
+    session.offset, session.note = offset, note
+    session.seen = left if note.window else frozenset()
+    end = ends.get(topics.messages)
+    return new, None if end is None else Anchor(end - 1, now)
+
+
+class _Filling:
+    """Adds the records of one transaction to the outbox; `now` is their time."""
+
+    def __init__(self, topics: Topics, partition: int, outbox: Outbox, now: int) -> None:
+        self._topics = topics
+        self._partition = partition
+        self._outbox = outbox
+        self._now = now
+
+    def fill(self, result: Reduced, taken_to: int | None, note: Note) -> None:
+        """Add outputs, changelog and dead letters; the first of the last two has the headers."""
+        self._outputs(result)
+        headers = [(TAKEN_TO, b"%d" % taken_to)] if taken_to is not None else []
+        headers.append((NOTE, note.metadata.encode()))
+        self._letters(result, self._states(result, headers))
+
+    def _outputs(self, result: Reduced) -> None:
+        for out in result.outputs:
+            self._outbox.add(
+                f"{self._topics.namespace}.{out.topic}",
+                self._partition,
+                key=out.key,
+                value=out.value,
+                timestamp=self._now,
+                headers=out.headers,
+                owner=out.key.decode(),
+            )
+
+    def _states(self, result: Reduced, first: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Add the changelog; return the headers that no record has yet."""
+        headers = first
+        for key, value in result.states.items():
+            if value is not None:
+                headers.append((NEXT_TIMER, b"%d" % result.armed[key]))
+            self._outbox.add(
+                self._topics.messages,
+                self._partition,
+                key=key,
+                value=value,
+                timestamp=self._now,
+                headers=headers,
+                owner=message_of(key.decode()),
+            )
+            headers = []
+        return headers
+
+    def _letters(self, result: Reduced, first: list[tuple[str, bytes]]) -> None:
+        """Add dead letters, on the task's own partition."""
+        for letter in result.letters:
+            self._outbox.add(
+                self._topics.dead_letters,
+                self._partition,
+                key=None,
+                value=letter.letter.value,
+                timestamp=self._now,
+                headers=[*headers_of(letter), *first],
+                owner=letter.key,
+            )
+            first = []
+
+
+def _labels(letter: Letter) -> tuple[str, ...]:
+    return provider_label(letter.provider), letter.letter.code
