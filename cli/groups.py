@@ -119,8 +119,10 @@ async def _positions(
     name = settings.topics.group(processor)
     topics = {place.topic for place in places}
     async with offsets.watching(settings, topics) as watch:
-        begins, ends = await watch.beginnings(topics), await watch.ends(topics)
+        # In this order, what moves in between makes no offset lie outside of the log.
+        begins = await watch.beginnings(topics)
         done: Committed = await watch.committed(name)
+        ends = await watch.ends(topics)
         times = await watch.since(places, target.value) if target.kind == "time" else {}
     positions: dict[Partition, Position] = {
         place: Position(

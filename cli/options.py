@@ -188,7 +188,7 @@ class Request:
     """An HTTP request without its body."""
 
     path: Annotated[str, typer.Option("--path", help="The path after the source in the URL.")] = ""
-    method: Annotated[str, typer.Option(help="The HTTP verb.")] = "POST"
+    method: Annotated[str, typer.Option(help="The HTTP verb of files.")] = "POST"
     header: Annotated[
         list[str] | None, typer.Option(help="A header, as Name:value; repeatable.")
     ] = None

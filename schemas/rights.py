@@ -132,7 +132,10 @@ def _forget(topics: Topics) -> list[Right]:
 def _doctor(topics: Topics) -> list[Right]:
     return [
         *_topics_check(topics),
+        # It reads how long records wait, and the format of the newest states.
+        *_on(dict.fromkeys((*topics.raw_topics, topics.observations, topics.messages)), "Read"),
         *(Right("group", group, "Describe") for group in topics.groups),
+        *_clocks(topics),
     ]
 
 

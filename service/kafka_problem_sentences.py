@@ -49,7 +49,8 @@ def _right_missing(kind: str) -> Callable[..., str]:
         to = "the cluster" if kind == "cluster" else f"the {shown} {', '.join(names) or 'it uses'}"
         rights = " and ".join(operations) or "use"
         flags = "".join(f" --operation {one}" for one in operations)
-        on = "--cluster" if kind == "cluster" else f"--{kind} {(names or ['NAME'])[0]}"
+        each = " ".join(f"--{kind} {name}" for name in names or ["NAME"])
+        on = "--cluster" if kind == "cluster" else each
         return (
             f"Kafka denies the user {user} the right to {rights} on {to}; grant it: kafka-acls.sh "
             f"--add --allow-principal 'User:{principal}'{flags or ' --operation All'} {on} "

@@ -39,9 +39,11 @@ from ingest.spool.database import FILE, look
 from processors.runtime.consumer_groups import watching
 from schemas.coordinates import Partition
 from schemas.records import STATE_VERSION
+from service.errors import Problem
 from service.kafka import clients
 from service.kafka.admin import administering, ask
 from service.kafka.admin_requests import DescribeCluster, DescribeFeatures, finalized
+from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import KafkaTime
 from service.kafka.read_to_end import read_to_end
 from service.setting_names import variable
@@ -146,12 +148,13 @@ async def group(settings: Settings, processor: str) -> Group:
     if allowed is not None and not allowed & _DESCRIBE:
         return Group(name=name, processor=processor, described=False)
     found, positions = await groups.look(settings, processor)
-    waiting = await _waiting(settings, positions)
+    waiting, denied = await _waiting(settings, positions)
     return Group(
         name=found.name,
         processor=processor,
         state=found.state,
         members=found.members,
+        denied=denied,
         places=tuple(
             Place(
                 topic=place[0],
@@ -170,17 +173,25 @@ async def group(settings: Settings, processor: str) -> Group:
 
 async def _waiting(
     settings: Settings, positions: dict[Partition, Position]
-) -> dict[Partition, float]:
-    """Return, by partition with a lag, the age of the first unread record in seconds."""
+) -> tuple[dict[Partition, float], str]:
+    """Return, by partition with a lag, the age of the first unread record in seconds.
+
+    The second is the refusal, if this user may not read the records.
+    """
     behind = {TopicPartition(*place): at for place, at in positions.items() if at.lag}
     if not behind:
-        return {}
+        return {}, ""
     begins = {place: max(at.committed or 0, at.begin) for place, at in behind.items()}
     ends = {place: at.end for place, at in behind.items()}
-    async with watching(settings, {place.topic for place in behind}) as watch:
-        times = await watch.times(begins, ends)
+    try:
+        async with watching(settings, {place.topic for place in behind}) as watch:
+            times = await watch.times(begins, ends)
+    except Problem as problem:
+        if problem.code not in RIGHT_CAUSES:
+            raise
+        return {}, str(problem)
     now = now_ms()
-    return {place: max(0, now - at) / 1000 for place, at in times.items()}
+    return {place: max(0, now - at) / 1000 for place, at in times.items()}, ""
 
 
 async def rights(settings: Settings) -> Rights:

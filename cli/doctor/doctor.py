@@ -22,6 +22,7 @@ from cli.output.tables import name as name_column
 from cli.output.tables import text as text_column
 from schemas.processor_list import PROCESSORS
 from service.errors import Problem
+from service.kafka.causes import RIGHT_CAUSES
 from service.settings import Settings
 
 _PART_SECONDS = 30.0
@@ -114,6 +115,9 @@ async def _part(
         async with asyncio.timeout(_PART_SECONDS):
             facts = await collected()
     except Problem as problem:
+        # A user with the least rights of a service lacks some of those to look.
+        if problem.code in RIGHT_CAUSES:
+            return Part(name, None, [Finding("info", "part_denied", why=str(problem))])
         return Part(name, None, [Finding("problem", "part_failed", why=str(problem))])
     except TimeoutError:
         why = f"Kafka did not answer within {_PART_SECONDS:.0f} s"

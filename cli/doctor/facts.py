@@ -64,7 +64,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """The consumer group of a processor; not `described` if this user may not."""
+    """The consumer group of a processor; not `described` if this user may not.
+
+    `denied` is Kafka's refusal of the records whose age is not known.
+    """
 
     name: str
     processor: str
@@ -72,6 +75,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     members: int = 0
     places: tuple[Place, ...] = ()
     described: bool = True
+    denied: str = ""
 
 
 class Clock(msgspec.Struct, frozen=True):

@@ -40,7 +40,11 @@ _HEALTHY = ""
 WORDS: Mapping[str, tuple[Message, str]] = {
     # Every part.
     "part_failed": ("it could not be checked: {why}", _HEALTHY),
-    "part_skipped": ("not checked, because Kafka does not answer", _HEALTHY),
+    "part_denied": (
+        "not checked: {why}",
+        "if it is to be checked, grant this user the rights of: bluetick topics acls doctor",
+    ),
+    "part_skipped": ("not checked, because the check of the broker failed", _HEALTHY),
     # Broker.
     "broker_answers": (
         "{addresses} answers: brokers {brokers}, controller {controller}",

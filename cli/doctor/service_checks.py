@@ -23,14 +23,15 @@ Need = tuple[str, str, str]
 def check_rights(rights: Rights, topics: Topics) -> list[Finding]:
     """Judge which services this user may run.
 
-    Each service may have a user of its own, so it is a problem only if this one can run none.
+    Each service may have a user of its own, so it is a problem only if this one can run none. A
+    user that may describe all and write nothing is one to look with, such as that of `doctor`.
     """
     known = (*rights.topics.values(), *rights.groups.values())
     if not known or None in known:
         return [Finding("info", "rights_unknown")]
     lacking = {name: _lacking(rights, needs) for name, needs in _needs(topics).items()}
     able = [name for name, missing in lacking.items() if not missing]
-    level: Level = "info" if able else "problem"
+    level: Level = "info" if able or _only_looks(rights, topics) else "problem"
     return [
         *([Finding("ok", "rights_fine", services=able)] if able else []),
         *(
@@ -39,6 +40,17 @@ def check_rights(rights: Rights, topics: Topics) -> list[Finding]:
             if missing
         ),
     ]
+
+
+def _only_looks(rights: Rights, topics: Topics) -> bool:
+    """Whether this user may describe every topic, and write none but that of the clocks."""
+    describes, writes = (_having(rights, one) for one in ("Describe", "Write"))
+    return describes == {*rights.topics} and writes <= {topics.clocks}
+
+
+def _having(rights: Rights, operation: str) -> set[str]:
+    bit = _OPERATIONS[operation]
+    return {name for name, may in rights.topics.items() if (may or 0) >> bit & 1}
 
 
 def _needs(topics: Topics) -> dict[str, list[Need]]:
@@ -72,6 +84,8 @@ def check_group(group: Group) -> list[Finding]:
     if not group.described:
         return [Finding("info", "group_not_described", group=group.name)]
     found = [*_members(group), *_lag(group), *_offsets(group)]
+    if group.denied:
+        found.append(Finding("info", "part_denied", why=group.denied))
     if found:
         return found
     lag = sum(one.lag for one in group.places)

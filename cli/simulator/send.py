@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from cli.output.tables import PlainTable, name, number
 from cli.problem_sentences import CommandProblem
 from cli.simulator.files import posts_from
 from cli.simulator.http_client import Broken, Connection, Endpoint
-from cli.simulator.requests import Post
+from cli.simulator.requests import Post, headers_of
 from cli.simulator.simulate import duration_ms, simulate
 from providers import NAMES
 from service.errors import Problem, reason
@@ -112,7 +112,7 @@ def run(
     """
     Endpoint.of(how.url)  # an invalid option is refused before the simulation
     seed = secrets.randbelow(10**6) if how.seed is None else how.seed
-    posts = _from_files(source, files, request) if files else _simulated(source, how, seed)
+    posts = _from_files(source, files, request) if files else _simulated(source, how, seed, request)
     with progress.shown() as shown:
         if not files:
             shown.say(
@@ -141,8 +141,10 @@ def _from_files(source: str, files: Sequence[str], request: Request) -> list[Pos
     )
 
 
-def _simulated(source: str, how: Sending, seed: int) -> list[Post]:
-    return simulate(
+def _simulated(source: str, how: Sending, seed: int, request: Request) -> list[Post]:
+    """Return simulated posts, each with the proof that the options add: headers and a path."""
+    proof = headers_of(request.header or ())
+    posts = simulate(
         messages=how.messages,
         base_time_ms=now_ms() - duration_ms(how.messages),
         seed=seed,
@@ -151,6 +153,10 @@ def _simulated(source: str, how: Sending, seed: int) -> list[Post]:
         malformed=how.malformed,
         sources=_sources(source),
     ).posts
+    return [
+        replace(post, path=f"{request.path}{post.path}", headers={**post.headers, **proof})
+        for post in posts
+    ]
 
 
 class _Delivery:

@@ -25,7 +25,8 @@ def refusal(held: Held, bounds: Bounds, *, size: int, now: int) -> str | None:
     if held.bytes + size > bounds.max_bytes:
         return (
             f"the spool is full: {held.bytes} bytes of {bounds.max_bytes} "
-            "(BLUETICK_SPOOL_MAX_BYTES); restore Kafka, or raise the bound"
+            f"(BLUETICK_SPOOL_MAX_BYTES) leave no room for a body of {size} bytes; restore Kafka, "
+            "or raise the bound"
         )
     if held.oldest is not None and now - held.oldest > bounds.max_age * 1000:
         return (

@@ -56,7 +56,8 @@ async def _serve(
 
     def ready() -> Response:
         clocks = [clock.problem] if clock.problem else []
-        return readiness([*clocks, *(worker.problems() or probe.problems())])
+        # Partitions that wait for a silent broker name no reason: the broker's comes first.
+        return readiness([*clocks, *dict.fromkeys([*probe.problems(), *worker.problems()])])
 
     server = HealthServer(ready, lambda: worker.started, exposed(name), grace=_GRACE_SECONDS)
     health = asyncio.create_task(server.serve(sockets=[listener]))

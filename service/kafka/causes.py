@@ -213,8 +213,11 @@ def _trusted(access: Access) -> str:
 
 
 def _why(error: BaseException) -> str:
-    """Return the text of the innermost cause that has one, else its name."""
-    chain = list(_chain(error))
+    """Return the text of the innermost cause that has one, else its name.
+
+    A time limit of asyncio ends in a CancelledError, which says nothing about Kafka.
+    """
+    chain = [one for one in _chain(error) if "CancelledError" not in _names(one)] or [error]
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             return str(one.verify_message)

@@ -166,8 +166,12 @@ async def forgetting(settings: Settings, _: Path) -> None:
 
 
 async def doctor(settings: Settings, _: Path) -> None:
+    names = settings.topics
+    for topic in (*names.raw_topics, names.observations, names.messages):
+        async for _record in follow(settings, topic, from_start=True, until_end=True):
+            pass
     await topics.check(settings)
-    for group in settings.topics.groups:
+    for group in names.groups:
         await consumer_groups.committed(settings, group)
 
 

@@ -50,6 +50,24 @@ def test_the_user_of_one_service() -> None:
     assert "Read on the topic ns.raw.smsmanager" in others[0].message
 
 
+def test_a_user_to_look_with() -> None:
+    """One that may describe every topic, and write only to the clocks, need not run a service."""
+    looking = Rights(
+        dict.fromkeys(TOPICS.all, READ | DESCRIBE) | {TOPICS.clocks: WRITE | DESCRIBE},
+        dict.fromkeys(TOPICS.groups, DESCRIBE),
+    )
+    assert codes(check_rights(looking, TOPICS)) == [("info", "rights_lacking")] * 3
+    unseen = replace(looking, topics={**looking.topics, TOPICS.events: 0})
+    assert ("problem", "rights_lacking") in codes(check_rights(unseen, TOPICS))
+
+
+def test_records_that_may_not_be_read() -> None:
+    """Their age is not known; the rest of the group is judged."""
+    [found] = check_group(replace(GROUP, denied="Kafka denies it"))
+    assert codes([found]) == [("info", "part_denied")]
+    assert found.message == "not checked: Kafka denies it"
+
+
 @pytest.mark.parametrize(
     ("changes", "service", "lacking"),
     [

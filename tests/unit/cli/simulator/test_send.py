@@ -15,6 +15,7 @@ from cli.simulator import http_client, send
 from cli.simulator.http_client import Connection, Endpoint
 from cli.simulator.requests import Post, headers_of
 from cli.simulator.send import deliver
+from providers import NAMES
 from service.errors import Problem
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -67,6 +68,17 @@ async def serving(answer: Callable[[Request], bytes | None]) -> AsyncIterator[Se
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as sockets:
         server.port = sockets.sockets[0].getsockname()[1]
         yield server
+
+
+def test_simulated_posts_carry_the_proof() -> None:
+    """Headers and the path of the options are part of every simulated post, of every provider."""
+    proof = options.Request(path="/secret", header=["X-Token: one", "X-Other: two"])
+    posts = send._simulated("all", Sending(messages=20), 1, proof)
+    assert {post.source for post in posts} == {*NAMES}
+    for post in posts:
+        assert post.path.startswith("/secret")
+        assert {**post.headers, "x-token": "one", "x-other": "two"} == post.headers
+        assert post.headers["content-type"] == "application/json"
 
 
 class Notes:

@@ -59,7 +59,9 @@ async def test_the_last_answer_counts_while_the_next_one_is_due() -> None:
     """An answer stays until the next one; an error is an answer as well."""
     assert await _after() == ["Kafka has not answered yet"]
     assert await _after({"a", "b"}) == []
-    assert await _after({"a", "b"}, {"b"}) == ["topic a is missing"]
+    assert await _after({"a", "b"}, {"b"}) == [
+        "topic a is missing; create it with: bluetick topics apply"
+    ]
     assert await _after({"a", "b"}, OSError("gone")) == ["no answer: OSError"]
     assert await _after(OSError("gone"), {"a", "b"}) == []
 

@@ -93,6 +93,14 @@ def test_the_cause_of_an_error(
     assert "k:9092 (BLUETICK_KAFKA)" in str(Problem(code, **fields))
 
 
+def test_a_time_limit_is_not_a_cancellation() -> None:
+    """Asyncio ends a request at its limit by a CancelledError; the sentence names the limit."""
+    error = closed(TimeoutError())
+    error.__cause__.__cause__ = asyncio.CancelledError()  # type: ignore[union-attr]
+    code, fields = connection_failed(Failure("k:9092", error, "connecting"), PLAIN)
+    assert ": TimeoutError;" in str(Problem(code, **fields))
+
+
 def test_every_cause_of_a_connection_is_tried_and_has_a_sentence() -> None:
     assert {f"kafka_{cause}" for cause, *_ in CASES} == {*CONNECTION_CAUSES}
     assert {*CAUSES} <= MESSAGES.keys()
@@ -133,3 +141,11 @@ def test_no_sentence_asks_to_start_what_runs() -> None:
     for cause, error, stage, access in CASES:
         code, fields = connection_failed(Failure("k:9092", error, stage), access)
         assert ("start it" in str(Problem(code, **fields))) == (cause == "silent")
+
+
+def test_the_command_grants_the_right_on_every_refused_topic() -> None:
+    """An administrator runs it once, not once for each topic."""
+    fields = {"user": "u", "principal": "u", "names": ["a", "b"], "operations": ["Read"]}
+    assert "--operation Read --topic a --topic b (docs" in str(
+        Problem("kafka_topic_right_missing", **fields)
+    )
