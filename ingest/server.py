@@ -21,6 +21,7 @@ from service.http.open_files import raise_limit, shares
 from service.http.protocol import bounded
 from service.http.server import Server, address_of, listen, logged
 from service.logger import logger
+from service.metrics import of_every_service
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -100,7 +101,9 @@ async def serve(
 
 def _sample(app: Ingest, report: Report) -> None:
     app.endpoint.sample()
-    report(app.health())
+    health = app.health()
+    of_every_service.ready.set(not health.problems)
+    report(health)
 
 
 async def _until_either(serving: asyncio.Task[None], stop: asyncio.Event) -> None:

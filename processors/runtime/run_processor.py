@@ -5,8 +5,6 @@ import gc
 import socket
 from functools import partial
 
-from starlette.responses import Response
-
 from processors.runtime import failpoints
 from processors.runtime.broker_probe import BrokerProbe
 from processors.runtime.group_worker import GroupWorker, MakeMember
@@ -21,7 +19,12 @@ from service.http.server import (
 )
 from service.kafka.clock import clock, comparing
 from service.kafka.failures import diagnosed, reporter, silent
-from service.metrics.of_every_service import clock_offset, count_kafka_failure, note_build
+from service.metrics.of_every_service import (
+    clock_offset,
+    count_kafka_failure,
+    note_build,
+    ready,
+)
 from service.metrics.registry import exposed
 from service.settings import Settings
 from service.signals import stop_on_signals
@@ -54,12 +57,15 @@ async def _serve(
     gc.set_threshold(_YOUNG)
     probe = BrokerProbe(settings.topics.needed(name), worker.existing, partial(_why, settings))
 
-    def ready() -> Response:
+    def problems() -> list[str]:
         clocks = [clock.problem] if clock.problem else []
         # Partitions that wait for a silent broker name no reason: the broker's comes first.
-        return readiness([*clocks, *dict.fromkeys([*probe.problems(), *worker.problems()])])
+        return [*clocks, *dict.fromkeys([*probe.problems(), *worker.problems()])]
 
-    server = HealthServer(ready, lambda: worker.started, exposed(name), grace=_GRACE_SECONDS)
+    ready.set_function(lambda: float(not problems()))
+    server = HealthServer(
+        lambda: readiness(problems()), lambda: worker.started, exposed(name), grace=_GRACE_SECONDS
+    )
     health = asyncio.create_task(server.serve(sockets=[listener]))
     probing = asyncio.create_task(probe.keep(), name="the broker's probe")
     stop = stop_on_signals()

@@ -5,6 +5,7 @@ from service.metrics.registry import counter, gauge
 from service.version import __version__
 
 clock_offset = gauge("bluetick_clock_offset_seconds")
+ready = gauge("bluetick_ready")
 kafka_connected = gauge("bluetick_kafka_connected")
 _build = gauge("bluetick_build_info")
 _losses = counter("bluetick_kafka_connection_losses_total")

@@ -38,6 +38,12 @@ _OF_EVERY_SERVICE = (
         together="livemostrecent",
     ),
     gauge(
+        "bluetick_ready",
+        "",
+        "1 while the service is ready, as `/health/ready` answers, else 0",
+        together="livemin",
+    ),
+    gauge(
         "bluetick_kafka_connected",
         "",
         "1 while the service has a connection to a broker, else 0",

@@ -193,6 +193,7 @@ def _check_ingest(page: Page, posted: Counter[int]) -> None:
     times = page.by("bluetick_ingest_last_accepted_timestamp_seconds", "source")
     assert times.keys() == {"smsmanager", "whapi"}
     assert page.sum("bluetick_kafka_connected") == 1
+    assert page.sum("bluetick_ready") == 1
     assert page.sum("bluetick_ingest_max_body_bytes") == 100_000
 
 
