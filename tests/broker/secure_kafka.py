@@ -35,6 +35,7 @@ _SCRAM_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
 _OAUTH = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
 
 # Listener: the protocol, and the SASL mechanisms with their login module.
+_LOGIN_SECONDS = 30
 _LISTENERS: dict[str, tuple[str, dict[str, str]]] = {
     "TLS": ("SSL", {}),
     "EXPIRED": ("SSL", {}),
@@ -157,12 +158,29 @@ class SecureKafka(LocalKafka):
         return Settings(**{"kafka": self.address(listener), "security": security, **tls, **given})
 
     async def add_users(self, names: Iterable[str], mechanism: str = "SCRAM-SHA-512") -> None:
-        """Add users with the password `PASSWORD`."""
+        """Add users with the password `PASSWORD`, and wait until the broker knows the last one."""
         info = _kafka.ScramCredentialInfo(_SCRAM[mechanism], 4096)
         wanted = [
             _kafka.UserScramCredentialUpsertion(name, info, PASSWORD.encode()) for name in names
         ]
         await _all(self._administrator().alter_user_scram_credentials(wanted))
+        await asyncio.to_thread(self._log_in, str(wanted[-1].user), mechanism)
+
+    def _log_in(self, user: str, mechanism: str) -> None:
+        """Log in as soon as the broker accepts the user."""
+        client = _kafka.AdminClient(
+            {
+                "bootstrap.servers": self.address("LOGIN"),
+                "security.protocol": "SASL_SSL",
+                "ssl.ca.location": str(self.certificates.ca),
+                "sasl.mechanism": mechanism,
+                "sasl.username": user,
+                "sasl.password": PASSWORD,
+                "reconnect.backoff.max.ms": 100,
+                "log_level": 0,
+            }
+        )
+        client.list_topics(timeout=_LOGIN_SECONDS)  # it tries again after each refusal
 
     async def grant(self, user: str, rights: Iterable[Right]) -> None:
         """Add ACLs for a principal, such as "User:x"."""
