@@ -397,6 +397,7 @@ MESSAGES: Mapping[str, Message] = {
         "with BLUETICK_DATA, then start again"
     ),
     "time_without_zone": "the time {text!r} has no zone; add one, such as Z for UTC",
+    "needed_topic_missing": "topic {topic} is missing; " + CREATE_TOPICS,
     "topic_missing": _topic_missing,
     "topics_unfinished": (
         "Kafka accepted a change of topics but has not finished it after {seconds:.0f} s; check "

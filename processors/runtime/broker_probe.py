@@ -45,8 +45,5 @@ class BrokerProbe:
                 existing = await self._ask(self._needed)
         except Exception as error:  # noqa: BLE001 - after any error the broker did not answer
             return [str(await self._explain(error))]
-        return [
-            f"topic {topic} is missing; create it with: bluetick topics apply"
-            for topic in self._needed
-            if topic not in existing
-        ]
+        missing = [topic for topic in self._needed if topic not in existing]
+        return [str(Problem("needed_topic_missing", topic=topic)) for topic in missing]

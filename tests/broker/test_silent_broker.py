@@ -165,8 +165,16 @@ async def test_a_producer_is_abandoned_without_warnings_of_asyncio(
     await held.caught
     accumulator: Any = producer._message_accumulator
     assert not accumulator._batches
+    again, reenqueue = asyncio.Event(), accumulator.reenqueue
+
+    def noted(batch: object) -> None:
+        reenqueue(batch)
+        again.set()
+
+    accumulator.reenqueue = noted
     proxy.refuse()
-    await until(_holds(lambda: bool(accumulator._batches)))
+    async with asyncio.timeout(60):
+        await again.wait()
     held.drop()
     await clients.abandon(producer)
     with pytest.raises(KafkaConnectionError):
