@@ -19,6 +19,7 @@ from service import child_environment, child_processes
 from service.child_processes import Child, lines
 from service.errors import Problem
 from service.problem_pipe import ProblemPipe
+from service.setting_names import variable
 from service.settings import SECRETS, Settings
 
 Show = Callable[[str, str], None]
@@ -163,7 +164,7 @@ def _environment(settings: Settings, service: Service) -> dict[str, str]:
     )
     values["log_format"] = "console"  # a person reads the lines, through a pipe
     variables = {
-        f"BLUETICK_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
+        variable(name): json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in values.items()
     }
     inherited = child_environment.service(os.environ, secrets)

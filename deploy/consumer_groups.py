@@ -13,11 +13,10 @@ from aiokafka.errors import GroupAuthorizationFailedError, for_code
 
 from schemas.coordinates import Partition
 from service.kafka.admin import administering, ask, coordinated, delete_group
-from service.kafka.admin_requests import DescribeGroups
+from service.kafka.admin_requests import DescribeGroups, given
 from service.settings import Settings
 
 _CONSUMERS = "consumer"
-_NOT_GIVEN = -(2**31)  # Kafka's value for operations that it does not say
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ async def _operations(admin: AIOKafkaAdminClient, name: str) -> int | None:
         _, _, allowed = await _described(admin, name)
     except GroupAuthorizationFailedError:
         return 0
-    return None if allowed == _NOT_GIVEN else allowed
+    return given(allowed)
 
 
 def _assigned(assignment: bytes) -> list[Partition]:

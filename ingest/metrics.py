@@ -12,7 +12,7 @@ from functools import lru_cache
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from ingest.delivery import Where
@@ -130,7 +130,7 @@ def count_accepted(source: str, durable: Where, seconds: float) -> None:
     in_flight.dec()
     _accepted(source, durable).inc()
     _publish(durable).observe(seconds)
-    last_accepted.labels(source).set(clock.now() / 1000)
+    _last_accepted(source).set(clock.now() / 1000)
 
 
 def count_handshake(source: str) -> None:
@@ -190,6 +190,11 @@ def _received(source: str) -> Counter:
 @lru_cache(maxsize=1024)
 def _accepted(source: str, durable: str) -> Counter:
     return accepted.labels(source, durable)
+
+
+@lru_cache(maxsize=1024)
+def _last_accepted(source: str) -> Gauge:
+    return last_accepted.labels(source)
 
 
 @lru_cache(maxsize=1024)

@@ -95,6 +95,11 @@ class _Format(msgspec.Struct):
 _decode_format: Decoder[_Format] = Decoder(_Format)
 
 
+def format_of(data: bytes | memoryview | None) -> int:
+    """Return the version of a state's format; states of every version have it."""
+    return _decode_format(data).version
+
+
 S = TypeVar("S", records.MessageState, records.ViewerState)
 
 
@@ -103,7 +108,7 @@ def _current(decode: Decoder[S], data: bytes | memoryview | None) -> S:
     try:
         state = decode(data)
     except UndecodableError:
-        _refuse_newer(_decode_format(data).version)
+        _refuse_newer(format_of(data))
         raise
     _refuse_newer(state.version)
     return state

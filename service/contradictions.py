@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from schemas.privacy import policy_of
 from service.errors import Problem
 from service.kafka.access import Access, contradiction
+from service.setting_names import variable
 
 # How long a rebalance waits for a worker to give up its partitions.
 REBALANCE_SECONDS = 60
@@ -100,8 +101,7 @@ def _spool(settings: Values) -> Iterable[Problem]:
     limits = sorted({"spool_max_age", "spool_max_bytes"} & settings.model_fields_set)
     if settings.spool is None:
         if limits:
-            names = [f"BLUETICK_{name.upper()}" for name in limits]
-            yield Problem("spool_bound_without_spool", settings=names)
+            yield Problem("spool_bound_without_spool", settings=list(map(variable, limits)))
         return
     if settings.spool_max_age <= settings.publish_deadline:
         age, deadline = settings.spool_max_age, settings.publish_deadline

@@ -11,7 +11,6 @@ from sqlite3 import Error as DatabaseError
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -37,12 +36,13 @@ from deploy.local_kafka.jars import VERSION
 from ingest.spool import slots
 from ingest.spool.database import FILE, look
 from processors.runtime.consumer_groups import watching
+from schemas.codec import UndecodableError, format_of
 from schemas.coordinates import Partition
 from schemas.records import STATE_VERSION
 from service.errors import Problem
 from service.kafka import clients
 from service.kafka.admin import administering, ask
-from service.kafka.admin_requests import DescribeCluster, DescribeFeatures, finalized
+from service.kafka.admin_requests import DescribeCluster, DescribeFeatures, finalized, given
 from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import KafkaTime
 from service.kafka.read_to_end import read_to_end
@@ -51,7 +51,6 @@ from service.settings import Settings
 from service.version import __version__
 from service.wall_clock import now_ms
 
-_NOT_GIVEN = -(2**31)  # Kafka's value for operations that it does not say
 _DESCRIBE = 1 << 8  # Kafka's bit of the operation
 _SETTINGS = (
     "auto.create.topics.enable",
@@ -77,7 +76,7 @@ async def broker(settings: Settings) -> Broker:
             brokers=brokers,
             controller=cluster.controller_id if cluster.controller_id >= 0 else None,
             features=await _features(admin),
-            operations=_given(cluster.operations),
+            operations=given(cluster.operations),
             settings=settings_,
             refused=refused,
         )
@@ -108,10 +107,6 @@ async def _broker_settings(
     return found, ""
 
 
-def _given(operations: int) -> int | None:
-    return None if operations == _NOT_GIVEN else operations
-
-
 async def all_topics(settings: Settings) -> list[Topic]:
     """Return the namespace's topics, as the broker describes them by name."""
     names = settings.topics
@@ -133,7 +128,7 @@ async def all_topics(settings: Settings) -> list[Topic]:
                 partitions=tuple(replicas),
                 expected_partitions=spec.partitions if spec else settings.partitions,
                 foreign=name in names.foreign,
-                operations=_given(operations),
+                operations=given(operations),
                 config=known.config if known else {},
                 deviations=topics.deviations(spec, known) if spec and known else {},
             )
@@ -199,7 +194,7 @@ async def rights(settings: Settings) -> Rights:
     async with administering(settings) as admin:
         cluster = await ask(admin, DescribeCluster(list(settings.topics.all)))
     by_topic = {
-        name: 0 if error == TopicAuthorizationFailedError.errno else _given(operations)
+        name: 0 if error == TopicAuthorizationFailedError.errno else given(operations)
         for error, name, _, _, operations in cluster.topics
     }
     return Rights(by_topic, await consumer_groups.operations(settings, settings.topics.groups))
@@ -231,12 +226,6 @@ def local_versions(formats: Mapping[int, int] = MappingProxyType({})) -> Version
     )
 
 
-class _Format(msgspec.Struct):
-    """The format of a state; states of every version have it."""
-
-    version: int = 0
-
-
 async def _formats(settings: Settings) -> dict[int, int]:
     topic = settings.topics.messages
     found: dict[int, int] = {}
@@ -255,9 +244,10 @@ async def _formats(settings: Settings) -> dict[int, int]:
 
 
 def _format(value: bytes | None) -> int:
+    """Return the format of a state; 0 for a dropped one, and for what is no state."""
     try:
-        return msgspec.json.decode(value, type=_Format).version if value else 0
-    except msgspec.DecodeError:
+        return format_of(value)
+    except UndecodableError:
         return 0
 
 

@@ -97,9 +97,7 @@ async def _local_parts(settings: Settings) -> list[Part]:
 
     return [
         await _part("spool", spool, check_spool),
-        await _part(
-            "disk", disks, lambda facts: [one for disk in facts for one in check_disk(disk)]
-        ),
+        await _part("disk", disks, _check_disks),
     ]
 
 

@@ -10,6 +10,7 @@ ignored = counter("bluetick_ignored_events_total")
 unread = counter("bluetick_unread_fields_total")
 foreign = counter("bluetick_foreign_account_total")
 stopped = gauge("bluetick_dead_letter_stopped")
+failed_rounds = counter("bluetick_failed_rounds_total")
 
 # Senders choose these words: labels must be bounded, and must not hold a phone number.
 _MOST_EVENTS = 100

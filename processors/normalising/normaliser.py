@@ -137,6 +137,7 @@ class Normaliser(Member):
 
     def failed(self, error: Exception) -> str:
         trouble = reason(error)
+        metrics.failed_rounds.inc()
         log.warning("round_failed", reason=trouble)
         return trouble
 

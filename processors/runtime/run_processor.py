@@ -9,6 +9,7 @@ from processors.runtime import failpoints
 from processors.runtime.broker_probe import BrokerProbe
 from processors.runtime.group_worker import GroupWorker, MakeMember
 from schemas.processor_list import Processor
+from service.background_tasks import lasting
 from service.errors import Problem
 from service.http.server import (
     HealthServer,
@@ -26,6 +27,7 @@ from service.metrics.of_every_service import (
     ready,
 )
 from service.metrics.registry import exposed
+from service.setting_names import variable
 from service.settings import Settings
 from service.signals import stop_on_signals
 
@@ -39,8 +41,7 @@ _YOUNG = 20_000
 def run(processor: Processor, settings: Settings, make: MakeMember) -> None:
     """Run a processor until SIGTERM or SIGINT; `Problem` if it cannot continue."""
     failpoints.arm(settings.failpoint)
-    setting = f"BLUETICK_{processor.port_setting.upper()}"
-    port = settings.health_port(processor.name)
+    setting, port = variable(processor.port_setting), settings.health_port(processor.name)
     with listen_for_health(processor.name, settings.health_host, port, setting) as listener:
         asyncio.run(_serve(processor, settings, make, listener))
 
@@ -67,7 +68,7 @@ async def _serve(
         lambda: readiness(problems()), lambda: worker.started, exposed(name), grace=_GRACE_SECONDS
     )
     health = asyncio.create_task(server.serve(sockets=[listener]))
-    probing = asyncio.create_task(probe.keep(), name="the broker's probe")
+    probing = lasting("the broker's probe", probe.keep)
     stop = stop_on_signals()
     with logged(name, settings, health=address_of(listener)) as end:
         try:

@@ -314,7 +314,6 @@ class _Added(NamedTuple):
     """
 
     attempts: dict[str, Any]
-    gateway: str
     gave_way: bool
     verdict: Literal["duplicate", "refined"] | PastBound | None
 
@@ -328,23 +327,21 @@ def _add(attempts: dict[str, Any], observation: StatusObservation, bounds: Bound
     before = facts.get(key)
     kept = fact if before is None else earlier(before, fact)
     if kept is before:
-        return _same(attempts, gateway, "duplicate")
+        return _same(attempts, "duplicate")
     words = _first_words({**facts, key: kept}, bounds)
     if key not in words:
-        return _same(attempts, gateway, "too_many_words")
+        return _same(attempts, "too_many_words")
     after = {**attempts, gateway: _ladder(ladder, observation, words)}
     gave_way = len(words) < len(facts) + (before is None)
     if ladder is None and len(after) > bounds.attempts:
         after, gave_way = first_entries(after, bounds.attempts), True
         if gateway not in after:
-            return _same(attempts, gateway, "too_many_attempts")
-    return _Added(after, gateway, gave_way, None if before is None else "refined")
+            return _same(attempts, "too_many_attempts")
+    return _Added(after, gave_way, None if before is None else "refined")
 
 
-def _same(
-    attempts: dict[str, Any], gateway: str, verdict: Literal["duplicate"] | PastBound
-) -> _Added:
-    return _Added(attempts, gateway, gave_way=False, verdict=verdict)
+def _same(attempts: dict[str, Any], verdict: Literal["duplicate"] | PastBound) -> _Added:
+    return _Added(attempts, gave_way=False, verdict=verdict)
 
 
 def _ladder(

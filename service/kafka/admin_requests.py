@@ -23,6 +23,12 @@ from aiokafka.protocol.types import (
 _TAGS = ("tags", TaggedFields)
 _text, _flexible_text = String("utf-8"), CompactString("utf-8")
 _NO_TAGS: dict[int, bytes] = {}
+_NOT_GIVEN = -(2**31)
+
+
+def given(operations: int) -> int | None:
+    """Return the bits of what a user may do; None if Kafka does not say."""
+    return None if operations == _NOT_GIVEN else operations
 
 
 class _Cluster(Response):

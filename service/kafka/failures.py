@@ -4,7 +4,6 @@ A failed request or connection does not say why, so a connection of its own (pro
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -135,13 +134,12 @@ async def _examined(
 
 
 class Reporter:
-    """Logs and counts the failures of this process's connections, once a while per address."""
+    """Logs and counts the failures of this process's connections."""
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
         self._count: Count = lambda _: None
         self._problems: dict[Address, Problem] = {}
-        self._logged: dict[str, float] = {}
         self._examining: dict[Address, asyncio.Task[None]] = {}
 
     @property
@@ -190,14 +188,8 @@ class Reporter:
             return
         self._problems[address] = problem
         self._count(label(problem.code))
-        self._log(address, problem)
-
-    def _log(self, address: Address, problem: Problem) -> None:
-        now, sentence = time.monotonic(), str(problem)
-        if now - self._logged.get(sentence, -60.0) >= 60.0:  # noqa: PLR2004
-            self._logged[sentence] = now
-            broker = "{}:{}".format(*address)
-            log.error("kafka_unusable", message=sentence, code=problem.code, broker=broker)
+        broker = "{}:{}".format(*address)
+        log.error("kafka_unusable", message=str(problem), code=problem.code, broker=broker)
 
 
 reporter = Reporter()

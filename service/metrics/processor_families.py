@@ -139,6 +139,11 @@ OF_NORMALISE = (
         "sources of a provider that are stopped: too many of their bodies became dead letters",
         _PROVIDER,
     ),
+    counter(
+        "bluetick_failed_rounds_total",
+        "rounds",
+        "rounds (read, normalise, write, commit) that failed and were repeated",
+    ),
 )
 
 OF_TRACK = (

@@ -32,6 +32,7 @@ from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up_with, committed, read
 from tests.broker.running_ingest import until
 from tests.e2e.commands import run
+from tests.metrics_page import Page
 
 BAD = b"not JSON"
 SECONDS = 60
@@ -76,6 +77,13 @@ async def health(settings: Settings) -> list[str]:
     page = json.loads((await http_client.get(url, "/health/ready")).body)
     assert page["ready"] == (not page["problems"])
     return [str(problem) for problem in page["problems"]]
+
+
+async def failed_rounds(settings: Settings) -> int:
+    """Return how many rounds of the normaliser have failed."""
+    url = f"http://127.0.0.1:{settings.health_port('normalise')}"
+    page = Page((await http_client.get(url, "/metrics")).body.decode())
+    return page.sum("bluetick_failed_rounds_total")
 
 
 async def until_reported(settings: Settings, words: str) -> str:
@@ -234,9 +242,8 @@ async def test_a_topic_that_refuses_dead_letters_stops_the_round(settings: Setti
     """Nothing is committed and health is red until the topic accepts them; nothing is lost."""
     topic = settings.topics.dead_letters
     takes = f"Kafka does not accept the records for {topic}"
-    log = Log()
     # How long a round is attempted before it is repeated.
-    async with normaliser(settings.model_copy(update={"transaction_timeout": 5}), log):
+    async with normaliser(settings.model_copy(update={"transaction_timeout": 5})):
         await arrive(settings, good(0))
         await caught_up_with(settings.kafka, settings.topics, "normalise")
         troubles = (
@@ -246,12 +253,12 @@ async def test_a_topic_that_refuses_dead_letters_stops_the_round(settings: Setti
         )
         for done, (config, words) in enumerate(troubles):
             await configure(settings, **config)
-            await _is_blocked(settings, log, words, [BAD, good(1 + done)])
+            await _is_blocked(settings, words, [BAD, good(1 + done)])
             await configure(settings, cleanup_policy="delete")
             await _continues(settings)
         kept = await read(settings.kafka, topic)
         await delete(settings)
-        await _is_blocked(settings, log, f"topic {topic} is missing", [BAD, good(3)])
+        await _is_blocked(settings, f"topic {topic} is missing", [BAD, good(3)])
         await topics.apply(settings)
         await _continues(settings)
     kept += await read(settings.kafka, topic)
@@ -260,12 +267,12 @@ async def test_a_topic_that_refuses_dead_letters_stops_the_round(settings: Setti
     assert await observed(settings) == {f"m-{n}" for n in range(4)}
 
 
-async def _is_blocked(settings: Settings, log: Log, words: str, bodies: list[bytes]) -> None:
+async def _is_blocked(settings: Settings, words: str, bodies: list[bytes]) -> None:
     """Write bodies; health gives the reason and nothing is committed in repeated rounds."""
-    before, tries = await position(settings, "smsmanager"), log.count("repeating the round")
+    before, tries = await position(settings, "smsmanager"), await failed_rounds(settings)
     await arrive(settings, *bodies)
     await until_reported(settings, words)
-    while log.count("repeating the round") < tries + 2:
+    while await failed_rounds(settings) < tries + 2:
         assert await health(settings)
     assert await position(settings, "smsmanager") == before
 

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from prometheus_client.parser import text_string_to_metric_families
 
 from cli.processes import Running, Service, running
 from cli.up import examples
@@ -31,44 +30,10 @@ from service.wall_clock import now_ms
 from tests.broker.producing import Record, write
 from tests.broker.reading import caught_up, read
 from tests.broker.running_ingest import until
+from tests.metrics_page import Page
 
 TIMES = 2  # each sample is sent twice: the second time all of it is known
 MALFORMED = 3
-
-
-class Page:
-    """The metrics of one service: each sample by its name and labels."""
-
-    def __init__(self, text: str) -> None:
-        self.families = {family.name for family in text_string_to_metric_families(text)}
-        self._samples = [
-            sample for family in text_string_to_metric_families(text) for sample in family.samples
-        ]
-
-    def sum(
-        self, name: str, *, without: Mapping[str, set[str]] | None = None, **labels: str
-    ) -> int:
-        """Return the sum over the children with these labels, and without those values."""
-        return int(
-            sum(
-                sample.value
-                for sample in self._samples
-                if sample.name == name
-                and labels.items() <= sample.labels.items()
-                and not any(sample.labels[key] in some for key, some in (without or {}).items())
-            )
-        )
-
-    def by(self, name: str, label: str) -> Counter[str]:
-        """Return the children by one label, the others added up; only those above 0."""
-        found = Counter[str]()
-        for sample in self._samples:
-            if sample.name == name:
-                found[sample.labels[label]] += int(sample.value)
-        return +found
-
-    def values(self, name: str) -> list[float]:
-        return [sample.value for sample in self._samples if sample.name == name]
 
 
 async def test_the_sums_hold_over_all_services(settings: Settings, tmp_path: Path) -> None:
@@ -161,7 +126,7 @@ async def _post(
         codes[answer.status_code] += 1
     for body in [b"{ no JSON"] * MALFORMED + [b"x" * 100_001]:
         codes[(await client.post(f"{url}/webhooks/whapi", content=body)).status_code] += 1
-    codes[(await client.post(f"{url}/webhooks/nobody", content=b"{}")).status_code] += 1
+    codes[(await client.post(f"{url}/webhooks/unknown", content=b"{}")).status_code] += 1
     codes[(await client.get(f"{url}/webhooks/whapi")).status_code] += 1
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST / HTTP/1.1\r\nHost : x\r\n\r\n")
