@@ -68,11 +68,11 @@ TRACK = Processor(
     keeps_state=True,
 )
 
-QUALITY = Processor(
-    "quality",
+MEASURE = Processor(
+    "measure",
     "Turn the states of messages into figures of delivery quality.",
-    "processors.quality.quality:Quality",
-    # It reads back its own changes: the cells of a route are on another partition than its messages.
+    "processors.quality.measurer:Measurer",
+    # It reads its own changes: the cells of a route are on another partition than its messages.
     inputs=("messages", "quality-changes"),
     outputs=("quality", "quality-changes", "quality-contributions"),
     health_port=8084,
@@ -80,7 +80,7 @@ QUALITY = Processor(
 )
 
 # Each after those whose outputs it reads.
-PROCESSORS: tuple[Processor, ...] = (NORMALISE, TRACK, QUALITY)
+PROCESSORS: tuple[Processor, ...] = (NORMALISE, TRACK, MEASURE)
 
 
 def processor(name: str) -> Processor:

@@ -9,12 +9,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.batch_size import Polls
+from processors.runtime.exactly_once.metrics import sample_times
+from processors.runtime.exactly_once.partition_store import CorruptError
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.runtime.partition_watch import Progress
 from processors.tracking import metrics
 from processors.tracking.normaliser_watermark import NormaliserWatermark
 from processors.tracking.partition_task import Task
-from processors.tracking.state_store import CorruptError
 from service.errors import Problem, reason
 from service.kafka.clock import clock
 from service.logger import logger
@@ -105,7 +106,7 @@ class Tracker(Member):
 
     def sample(self) -> None:
         """Set the gauges of the stores, and those that grow with the time."""
-        metrics.sample_times()
+        sample_times()
         stores = [task.store for task in self._tasks.values() if task.store is not None]
         with contextlib.suppress(CorruptError, Problem):  # the task meets the error, too
             metrics.note_stores(stores, clock.now() - round(self._settings.timer_grace * 1000))
