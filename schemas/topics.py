@@ -176,6 +176,10 @@ class Topics:
         """The transactional id for a partition, the same for each owner (decision 3)."""
         return f"{self.namespace}.track.{partition}"
 
+    def measuring_id(self, kind: TopicKind, partition: int) -> str:
+        """The transactional id of measure for a partition of one of its inputs."""
+        return f"{self.namespace}.measure.{kind}.{partition}"
+
     def specs(self, partitions: int) -> list[TopicSpec]:
         """Return all topics of the namespace itself; `clocks` has one partition."""
         return [spec for spec in self._specs(partitions) if spec.name not in self.foreign]

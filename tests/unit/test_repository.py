@@ -107,6 +107,8 @@ PURE = (
     "ingest/sources/config.py",
     "ingest/spool/retry_schedule.py",
     "processors/archive/catalogue.py",
+    "processors/quality/cells.py",
+    "processors/quality/changes.py",
     "processors/runtime/batch_size.py",
     "processors/runtime/exactly_once/offset_note.py",
     "processors/runtime/lag.py",
