@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from msgspec import Struct
 from msgspec.structs import asdict
 
 from schemas.codec import decode_event, decode_inbound, decode_status, encode
@@ -31,7 +32,7 @@ _DECODERS: dict[Topic, Callable[[bytes], StatusRecord | InboundRecord | Event]] 
 }
 
 
-class Output(NamedTuple):
+class Output(Struct, frozen=True, gc=False):
     """One encoded record to publish, with its topic and its CloudEvents id, type and time."""
 
     topic: Topic
