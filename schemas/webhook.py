@@ -134,10 +134,10 @@ def cloud_event(
 ) -> list[tuple[str, bytes]]:
     """Return CloudEvents 1.0 attributes as Kafka headers (protocol binding, binary mode)."""
     fixed = _fixed_attributes(type_, source, content_type)
+    at = ("ce_time", _time_header(time))
     if subject is None:
-        return [*fixed, ("ce_id", id_.encode()), ("ce_time", _time_header(time))]
-    own = ("ce_id", id_.encode()), ("ce_subject", subject), ("ce_time", _time_header(time))
-    return [*fixed, *own]
+        return [*fixed, ("ce_id", id_.encode()), at]
+    return [*fixed, ("ce_id", id_.encode()), ("ce_subject", subject), at]
 
 
 @lru_cache(maxsize=1024)  # the outputs of one fact share its time

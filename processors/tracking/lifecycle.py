@@ -11,6 +11,7 @@ own and never change the message's status.
 A state is bounded (schemas/bounds.py): of too many names it keeps the first ones.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -55,6 +56,8 @@ MESSAGE_RANK = {s: rank for rank, s in enumerate((*ASIDE, *FAILURES, *UNDERWAY, 
 
 # The direction follows from all observations: a known direction ranks above an unknown one.
 _DIRECTIONS: dict[Direction, int] = {"unknown": 0, "outbound": 1, "inbound": 2}
+
+_NEVER = -math.inf
 
 Report = TypeVar("Report", Fact, Reply)
 
@@ -472,13 +475,17 @@ def describe(
     """
     at = when(observation)
     direction = direction_of(observation)
-    changed = _DIRECTIONS[direction] > _DIRECTIONS[draft.direction]
+    changed = direction != draft.direction and _DIRECTIONS[direction] > _DIRECTIONS[draft.direction]
     if changed:
         _direct(draft, direction)
     known = draft.described_at
     described: dict[str, int] = {}
     for name, value in _descriptions(draft, observation):
-        if value is not None and is_newer(known.get(name), getattr(draft, name), at, value):
+        if value is None:
+            continue
+        if at > known.get(name, _NEVER) or is_newer(
+            known.get(name), getattr(draft, name), at, value
+        ):
             setattr(draft, name, value)
             described[name] = at
     if described:

@@ -275,30 +275,31 @@ def _events(
     before: MessageState, judged: Judged, new: StatusObservation, cause: Cause, fact: FactId
 ) -> list[Output]:
     """Return the events of a new fact of the message itself (not of a viewer)."""
-    common = _common(judged.state, new, cause)
     at = lifecycle.when(new)
     events = []
     if before.attempts and new.gateway not in before.attempts:
+        common = _common(judged.state, new, cause)
         fell_back = FellBack(**common, earlier=sorted(before.attempts)[:_MOST])
         events.append(event(fell_back, at, new.gateway))
-    moved = _moved(before.status, judged, at, common)
+    moved = _moved(before.status, judged, new, cause)
     if moved:
         events.append(event(moved, at, *fact))
     return events
 
 
-def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any]) -> Event | None:
+def _moved(
+    before: Status | None, judged: Judged, new: StatusObservation, cause: Cause
+) -> Event | None:
     """Return the event of a verdict; None for a status outside of the ladder."""
-    status = judged.state.status
-    match judged.verdict:
-        case "advanced" | "recovered" as verdict if status:
-            kind = Advanced if verdict == "advanced" else Recovered
-            began = lifecycle.began(judged.state)
-            elapsed = None if began is None else at - began
-            return kind(**common, from_=before, to=status, elapsed_ms=elapsed)
-        case "late":
-            return Late(**common, current=status)
-        case "contradiction" if judged.previous:
-            return Contradicted(**common, current=status, evidence=judged.previous)
-        case _:
-            return None
+    state, status, verdict = judged.state, judged.state.status, judged.verdict
+    common = _common(state, new, cause)
+    if verdict in ("advanced", "recovered") and status:
+        began = lifecycle.began(state)
+        common["from_"], common["to"] = before, status
+        common["elapsed_ms"] = None if began is None else lifecycle.when(new) - began
+        return Advanced(**common) if verdict == "advanced" else Recovered(**common)
+    if verdict == "late":
+        return Late(**common, current=status)
+    if verdict == "contradiction" and judged.previous:
+        return Contradicted(**common, current=status, evidence=judged.previous)
+    return None
