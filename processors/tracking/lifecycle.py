@@ -574,8 +574,10 @@ def is_newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
     """Whether (at, value) is after the known value: by time, then by canonical bytes."""
     if known_at is None or at > known_at:
         return True
+    if at < known_at or (isinstance(value, str) and value == known):
+        return False
     # By bytes, not by ==: 1, 1.0 and true are equal in Python, and then the first would win.
-    return at == known_at and encode(value) > encode(known)
+    return encode(value) > encode(known)
 
 
 def _summarise(draft: MessageState) -> None:

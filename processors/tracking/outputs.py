@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -23,6 +23,7 @@ from schemas.webhook import cloud_event
 SOURCE = "/bluetick/track"
 
 Topic = Literal["statuses", "events", "inbound"]
+TOPICS: tuple[str, ...] = get_args(Topic)
 
 
 _DECODERS: dict[Topic, Callable[[bytes], StatusRecord | InboundRecord | Event]] = {

@@ -320,12 +320,12 @@ class _Reducing:
         return armed, [Timer(timers.due(before, self._work.patience) if due is None else due, key)]
 
     def _publish(self, key: str, outputs: Iterable[Output], context: Headers = ()) -> None:
-        name, source = key.encode(), self._work.source
+        name, source, result = key.encode(), self._work.source, self.result
         for output in outputs:
-            self.result.outputs.append(_out(name, output, source, context))
+            result.outputs.append(_out(name, output, source, context))
             self._written += len(output.value)
             if output.topic == "events":
-                self.result.counts.events[_label(output.type)] += 1
+                result.counts.events[_label(output.type)] += 1
 
 
 def _chunks(many: Sequence[T]) -> Iterator[Sequence[T]]:
