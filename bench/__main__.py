@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from bench import restore as restore_benchmark
 from bench import timers as timers_benchmark
 from bench.environment import Environment, environment
 from bench.figures import Report
+from bench.peers import command as peer_command
 from service.errors import Problem
 from service.log_lines import log_to_stderr
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+Job = Literal["track", "normalise", "ingest", "end-to-end"]
 Run = Callable[[Environment], Awaitable[list[Report]]]
 Json = Annotated[
     Path | None,
@@ -157,6 +159,38 @@ def work(
 ) -> None:
     """Normalise ordinary and hostile bodies without Kafka: CPU by body and byte, longest step."""
     _show(body_cost_benchmark.work(times), json)
+
+
+@app.command()
+def peers(
+    job: Annotated[
+        Job | None, typer.Argument(help="One job; without it all four.", show_default=False)
+    ] = None,
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Tiny sizes: check the outputs, not the speed.")
+    ] = False,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Rounds; 5, or 1 if quick.", show_default=False)
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append each result as a line of JSON to this file. A run that is not quick "
+            "also writes bench/results/.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Compare with what a user would take instead: the same job, the same outputs."""
+    console = Console(stderr=True, highlight=False)
+    log_to_stderr("ERROR")
+    size = peer_command.Size(quick, rounds or (1 if quick else peer_command.ROUNDS))
+    jobs = [job] if job else list(peer_command.JOBS)
+    right = asyncio.run(
+        peer_command.run(jobs, size, json, lambda line: console.print(f"· {line}", soft_wrap=True))
+    )
+    raise typer.Exit(0 if right else 1)
 
 
 @app.command(name="all")
