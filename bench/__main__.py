@@ -19,7 +19,6 @@ from bench import restore as restore_benchmark
 from bench import timers as timers_benchmark
 from bench.environment import Environment, environment
 from bench.figures import Report
-from bench.peers import command as peer_command
 from service.errors import Problem
 from service.log_lines import log_to_stderr
 
@@ -173,6 +172,7 @@ def peers(
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Rounds; 5, or 1 if quick.", show_default=False)
     ] = None,
+    share: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the full sizes.")] = 1.0,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -183,14 +183,42 @@ def peers(
     ] = None,
 ) -> None:
     """Compare with what a user would take instead: the same job, the same outputs."""
+    from bench.peers import command  # noqa: PLC0415 - it needs librdkafka
+
+    count = rounds or (1 if quick else command.ROUNDS)
+    size = command.Size(quick, count, command.QUICK if quick else share)
+    right = asyncio.run(command.run([job] if job else [*command.JOBS], size, json, _progress()))
+    raise typer.Exit(0 if right else 1)
+
+
+@app.command()
+def growth(
+    messages: Annotated[
+        list[int] | None, typer.Option(min=1, help="Number of tracked messages; repeatable.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 1,
+    load: Annotated[
+        int, typer.Option(min=100, help="Number of messages whose statuses are measured.")
+    ] = 50_000,
+    *,
+    json: Json = None,
+) -> None:
+    """Measure CPU a record by tracked messages, partitions and processes."""
+    from bench import growth as growth_benchmark  # noqa: PLC0415 - it needs librdkafka
+    from bench.peers import command  # noqa: PLC0415 - likewise
+
+    wanted = growth_benchmark.cases(messages or growth_benchmark.MESSAGES, load)
+    result = asyncio.run(growth_benchmark.growth(wanted, load, rounds, _progress()))
+    command.show(result, Console(highlight=False))
+    command.write(result, command.RESULTS / "growth.json")
+    if json is not None:
+        command.append(result, json)
+
+
+def _progress() -> Callable[[str], None]:
     console = Console(stderr=True, highlight=False)
     log_to_stderr("ERROR")
-    size = peer_command.Size(quick, rounds or (1 if quick else peer_command.ROUNDS))
-    jobs = [job] if job else list(peer_command.JOBS)
-    right = asyncio.run(
-        peer_command.run(jobs, size, json, lambda line: console.print(f"· {line}", soft_wrap=True))
-    )
-    raise typer.Exit(0 if right else 1)
+    return lambda line: console.print(f"· {line}", soft_wrap=True)
 
 
 @app.command(name="all")
@@ -234,6 +262,9 @@ async def _measured(measure: Run, log: Callable[[str], None]) -> list[Report]:
 def main() -> None:
     try:
         app(prog_name="python -m bench")
+    except ModuleNotFoundError as error:
+        typer.secho(f"bench: {error.name} is missing; run ./bluetick test once", fg="red", err=True)
+        raise SystemExit(1) from None
     except Problem as problem:
         typer.secho(f"bench: {problem}", fg="red", err=True)
         raise SystemExit(1) from None

@@ -5,7 +5,7 @@ import platform
 import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from deploy.local_kafka.broker import LocalKafka
 from deploy.local_kafka.jars import VERSION as KAFKA
 
 ROUNDS = 5
+QUICK = 0.01  # the share of the full sizes
 RESULTS = HERE.parent / "results"
 Log = Callable[[str], None]
 Command = Sequence[str | Path]
@@ -35,6 +36,7 @@ class Job(NamedTuple):
     name: str
     what: str
     subjects: Sequence[Subject]
+    command: str
 
 
 class Measured(NamedTuple):
@@ -48,17 +50,25 @@ _TRACK = Job(
     "track",
     "four statuses a message, 10 % repeated, out of order; exactly once",
     track.SUBJECTS,
+    "python -m bench peers track",
 )
-_NORMALISE = Job("normalise", "Whapi bodies of one status; at least once", normalise.SUBJECTS)
+_NORMALISE = Job(
+    "normalise",
+    "Whapi bodies of one status; at least once",
+    normalise.SUBJECTS,
+    "python -m bench peers normalise",
+)
 _INGEST = Job(
     "ingest",
     "bodies of 230 bytes by HTTP, answered once Kafka has them; wrk, and vegeta at a rate",
     ingest.SUBJECTS,
+    "python -m bench peers ingest",
 )
 _END_TO_END = Job(
     "end-to-end",
     "from the scheduled post to the event, read by librdkafka at read_committed",
     end_to_end.SUBJECTS,
+    "python -m bench peers end-to-end",
 )
 
 
@@ -67,15 +77,22 @@ class Size(msgspec.Struct, frozen=True):
 
     quick: bool
     rounds: int
+    share: float = 1.0
+
+    def of(self, full: int, least: int = 1) -> int:
+        """Return the share of a full size."""
+        return max(least, round(self.share * full))
 
 
 async def peers(jobs: Sequence[str], size: Size, log: Log) -> AsyncIterator[Result]:
-    """Run jobs one after another, each on a new Kafka; yield the result of each."""
-    for job in jobs:
-        log(f"{job}: begins")
-        async with kafka(log) as place:
-            result = await JOBS[job](place, size)
-        yield result
+    """Run jobs one after another, each on a new Kafka unless quick; yield the result of each."""
+    async with AsyncExitStack() as stack:
+        for number, job in enumerate(jobs):
+            log(f"{job}: begins")
+            if not (size.quick and number):
+                await stack.aclose()
+                place = await stack.enter_async_context(kafka(log))
+            yield await JOBS[job](place, size)
 
 
 async def run(jobs: Sequence[str], size: Size, file: Path | None, log: Log) -> bool:
@@ -88,17 +105,22 @@ async def run(jobs: Sequence[str], size: Size, file: Path | None, log: Log) -> b
         show(result, Console(highlight=False))
         right &= not results_of.disqualified(result)
         if not size.quick:
-            write(result)
+            write(result, RESULTS / f"peers-{result.job}.json")
         if file is not None:
-            with file.open("ab") as output:
-                output.write(msgspec.json.encode(result) + b"\n")
+            append(result, file)
     return right
 
 
-def write(result: Result) -> None:
-    """Write the result of a full run to its file."""
-    text = msgspec.json.format(msgspec.json.encode(result), indent=1)
-    (RESULTS / f"peers-{result.job}.json").write_bytes(text + b"\n")
+def write(result: Result, file: Path) -> None:
+    """Write the result of a full run."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+
+
+def append(result: Result, file: Path) -> None:
+    """Append a result to a file, as a line of JSON."""
+    with file.open("ab") as output:
+        output.write(msgspec.json.encode(result) + b"\n")
 
 
 def show(result: Result, console: Console) -> None:
@@ -117,18 +139,18 @@ async def kafka(log: Log) -> AsyncIterator[Place]:
 
 
 async def _track(place: Place, size: Size) -> Result:
-    messages = 2000 if size.quick else track.MESSAGES
+    messages = size.of(track.MESSAGES)
     commands, absent = await _built(
         place.log, {track.STREAMS: _streams, track.QUIX: _python("bench.peers.quix_streams")}
     )
     runs = await track.measure(place, messages, size.rounds, commands)
     sizes = {"messages": messages, "partitions": track.PARTITIONS}
     versions = _locked("quixstreams", "confluent-kafka") | {"Kafka Streams": KAFKA}
-    return _result(_TRACK, size, sizes, versions, Measured(runs, absent))
+    return result_of(_TRACK, size, sizes, versions, Measured(runs, absent))
 
 
 async def _normalise(place: Place, size: Size) -> Result:
-    bodies = 5000 if size.quick else normalise.BODIES
+    bodies = size.of(normalise.BODIES)
     commands, absent = await _built(
         place.log,
         {
@@ -139,11 +161,11 @@ async def _normalise(place: Place, size: Size) -> Result:
     runs = await normalise.measure(place, bodies, size.rounds, commands)
     sizes = {"bodies": bodies, "partitions": normalise.PARTITIONS}
     versions = _locked("aiokafka", "faststream", "pydantic", "orjson")
-    return _result(_NORMALISE, size, sizes, versions, Measured(runs, absent))
+    return result_of(_NORMALISE, size, sizes, versions, Measured(runs, absent))
 
 
 async def _ingest(place: Place, size: Size) -> Result:
-    seconds = 2 if size.quick else ingest.SECONDS
+    seconds = size.of(ingest.SECONDS)
     commands, absent = await _built(place.log, {ingest.APP: _starlette, ingest.GO: _go})
     try:
         wrk = toolchains.wrk()
@@ -155,14 +177,14 @@ async def _ingest(place: Place, size: Size) -> Result:
         runs = await ingest.measure(place, seconds, size.rounds, tools, commands)
     sizes = {"seconds of each load": seconds, "connections": CONNECTIONS}
     versions = _locked("starlette", "uvicorn", "aiokafka") | _go_versions()
-    return _result(_INGEST, size, sizes, versions, Measured(runs, absent))
+    return result_of(_INGEST, size, sizes, versions, Measured(runs, absent))
 
 
 async def _end_to_end(place: Place, size: Size) -> Result:
     absent: dict[str, str] = {}
     vegeta = await _vegeta(place.log, absent)
     rates = end_to_end.QUICK_RATES if size.quick else end_to_end.RATES
-    seconds = 3 if size.quick else end_to_end.SECONDS
+    seconds = size.of(end_to_end.SECONDS, least=2)
     runs = []
     if vegeta is not None:
         runs = await end_to_end.measure(
@@ -171,7 +193,7 @@ async def _end_to_end(place: Place, size: Size) -> Result:
     else:
         absent |= {one.name: "no load: vegeta is absent" for one in end_to_end.SUBJECTS}
     sizes = {"seconds of each rate": seconds, "partitions": end_to_end.PARTITIONS}
-    return _result(_END_TO_END, size, sizes, _go_versions(), Measured(runs, absent))
+    return result_of(_END_TO_END, size, sizes, _go_versions(), Measured(runs, absent))
 
 
 JOBS: Mapping[str, Callable[[Place, Size], Awaitable[Result]]] = {
@@ -245,14 +267,14 @@ def _locked(*names: str) -> dict[str, str]:
     return {name: found[name] for name in names}
 
 
-def _result(
+def result_of(
     job: Job, size: Size, sizes: dict[str, int], versions: dict[str, str], measured: Measured
 ) -> Result:
     python = {"Python": platform.python_version(), "Kafka": KAFKA, "uvloop": version("uvloop")}
     return Result(
         job=job.name,
         what=job.what,
-        command=f"python -m bench peers {job.name}" + (" --quick" if size.quick else ""),
+        command=job.command + (" --quick" if size.quick else ""),
         machine=f"{os.cpu_count()} cores, {platform.machine()}; broker and subjects share them",
         sizes=sizes,
         rounds=size.rounds,

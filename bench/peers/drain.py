@@ -1,6 +1,6 @@
 """A measured run that drains a topic: a subject reads all of it, and its outputs are compared.
 
-The first fifth of the records is the warm-up: rate and CPU count from there.
+The first records, usually a fifth, are the warm-up: rate and CPU count from there.
 """
 
 import asyncio
@@ -39,10 +39,11 @@ class Prepared(NamedTuple):
 
 
 class Input(NamedTuple):
-    """The topic that is drained, and the number of its records."""
+    """The topic that is drained, the number of its records, and how many are the warm-up."""
 
     topic: str
     size: int
+    warm_up: int
 
 
 class Contestant(NamedTuple):
@@ -91,7 +92,7 @@ async def _drained(place: Place, given: Input, group: str, processes: Running) -
     progress = Progress(place.broker.address, group, given.topic)
     try:
         async with asyncio.timeout(_MOST_SECONDS):
-            begin = await _sample(place, progress, processes, WARM_UP * given.size)
+            begin = await _sample(place, progress, processes, given.warm_up)
             end = await _sample(place, progress, processes, given.size)
     finally:
         progress.close()
@@ -108,10 +109,10 @@ async def _drained(place: Place, given: Input, group: str, processes: Running) -
 async def _sample(place: Place, progress: Progress, processes: Running, least: float) -> _Sample:
     """Wait until the group has committed this many records."""
     while True:
-        cpu = processes.cpu()
+        at, cpu, broker = time.monotonic(), processes.cpu(), cpu_seconds(place.broker_pid)
         done = await asyncio.to_thread(progress.committed)
         if done >= least:
-            return _Sample(done, time.monotonic(), cpu, cpu_seconds(place.broker_pid))
+            return _Sample(done, at, cpu, broker)
         await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -125,7 +125,7 @@ class _Measuring:
 
     async def saturate(self, seconds: int) -> None:
         """Measure the closed loop, after a warm-up that does not count."""
-        for name, length in (("warm-up", _WARM_UP_SECONDS), ("closed", seconds)):
+        for name, length in (("warm-up", min(seconds, _WARM_UP_SECONDS)), ("closed", seconds)):
             run = f"{name}-{secrets.token_hex(3)}"
             cpu, broker = self._cpu()
             result = await load.closed(self._wrk, self._url, run, length)

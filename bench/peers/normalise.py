@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from bench.peers import bluetick_services, outputs
-from bench.peers.drain import Contestant, Input, Place, Prepared, rounds
+from bench.peers.drain import WARM_UP, Contestant, Input, Place, Prepared, rounds
 from bench.peers.kafka import Written
 from bench.peers.outputs import Identity
 from bench.peers.processes import Program
@@ -112,7 +112,9 @@ async def measure(
             Contestant(name, partial(_peer, topic=topic, want=want, command=command))
             for name, command in peers.items()
         ]
-        return await rounds(place, Input(topic, bodies), contestants, count)
+        return await rounds(
+            place, Input(topic, bodies, round(WARM_UP * bodies)), contestants, count
+        )
 
 
 def _written(bodies: int, at_ms: int) -> Iterator[Written]:

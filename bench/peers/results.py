@@ -101,7 +101,7 @@ def table(result: Result) -> Table:
                 shown_table.add_row(Text(why, style="red"), "", "")
         shown_table.add_section()
     for name, reason in result.absent.items():
-        shown_table.add_row(Text(name, style="bold"), f"absent: {reason}", "")
+        shown_table.add_row(Text(f"{name} is absent: {reason}", style="bold"), "", "")
     return shown_table
 
 

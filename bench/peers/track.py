@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench.peers import bluetick_services, outputs
-from bench.peers.drain import Contestant, Input, Place, Prepared, rounds
+from bench.peers.drain import WARM_UP, Contestant, Input, Place, Prepared, rounds
 from bench.peers.kafka import Written
 from bench.peers.lifecycle import RANK, Json, track
 from bench.peers.outputs import Identity
@@ -77,10 +77,11 @@ def observations(messages: int, base_ms: int) -> Iterator[Json]:
             if random.random() < REPEATED:
                 sent.append((at + overlap * random.random(), number, status))
     for position, (_, number, status) in enumerate(sorted(sent)):
-        yield _observation(number, status, position, base_ms)
+        yield observation(number, status, position, base_ms)
 
 
-def _observation(number: int, status: str, position: int, base_ms: int) -> Json:
+def observation(number: int, status: str, position: int, base_ms: int) -> Json:
+    """Return the observation at a position of the input, received at about `base_ms`."""
     id_ = f"bench-{number:027d}"
     return {
         "kind": "status",
@@ -122,7 +123,7 @@ async def measure(
     """Run the job; `peers` has the commands of those that are built."""
     base_ms = now_ms()
     async with bluetick_services.namespace(place, partitions=PARTITIONS) as source:
-        given = write(place, source, messages, base_ms)
+        given = write(place, source, observations(messages, base_ms))
         want = expected(messages, base_ms)
         contestants = [
             Contestant(ONE, partial(_bluetick, source=source, want=want, processes=1)),
@@ -135,8 +136,8 @@ async def measure(
         return await rounds(place, given, contestants, count)
 
 
-def write(place: Place, source: Settings, messages: int, base_ms: int) -> Input:
-    """Write the observations to the namespace's topic."""
+def write(place: Place, source: Settings, seen: Iterable[Json]) -> Input:
+    """Write observations to the namespace's topic."""
     topic = source.topics.observations
     encode = msgspec.json.encode
     count = place.broker.write(
@@ -144,11 +145,11 @@ def write(place: Place, source: Settings, messages: int, base_ms: int) -> Input:
         source.partitions,
         (
             Written(one["message_key"].encode(), encode(one), timestamp=one["received_at"])
-            for one in observations(messages, base_ms)
+            for one in seen
         ),
     )
     place.log(f"{count:,} observations written")
-    return Input(topic, count)
+    return Input(topic, count, round(WARM_UP * count))
 
 
 @asynccontextmanager
