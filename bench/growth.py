@@ -9,7 +9,7 @@ import msgspec
 from bench.peers import bluetick_services, command, track
 from bench.peers.command import Job, Log, Measured, Size
 from bench.peers.drain import Input, Place, rounds
-from bench.peers.lifecycle import Json
+from bench.peers.lifecycle import RANK, Json
 from bench.peers.results import Result, Run, Subject
 from service.wall_clock import now_ms
 
@@ -59,10 +59,11 @@ async def _run(place: Place, case: Case, load: int, number: int) -> Run:
         if case.tracked:
             seen = _tracked(case.tracked, load, base_ms)
             written = track.write(place, source, seen)
-            given = Input(written.topic, written.size, warm_up=case.tracked)
+            given, facts = Input(written.topic, written.size, case.tracked), written.size
         else:
             given = track.write(place, source, track.observations(load, base_ms))
-        [run] = await rounds(place, given, [track.trackers(source, case.processes)], 1)
+            facts = load * len(RANK)
+        [run] = await rounds(place, given, [track.trackers(source, case.processes, facts)], 1)
     return msgspec.structs.replace(run, subject=case.name, round=number)
 
 

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -274,7 +274,7 @@ def result_of(
     return Result(
         job=job.name,
         what=job.what,
-        command=job.command + (" --quick" if size.quick else ""),
+        command=" ".join([job.command, *_options(size)]),
         machine=f"{os.cpu_count()} cores, {platform.machine()}; broker and subjects share them",
         sizes=sizes,
         rounds=size.rounds,
@@ -284,3 +284,13 @@ def result_of(
         absent=measured.absent,
         quick=size.quick,
     )
+
+
+def _options(size: Size) -> Iterator[str]:
+    """Yield the options that give this size."""
+    if size.quick:
+        yield "--quick"
+    elif size.share != 1:
+        yield f"--share {size.share:g}"
+    if size.rounds != (1 if size.quick else ROUNDS):
+        yield f"--rounds {size.rounds}"

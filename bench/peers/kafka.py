@@ -130,6 +130,7 @@ class Progress:
                 "log_level": 0,
                 "group.id": group,
                 "enable.auto.commit": False,
+                "isolation.level": "read_uncommitted",  # do not wait for a pending commit
             }
         )
         there = self._consumer.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
