@@ -206,7 +206,8 @@ JOBS: Mapping[str, Callable[[Place, Size], Awaitable[Result]]] = {
 
 async def _streams(log: Log) -> Command:
     built = await toolchains.kafka_streams(log)
-    return ["java", "-Xms1g", "-Xmx1g", "-cp", f"{built}/target/classes:{built}/lib/*", _MAIN]
+    java = ["java", "-Xms1g", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+    return [*java, "-cp", f"{built}/target/classes:{built}/lib/*", _MAIN]
 
 
 _MAIN = "bench.peers.Main"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -68,7 +68,7 @@ class EventSeen(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 
 class _Attempt(msgspec.Struct, frozen=True):
-    facts: dict[str, Any]
+    facts: dict[str, msgspec.Raw]
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -92,14 +92,15 @@ def events(values: Iterable[bytes]) -> Counter[Identity]:
     return Counter(msgspec.structs.astuple(_event.decode(value)) for value in values)
 
 
-def states(values: Iterable[bytes]) -> dict[Identity, int]:
-    """Return the last state of each message: its key, its status, the names of its facts."""
-    last: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for value in values:
-        state = _state.decode(value)
-        facts = (name for attempt in state.attempts.values() for name in attempt.facts)
-        last[state.message_key] = (state.status, tuple(sorted(facts)))
-    return {(key, *seen): 1 for key, seen in last.items()}
+def states(records: Iterable[tuple[Hashable, bytes]]) -> Counter[Identity]:
+    """Count the last states of all keys: message, status, the names of its facts."""
+    return Counter(map(_seen, dict(records).values()))
+
+
+def _seen(value: bytes) -> Identity:
+    state = _state.decode(value)
+    facts = (name for attempt in state.attempts.values() for name in attempt.facts)
+    return state.message_key, state.status, tuple(sorted(facts))
 
 
 class Ids:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -113,7 +113,7 @@ def expected(messages: int, base_ms: int) -> Expected:
         if tracked.status is not None:
             statuses.update(outputs.statuses([msgspec.json.encode(tracked.status)]))
             events.update(outputs.events([msgspec.json.encode(tracked.event)]))
-    last = outputs.states(msgspec.json.encode(state) for state in states.values())
+    last = outputs.states((key, msgspec.json.encode(state)) for key, state in states.items())
     return Expected(statuses, events, last)
 
 
@@ -214,17 +214,20 @@ def _wrong(place: Place, want: Expected | int, topics: Callable[[], Topics]) -> 
     named = (
         ("statuses", want.statuses, outputs.statuses(read(found.status))),
         ("events", want.events, outputs.events(read(found.event))),
-        ("states", want.states, outputs.states(_values(place, None, found.state))),
+        ("states", want.states, outputs.states(_records(place, found.state))),
     )
     different = [(name, outputs.difference(wanted, there)) for name, wanted, there in named]
     return "; ".join(f"{name} {one}" for name, one in different if one) or ids.wrong
 
 
-def _values(place: Place, ids: outputs.Ids | None, topic: str) -> Iterator[bytes]:
+def _values(place: Place, ids: outputs.Ids, topic: str) -> Iterator[bytes]:
     for message in place.broker.read(topic):
-        value = message.value()
-        if value is None:
-            continue
-        if ids is not None:
-            ids.add(message.headers())
-        yield value
+        ids.add(message.headers())
+        yield message.value() or b""
+
+
+def _records(place: Place, topic: str) -> Iterator[tuple[Hashable, bytes]]:
+    """Yield the records of a changelog, by the key that its owner gave them."""
+    for message in place.broker.read(topic):
+        if (value := message.value()) is not None:
+            yield message.key(), value

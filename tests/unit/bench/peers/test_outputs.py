@@ -69,5 +69,5 @@ def test_the_lifecycle_of_the_peers_agrees_with_bluetick() -> None:
             values[output.topic].append(output.value)
     assert outputs.statuses(values["statuses"]) == want.statuses
     assert outputs.events(values["events"]) == want.events
-    assert outputs.states(map(encode, states.values())) == want.states
+    assert outputs.states((key, encode(state)) for key, state in states.items()) == want.states
     assert {event[0] for event in want.events} == {"advanced", "late"}  # type: ignore[index]
