@@ -25,7 +25,7 @@ from deploy.local_kafka.broker import free_port
 from service.settings import Settings
 
 PARTITIONS = 6
-SECONDS = 8
+SECONDS = 6
 RATES = (200, 1000, 2000, 3000, 5000)
 QUICK_RATES = (50,)
 BLUETICK = "Bluetick"

@@ -21,7 +21,7 @@ from deploy.local_kafka.broker import free_port
 from service.errors import Problem
 
 PARTITIONS = 6
-SECONDS = 6
+SECONDS = 4
 SHARES = (0.5, 0.8)
 BLUETICK, APP, GO = "Bluetick, one process", "the obvious Starlette app", "Go net/http, franz-go"
 PORT = "{port}"  # in a command, replaced by the port of the run
