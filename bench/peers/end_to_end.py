@@ -34,7 +34,7 @@ SUBJECTS = (
     Subject(name=BLUETICK, settings="ingest, normalise and track, a process each; the defaults"),
 )
 _SOURCE = "whapi"
-_WARM_UP_RATE, _WARM_UP_SECONDS = 100, 2
+_WARM_UP_RATE, _WARM_UP_SECONDS = 500, 3
 _DRAIN_SECONDS = 60
 _KEPT_UP_SECONDS = 2.0
 _ID = re.compile(rb'"message_id":"([^"]+)"')
