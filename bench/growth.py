@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-import msgspec
-
 from bench.peers import bluetick_services, command, track
 from bench.peers.command import Job, Log, Measured, Size
-from bench.peers.drain import Input, Place, rounds
+from bench.peers.drain import Input, Place, run
 from bench.peers.lifecycle import RANK, Json
 from bench.peers.results import Result, Run, Subject
 from service.wall_clock import now_ms
@@ -48,7 +46,9 @@ async def growth(wanted: Sequence[Case], load: int, count: int, log: Log) -> Res
                 log(f"round {number} of {count}: {case.name}")
                 runs.append(await _run(place, case, load, number))
     subjects = [Subject(name=case.name, settings="the defaults") for case in wanted]
-    job = Job("growth", "CPU of trackers, a process each", subjects, "python -m bench growth")
+    options = f" --load {load} --rounds {count}"
+    named = "".join(f" --messages {case.tracked}" for case in wanted if case.tracked)
+    job = Job("growth", "CPU of trackers", subjects, f"python -m bench growth{named}{options}")
     sizes = {"messages whose statuses are measured": load, "partitions, if not given": _USUAL}
     return command.result_of(job, Size(quick=False, rounds=count), sizes, {}, Measured(runs, {}))
 
@@ -63,8 +63,8 @@ async def _run(place: Place, case: Case, load: int, number: int) -> Run:
         else:
             given = track.write(place, source, track.observations(load, base_ms))
             facts = load * len(RANK)
-        [run] = await rounds(place, given, [track.trackers(source, case.processes, facts)], 1)
-    return msgspec.structs.replace(run, subject=case.name, round=number)
+        trackers = track.trackers(case.name, source, case.processes, facts)
+        return await run(place, given, trackers, number)
 
 
 def _tracked(messages: int, load: int, base_ms: int) -> Iterator[Json]:

@@ -92,7 +92,9 @@ async def peers(jobs: Sequence[str], size: Size, log: Log) -> AsyncIterator[Resu
             if not (size.quick and number):
                 await stack.aclose()
                 place = await stack.enter_async_context(kafka(log))
-            yield await JOBS[job](place, size)
+            result = await JOBS[job](place, size)
+            command = " ".join([result.command, *_options(size)])
+            yield msgspec.structs.replace(result, command=command)
 
 
 async def run(jobs: Sequence[str], size: Size, file: Path | None, log: Log) -> bool:
@@ -275,7 +277,7 @@ def result_of(
     return Result(
         job=job.name,
         what=job.what,
-        command=" ".join([job.command, *_options(size)]),
+        command=job.command,
         machine=f"{os.cpu_count()} cores, {platform.machine()}; broker and subjects share them",
         sizes=sizes,
         rounds=size.rounds,

@@ -68,9 +68,15 @@ async def rounds(
     for number in range(1, count + 1):
         for one in contestants:
             place.log(f"round {number} of {count}: {one.name}")
-            runs.append(await _run(place, given, one, number))
-            place.log(_line(runs[-1]))
+            runs.append(await run(place, given, one, number))
     return runs
+
+
+async def run(place: Place, given: Input, one: Contestant, number: int) -> Run:
+    """Run a contestant once, and show its figures."""
+    measured = await _run(place, given, one, number)
+    place.log(_line(measured))
+    return measured
 
 
 async def _run(place: Place, given: Input, one: Contestant, number: int) -> Run:

@@ -137,8 +137,11 @@ class Progress:
         self._partitions = [TopicPartition(topic, p) for p in there]
 
     def committed(self) -> int:
-        """Return the sum of the committed offsets; 0 before the first."""
-        found = self._consumer.committed(self._partitions, timeout=_SECONDS)
+        """Return the sum of the committed offsets; 0 before the first, and while Kafka refuses."""
+        try:
+            found = self._consumer.committed(self._partitions, timeout=_SECONDS)
+        except KafkaException:  # the coordinator of the group is being elected
+            return 0
         return sum(max(0, one.offset) for one in found)
 
     def close(self) -> None:
@@ -180,6 +183,7 @@ class Tail:
 
 
 def _until_end(consumer: Consumer, waiting: set[int]) -> Iterator[Message]:
+    """Yield records until the end of all partitions; librdkafka retries after most errors."""
     idle = 0
     while waiting:
         messages = consumer.consume(_BATCH, timeout=1)
@@ -192,5 +196,5 @@ def _until_end(consumer: Consumer, waiting: set[int]) -> Iterator[Message]:
                 yield message
             elif error.code() == _END_OF_PARTITION:
                 waiting.discard(message.partition())
-            else:
+            elif error.fatal():
                 raise KafkaException(error)

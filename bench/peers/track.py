@@ -165,9 +165,8 @@ async def _bluetick(
         yield Prepared(programs, named.group("track"), check)
 
 
-def trackers(source: Settings, processes: int, facts: int) -> Contestant:
+def trackers(name: str, source: Settings, processes: int, facts: int) -> Contestant:
     """Return trackers of which only the number of outputs, that of the facts, is checked."""
-    name = f"processes: {processes}"
 
     def prepare(place: Place) -> AbstractAsyncContextManager[Prepared]:
         return _bluetick(place, source=source, want=facts, processes=processes)
