@@ -184,7 +184,8 @@ class SecureKafka(LocalKafka):
 
     async def grant(self, user: str, rights: Iterable[Right]) -> None:
         """Add ACLs for a principal, such as "User:x"."""
-        await _all(self._administrator().create_acls([_acl(user, right) for right in rights]))
+        if acls := [_acl(user, right) for right in rights]:
+            await _all(self._administrator().create_acls(acls))
 
     def _administrator(self) -> Any:
         if self._admin is None:

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.local_kafka.broker import free_port
 from providers import NAMES
+from schemas.processor_list import PROCESSORS
 from schemas.topics import Topics, partition_of
 from service.settings import Settings
 from service.version import __version__
@@ -69,7 +70,7 @@ BILLING = {
 
 @pytest.mark.timeout(240)
 async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A real Kafka, three services, four webhooks, the resulting records, then Ctrl-C."""
+    """A real Kafka, every service, four webhooks, the resulting records, then Ctrl-C."""
     port, kafka_port = free_port(0), free_port(0)
     arguments = ("up", "--port", str(port), "--kafka-port", str(kafka_port))
     async with command(*arguments, "--data", str(tmp_path), BLUETICK_PARTITIONS="2") as up:
@@ -81,7 +82,7 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
             # Of each service, on its own health address.
             for page in ("health/ready", "metrics"):
                 named = set(re.findall(rf"http://127\.0\.0\.1:(?!{port})\d+/{page}", up.output))
-                assert len(named) == 3
+                assert len(named) == 1 + len(PROCESSORS)
                 for url in named:
                     assert (await client.get(url)).status_code == 200, url
             for body in (
@@ -102,7 +103,7 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
         up.interrupt()
         assert await up.ended() == 0
     assert "stopped" in up.output
-    for name, what in (("ingest", "webhooks"), ("normalise", "health"), ("track", "health")):
+    for name, what in (("ingest", "webhooks"), *((one.name, "health") for one in PROCESSORS)):
         begin = rf" INFO +bluetick: {name} starting: version {re.escape(__version__)}, namespace bl"
         address = rf"uetick, {what} on 127\.0\.0\.1:\d+.*, Kafka at {re.escape(kafka)}$"
         assert re.search(begin + address, up.output, re.MULTILINE), up.output
