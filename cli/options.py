@@ -31,7 +31,7 @@ AllPorts = Annotated[
         "port",
         8080,
         "Port for webhooks; 0: any. The ports of health and metrics move along: with 8090, they "
-        "are 8091 to 8093.",
+        "are 8091 to 8094.",
     ),
 ]
 Data = Annotated[

@@ -11,6 +11,7 @@ from msgspec import Struct
 from schemas import quality, records
 from schemas.headers import (
     DeadLetterHeaders,
+    NoHeaders,
     ObservationHeaders,
     PublishedHeaders,
     QualityHeaders,
@@ -82,7 +83,7 @@ KINDS: tuple[Kind, ...] = (
         "quality-change",
         "quality-changes",
         quality.QualityChange,
-        QualityHeaders,
+        NoHeaders,
         "`<provider>/<account>/<channel>/<gateway>/<country>`, as in the key of a cell.",
     ),
     Kind(
