@@ -21,12 +21,11 @@ import contextlib
 import itertools
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from processors.runtime import failpoints
@@ -39,6 +38,7 @@ from processors.tracking.batch_types import Reduced, Work
 from processors.tracking.commit_batch import publish
 from processors.tracking.log_clock import LogClock
 from processors.tracking.outputs import source_of
+from processors.tracking.record_queue import Record, RecordQueue
 from processors.tracking.recovery import recover
 from processors.tracking.reduce_batch import reduce
 from processors.tracking.session import Session
@@ -60,9 +60,6 @@ from service.settings import Settings
 
 log = logger(__name__)
 
-Record = ConsumerRecord[bytes, bytes]
-
-_QUEUED = 2  # polls kept during a batch, so that the next batch can start at once
 _BATCH = 4000
 _TIMERS = 250  # fired in one transaction, so that records do not wait long
 _TICK_SECONDS = 1.0
@@ -98,9 +95,8 @@ class Task:
         self._consumer = consumer
         self._watermark = watermark
         self._alarms = alarms
-        self._queue: deque[Sequence[Record]] = deque()
+        self._queue = RecordQueue()
         self._fed = 0
-        self._arrived = asyncio.Event()
         self._closing = False
         self._working = False
         self._fenced_at = -math.inf
@@ -119,14 +115,12 @@ class Task:
     @property
     def accepts_records(self) -> bool:
         """Whether the task can take more records."""
-        return self.ready and len(self._queue) < _QUEUED
+        return self.ready and self._queue.accepts
 
     @property
     def progress(self) -> Unprocessed | None:
         """What is committed, and the time of the next record; None before the first recovery."""
-        first = self._first
-        if first is None and self._queue:
-            first = self._queue[0][0].timestamp
+        first = self._queue.oldest if self._first is None else self._first
         return self._done and self._done._replace(oldest=first)
 
     @property
@@ -144,15 +138,14 @@ class Task:
             if self.ready:
                 self._consumer.seek(self.partition, self._fed)
             return
-        self._queue.append(records)
+        self._queue.add(records)
         self._fed = records[-1].offset + 1
-        self._arrived.set()
 
     async def close(self) -> None:
         """Stop; a running batch may end first, within its own deadline."""
         self._closing = True
         self.ready = False
-        self._arrived.set()
+        self._queue.arrived.set()
         patience = self._settings.transaction_timeout if self._working else 0
         if patience:
             await asyncio.wait([self._runner], timeout=patience)
@@ -162,7 +155,7 @@ class Task:
     def stop(self, problem: Problem) -> None:
         """Stop the partition for that reason, until it is tried again."""
         self._fault = problem
-        self._arrived.set()
+        self._queue.arrived.set()
 
     async def _run(self) -> None:
         try:
@@ -221,8 +214,8 @@ class Task:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOPPED_SECONDS):
                 while not self._closing:
-                    self._arrived.clear()
-                    await self._arrived.wait()
+                    self._queue.arrived.clear()
+                    await self._queue.arrived.wait()
         if not self._closing:
             metrics.recoveries.labels(recovery_causes.STOPPED).inc()
 
@@ -274,14 +267,18 @@ class Task:
         while not self._closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_SECONDS):
-                    await self._arrived.wait()
-            self._arrived.clear()
+                    await self._queue.arrived.wait()
+            self._queue.arrived.clear()
             if self._fault is not None:
                 raise self._fault
             session.refuse_loss()
             while not self._closing and (work := await self._next(session, log_clock)):
+                small = len(work.records) + len(work.timers) < min(_TIMERS, self._cut.size)
+                began = time.monotonic()
                 with self._uncut(), self._under_way(work):
                     await self._batch(session, log_clock, work)
+                if small:
+                    await self._queue.rest(time.monotonic() - began)
 
     @contextlib.contextmanager
     def _under_way(self, work: Work) -> Iterator[None]:
@@ -297,15 +294,12 @@ class Task:
         now = clock.now()
         horizon = await log_clock.horizon(now, drained=not self._queue)
         most = self._cut.size
-        records: list[Record] = []
-        while self._queue and len(records) < most:
-            records += self._queue.popleft()
-        self._put_back(records[most:])
+        records = self._queue.take(most)
         timers = session.store.due(horizon, min(_TIMERS, most))
         if not records and not timers:
             return None
         return Work(
-            records[:most],
+            records,
             timers,
             now,
             horizon,
@@ -314,11 +308,6 @@ class Task:
             repaired_to=session.repaired_to,
             seen=session.seen,
         )
-
-    def _put_back(self, records: Sequence[Record]) -> None:
-        if records:
-            self._queue.appendleft(records)
-            self._arrived.set()
 
     async def _batch(self, session: Session, log_clock: LogClock, work: Work) -> None:
         with tracing.processing(self._group) as trace:
@@ -333,7 +322,7 @@ class Task:
             result.states, anchor, result.armed, result.spent, result.counts.messages
         )
         failpoints.reach("track.after_store_write")
-        self._put_back(cast("Sequence[Record]", work.records[result.taken :]))
+        self._queue.put_back(cast("Sequence[Record]", work.records[result.taken :]))
         if result.taken:
             last = cast("Record", work.records[result.taken - 1])
             self._done = Unprocessed(session.offset, last=last.timestamp)
