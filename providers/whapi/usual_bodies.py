@@ -1,4 +1,4 @@
-"""The usual body of Whapi, statuses of messages in personal chats, read in one pass. Pure.
+"""The usual body of Whapi, statuses without errors, read in one pass. Pure.
 
 Any other body is left to `parser.py`, which reads these bodies as well, to the same observations:
 tests/unit/providers/test_usual_bodies.py compares both.
@@ -11,7 +11,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from providers.fields import Unread, occurred
 from providers.status_words import status_of
 from providers.usual_shape import Shape, Text, Word
+from providers.whapi.events import event_of
 from providers.whapi.parser import CHANNEL, PROVIDER, STATUSES
+from providers.whapi.parties import has_receipts, reader_of
 from schemas.coordinates import Coordinates
 from schemas.records import Observation, RawOrigin, StatusObservation, message_key
 from schemas.webhook import RawWebhook
@@ -25,6 +27,7 @@ class _Status(Struct, forbid_unknown_fields=True, gc=False):
     recipient_id: Text
     timestamp: Word | int
     code: int | UnsetType = UNSET
+    viewer_id: Text | UnsetType = UNSET
 
 
 class _Event(Struct, forbid_unknown_fields=True, gc=False):
@@ -34,8 +37,8 @@ class _Event(Struct, forbid_unknown_fields=True, gc=False):
 
 class _Body(Struct, forbid_unknown_fields=True, gc=False):
     statuses: Annotated[list[_Status], Meta(min_length=1)]
-    event: _Event
     channel_id: Text
+    event: _Event | UnsetType = UNSET
 
 
 _decode = Shape(_Body)
@@ -46,13 +49,11 @@ def read(webhook: RawWebhook, at: Coordinates, _: str | None) -> list[Observatio
     body = _decode(webhook.body)
     if body is None:
         return None
-    catch_up = body.event.event == "put"
+    verb = body.event.event if body.event else event_of(webhook, b"null")[1]
     unread: Unread = {}
     made: list[Observation] = []
     for index, given in enumerate(body.statuses):
-        number = given.recipient_id.removesuffix(_SERVER)
-        if not (number.isascii() and number.isdecimal()) or number.startswith("00"):
-            return None
+        recipient, viewer = _parties(given, unread)
         made.append(
             StatusObservation(
                 message_key=message_key(PROVIDER, body.channel_id, given.id),
@@ -62,13 +63,24 @@ def read(webhook: RawWebhook, at: Coordinates, _: str | None) -> list[Observatio
                 message_id=given.id,
                 channel=CHANNEL,
                 gateway=CHANNEL,
-                recipient=number,
+                recipient=recipient,
+                viewer=viewer,
                 status=status_of(given.status, STATUSES),
                 provider_status=given.status,
                 occurred_at=occurred(given.timestamp, "timestamp", webhook.received_at, unread),
                 received_at=webhook.received_at,
                 raw=RawOrigin(*at, index),
-                catch_up=catch_up,
+                catch_up=verb == "put",
+                receipts=has_receipts(recipient),
             )
         )
     return None if unread else made
+
+
+def _parties(given: _Status, unread: Unread) -> tuple[str | None, str | None]:
+    """Return the recipient of a status, and its viewer if its chat has many readers."""
+    number = given.recipient_id.removesuffix(_SERVER)
+    if number.isascii() and number.isdecimal() and not number.startswith("00"):
+        return number, None  # a personal chat, as nearly always
+    viewer = given.viewer_id or None
+    return reader_of({"recipient_id": given.recipient_id, "viewer_id": viewer}, unread)

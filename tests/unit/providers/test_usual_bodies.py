@@ -99,6 +99,15 @@ def published(result: Normalised) -> object:
     return observations, result.dead_letters, result.ignored, result.items
 
 
+# The modes of Whapi say in method and URL what the event of a body says otherwise.
+REQUESTS = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(["POST", "PUT", "DELETE"]),
+        "path": st.sampled_from(["", "/statuses/put", "/messages/post?a=1", "/chats", "/put"]),
+    }
+)
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> RawWebhook:
     """A usual body with parts cut out, repeated and put in, anywhere."""
@@ -109,7 +118,7 @@ def mutated(draw: st.DrawFn) -> RawWebhook:
         put = draw(st.sampled_from(ODD) | st.binary(max_size=3) | st.just(body[begin:end]))
         end = begin if draw(st.booleans()) else min(end, begin + draw(st.integers(0, 40)))
         body = body[:begin] + put + body[end:]
-    return webhook(provider, body)
+    return webhook(provider, body, **draw(REQUESTS))
 
 
 JSON = st.recursive(
@@ -118,7 +127,9 @@ JSON = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=30)
-    | st.sampled_from(["420777123456", "sms", "sent", "1700000000", "a@s.whatsapp.net", ""]),
+    | st.sampled_from(
+        ["420777123456", "sms", "sent", "1700000000", "a@s.whatsapp.net", "1-2@g.us", "stories", ""]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["id", "count", "sender", "a"]), inner, max_size=3)
@@ -144,7 +155,7 @@ def edited(draw: st.DrawFn) -> RawWebhook:
     spaced = draw(st.sampled_from([(",", ":"), (", ", " : ")]))
     escaped = draw(st.booleans())
     text = json.dumps(body, separators=spaced, ensure_ascii=escaped)
-    return webhook(provider, text.encode("utf-8", "surrogatepass"))
+    return webhook(provider, text.encode("utf-8", "surrogatepass"), **draw(REQUESTS))
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
