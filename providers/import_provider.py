@@ -15,9 +15,15 @@ def split(name: str) -> Split:
     return found
 
 
-def usual(name: str) -> Usual:
-    """Return the reader of a provider's usual bodies, for the processors."""
-    found: Usual = import_module(f"providers.{name}.usual_bodies").read
+def usual(name: str) -> Usual | None:
+    """Return the reader of a provider's usual bodies, for the processors; None if it has none."""
+    module = f"providers.{name}.usual_bodies"
+    try:
+        found: Usual = import_module(module).read
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return None
     return found
 
 

@@ -29,7 +29,9 @@ from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 
 SPLITS: dict[str, Split] = {name: import_provider.split(name) for name in NAMES}
-USUAL: dict[str, Usual] = {name: import_provider.usual(name) for name in NAMES}
+USUAL: dict[str, Usual] = {
+    name: read for name in NAMES if (read := import_provider.usual(name)) is not None
+}
 
 # An uncompressed body up to this size takes one step of a few milliseconds.
 _SMALL = 4 * 1024
