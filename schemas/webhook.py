@@ -27,7 +27,7 @@ _LAST = 253_402_300_799_000
 _WRITTEN = len("2026-01-01T00:00:00.000Z")
 _SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 
-_SHORT = 256  # bytes of a header whose text is cached
+_SHORT = 256  # bytes of the headers whose texts are cached
 
 _SOURCE_PREFIX = "/webhooks/"
 _LONGEST_SOURCE = 100
@@ -102,18 +102,22 @@ def from_record(
     """
     given = {name: value for name, value in headers if value is not None}
     get = given.get
-    accounts = get(ACCOUNTS_HEADER)
+    path, type_ = get("http-path", b""), get("content-type", b"application/json")
+    described = _described if len(path) + len(type_) <= _SHORT else _describe
+    source, method, path_text, content_type, accounts = described(
+        get("ce_source", b""), get("http-method", b"POST"), path, type_, get(ACCOUNTS_HEADER)
+    )
     return RawWebhook(
         id=_text(get("ce_id", b"")),
-        source=_source(get("ce_source", b""))[:_LONGEST_SOURCE],
+        source=source,
         provider=provider,
         body=body or b"",
         received_at=_from_iso(_text(get("ce_time", b""))) or timestamp,
-        method=_word(get("http-method", b"POST")),
-        path=_word(get("http-path", b"")),
-        content_type=_word(get("content-type", b"application/json")),
+        method=method,
+        path=path_text,
+        content_type=content_type,
         headers={name: _text(given[name]) for name in KEPT_HEADERS if name in given},
-        accounts=None if accounts is None else decode_patterns(_text(accounts)),
+        accounts=accounts,
     )
 
 
@@ -121,12 +125,20 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _word(value: bytes) -> str:
-    """Return the text of a header that has few values."""
-    return _short_word(value) if len(value) <= _SHORT else _text(value)
+def _describe(
+    source: bytes, method: bytes, path: bytes, content_type: bytes, accounts: bytes | None
+) -> tuple[str, str, str, str, Patterns | None]:
+    """Return what the webhooks of one source have in common."""
+    return (
+        _text(source).removeprefix(_SOURCE_PREFIX)[:_LONGEST_SOURCE],
+        _text(method),
+        _text(path),
+        _text(content_type),
+        None if accounts is None else decode_patterns(_text(accounts)),
+    )
 
 
-_short_word = lru_cache(maxsize=1024)(_text)
+_described = lru_cache(maxsize=256)(_describe)
 
 
 def source_of(headers: Iterable[tuple[str, bytes | None]], provider: str) -> str:
@@ -137,8 +149,9 @@ def source_of(headers: Iterable[tuple[str, bytes | None]], provider: str) -> str
     return provider
 
 
+@lru_cache(maxsize=1024)  # few sources, each in many webhooks
 def _source(header: bytes) -> str:
-    return _word(header).removeprefix(_SOURCE_PREFIX)
+    return _text(header).removeprefix(_SOURCE_PREFIX)
 
 
 def cloud_event(
