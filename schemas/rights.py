@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
-from schemas.processor_list import NORMALISE, PROCESSORS, TRACK
+from schemas.processor_list import MEASURE, NORMALISE, PROCESSORS, TRACK
 from schemas.topics import Topics
 
 Resource = Literal["topic", "group", "transactional-id", "cluster"]
@@ -54,6 +54,15 @@ def _track(topics: Topics) -> list[Right]:
     ]
 
 
+def _measure(topics: Topics) -> list[Right]:
+    return [
+        *_processor(topics, MEASURE.name),
+        # After a crash it reads back what its stores are restored from.
+        *_on((topics.quality, topics.quality_contributions), "Read"),
+        Right("transactional-id", f"{topics.namespace}.measure.", "Write", prefixed=True),
+    ]
+
+
 def _processor(topics: Topics, name: str) -> list[Right]:
     return [
         *_on(topics.inputs(name), "Read"),
@@ -65,9 +74,11 @@ def _processor(topics: Topics, name: str) -> list[Right]:
 
 def _replay(topics: Topics) -> list[Right]:
     """Return what the plan, the run and the report of a replay need."""
-    outputs = [name for name in topics.required if name != topics.observations]
+    measured = topics.outputs(MEASURE.name)
+    outputs = [name for name in topics.required if name not in (topics.observations, *measured)]
     return [
         *_on(outputs, "Read"),
+        *_on(measured, "Describe"),
         Right("topic", topics.observations, "Write"),
         *_clocks(topics),
         # The progress of a replay, and how far the processors are.
@@ -105,6 +116,10 @@ def _topics_apply(topics: Topics) -> list[Right]:
 
 def _tail(topics: Topics) -> list[Right]:
     return _on(topics.required, "Read")
+
+
+def _quality(topics: Topics) -> list[Right]:
+    return [Right("topic", topics.quality, "Read")]
 
 
 def _archive(topics: Topics) -> list[Right]:
@@ -151,13 +166,16 @@ def _on(names: Iterable[str], operation: Operation) -> list[Right]:
 _NEEDED: Mapping[str, Callable[[Topics], list[Right]]] = {
     "ingest": _ingest,
     **{one.name: partial(_processor, name=one.name) for one in PROCESSORS},
-    TRACK.name: _track,  # it needs more than its inputs and outputs
+    # They need more than their inputs and outputs.
+    TRACK.name: _track,
+    MEASURE.name: _measure,
     "replay": _replay,
     "dead-letters list": _dead_letters,
     "dead-letters retry": _retry,
     "topics check": _topics_check,
     "topics apply": _topics_apply,
     "tail": _tail,
+    "quality": _quality,
     "archive": _archive,
     "rebuild": _rebuild,
     "forget": _forget,

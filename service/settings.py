@@ -180,7 +180,7 @@ class _Ingest(_Group):
 
 
 class _Workers(_Group):
-    """Normalise and track."""
+    """Every processor."""
 
     session_timeout: float = Field(
         30.0, ge=6, description="seconds without heartbeats until a worker loses its partitions"
@@ -192,8 +192,8 @@ class _Workers(_Group):
         None,
         pattern=NAMESPACE,
         description="a stable, unique id of this worker (Kafka's `group.instance.id`): a restart "
-        "within the session timeout, planned or not, moves no partition. Default for track: "
-        "an id in its data directory, for unplanned restarts",
+        "within the session timeout, planned or not, moves no partition. Default for track "
+        "and measure: an id in the data directory, for unplanned restarts",
     )
     failpoint: str | None = Field(
         None, description="for fault tests: where to die or pause (docs/reliability.md)"
@@ -240,8 +240,8 @@ class _Track(_Group):
 
     data: Path = Field(
         _DATA,
-        description="directory for data: the tracker's stores and its group instance id, and the "
-        "Kafka that `up` starts; `$XDG_DATA_HOME` moves the default",
+        description="directory for data: the stores and group instance ids of track and measure, "
+        "and the Kafka that `up` starts; `$XDG_DATA_HOME` moves the default",
     )
     stalled_queued: float = Field(
         600.0, gt=0, description="seconds a message may be queued or sending until `stalled`"
@@ -260,7 +260,28 @@ class _Track(_Group):
     )
 
 
-class _Settings(_Track, _Normalise, _Workers, _Ingest, _Shared):
+class _Measure(_Group):
+    """Measure."""
+
+    quality_names: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        description="operators of a route and period, and reasons of a cell, that the figures of "
+        "quality name; further ones count as `other`",
+    )
+    quality_minute_days: int = Field(
+        7, ge=1, le=3650, description="days for which the figures of each minute are kept"
+    )
+    quality_hour_days: int = Field(
+        90, ge=1, le=3650, description="days for which the figures of each hour are kept"
+    )
+    quality_day_days: int = Field(
+        730, ge=1, le=3650, description="days for which the figures of each day are kept"
+    )
+
+
+class _Settings(_Measure, _Track, _Normalise, _Workers, _Ingest, _Shared):
     """Every setting of every service."""
 
     @field_validator("sources", "spool", "data", mode="before")
@@ -359,7 +380,7 @@ else:
         },
     )
 
-_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track)
+_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track, _Measure)
 
 
 def groups() -> dict[str, list[str]]:

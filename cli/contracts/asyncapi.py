@@ -28,6 +28,12 @@ _TOPICS: dict[TopicKind, tuple[str, str]] = {
     "messages": ("Messages", "The state of each message and viewer; the tracker's changelog."),
     "inbound": ("Inbound messages", "Each message of a person once, and each correction once."),
     "dead-letters": ("Dead letters", "What could not be processed, verbatim, with its reason."),
+    "quality": ("Delivery quality", "The figures of each route and period, the newest counts."),
+    "quality-changes": ("Changes of quality", "For the processor alone: what to add to cells."),
+    "quality-contributions": (
+        "Contributions to quality",
+        "For the processor alone: what the cells hold of each message.",
+    ),
 }
 
 _ONCE = "Read at `isolation.level=read_committed`: then each record is there once."
@@ -138,7 +144,7 @@ def _operations(topics: Topics) -> Object:
         for kind in one.outputs:
             operation = _operation("send", kind, one.name, None)
             if one.keeps_state:
-                operation["x-transactional-ids"] = f"{topics.group(one.name)}.<partition>"
+                operation["x-transactional-ids"] = f"{topics.group(one.name)}.*"
             made[f"{one.name}-sends-{kind}"] = operation
     return made
 
@@ -166,7 +172,7 @@ def _message(kind: Kind, example: Example) -> Object:
         "bindings": {"kafka": {"key": key, "bindingVersion": _BINDING}},
         "headers": _ref("schemas", kind.headers.__name__),
     }
-    if kind.topic in ("statuses", "events", "inbound", "messages"):
+    if kind.topic in ("statuses", "events", "inbound", "messages", "quality"):
         message["description"] = _ONCE
     if schema := schema_of(example.headers.get("ce_type", "")):
         message["x-ce-dataschema"] = schema

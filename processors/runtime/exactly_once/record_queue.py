@@ -18,6 +18,9 @@ _RECORDS = 1000
 _BYTES = 1024 * 1024
 _POLLS = 2
 
+# A batch with as many records is large enough for a transaction.
+MANY = 250
+
 # A rest adds to the delay of records, by half of it on average.
 REST_SECONDS = 0.05
 
@@ -30,6 +33,8 @@ class RecordQueue:
         self._records = self._bytes = 0
         self.arrived = asyncio.Event()
         """Set when records arrive, or when the task must act for another reason."""
+        self.emptied = True
+        """Whether the last `take` left no records."""
 
     def __bool__(self) -> bool:
         return bool(self._polls)
@@ -60,6 +65,7 @@ class RecordQueue:
         for records in self._polls:
             self._count(records)
         self.put_back(rest)
+        self.emptied = not self._polls
         return taken[:most]
 
     def put_back(self, records: Sequence[Record]) -> None:

@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.tracking.record_queue import Record, RecordQueue
+from processors.runtime.exactly_once.record_queue import Record, RecordQueue
 
 _LONG = 3600.0
 
@@ -57,6 +57,7 @@ def test_records_keep_their_order(polls: list[int], takes: list[int]) -> None:
         kept = len(taken) - len(taken) // 3
         queue.put_back(taken[kept:])
         reached += kept
+        assert queue.emptied == (reached + len(taken) - kept == end)
     assert bool(queue) == (reached < end)
 
 
@@ -76,7 +77,7 @@ def test_a_rest_ends_when_there_is_much_work(
     rests: bool,  # noqa: FBT001
 ) -> None:
     """A few records wait; a backlog does not."""
-    monkeypatch.setattr("processors.tracking.record_queue.REST_SECONDS", _LONG)
+    monkeypatch.setattr("processors.runtime.exactly_once.record_queue.REST_SECONDS", _LONG)
 
     async def resting() -> bool:
         queue = RecordQueue()
