@@ -28,7 +28,7 @@ from processors.normalising.webhook_to_observations import dead_letter, whole
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.assigned_partitions import AssignedPartitions
-from processors.runtime.batch_size import Cut
+from processors.runtime.batch_size import Cut, Polls
 from processors.runtime.cpu_budget import Pace
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.runtime.lag import Unprocessed
@@ -57,7 +57,10 @@ log = logger(__name__)
 Ready = Sequence[Placed[ConsumerRecord[bytes, bytes]]]
 
 _POLL_MS = 200
-_ROUND = 1000
+# Records may be compressed a hundredfold: the bytes of a poll, and the size of the first one.
+_MOST_POLLED = 4000
+_POLLED_BYTES = 8 * 1024 * 1024
+_FIRST_POLL = 100
 _ASK_SECONDS = 30.0
 _PATIENCE_SECONDS = 5.0
 
@@ -90,6 +93,7 @@ class Normaliser(Member):
         self._windows = Windows(Limits(settings.dead_letter_ratio, settings.dead_letter_run))
         self._pace = Pace()
         self._cut = Cut.whole(MOST_BODIES)
+        self._polls = Polls(most=_MOST_POLLED, budget=_POLLED_BYTES, size=_FIRST_POLL)
         self._under_way = 0
         self._foreign_accounts = Alarm()
         self._first: dict[TopicPartition, int] = {}  # the oldest times in the round under way
@@ -113,15 +117,17 @@ class Normaliser(Member):
         for partition, offset in (await self._partitions.seek()).items():
             self._order.place(partition, offset)
         if not self._partitions.ready:
-            return Poll((), _POLL_MS, _ROUND)
+            return Poll((), _POLL_MS, self._polls.size)
         wanted = self._order.wanted()
-        return Poll(wanted, _POLL_MS if wanted and self._idle else 0, _ROUND)
+        return Poll(wanted, _POLL_MS if wanted and self._idle else 0, self._polls.size)
 
     async def records(self, polled: Polled) -> bool:
         """Normalise the next records in the order of time."""
         if not self._partitions.ready:
             return False
         self._order.add(polled)
+        sizes = [len(record.value or b"") for records in polled.values() for record in records]
+        self._polls = self._polls.after(len(sizes), sum(sizes))
         ready = self._order.next_records(self._consumer.highwater, time.monotonic())
         self._idle = not ready
         if ready:

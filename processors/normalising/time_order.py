@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from aiokafka import TopicPartition
 
 # A partition is read further while fewer records, and fewer bytes, of it are buffered.
-_LOW = 500
+_LOW = 1000
 _LOW_BYTES = 1024 * 1024
 _MOST = 4000
 _MOST_BYTES = 8 * 1024 * 1024
