@@ -3,16 +3,18 @@
 import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from bench.figures import Report
 from bench.hostile import HOSTILE, ORDINARY, Sent
 from processors.normalising.decompression import MAX_INFLATED
-from processors.normalising.webhook_to_observations import normalised
+from processors.normalising.webhook_to_observations import USUAL, normalise, normalised
 from schemas.coordinates import Coordinates
 
 TIMES = 3
 _AT = Coordinates("bench.raw", 0, 0)
+_REPEATED = 1000
 
 # The limits of one body: CPU time, and the time that it blocks the event loop.
 _BUDGET_MS = 250
@@ -37,7 +39,32 @@ class Cost(NamedTuple):
 
 def work(times: int = TIMES) -> list[Report]:
     """Measure every body `times` times; the fastest run counts."""
-    return [_measured("ordinary", ORDINARY, times), _measured("hostile", HOSTILE, times)]
+    return [
+        _measured("ordinary", ORDINARY, times),
+        _usual(times),
+        _measured("hostile", HOSTILE, times),
+    ]
+
+
+def _usual(times: int) -> Report:
+    """Compare the two readers of small bodies, in turn; the fastest run of each counts."""
+    report = Report("work", "usual bodies, by either reader (decision 35)")
+    for name in ("one report", "one receipt"):
+        webhook = ORDINARY[name]().received()
+        readers: dict[str, Callable[[], object]] = {
+            "in one pass": partial(USUAL[webhook.provider], webhook, _AT, None),
+            "item by item": partial(normalise, webhook, _AT),
+        }
+        found = {way: float("inf") for way in readers}
+        for _ in range(times):
+            for way, reader in readers.items():
+                began = time.thread_time()
+                for _ in range(_REPEATED):
+                    reader()
+                found[way] = min(found[way], (time.thread_time() - began) / _REPEATED)
+        for way, seconds in found.items():
+            report.add(f"{name}: {way}", 1e6 * seconds, "µs")
+    return report
 
 
 def _measured(kind: str, bodies: dict[str, Callable[[], Sent]], times: int) -> Report:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from providers.rejection import Code
+from schemas.coordinates import Coordinates
 from schemas.records import Observation, RawOrigin
 from schemas.webhook import RawWebhook
 
@@ -85,3 +86,7 @@ class Part(Struct, frozen=True, gc=False):
 
 # Each provider has a function that cuts a checked body, without a byte order mark, into items.
 Split = Callable[[RawWebhook, bytes], list[Part]]
+
+# Reads a small body of the shape that nearly all bodies have, in one pass (decision 35). None means
+# that the body must be cut and read item by item, which gives the same observations.
+Usual = Callable[[RawWebhook, Coordinates, str | None], list[Observation] | None]

@@ -4,7 +4,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from providers.contract import Split
+from providers.contract import Split, Usual
 from providers.proof import ProviderProof
 from providers.simulation import Simulator
 
@@ -12,6 +12,18 @@ from providers.simulation import Simulator
 def split(name: str) -> Split:
     """Return the function that cuts a provider's bodies into items, for the processors."""
     found: Split = import_module(f"providers.{name}.parser").split
+    return found
+
+
+def usual(name: str) -> Usual | None:
+    """Return the reader of a provider's usual bodies, for the processors; None if it has none."""
+    module = f"providers.{name}.usual_bodies"
+    try:
+        found: Usual = import_module(module).read
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return None
     return found
 
 

@@ -484,6 +484,8 @@ def state_key(observation: Observation) -> str:
 
 def record_keys(observation: Observation) -> tuple[str, ...]:
     """Return the Kafka keys of an observation: its home key, and the message it answers."""
+    if isinstance(observation, StatusObservation):
+        return (observation.message_key,)
     home = home_key(observation)
-    answered = getattr(observation, "in_reply_to", None)
+    answered = observation.in_reply_to
     return (home,) if answered in (None, home) else (home, answered)

@@ -5,6 +5,7 @@ addition there are `http-method`, `http-path` (the path after the source, with t
 and, if the source has accounts, `source-accounts`.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,6 +23,11 @@ OWN_TIME = "ingest-time"
 
 # RFC 3339 has four digits for the year.
 _LAST = 253_402_300_799_000
+
+_WRITTEN = len("2026-01-01T00:00:00.000Z")
+_SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+
+_SHORT = 256  # bytes of the headers whose texts are cached
 
 _SOURCE_PREFIX = "/webhooks/"
 _LONGEST_SOURCE = 100
@@ -94,20 +100,45 @@ def from_record(
     Headers may be missing or null, because bodies may be written to a raw topic by hand: then
     defaults apply. `timestamp` is the record's time, Unix milliseconds, for a missing `ce_time`.
     """
-    texts = {name: value.decode("utf-8", "replace") for name, value in headers if value is not None}
-    get = texts.get
+    given = {name: value for name, value in headers if value is not None}
+    get = given.get
+    path, type_ = get("http-path", b""), get("content-type", b"application/json")
+    described = _described if len(path) + len(type_) <= _SHORT else _describe
+    source, method, path_text, content_type, accounts = described(
+        get("ce_source", b""), get("http-method", b"POST"), path, type_, get(ACCOUNTS_HEADER)
+    )
     return RawWebhook(
-        id=get("ce_id", ""),
-        source=get("ce_source", "").removeprefix(_SOURCE_PREFIX)[:_LONGEST_SOURCE],
+        id=_text(get("ce_id", b"")),
+        source=source,
         provider=provider,
         body=body or b"",
-        received_at=_from_iso(get("ce_time")) or timestamp,
-        method=get("http-method", "POST"),
-        path=get("http-path", ""),
-        content_type=get("content-type", "application/json"),
-        headers={name: texts[name] for name in KEPT_HEADERS if name in texts},
-        accounts=decode_patterns(texts[ACCOUNTS_HEADER]) if ACCOUNTS_HEADER in texts else None,
+        received_at=_from_iso(_text(get("ce_time", b""))) or timestamp,
+        method=method,
+        path=path_text,
+        content_type=content_type,
+        headers={name: _text(given[name]) for name in KEPT_HEADERS if name in given},
+        accounts=accounts,
     )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _describe(
+    source: bytes, method: bytes, path: bytes, content_type: bytes, accounts: bytes | None
+) -> tuple[str, str, str, str, Patterns | None]:
+    """Return what the webhooks of one source have in common."""
+    return (
+        _text(source).removeprefix(_SOURCE_PREFIX)[:_LONGEST_SOURCE],
+        _text(method),
+        _text(path),
+        _text(content_type),
+        None if accounts is None else decode_patterns(_text(accounts)),
+    )
+
+
+_described = lru_cache(maxsize=256)(_describe)
 
 
 def source_of(headers: Iterable[tuple[str, bytes | None]], provider: str) -> str:
@@ -120,7 +151,7 @@ def source_of(headers: Iterable[tuple[str, bytes | None]], provider: str) -> str
 
 @lru_cache(maxsize=1024)  # few sources, each in many webhooks
 def _source(header: bytes) -> str:
-    return header.decode("utf-8", "replace").removeprefix(_SOURCE_PREFIX)
+    return _text(header).removeprefix(_SOURCE_PREFIX)
 
 
 def cloud_event(
@@ -168,8 +199,21 @@ def _minute(number: int) -> str:
     return datetime.fromtimestamp(60 * number, UTC).strftime("%Y-%m-%dT%H:%M:")
 
 
-def _from_iso(text: str | None) -> int | None:
+def _from_iso(text: str) -> int | None:
     """Return Unix milliseconds; None if it is no time, has no zone, or is before 1970."""
+    if len(text) == _WRITTEN and text[19] == "." and text[23] == "Z":
+        second, rest = _second(text[:19]), text[20:23]  # as `to_iso` writes it
+        if second is not None and second < _LAST and rest.isascii() and rest.isdecimal():
+            return second + int(rest)
+    return _parsed(text)
+
+
+@lru_cache(maxsize=256)  # webhooks are received one after the other
+def _second(text: str) -> int | None:
+    return _parsed(f"{text}Z") if _SECOND.fullmatch(text) else None
+
+
+def _parsed(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text) if text else None
         time = round(moment.timestamp() * 1000) if moment and moment.tzinfo else -1

@@ -177,19 +177,12 @@ class Round:
         self._kept = kept
         self._limits = limits
 
-    def wants(self, source: Source) -> bool:
-        """Whether to normalise the next body of a source; otherwise it is kept whole."""
-        return self._window(source).wants()
-
     def add(self, source: Source, at: Coordinates, code: Code | None) -> None:
         """Count a body that was normalised."""
-        self._window(source).add(source, at, code, self._limits)
+        self.window(source).add(source, at, code, self._limits)
 
-    def good(self, source: Source) -> None:
-        """Count a body that was normalised without a dead letter."""
-        self._window(source).good()
-
-    def _window(self, source: Source) -> Window:
+    def window(self, source: Source) -> Window:
+        """Return the window of a source: whether it wants the next body, and good ones counted."""
         window = self.windows.get(source)
         if window is None:
             known = self._kept.get(source)

@@ -22,13 +22,13 @@ from processors.normalising.body_normaliser import Bodies
 from processors.normalising.foreign_account_alarm import Alarm
 from processors.normalising.policy_mark import marked, refuse_other
 from processors.normalising.round import Outcome, Round
-from processors.normalising.round_limit import MOST_BODIES, full
-from processors.normalising.time_order import TimeOrder, in_time
+from processors.normalising.round_limit import MOST_BODIES, MOST_BYTES, longest
+from processors.normalising.time_order import Placed, TimeOrder
 from processors.normalising.webhook_to_observations import dead_letter, whole
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.assigned_partitions import AssignedPartitions
-from processors.runtime.batch_size import Cut
+from processors.runtime.batch_size import Cut, Polls
 from processors.runtime.cpu_budget import Pace
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.runtime.lag import Unprocessed
@@ -54,8 +54,13 @@ from service.tracing import Headers
 
 log = logger(__name__)
 
+Ready = Sequence[Placed[ConsumerRecord[bytes, bytes]]]
+
 _POLL_MS = 200
-_ROUND = 1000
+# Records may be compressed a hundredfold: the bytes of a poll, and the size of the first one.
+_MOST_POLLED = 4000
+_POLLED_BYTES = 8 * 1024 * 1024
+_FIRST_POLL = 100
 _ASK_SECONDS = 30.0
 _PATIENCE_SECONDS = 5.0
 
@@ -88,6 +93,7 @@ class Normaliser(Member):
         self._windows = Windows(Limits(settings.dead_letter_ratio, settings.dead_letter_run))
         self._pace = Pace()
         self._cut = Cut.whole(MOST_BODIES)
+        self._polls = Polls(most=_MOST_POLLED, budget=_POLLED_BYTES, size=_FIRST_POLL)
         self._under_way = 0
         self._foreign_accounts = Alarm()
         self._first: dict[TopicPartition, int] = {}  # the oldest times in the round under way
@@ -111,19 +117,21 @@ class Normaliser(Member):
         for partition, offset in (await self._partitions.seek()).items():
             self._order.place(partition, offset)
         if not self._partitions.ready:
-            return Poll((), _POLL_MS, _ROUND)
+            return Poll((), _POLL_MS, self._polls.size)
         wanted = self._order.wanted()
-        return Poll(wanted, _POLL_MS if wanted and self._idle else 0, _ROUND)
+        return Poll(wanted, _POLL_MS if wanted and self._idle else 0, self._polls.size)
 
     async def records(self, polled: Polled) -> bool:
         """Normalise the next records in the order of time."""
         if not self._partitions.ready:
             return False
         self._order.add(polled)
+        sizes = [len(record.value or b"") for records in polled.values() for record in records]
+        self._polls = self._polls.after(len(sizes), sum(sizes))
         ready = self._order.next_records(self._consumer.highwater, time.monotonic())
         self._idle = not ready
         if ready:
-            self._first = {tp: records[0].timestamp for tp, records in ready.items()}
+            self._first = {tp: record.timestamp for tp, record in reversed(ready)}
             try:
                 await self._process(ready)
             finally:
@@ -168,15 +176,15 @@ class Normaliser(Member):
                 return False
         return True
 
-    async def _process(self, polled: Polled) -> None:
+    async def _process(self, ready: Ready) -> None:
         with tracing.processing(self._group) as trace:
-            await self._traced_round(polled, trace)
+            await self._traced_round(ready, trace)
 
-    async def _traced_round(self, polled: Polled, trace: tracing.Round) -> None:
+    async def _traced_round(self, ready: Ready, trace: tracing.Round) -> None:
         producer = self._producer or await self._start_producer()
         outbox = Outbox(producer, "normalise.after_first_send")
         round_ = Round(outbox, self._windows.begin(), trace)
-        await self._normalise(polled, round_)
+        await self._normalise(ready, round_)
         large = await deliver(producer, round_.outbox, self._settings.transaction_timeout)
         await self._set_aside(producer, large, round_)
         failpoints.reach("normalise.before_commit")
@@ -193,34 +201,31 @@ class Normaliser(Member):
             self._cut = self._cut.passed()
             self._committed(round_)
 
-    async def _normalise(self, polled: Polled, round_: Round) -> None:
+    async def _normalise(self, ready: Ready, round_: Round) -> None:
         """Normalise as many bodies as a round may have, in the order of time; put the rest back."""
-        session, began, lasted = self._settings.session_timeout, time.monotonic(), 0.0
-        reached: dict[tuple[str, int], RawRecord] = {}
-        for record in in_time(polled):
-            if round_.bodies >= self._cut.size or full(round_.size, lasted, session):
+        most_seconds, began = longest(self._settings.session_timeout), time.monotonic()
+        most, lasted = self._cut.size, 0.0
+        reached: dict[TopicPartition, RawRecord] = {}
+        for partition, record in ready:
+            if round_.bodies >= most or round_.size >= MOST_BYTES or lasted >= most_seconds:
                 break
-            raw = raw_record(record)
-            reached[raw.topic, raw.partition] = raw
+            raw = reached[partition] = raw_record(record)
             round_.bodies = self._under_way = round_.bodies + 1
             await self._body(raw, round_)
             if self._pace.due():
                 await self._pace.pause()
                 lasted = time.monotonic() - began
-        last = {tp: reached[tp] for tp in polled if tp in reached}
         round_.reached = {
-            tp: Unprocessed(raw.offset + 1, last=raw.timestamp) for tp, raw in last.items()
+            tp: Unprocessed(raw.offset + 1, last=raw.timestamp) for tp, raw in reached.items()
         }
-        ends = round_.ends
-        self._order.put_back(
-            {tp: _since(ends.get(tp, 0), records) for tp, records in polled.items()}
-        )
+        self._order.put_back(ready[round_.bodies :])
 
     async def _body(self, raw: RawRecord, round_: Round) -> None:
         """Add the result of one body; after any error it is a dead letter."""
         provider = self._bodies.provider(raw)
         source = _named(provider, source_of(raw.headers, provider))
-        if not round_.counted.wants(source):
+        window = round_.counted.window(source)
+        if not window.wants():
             reason = f"too many bodies of the source {source.name} were dead letters"
             round_.add(raw, provider, self._refused(raw, Refused("source_stopped", reason)))
             return
@@ -240,7 +245,7 @@ class Normaliser(Member):
         if letters := outcome.result.dead_letters:
             round_.counted.add(source, at(raw), letters[0].code)
         else:
-            round_.counted.good(source)
+            window.good()
         round_.add(raw, provider, outcome)
 
     async def _records(self, raw: RawRecord, result: Normalised, context: Headers) -> Outcome:
@@ -335,13 +340,6 @@ class Normaliser(Member):
 def _named(provider: str, name: str) -> Source:
     """Return a source. Its name is a header, so it may be any text; it appears in logs."""
     return Source(provider, word(name))
-
-
-def _since(
-    offset: int, records: Sequence[ConsumerRecord[bytes, bytes]]
-) -> Sequence[ConsumerRecord[bytes, bytes]]:
-    """Return the records of one partition from an offset on."""
-    return [one for one in records if one.offset >= offset] if records[-1].offset >= offset else []
 
 
 def _too_large(record: Outgoing) -> Refused:

@@ -8,9 +8,6 @@ _MOST_SECONDS = 1.5
 _SHARE_OF_SESSION = 0.05
 
 
-def full(size: int, seconds: float, session: float) -> bool:
-    """Whether a round of `size` bytes, `seconds` old, accepts no more bodies.
-
-    `session` is the session timeout, seconds.
-    """
-    return size >= MOST_BYTES or seconds >= min(_MOST_SECONDS, _SHARE_OF_SESSION * session)
+def longest(session: float) -> float:
+    """Return the seconds of a round at most, by the session timeout in seconds."""
+    return min(_MOST_SECONDS, _SHARE_OF_SESSION * session)

@@ -6,6 +6,7 @@ before the `sent`: an `advanced` fact becomes `late`, and receipts arrive after 
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
@@ -13,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from aiokafka import TopicPartition
 
 # A partition is read further while fewer records, and fewer bytes, of it are buffered.
-_LOW = 500
+_LOW = 1000
 _LOW_BYTES = 1024 * 1024
 _MOST = 4000
 _MOST_BYTES = 8 * 1024 * 1024
@@ -41,6 +42,28 @@ def in_time(polled: Mapping[TopicPartition, Sequence[R]]) -> Iterator[R]:
 
 def _size(record: Timed) -> int:
     return len(record.value or b"")
+
+
+Placed = tuple[TopicPartition, R]
+"""A record, and the partition it is of."""
+
+
+def _release(
+    held: deque[R], partition: TopicPartition, until: float, released: list[Placed[R]]
+) -> int:
+    """Move the records up to a time from one partition's buffer; return the size of their bodies.
+
+    It moves at least one, and ends early at the limits of all released records.
+    """
+    size = 0
+    while True:
+        record = held.popleft()
+        released.append((partition, record))
+        size += _size(record)
+        if not held or held[0].timestamp > until:
+            return size
+        if len(released) >= _MOST or size >= _LOW_BYTES:
+            return size
 
 
 class TimeOrder(Generic[R]):
@@ -97,41 +120,36 @@ class TimeOrder(Generic[R]):
                 self._next[partition] = records[-1].offset + 1
                 self._silent.discard(partition)
 
-    def next_records(self, end: End, now: float) -> dict[TopicPartition, list[R]]:
-        """Return the next records by partition; no older ones are expected.
+    def next_records(self, end: End, now: float) -> "list[Placed[R]]":
+        """Return the next records, in the order of their time; no older ones are expected.
 
         `end` returns a log's end, None if it is not known yet; `now` is seconds of a monotonic
         clock.
         """
         waiting = {p for p, held in self._held.items() if not held and self._has_more(p, end)}
         if waiting and self._waits(now):
-            return {}
+            return []
         self._waits_since = None
         self._silent |= waiting
-        released: dict[TopicPartition, list[R]] = {}
+        released: list[Placed[R]] = []
         heads = [(held[0].timestamp, partition) for partition, held in self._held.items() if held]
         heapq.heapify(heads)
-        count = size = 0
-        while heads and count < _MOST and size < _MOST_BYTES:
-            _, partition = heads[0]
+        size = 0
+        while heads and len(released) < _MOST and size < _MOST_BYTES:
+            _, partition = heapq.heappop(heads)
             held = self._held[partition]
-            record = held.popleft()
-            released.setdefault(partition, []).append(record)
-            count += 1
-            size += _size(record)
+            size += _release(held, partition, heads[0][0] if heads else math.inf, released)
             if held:
-                heapq.heapreplace(heads, (held[0].timestamp, partition))
+                heapq.heappush(heads, (held[0].timestamp, partition))
             elif self._has_more(partition, end):
                 break
-            else:
-                heapq.heappop(heads)
         return released
 
-    def put_back(self, released: Mapping[TopicPartition, Sequence[R]]) -> None:
-        """Buffer the last of the released records again, each partition's in its order."""
-        for partition, records in released.items():
+    def put_back(self, released: "Sequence[Placed[R]]") -> None:
+        """Buffer the last of the released records again."""
+        for partition, record in reversed(released):
             if partition in self._held:
-                self._held[partition].extendleft(reversed(records))
+                self._held[partition].appendleft(record)
 
     def _has_more(self, partition: TopicPartition, end: End) -> bool:
         """Whether more records of a partition are expected now."""

@@ -17,7 +17,7 @@ from processors.normalising.decompression import inflated
 from processors.normalising.field_bounds import fitted
 from processors.normalising.privacy import protected
 from providers import NAMES, import_provider, json_slices
-from providers.contract import DeadLetter, Ignored, Item, Normalised, Part, Split
+from providers.contract import DeadLetter, Ignored, Item, Normalised, Part, Split, Usual
 from providers.fields import ignore
 from providers.pausable_work import Steps, finished
 from providers.rejection import Code, Refused, calls
@@ -29,6 +29,9 @@ from schemas.topics import MAX_BODY
 from schemas.webhook import RawWebhook
 
 SPLITS: dict[str, Split] = {name: import_provider.split(name) for name in NAMES}
+USUAL: dict[str, Usual] = {
+    name: read for name in NAMES if (read := import_provider.usual(name)) is not None
+}
 
 # An uncompressed body up to this size takes one step of a few milliseconds.
 _SMALL = 4 * 1024
@@ -68,8 +71,26 @@ def begun(
     privacy: Privacy = NO_PRIVACY,
 ) -> Normalised | Steps[Normalised]:
     """Return the result at once if the body is small, otherwise steps to it."""
+    small = _is_small(webhook)
+    if small and (found := _usual(webhook, at, corrections)):
+        observations = found if privacy.policy.keeps_all else [protected(i, privacy) for i in found]
+        return Normalised(observations, items=len(observations))
     steps = normalised(webhook, at, bounds, corrections, stories=stories, privacy=privacy)
-    return finished(steps) if _is_small(webhook) else steps
+    return finished(steps) if small else steps
+
+
+def _usual(
+    webhook: RawWebhook, at: Coordinates, corrections: Corrections
+) -> list[Observation] | None:
+    """Return the observations of a body of the usual shape, all of permitted accounts."""
+    read = USUAL.get(webhook.provider)
+    if read is None:
+        return None
+    accounts = accounts_of(webhook, corrections)
+    found = read(webhook, at, accounts.own)
+    if found and accounts.permitted is not None:
+        return found if all(accounts.permit(one.account) for one in found) else None
+    return found
 
 
 def normalised(

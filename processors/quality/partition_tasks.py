@@ -27,7 +27,8 @@ from processors.runtime.exactly_once.metrics import batch_records
 from processors.runtime.exactly_once.offset_note import Note
 from processors.runtime.exactly_once.outputs import Outputs
 from processors.runtime.exactly_once.partition_store import Anchor, PartitionStore
-from processors.runtime.exactly_once.partition_task import PartitionTask, Record
+from processors.runtime.exactly_once.partition_task import PartitionTask
+from processors.runtime.exactly_once.record_queue import Record
 from processors.runtime.exactly_once.recovery import recover
 from processors.runtime.exactly_once.session import Session
 from processors.runtime.exactly_once.transaction import commit, deadline
@@ -122,7 +123,7 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch]):
         return self._store
 
     async def _next(self, session: Session[PartitionStore]) -> Batch | None:
-        if records := self._taken(self._cut.size):
+        if records := self._queue.take(self._cut.size):
             self._idle_at = time.monotonic() + _IDLE_SECONDS
             return Batch(records, taken_to=records[-1].offset + 1)
         if time.monotonic() < self._idle_at:

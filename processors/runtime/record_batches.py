@@ -61,6 +61,7 @@ class UnsentError(Exception):
 
 
 Headers = Sequence[tuple[str, bytes]]
+_NONE: Headers = []
 
 
 class Outgoing(Struct, frozen=True, gc=False):
@@ -98,10 +99,12 @@ class _Batch:
         self, timestamp: int, key: bytes | None, value: bytes | None, headers: Headers | None
     ) -> bool:
         appended = self.builder.append(
-            timestamp=timestamp, key=key, value=value, headers=list(headers or ())
+            timestamp=timestamp, key=key, value=value, headers=list(headers) if headers else _NONE
         )
-        self.count += appended is not None
-        return appended is not None
+        if appended is None:
+            return False
+        self.count += 1
+        return True
 
     def note(self, delivery: asyncio.Future[RecordMetadata]) -> None:
         error = None if delivery.cancelled() else delivery.exception()

@@ -15,7 +15,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.exactly_once.partition_store import Anchor
-from processors.runtime.exactly_once.partition_task import PartitionTask, Record
+from processors.runtime.exactly_once.partition_task import PartitionTask
+from processors.runtime.exactly_once.record_queue import Record
 from processors.runtime.record_batches import TooLargeError
 from processors.tracking import letter_notices
 from processors.tracking.batch_cut import BatchCut
@@ -98,7 +99,7 @@ class Task(PartitionTask[Session, Work]):
         now = clock.now()
         horizon = await self._log_clock.horizon(now, drained=not self._queue)
         most = self._cut.size
-        records = self._taken(most)
+        records = self._queue.take(most)
         timers = session.store.due(horizon, min(_TIMERS, most))
         if not records and not timers:
             return None
@@ -113,6 +114,10 @@ class Task(PartitionTask[Session, Work]):
             seen=session.seen,
         )
 
+    def _rests_after(self, batch: Work) -> bool:
+        more_timers = len(batch.timers) >= min(_TIMERS, self._cut.size)
+        return super()._rests_after(batch) and not more_timers
+
     async def _batch(self, session: Session, work: Work) -> None:
         with tracing.processing(self._group) as trace:
             contexts = trace.take_all(cast("Sequence[Record]", work.records))
@@ -126,7 +131,7 @@ class Task(PartitionTask[Session, Work]):
             result.states, anchor, result.armed, result.spent, result.counts.messages
         )
         failpoints.reach("track.after_store_write")
-        self._put_back(cast("Sequence[Record]", work.records[result.taken :]))
+        self._queue.put_back(cast("Sequence[Record]", work.records[result.taken :]))
         self._note_done(session, cast("Sequence[Record]", work.records[: result.taken]))
         self._log_clock.advance(result.latest)
         self._cut.passed()

@@ -182,7 +182,7 @@ def _parts(pointer: str, array: bytes) -> list[Part]:
 def read_item(item: Item) -> Outcomes:
     """Return the observation in one item, or raise `Refused`."""
     given, unread = _read(item.json)
-    name = _detail_name(given)
+    name = detail_name(given.get("gateway", ""))
     detail = _detail(given, name)
     deeper = 1 if detail and "gateway" in detail else 0
     if twice := _once.repeated(item.json, deeper):
@@ -206,7 +206,6 @@ def _report(
     message_id = given.get("message_id") or missing("message_id", unread)
     result = given.get("result") or missing("result", unread)
     to, info = given.get("to"), given.get("result_info")
-    indexed = _WITH_INDEX.fullmatch(message_id)
     received_at = item.webhook.received_at
     return StatusObservation(
         message_key=message_key(PROVIDER, item.account, message_id),
@@ -215,7 +214,7 @@ def _report(
         source=item.source,
         message_id=message_id,
         request_id=given.get("request_id"),
-        recipient_index=int(indexed[1]) if indexed else None,
+        recipient_index=index_of(message_id),
         direction="outbound",
         channel=CHANNELS.get(gateway, gateway),
         gateway=gateway,
@@ -224,7 +223,7 @@ def _report(
         provider_status=result,
         occurred_at=occurred(given.get("timestamp"), "timestamp", received_at, unread),
         received_at=received_at,
-        reason=_reason(info) if info else None,
+        reason=reason_of(info) if info else None,
         billing=_billing(item, name, detail, unread) if detail else None,
         payload=finite(given.get("payload"), "payload", unread),
         raw=item.raw,
@@ -284,7 +283,13 @@ def _written_at(value: Any) -> int | str | None:
         return repr(value)
 
 
-def _reason(info: str) -> Reason:
+def index_of(message_id: str) -> int | None:
+    """Return the index of a recipient in an id of a multiple request; None without one."""
+    indexed = _WITH_INDEX.fullmatch(message_id)
+    return int(indexed[1]) if indexed else None
+
+
+def reason_of(info: str) -> Reason:
     """Parse `[code] text`, either of which may be missing; the code can be 0."""
     parsed = _RESULT_INFO.fullmatch(info)
     if parsed is None:
@@ -292,9 +297,8 @@ def _reason(info: str) -> Reason:
     return Reason(code=parsed[1], text=parsed[2] or None)
 
 
-def _detail_name(given: _Item) -> str:
+def detail_name(gateway: str) -> str:
     """Return the name of the detail object: the gateway's, with one exception (guides/webhooks)."""
-    gateway = given.get("gateway", "")
     return "whatsapp_body" if gateway == "whatsapp_text" else gateway
 
 
@@ -305,14 +309,14 @@ def _detail(given: _Item, name: str) -> _Detail | None:
 def _billing(item: Item, name: str, detail: _Detail, unread: Unread) -> Billing:
     return Billing(
         sender=phone(detail.get("sender")),
-        mcc=_network_code(detail.get("country"), name, "country", unread),
-        mnc=_network_code(detail.get("operator"), name, "operator", unread),
+        mcc=network_code(detail.get("country"), name, "country", unread),
+        mnc=network_code(detail.get("operator"), name, "operator", unread),
         parts=detail.get("count"),
         prices=_prices(item, name, detail, unread),
     )
 
 
-def _network_code(value: Any, name: str, field: str, unread: Unread) -> str | None:
+def network_code(value: Any, name: str, field: str, unread: Unread) -> str | None:
     """Return an MCC or MNC with its leading zeros; the provider's 0 is "unknown"."""
     if value is None:
         return None

@@ -5,7 +5,7 @@ webhooks show that a JID may name a device, `<user>:<device>@<server>`.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from providers.fields import MAX_ID, Unread, missing, phone
@@ -64,7 +64,7 @@ def has_receipts(chat: str | None) -> bool:
     return chat is None or not (chat in _STORIES or chat.endswith("@newsletter"))
 
 
-def reader_of(status: payloads.Status, unread: Unread) -> tuple[str | None, str | None]:
+def reader_of(status: Mapping[str, Any], unread: Unread) -> tuple[str | None, str | None]:
     """Return the recipient of a status, and its viewer if its chat has many readers.
 
     In a personal chat the viewer is the recipient. A group, a channel and stories name their chat

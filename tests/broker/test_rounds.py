@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from processors.normalising import normaliser, round_limit
+from processors.normalising import normaliser
 from processors.normalising.round import Round
 from processors.runtime.group_worker import GroupWorker
 from schemas.processor_list import NORMALISE
@@ -23,7 +23,7 @@ async def test_a_round_with_too_many_results_is_split(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest is put back: each result is published once."""
-    monkeypatch.setattr(round_limit, "MOST_BYTES", 1)
+    monkeypatch.setattr(normaliser, "MOST_BYTES", 1)
     sizes: list[int] = []
     committed = normaliser.Normaliser._committed
 

@@ -60,11 +60,12 @@ CONTRACT = {
     "providers.simulation",
     "providers.status_words",
     "providers.pausable_work",
+    "providers.usual_shape",
 }
 REGISTRY_FOR = {
     "cli": {"simulator"},
     "ingest": {"proof"},
-    "processors": {"split"},
+    "processors": {"split", "usual"},
     "service": set[str](),
 }
 KAFKA_HOMES = (

@@ -21,16 +21,16 @@ import itertools
 import math
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from processors.runtime.alarms import Alarms
 from processors.runtime.exactly_once import metrics, recovery_causes
 from processors.runtime.exactly_once.partition_store import CorruptError, PartitionStore
+from processors.runtime.exactly_once.record_queue import MANY, Record, RecordQueue
 from processors.runtime.exactly_once.session import Session
 from processors.runtime.lag import Unprocessed
 from providers.rejection import calls
@@ -45,11 +45,9 @@ from service.settings import Settings
 
 log = logger(__name__)
 
-Record = ConsumerRecord[bytes, bytes]
 Q = TypeVar("Q", bound=Session[Any])
 B = TypeVar("B", bound="Batch")
 
-_QUEUED = 2  # polls kept during a batch, so that the next batch can start at once
 _TICK_SECONDS = 1.0
 _epochs = itertools.count()  # no two tasks of a process share one
 _RETRY_SECONDS = 1.0
@@ -91,9 +89,8 @@ class PartitionTask(ABC, Generic[Q, B]):
         self._group = settings.topics.group(name)
         self._consumer = consumer
         self._alarms = alarms
-        self._queue: deque[Sequence[Record]] = deque()
+        self._queue = RecordQueue()
         self._fed = 0
-        self._arrived = asyncio.Event()
         self._closing = False
         self._working = False
         self._fenced_at = -math.inf
@@ -108,14 +105,12 @@ class PartitionTask(ABC, Generic[Q, B]):
     @property
     def accepts_records(self) -> bool:
         """Whether the task can take more records."""
-        return self.ready and len(self._queue) < _QUEUED
+        return self.ready and self._queue.accepts
 
     @property
     def progress(self) -> Unprocessed | None:
         """What is committed, and the time of the next record; None before the first recovery."""
-        first = self._first
-        if first is None and self._queue:
-            first = self._queue[0][0].timestamp
+        first = self._queue.oldest if self._first is None else self._first
         return self._done and self._done._replace(oldest=first)
 
     def feed(self, records: Sequence[Record], epoch: int) -> None:
@@ -128,15 +123,14 @@ class PartitionTask(ABC, Generic[Q, B]):
             if self.ready:
                 self._consumer.seek(self.partition, self._fed)
             return
-        self._queue.append(records)
+        self._queue.add(records)
         self._fed = records[-1].offset + 1
-        self._arrived.set()
 
     async def close(self) -> None:
         """Stop; a running batch may end first, within its own deadline."""
         self._closing = True
         self.ready = False
-        self._arrived.set()
+        self._queue.arrived.set()
         patience = self._settings.transaction_timeout if self._working else 0
         if patience:
             await asyncio.wait([self._runner], timeout=patience)
@@ -146,7 +140,7 @@ class PartitionTask(ABC, Generic[Q, B]):
     def stop(self, problem: Problem) -> None:
         """Stop the partition for that reason, until it is tried again."""
         self._fault = problem
-        self._arrived.set()
+        self._queue.arrived.set()
 
     @abstractmethod
     async def _recovered(self) -> Q:
@@ -221,8 +215,8 @@ class PartitionTask(ABC, Generic[Q, B]):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOPPED_SECONDS):
                 while not self._closing:
-                    self._arrived.clear()
-                    await self._arrived.wait()
+                    self._queue.arrived.clear()
+                    await self._queue.arrived.wait()
         if not self._closing:
             metrics.recoveries.labels(recovery_causes.STOPPED).inc()
 
@@ -255,14 +249,21 @@ class PartitionTask(ABC, Generic[Q, B]):
         while not self._closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_SECONDS):
-                    await self._arrived.wait()
-            self._arrived.clear()
+                    await self._queue.arrived.wait()
+            self._queue.arrived.clear()
             if self._fault is not None:
                 raise self._fault
             session.refuse_loss()
             while not self._closing and (batch := await self._next(session)):
+                rests, began = self._rests_after(batch), time.monotonic()
                 with self._uncut(), self._under_way(batch):
                     await self._batch(session, batch)
+                if rests:
+                    await self._queue.rest(time.monotonic() - began)
+
+    def _rests_after(self, batch: B) -> bool:
+        """Whether a batch that is about to begin is small: then the next one may wait for more."""
+        return self._queue.emptied and len(batch.records) < MANY
 
     @contextlib.contextmanager
     def _under_way(self, batch: B) -> Iterator[None]:
@@ -272,14 +273,6 @@ class PartitionTask(ABC, Generic[Q, B]):
             yield
         finally:
             self._first = None
-
-    def _taken(self, most: int) -> list[Record]:
-        """Take at most that many records out of the queue."""
-        records: list[Record] = []
-        while self._queue and len(records) < most:
-            records += self._queue.popleft()
-        self._put_back(records[most:])
-        return records[:most]
 
     async def _passed(self, session: Q) -> int | None:
         """Return the position if it is ahead, and all polled records are processed; else None.
@@ -291,11 +284,6 @@ class PartitionTask(ABC, Generic[Q, B]):
             return None
         position: int = await self._consumer.position(self.partition)
         return position if position > session.offset and not self._queue else None
-
-    def _put_back(self, records: Sequence[Record]) -> None:
-        if records:
-            self._queue.appendleft(records)
-            self._arrived.set()
 
     def _note_done(self, session: Q, records: Sequence[Record]) -> None:
         """Note that these records are processed and committed."""

@@ -36,7 +36,7 @@ def count(counted: Round, some: Codes, source: Source = ACME, first: int = 0) ->
     """Count bodies at offsets from `first` on; return the offsets of the normalised ones."""
     normalised = []
     for offset, code in enumerate(some, first):
-        if counted.wants(source):
+        if counted.window(source).wants():
             normalised.append(offset)
             counted.add(source, Coordinates("r", 0, offset), code)
     return normalised

@@ -2,26 +2,10 @@
 
 import pytest
 
-from processors.normalising.round_limit import MOST_BYTES, full
+from processors.normalising.round_limit import longest
 
 
-@pytest.mark.parametrize(
-    ("size", "seconds", "session", "ends"),
-    [
-        (0, 0.0, 30, False),
-        (MOST_BYTES - 1, 1.4, 30, False),
-        (MOST_BYTES, 0.0, 30, True),
-        (0, 1.5, 30, True),
-        # A share of the session timeout, and never more than 1.5 s.
-        (0, 0.31, 6, True),
-        (0, 1.5, 300, True),
-    ],
-)
-def test_when_a_round_is_full(
-    size: int,
-    seconds: float,
-    session: float,
-    ends: bool,  # noqa: FBT001
-) -> None:
-    """Bytes or time end it, the first of the two."""
-    assert full(size, seconds, session) == ends
+@pytest.mark.parametrize(("session", "seconds"), [(30, 1.5), (6, 0.3), (300, 1.5)])
+def test_how_long_a_round_is(session: float, seconds: float) -> None:
+    """A share of the session timeout, and never more than 1.5 s."""
+    assert longest(session) == pytest.approx(seconds)

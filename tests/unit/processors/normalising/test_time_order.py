@@ -1,6 +1,6 @@
 """Records of several partitions in the order of their time."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.normalising.time_order import TimeOrder, in_time
+from processors.normalising.time_order import Placed, TimeOrder, in_time
 
 PATIENCE = 5.0
 A, B = TopicPartition("raw", 0), TopicPartition("raw", 1)
@@ -33,8 +33,8 @@ def order(**placed: int) -> TimeOrder[Record]:
     return one
 
 
-def times(released: Mapping[TopicPartition, list[Record]]) -> list[int]:
-    return [record.timestamp for record in in_time(released)]
+def times(released: Sequence[Placed[Record]]) -> list[int]:
+    return [record.timestamp for _, record in released]
 
 
 def test_a_partition_that_is_behind_is_waited_for() -> None:
@@ -42,7 +42,7 @@ def test_a_partition_that_is_behind_is_waited_for() -> None:
     one = order(a=0, b=0)
     ends = {A: 3, B: 2}
     one.add({A: records(1, 3, 5)})
-    assert one.next_records(ends.get, 0) == {}
+    assert one.next_records(ends.get, 0) == []
     one.add({B: records(2)})
     assert times(one.next_records(ends.get, 1)) == [1, 2]
     one.add({B: records(4, begin=1)})
@@ -60,14 +60,14 @@ def test_the_wait_has_a_time_limit() -> None:
     """A silent partition is skipped after the limit, until it has records again."""
     one = order(a=0, b=0)
     one.add({A: records(1, 2)})
-    assert one.next_records({A: 3}.get, 10) == {}
-    assert one.next_records({A: 3}.get, 10 + PATIENCE - 0.1) == {}
+    assert one.next_records({A: 3}.get, 10) == []
+    assert one.next_records({A: 3}.get, 10 + PATIENCE - 0.1) == []
     assert times(one.next_records({A: 3}.get, 10 + PATIENCE)) == [1, 2]
     one.add({A: records(5, begin=2)})
     assert times(one.next_records({A: 3}.get, 20)) == [5]
     one.add({B: records(3), A: records(6, begin=3)})
     assert times(one.next_records({A: 4, B: 2}.get, 21)) == [3]
-    assert one.next_records({A: 4, B: 2}.get, 22) == {}
+    assert one.next_records({A: 4, B: 2}.get, 22) == []
 
 
 def test_removed_partitions_release_no_records() -> None:
@@ -76,9 +76,9 @@ def test_removed_partitions_release_no_records() -> None:
     one.add({A: records(1)})
     one.clear()
     one.add({A: records(1)})
-    assert one.next_records({A: 1}.get, 0) == {}
+    assert one.next_records({A: 1}.get, 0) == []
     one.place(A, 4)
-    assert one.next_records({A: 4}.get, 0) == {}
+    assert one.next_records({A: 4}.get, 0) == []
 
 
 def test_a_partition_with_many_buffered_records_is_not_polled() -> None:
@@ -103,7 +103,7 @@ def test_records_put_back_are_released_again_in_order() -> None:
     one.add({A: records(1, 3, 5), B: records(2, 6)})
     released = one.next_records(ends.get, 0)
     assert times(released) == [1, 2, 3, 5]
-    one.put_back({A: released[A][1:], B: released[B]})
+    one.put_back(released[1:])
     one.add({A: records(7, begin=3)})
     assert times(one.next_records(ends.get, 0)) == [2, 3, 5, 6, 7]
 
@@ -115,7 +115,13 @@ def test_records_of_removed_partitions_are_not_put_back() -> None:
     released = one.next_records({A: 1}.get, 0)
     one.clear()
     one.put_back(released)
-    assert one.next_records({A: 1}.get, 0) == {}
+    assert one.next_records({A: 1}.get, 0) == []
+
+
+def test_all_records_of_several_partitions_are_merged() -> None:
+    """`in_time` is for a reader that has all of them."""
+    merged = in_time({A: records(1, 4), B: records(2, 3)})
+    assert [record.timestamp for record in merged] == [1, 2, 3, 4]
 
 
 @given(
