@@ -211,6 +211,15 @@ async def test_only_usual_webhooks_are_taken(sides: tuple[Side, Side], taken: li
     assert sum(outcome[1].values()) == 5
 
 
+async def test_a_defect_has_the_same_outcome(sides: tuple[Side, Side]) -> None:
+    """The app reports it: 500."""
+    wire = Head("/webhooks/anybody").sized(b"{}")
+    with patch("ingest.app.accept", side_effect=RuntimeError):
+        outcomes = [await side.outcome([wire]) for side in sides]
+    assert outcomes[0] == outcomes[1]
+    assert [answer.status for answer in answers(outcomes[0][0][0])] == [500]
+
+
 async def test_a_webhook_that_kafka_refuses_goes_to_the_spool(
     sides: tuple[Side, Side], taken: list[bool]
 ) -> None:
