@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from msgspec import Struct
+
 from ingest.sources.ip_allowlist import AllowList
 from ingest.sources.proofs.contract import (
     Headers,
@@ -99,8 +101,7 @@ class Source:
 SOURCES: Mapping[str, Source] = MappingProxyType({name: Source(name, name) for name in NAMES})
 
 
-@dataclass(frozen=True, slots=True)
-class Screened:
+class Screened(Struct, frozen=True, gc=False):
     """A request that passed all checks before its body.
 
     `path` is None if the proof needs the body.
@@ -109,8 +110,11 @@ class Screened:
     source: Source
     request: Request
     content_type: str
-    headers: Mapping[str, str] = field(repr=False)
-    path: str | None = field(repr=False)
+    headers: Mapping[str, str]
+    path: str | None
+
+    def __repr__(self) -> str:
+        return f"Screened(source={self.source!r}, request={self.request!r})"
 
 
 def screen(

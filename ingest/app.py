@@ -10,8 +10,9 @@ and a 503 has `Retry-After`. An answer before the end of the body closes the con
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -26,11 +27,13 @@ from ingest import metrics
 from ingest.accept_webhook import Rejected, Source, accept, screen, split
 from ingest.delivery import Durable, Where
 from ingest.health import SHUTTING_DOWN, Health
+from ingest.metrics_tally import Tally
 from ingest.sources.loader import load
 from ingest.sources.proofs.contract import Reply
 from schemas.webhook import RawWebhook
 from service import tracing
 from service.http.server import bare_readiness, live, startedness
+from service.http.whole_request import WholeRequest
 from service.kafka.clock import clock, comparing, running
 from service.kafka.failures import reporter
 from service.metrics.labels import UNKNOWN_SOURCE
@@ -82,6 +85,10 @@ class Ingest(Starlette):
             await super().__call__(scope, receive, send)
 
 
+_Outcome = tuple[Where, float] | Reply
+"""Where a webhook is stored and the seconds that took, or the reply to a verification handshake."""
+
+
 class Disconnected(Exception):
     """The sender disconnected before its body was complete."""
 
@@ -96,14 +103,85 @@ class WebhookEndpoint:
         self._reading: set[asyncio.Timeout] = set()
         self._held = 0
         self._closing = False
+        self._tally = Tally()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer and count one webhook; only a defect raises an exception to uvicorn."""
         began, source = time.perf_counter(), self._source_label(scope)
         metrics.count_received(source)
+        await self._answer(source, began, self._receive(scope, receive), send)
+
+    def take(self, request: WholeRequest) -> bool:
+        """Make a webhook that arrived whole durable, and answer it later.
+
+        This is the quick path of the usual webhook: it only accepts, and only what Kafka
+        acknowledges. For all else it returns False, and `__call__` decides on the request.
+        """
+        began = time.perf_counter()
+        path, _, query = request.url.partition(b"?")
+        if not path.startswith(_PREFIX) or tracing.current.traces is not None:
+            return False
+        try:
+            webhook = self._accepted(request, _rest(path, query))
+            sent = None if webhook is None else self._durable.begin(webhook)
+        except Exception:  # noqa: BLE001 - refused, or a defect: the app finds the same and answers
+            return False
+        if webhook is None or sent is None:
+            return False
+        self._tally.receive(webhook.source, len(webhook.body))
+        sent.add_done_callback(partial(self._acknowledged, request, webhook, began))
+        return True
+
+    def _accepted(self, request: WholeRequest, target: bytes) -> RawWebhook | None:
+        """Return the webhook, or None for a verification handshake; raises `Rejected`."""
+        limit, now = self._settings.max_body, _clocks()
+        screened = screen(
+            self._sources,
+            limit,
+            method=request.method,
+            target=target,
+            headers=request.headers,
+            peer=request.peer,
+            now=now,
+        )
+        if isinstance(screened, Reply):
+            return None
+        uptime = None if clock.compared else running()
+        webhook = accept(
+            screened, limit, body=request.body, now=now, id_=os.urandom(16).hex(), uptime=uptime
+        )
+        return None if isinstance(webhook, Reply) else webhook
+
+    def _acknowledged(
+        self, request: WholeRequest, webhook: RawWebhook, began: float, sent: asyncio.Future[None]
+    ) -> None:
+        """Answer a webhook that `take` has sent; if Kafka refused it, it goes to the spool."""
+        refused = sent.exception()
+        if refused is None:
+            self._tally.store(webhook.source, time.perf_counter() - began)
+            request.accept()
+            return
+
+        async def rescue(_: Scope, __: Receive, send: Send) -> None:
+            await self._answer(webhook.source, began, self._rescued(webhook, refused, began), send)
+
+        request.hand_over(rescue)
+
+    async def _rescued(
+        self, webhook: RawWebhook, refused: BaseException, began: float
+    ) -> tuple[Where, float]:
+        if not isinstance(refused, Rejected):
+            raise refused
+        where = await self._durable.rescue(webhook, refused, time.perf_counter() - began)
+        return where, time.perf_counter() - began
+
+    async def _answer(
+        self, source: str, began: float, received: Awaitable[_Outcome], send: Send
+    ) -> None:
+        """Answer and count a webhook that was counted as received."""
         status = 200
         try:
-            outcome = await self._receive(scope, receive)
+            outcome = await received
         except Rejected as rejected:
             metrics.count_rejected(source, rejected.cause)
             status = rejected.status
@@ -158,7 +236,7 @@ class WebhookEndpoint:
         name, _ = split(_target(scope))
         return name if name in self._sources else UNKNOWN_SOURCE
 
-    async def _receive(self, scope: Scope, receive: Receive) -> tuple[Where, float] | Reply:
+    async def _receive(self, scope: Scope, receive: Receive) -> _Outcome:
         """Make a webhook durable; returns where it is stored, and the seconds that took.
 
         Returns a `Reply` for a verification handshake instead.
@@ -283,10 +361,13 @@ def _clocks() -> tuple[int, int]:
 
 
 def _target(scope: Scope) -> bytes:
+    return _rest(scope["raw_path"], scope["query_string"])
+
+
+def _rest(path: bytes, query: bytes) -> bytes:
     """Return the part of the URL after `/webhooks/` as sent: undecoded, with the query string."""
-    path: bytes = scope["raw_path"][len(_PREFIX) :]
-    query: bytes = scope["query_string"]
-    return path + b"?" + query if query else path
+    rest = path[len(_PREFIX) :]
+    return rest + b"?" + query if query else rest
 
 
 async def _refuse(rejected: Rejected, send: Send) -> None:

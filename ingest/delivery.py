@@ -154,6 +154,26 @@ class Durable:
         if self.spool:
             await self.spool.close(_LAST_WRITE_SECONDS)
 
+    def begin(self, webhook: RawWebhook) -> asyncio.Future[None] | None:
+        """Send a webhook to Kafka; None if only `publish` can make it durable.
+
+        Raises `Rejected` if too many are in flight. If the future ends with `Rejected`, `rescue`
+        must follow.
+        """
+        if self._closing.is_set() or webhook.uptime is not None or self.publisher.unavailable:
+            return None
+        return self.publisher.publish(webhook)
+
+    async def rescue(self, webhook: RawWebhook, refused: Rejected, waited: float) -> Where:
+        """Store a webhook in the spool that Kafka has refused, or raise `Rejected`.
+
+        `waited` are the seconds since `begin`.
+        """
+        if self.spool is None or refused.cause != "not-durable":
+            raise refused
+        until = asyncio.get_running_loop().time() + self._seconds - waited
+        return await self._store(self.spool, webhook, until)
+
     async def publish(self, webhook: RawWebhook) -> Where:
         """Make a webhook durable; returns where it is stored, or raises `Rejected`."""
         spool = self.spool
@@ -175,6 +195,10 @@ class Durable:
                     raise
             else:
                 return "kafka"
+        return await self._store(spool, webhook, until)
+
+    async def _store(self, spool: Spool, webhook: RawWebhook, until: float) -> Where:
+        """Write a webhook to the spool until this time of the event loop, or raise `Rejected`."""
         written = spool.put(webhook)
         self._log_spooling(self.publisher.failure or self._late)
         try:

@@ -6,7 +6,7 @@ a killed worker had in flight count as received only.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from ingest.delivery import Where
 from ingest.spool.quota import Held
 from service.kafka.clock import clock
 from service.metrics.labels import REJECTIONS, UNKNOWN_SOURCE
+from service.metrics.observe_all import observe_all
 from service.metrics.of_every_service import kafka_connected, note_build
 from service.metrics.registry import counter, exposed, gauge, histogram
 from service.metrics.table import INGEST
@@ -113,10 +114,10 @@ def set_gauges(sample: Sample) -> None:
     spool_age_seconds.set(max(0.0, waited))
 
 
-def count_received(source: str) -> None:
-    """Count a request; exactly one of the next three functions must follow."""
-    _received(source).inc()
-    in_flight.inc()
+def count_received(source: str, count: int = 1) -> None:
+    """Count requests; exactly one of the next four functions must follow for each."""
+    _received(source).inc(count)
+    in_flight.inc(count)
 
 
 def count_rejected(source: str, cause: str) -> None:
@@ -131,6 +132,22 @@ def count_accepted(source: str, durable: Where, seconds: float) -> None:
     _accepted(source, durable).inc()
     _publish(durable).observe(seconds)
     _last_accepted(source).set(clock.now() / 1000)
+
+
+def count_stored(source: str, seconds: Sequence[float]) -> None:
+    """Count requests as accepted, stored on Kafka, and answered so many seconds after arrival."""
+    count = len(seconds)
+    in_flight.dec(count)
+    _accepted(source, "kafka").inc(count)
+    observe_all(_publish("kafka"), seconds)
+    _last_accepted(source).set(clock.now() / 1000)
+    _response(200).inc(count)
+    observe_all(request_seconds, seconds)
+
+
+def observe_sizes(sizes: Sequence[int]) -> None:
+    """Observe the sizes of bodies, in bytes."""
+    observe_all(request_bytes, sizes)
 
 
 def count_handshake(source: str) -> None:

@@ -80,7 +80,7 @@ async def serve(
     limit = _connection_limit(settings.max_connections)
     metrics.begin(settings, limit, app.endpoint.sources)
     connections = Connections(settings.receive_deadline, limit, metrics.count_malformed)
-    server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections))
+    server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections, app.endpoint.take))
     async with AsyncExitStack() as stack:
         if private:
             await stack.enter_async_context(exposed(private, app.health, lambda: app.started))

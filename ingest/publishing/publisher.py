@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     BrokerResponseError,
     InvalidTimestampError,
@@ -225,8 +225,7 @@ class Publisher:
         now = self._loop.time()
         for queue in self._queues.values():
             while queue.queued and queue.has_slot(now):
-                with_leader = producer.client.cluster.available_partitions_for_topic(queue.topic)
-                partition = queue.next_partition(with_leader or set())
+                partition = queue.next_partition(_leaders(producer, queue.topic), now)
                 if partition is None:
                     break
                 batch = queue.sent[partition] = queue.queued.popleft()
@@ -431,6 +430,13 @@ class Publisher:
                 raise await diagnosed(self._settings, error) from error
             raise
         return producer
+
+
+def _leaders(producer: AIOKafkaProducer, topic: str) -> dict[int, int]:
+    """Return the broker that leads each partition of a topic, of those that have a leader."""
+    cluster = producer.client.cluster
+    led = cluster.available_partitions_for_topic(topic) or ()
+    return {number: cluster.leader_for_partition(TopicPartition(topic, number)) for number in led}
 
 
 def _limit_client_log() -> None:

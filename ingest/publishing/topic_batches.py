@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ingest.accept_webhook import Cause, Rejected
@@ -110,17 +111,26 @@ class TopicQueue:
         """Whether Kafka has recently refused every batch that was sent after `since`."""
         return self._failed_sent_at > since and now - self._failed_at < REFUSED_SECONDS
 
-    def next_partition(self, led: set[int]) -> int | None:
-        """Return the next partition without a batch in flight, if possible one of `led`.
+    def next_partition(self, leaders: Mapping[int, int], now: float) -> int | None:
+        """Return the next partition without a batch in flight, or None: wait.
 
-        `led` are the partitions that have a leader.
+        `leaders` are the brokers that lead the partitions. A broker has one batch at a time, until
+        that is stale: aiokafka sends a broker the next one only after its answer, so a second batch
+        would wait there, closed. A partition without a leader is used if none has one.
         """
+        busy = {
+            leaders.get(partition)
+            for partition, batch in self.sent.items()
+            if now - batch.sent_at < STALE_SECONDS
+        }
         order = [
             (self._last_partition + step) % self._partitions
             for step in range(1, self._partitions + 1)
         ]
         free = [partition for partition in order if partition not in self.sent]
-        if not free:
+        led = [partition for partition in free if partition in leaders]
+        usable = [partition for partition in led if leaders[partition] not in busy] if led else free
+        if not usable:
             return None
-        self._last_partition = next((partition for partition in free if partition in led), free[0])
-        return self._last_partition
+        self._last_partition = usable[0]
+        return usable[0]

@@ -9,10 +9,16 @@ import asyncio
 from collections.abc import Callable
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from service.http.connection_limits import Connections
 from service.http.request_head import END, MAX_HEAD, BadHead, check_start, checked
+from service.http.whole_request import Take, WholeRequest
 
 # Between two requests. Balancers and clients should close an idle connection earlier than ingest:
 # a sender whose request crosses the close does not know whether the request was accepted.
@@ -73,13 +79,19 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection: a head, its body, the answer, and again. `bounded` makes the class."""
 
     known: Connections
+    take: Take | None
+
+    request_headers: list[tuple[bytes, bytes]]
 
     _kept = b""  # the start of a head, or bytes of a later request
     _in_head = False
     _in_body = False
+    _whole = False  # the body came with the head: the request waits for its end to be taken
+    _there = 0  # bytes that came with the head
     _left: int | None = 0  # bytes of the body to come; None if it is chunked
     _wrapping = 0
     _tail = b""
+    _body_there = b""  # the body of a whole request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -104,17 +116,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._exit.heard_all = True
         return self._answering() and not self._in_body and not self._exit.closing
 
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._in_body = True
         self._left = self._length()
-        super().on_headers_complete()
         # Trailers arrive here too, and are discarded (RFC 9110, 6.5.1).
-        self.headers = []
-        # An answer that does not wait for the end of the body ends the connection.
-        self.cycle.keep_alive = False
+        self.request_headers, self.headers = self.headers, []
+        self._whole = self._can_be_taken()
+        if not self._whole:
+            self._start_app()
 
     def on_body(self, body: bytes) -> None:
+        if self._whole:
+            self._body_there = body
+            return
         self._wrapping -= (_WRAPPING + 1) * len(body)
         super().on_body(body)
 
@@ -122,6 +142,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         if not self.flow.write_paused:
             self.known.forget(self)
+        if self._whole and self._taken():
+            return
         self.cycle.keep_alive = self._lasts()
         super().on_message_complete()
 
@@ -205,6 +227,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._wrapping = -MAX_HEAD
         self._tail = b""
+        self._there = len(data) - end - len(END)
         self.parser.feed_data(head)
         if self._in_head:
             raise BadHead(400)
@@ -251,8 +274,45 @@ class BoundedProtocol(HttpToolsProtocol):
                 return None
         return 0
 
+    def _can_be_taken(self) -> bool:
+        return (
+            self.take is not None
+            and self._left is not None
+            and self._left <= self._there
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+        )
+
+    def _taken(self) -> bool:
+        """Offer a whole request to `take`; start the app with its body if that refuses it."""
+        self._whole = False
+        body, self._body_there = self._body_there, b""
+        request = WholeRequest(self, body, keep_alive=self._lasts())
+        if self.take is not None and self.take(request):
+            self.cycle = request  # type: ignore[assignment]
+            return True
+        self._start_app()
+        super().on_body(body)
+        return False
+
+    def start(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
+        """Start another app than the usual one on a request."""
+        self.cycle = cycle
+        self._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    def _start_app(self) -> None:
+        """Start the app on a request, as uvicorn does once it has the head."""
+        url, expects = self.url, self.expect_100_continue
+        super().on_message_begin()  # makes the scope, with empty headers
+        self.url, self.expect_100_continue = url, expects
+        self.headers += self.request_headers
+        super().on_headers_complete()
+        self.headers = []
+        # An answer that does not wait for the end of the body ends the connection.
+        self.cycle.keep_alive = False
+
     def _lasts(self) -> bool:
-        version = self.scope["http_version"]
+        version = self.parser.get_http_version()
         return version != "1.0" and self.parser.should_keep_alive() and not self.known.leaving
 
     def _answering(self) -> bool:
@@ -273,6 +333,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(known: Connections) -> type[BoundedProtocol]:
-    """The protocol class of one server; uvicorn makes the instances itself."""
-    return type("Bounded", (BoundedProtocol,), {"known": known})
+def bounded(known: Connections, take: Take | None = None) -> type[BoundedProtocol]:
+    """The protocol class of one server; uvicorn makes the instances itself.
+
+    `take` is offered the requests that arrive whole; without it, the app answers all of them.
+    """
+    given = {"known": known, "take": staticmethod(take) if take else None}
+    return type("Bounded", (BoundedProtocol,), given)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
+from msgspec import Struct
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ingest.sources.secret_places import Place, listed, place
@@ -38,19 +39,21 @@ Secrets = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
+class Request(Struct, frozen=True, eq=False, gc=False):
     """A request as it was sent: nothing is decoded, header names are in lower case.
 
     `path` is the part of the URL after the source, with the query string. `body` is None before
-    it is read.
+    it is read. The representation may be logged, so it has nothing that a sender wrote.
     """
 
     method: str
     source: str
-    path: str = field(repr=False)
-    headers: Headers = field(repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    path: str
+    headers: Headers
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Request(method={self.method!r}, source={self.source!r})"
 
     @property
     def url(self) -> str:
@@ -67,11 +70,13 @@ class Request:
         return values[0] if len(values) == 1 else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Proven:
+class Proven(Struct, frozen=True, eq=False, gc=False):
     """The sender is authenticated; `path` is stored and contains no secret."""
 
-    path: str = field(repr=False)
+    path: str
+
+    def __repr__(self) -> str:
+        return "Proven()"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
