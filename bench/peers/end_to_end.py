@@ -35,7 +35,7 @@ SUBJECTS = (
 )
 _SOURCE = "whapi"
 _WARM_UP_RATE, _WARM_UP_SECONDS = 500, 3
-_DRAIN_SECONDS = 60
+_DRAIN_SECONDS = 180
 _KEPT_UP_SECONDS = 2.0
 _ID = re.compile(rb'"message_id":"([^"]+)"')
 

@@ -116,7 +116,7 @@ class _Measuring:
     def __init__(self, place: Place, url: str, processes: Running, wrk: str) -> None:
         self.figures: dict[str, float] = {}
         self.accepted: dict[str, int] = {}
-        self.refused: list[str] = []
+        self.refused: dict[str, int] = {}
         self._place = place
         self._url = url
         self._processes = processes
@@ -125,7 +125,7 @@ class _Measuring:
 
     async def saturate(self, seconds: int) -> None:
         """Measure the closed loop, after a warm-up that does not count."""
-        for name, length in (("warm-up", min(seconds, _WARM_UP_SECONDS)), ("closed", seconds)):
+        for name, length in (("warmup", min(seconds, _WARM_UP_SECONDS)), ("closed", seconds)):
             run = f"{name}-{secrets.token_hex(3)}"
             cpu, broker = self._cpu()
             result = await load.closed(self._wrk, self._url, run, length)
@@ -133,7 +133,7 @@ class _Measuring:
                 after - before for after, before in zip(self._cpu(), (cpu, broker), strict=True)
             )
             self.accepted[run] = result.answered
-            self._refuse(run, result.refused)
+            self.refused[run] = result.refused
         self._rate = result.rate
         self.figures = {
             "webhooks/s": self._rate,
@@ -142,6 +142,7 @@ class _Measuring:
             "p50 ms at saturation": result.p50,
             "p99 ms at saturation": result.p99,
         }
+        self._show_refused(run, "at saturation")
 
     async def pace(self, share: float, seconds: int, pacer: load.Pacer) -> None:
         """Measure latencies at a share of the rate of the closed loop."""
@@ -149,14 +150,16 @@ class _Measuring:
         rate = max(1, round(share * self._rate))
         hits = await pacer.post(run, rate, seconds)
         self.accepted[run] = sum(hit.ok for hit in hits)
-        self._refuse(run, sum(not hit.ok for hit in hits))
+        self.refused[run] = len(hits) - self.accepted[run]
         took = [1000 * (hit.answered - hit.scheduled) for hit in hits]
         for name, part in (("p50", 0.5), ("p99", 0.99)):
             self.figures[f"{name} ms at {share:.0%}"] = quantile(took, part)
+        self._show_refused(run, f"at {share:.0%}")
 
-    def _refuse(self, run: str, count: int) -> None:
-        if count:
-            self.refused.append(f"{run}: {count:,} requests without an answer of 200")
+    def _show_refused(self, run: str, load_name: str) -> None:
+        """A refusal loses nothing, so it is a figure."""
+        if count := self.refused[run]:
+            self.figures[f"requests without a 200 {load_name}"] = count
 
     def _cpu(self) -> tuple[float, float]:
         return self._processes.cpu(), cpu_seconds(self._place.broker_pid)
@@ -165,27 +168,36 @@ class _Measuring:
 def _wrong(place: Place, topic: str, measured: _Measuring) -> str:
     """Compare the topic with the answers: each body of a 200 once, and nothing else."""
     ids, found = outputs.Ids(), Counter[str]()
-    seen: set[bytes] = set()
-    doubled = 0
     for message in place.broker.read(topic):
         ids.add(message.headers())
-        [id_] = _ID.findall(message.value() or b"") or [b""]
-        doubled += id_ in seen
-        seen.add(id_)
-        found["-".join(id_.decode().split("-")[:-1]).removesuffix("-00")] += 1
-    said = [*_missing(measured.accepted, found), *measured.refused]
-    if doubled:
-        said.append(f"doubled {doubled:,} bodies")
+        found[_id(message.value() or b"")] += 1
+    said = wrong_bodies(measured.accepted, measured.refused, found)
     return "; ".join([*said, ids.wrong] if ids.wrong else said)
 
 
-def _missing(accepted: Mapping[str, int], found: Mapping[str, int]) -> list[str]:
-    """At its end a closed loop leaves a request a connection without its answer."""
-    return [
-        f"{run}: {accepted[run]:,} bodies accepted, {found.get(run, 0):,} on Kafka"
-        for run in accepted
-        if not accepted[run] <= found.get(run, 0) <= accepted[run] + load.CONNECTIONS
-    ]
+def _id(value: bytes) -> str:
+    """Return the id of a body; "" if the body is not the one that was posted with it."""
+    [id_] = _ID.findall(value) or [b""]
+    return id_.decode() if load.body(id_.decode()) == value else ""
+
+
+def wrong_bodies(
+    accepted: Mapping[str, int], refused: Mapping[str, int], found: Mapping[str, int]
+) -> list[str]:
+    """Say which bodies were dropped, doubled or altered; `found` counts them by their ids.
+
+    A refused body may be on Kafka, and so may one of each connection at the end of a closed loop.
+    """
+    said = []
+    by_run = Counter("-".join(id_.split("-")[:2]) for id_ in found)
+    for run, least in accepted.items():
+        if not least <= by_run[run] <= least + refused[run] + load.CONNECTIONS:
+            said.append(f"{run}: {least:,} bodies accepted, {by_run[run]:,} on Kafka")
+    if doubled := sum(count - 1 for count in found.values()):
+        said.append(f"doubled {doubled:,} bodies")
+    if "" in found:
+        said.append(f"altered {found['']:,} bodies")
+    return said
 
 
 async def ready(port: int, processes: Running) -> None:

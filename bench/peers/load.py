@@ -51,6 +51,11 @@ async def closed(wrk: str, url: str, run: str, seconds: int) -> Closed:
     return Closed(answered, round(broken + refused), p50, p99, answered / took)
 
 
+def body(id_: str) -> bytes:
+    """Return the body of an id, as both generators post it."""
+    return (_BODY % id_).encode()
+
+
 def id_of(run: str, number: int) -> str:
     return f"{run}-{number:022d}"
 
@@ -81,7 +86,7 @@ def _targets(url: str, run: str, count: int) -> Iterator[bytes]:
         target = {
             "method": "POST",
             "url": url,
-            "body": b64encode((_BODY % id_of(run, number)).encode()).decode(),
+            "body": b64encode(body(id_of(run, number))).decode(),
             "header": {"Content-Type": ["application/json"]},
         }
         yield msgspec.json.encode(target) + b"\n"
