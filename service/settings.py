@@ -260,7 +260,28 @@ class _Track(_Group):
     )
 
 
-class _Settings(_Track, _Normalise, _Workers, _Ingest, _Shared):
+class _Console(_Group):
+    """Console."""
+
+    console_host: str = Field("127.0.0.1", description="address of the pages and the API")
+    console_port: int = Field(8090, ge=0, le=65535, description="port of the pages and the API")
+    console_health_port: int = Field(
+        8091, ge=0, le=65535, description="port of the console's health and metrics"
+    )
+    console_db: SecretStr | None = Field(
+        None,
+        description="the read model's database, `postgresql://user:password@host/name`; default: "
+        "a SQLite file in `BLUETICK_DATA`",
+    )
+    console_db_file: FilePath | None = Field(
+        None, description="a file with that URL, instead of `BLUETICK_CONSOLE_DB`"
+    )
+    console_retention: float = Field(
+        30.0, gt=0, description="days for which the read model keeps messages and what is of them"
+    )
+
+
+class _Settings(_Console, _Track, _Normalise, _Workers, _Ingest, _Shared):
     """Every setting of every service."""
 
     @field_validator("sources", "spool", "data", mode="before")
@@ -359,7 +380,7 @@ else:
         },
     )
 
-_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track)
+_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track, _Console)
 
 
 def groups() -> dict[str, list[str]]:
