@@ -180,7 +180,7 @@ class _Ingest(_Group):
 
 
 class _Workers(_Group):
-    """Normalise and track."""
+    """Every processor."""
 
     session_timeout: float = Field(
         30.0, ge=6, description="seconds without heartbeats until a worker loses its partitions"
@@ -281,7 +281,28 @@ class _Console(_Group):
     )
 
 
-class _Settings(_Console, _Track, _Normalise, _Workers, _Ingest, _Shared):
+class _Measure(_Group):
+    """Measure."""
+
+    quality_names: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        description="operators of a route and period, and reasons of a cell, that the figures of "
+        "quality name; further ones count as `other`",
+    )
+    quality_minute_days: int = Field(
+        7, ge=1, le=3650, description="days for which the figures of each minute are kept"
+    )
+    quality_hour_days: int = Field(
+        90, ge=1, le=3650, description="days for which the figures of each hour are kept"
+    )
+    quality_day_days: int = Field(
+        730, ge=1, le=3650, description="days for which the figures of each day are kept"
+    )
+
+
+class _Settings(_Console, _Measure, _Track, _Normalise, _Workers, _Ingest, _Shared):
     """Every setting of every service."""
 
     @field_validator("sources", "spool", "data", mode="before")
@@ -380,7 +401,7 @@ else:
         },
     )
 
-_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track, _Console)
+_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track, _Measure, _Console)
 
 
 def groups() -> dict[str, list[str]]:
