@@ -1,0 +1,1 @@
+"""The console: pages, a JSON API and the read model behind them."""
