@@ -103,13 +103,18 @@ class Topics:
         return f"{self.namespace}.clocks"
 
     @property
+    def audit(self) -> str:
+        """The console writes to it who revealed, retried and replayed what; no program reads it."""
+        return f"{self.namespace}.audit"
+
+    @property
     def all(self) -> tuple[str, ...]:
         """All topics that the services use."""
-        return (*self.required, self.clocks)
+        return (*self.required, self.clocks, self.audit)
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The topics that services need; older namespaces have no `clocks`."""
+        """The topics that services need; older namespaces lack `clocks` and `audit`."""
         return (
             *self.raw_topics,
             self.observations,
@@ -160,7 +165,7 @@ class Topics:
         return f"{self.namespace}.track.{partition}"
 
     def specs(self, partitions: int) -> list[TopicSpec]:
-        """Return all topics of the namespace itself; `clocks` has one partition."""
+        """Return all topics of the namespace itself; `clocks` and `audit` have one partition."""
         return [spec for spec in self._specs(partitions) if spec.name not in self.foreign]
 
     def _specs(self, partitions: int) -> list[TopicSpec]:
@@ -174,6 +179,7 @@ class Topics:
             TopicSpec(self.inbound, partitions, _retained(days=30, largest=2 * _MiB)),
             TopicSpec(self.dead_letters, partitions, _retained(days=90, largest=2 * _MiB)),
             TopicSpec(self.clocks, 1, _clocks()),
+            TopicSpec(self.audit, 1, _retained(days=365)),
         ]
 
 

@@ -37,6 +37,8 @@ def heat_map(label: str, hours: Sequence[int], rows: Sequence[Row]) -> Markup:
     ]
     body = [_row(place, row) for place, row in enumerate(rows)]
     height = _HEAD + _ROW * len(rows) + 2
+    # Its cells are links.
+    return drawing(width, height, label, *heads, *body, class_="heat", links=True)
 
 
 def step_of(level: float) -> int:

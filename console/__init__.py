@@ -1,1 +1,0 @@
-"""The console: pages, a JSON API and the read model behind them."""
