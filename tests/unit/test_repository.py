@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "bench": {
         "bluetick",
         "cli",
+        "console",
         "deploy",
         "ingest",
         "processors",
@@ -26,7 +27,8 @@ MAY_IMPORT = {
         "service",
     },
     "bluetick": {"cli", "service"},
-    "cli": {"deploy", "ingest", "processors", "providers", "schemas", "service"},
+    "cli": {"console", "deploy", "ingest", "processors", "providers", "schemas", "service"},
+    "console": {"processors", "providers", "schemas", "service"},
     "deploy": {"schemas", "service"},
     "ingest": {"providers", "schemas", "service"},
     "processors": {"providers", "schemas", "service"},
@@ -61,6 +63,7 @@ CONTRACT = {
 }
 REGISTRY_FOR = {
     "cli": {"simulator"},
+    "console": set[str](),
     "ingest": {"proof"},
     "processors": {"split"},
     "service": set[str](),
@@ -68,6 +71,7 @@ REGISTRY_FOR = {
 KAFKA_HOMES = (
     "bench/",
     "cli/",
+    "console/read_model/loading/",
     "deploy/",
     "ingest/publishing/",
     "processors/normalising/",
@@ -98,6 +102,10 @@ PURE = (
     "cli/output/records.py",
     "cli/output/tables.py",
     "cli/simulator/simulate.py",
+    "console/masking.py",
+    "console/read_model/changes.py",
+    "console/read_model/queries/paging.py",
+    "console/read_model/results.py",
     "deploy/open_transactions.py",
     "ingest/accept_webhook.py",
     "service/http/request_head.py",
@@ -114,6 +122,7 @@ PURE = (
     "processors/replay/pipeline_in_memory.py",
     "processors/replay/case_file.py",
     "providers/**/*.py",
+    "processors/dead_letters/causes.py",
     "processors/dead_letters/record.py",
     "processors/tracking/next_state.py",
     "processors/runtime/offset_ranges.py",
@@ -239,6 +248,14 @@ def test_processors_import_no_other_processor(path: Path) -> None:
     allowed = {folder, *PROCESSORS_MAY_IMPORT.get(folder, set())}
     names = [name.split(".") for name in _imports(path) if name.startswith("processors.")]
     assert {name[1] for name in names} <= allowed
+
+
+@pytest.mark.parametrize("path", _files("console/**/*.py"), ids=_name)
+def test_the_console_imports_only_pure_files_of_the_processors(path: Path) -> None:
+    """It reads records by the processors' own rules, and runs no part of them."""
+    named = [one for one in _imports(path) if one.startswith("processors.")]
+    files = {file for one in named for file in _files_of(one)} - set(_pure())
+    assert [_name(file) for file in files if file.name != "__init__.py"] == []
 
 
 PARTS_BELOW = _files(*(f"{part}/**/*.py" for part in REGISTRY_FOR))
