@@ -127,6 +127,12 @@ EVENTS: Mapping[str, str] = {
         "partition {partition}: Kafka left a transaction of {time} open on {topics}; "
         "it is {outcome}"
     ),
+    # Console.
+    "audit_unpublished": (
+        "the audit log's line is in {file}, and Kafka has not taken it: {reason}; if the topic is "
+        "missing, run: bluetick topics apply"
+    ),
+    "page_failed": "the page {page} failed: {error}",
 }
 """The sentence of each event, by its name; `{message}` is a sentence that the caller has."""
 
@@ -166,6 +172,7 @@ FIELDS: Mapping[str, str] = {
     "offset": "offset in the partition",
     "outcome": "how an open transaction ended",
     "outputs": "a number of records",
+    "page": "path of a page of the console",
     "partition": "number of the partition",
     "partitions": "numbers of the partitions",
     "percent": "finished share",

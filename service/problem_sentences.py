@@ -424,6 +424,28 @@ MESSAGES: Mapping[str, Message] = {
     "traces_missing": (
         "BLUETICK_TRACES needs the packages of the extra `traces`: pip install 'bluetick[traces]'"
     ),
+    "audit_unwritable": (
+        "the audit log {file} cannot be written ({why}), so the action is not done; make it "
+        "writable, or name another file with BLUETICK_CONSOLE_AUDIT"
+    ),
+    "console_without_login": (
+        "the console will not listen on {host} (BLUETICK_CONSOLE_HOST) without a login, because "
+        "other machines could open it; set BLUETICK_CONSOLE_LOGIN to oidc or proxy "
+        "(docs/console.md), or listen on 127.0.0.1"
+    ),
+    "console_login_incomplete": (
+        "BLUETICK_CONSOLE_LOGIN={login} needs further settings: {missing} (docs/console.md)"
+    ),
+    "console_roles_unknown": (
+        "BLUETICK_CONSOLE_ROLES names unknown roles: {roles}; the roles are view, reveal and act"
+    ),
+    "console_proxy_address_invalid": (
+        "BLUETICK_CONSOLE_PROXY_ADDRESSES is not valid: {why}; name the addresses or networks of "
+        "the reverse proxy, such as 10.0.0.5 or 10.0.0.0/24"
+    ),
+    "console_key_too_short": (
+        "BLUETICK_CONSOLE_SESSION_KEY has fewer than {least} characters; give a longer random text"
+    ),
     "unauthenticated_exposure": (
         "ingest will not listen on {host} (BLUETICK_HOST), because other machines could send "
         "webhooks there without proof; name a sources file with BLUETICK_SOURCES "

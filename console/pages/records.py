@@ -1,0 +1,117 @@
+"""The page of one record on Kafka: a raw body byte for byte, with its headers."""
+
+import hashlib
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from console.access.guard import reveals
+from console.masking import masked_number
+from console.pages.json_lines import lines_of
+from console.pages.render import failure, page, render
+from console.pages.site import Site
+from processors.dead_letters import record as deadletters
+from service.kafka import clients
+from service.kafka.read_to_end import first_record
+from service.settings import Settings
+
+# Headers whose value a sender chose, or which hold part of a body.
+_SENDERS = frozenset({"user-agent", "http-path", "x-request-id", deadletters.MESSAGE})
+_BYTES = "application/octet-stream"
+
+
+class Found(NamedTuple):
+    """One record, as Kafka holds it; `timestamp` is Unix ms."""
+
+    timestamp: int
+    headers: list[tuple[str, bytes]]
+    value: bytes | None
+
+
+class Bounds(NamedTuple):
+    """What a partition holds, if the record is not there: its first and next offset."""
+
+    begin: int
+    end: int
+
+
+def routes(site: Site) -> list[Route]:
+    """Return the routes of the page of a record, and of its bytes."""
+    topics = site.settings.topics
+    readable = (*topics.raw_topics, topics.dead_letters, topics.observations)
+
+    @page
+    async def one(request: Request) -> Response:
+        place = _place(request)
+        if place.topic not in readable:
+            return failure(request, 404, f"{place.topic} is not a topic that this page reads.")
+        found = await find(site.settings, place, request.path_params["offset"])
+        reveal = reveals(request.scope)
+        pointer = request.query_params.get("pointer", "")
+        if isinstance(found, Bounds):
+            return render(request, "record_gone.html", 404, place=request.path_params, bounds=found)
+        value = found.value or b""
+        return render(
+            request,
+            "record.html",
+            place=request.path_params,
+            found=found,
+            size=len(value),
+            sha256=hashlib.sha256(value).hexdigest(),
+            pointer=pointer,
+            headers=[(name, _header(name, text, reveal=reveal)) for name, text in found.headers],
+            lines=lines_of(value, pointer, reveal=reveal) if value else [],
+            text=_verbatim(value) if reveal else None,
+        )
+
+    @page
+    async def value(request: Request) -> Response:
+        place = _place(request)
+        if place.topic not in readable or not reveals(request.scope):
+            return failure(request, 404, "The bytes of a record are shown with reveal=1 only.")
+        found = await find(site.settings, place, request.path_params["offset"])
+        if isinstance(found, Bounds):
+            return failure(request, 404, "The record is past its topic's retention.")
+        name = f"{place.topic}-{place.partition}-{request.path_params['offset']}.bin"
+        # A download, whatever it holds: a browser must never show it as a page.
+        disposition = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(found.value or b"", headers=disposition, media_type=_BYTES)
+
+    path = "/records/{topic}/{partition:int}/{offset:int}"
+    return [Route(path, one), Route(f"{path}/value", value)]
+
+
+async def find(settings: Settings, place: TopicPartition, offset: int) -> Found | Bounds:
+    """Return a record, or what the partition holds instead; raises `Problem`."""
+    async with clients.reading(settings, [place.topic]) as reader:
+        if place.partition >= settings.partitions:
+            return Bounds(0, 0)
+        begin = (await reader.beginning_offsets([place]))[place]
+        end = (await reader.end_offsets([place]))[place]
+        if not begin <= offset < end:
+            return Bounds(begin, end)
+        reader.assign([place])
+        record = await first_record(reader, place, offset, offset + 1)
+    if record is None or record.offset != offset:
+        return Bounds(begin, end)
+    return Found(record.timestamp, list(record.headers), record.value)
+
+
+def _place(request: Request) -> TopicPartition:
+    return TopicPartition(request.path_params["topic"], request.path_params["partition"])
+
+
+def _header(name: str, value: bytes | None, *, reveal: bool) -> str:
+    text = "" if value is None else value.decode("utf-8", "replace")
+    return masked_number(text) if name in _SENDERS and not reveal and text else text
+
+
+def _verbatim(value: bytes) -> str | None:
+    """Return the bytes as text if they are UTF-8; each one as it is."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
