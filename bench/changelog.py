@@ -6,8 +6,8 @@ from itertools import islice
 
 from bench.environment import Log
 from bench.states import State, Template, states
+from processors.runtime.exactly_once.changelog_headers import NEXT_TIMER
 from processors.runtime.record_batches import Outbox
-from processors.tracking.changelog_headers import NEXT_TIMER
 from service.kafka import clients
 from service.settings import Settings
 from service.wall_clock import now_ms

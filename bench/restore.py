@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from aiokafka import TopicPartition
+
 from bench.changelog import fill
 from bench.environment import Environment, size
 from bench.figures import Report
@@ -14,8 +16,8 @@ from bench.loop_stalls import watched
 from bench.polling import until
 from bench.states import any_states
 from bench.worker import ready, tracker
+from processors.runtime.exactly_once.restore import restore as restore_store
 from processors.runtime.group_worker import GroupWorker
-from processors.tracking.restore import restore as restore_store
 from processors.tracking.state_store import Store
 from service.settings import Settings
 
@@ -65,7 +67,10 @@ async def _from_nothing(settings: Settings) -> float:
     began = time.monotonic()
     try:
         await asyncio.gather(
-            *(restore_store(settings, store, number) for number, store in enumerate(stores))
+            *(
+                restore_store(settings, store, _changelog(settings, number))
+                for number, store in enumerate(stores)
+            )
         )
         return time.monotonic() - began
     finally:
@@ -93,6 +98,10 @@ async def _next_to_traffic(environment: Environment, count: int) -> Report:
 
 def _assigned(one: GroupWorker) -> bool:
     return all(problem.startswith("partitions not ready") for problem in one.problems())
+
+
+def _changelog(settings: Settings, partition: int) -> TopicPartition:
+    return TopicPartition(settings.topics.messages, partition)
 
 
 def _store(settings: Settings, partition: int) -> Store:

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from schemas import records
+from schemas import quality, records
 from schemas.state_format_1 import FirstFormat
 from schemas.state_format_2 import message_of_second, viewer_of_second
 
@@ -50,6 +50,11 @@ decode_observation: Decoder[records.Observation] = Decoder(records.Observation)
 decode_status: Decoder[records.StatusRecord] = Decoder(records.StatusRecord)
 decode_event: Decoder[records.Event] = Decoder(records.Event | records.FormerlyExpired)
 decode_inbound: Decoder[records.InboundRecord] = Decoder(records.InboundRecord)
+decode_quality: Decoder[quality.QualityCell] = Decoder(quality.QualityCell)
+decode_quality_change: Decoder[quality.QualityChange] = Decoder(quality.QualityChange)
+decode_quality_contribution: Decoder[quality.QualityContribution] = Decoder(
+    quality.QualityContribution
+)
 _decode_message: Decoder[records.MessageState] = Decoder(records.MessageState)
 _decode_viewer: Decoder[records.ViewerState] = Decoder(records.ViewerState)
 _decode_first_format: Decoder[FirstFormat] = Decoder(FirstFormat)

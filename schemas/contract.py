@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, get_args
 
 from msgspec import Struct
 
-from schemas import records
+from schemas import quality, records
 from schemas.headers import (
     DeadLetterHeaders,
     ObservationHeaders,
     PublishedHeaders,
+    QualityHeaders,
     RawHeaders,
     StateHeaders,
 )
@@ -69,4 +70,26 @@ KINDS: tuple[Kind, ...] = (
         "`viewer/<viewer>/<message key>`, the viewer percent-encoded. It is personal data.",
     ),
     Kind("dead-letter", "dead-letters", None, DeadLetterHeaders, None),
+    Kind(
+        "quality-cell",
+        "quality",
+        quality.QualityCell,
+        QualityHeaders,
+        "`<period>/<start>/<provider>/<account>/<channel>/<gateway>/<country>/<operator>`, each "
+        "part percent-encoded, `-` for one that is absent.",
+    ),
+    Kind(
+        "quality-change",
+        "quality-changes",
+        quality.QualityChange,
+        QualityHeaders,
+        "`<provider>/<account>/<channel>/<gateway>/<country>`, as in the key of a cell.",
+    ),
+    Kind(
+        "quality-contribution",
+        "quality-contributions",
+        quality.QualityContribution,
+        QualityHeaders,
+        _MESSAGE_KEY,
+    ),
 )

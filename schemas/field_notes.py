@@ -181,6 +181,57 @@ NOTES: dict[str, Note] = {
         personal="number",
         example=[{"name": "Ada", "numbers": ["447700900123"]}],
     ),
+    # Delivery quality.
+    "period": Note("The length of the period: `minute`, `hour` or `day`."),
+    "start_at": Note("When the period begins; a day begins at midnight UTC."),
+    "country": Note(
+        "The country of the recipient's number (ISO 3166-1 alpha-2; `001` for numbers of no "
+        "country); absent if unknown."
+    ),
+    "operator": Note(
+        "The recipient's network by the billing, `<mcc>-<mnc>`; `other` past the bound; absent if "
+        "the provider reports none.",
+        example="231-01",
+    ),
+    "Counts.messages": Note("Messages whose first attempt is in the cell."),
+    "messages_delivered": Note("Of these, those that any attempt delivered."),
+    "messages_failed": Note("Of these, those that failed by all attempts."),
+    "without_receipts": Note(
+        "Of these, those without an outcome of which none is due: of groups, stories and chats "
+        "without receipts."
+    ),
+    "stalled": Note("Of these, those that are stalled now.", example=1),
+    "resumed": Note("How often one of these was stalled and then progressed.", example=1),
+    "replies": Note("The replies to these."),
+    "Counts.attempts": Note("Attempts that began in the period."),
+    "sent": Note("Of these, those that reached sent or above."),
+    "delivered": Note("Of these, those that reached delivered or above."),
+    "read": Note("Of these, those that reached read or above."),
+    "failed": Note("Of these, those that ended as failed or undelivered."),
+    "rejected": Note("Of these, those that ended as rejected."),
+    "expired": Note("Of these, those that ended as expired."),
+    "reasons": Note(
+        "The failures among these by the provider's code; `-` without one, `other` past the bound."
+    ),
+    "Counts.contradictions": Note("Of these, those with a failure after a delivery.", example=1),
+    "recoveries": Note("Of these, those with a delivery after a failure.", example=1),
+    "fall_backs": Note("Of these, those that an attempt by another gateway followed.", example=1),
+    "Counts.parts": Note("The billed parts of these."),
+    "cost": Note(
+        "The price of these in each currency: an exact decimal number as text; `XXX` for what is "
+        "no currency code, and past the bound."
+    ),
+    "to_delivered": Note(
+        "The times from the first fact of an attempt to its first that says at least delivered."
+    ),
+    "to_read": Note("The same to at least read."),
+    "count": Note("How many times it holds."),
+    "zeros": Note("How many of them are 0 ms.", example=1),
+    "bins": Note("Pairs of a bin's index and its count, sorted by index."),
+    "p50_ms": Note("The median."),
+    "p95_ms": Note("The time that 95 % do not exceed."),
+    "p99_ms": Note("The time that 99 % do not exceed."),
+    "QualityContribution.attempts": Note("What each attempt adds to the cell of its minute."),
     # Headers.
     "ce_specversion": Note("The version of CloudEvents: `1.0`."),
     "ce_id": Note(

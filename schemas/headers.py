@@ -60,6 +60,13 @@ class StateHeaders(Struct, kw_only=True, omit_defaults=True):
     offset_metadata: str | None = field(name="offset-metadata", default=None)
 
 
+class QualityHeaders(Struct, kw_only=True, omit_defaults=True):
+    """Headers of the records of `quality`: for the processor alone, consumers ignore them."""
+
+    taken_to: str | None = field(name="taken-to", default=None)
+    offset_metadata: str | None = field(name="offset-metadata", default=None)
+
+
 class DeadLetterHeaders(Struct, kw_only=True, omit_defaults=True):
     """Headers of a dead letter, before the raw record's own headers, which follow unchanged.
 

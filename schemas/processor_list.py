@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 TopicKind = Literal[
-    "raw", "observations", "statuses", "events", "messages", "inbound", "dead-letters"
+    "raw",
+    "observations",
+    "statuses",
+    "events",
+    "messages",
+    "inbound",
+    "dead-letters",
+    "quality",
+    "quality-changes",
+    "quality-contributions",
 ]
 
 
@@ -59,8 +68,19 @@ TRACK = Processor(
     keeps_state=True,
 )
 
+MEASURE = Processor(
+    "measure",
+    "Turn the states of messages into figures of delivery quality.",
+    "processors.quality.measurer:Measurer",
+    # It reads its own changes: the cells of a route are on another partition than its messages.
+    inputs=("messages", "quality-changes"),
+    outputs=("quality", "quality-changes", "quality-contributions"),
+    health_port=8084,
+    keeps_state=True,
+)
+
 # Each after those whose outputs it reads.
-PROCESSORS: tuple[Processor, ...] = (NORMALISE, TRACK)
+PROCESSORS: tuple[Processor, ...] = (NORMALISE, TRACK, MEASURE)
 
 
 def processor(name: str) -> Processor:

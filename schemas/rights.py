@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
-from schemas.processor_list import NORMALISE, PROCESSORS, TRACK
+from schemas.processor_list import MEASURE, NORMALISE, PROCESSORS, TRACK
 from schemas.topics import Topics
 
 Resource = Literal["topic", "group", "transactional-id", "cluster"]
@@ -51,6 +51,15 @@ def _track(topics: Topics) -> list[Right]:
         *_on(topics.source.inputs(NORMALISE.name), "Describe"),
         Right("group", topics.source.group(NORMALISE.name), "Describe"),
         Right("transactional-id", f"{topics.namespace}.track.", "Write", prefixed=True),
+    ]
+
+
+def _measure(topics: Topics) -> list[Right]:
+    return [
+        *_processor(topics, MEASURE.name),
+        # After a crash it reads back what its stores are restored from.
+        *_on((topics.quality, topics.quality_contributions), "Read"),
+        Right("transactional-id", f"{topics.namespace}.measure.", "Write", prefixed=True),
     ]
 
 
@@ -107,6 +116,10 @@ def _tail(topics: Topics) -> list[Right]:
     return _on(topics.required, "Read")
 
 
+def _quality(topics: Topics) -> list[Right]:
+    return [Right("topic", topics.quality, "Read")]
+
+
 def _archive(topics: Topics) -> list[Right]:
     return [*_on(topics.required, "Describe"), *_on(topics.raw_topics, "Read")]
 
@@ -151,13 +164,16 @@ def _on(names: Iterable[str], operation: Operation) -> list[Right]:
 _NEEDED: Mapping[str, Callable[[Topics], list[Right]]] = {
     "ingest": _ingest,
     **{one.name: partial(_processor, name=one.name) for one in PROCESSORS},
-    TRACK.name: _track,  # it needs more than its inputs and outputs
+    # They need more than their inputs and outputs.
+    TRACK.name: _track,
+    MEASURE.name: _measure,
     "replay": _replay,
     "dead-letters list": _dead_letters,
     "dead-letters retry": _retry,
     "topics check": _topics_check,
     "topics apply": _topics_apply,
     "tail": _tail,
+    "quality": _quality,
     "archive": _archive,
     "rebuild": _rebuild,
     "forget": _forget,

@@ -98,6 +98,20 @@ class Topics:
         return f"{self.namespace}.dead-letters"
 
     @property
+    def quality(self) -> str:
+        return f"{self.namespace}.quality"
+
+    @property
+    def quality_changes(self) -> str:
+        """What to add to the cells of `quality`; no other program reads it."""
+        return f"{self.namespace}.quality-changes"
+
+    @property
+    def quality_contributions(self) -> str:
+        """What the cells hold of each message; no other program reads it."""
+        return f"{self.namespace}.quality-contributions"
+
+    @property
     def clocks(self) -> str:
         """Services write to it to learn Kafka's time (decision 21); no program reads it."""
         return f"{self.namespace}.clocks"
@@ -123,6 +137,9 @@ class Topics:
             self.messages,
             self.inbound,
             self.dead_letters,
+            self.quality,
+            self.quality_changes,
+            self.quality_contributions,
         )
 
     @property
@@ -164,6 +181,10 @@ class Topics:
         """The transactional id for a partition, the same for each owner (decision 3)."""
         return f"{self.namespace}.track.{partition}"
 
+    def measuring_id(self, kind: TopicKind, partition: int) -> str:
+        """The transactional id of measure for a partition of one of its inputs."""
+        return f"{self.namespace}.measure.{kind}.{partition}"
+
     def specs(self, partitions: int) -> list[TopicSpec]:
         """Return all topics of the namespace itself; `clocks` and `audit` have one partition."""
         return [spec for spec in self._specs(partitions) if spec.name not in self.foreign]
@@ -178,6 +199,9 @@ class Topics:
             TopicSpec(self.messages, partitions, _state()),
             TopicSpec(self.inbound, partitions, _retained(days=30, largest=2 * _MiB)),
             TopicSpec(self.dead_letters, partitions, _retained(days=90, largest=2 * _MiB)),
+            TopicSpec(self.quality, partitions, _compacted()),
+            TopicSpec(self.quality_changes, partitions, _retained(days=7)),
+            TopicSpec(self.quality_contributions, partitions, _state()),
             TopicSpec(self.clocks, 1, _clocks()),
             TopicSpec(self.audit, 1, _retained(days=365)),
         ]
@@ -211,6 +235,15 @@ def _state() -> dict[str, str]:
         "retention.ms": str((STATE_TTL_DAYS + 1) * _DAY),
         "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY),
         "max.message.bytes": str(8 * _MiB),
+        **_TIMES,
+    }
+
+
+def _compacted() -> dict[str, str]:
+    """Figures are kept until the processor deletes them, each period after its own time."""
+    return {
+        "cleanup.policy": "compact",
+        "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY),
         **_TIMES,
     }
 

@@ -70,6 +70,19 @@ EVENTS: Mapping[str, str] = {
     ),
     "slot_found": "a dead process left bodies in {directory}; ingest sends them to Kafka",
     "slot_kept": "{reason}; they stay there, and ingest tries again in {seconds:g} s",
+    # Console.
+    "console_loaded": "the read model of {namespace} has caught up with the topics",
+    "console_load_failed": (
+        "the read model cannot be brought up to date: {reason}; trying again in {seconds:g} s"
+    ),
+    "console_skipped": (
+        "{topic}[{partition}]: retention has deleted {records} offsets before the read model read "
+        "them; what they said is missing there"
+    ),
+    "console_unreadable": (
+        "{records} records were left out of the read model because this release cannot read them; "
+        "run the release that wrote them"
+    ),
     # Normalise and track.
     "partitions_assigned": "{message}",
     "partition_halted": "{reason}; the other partitions continue",
@@ -166,6 +179,7 @@ FIELDS: Mapping[str, str] = {
     "process": "the process: the service, or a worker of ingest",
     "provider": "name of the provider",
     "reason": "why, in words",
+    "records": "a number of records, or of their offsets",
     "repeated": "how often the same line was suppressed since it was last logged",
     "seconds": "a time in seconds: a pause, an interval or a duration",
     "share": "share of a bound, from 0 to 1",

@@ -196,6 +196,14 @@ MESSAGES: Mapping[str, Message] = {
         "the data directory {directory} belongs to a running Kafka (process {owner}); stop that "
         "process, or name another directory with BLUETICK_DATA"
     ),
+    "console_missing": (
+        "the console needs packages that are not installed; install them with: "
+        "pip install 'bluetick[console]'"
+    ),
+    "console_of_other_topics": (
+        "the read model was made of other topics {namespace}.*, which reached further; make it "
+        "again with: bluetick console --rebuild"
+    ),
     "data_not_writable": (
         "the data directory {directory} cannot be written ({why}); make it writable, or name "
         "another one with BLUETICK_DATA"

@@ -182,7 +182,7 @@ class _Ingest(_Group):
 
 
 class _Workers(_Group):
-    """Normalise and track."""
+    """Every processor."""
 
     session_timeout: float = Field(
         30.0, ge=6, description="seconds without heartbeats until a worker loses its partitions"
@@ -263,13 +263,27 @@ class _Track(_Group):
 
 
 class _Console(_Group):
-    """The console."""
+    """Console."""
 
     console_host: str = Field(
         "127.0.0.1",
-        description="address for the pages; one that other machines reach needs a login",
+        description="address of the pages and the API; one that other machines reach needs a login",
     )
-    console_port: int = Field(8085, ge=0, le=65535, description="port for the pages")
+    console_port: int = Field(8085, ge=0, le=65535, description="port of the pages and the API")
+    console_health_port: int = Field(
+        8086, ge=0, le=65535, description="port of the console's health and metrics"
+    )
+    console_db: SecretStr | None = Field(
+        None,
+        description="the read model's database, `postgresql://user:password@host/name`; default: "
+        "a SQLite file in `BLUETICK_DATA`",
+    )
+    console_db_file: FilePath | None = Field(
+        None, description="a file with that URL, instead of `BLUETICK_CONSOLE_DB`"
+    )
+    console_retention: float = Field(
+        30.0, gt=0, description="days for which the read model keeps messages and what is of them"
+    )
     console_url: str | None = Field(
         None,
         pattern=_URL,
@@ -283,7 +297,7 @@ class _Console(_Group):
     )
     console_roles: dict[str, str] = Field(
         {},
-        description='roles by person, by `group:<name>`, or `*` for everyone, as JSON: '
+        description="roles by person, by `group:<name>`, or `*` for everyone, as JSON: "
         '{"*": "view", "ann@example.com": "view reveal act"}',
     )
     console_oidc_issuer: str | None = Field(
@@ -317,7 +331,28 @@ class _Console(_Group):
     )
 
 
-class _Settings(_Console, _Track, _Normalise, _Workers, _Ingest, _Shared):
+class _Measure(_Group):
+    """Measure."""
+
+    quality_names: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        description="operators of a route and period, and reasons of a cell, that the figures of "
+        "quality name; further ones count as `other`",
+    )
+    quality_minute_days: int = Field(
+        7, ge=1, le=3650, description="days for which the figures of each minute are kept"
+    )
+    quality_hour_days: int = Field(
+        90, ge=1, le=3650, description="days for which the figures of each hour are kept"
+    )
+    quality_day_days: int = Field(
+        730, ge=1, le=3650, description="days for which the figures of each day are kept"
+    )
+
+
+class _Settings(_Console, _Measure, _Track, _Normalise, _Workers, _Ingest, _Shared):
     """Every setting of every service."""
 
     @field_validator("sources", "spool", "data", mode="before")
@@ -416,7 +451,7 @@ else:
         },
     )
 
-_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track, _Console)
+_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track, _Measure, _Console)
 
 
 def groups() -> dict[str, list[str]]:

@@ -28,6 +28,12 @@ _TOPICS: dict[TopicKind, tuple[str, str]] = {
     "messages": ("Messages", "The state of each message and viewer; the tracker's changelog."),
     "inbound": ("Inbound messages", "Each message of a person once, and each correction once."),
     "dead-letters": ("Dead letters", "What could not be processed, verbatim, with its reason."),
+    "quality": ("Delivery quality", "The figures of each route and period, the newest counts."),
+    "quality-changes": ("Changes of quality", "For the processor alone: what to add to cells."),
+    "quality-contributions": (
+        "Contributions to quality",
+        "For the processor alone: what the cells hold of each message.",
+    ),
 }
 
 _ONCE = "Read at `isolation.level=read_committed`: then each record is there once."

@@ -24,8 +24,8 @@ from processors.replay.pipeline_in_memory import (
     run,
     webhook_of,
 )
+from processors.runtime.exactly_once.changelog_headers import NEXT_TIMER
 from processors.tracking import timers
-from processors.tracking.changelog_headers import NEXT_TIMER
 from processors.tracking.timers import PATIENCE
 from schemas.codec import encode
 from schemas.contract import KINDS

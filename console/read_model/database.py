@@ -35,14 +35,19 @@ def sqlite_url(directory: Path, namespace: str) -> str:
 
 
 class Database:
-    """The tables in one database; connections of several threads may read while one writes."""
+    """The tables in one database; connections of several threads may read while one writes.
+
+    `file` is SQLite's, None for PostgreSQL.
+    """
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
+        self.file: str | None = None
         if parsed.get_backend_name() == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
             self.engine = create_engine(parsed, pool_pre_ping=True)
         else:
+            self.file = parsed.database
             options = {"check_same_thread": False, "timeout": _BUSY_SECONDS}
             self.engine = create_engine(parsed, connect_args=options)
             _prepare_sqlite(self.engine)

@@ -104,10 +104,9 @@ def digits_of(text: str) -> str:
 
 
 def terms_of(state: MessageState) -> frozenset[int]:
-    """Return the terms by which a message is found."""
-    texts = [state.message_key, *_payload_values(state.payload)]
-    texts += [one for one in (state.message_id, state.request_id, state.recipient) if one]
-    return frozenset(map(term, texts))
+    """Return the terms by which a message is found; its key is not one of them."""
+    texts = [one for one in (state.message_id, state.request_id, state.recipient) if one]
+    return frozenset(map(term, (*texts, *_payload_values(state.payload))))
 
 
 def _payload_values(payload: Any) -> Iterator[str]:

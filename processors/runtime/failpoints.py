@@ -23,6 +23,15 @@ POINTS = (
     "track.after_commit",  # the store is not written yet
     "track.after_store_write",
     "track.during_revoke",  # the group waits for this worker to release its partitions
+    "measure.after_fencing",  # those of measure are at the same places of its transactions
+    "measure.during_restore",
+    "measure.before_begin",
+    "measure.after_first_send",
+    "measure.after_sends",
+    "measure.after_offsets",
+    "measure.during_commit",
+    "measure.after_commit",
+    "measure.after_store_write",
     "normalise.after_first_send",
     "normalise.before_commit",  # all is acknowledged, the offsets are not committed
     "normalise.after_commit",

@@ -1,30 +1,22 @@
-"""The transaction of one batch: outputs, changelog and the consumer's offset, all or nothing.
+"""The records of one batch of the tracker, and their transaction (runtime/exactly_once/)."""
 
-The order, and why: begin; send outputs and changelog; check every delivery, because aiokafka
-commits in spite of a failed batch; send the offset; commit. All of it has one deadline, below the
-transaction's own, and ends at once if a connection is lost. After an error the outcome is unknown:
-the session is discarded, and recovery reads the committed offset.
-"""
-
-import time
 from collections import Counter
 
-from aiokafka.structs import OffsetAndMetadata
-
-from processors.runtime import failpoints
-from processors.runtime.metrics import add, commit_seconds, dead_letters, provider_label
+from processors.runtime.exactly_once import metrics as transaction_metrics
+from processors.runtime.exactly_once.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
+from processors.runtime.exactly_once.offset_note import Note
+from processors.runtime.exactly_once.partition_store import Anchor
+from processors.runtime.exactly_once.transaction import commit, deadline
+from processors.runtime.metrics import add, dead_letters, provider_label
 from processors.runtime.record_batches import Outbox
 from processors.tracking import metrics
 from processors.tracking.batch_types import Reduced
-from processors.tracking.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
+from processors.tracking.recovery import outputs_of
 from processors.tracking.session import Session
-from processors.tracking.split_transactions import Note, without
-from processors.tracking.state_store import Anchor
+from processors.tracking.split_transactions import without
 from processors.tracking.tracking_dead_letters import Letter, headers_of
-from schemas.processor_list import TRACK
 from schemas.records import message_of
 from schemas.topics import Topics
-from service.kafka import clients
 from service.kafka.clock import clock
 from service.settings import Settings
 
@@ -37,20 +29,8 @@ async def publish(
     `taken_to` is the offset to commit, None if the batch has no record; `apart` sends each record
     alone, to find the one that Kafka refuses.
     """
-    session.refuse_loss()  # nothing is awaited between this check and the next
-    began, partition = time.monotonic(), session.partition.partition
-    metrics.open_transactions[partition] = began
-    try:
-        async with clients.unbroken(session.producer, settings.transaction_timeout * 2 / 3):
-            with clients.explained(session.producer):
-                new, anchor = await _commit(settings.topics, session, result, taken_to, apart=apart)
-    except BaseException:
-        metrics.transactions.labels("failed").inc()
-        raise
-    finally:
-        del metrics.open_transactions[partition]
-    metrics.transactions.labels("committed").inc()
-    metrics.transaction_seconds.add([time.monotonic() - began])
+    async with deadline(settings, session):
+        new, anchor = await _commit(settings, session, result, taken_to, apart=apart)
     _count(new)
     return anchor
 
@@ -63,40 +43,27 @@ def _count(result: Reduced) -> None:
     add(metrics.outcomes, outcomes)
     add(metrics.events, result.counts.events)
     add(dead_letters, Counter(_labels(one) for one in result.letters))
-    metrics.batch_records.add([result.taken])
+    transaction_metrics.batch_records.add([result.taken])
     now = clock.now()
     metrics.end_to_end_seconds.add([max(0, now - at) / 1000 for at in result.counts.received])
 
 
 async def _commit(
-    topics: Topics, session: Session, result: Reduced, taken_to: int | None, *, apart: bool
+    settings: Settings, session: Session, result: Reduced, taken_to: int | None, *, apart: bool
 ) -> tuple[Reduced, Anchor | None]:
     """Commit a transaction; return its contents, and the last changelog record."""
-    failpoints.reach("track.before_begin")
-    await session.producer.begin_transaction()
-    outbox = Outbox(session.producer, "track.after_first_send", apart=apart)
+    topics, partition = settings.topics, session.partition.partition
     # The records of a transaction share a unique time, which identifies its parts.
     now = session.stamp = max(clock.now(), session.stamp + 1)
     new, left = without(result, session.seen)
     note = session.note.after(
         now, session.offset, states=bool(result.states), seen=bool(session.seen)
     )
-    _Filling(topics, session.partition.partition, outbox, now).fill(new, taken_to, note)
-    ends = await outbox.send()
-    failpoints.reach("track.after_sends")
-    offset = session.offset if taken_to is None else taken_to
-    # Timers alone have no new offset; but the next owner must know the outputs that are left out.
-    if taken_to is not None or note.window is not None:
-        await session.producer.send_offsets_to_transaction(
-            {session.partition: OffsetAndMetadata(offset, note.metadata)}, topics.group(TRACK.name)
-        )
-    failpoints.reach("track.after_offsets")
-    failpoints.pass_soon("track.during_commit")
-    began = time.monotonic()
-    await session.producer.commit_transaction()
-    commit_seconds.add([time.monotonic() - began])
-    failpoints.reach("track.after_commit")
-    session.offset, session.note = offset, note
+
+    def fill(outbox: Outbox) -> None:
+        _Filling(topics, partition, outbox, now).fill(new, taken_to, note)
+
+    ends = await commit(session, outputs_of(settings, partition), fill, taken_to, note, apart=apart)
     session.seen = left if note.window else frozenset()
     end = ends.get(topics.messages)
     return new, None if end is None else Anchor(end - 1, now)

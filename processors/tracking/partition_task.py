@@ -1,39 +1,23 @@
-"""One partition's task: exactly-once tracking (docs/decisions/0003-aiokafka.md has the evidence).
+"""One partition's task of the tracker; its steps are those of `runtime.exactly_once`.
 
-A task owns a transactional producer (its fencing token), a store, and a short queue of records. A
-batch is the records of the queue and a bounded number of due timers. Its steps, in order:
-
-1. read the states of all keys at once; the pure pass makes new states and outputs;
-2. publish outputs, changelog and the consumer's offset in one transaction (commit_batch.py);
-3. write the states and the anchor to the store, in one batch.
-
-A crash before the commit leaves nothing. A crash between 2 and 3 leaves a store that is behind; the
-changelog completes it. After an error or a deadline before the end of the commit, the task discards
-the producer, recovers, and continues with a new session (recovery.py).
-
-A batch that takes too long, or that Kafka refuses as too large, is smaller when it is repeated; the
-message that causes this is set aside (docs/decisions/0017-bounds.md). An error that repetition does
-not fix stops the partition, not the process: the partition is tried again from time to time.
+A batch is the records of the queue and a bounded number of due timers. A batch that takes too long,
+or that Kafka refuses as too large, is smaller when it is repeated; the message that causes this is
+set aside (docs/decisions/0017-bounds.md).
 """
 
-import asyncio
-import contextlib
-import itertools
-import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import ProducerFenced
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
-from processors.runtime.lag import Unprocessed
+from processors.runtime.exactly_once.partition_store import Anchor
+from processors.runtime.exactly_once.partition_task import PartitionTask, Record
 from processors.runtime.record_batches import TooLargeError
-from processors.tracking import letter_notices, metrics, recovery_causes
+from processors.tracking import letter_notices
 from processors.tracking.batch_cut import BatchCut
 from processors.tracking.batch_types import Reduced, Work
 from processors.tracking.commit_batch import publish
@@ -42,40 +26,25 @@ from processors.tracking.outputs import source_of
 from processors.tracking.recovery import recover
 from processors.tracking.reduce_batch import reduce
 from processors.tracking.session import Session
-from processors.tracking.state_store import Anchor, CorruptError, Store
+from processors.tracking.state_store import Store
 from processors.tracking.timers import Patience
 from processors.tracking.tracking_dead_letters import Letter
-from providers.rejection import calls
-from schemas.codec import NewerFormatError
 from schemas.processor_list import TRACK
 from service import tracing
-from service.errors import Problem
 from service.kafka import clients
-from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import clock
-from service.kafka.failures import reporter, right_missing
-from service.log_events import notice
 from service.logger import logger
 from service.settings import Settings
 
 log = logger(__name__)
 
-Record = ConsumerRecord[bytes, bytes]
-
-_QUEUED = 2  # polls kept during a batch, so that the next batch can start at once
 _BATCH = 4000
 _TIMERS = 250  # fired in one transaction, so that records do not wait long
-_TICK_SECONDS = 1.0
-_epochs = itertools.count()  # no two tasks of a process share one
-_RETRY_SECONDS = 1.0
-_CLOSE_SECONDS = 10.0
-# A stopped partition is tried again after this time.
-_STOPPED_SECONDS = 60.0
 # How long health shows a message that was set aside because of a defect.
 _SHOWN_SECONDS = 600.0
 
 
-class Task:
+class Task(PartitionTask[Session, Work]):
     """Tracks one partition until it is closed; while it is `stopped` it does no work."""
 
     def __init__(
@@ -87,149 +56,19 @@ class Task:
         alarms: Alarms,
     ) -> None:
         """`watermark` is `NormaliserWatermark.until`."""
-        self.partition = partition
-        self._log = log.bind(topic=partition.topic, partition=partition.partition)
-        self.ready = False
-        self.stopped = False
-        # A seek has made records void that were polled in another epoch or for another task.
-        self.epoch = next(_epochs)
-        self._settings = settings
-        self._group = settings.topics.group(TRACK.name)
-        self._consumer = consumer
         self._watermark = watermark
-        self._alarms = alarms
-        self._queue: deque[Sequence[Record]] = deque()
-        self._fed = 0
-        self._arrived = asyncio.Event()
-        self._closing = False
-        self._working = False
-        self._fenced_at = -math.inf
         self._cut = BatchCut(_BATCH)
-        self._fault: Problem | None = None
         self._patience = patience_of(settings)
         self._source = source_of(settings.installation)
-        # For the lag: what is committed, and the time of the first record of the batch under way.
-        self._done: Unprocessed | None = None
-        self._first: int | None = None
-        self._stamp = 0  # the time of the last transaction's records, Unix ms
-        self._producer: AIOKafkaProducer | None = None
         self._store: Store | None = None
-        self._runner = asyncio.create_task(self._run(), name=f"track-{partition.partition}")
-
-    @property
-    def accepts_records(self) -> bool:
-        """Whether the task can take more records."""
-        return self.ready and len(self._queue) < _QUEUED
-
-    @property
-    def progress(self) -> Unprocessed | None:
-        """What is committed, and the time of the next record; None before the first recovery."""
-        first = self._first
-        if first is None and self._queue:
-            first = self._queue[0][0].timestamp
-        return self._done and self._done._replace(oldest=first)
+        super().__init__(settings, consumer, partition, alarms, TRACK.name)
 
     @property
     def store(self) -> Store | None:
         """The store while the task is ready."""
         return self._store if self.ready else None
 
-    def feed(self, records: Sequence[Record], epoch: int) -> None:
-        """Take records polled in `epoch`.
-
-        If the task has recovered since, or the poll began for an earlier task, their offsets may
-        be wrong: the position is set to the first record that the task has not received.
-        """
-        if epoch != self.epoch:
-            if self.ready:
-                self._consumer.seek(self.partition, self._fed)
-            return
-        self._queue.append(records)
-        self._fed = records[-1].offset + 1
-        self._arrived.set()
-
-    async def close(self) -> None:
-        """Stop; a running batch may end first, within its own deadline."""
-        self._closing = True
-        self.ready = False
-        self._arrived.set()
-        patience = self._settings.transaction_timeout if self._working else 0
-        if patience:
-            await asyncio.wait([self._runner], timeout=patience)
-        self._runner.cancel()
-        await asyncio.wait([self._runner], timeout=_CLOSE_SECONDS)
-
-    def stop(self, problem: Problem) -> None:
-        """Stop the partition for that reason, until it is tried again."""
-        self._fault = problem
-        self._arrived.set()
-
-    async def _run(self) -> None:
-        try:
-            while not self._closing:
-                try:
-                    await self._track()
-                except Exception as error:  # noqa: BLE001 - a partition must not end the others
-                    await self._pause_partition(error)
-        except asyncio.CancelledError:
-            pass
-        finally:
-            self.ready = False
-            self._alarms.clear(self.partition)
-            metrics.forget_restore(self._number)
-            await self._release()
-
-    async def _track(self) -> None:
-        """Recover and work, once; raise the errors that an immediate repetition does not fix."""
-        try:
-            await self._work(await self._recover())
-        except recovery_causes.RECOVERABLE as error:
-            if denied := right_missing(self._settings, error):
-                raise denied from error
-            metrics.recoveries.labels(recovery_causes.cause(error)).inc()
-            await self._prepare_recovery(error)
-
-    async def _prepare_recovery(self, error: Exception) -> None:
-        if isinstance(error, ProducerFenced):
-            await self._wait_for_revocation()
-        elif isinstance(error, CorruptError):
-            self._log.warning("store_damaged", reason=error)
-            await self._discard_producer()
-            self._wipe()
-        else:
-            self._log.warning("partition_recovering", reason=recovery_causes.words(error))
-            await self._discard_producer()
-
-    async def _pause_partition(self, error: Exception) -> None:
-        """Stop the partition for a while, and report why; other partitions continue."""
-        foreseen = isinstance(error, Problem | NewerFormatError)
-        why = str(error) if foreseen else _defect(error)
-        if isinstance(error, Problem) and error.code in RIGHT_CAUSES:
-            reporter.refused(error)
-        self.stopped = True
-        stopped = notice(
-            "partition_stopped",
-            topic=self.partition.topic,
-            partition=self._number,
-            reason=why,
-        )
-        self._alarms.raise_(self.partition, stopped, time.monotonic())
-        self._fault = None
-        if self.partition in self._consumer.assignment():
-            self._consumer.pause(self.partition)
-        await self._discard_producer()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOPPED_SECONDS):
-                while not self._closing:
-                    self._arrived.clear()
-                    await self._arrived.wait()
-        if not self._closing:
-            metrics.recoveries.labels(recovery_causes.STOPPED).inc()
-
-    async def _recover(self) -> Session:
-        """Fence all earlier owners, and only then find the offset to continue at."""
-        self.epoch = next(_epochs)
-        self._queue.clear()
+    async def _recovered(self) -> Session:
         transactional_id = self._settings.topics.transactional_id(self._number)
         self._producer = clients.producer(self._settings, transactional_id)
         session = await recover(
@@ -240,15 +79,9 @@ class Task:
             open_store=self._open_store,
             uncut=self._uncut,
         )
-        session.stamp = max(self._stamp, session.stamp)
-        self._fed = session.offset
-        self._done = Unprocessed(session.offset)
-        self._consumer.seek(self.partition, self._fed)
-        self._consumer.resume(self.partition)
-        self.ready = True
-        self.stopped = False
-        self._alarms.clear(self.partition)
-        self._log.info("partition_ready", offset=self._fed)
+        self._log_clock = LogClock(
+            self._consumer, self.partition, self._watermark, self._settings.timer_grace
+        )
         return session
 
     def _open_store(self) -> Store:
@@ -258,54 +91,19 @@ class Task:
             self._store = Store(self._directory, identity)
         return self._store
 
-    @contextlib.contextmanager
-    def _uncut(self) -> Iterator[None]:
-        """Run a block that must not be cancelled: `close` waits for its end."""
-        self._working = True
-        try:
-            yield
-        finally:
-            self._working = False
+    def _opened_store(self) -> Store | None:
+        return self._store
 
-    async def _work(self, session: Session) -> None:
-        log_clock = LogClock(
-            self._consumer, self.partition, self._watermark, self._settings.timer_grace
-        )
-        while not self._closing:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TICK_SECONDS):
-                    await self._arrived.wait()
-            self._arrived.clear()
-            if self._fault is not None:
-                raise self._fault
-            session.refuse_loss()
-            while not self._closing and (work := await self._next(session, log_clock)):
-                with self._uncut(), self._under_way(work):
-                    await self._batch(session, log_clock, work)
-
-    @contextlib.contextmanager
-    def _under_way(self, work: Work) -> Iterator[None]:
-        """Show the first record of a batch as the oldest one until the batch ends."""
-        self._first = cast("Record", work.records[0]).timestamp if work.records else None
-        try:
-            yield
-        finally:
-            self._first = None
-
-    async def _next(self, session: Session, log_clock: LogClock) -> Work | None:
-        """Return the next batch; None if there is no work."""
+    async def _next(self, session: Session) -> Work | None:
         now = clock.now()
-        horizon = await log_clock.horizon(now, drained=not self._queue)
+        horizon = await self._log_clock.horizon(now, drained=not self._queue)
         most = self._cut.size
-        records: list[Record] = []
-        while self._queue and len(records) < most:
-            records += self._queue.popleft()
-        self._put_back(records[most:])
+        records = self._taken(most)
         timers = session.store.due(horizon, min(_TIMERS, most))
         if not records and not timers:
             return None
         return Work(
-            records[:most],
+            records,
             timers,
             now,
             horizon,
@@ -315,12 +113,7 @@ class Task:
             seen=session.seen,
         )
 
-    def _put_back(self, records: Sequence[Record]) -> None:
-        if records:
-            self._queue.appendleft(records)
-            self._arrived.set()
-
-    async def _batch(self, session: Session, log_clock: LogClock, work: Work) -> None:
+    async def _batch(self, session: Session, work: Work) -> None:
         with tracing.processing(self._group) as trace:
             contexts = trace.take_all(cast("Sequence[Record]", work.records))
             work = work._replace(contexts=contexts)
@@ -334,10 +127,8 @@ class Task:
         )
         failpoints.reach("track.after_store_write")
         self._put_back(cast("Sequence[Record]", work.records[result.taken :]))
-        if result.taken:
-            last = cast("Record", work.records[result.taken - 1])
-            self._done = Unprocessed(session.offset, last=last.timestamp)
-        log_clock.advance(result.latest)
+        self._note_done(session, cast("Sequence[Record]", work.records[: result.taken]))
+        self._log_clock.advance(result.latest)
         self._cut.passed()
         self._report(result.letters)
         session.refuse_loss()
@@ -364,58 +155,9 @@ class Task:
             else:
                 self._alarms.raise_(found.code, found.notice, time.monotonic(), _SHOWN_SECONDS)
 
-    async def _discard_producer(self) -> None:
-        """Discard the producer: its outcome is unknown until a new producer has fenced it."""
-        self.ready = False
-        if self._producer is not None:
-            await clients.abandon(self._producer)
-            self._producer = None
-        await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _wait_for_revocation(self) -> None:
-        """Wait for the group to revoke the partition, because another owner has it.
-
-        Without a revocation, the transaction had only expired (the process was suspended, say), and
-        the task continues. A second fencing soon after that means a rival tracker.
-        """
-        self._log.warning("partition_fenced")
-        patience = self._settings.session_timeout
-        again = time.monotonic() - self._fenced_at < 3 * patience
-        await self._discard_producer()
-        await asyncio.sleep(patience)
-        self._fenced_at = time.monotonic()
-        if again:
-            raise Problem(
-                "partition_contested",
-                topic=self.partition.topic,
-                partition=self._number,
-                namespace=self._settings.namespace,
-            )
-
-    def _wipe(self) -> None:
-        if self._store is not None:
-            self._store.wipe()
-
-    async def _release(self) -> None:
-        try:
-            if self._producer is not None:
-                await clients.abandon(self._producer)
-        finally:
-            if self._store is not None:
-                self._store.close()
-
-    @property
-    def _number(self) -> int:
-        return self.partition.partition
-
     @property
     def _directory(self) -> Path:
         return self._settings.stores / "track" / str(self._number)
-
-
-def _defect(error: Exception) -> str:
-    where = calls(error).rpartition("\n")[2]
-    return f"{type(error).__name__} at {where}; please report this"
 
 
 def patience_of(settings: Settings) -> Patience:

@@ -1,40 +1,14 @@
-"""The state of a task between two recoveries."""
+"""The state of a tracker's task between two recoveries."""
 
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaConnectionError
-
-from processors.tracking.split_transactions import Note
+from processors.runtime.exactly_once.session import Session as AnySession
 from processors.tracking.state_store import Store
-from service.kafka import clients
 
 
 @dataclass(slots=True)
-class Session:
-    """A producer that has fenced all earlier ones, a restored store, and the committed position.
+class Session(AnySession[Store]):
+    """Also the outputs that consumers see already; records before `repaired_to` were committed."""
 
-    It ends with its producer, at the first error. `losses` is the number of connections that the
-    producer had lost when it started. `stamp` is the time of the last transaction's records, Unix
-    milliseconds. `offset` is the committed offset of `partition`, `note` its metadata. `seen` are
-    the outputs that consumers see already; records before `repaired_to` were committed before.
-    """
-
-    partition: TopicPartition
-    producer: AIOKafkaProducer
-    store: Store
-    losses: int
-    stamp: int
-    offset: int
-    note: Note
     seen: frozenset[bytes]
     repaired_to: int
-
-    def refuse_loss(self) -> None:
-        """Raise if the producer has lost a connection, even after a commit.
-
-        A batch that was sent again may arrive twice: the epoch of a new producer excludes it. And
-        a transaction that Kafka did not end, because it went down, is ended by the recovery.
-        """
-        if clients.losses(self.producer) > self.losses:
-            raise KafkaConnectionError("a connection was lost")

@@ -12,17 +12,17 @@ consumers see already.
 
 import asyncio
 import contextlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.dead_letters import record
+from processors.runtime.exactly_once.offset_note import KEPT_MS, Note, Window
+from processors.runtime.exactly_once.restore import OLDEST_MS
 from processors.tracking.batch_types import Out, Reduced
-from processors.tracking.restore import OLDEST_MS
 from processors.tracking.tracking_dead_letters import Letter, headers_of
 from schemas.webhook import to_iso
 from service.kafka import clients
@@ -38,67 +38,8 @@ _BATCH = 100
 _FOREVER = 2**63 - 1
 # More outputs than one transaction has: then the states of many transactions are missing.
 _MOST = 100_000
-# After this time, no output is left out any more.
-_KEPT_MS = 24 * 3_600_000
-
-_NUMBER = r":(\d{1,18})"
-_NOTE = re.compile(f"1{_NUMBER * 3}(?:{_NUMBER * 2})?", re.ASCII)
-
 Headers = Sequence[tuple[str, bytes]]
 Identify = Callable[[bytes | None, Headers], bytes | None]
-
-
-class Window(NamedTuple):
-    """The times of the first and last of several transactions, Unix milliseconds."""
-
-    first: int
-    last: int
-
-
-class Note(NamedTuple):
-    """The metadata that is committed with the group's offset.
-
-    `time` is that of the transaction, Unix milliseconds (0: not known), `stamp` that of the newest
-    transaction that wrote states, `begin` the offset that was committed before that one. While
-    observations are tracked again, `window` has the times of the outputs that were visible before.
-    """
-
-    time: int = 0
-    stamp: int = 0
-    begin: int = 0
-    window: Window | None = None
-
-    @classmethod
-    def of(cls, metadata: str) -> Self:
-        """Read a note; metadata of another program, or of another format, gives an empty one."""
-        found = _NOTE.fullmatch(metadata)
-        if not found:
-            return cls()
-        time, stamp, begin, first, last = (int(each or 0) for each in found.groups())
-        return cls(time, stamp, begin, Window(first, last) if last else None)
-
-    @property
-    def metadata(self) -> str:
-        parts = (1, self.time, self.stamp, self.begin, *(self.window or ()))
-        return ":".join(map(str, parts))
-
-    @property
-    def latest(self) -> int:
-        """Return the latest time in the note."""
-        return max(self.time, self.window.last if self.window else 0)
-
-    def after(self, time: int, begin: int, *, states: bool, seen: bool) -> Self:
-        """Return the note of the next transaction, at that time, which begins at that offset.
-
-        `states`: it writes states. `seen`: outputs may be left out of it; if this transaction is
-        split too, they are left out again.
-        """
-        window = self.window if seen else None
-        if window and time - window.last > _KEPT_MS:
-            window = None
-        if states:
-            return type(self)(time, time, begin, window)
-        return self._replace(time=time, window=window)
 
 
 class Split(NamedTuple):
@@ -129,7 +70,7 @@ def missing_from(note: Note, newest: int, committed: int, beginning: int, now: i
 def periods(note: Note, newest: int, now: int) -> list[Window]:
     """Return the times of outputs to leave out: those without states, those left out before."""
     without_states = Window(max(newest, now - OLDEST_MS) + 1, _FOREVER)
-    if note.window and now - note.window.last <= _KEPT_MS:
+    if note.window and now - note.window.last <= KEPT_MS:
         return [without_states, note.window]
     return [without_states]
 

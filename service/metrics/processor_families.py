@@ -1,4 +1,4 @@
-"""The metrics of the processors: of each of them, of normalise, and of track. Pure."""
+"""The metrics of the processors: of each of them, of several, and of one. Pure."""
 
 from typing import get_args
 
@@ -72,16 +72,16 @@ OF_EVERY_PROCESSOR = (
         _TOPIC,
         _PARTITION,
     ),
-)
-
-OF_NORMALISE_AND_TRACK = (
     histogram(
         "bluetick_commit_seconds",
         "seconds",
         "duration of a commit: of the offsets of a round (normalise), or of a transaction after "
-        "its last record (track)",
+        "its last record (track, measure)",
         buckets=_COMMITS,
     ),
+)
+
+OF_NORMALISE_AND_TRACK = (
     counter(
         "bluetick_dead_letters_total",
         "records",
@@ -146,22 +146,7 @@ OF_NORMALISE = (
     ),
 )
 
-OF_TRACK = (
-    counter(
-        "bluetick_outcomes_total",
-        "observations",
-        "records of observations processed, by verdict or other outcome: `replied` is the second "
-        "record of a reply, under the key of the message that it answers; `repaired` is an "
-        "observation that is tracked again after Kafka lost its state",
-        _TRACKED_PROVIDER,
-        Label("outcome", OUTCOMES),
-    ),
-    counter(
-        "bluetick_events_total",
-        "events",
-        "derived events published, by type",
-        Label("event", EVENTS),
-    ),
+OF_TRACK_AND_MEASURE = (
     counter(
         "bluetick_transactions_total",
         "transactions",
@@ -171,7 +156,7 @@ OF_TRACK = (
     histogram(
         "bluetick_batch_records",
         "records",
-        "records of observations in a committed transaction; 0 for timers alone",
+        "input records in a committed transaction; 0 for timers, or deletions, alone",
         buckets=_BATCHES,
     ),
     histogram(
@@ -184,13 +169,6 @@ OF_TRACK = (
         "bluetick_transaction_age_seconds",
         "seconds",
         "time since the oldest open transaction of this process began; 0 if none is open",
-    ),
-    histogram(
-        "bluetick_end_to_end_seconds",
-        "seconds",
-        "time from the reception of a body (`received_at`) to the commit of each of its "
-        "observations, without replays",
-        buckets=_DELAYS,
     ),
     counter(
         "bluetick_recoveries_total",
@@ -224,6 +202,36 @@ OF_TRACK = (
         _PARTITION,
     ),
     gauge(
+        "bluetick_store_bytes",
+        "bytes",
+        "size of the stores of the ready partitions of this process, on disk",
+    ),
+)
+
+OF_TRACK = (
+    counter(
+        "bluetick_outcomes_total",
+        "observations",
+        "records of observations processed, by verdict or other outcome: `replied` is the second "
+        "record of a reply, under the key of the message that it answers; `repaired` is an "
+        "observation that is tracked again after Kafka lost its state",
+        _TRACKED_PROVIDER,
+        Label("outcome", OUTCOMES),
+    ),
+    counter(
+        "bluetick_events_total",
+        "events",
+        "derived events published, by type",
+        Label("event", EVENTS),
+    ),
+    histogram(
+        "bluetick_end_to_end_seconds",
+        "seconds",
+        "time from the reception of a body (`received_at`) to the commit of each of its "
+        "observations, without replays",
+        buckets=_DELAYS,
+    ),
+    gauge(
         "bluetick_tracked_messages",
         "messages",
         "messages with a state, in the ready partitions of this process",
@@ -242,9 +250,27 @@ OF_TRACK = (
         "timers whose time has passed by more than `BLUETICK_TIMER_GRACE` and that have not fired; "
         "at most 1000 of each partition are counted",
     ),
-    gauge(
-        "bluetick_store_bytes",
-        "bytes",
-        "size of the stores of the ready partitions of this process, on disk",
+)
+
+OF_MEASURE = (
+    counter(
+        "bluetick_quality_changes_total",
+        "changes",
+        "changes of cells published: all messages of a batch that change a cell are one change",
+    ),
+    counter(
+        "bluetick_quality_cells_total",
+        "cells",
+        "cells written, by minute, hour and day",
+    ),
+    counter(
+        "bluetick_quality_past_changes_total",
+        "changes",
+        "changes that came after the retention of their minute (`BLUETICK_QUALITY_MINUTE_DAYS`)",
+    ),
+    counter(
+        "bluetick_quality_unreadable_states_total",
+        "states",
+        "states of messages that cannot be read, and are not counted",
     ),
 )

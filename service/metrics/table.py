@@ -7,15 +7,17 @@ in `_total`. Labels are bounded: no label holds a message id, a number or a text
 
 from collections.abc import Iterable
 
-from schemas.processor_list import NORMALISE, PROCESSORS, TRACK
+from schemas.processor_list import MEASURE, NORMALISE, PROCESSORS, TRACK
 from service.kafka.causes import CAUSES, label
 from service.metrics.family import Family, Label, counter, gauge
 from service.metrics.ingest_families import OF_INGEST
 from service.metrics.processor_families import (
     OF_EVERY_PROCESSOR,
+    OF_MEASURE,
     OF_NORMALISE,
     OF_NORMALISE_AND_TRACK,
     OF_TRACK,
+    OF_TRACK_AND_MEASURE,
 )
 
 INGEST = "ingest"
@@ -82,7 +84,9 @@ TABLE: tuple[Family, ...] = (
     *_on((EVERY_PROCESSOR,), OF_EVERY_PROCESSOR),
     *_on((NORMALISE.name, TRACK.name), OF_NORMALISE_AND_TRACK),
     *_on((NORMALISE.name,), OF_NORMALISE),
+    *_on((TRACK.name, MEASURE.name), OF_TRACK_AND_MEASURE),
     *_on((TRACK.name,), OF_TRACK),
+    *_on((MEASURE.name,), OF_MEASURE),
     *_on((INGEST,), OF_INGEST),
 )
 

@@ -16,10 +16,11 @@ from aiokafka import TopicPartition
 
 from cli.processes import Service, running
 from processors.dead_letters import record as deadletters
+from processors.runtime.exactly_once.offset_note import Note, Window
 from processors.runtime.group_worker import GroupWorker
 from processors.runtime.record_batches import Outbox
 from processors.tracking import commit_batch, split_transactions
-from processors.tracking.split_transactions import Note, Split, Window, find
+from processors.tracking.split_transactions import Split, find
 from processors.tracking.tracker import Tracker
 from schemas.codec import decode_event, decode_state, encode
 from schemas.processor_list import TRACK

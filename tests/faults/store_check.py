@@ -6,7 +6,7 @@ from typing import Any
 
 from rocksdict import AccessType, Options, Rdict
 
-from processors.tracking.changelog_headers import NEXT_TIMER
+from processors.runtime.exactly_once.changelog_headers import NEXT_TIMER
 from tests.broker.reading import Read
 
 _INTERNAL = b"\x00"

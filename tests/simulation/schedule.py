@@ -5,8 +5,8 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from processors.tracking.split_transactions import Note
-from processors.tracking.state_store import Anchor
+from processors.runtime.exactly_once.offset_note import Note
+from processors.runtime.exactly_once.partition_store import Anchor
 from schemas.topics import STATE_TTL_DAYS
 from tests.simulation import checks
 from tests.simulation.checks import Monitor, Reader, ViolationError

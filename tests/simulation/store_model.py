@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from processors.runtime.exactly_once.partition_store import Anchor
 from processors.tracking.batch_types import Timer
-from processors.tracking.state_store import Anchor
 
 
 @dataclass(slots=True)

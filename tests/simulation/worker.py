@@ -13,12 +13,17 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from aiokafka import TopicPartition
 
+from processors.runtime.exactly_once.end_open_transactions import (
+    Open,
+    once_committed,
+    was_committed,
+)
+from processors.runtime.exactly_once.offset_note import Note, Window
+from processors.runtime.exactly_once.partition_store import Anchor
 from processors.tracking.batch_types import Consumed, Reduced, Timer, Work
-from processors.tracking.end_open_transactions import Open, once_committed, was_committed
 from processors.tracking.log_clock import horizon
 from processors.tracking.reduce_batch import reduce
-from processors.tracking.split_transactions import Note, Window, missing_from, periods, without
-from processors.tracking.state_store import Anchor
+from processors.tracking.split_transactions import missing_from, periods, without
 from tests.simulation.connection import Connection, LostError
 from tests.simulation.kafka_model import (
     GROUP,

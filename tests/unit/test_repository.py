@@ -45,6 +45,8 @@ PROCESSORS_MAY_IMPORT = {
     "normalising": {"dead_letters", "runtime"},
     "import_processor": {"runtime"},
     "replay": {"archive", "dead_letters", "normalising", "runtime", "tracking"},
+    # The meaning of a state is the tracker's.
+    "quality": {"runtime", "tracking"},
     "runtime": set[str](),
     "tracking": {"dead_letters", "runtime"},
 }
@@ -75,6 +77,7 @@ KAFKA_HOMES = (
     "deploy/",
     "ingest/publishing/",
     "processors/normalising/",
+    "processors/quality/",
     "processors/replay/",
     "processors/runtime/",
     "processors/tracking/",
@@ -112,7 +115,10 @@ PURE = (
     "ingest/sources/config.py",
     "ingest/spool/retry_schedule.py",
     "processors/archive/catalogue.py",
+    "processors/quality/cells.py",
+    "processors/quality/changes.py",
     "processors/runtime/batch_size.py",
+    "processors/runtime/exactly_once/offset_note.py",
     "processors/runtime/lag.py",
     "service/kafka/assignment.py",
     "processors/tracking/state_diff.py",

@@ -17,7 +17,7 @@ from sqlalchemy import (
 from console.read_model.message_fields import digits_of, leading, terms_of_text
 from console.read_model.queries.paging import MOST, Position, page_of, position_of
 from console.read_model.results import Choices, MessageFilter, MessageLine, Page, Why
-from console.read_model.tables import INBOUND, MESSAGE_COUNTS, MESSAGES, TERMS
+from console.read_model.tables import INBOUND, MESSAGE_COUNTS, MESSAGES, TERMS, message_id_of
 from schemas.codec import decode_state
 from schemas.records import Fact, MessageState, Reason
 
@@ -101,10 +101,10 @@ def _queries(
         bounds = _bounds(TERMS, wanted, after)
         conditions = [TERMS.c.term == one, *bounds, *_conditions(wanted)]
         yield _newest(found, conditions, TERMS)
-    senders = _of_sender(connection, digits_of(wanted.text.strip()) or wanted.text.strip())
-    if senders:
-        conditions = [MESSAGES.c.id.in_(senders), *_conditions(wanted)]
-        yield _newest(MESSAGES, [*conditions, *_bounds(MESSAGES, wanted, after)])
+    text = wanted.text.strip()
+    others = [message_id_of(text), *_of_sender(connection, digits_of(text) or text)]
+    conditions = [MESSAGES.c.id.in_(others), *_conditions(wanted)]
+    yield _newest(MESSAGES, [*conditions, *_bounds(MESSAGES, wanted, after)])
 
 
 def _newest(

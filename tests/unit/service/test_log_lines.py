@@ -73,7 +73,7 @@ def test_it_remembers_a_limited_number_of_lines() -> None:
 def test_only_repetitive_loggers_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """Warnings of Kafka's client are logged once; other lines each time."""
     log_to_stderr("INFO")
-    for name in ("aiokafka.client", "processors.tracking.end_open_transactions"):
+    for name in ("aiokafka.client", "processors.runtime.exactly_once.end_open_transactions"):
         for _ in range(3):
             logging.getLogger(name).error("Unable connect to %s", "node 1")
     logging.getLogger("ingest.delivery").info("empty")
@@ -81,7 +81,7 @@ def test_only_repetitive_loggers_are_counted(capsys: pytest.CaptureFixture[str])
     said = [line.split()[2].rstrip(":") for line in capsys.readouterr().err.splitlines()]
     assert said == [
         "aiokafka.client",
-        *["processors.tracking.end_open_transactions"] * 3,
+        *["processors.runtime.exactly_once.end_open_transactions"] * 3,
         *["ingest.delivery"] * 2,
     ]
 

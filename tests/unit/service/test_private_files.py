@@ -80,7 +80,8 @@ def test_with_the_mask_a_store_is_private(tmp_path: Path) -> None:
     """RocksDB's own files, too; an older store is tightened when it is opened."""
     fill = f"""
 from pathlib import Path
-from processors.tracking.state_store import Anchor, Store
+from processors.runtime.exactly_once.partition_store import Anchor
+from processors.tracking.state_store import Store
 from service import private_files
 private_files.mask()
 store = Store(Path({str(tmp_path)!r}) / "data/store", "messages[0]")

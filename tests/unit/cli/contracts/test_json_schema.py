@@ -8,7 +8,7 @@ from msgspec.structs import fields
 
 from cli.contracts.json_schema import WORDS, definitions, structs, value_schema
 from processors.dead_letters import record as dead_letter
-from processors.tracking import changelog_headers
+from processors.runtime.exactly_once import changelog_headers
 from providers.rejection import CODES, Code
 from schemas import accounts, field_notes, headers, webhook
 from schemas.contract import KINDS

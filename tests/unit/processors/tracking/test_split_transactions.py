@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.runtime.exactly_once.offset_note import Note, Window
 from processors.tracking.batch_counts import Counts
 from processors.tracking.batch_types import Out, Reduced
-from processors.tracking.split_transactions import (
-    Note,
-    Window,
-    missing_from,
-    periods,
-    without,
-)
+from processors.tracking.split_transactions import missing_from, periods, without
 from processors.tracking.tracking_dead_letters import Letter, unreadable_record
 
 DAY = 24 * 3_600_000

@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
+from processors.runtime.exactly_once.partition_store import Anchor, CorruptError
 from processors.tracking.standing import Standing
-from processors.tracking.state_store import Anchor, CorruptError, Store
+from processors.tracking.state_store import Store
 from service.errors import Problem
 
 ANCHOR = Anchor(offset=41, timestamp=1_760_000_000_000)
@@ -130,7 +131,8 @@ def test_a_full_disk_is_not_a_held_lock(tmp_path: Path) -> None:
     fill = f"""
 import resource
 from pathlib import Path
-from processors.tracking.state_store import Anchor, Store
+from processors.runtime.exactly_once.partition_store import Anchor
+from processors.tracking.state_store import Store
 store = Store(Path({str(tmp_path)!r}) / "While lock file/blockstore", "messages[0]")
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:

@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ingest import metrics as ingest_metrics
 from ingest.accept_webhook import STATUS
 from processors.normalising import normaliser
-from processors.tracking import recovery_causes, tracker
+from processors.runtime.exactly_once import recovery_causes
+from processors.tracking import tracker
 from processors.tracking.lifecycle import Answered, PastBound
 from providers.rejection import Code
 from schemas import records

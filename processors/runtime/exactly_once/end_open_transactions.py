@@ -19,8 +19,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.tracking.changelog_headers import NOTE, TAKEN_TO, header_number
-from processors.tracking.split_transactions import Note
+from processors.runtime.exactly_once.changelog_headers import NOTE, TAKEN_TO, header_number
+from processors.runtime.exactly_once.offset_note import Note
+from processors.runtime.exactly_once.outputs import Outputs
 from schemas.webhook import to_iso
 from service.kafka import clients
 from service.kafka.read_to_end import SILENCE_SECONDS, first_record
@@ -74,25 +75,26 @@ def once_committed(left: Open, committed: int, note: str) -> tuple[int, str]:
 
 
 async def end_open(
-    settings: Settings, producer: AIOKafkaProducer, source: TopicPartition, start: int, note: str
-) -> tuple[int, str]:
-    """End open transactions in the partition's outputs; return the committed offset and metadata.
+    settings: Settings,
+    producer: AIOKafkaProducer,
+    outputs: Outputs,
+    source: TopicPartition,
+    committed: OffsetAndMetadata,
+) -> OffsetAndMetadata:
+    """End open transactions in the outputs; return the committed offset and its metadata.
 
-    The producer has fenced all earlier owners; `start` is the committed offset, `note` its
-    metadata. Raises `KafkaError` or `TimeoutError` if Kafka does not end a transaction.
+    The producer has fenced all earlier owners; `committed` is what the group has committed.
+    Raises `KafkaError` or `TimeoutError` if Kafka does not end a transaction.
     """
-    lost, topics = clients.losses(producer), settings.topics
-    names = (topics.messages, topics.statuses, topics.events, topics.inbound)
-    places = [TopicPartition(name, source.partition) for name in names]
-    # Other producers write there too: a visible record there proves nothing about a transaction.
-    shared = TopicPartition(topics.dead_letters, source.partition)
+    start, note = committed.offset, committed.metadata
+    lost = clients.losses(producer)
     stable, everything = clients.reader(settings), clients.reader(settings, "read_uncommitted")
     try:
         async with asyncio.timeout(SILENCE_SECONDS):
             # One after the other: a consumer that is still starting cannot be stopped.
             await stable.start()
             await everything.start()
-            readers = _Readers(stable, everything, places, shared)
+            readers = _Readers(stable, everything, outputs)
             while left := await readers.oldest():
                 commit = was_committed(left, start, note)
                 _log_end(left, commit=commit)
@@ -103,7 +105,7 @@ async def end_open(
                 async with asyncio.timeout(settings.transaction_timeout * 2 / 3):
                     with clients.explained(producer):
                         await clients.end(
-                            producer, left.places, topics.group("track"), offsets, commit=commit
+                            producer, left.places, outputs.group, offsets, commit=commit
                         )
                 await readers.until_ended(left.places)
                 if clients.losses(producer) > lost:
@@ -111,7 +113,7 @@ async def end_open(
                     raise KafkaConnectionError("a connection was lost")
     finally:
         await asyncio.gather(clients.leave(stable), clients.leave(everything))
-    return start, note
+    return OffsetAndMetadata(start, note)
 
 
 class _Readers:
@@ -121,25 +123,25 @@ class _Readers:
         self,
         stable: AIOKafkaConsumer,
         everything: AIOKafkaConsumer,
-        places: list[TopicPartition],
-        shared: TopicPartition,
+        outputs: Outputs,
     ) -> None:
         self._stable = stable
         self._everything = everything
-        self._places = places
-        self._shared = shared
+        self._outputs = outputs
 
     async def oldest(self) -> Open | None:
         """Return the oldest open transaction; None if none is open."""
         first = {
             place: await _first(self._everything, place, offset)
-            for place, offset in (await self._open([*self._places, self._shared])).items()
+            for place, offset in (
+                await self._open([*self._outputs.own, *self._outputs.shared])
+            ).items()
         }
         times = [record.timestamp for record in first.values() if record]
         if not times:
             return None
         parts = {p: r for p, r in first.items() if r and r.timestamp == min(times)}
-        seen = await self._seen(min(times), [p for p in self._places if p not in parts])
+        seen = await self._seen(min(times), [p for p in self._outputs.own if p not in parts])
         known = [*parts.values(), *seen]
         offsets = [header_number(record, TAKEN_TO) for record in known]
         taken_to = max((offset for offset in offsets if offset is not None), default=None)

@@ -8,8 +8,8 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from processors.runtime.exactly_once.partition_store import CorruptError
 from processors.runtime.record_batches import TooLargeError
-from processors.tracking.state_store import CorruptError
 from service.errors import reason
 from service.kafka.clock import clock
 from service.kafka.clock_offset import refused_time

@@ -1,15 +1,13 @@
-"""Restoring a store: read `messages` from the store's anchor to the end of the log."""
+"""Restoring a store: read its changelog from the store's anchor to the end of the log."""
 
 import asyncio
 import time
-from collections.abc import Sequence
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime import failpoints
-from processors.tracking import metrics
-from processors.tracking.changelog_headers import NEXT_TIMER, header_number
-from processors.tracking.state_store import Anchor, Store
+from processors.runtime.exactly_once import metrics
+from processors.runtime.exactly_once.partition_store import Anchor, PartitionStore
 from schemas.topics import TOMBSTONE_DAYS
 from service.kafka import clients
 from service.kafka.clock import clock
@@ -27,13 +25,14 @@ _BATCH = 1000
 OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
 
 
-async def restore(settings: Settings, store: Store, partition: int) -> None:
-    """Bring the store up to the end of its partition of `messages`.
+async def restore(
+    settings: Settings, store: PartitionStore, changelog: TopicPartition, failpoint: str = ""
+) -> None:
+    """Bring the store up to the end of its changelog; `failpoint` is passed in the middle.
 
     The caller has fenced all earlier owners and ended open transactions, so the end does not move
     meanwhile. Raises `TimeoutError` if Kafka does not answer.
     """
-    changelog = TopicPartition(settings.topics.messages, partition)
     reader = clients.reader(settings)
     reader.assign([changelog])
     async with asyncio.timeout(SILENCE_SECONDS):
@@ -41,19 +40,26 @@ async def restore(settings: Settings, store: Store, partition: int) -> None:
     try:
         [end] = (await reader.end_offsets([changelog])).values()
         [beginning] = (await reader.beginning_offsets([changelog])).values()
-        await _Restoring(reader, changelog, store).run(beginning, end)
+        await _Restoring(reader, changelog, store, failpoint).run(beginning, end)
     finally:
-        metrics.end_restore(partition)
+        metrics.end_restore(changelog)
         await clients.leave(reader)
 
 
 class _Restoring:
     """One restore; the anchor's own record is read first, to prove that the log is the same."""
 
-    def __init__(self, reader: AIOKafkaConsumer, changelog: TopicPartition, store: Store) -> None:
+    def __init__(
+        self,
+        reader: AIOKafkaConsumer,
+        changelog: TopicPartition,
+        store: PartitionStore,
+        failpoint: str,
+    ) -> None:
         self._reader = reader
         self._changelog = changelog
         self._store = store
+        self._failpoint = failpoint
         self._count = 0
 
     async def run(self, beginning: int, end: int) -> None:
@@ -95,46 +101,24 @@ class _Restoring:
                 start=start,
                 end=end,
             )
-        if self._store.anchor is None:
-            self._store.counts = None  # counting once, at the end, costs less than each change
-        elif self._store.counts is None:
-            await self._count_messages()
+        await self._store.prepare_restore()
         began = logged = time.monotonic()
-        metrics.begin_restore(number, max(0, end - start))
+        metrics.begin_restore(self._changelog, max(0, end - start))
         async for read in read_to_end(self._reader, {self._changelog: end}, most=_BATCH):
             if records := read.records.get(self._changelog):
-                self._write(records)
-                failpoints.reach("track.during_restore")
+                self._store.restored(records)
+                self._count += len(records)
+                metrics.restored.inc(len(records))
+                failpoints.reach(self._failpoint)
             position = read.reached[self._changelog]
-            metrics.note_restore(number, end - position)
+            metrics.note_restore(self._changelog, end - position)
             if time.monotonic() - logged > _PROGRESS_SECONDS:
                 logged = time.monotonic()
                 share = 100 * (position - start) // (end - start)
                 log.info("restore_progress", partition=number, percent=share)
             # One fetch may hold the records of a hundred polls, which then never wait.
             await asyncio.sleep(0)
-        if self._store.counts is None:
-            await self._count_messages()
+        await self._store.finish_restore()
         if start < end:
             seconds = time.monotonic() - began
             log.info("restore_finished", partition=number, states=self._count, seconds=seconds)
-
-    async def _count_messages(self) -> None:
-        for _ in self._store.count():
-            await asyncio.sleep(0)
-
-    def _write(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
-        """Write one poll's records to the store."""
-        last = Anchor(records[-1].offset, records[-1].timestamp)
-        states = {record.key: record.value for record in records if record.key is not None}
-        # Due at once if the record has no such header.
-        armed = {
-            r.key: header_number(r, NEXT_TIMER) or 0
-            for r in records
-            if r.key and r.value is not None
-        }
-        counted = self._store.counts is not None
-        difference = self._store.change_from(states) if counted else None
-        self._store.write(states, last, armed, difference=difference)
-        self._count += len(records)
-        metrics.restored.inc(len(records))

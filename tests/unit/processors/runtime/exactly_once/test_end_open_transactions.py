@@ -3,8 +3,12 @@
 import pytest
 from aiokafka import TopicPartition
 
-from processors.tracking.end_open_transactions import Open, once_committed, was_committed
-from processors.tracking.split_transactions import Note
+from processors.runtime.exactly_once.end_open_transactions import (
+    Open,
+    once_committed,
+    was_committed,
+)
+from processors.runtime.exactly_once.offset_note import Note
 
 PLACES = (TopicPartition("bluetick.messages", 0),)
 

@@ -10,9 +10,9 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from processors.runtime.exactly_once.partition_store import CorruptError
+from processors.runtime.exactly_once.recovery_causes import cause
 from processors.runtime.record_batches import TooLargeError
-from processors.tracking.recovery_causes import cause
-from processors.tracking.state_store import CorruptError
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What processors with exactly-once transactions share: a task for each partition."""

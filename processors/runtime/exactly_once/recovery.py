@@ -1,0 +1,66 @@
+"""Recovery of one partition: from a new producer to a session that can continue.
+
+The order: fence all earlier owners, and only then read the committed offset; end the transactions
+that Kafka left open; restore the store.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from processors.runtime import failpoints
+from processors.runtime.exactly_once.end_open_transactions import end_open
+from processors.runtime.exactly_once.offset_note import Note
+from processors.runtime.exactly_once.outputs import Outputs
+from processors.runtime.exactly_once.restore import restore
+from processors.runtime.exactly_once.session import S, Session
+from service.kafka import clients
+from service.settings import Settings
+
+_ASK_SECONDS = 30.0
+
+
+async def recover(
+    settings: Settings,
+    consumer: AIOKafkaConsumer,
+    producer: AIOKafkaProducer,
+    partition: TopicPartition,
+    outputs: Outputs,
+    *,
+    open_store: Callable[[], S],
+    uncut: Callable[[], AbstractContextManager[None]],
+) -> Session[S]:
+    """Start the producer and return a session with it.
+
+    The store is opened only after the earlier owner is fenced. Within `uncut` the caller must wait
+    for the end: a cancellation there may do harm.
+    """
+    async with asyncio.timeout(4 * settings.transaction_timeout):
+        await producer.start()
+    losses = clients.losses(producer)
+    failpoints.reach(f"{outputs.name}.after_fencing")
+    async with asyncio.timeout(_ASK_SECONDS):
+        offsets = await clients.start_offsets(consumer, [partition])
+        metadata = await clients.offset_metadata(consumer, partition)
+    with uncut():
+        committed = await end_open(
+            settings,
+            producer,
+            outputs,
+            partition,
+            OffsetAndMetadata(offsets[partition], metadata),
+        )
+    store = open_store()
+    await restore(settings, store, outputs.changelog, f"{outputs.name}.during_restore")
+    return Session(
+        partition=partition,
+        producer=producer,
+        store=store,
+        losses=losses,
+        stamp=store.anchor.timestamp if store.anchor else 0,
+        offset=committed.offset,
+        note=Note.of(committed.metadata),
+    )
