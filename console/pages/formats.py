@@ -1,5 +1,6 @@
 """Values as a page writes them: times, durations, counts, shares, sizes, countries. Pure."""
 
+import json
 from datetime import UTC, datetime
 
 from markupsafe import Markup
@@ -93,3 +94,8 @@ def country(code: str | None) -> str:
 def tone(status: str | None) -> str:
     """Return the class of a status: good, bad, aside or progress."""
     return _TONES.get(status or "", "progress")
+
+
+def indented(value: object) -> str:
+    """Return JSON as indented text."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -23,47 +23,49 @@ _PAGE = 50
 
 def routes(site: Site) -> list[Route]:
     """Return the routes of the pages of messages."""
+    return [
+        Route("/messages", page(site, _search)),
+        Route("/messages/{key:path}", page(site, _one)),
+    ]
 
-    @page
-    async def search(request: Request) -> Response:
-        asked, period = filter_of(request.query_params, now_ms())
-        cursor = request.query_params.get("cursor")
-        found = await site.store.ask(queries.search, asked, cursor=cursor, limit=_PAGE)
-        return render(
-            request,
-            "messages.html",
-            asked=asked,
-            period=period,
-            presets=PRESETS,
-            lines=masked(found.items, reveal=reveals(request.scope)),
-            next=found.next,
-            cursor=cursor,
-            choices=await site.store.ask(queries.choices),
+
+async def _search(site: Site, request: Request) -> Response:
+    asked, period = filter_of(request.query_params, now_ms())
+    cursor = request.query_params.get("cursor")
+    found = await site.context.run(queries.search, asked, cursor=cursor, limit=_PAGE)
+    return render(
+        request,
+        "messages.html",
+        asked=asked,
+        period=period,
+        presets=PRESETS,
+        lines=masked(found.items, reveal=reveals(request.scope)),
+        next=found.next,
+        cursor=cursor,
+        choices=await site.context.run(queries.choices),
+    )
+
+
+async def _one(site: Site, request: Request) -> Response:
+    key = request.path_params["key"]
+    found = await site.context.run(timeline.find, key)
+    if found is None:
+        sentence = (
+            f"There is no message {key}. It may be older than the console's retention, or not "
+            "read yet: search for its id."
         )
-
-    @page
-    async def one(request: Request) -> Response:
-        key = request.path_params["key"]
-        found = await site.store.ask(timeline.find, key)
-        if found is None:
-            sentence = (
-                f"There is no message {key}. It may be older than the console's retention, or not "
-                "read yet: search for its id."
-            )
-            return failure(request, 404, sentence)
-        message = masked(found, reveal=reveals(request.scope))
-        now = now_ms()
-        return render(
-            request,
-            "message.html",
-            message=message,
-            story=message_picture.story(message, now),
-            picture=message_picture.picture(message, now),
-            anchor=message_picture.anchor,
-            fact_anchor=message_picture.fact_anchor,
-        )
-
-    return [Route("/messages", search), Route("/messages/{key:path}", one)]
+        return failure(request, 404, sentence)
+    message = masked(found, reveal=reveals(request.scope))
+    now = now_ms()
+    return render(
+        request,
+        "message.html",
+        message=message,
+        story=message_picture.story(message, now),
+        picture=message_picture.picture(message, now),
+        anchor=message_picture.anchor,
+        fact_anchor=message_picture.fact_anchor,
+    )
 
 
 class Asked(NamedTuple):

@@ -14,12 +14,14 @@ from console.pages.json_lines import lines_of
 from console.pages.render import failure, page, render
 from console.pages.site import Site
 from processors.dead_letters import record as deadletters
+from schemas.topics import Topics
 from service.kafka import clients
 from service.kafka.read_to_end import first_record
 from service.settings import Settings
 
 # Headers whose value a sender chose, or which hold part of a body.
 _SENDERS = frozenset({"user-agent", "http-path", "x-request-id", deadletters.MESSAGE})
+_PATH = "/records/{topic}/{partition:int}/{offset:int}"
 _BYTES = "application/octet-stream"
 
 
@@ -40,48 +42,49 @@ class Bounds(NamedTuple):
 
 def routes(site: Site) -> list[Route]:
     """Return the routes of the page of a record, and of its bytes."""
-    topics = site.settings.topics
-    readable = (*topics.raw_topics, topics.dead_letters, topics.observations)
+    return [Route(_PATH, page(site, _one)), Route(f"{_PATH}/value", page(site, _value))]
 
-    @page
-    async def one(request: Request) -> Response:
-        place = _place(request)
-        if place.topic not in readable:
-            return failure(request, 404, f"{place.topic} is not a topic that this page reads.")
-        found = await find(site.settings, place, request.path_params["offset"])
-        reveal = reveals(request.scope)
-        pointer = request.query_params.get("pointer", "")
-        if isinstance(found, Bounds):
-            return render(request, "record_gone.html", 404, place=request.path_params, bounds=found)
-        value = found.value or b""
-        return render(
-            request,
-            "record.html",
-            place=request.path_params,
-            found=found,
-            size=len(value),
-            sha256=hashlib.sha256(value).hexdigest(),
-            pointer=pointer,
-            headers=[(name, _header(name, text, reveal=reveal)) for name, text in found.headers],
-            lines=lines_of(value, pointer, reveal=reveal) if value else [],
-            text=_verbatim(value) if reveal else None,
-        )
 
-    @page
-    async def value(request: Request) -> Response:
-        place = _place(request)
-        if place.topic not in readable or not reveals(request.scope):
-            return failure(request, 404, "The bytes of a record are shown with reveal=1 only.")
-        found = await find(site.settings, place, request.path_params["offset"])
-        if isinstance(found, Bounds):
-            return failure(request, 404, "The record is past its topic's retention.")
-        name = f"{place.topic}-{place.partition}-{request.path_params['offset']}.bin"
-        # A download, whatever it holds: a browser must never show it as a page.
-        disposition = {"content-disposition": f'attachment; filename="{name}"'}
-        return Response(found.value or b"", headers=disposition, media_type=_BYTES)
+async def _one(site: Site, request: Request) -> Response:
+    place = _place(request)
+    if place.topic not in _readable(site.settings.topics):
+        return failure(request, 404, f"{place.topic} is not a topic that this page reads.")
+    found = await find(site.settings, place, request.path_params["offset"])
+    reveal = reveals(request.scope)
+    pointer = request.query_params.get("pointer", "")
+    if isinstance(found, Bounds):
+        return render(request, "record_gone.html", 404, place=request.path_params, bounds=found)
+    value = found.value or b""
+    return render(
+        request,
+        "record.html",
+        place=request.path_params,
+        found=found,
+        size=len(value),
+        sha256=hashlib.sha256(value).hexdigest(),
+        pointer=pointer,
+        headers=[(name, _header(name, text, reveal=reveal)) for name, text in found.headers],
+        lines=lines_of(value, pointer, reveal=reveal) if value else [],
+        text=_verbatim(value) if reveal else None,
+    )
 
-    path = "/records/{topic}/{partition:int}/{offset:int}"
-    return [Route(path, one), Route(f"{path}/value", value)]
+
+async def _value(site: Site, request: Request) -> Response:
+    place = _place(request)
+    if place.topic not in _readable(site.settings.topics) or not reveals(request.scope):
+        return failure(request, 404, "The bytes of a record are shown with reveal=1 only.")
+    found = await find(site.settings, place, request.path_params["offset"])
+    if isinstance(found, Bounds):
+        return failure(request, 404, "The record is past its topic's retention.")
+    name = f"{place.topic}-{place.partition}-{request.path_params['offset']}.bin"
+    # A download, whatever it holds: a browser must never show it as a page.
+    disposition = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(found.value or b"", headers=disposition, media_type=_BYTES)
+
+
+def _readable(topics: Topics) -> tuple[str, ...]:
+    """Return the topics that this page reads: those that hold what a provider sent."""
+    return (*topics.raw_topics, topics.dead_letters, topics.observations)
 
 
 async def find(settings: Settings, place: TopicPartition, offset: int) -> Found | Bounds:

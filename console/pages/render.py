@@ -1,9 +1,8 @@
 """Rendering a template, and what every page does with a failure."""
 
 from collections.abc import Awaitable, Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +18,7 @@ from service.errors import Problem, described, reason
 from service.logger import logger
 from service.version import __version__
 
+S = TypeVar("S")
 Page = Callable[[Request], Awaitable[Response]]
 
 log = logger(__name__)
@@ -47,6 +47,7 @@ def _environment() -> Environment:
         *(formats.country, formats.tone, addresses.message_path),
     ):
         made.filters[filter_.__name__] = filter_
+    made.filters["tojson_text"] = formats.indented
     made.globals["navigation"] = NAVIGATION
     made.globals["version"] = __version__
     return made
@@ -76,13 +77,12 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     return HTMLResponse(text, status)
 
 
-def page(handler: Page) -> Page:
-    """Return a handler whose failures are pages: a sentence, and what to do."""
+def page(site: S, handler: Callable[[S, Request], Awaitable[Response]]) -> Page:
+    """Return a page's handler; each of its failures is a page: a sentence, and what to do."""
 
-    @wraps(handler)
     async def answering(request: Request) -> Response:
         try:
-            return await handler(request)
+            return await handler(site, request)
         except Problem as problem:
             return failure(request, 503, str(problem))
         except BadCursorError:

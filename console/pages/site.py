@@ -1,34 +1,31 @@
-"""All pages of the console, as routes over one `Site`."""
+"""What the pages work with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
-
-from sqlalchemy import Connection
 
 from console.access.audit import Audit
 from console.actions.jobs import Jobs
+from console.context import Context
+from console.pages.findings import Findings
 from console.pages.live import Changes
 from service.settings import Settings
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-class Store(Protocol):
-    """The read model: runs a query on a connection, outside of the event loop."""
-
-    async def ask(
-        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
-
-
-@dataclass
+@dataclass(frozen=True)
 class Site:
-    """What the pages work with."""
+    """The read model, the audit log, the work that pages started, and what was found on Kafka."""
 
-    settings: Settings
-    store: Store
+    context: Context
     audit: Audit
     changes: Changes
+    findings: Findings
     jobs: Jobs = field(default_factory=Jobs)
+
+    @property
+    def settings(self) -> Settings:
+        return self.context.settings
+
+    async def close(self) -> None:
+        """End the streams and the work, and close the audit log."""
+        await self.changes.close()
+        await self.jobs.close()
+        await self.audit.close()
