@@ -20,7 +20,7 @@ _REPLICATION = 3
 
 # What each user may do: the rights of these commands. The services have a user each.
 USERS = {
-    **{name: (name,) for name in ("ingest", "normalise", "track", "archive")},
+    **{name: (name,) for name in ("ingest", "normalise", "track", "measure", "archive")},
     "operator": ("replay", "dead-letters retry", "tail", "doctor", "topics check"),
 }
 

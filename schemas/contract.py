@@ -11,6 +11,7 @@ from msgspec import Struct
 from schemas import quality, records
 from schemas.headers import (
     DeadLetterHeaders,
+    NoHeaders,
     ObservationHeaders,
     PublishedHeaders,
     QualityHeaders,
@@ -48,6 +49,7 @@ KINDS: tuple[Kind, ...] = (
         "status-observation",
         "observations",
         records.StatusObservation,
+        NoHeaders,
         ObservationHeaders,
         _MESSAGE_KEY,
     ),
@@ -55,6 +57,7 @@ KINDS: tuple[Kind, ...] = (
         "inbound-observation",
         "observations",
         records.InboundObservation,
+        NoHeaders,
         ObservationHeaders,
         "The message key; a reply is also written under the key of the message that it answers.",
     ),
@@ -82,7 +85,7 @@ KINDS: tuple[Kind, ...] = (
         "quality-change",
         "quality-changes",
         quality.QualityChange,
-        QualityHeaders,
+        NoHeaders,
         "`<provider>/<account>/<channel>/<gateway>/<country>`, as in the key of a cell.",
     ),
     Kind(

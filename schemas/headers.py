@@ -67,6 +67,10 @@ class QualityHeaders(Struct, kw_only=True, omit_defaults=True):
     offset_metadata: str | None = field(name="offset-metadata", default=None)
 
 
+class NoHeaders(Struct, kw_only=True):
+    """No headers."""
+
+
 class DeadLetterHeaders(Struct, kw_only=True, omit_defaults=True):
     """Headers of a dead letter, before the raw record's own headers, which follow unchanged.
 

@@ -15,6 +15,8 @@ from schemas.schema_uri import schema_uri
 from tests.broker.reading import Written
 
 _KINDS = {kind.name: kind for kind in KINDS}
+# Topics with one kind of record.
+_BY_TOPIC = {one.topic: one.name for one in KINDS if one.topic.startswith("quality")}
 _ENVELOPED = ("statuses", "events", "inbound")
 
 
@@ -54,6 +56,8 @@ def kind_of(one: Written) -> Kind:
         return _KINDS["dead-letter"]
     if one.topic == "messages":
         return _KINDS["viewer" if (one.key or "").startswith("viewer/") else "message"]
+    if one.topic in _BY_TOPIC:
+        return _KINDS[_BY_TOPIC[one.topic]]
     name = one.value.get("event") or one.value["kind"]
     return _KINDS[f"{name}-observation" if one.topic == "observations" else name]
 

@@ -156,7 +156,7 @@ def _operations(topics: Topics) -> Object:
         for kind in one.outputs:
             operation = _operation("send", kind, one.name, None)
             if one.keeps_state:
-                operation["x-transactional-ids"] = f"{topics.group(one.name)}.<partition>"
+                operation["x-transactional-ids"] = f"{topics.group(one.name)}.*"
             made[f"{one.name}-sends-{kind}"] = operation
     return made
 
@@ -184,7 +184,7 @@ def _message(kind: Kind, example: Example) -> Object:
         "bindings": {"kafka": {"key": key, "bindingVersion": _BINDING}},
         "headers": _ref("schemas", kind.headers.__name__),
     }
-    if kind.topic in ("statuses", "events", "inbound", "messages"):
+    if kind.topic in ("statuses", "events", "inbound", "messages", "quality"):
         message["description"] = _ONCE
     if schema := schema_of(example.headers.get("ce_type", "")):
         message["x-ce-dataschema"] = schema

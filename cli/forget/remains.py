@@ -15,6 +15,9 @@ _HELD = {
     "events": "the messages' events",
     "inbound": "the messages, if they are inbound",
     "messages": "earlier states, until Kafka compacts the topic, which may take place before",
+    "quality": "counts by route and time, of no single message",
+    "quality-changes": "counts by route and time, of no single message",
+    "quality-contributions": "the messages' keys, routes and times, until measure drops them",
     "dead-letters": "what could not be processed; without values under BLUETICK_PRIVACY",
 }
 

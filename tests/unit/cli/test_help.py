@@ -66,6 +66,8 @@ def test_the_parameters_that_override_settings_are_known() -> None:
         ("normalise", "normalise_health_port"),
         ("track", "track_health_port"),
         ("track", "data"),
+        ("measure", "measure_health_port"),
+        ("measure", "data"),
     }
 
 

@@ -26,7 +26,7 @@ def test_the_services_are_those_of_the_documents() -> None:
     """Two of each service, behind HAProxy, and what watches them."""
     assert set(compose()["services"]) == {
         *("kafka", "topics", "ingest-a", "ingest-b", "normalise-a", "normalise-b"),
-        *("track-a", "track-b", "certificate", "haproxy", "prometheus", "grafana"),
+        *("track-a", "track-b", "measure-a", "certificate", "haproxy", "prometheus", "grafana"),
     }
     assert compose()["services"]["kafka"]["image"] == "apache/kafka:4.3.1"
 
@@ -81,7 +81,12 @@ def test_a_service_waits_for_the_topics(name: str) -> None:
     """And has time for its end."""
     assert OURS[name]["depends_on"]["topics"]["condition"] == "service_completed_successfully"
     grace = int(OURS[name]["stop_grace_period"].removesuffix("s"))
-    assert grace >= {"ingest": 15, "normalise": 20, "track": 30}[name.split("-", maxsplit=1)[0]]
+    assert (
+        grace
+        >= {"ingest": 15, "normalise": 20, "track": 30, "measure": 30}[
+            name.split("-", maxsplit=1)[0]
+        ]
+    )
 
 
 def test_trackers_keep_their_name_and_their_store() -> None:

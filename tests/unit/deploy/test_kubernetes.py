@@ -37,7 +37,7 @@ CRDS = {
     "TriggerAuthentication": "triggerauthentication_v1alpha1",
 }
 SERVICES = [find(objects(), "StatefulSet", "ingest"), find(objects(), "Deployment", "normalise")]
-SERVICES.append(find(objects(), "StatefulSet", "track"))
+SERVICES += [find(objects(), "StatefulSet", name) for name in ("track", "measure")]
 PODS = [(name(one), pod(one) or {}) for one in objects() if pod(one)]
 _UNITS = {"Gi": 2**30, "Mi": 2**20}
 
@@ -232,7 +232,7 @@ def test_every_metrics_service_is_scraped() -> None:
         for one in objects()
         if one["kind"] == "Service" and wanted <= one["metadata"]["labels"].items()
     }
-    assert chosen == {"ingest-pods", "normalise-pods", "track-pods"}
+    assert chosen == {"ingest-pods", "normalise-pods", "track-pods", "measure-pods"}
     ports = {
         port["name"]
         for one in objects()

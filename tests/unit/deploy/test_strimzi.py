@@ -52,7 +52,7 @@ def _rights(user: Object) -> set[tuple[str, str, bool, str]]:
     }
 
 
-@pytest.mark.parametrize("service", ["ingest", "normalise", "track"])
+@pytest.mark.parametrize("service", ["ingest", "normalise", "track", "measure"])
 def test_a_service_has_exactly_its_rights(base: Settings, service: str) -> None:
     """Those of the table that a test on a real Kafka proves to be the least."""
     users = yaml.safe_load_all((FOLDER / "users.yaml").read_text())
@@ -69,7 +69,7 @@ def test_a_service_has_exactly_its_rights(base: Settings, service: str) -> None:
     assert _rights(user) == expected
 
 
-def test_only_the_tracker_has_transactional_ids(base: Settings) -> None:
+def test_only_track_and_measure_have_transactional_ids(base: Settings) -> None:
     """By the prefix of its namespace."""
     owners = {
         (user["metadata"]["name"], acl["resource"]["name"], acl["resource"]["patternType"])
@@ -77,4 +77,6 @@ def test_only_the_tracker_has_transactional_ids(base: Settings) -> None:
         for acl in user["spec"]["authorization"]["acls"]
         if acl["resource"]["type"] == "transactionalId"
     }
-    assert owners == {("bluetick-track", f"{base.namespace}.track.", "prefix")}
+    assert owners == {
+        (f"bluetick-{name}", f"{base.namespace}.{name}.", "prefix") for name in ("track", "measure")
+    }

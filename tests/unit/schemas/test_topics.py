@@ -58,8 +58,9 @@ def test_inputs(
 def test_groups_and_ids_are_its_own() -> None:
     """Whatever is read, nobody shares a group or a fencing token."""
     topics = _topics("new", "old", "old")
-    assert topics.groups == ("new.normalise", "new.track")
+    assert topics.groups == ("new.normalise", "new.track", "new.measure")
     assert topics.transactional_id(2) == "new.track.2"
+    assert topics.measuring_id("messages", 2) == "new.measure.messages.2"
 
 
 def test_namespaces_are_known_by_names_nobody_else_would_use() -> None:

@@ -48,7 +48,7 @@ def test_the_example_is_the_fullest() -> None:
         assert example in candidates()[kind.name]
         assert (example.key is None) == (kind.key is None)
         assert example.topic.split(".")[1] == kind.topic
-        assert bool(example.headers) == (kind.topic != "observations")
+        assert bool(example.headers) == (kind.topic not in ("observations", "quality-changes"))
         assert example.value is not None
 
 
@@ -59,6 +59,9 @@ def test_an_example_is_what_the_codec_reads() -> None:
         "statuses": codec.decode_status,
         "events": codec.decode_event,
         "inbound": codec.decode_inbound,
+        "quality": codec.decode_quality,
+        "quality-changes": codec.decode_quality_change,
+        "quality-contributions": codec.decode_quality_contribution,
     }
     for kind in KINDS:
         example = examples()[kind.name]

@@ -37,7 +37,7 @@ def test_all_rights() -> None:
     """One finding names every service."""
     [found] = check_rights(rights(), TOPICS)
     assert codes([found]) == [("ok", "rights_fine")]
-    assert found.fields["services"] == ["ingest", "normalise", "track"]
+    assert found.fields["services"] == ["ingest", "normalise", "track", "measure"]
 
 
 def test_the_user_of_one_service() -> None:
@@ -46,7 +46,7 @@ def test_the_user_of_one_service() -> None:
     only = Rights(dict.fromkeys(TOPICS.all, 0) | own, dict.fromkeys(TOPICS.groups, 0))
     fine, *others = check_rights(only, TOPICS)
     assert fine.fields["services"] == ["ingest"]
-    assert codes(others) == [("info", "rights_lacking")] * 2
+    assert codes(others) == [("info", "rights_lacking")] * 3
     assert "Read on the topic ns.raw.smsmanager" in others[0].message
 
 
@@ -56,7 +56,7 @@ def test_a_user_to_look_with() -> None:
         dict.fromkeys(TOPICS.all, READ | DESCRIBE) | {TOPICS.clocks: WRITE | DESCRIBE},
         dict.fromkeys(TOPICS.groups, DESCRIBE),
     )
-    assert codes(check_rights(looking, TOPICS)) == [("info", "rights_lacking")] * 3
+    assert codes(check_rights(looking, TOPICS)) == [("info", "rights_lacking")] * 4
     unseen = replace(looking, topics={**looking.topics, TOPICS.events: 0})
     assert ("problem", "rights_lacking") in codes(check_rights(unseen, TOPICS))
 

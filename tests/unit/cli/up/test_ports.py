@@ -6,6 +6,7 @@ import pytest
 
 from cli.up.up import _ports
 from deploy.local_kafka.broker import free_port
+from schemas.processor_list import PROCESSORS
 from service.errors import Problem
 from service.settings import Settings
 
@@ -26,6 +27,6 @@ def test_ports_that_collide_are_refused() -> None:
 def test_any_free_ports_differ() -> None:
     """Port 0 is any free one for each service."""
     zero: dict[str, Any] = dict.fromkeys(
-        ("port", "ingest_metrics_port", "normalise_health_port", "track_health_port"), 0
+        ("port", "ingest_metrics_port", *(one.port_setting for one in PROCESSORS)), 0
     )
     assert len({*_ports(Settings(**zero)).values()}) == len(zero)

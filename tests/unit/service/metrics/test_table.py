@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ingest import metrics as ingest_metrics
 from ingest.accept_webhook import STATUS
 from processors.normalising import normaliser
+from processors.quality import measurer
 from processors.runtime.exactly_once import recovery_causes
 from processors.tracking import tracker
 from processors.tracking.lifecycle import Answered, PastBound
@@ -24,7 +25,7 @@ from tests import HOME
 
 SERVICES = (INGEST, CONSOLE, *(one.name for one in PROCESSORS))
 # The modules whose import makes the metrics of each service.
-MADE_BY = (ingest_metrics, normaliser, tracker)
+MADE_BY = (ingest_metrics, normaliser, tracker, measurer)
 
 BASE_UNITS = ("seconds", "bytes", "records")
 
