@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from console.access.guard import reveals
+from console.access.guard import may_reveal
 from console.masking import masked_number
 from console.pages.json_lines import lines_of
 from console.pages.render import failure, page, render
@@ -50,7 +50,7 @@ async def _one(site: Site, request: Request) -> Response:
     if place.topic not in _readable(site.settings.topics):
         return failure(request, 404, f"{place.topic} is not a topic that this page reads.")
     found = await find(site.settings, place, request.path_params["offset"])
-    reveal = reveals(request.scope)
+    reveal = may_reveal(request)
     pointer = request.query_params.get("pointer", "")
     if isinstance(found, Bounds):
         return render(request, "record_gone.html", 404, place=request.path_params, bounds=found)
@@ -71,7 +71,7 @@ async def _one(site: Site, request: Request) -> Response:
 
 async def _value(site: Site, request: Request) -> Response:
     place = _place(request)
-    if place.topic not in _readable(site.settings.topics) or not reveals(request.scope):
+    if place.topic not in _readable(site.settings.topics) or not may_reveal(request):
         return failure(request, 404, "The bytes of a record are shown with reveal=1 only.")
     found = await find(site.settings, place, request.path_params["offset"])
     if isinstance(found, Bounds):
