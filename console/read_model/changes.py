@@ -11,12 +11,20 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from console.read_model.message_fields import country_of, digest_of, leading, terms_of
+from console.read_model.message_fields import digest_of, leading, terms_of
 from console.read_model.tables import message_id_of
 from processors.dead_letters import record as dead_letters
 from processors.dead_letters.record import Entry
+from processors.quality.recipient_country import country_of
 from processors.tracking.lifecycle import fact_key, when
-from schemas.codec import Decoder, UndecodableError, decode_by_key, decode_inbound, encode
+from schemas.codec import (
+    Decoder,
+    UndecodableError,
+    decode_by_key,
+    decode_inbound,
+    decode_quality,
+    encode,
+)
 from schemas.records import STATE_VERSION, Cause, MessageState, Status, split_viewer_key
 
 MINUTE_MS = 60_000
@@ -132,7 +140,7 @@ def _state_row(
         first_seen_at=state.first_seen_at,
         provider=state.provider,
         gateway=lead.gateway if lead else "",
-        country=country_of(state),
+        country=country_of(state.recipient) or "",
         status=state.status or "",
         stalled_since=state.stalled_since,
         contradicted=bool(state.contradictions),
@@ -179,6 +187,15 @@ def _add_letter(changes: Changes, record: Any) -> None:
     changes.letters.append(entry)
 
 
+def _add_cell(changes: Changes, record: Record) -> None:
+    key = _text(record.key)
+    if record.value is None:
+        changes.quality[key] = None
+        return
+    cell = decode_quality(record.value)
+    changes.quality[key] = (key, cell.period, cell.start_at, cell.provider, record.value)
+
+
 def _text(key: bytes | None) -> str:
     if key is None:
         raise UndecodableError("the key is null")
@@ -191,6 +208,7 @@ _ADD: Mapping[str, Callable[[Changes, Any], None]] = {
     "events": _add_event,
     "inbound": _add_inbound,
     "dead-letters": _add_letter,
+    "quality": _add_cell,
 }
 KINDS = tuple(_ADD)
 """The topics that the read model is made of, by the last part of their name."""

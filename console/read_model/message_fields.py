@@ -2,12 +2,8 @@
 
 import re
 from collections.abc import Collection, Iterator
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
-
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, parse, region_code_for_number
-from phonenumbers.phonenumberutil import NumberParseException
 
 from processors.tracking.lifecycle import when
 from schemas.records import Attempt, MessageState
@@ -20,7 +16,6 @@ MOST_TERMS = 40
 
 _NUMBER = re.compile(r"\+?[0-9][0-9 ()./-]{4,}", re.ASCII)
 _NO_DIGIT = re.compile(r"\D", re.ASCII)
-_SIGNIFICANT = 7
 
 
 class Leading(NamedTuple):
@@ -54,32 +49,6 @@ def _reached_at(attempt: Attempt) -> int:
 def began_at(attempt: Attempt) -> int:
     """Return the time of the attempt's first fact, in Unix milliseconds."""
     return min(map(when, attempt.facts.values()))
-
-
-def country_of(state: MessageState) -> str:
-    """Return the ISO 3166 code of the recipient's country; "" if its number does not say it."""
-    number = state.recipient
-    if not number or not number.isascii() or not number.isdigit():
-        return ""
-    return _country(number[:_SIGNIFICANT], len(number))
-
-
-@lru_cache(maxsize=65_536)  # messages go to few exchanges
-def _country(prefix: str, length: int) -> str:
-    for digits in (1, 2, 3):
-        regions = COUNTRY_CODE_TO_REGION_CODE.get(int(prefix[:digits]))
-        if regions:
-            return regions[0] if len(regions) == 1 else _of_several(prefix, length, regions[0])
-    return ""
-
-
-def _of_several(prefix: str, length: int, main: str) -> str:
-    """Return the country of a number whose calling code several countries share."""
-    try:
-        number = parse("+" + prefix.ljust(length, "2"))
-    except NumberParseException:
-        return main
-    return region_code_for_number(number) or main
 
 
 def term(text: str) -> int:

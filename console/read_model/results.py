@@ -304,12 +304,20 @@ class QualityRow:
     """The delivery quality of one combination of dimensions, in one interval or over all of them.
 
     `by` holds the value of each dimension asked for, `at` the start of the interval (None over all
-    of them). `failures` counts by reason, `costs` sums by currency, as decimal text.
+    of them). An attempt is a message through one gateway, and counts in the interval in which it
+    began; `messages` and the counts of messages are those whose first attempt is among them.
+    `delivered_share` is of the messages for which receipts may come. `failures` counts by reason,
+    `costs` sums by currency, as decimal text.
     """
 
     by: dict[str, str]
     at: int | None
     messages: int
+    messages_delivered: int
+    messages_failed: int
+    without_receipts: int
+    delivered_share: float | None
+    attempts: int
     sent: int
     delivered: int
     read: int

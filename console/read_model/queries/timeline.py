@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from console.read_model import results
-from console.read_model.message_fields import began_at, country_of
+from console.read_model.message_fields import began_at
 from console.read_model.queries.messages import line_of, why
 from console.read_model.tables import EVENTS, INBOUND, MESSAGES, VERDICTS, VIEWERS, message_id_of
 from processors.tracking.lifecycle import when
@@ -32,7 +32,8 @@ _Verdicts = Mapping[tuple[str, str, str], str]
 def find(connection: Connection, key: str) -> results.Message | None:
     """Return the message of a key; None if the read model does not hold it."""
     id_ = message_id_of(key)
-    row = connection.execute(select(MESSAGES.c.state).where(MESSAGES.c.id == id_)).first()
+    query = select(MESSAGES.c.state, MESSAGES.c.country).where(MESSAGES.c.id == id_)
+    row = connection.execute(query).first()
     if row is None:
         return None
     state = decode_state(row.state)
@@ -40,7 +41,7 @@ def find(connection: Connection, key: str) -> results.Message | None:
     verdicts = _verdicts(connection, id_)
     facts = [*_own_facts(state, verdicts), *_viewers_facts(viewers, verdicts)]
     return results.Message(
-        line=line_of(state, country_of(state)),
+        line=line_of(state, row.country),
         request_id=state.request_id,
         payload=state.payload,
         content=state.content,
