@@ -129,7 +129,8 @@ def _facts(message: Message, gateway: str) -> list[Mark]:
 
 
 def _mark(fact: Fact) -> Mark:
-    note = _NOTES.get(fact.verdict or "", fact.reason.code if fact.reason else "") or ""
+    code = fact.reason.code if fact.reason and tone(fact.status) == "bad" else None
+    note = _NOTES.get(fact.verdict or "", code or "")
     return Mark(
         fact.at,
         fact.status,
