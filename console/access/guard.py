@@ -88,7 +88,8 @@ class _Guard:
         self._shown = shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http":  # the start and the end of the application
+            await self._app(scope, receive, send)
             return
         session: MutableMapping[str, Any] = scope["session"]
         # A copy: the lifespan's state is shared by all requests.

@@ -41,8 +41,7 @@ def rows(
         key = (cell.start_at if series else None, *group)
         sums[key] = added(sums.get(key, Counts()), cell)
     found = [
-        _row(dict(zip(by, group, strict=True)), at, counts)
-        for (at, *group), counts in sums.items()
+        _row(dict(zip(by, group, strict=True)), at, counts) for (at, *group), counts in sums.items()
     ]
     return sorted(found, key=lambda one: (one.at or 0, -one.messages, *one.by.values()))
 
