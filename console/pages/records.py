@@ -19,8 +19,8 @@ from service.kafka import clients
 from service.kafka.read_to_end import first_record
 from service.settings import Settings
 
-# Headers whose value a sender chose, or which hold part of a body.
-_SENDERS = frozenset({"user-agent", "http-path", "x-request-id", deadletters.MESSAGE})
+# A path may hold a secret of its source, and a reason quotes part of a body.
+_MASKED = frozenset({"http-path", deadletters.MESSAGE})
 _PATH = "/records/{topic}/{partition:int}/{offset:int}"
 _BYTES = "application/octet-stream"
 
@@ -109,7 +109,7 @@ def _place(request: Request) -> TopicPartition:
 
 def _header(name: str, value: bytes | None, *, reveal: bool) -> str:
     text = "" if value is None else value.decode("utf-8", "replace")
-    return masked_number(text) if name in _SENDERS and not reveal and text else text
+    return masked_number(text) if name in _MASKED and not reveal and text else text
 
 
 def _verbatim(value: bytes) -> str | None:
