@@ -72,6 +72,20 @@ def _processor(topics: Topics, name: str) -> list[Right]:
     ]
 
 
+def _console(topics: Topics) -> list[Right]:
+    """Return what its read model, the raw bodies that it shows and its audit log need.
+
+    Retries and replays need the rights of those commands as well.
+    """
+    return [
+        *_on(topics.required, "Read"),
+        Right("group", topics.group("console"), "Read"),
+        Right("topic", topics.audit, "Write"),
+        *(Right("group", group, "Describe") for group in topics.groups),
+        *_clocks(topics),
+    ]
+
+
 def _replay(topics: Topics) -> list[Right]:
     """Return what the plan, the run and the report of a replay need."""
     outputs = [name for name in topics.required if name != topics.observations]
@@ -167,6 +181,7 @@ _NEEDED: Mapping[str, Callable[[Topics], list[Right]]] = {
     # They need more than their inputs and outputs.
     TRACK.name: _track,
     MEASURE.name: _measure,
+    "console": _console,
     "replay": _replay,
     "dead-letters list": _dead_letters,
     "dead-letters retry": _retry,

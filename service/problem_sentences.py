@@ -200,6 +200,9 @@ MESSAGES: Mapping[str, Message] = {
         "the console needs packages that are not installed; install them with: "
         "pip install 'bluetick[console]'"
     ),
+    "console_loaded_elsewhere": (
+        "another process keeps this read model up to date; stop bluetick console first"
+    ),
     "console_of_other_topics": (
         "the read model was made of other topics {namespace}.*, which reached further; make it "
         "again with: bluetick console --rebuild"

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -25,6 +24,7 @@ from console.access.decide import (
 )
 from console.access.roles import Person
 from console.access.security_headers import security_headers
+from console.problem_details import problem
 from service.errors import Problem
 from service.settings import Settings
 
@@ -114,11 +114,7 @@ class _Guard:
 
     async def _answer(self, request: Request, refusal: Refusal) -> Response:
         if request.url.path.startswith(_API):
-            return Response(
-                orjson.dumps({"error": refusal.sentence}),
-                refusal.status,
-                media_type="application/json",
-            )
+            return problem(refusal.status, refusal.sentence)
         if refusal.login and request.method in SAFE_METHODS:
             path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/login?next={quote(path)}", 303)

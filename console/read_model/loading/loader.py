@@ -81,13 +81,27 @@ class Loader:
         self._ends: dict[TopicPartition, int] = {}
         self._due: dict[str, float] = {}
         self.problem = "the read model is not open yet"
-        self.loaded = False
+        self.opened = self.loaded = False
 
-    async def run(self, stop: asyncio.Event, *, until_loaded: bool = False) -> None:
-        """Load until `stop` is set, or the first load has ended; errors of Kafka are retried.
+    async def run(self, stop: asyncio.Event) -> None:
+        """Load until `stop` is set; errors of Kafka and of the database are retried.
 
         Raises `Problem` if the database and the topics do not belong together.
         """
+        await self._retried(stop, until_loaded=False)
+
+    async def rebuild(self, stop: asyncio.Event) -> None:
+        """Drop everything, and load up to the present ends of the topics.
+
+        Raises `Problem` if another process is loading into the same database.
+        """
+        with locked(self._database) as mine:
+            if not mine:
+                raise Problem("console_loaded_elsewhere")
+            await asyncio.to_thread(self._database.clear)
+        await self._retried(stop, until_loaded=True)
+
+    async def _retried(self, stop: asyncio.Event, *, until_loaded: bool) -> None:
         while not stop.is_set():
             try:
                 await self._run(stop, until_loaded=until_loaded)
@@ -108,7 +122,7 @@ class Loader:
             while not held.enter_context(locked(self._database)):
                 held.close()
                 self.problem = ""
-                self.loaded = True  # by the other process
+                self.opened = self.loaded = True  # by the other process
                 if stop.is_set():
                     return
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -125,7 +139,7 @@ class Loader:
         await client.start()
         await self._assign(client)
         self.loaded = self._database.value(LOADED) is not None
-        self.problem = ""
+        self.opened, self.problem = True, ""
         begin, target = dict(self._at), dict(self._ends)
         size = sum(target[place] - begin[place] for place in target)
         writing: asyncio.Task[None] | None = None
