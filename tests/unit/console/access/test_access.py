@@ -17,7 +17,7 @@ from service.errors import Problem
 from service.settings import Settings
 
 ROLES = {"*": "view", "ann": "act", "group:support": "reveal"}
-OIDC = {
+OIDC: dict[str, Any] = {
     "console_login": "oidc",
     "console_url": "https://console.example.com/",
     "console_roles": ROLES,
@@ -25,7 +25,7 @@ OIDC = {
     "console_oidc_client": "console",
     "console_oidc_secret": "s3cret",
 }
-PROXY = {
+PROXY: dict[str, Any] = {
     "console_login": "proxy",
     "console_roles": ROLES,
     "console_proxy_header": "X-Remote-User",
