@@ -109,12 +109,13 @@ class Database:
         if rows:
             connection.exec_driver_sql(self._upsert(table, add), [tuple(row) for row in rows])
 
-    def remove(self, connection: Connection, table: Table, keys: Sequence[Row]) -> None:
-        """Delete the rows with these primary keys."""
+    def remove(
+        self, connection: Connection, table: Table, keys: Sequence[Row], *, at_zero: str = ""
+    ) -> None:
+        """Delete the rows with these primary keys; with `at_zero`, if that column is 0."""
         if keys:
-            wanted = " AND ".join(
-                f"{_quoted(one.name)} = {self._mark}" for one in table.primary_key.columns
-            )
+            matches = [f"{_quoted(one.name)} = {self._mark}" for one in table.primary_key.columns]
+            wanted = " AND ".join(matches + ([f"{_quoted(at_zero)} = 0"] if at_zero else []))
             connection.exec_driver_sql(
                 f"DELETE FROM {table.name} WHERE {wanted}",  # noqa: S608 - our own names
                 [tuple(key) for key in keys],

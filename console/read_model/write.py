@@ -113,6 +113,8 @@ def _write_messages(database: Database, connection: Connection, changes: Changes
     counts.subtract(map(_counted_as, gone))
     changed = [(*cell, count) for cell, count in sorted(counts.items()) if count]
     database.put(connection, MESSAGE_COUNTS, changed, add="messages")
+    fewer = [cell for cell, count in sorted(counts.items()) if count < 0]
+    database.remove(connection, MESSAGE_COUNTS, fewer, at_zero="messages")
     database.remove(connection, MESSAGES, [(one.id,) for one in gone])
     database.put(connection, MESSAGES, sorted(new))
 

@@ -9,7 +9,6 @@ from console.read_model.tables import (
     EVENTS,
     FACT_COUNTS,
     INBOUND,
-    MESSAGE_COUNTS,
     MESSAGES,
     QUALITY,
     VERDICTS,
@@ -39,7 +38,6 @@ def sweep(database: Database, before: int) -> int:
         connection.execute(delete(DEAD_LETTERS).where(DEAD_LETTERS.c.written_at < before))
         connection.execute(delete(QUALITY).where(QUALITY.c.at < before))
         connection.execute(delete(FACT_COUNTS).where(FACT_COUNTS.c.minute < before))
-        connection.execute(delete(MESSAGE_COUNTS).where(MESSAGE_COUNTS.c.messages == 0))
     return dropped
 
 

@@ -57,8 +57,7 @@ def provider_shares(connection: Connection, since: int, until: int) -> list[Prov
     )
     by_provider: dict[str, dict[str, int]] = defaultdict(dict)
     for row in connection.execute(query):
-        if row.messages:
-            by_provider[row.provider][row.status or "none"] = int(row.messages)
+        by_provider[row.provider][row.status or "none"] = int(row.messages)
     return [_share(provider, found) for provider, found in sorted(by_provider.items())]
 
 
