@@ -18,6 +18,7 @@ from cli.commands import (
     forget,
     groups,
     namespaces,
+    quality,
     replay,
     schemas,
     services,
@@ -84,7 +85,7 @@ app = typer.Typer(
 # In the order in which help shows them, each below its heading.
 _COMMANDS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
     (_RUN, (*services.COMMANDS, console)),
-    (_LOOK, (tail.tail, doctor.doctor, webhooks.explain, webhooks.parse)),
+    (_LOOK, (tail.tail, quality.quality, doctor.doctor, webhooks.explain, webhooks.parse)),
     (_REPAIR, (forget.forget,)),
     (_DATA, (archive.archive, namespaces.rebuild, namespaces.diff)),
     (_TRY, (webhooks.send,)),

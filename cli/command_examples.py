@@ -58,6 +58,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "bluetick tail statuses --from-start",
         f"bluetick tail raw.{NAMES[0]} --until-end --json --limit 10",
     ),
+    "quality": (
+        "bluetick quality --by country,provider --from -24h",
+        "bluetick quality --by gateway --from 2026-05-01T00:00Z --per day --json",
+    ),
     "explain": (
         f"bluetick explain --provider {NAMES[0]} body.json",
         f"bluetick explain --provider {NAMES[0]} sent.json delivered.json --wait 25 --json",

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -149,6 +149,30 @@ class Following:
     ] = False
     key: Annotated[str | None, typer.Option(help="Only this message key.")] = None
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many records.")] = None
+
+
+@dataclass(frozen=True)
+class QualityOf:
+    """Which figures of delivery quality to show."""
+
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What to tell apart: provider, account, channel, gateway, country, operator; "
+            "several with commas between."
+        ),
+    ] = "provider"
+    since: Annotated[
+        str,
+        typer.Option("--from", help="Begun since: 2026-05-01T12:00Z, -2h, oldest.", metavar="TIME"),
+    ] = "-24h"
+    until: Annotated[
+        str | None,
+        typer.Option("--to", help=r"Begun before. \[default: no end]", metavar="TIME"),
+    ] = None
+    per: Annotated[
+        Literal["hour", "day", "total"], typer.Option(help="A row for each hour or day.")
+    ] = "total"
 
 
 @dataclass(frozen=True)

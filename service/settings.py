@@ -194,8 +194,8 @@ class _Workers(_Group):
         None,
         pattern=NAMESPACE,
         description="a stable, unique id of this worker (Kafka's `group.instance.id`): a restart "
-        "within the session timeout, planned or not, moves no partition. Default for track: "
-        "an id in its data directory, for unplanned restarts",
+        "within the session timeout, planned or not, moves no partition. Default for track "
+        "and measure: an id in the data directory, for unplanned restarts",
     )
     failpoint: str | None = Field(
         None, description="for fault tests: where to die or pause (docs/reliability.md)"
@@ -242,8 +242,8 @@ class _Track(_Group):
 
     data: Path = Field(
         _DATA,
-        description="directory for data: the tracker's stores and its group instance id, and the "
-        "Kafka that `up` starts; `$XDG_DATA_HOME` moves the default",
+        description="directory for data: the stores and group instance ids of track and measure, "
+        "and the Kafka that `up` starts; `$XDG_DATA_HOME` moves the default",
     )
     stalled_queued: float = Field(
         600.0, gt=0, description="seconds a message may be queued or sending until `stalled`"

@@ -7,7 +7,7 @@ memory, as `bluetick explain` does it. Of each kind, the record with the most fi
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,8 @@ import msgspec
 from cli.contracts.model import Example
 from cli.simulator.simulate import simulate
 from cli.up.examples import load
+from processors.quality.cells import Cells, Limits, applied
+from processors.quality.changes import changed
 from processors.replay.pipeline_in_memory import (
     Delivery,
     Outcome,
@@ -24,11 +26,13 @@ from processors.replay.pipeline_in_memory import (
     run,
     webhook_of,
 )
-from processors.runtime.exactly_once.changelog_headers import NEXT_TIMER
+from processors.runtime.exactly_once.changelog_headers import NEXT_TIMER, NOTE, TAKEN_TO
+from processors.runtime.exactly_once.offset_note import Note
 from processors.tracking import timers
 from processors.tracking.timers import PATIENCE
 from schemas.codec import encode
 from schemas.contract import KINDS
+from schemas.quality import PERIODS, route_of
 from schemas.records import MessageState, viewer_key
 from schemas.webhook import to_headers
 
@@ -38,7 +42,17 @@ _SECOND = 1000
 _DAY = 24 * 3600 * _SECOND
 _SIMULATED = 150
 
+_TAKEN = [(TAKEN_TO, b"512"), (NOTE, Note(_BEGAN, _BEGAN, 500).metadata.encode())]
+_LIMITS = Limits(50, dict.fromkeys(PERIODS, 730))
+
 _OBSERVATIONS = {"status": "status-observation", "inbound": "inbound-observation"}
+
+
+class _State(NamedTuple):
+    """A record of `messages`, as measure reads it."""
+
+    key: bytes | None
+    value: bytes | None
 
 
 @cache
@@ -72,6 +86,7 @@ def _candidates() -> Iterator[tuple[str, Example]]:
     yield from (("raw", _raw(index, one)) for index, one in enumerate(deliveries))
     outcome = run(steps, began_at=_BEGAN, prefix=_PREFIX)
     yield from _states(outcome)
+    yield from _quality(outcome)
     later = run([*steps, Wait(46 * _DAY)], began_at=_BEGAN, prefix=_PREFIX)
     yield from (_published(one) for one in later.records)
 
@@ -112,6 +127,23 @@ def _states(outcome: Outcome) -> Iterator[tuple[str, Example]]:
         headers = [(NEXT_TIMER, b"%d" % timers.outlives(message))]
         key = viewer_key(viewer.message_key, viewer.viewer)
         yield "viewer", _example("messages", key, headers, encode(viewer))
+
+
+def _quality(outcome: Outcome) -> Iterator[tuple[str, Example]]:
+    """Yield what measure makes of the states."""
+    states = [_State(key.encode(), encode(state)) for key, state in outcome.messages.items()]
+    found = changed(states, lambda keys: [None] * len(keys))
+    for key, value in found.contributions.items():
+        if value is not None:
+            example = _example("quality-contributions", key.decode(), _TAKEN, value)
+            yield "quality-contribution", example
+    for one in found.changes:
+        key = str(route_of(one)).encode()
+        yield "quality-change", _example("quality-changes", key.decode(), (), encode(one))
+    cells = Cells(lambda keys: [None] * len(keys), lambda *_: [])
+    for key, value in applied(found.changes, cells, _LIMITS, _BEGAN).cells.items():
+        if value is not None:
+            yield "quality-cell", _example("quality", key.decode(), _TAKEN, value)
 
 
 def _example(

@@ -23,8 +23,10 @@ Place = tuple[int, Route, str | None]
 class StateRecord(Protocol):
     """The fields of a record of `messages` that are read."""
 
-    key: bytes | None
-    value: bytes | None
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 @dataclass(slots=True)

@@ -43,13 +43,15 @@ _BATCH = 1000
 _FORMAT = 1
 _EXPIRED = 500  # cells deleted in one transaction, so that records do not wait long
 _EXPIRY_SECONDS = 60.0
+_IDLE_SECONDS = 0.5
 
 
 class Batch(NamedTuple):
-    """Records in order, or cells whose period is no longer kept."""
+    """Records in order, or cells whose period is no longer kept; the offset to commit, if any."""
 
-    records: Sequence[Record]
+    records: Sequence[Record] = ()
     expired: Sequence[str] = ()
+    taken_to: int | None = None
 
 
 class Result(NamedTuple):
@@ -73,6 +75,7 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch]):
     ) -> None:
         self._store: PartitionStore | None = None
         self._cut = Cut.whole(_BATCH)
+        self._idle_at = 0.0
         self._outputs = Outputs(
             MEASURE.name,
             settings.topics.group(MEASURE.name),
@@ -117,18 +120,20 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch]):
     def _opened_store(self) -> PartitionStore | None:
         return self._store
 
-    async def _next(
-        self,
-        session: Session[PartitionStore],  # noqa: ARG002 - a subclass reads its store
-    ) -> Batch | None:
-        records = self._taken(self._cut.size)
-        return Batch(records) if records else None
+    async def _next(self, session: Session[PartitionStore]) -> Batch | None:
+        if records := self._taken(self._cut.size):
+            self._idle_at = time.monotonic() + _IDLE_SECONDS
+            return Batch(records, taken_to=records[-1].offset + 1)
+        if time.monotonic() < self._idle_at:
+            return None
+        # The inputs end in transaction markers: the lag would never be 0 without this commit.
+        passed = await self._passed(session)
+        return None if passed is None else Batch(taken_to=passed)
 
     async def _batch(self, session: Session[PartitionStore], batch: Batch) -> None:
         result = self._reduce(session.store, batch)
-        taken_to = batch.records[-1].offset + 1 if batch.records else None
         try:
-            anchor = await self._publish(session, result, taken_to)
+            anchor = await self._publish(session, result, batch.taken_to)
         except TimeoutError:
             self._cut = self._cut.failed(len(batch.records))
             raise
@@ -224,7 +229,7 @@ class ChangesTask(MeasuringTask):
         keys = expired(_cells(session.store), self._limits, clock.now(), _EXPIRED)
         if not keys:
             self._expire_at = time.monotonic() + _EXPIRY_SECONDS
-        return Batch((), keys) if keys else None
+        return Batch(expired=keys) if keys else None
 
     def _reduce(self, store: PartitionStore, batch: Batch) -> Result:
         if batch.expired:

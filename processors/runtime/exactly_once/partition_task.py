@@ -281,6 +281,17 @@ class PartitionTask(ABC, Generic[Q, B]):
         self._put_back(records[most:])
         return records[:most]
 
+    async def _passed(self, session: Q) -> int | None:
+        """Return the position if it is ahead, and all polled records are processed; else None.
+
+        Between the two are transaction markers, or gaps that compaction left. The position moves
+        and its records are fed without an await in between.
+        """
+        if self._queue or self.partition not in self._consumer.assignment():
+            return None
+        position: int = await self._consumer.position(self.partition)
+        return position if position > session.offset and not self._queue else None
+
     def _put_back(self, records: Sequence[Record]) -> None:
         if records:
             self._queue.appendleft(records)
@@ -288,8 +299,8 @@ class PartitionTask(ABC, Generic[Q, B]):
 
     def _note_done(self, session: Q, records: Sequence[Record]) -> None:
         """Note that these records are processed and committed."""
-        if records:
-            self._done = Unprocessed(session.offset, last=records[-1].timestamp)
+        last = records[-1].timestamp if records else (self._done and self._done.last)
+        self._done = Unprocessed(session.offset, last=last)
 
     async def _discard_producer(self) -> None:
         """Discard the producer: its outcome is unknown until a new producer has fenced it."""

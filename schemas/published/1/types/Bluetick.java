@@ -436,4 +436,84 @@ public final class Bluetick {
             Long version,
             Map<String, Ladder> attempts,
             String beyond) {}
+
+    /** A DDSketch of times in milliseconds, with a relative accuracy of 1 %. */
+    public record Sketch(
+            Long count,
+            Long zeros,
+            List<List<Long>> bins,
+            Long p50_ms,
+            Long p95_ms,
+            Long p99_ms) {}
+
+    /** A record of `quality`: the counts of one cell. It replaces earlier records of its key. */
+    public record QualityCell(
+            Long messages,
+            Long messages_delivered,
+            Long messages_failed,
+            Long without_receipts,
+            Long stalled,
+            Long resumed,
+            Long replies,
+            Long attempts,
+            Long sent,
+            Long delivered,
+            Long read,
+            Long failed,
+            Long rejected,
+            Long expired,
+            Map<String, Long> reasons,
+            Long contradictions,
+            Long recoveries,
+            Long fall_backs,
+            Long parts,
+            Map<String, String> cost,
+            Sketch to_delivered,
+            Sketch to_read,
+            Long version,
+            String period,
+            Long start_at,
+            String provider,
+            String account,
+            String channel,
+            String gateway,
+            String country,
+            String operator) {}
+
+    /** A record of `quality-changes`: what to add to the cells of one minute; counts may be < 0. */
+    public record QualityChange(
+            Long messages,
+            Long messages_delivered,
+            Long messages_failed,
+            Long without_receipts,
+            Long stalled,
+            Long resumed,
+            Long replies,
+            Long attempts,
+            Long sent,
+            Long delivered,
+            Long read,
+            Long failed,
+            Long rejected,
+            Long expired,
+            Map<String, Long> reasons,
+            Long contradictions,
+            Long recoveries,
+            Long fall_backs,
+            Long parts,
+            Map<String, String> cost,
+            Sketch to_delivered,
+            Sketch to_read,
+            Long start_at,
+            String provider,
+            String account,
+            String channel,
+            String gateway,
+            String country,
+            String operator) {}
+
+    /** A record of `quality-contributions`: what the cells hold of one message. */
+    public record QualityContribution(
+            Long version,
+            List<QualityChange> attempts) {}
 }

@@ -819,4 +819,156 @@ export interface ViewerState {
   beyond?: Status;
 }
 
+/** A DDSketch of times in milliseconds, with a relative accuracy of 1 %. */
+export interface Sketch {
+  /** How many times it holds. Absent: `0`. */
+  count?: number;
+  /** How many of them are 0 ms. Absent: `0`. */
+  zeros?: number;
+  /** Pairs of a bin's index and its count, sorted by index. */
+  bins?: number[][];
+  /** The median. */
+  p50_ms?: number;
+  /** The time that 95 % do not exceed. */
+  p95_ms?: number;
+  /** The time that 99 % do not exceed. */
+  p99_ms?: number;
+}
+
+/** A record of `quality`: the counts of one cell. It replaces earlier records of its key. */
+export interface QualityCell {
+  /** Messages whose first attempt is in the cell. Absent: `0`. */
+  messages?: number;
+  /** Of these, those that any attempt delivered. Absent: `0`. */
+  messages_delivered?: number;
+  /** Of these, those that failed by all attempts. Absent: `0`. */
+  messages_failed?: number;
+  /** Of these, those without an outcome of which none is due: of groups, stories and chats without receipts. Absent: `0`. */
+  without_receipts?: number;
+  /** Of these, those that are stalled now. Absent: `0`. */
+  stalled?: number;
+  /** How often one of these was stalled and then progressed. Absent: `0`. */
+  resumed?: number;
+  /** The replies to these. Absent: `0`. */
+  replies?: number;
+  /** Attempts that began in the period. Absent: `0`. */
+  attempts?: number;
+  /** Of these, those that reached sent or above. Absent: `0`. */
+  sent?: number;
+  /** Of these, those that reached delivered or above. Absent: `0`. */
+  delivered?: number;
+  /** Of these, those that reached read or above. Absent: `0`. */
+  read?: number;
+  /** Of these, those that ended as failed or undelivered. Absent: `0`. */
+  failed?: number;
+  /** Of these, those that ended as rejected. Absent: `0`. */
+  rejected?: number;
+  /** Of these, those that ended as expired. Absent: `0`. */
+  expired?: number;
+  /** The failures among these by the provider's code; `-` without one, `other` past the bound. */
+  reasons?: Record<string, number>;
+  /** Of these, those with a failure after a delivery. Absent: `0`. */
+  contradictions?: number;
+  /** Of these, those with a delivery after a failure. Absent: `0`. */
+  recoveries?: number;
+  /** Of these, those that an attempt by another gateway followed. Absent: `0`. */
+  fall_backs?: number;
+  /** The billed parts of these. Absent: `0`. */
+  parts?: number;
+  /** The price of these in each currency: an exact decimal number as text; `XXX` for what is no currency code, and past the bound. */
+  cost?: Record<string, string>;
+  /** The times from the first fact of an attempt to its first that says at least delivered. */
+  to_delivered?: Sketch;
+  /** The same to at least read. */
+  to_read?: Sketch;
+  /** The format of the state. Refuse a format that you do not know. */
+  version: number;
+  /** The length of the period: `minute`, `hour` or `day`. */
+  period: "day";
+  /** When the period begins; a day begins at midnight UTC. */
+  start_at: number;
+  /** The provider that reported it. */
+  provider: string;
+  /** The customer's account or channel at the provider; `-` if it has none. */
+  account: string;
+  /** How the message travels, in common words. */
+  channel: Channel;
+  /** The route of this attempt, in the provider's own word: a channel may have several. */
+  gateway: string;
+  /** The country of the recipient's number (ISO 3166-1 alpha-2; `001` for numbers of no country); absent if unknown. */
+  country?: string;
+  /** The recipient's network by the billing, `<mcc>-<mnc>`; `other` past the bound; absent if the provider reports none. */
+  operator?: string;
+}
+
+/** A record of `quality-changes`: what to add to the cells of one minute; counts may be < 0. */
+export interface QualityChange {
+  /** Messages whose first attempt is in the cell. Absent: `0`. */
+  messages?: number;
+  /** Of these, those that any attempt delivered. Absent: `0`. */
+  messages_delivered?: number;
+  /** Of these, those that failed by all attempts. Absent: `0`. */
+  messages_failed?: number;
+  /** Of these, those without an outcome of which none is due: of groups, stories and chats without receipts. Absent: `0`. */
+  without_receipts?: number;
+  /** Of these, those that are stalled now. Absent: `0`. */
+  stalled?: number;
+  /** How often one of these was stalled and then progressed. Absent: `0`. */
+  resumed?: number;
+  /** The replies to these. Absent: `0`. */
+  replies?: number;
+  /** Attempts that began in the period. Absent: `0`. */
+  attempts?: number;
+  /** Of these, those that reached sent or above. Absent: `0`. */
+  sent?: number;
+  /** Of these, those that reached delivered or above. Absent: `0`. */
+  delivered?: number;
+  /** Of these, those that reached read or above. Absent: `0`. */
+  read?: number;
+  /** Of these, those that ended as failed or undelivered. Absent: `0`. */
+  failed?: number;
+  /** Of these, those that ended as rejected. Absent: `0`. */
+  rejected?: number;
+  /** Of these, those that ended as expired. Absent: `0`. */
+  expired?: number;
+  /** The failures among these by the provider's code; `-` without one, `other` past the bound. */
+  reasons?: Record<string, number>;
+  /** Of these, those with a failure after a delivery. Absent: `0`. */
+  contradictions?: number;
+  /** Of these, those with a delivery after a failure. Absent: `0`. */
+  recoveries?: number;
+  /** Of these, those that an attempt by another gateway followed. Absent: `0`. */
+  fall_backs?: number;
+  /** The billed parts of these. Absent: `0`. */
+  parts?: number;
+  /** The price of these in each currency: an exact decimal number as text; `XXX` for what is no currency code, and past the bound. */
+  cost?: Record<string, string>;
+  /** The times from the first fact of an attempt to its first that says at least delivered. */
+  to_delivered?: Sketch;
+  /** The same to at least read. */
+  to_read?: Sketch;
+  /** When the period begins; a day begins at midnight UTC. */
+  start_at: number;
+  /** The provider that reported it. */
+  provider: string;
+  /** The customer's account or channel at the provider; `-` if it has none. */
+  account: string;
+  /** How the message travels, in common words. */
+  channel: Channel;
+  /** The route of this attempt, in the provider's own word: a channel may have several. */
+  gateway: string;
+  /** The country of the recipient's number (ISO 3166-1 alpha-2; `001` for numbers of no country); absent if unknown. */
+  country?: string;
+  /** The recipient's network by the billing, `<mcc>-<mnc>`; `other` past the bound; absent if the provider reports none. */
+  operator?: string;
+}
+
+/** A record of `quality-contributions`: what the cells hold of one message. */
+export interface QualityContribution {
+  /** The format of the state. Refuse a format that you do not know. */
+  version: number;
+  /** What each attempt adds to the cell of its minute. */
+  attempts?: QualityChange[];
+}
+
 export type Event = Advanced | Recovered | Late | Contradicted | FellBack | Replied | ViewerAdvanced | Stalled | Resumed | Forgotten;

@@ -512,4 +512,92 @@ class ViewerState(Record):
     beyond: Status | None = None
 
 
+class Sketch(Record):
+    """A DDSketch of times in milliseconds, with a relative accuracy of 1 %."""
+
+    count: int = 0
+    zeros: int = 0
+    bins: list[list[int]] | None = None
+    p50_ms: int | None = None
+    p95_ms: int | None = None
+    p99_ms: int | None = None
+
+
+class QualityCell(Record):
+    """A record of `quality`: the counts of one cell. It replaces earlier records of its key."""
+
+    messages: int = 0
+    messages_delivered: int = 0
+    messages_failed: int = 0
+    without_receipts: int = 0
+    stalled: int = 0
+    resumed: int = 0
+    replies: int = 0
+    attempts: int = 0
+    sent: int = 0
+    delivered: int = 0
+    read: int = 0
+    failed: int = 0
+    rejected: int = 0
+    expired: int = 0
+    reasons: dict[str, int] | None = None
+    contradictions: int = 0
+    recoveries: int = 0
+    fall_backs: int = 0
+    parts: int = 0
+    cost: dict[str, str] | None = None
+    to_delivered: Sketch | None = None
+    to_read: Sketch | None = None
+    version: int
+    period: Literal["day"]
+    start_at: int
+    provider: str
+    account: str
+    channel: Channel
+    gateway: str
+    country: str | None = None
+    operator: str | None = None
+
+
+class QualityChange(Record):
+    """A record of `quality-changes`: what to add to the cells of one minute; counts may be < 0."""
+
+    messages: int = 0
+    messages_delivered: int = 0
+    messages_failed: int = 0
+    without_receipts: int = 0
+    stalled: int = 0
+    resumed: int = 0
+    replies: int = 0
+    attempts: int = 0
+    sent: int = 0
+    delivered: int = 0
+    read: int = 0
+    failed: int = 0
+    rejected: int = 0
+    expired: int = 0
+    reasons: dict[str, int] | None = None
+    contradictions: int = 0
+    recoveries: int = 0
+    fall_backs: int = 0
+    parts: int = 0
+    cost: dict[str, str] | None = None
+    to_delivered: Sketch | None = None
+    to_read: Sketch | None = None
+    start_at: int
+    provider: str
+    account: str
+    channel: Channel
+    gateway: str
+    country: str | None = None
+    operator: str | None = None
+
+
+class QualityContribution(Record):
+    """A record of `quality-contributions`: what the cells hold of one message."""
+
+    version: int
+    attempts: list[QualityChange] | None = None
+
+
 Event = Advanced | Recovered | Late | Contradicted | FellBack | Replied | ViewerAdvanced | Stalled | Resumed | Forgotten

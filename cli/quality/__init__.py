@@ -1,0 +1,1 @@
+"""`bluetick quality`: the figures of delivery quality, side by side."""
