@@ -1,24 +1,18 @@
 """The application: the API and the pages, behind the decision who may see and do what."""
 
-import secrets
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import ASGIApp
 
 from console.access.access import access_of
-from console.access.audit import Audit
-from console.access.guard import guarded
+from console.access.guard import middleware
 from console.api.api import api
 from console.context import Context
-from console.pages.findings import Findings
-from console.pages.live import Changes
 from console.pages.render import refused
 from console.pages.routes import page_routes
-from console.pages.site import Site
+from console.pages.site import Site, site_of
 from console.read_model.database import Database
-from console.read_model.queries import overview
 from service.settings import Settings
 
 
@@ -26,7 +20,7 @@ from service.settings import Settings
 class App:
     """The ASGI application, and what has to be closed with it."""
 
-    asgi: ASGIApp
+    asgi: Starlette
     site: Site
 
 
@@ -34,24 +28,7 @@ def create_app(settings: Settings, database: Database) -> App:
     """Return the application; raises `Problem` if the settings would leave it open."""
     access = access_of(settings)
     context = Context(settings, database)
-
-    async def progress() -> object:
-        return await context.run(overview.progress)
-
-    file = settings.console_audit or settings.data / "console" / settings.namespace / "audit.jsonl"
-    site = Site(context, Audit(settings, file), Changes(progress), Findings(settings))
-    app = Starlette(routes=[Mount("/api/v1", api(context)), *page_routes(site)])
-    app.state.namespace = settings.namespace
-    app.state.login = access.login
-    key = settings.console_session_key
-    return App(
-        guarded(
-            app,
-            access,
-            site.audit,
-            refused,
-            key=key.get_secret_value() if key else secrets.token_urlsafe(32),
-            cookie=f"bluetick-{settings.namespace}",
-        ),
-        site,
-    )
+    site = site_of(context)
+    routes = [Mount("/api/v1", api(context)), *page_routes(site, access)]
+    guarded = middleware(settings, access, site.audit, refused)
+    return App(Starlette(routes=routes, middleware=guarded), site)

@@ -391,6 +391,11 @@ class _Settings(_Console, _Measure, _Track, _Normalise, _Workers, _Ingest, _Shar
         return self.data / "state" / self.namespace
 
     @property
+    def audit_file(self) -> Path:
+        """The file of the console's audit log."""
+        return self.console_audit or self.data / "console" / self.namespace / "audit.jsonl"
+
+    @property
     def topics(self) -> Topics:
         return Topics(
             self.namespace, self.raw_namespace, self.observations_namespace, providers=NAMES

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -24,8 +25,11 @@ from console.access.decide import (
 from console.access.roles import Person
 from console.access.security_headers import security_headers
 from console.problem_details import problem
+from service.errors import Problem
+from service.settings import Settings
 
 _SESSION_SECONDS = 8 * 3600
+_KEY_CHARACTERS = 32
 _LARGEST_FORM = 1024 * 1024
 _API = "/api/"
 _FORM = "application/x-www-form-urlencoded"
@@ -34,35 +38,62 @@ Refused = Callable[[Request, Refusal], Awaitable[Response]]
 """Returns the page of a refusal."""
 
 
-def guarded(
-    app: ASGIApp, access: Access, audit: Audit, refused: Refused, *, key: str, cookie: str
-) -> ASGIApp:
-    """Return the application with sessions, and a decision before each request.
+def middleware(
+    settings: Settings, access: Access, audit: Audit, refused: Refused
+) -> list[Middleware]:
+    """Return sessions, and a decision before each request; raises `Problem` for a short key.
 
-    `key` signs the sessions, which are in the cookie of that name. `scope["state"]["person"]` is
-    who asks.
+    `request.state` then has `person` (who asks), `login` and `namespace`.
     """
-    name = f"__Host-{cookie}" if access.secure else cookie
-    return SessionMiddleware(
-        _Guard(app, access, audit, refused),
-        key,
-        session_cookie=name,
-        max_age=_SESSION_SECONDS,
-        https_only=access.secure,
-    )
+    shown = {"login": access.login, "namespace": settings.namespace}
+    return [
+        Middleware(
+            SessionMiddleware,
+            secret_key=_key(settings),
+            session_cookie=_cookie(settings, access),
+            max_age=_SESSION_SECONDS,
+            https_only=access.secure,
+        ),
+        Middleware(_Guard, access, audit, refused, shown),
+    ]
+
+
+def _key(settings: Settings) -> str:
+    given = settings.console_session_key
+    if given is None:
+        return secrets.token_urlsafe(_KEY_CHARACTERS)
+    if len(given.get_secret_value()) < _KEY_CHARACTERS:
+        raise Problem("console_key_too_short", least=_KEY_CHARACTERS)
+    return given.get_secret_value()
+
+
+def _cookie(settings: Settings, access: Access) -> str:
+    """Return the cookie's name; browsers share cookies between the ports of a host."""
+    return "__Host-bluetick" if access.secure else f"bluetick-{settings.console_port}"
 
 
 class _Guard:
-    def __init__(self, app: ASGIApp, access: Access, audit: Audit, refused: Refused) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        audit: Audit,
+        refused: Refused,
+        shown: Mapping[str, str],
+    ) -> None:
         self._app = app
         self._access = access
         self._audit = audit
         self._refused = refused
+        self._shown = shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http":  # the start and the end of the application
+            await self._app(scope, receive, send)
             return
         session: MutableMapping[str, Any] = scope["session"]
+        # A copy: the lifespan's state is shared by all requests.
+        scope["state"] = {**scope.get("state", {}), **self._shown}
         send = self._with_headers(scope["path"], send)
         request = Request(scope, receive)
         body = await _form(request)
@@ -71,13 +102,13 @@ class _Guard:
             await (await self._refused(request, refusal))(scope, receive, send)
             return
         decision = decide(self._access, _asked(request, body), session)
-        scope.setdefault("state", {})["person"] = decision
         if isinstance(decision, Refusal):
             await (await self._answer(request, decision))(scope, receive, send)
             return
+        scope["state"]["person"] = decision
         if TOKEN_FIELD not in session and request.method in SAFE_METHODS:
             session[TOKEN_FIELD] = secrets.token_urlsafe(24)
-        if reveals(scope) and decision.name:
+        if may_reveal(request) and decision.name:
             await self._audit.record(decision, request, "reveal")
         await self._app(scope, _again(body, receive), send)
 
@@ -106,9 +137,9 @@ def person_of(request: Request) -> Person:
     return person
 
 
-def reveals(scope: Scope) -> bool:
-    """Whether a request asks for numbers and texts."""
-    return b"reveal=1" in scope["query_string"].split(b"&")
+def may_reveal(request: Request) -> bool:
+    """Whether numbers and texts are shown: the request asks for it, so the guard has allowed it."""
+    return b"reveal=1" in request.scope["query_string"].split(b"&")
 
 
 def _asked(request: Request, body: bytes) -> Asked:
@@ -121,7 +152,7 @@ def _asked(request: Request, body: bytes) -> Asked:
         path=request.url.path,
         headers=headers,
         peer=request.client.host if request.client else "",
-        reveal=reveals(request.scope),
+        reveal=may_reveal(request),
         token=token,
     )
 

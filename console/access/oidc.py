@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.starlette_client import OAuth
 from httpx import HTTPError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -25,6 +23,10 @@ def login_routes(access: Access, audit: Audit, refused: Refused) -> list[Route]:
     """Return the routes of the login; none without OpenID Connect."""
     if access.oidc is None:
         return []
+    # Authlib takes long to load, and only this login needs it.
+    from authlib.integrations.base_client import OAuthError  # noqa: PLC0415
+    from authlib.integrations.starlette_client import OAuth  # noqa: PLC0415
+
     oauth = OAuth()
     oauth.register(
         "provider",

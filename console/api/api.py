@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from console.access.guard import reveals
+from console.access.guard import may_reveal
 from console.api.openapi import document
 from console.api.operations import OPERATIONS, Operation
 from console.api.parameters import Parameters
@@ -51,7 +51,7 @@ def _endpoint(context: Context, operation: Operation) -> Callable[[Request], Awa
             return problem(503, f"the read model cannot be read: {type(error).__name__}")
         if found is None:
             return problem(404, operation.missing)
-        shown = masked(found, reveal=reveals(request.scope))
+        shown = masked(found, reveal=may_reveal(request))
         return Response(results.dump_json(shown), media_type=_JSON)
 
     return answer

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from console.access.guard import person_of, reveals
+from console.access.guard import may_reveal, person_of
 from console.access.roles import Person
 from console.actions import retry
 from console.actions.jobs import Job
@@ -78,7 +78,7 @@ async def _show_example(site: Site, request: Request) -> Response:
     letter = await site.context.run(queries.find, request.path_params["id"])
     if letter is None:
         return failure(request, 404, "This dead letter is past its topic's retention.")
-    shown = await _example(site, letter, reveal=reveals(request.scope))
+    shown = await _example(site, letter, reveal=may_reveal(request))
     return render(request, "letter_example.html", letter=letter, example=shown)
 
 

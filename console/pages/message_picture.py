@@ -56,13 +56,13 @@ def story(message: Message, now: int) -> Story:
     """Return why a message has the status that it has."""
     line = message.line
     status = line.status or "received"
-    sentences = [_attempted(message, one.gateway) for one in message.attempts]
-    sentences += [_told(event) for event in message.events if event.event == "fell_back"]
+    sentences = [
+        _attempted(message, one.gateway, again=place > 0)
+        for place, one in enumerate(message.attempts)
+    ]
     if line.stalled_since is not None:
         waited = duration(now - line.stalled_since)
-        sentences.append(
-            f"It is stalled: no further report has arrived for too long, since {waited} ago."
-        )
+        sentences.append(f"It has been stalled for {waited}: no further report has arrived.")
     elif status in ("queued", "sending", "sent"):
         sentences.append(f"No further report has arrived for {duration(now - line.updated_at)}.")
     sentences += [
@@ -109,17 +109,14 @@ def because(reason: Why | None) -> str:
     return f", because “{reason.text}”" if reason.text else f", with code {reason.code}"
 
 
-def _attempted(message: Message, gateway: str) -> str:
+def _attempted(message: Message, gateway: str, *, again: bool) -> str:
     attempt = next(one for one in message.attempts if one.gateway == gateway)
     facts = [one for one in message.facts if one.gateway == gateway and one.viewer is None]
     final = next((one for one in facts if one.status == attempt.status), None)
     why = because(final.reason) if final and tone(attempt.status) == "bad" else ""
     took = f" after {duration(final.at - facts[0].at)}" if final and final.at > facts[0].at else ""
-    return f"Through {gateway} ({attempt.channel}): {attempt.status}{took}{why}."
-
-
-def _told(event: MessageEvent) -> str:
-    return f"The provider then tried {event.gateway}."
+    named = gateway if gateway == attempt.channel else f"{gateway} ({attempt.channel})"
+    return f"{'Then through' if again else 'Through'} {named}: {attempt.status}{took}{why}."
 
 
 def _facts(message: Message, gateway: str) -> list[Mark]:
@@ -129,7 +126,8 @@ def _facts(message: Message, gateway: str) -> list[Mark]:
 
 
 def _mark(fact: Fact) -> Mark:
-    note = _NOTES.get(fact.verdict or "", fact.reason.code if fact.reason else "") or ""
+    code = fact.reason.code if fact.reason and tone(fact.status) == "bad" else None
+    note = _NOTES.get(fact.verdict or "", code or "")
     return Mark(
         fact.at,
         fact.status,

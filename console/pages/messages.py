@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from console.access.guard import reveals
+from console.access.guard import may_reveal
 from console.masking import masked
 from console.pages import message_picture
 from console.pages.periods import PRESETS, Period, period_of
@@ -39,7 +39,7 @@ async def _search(site: Site, request: Request) -> Response:
         asked=asked,
         period=period,
         presets=PRESETS,
-        lines=masked(found.items, reveal=reveals(request.scope)),
+        lines=masked(found.items, reveal=may_reveal(request)),
         next=found.next,
         cursor=cursor,
         choices=await site.context.run(queries.choices),
@@ -55,7 +55,7 @@ async def _one(site: Site, request: Request) -> Response:
             "read yet: search for its id."
         )
         return failure(request, 404, sentence)
-    message = masked(found, reveal=reveals(request.scope))
+    message = masked(found, reveal=may_reveal(request))
     now = now_ms()
     return render(
         request,

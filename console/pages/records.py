@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from console.access.guard import reveals
+from console.access.guard import may_reveal
 from console.masking import masked_number
 from console.pages.json_lines import lines_of
 from console.pages.render import failure, page, render
@@ -19,8 +19,8 @@ from service.kafka import clients
 from service.kafka.read_to_end import first_record
 from service.settings import Settings
 
-# Headers whose value a sender chose, or which hold part of a body.
-_SENDERS = frozenset({"user-agent", "http-path", "x-request-id", deadletters.MESSAGE})
+# A path may hold a secret of its source, and a reason quotes part of a body.
+_MASKED = frozenset({"http-path", deadletters.MESSAGE})
 _PATH = "/records/{topic}/{partition:int}/{offset:int}"
 _BYTES = "application/octet-stream"
 
@@ -50,7 +50,7 @@ async def _one(site: Site, request: Request) -> Response:
     if place.topic not in _readable(site.settings.topics):
         return failure(request, 404, f"{place.topic} is not a topic that this page reads.")
     found = await find(site.settings, place, request.path_params["offset"])
-    reveal = reveals(request.scope)
+    reveal = may_reveal(request)
     pointer = request.query_params.get("pointer", "")
     if isinstance(found, Bounds):
         return render(request, "record_gone.html", 404, place=request.path_params, bounds=found)
@@ -71,7 +71,7 @@ async def _one(site: Site, request: Request) -> Response:
 
 async def _value(site: Site, request: Request) -> Response:
     place = _place(request)
-    if place.topic not in _readable(site.settings.topics) or not reveals(request.scope):
+    if place.topic not in _readable(site.settings.topics) or not may_reveal(request):
         return failure(request, 404, "The bytes of a record are shown with reveal=1 only.")
     found = await find(site.settings, place, request.path_params["offset"])
     if isinstance(found, Bounds):
@@ -109,7 +109,7 @@ def _place(request: Request) -> TopicPartition:
 
 def _header(name: str, value: bytes | None, *, reveal: bool) -> str:
     text = "" if value is None else value.decode("utf-8", "replace")
-    return masked_number(text) if name in _SENDERS and not reveal and text else text
+    return masked_number(text) if name in _MASKED and not reveal and text else text
 
 
 def _verbatim(value: bytes) -> str | None:

@@ -10,8 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from console.access.decide import TOKEN_FIELD, Refusal
-from console.access.guard import reveals
-from console.access.roles import Person
+from console.access.guard import may_reveal
 from console.pages import addresses, formats
 from console.read_model.results import BadCursorError
 from service.errors import Problem, described, reason
@@ -58,20 +57,20 @@ _environment_ = _environment()
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """Return a page, or a part of one; each template also knows who asks, and the address."""
-    decision = getattr(request.state, "person", None)
+    person = getattr(request.state, "person", None)
     path, query = request.url.path, request.url.query
     given = {
-        "person": decision if isinstance(decision, Person) else None,
+        "person": person,
         "token": request.session.get(TOKEN_FIELD, ""),
         "here": path + (f"?{query}" if query else ""),
         "section": "/" + path.split("/")[1],
-        "revealed": reveals(request.scope),
+        "revealed": may_reveal(request),
         "reveal_address": addresses.changed(path, query, reveal="1"),
         "mask_address": addresses.changed(path, query, reveal=None),
         "with_query": lambda **changes: addresses.changed(path, query, **changes),
         "record_path": addresses.record_path,
-        "namespace": request.app.state.namespace,
-        "login": request.app.state.login,
+        "namespace": request.state.namespace,
+        "login": request.state.login,
     }
     text = _environment_.get_template(template).render(**given, **values)
     return HTMLResponse(text, status)

@@ -7,6 +7,7 @@ from console.actions.jobs import Jobs
 from console.context import Context
 from console.pages.findings import Findings
 from console.pages.live import Changes
+from console.read_model.queries import overview
 from service.settings import Settings
 
 
@@ -29,3 +30,14 @@ class Site:
         await self.changes.close()
         await self.jobs.close()
         await self.audit.close()
+
+
+def site_of(context: Context) -> Site:
+    """Return the site over a read model; nothing is started before a page needs it."""
+    settings = context.settings
+
+    async def position() -> object:
+        return await context.run(overview.position)
+
+    audit = Audit(settings, settings.audit_file)
+    return Site(context, audit, Changes(position), Findings(settings))

@@ -80,6 +80,11 @@ def points(connection: Connection, since: int, until: int, step: int = MINUTE_MS
     return [Point(at, provider, facts) for (at, provider), facts in sorted(found.items())]
 
 
+def position(connection: Connection) -> int:
+    """Return a number that grows with every record that the read model has read."""
+    return int(connection.execute(select(func.sum(POSITIONS.c.next_offset))).scalar() or 0)
+
+
 def progress(connection: Connection) -> Progress:
     """Return how far the read model has read the topics."""
     columns = POSITIONS.c
