@@ -77,7 +77,6 @@ class Loader:
         self._progress = progress
         self._kinds = kinds(settings.topics)
         self._at: dict[TopicPartition, int] = {}
-        self._written: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._due: dict[str, float] = {}
         self.problem = "the read model is not open yet"
@@ -142,24 +141,17 @@ class Loader:
         self.opened, self.problem = True, ""
         begin, target = dict(self._at), dict(self._ends)
         size = sum(target[place] - begin[place] for place in target)
-        writing: asyncio.Task[None] | None = None
-        try:
-            while not (stop.is_set() or (self.loaded and until_loaded)):
-                batch = await self._gather(client, stop)
-                if writing:
-                    await writing
-                await self._look(client)
-                writing = asyncio.create_task(self._write(batch)) if batch.moves else None
-                self._progress(sum(self._at[one] - begin[one] for one in begin), size)
-                if not self.loaded and all(self._at[one] >= end for one, end in target.items()):
-                    await self._finish_load(writing)
-        finally:
-            if writing:
-                await writing
+        while not (stop.is_set() or (self.loaded and until_loaded)):
+            batch = await self._gather(client, stop)
+            if batch.moves:
+                # Not beside the next batch: threads that both compute delay each other.
+                await self._write(batch)
+            await self._look(client)
+            self._progress(sum(self._at[one] - begin[one] for one in begin), size)
+            if not self.loaded and all(self._at[one] >= end for one, end in target.items()):
+                await self._finish_load()
 
-    async def _finish_load(self, writing: asyncio.Task[None] | None) -> None:
-        if writing:
-            await writing
+    async def _finish_load(self) -> None:
         await asyncio.to_thread(self._database.create_indexes)
         with self._database.writing() as connection:
             self._database.note(connection, LOADED, str(clock.now()))
@@ -176,7 +168,7 @@ class Loader:
         found = await asyncio.to_thread(self._starts, logs)
         for one in places:
             start = found[one.topic, one.partition]
-            self._at[one] = self._written[one] = start.offset
+            self._at[one] = start.offset
             client.seek(one, start.offset)
             if start.skipped:
                 at = {"topic": one.topic, "partition": one.partition}
@@ -217,12 +209,11 @@ class Loader:
             if after != before:
                 end = max(after, self._ends[place])
                 moves[place.topic, place.partition] = Move(before, after, end)
-        self._at |= {TopicPartition(*place): move.after for place, move in moves.items()}
         return moves
 
     async def _write(self, batch: _Batch) -> None:
         await asyncio.to_thread(write, self._database, batch.changes, batch.moves, clock.now())
-        self._written |= {TopicPartition(*at): move.after for at, move in batch.moves.items()}
+        self._at |= {TopicPartition(*at): move.after for at, move in batch.moves.items()}
 
     async def _look(self, client: AIOKafkaConsumer) -> None:
         """Do what is due from time to time: ask for the ends, show the lag, drop what is old."""
@@ -230,7 +221,7 @@ class Loader:
             self._ends = dict(await client.end_offsets(list(self._at)))
         if self._is_due("commit", _COMMIT_SECONDS):
             with suppress(KafkaError):  # only other programs read them
-                await client.commit(self._written)
+                await client.commit(self._at)
         if self.loaded and self._is_due("sweep", _SWEEP_SECONDS):
             before = clock.now() - round(self._settings.console_retention * _DAY_MS)
             await asyncio.to_thread(sweep, self._database, before)
