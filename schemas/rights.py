@@ -88,9 +88,11 @@ def _console(topics: Topics) -> list[Right]:
 
 def _replay(topics: Topics) -> list[Right]:
     """Return what the plan, the run and the report of a replay need."""
-    outputs = [name for name in topics.required if name != topics.observations]
+    measured = topics.outputs(MEASURE.name)
+    outputs = [name for name in topics.required if name not in (topics.observations, *measured)]
     return [
         *_on(outputs, "Read"),
+        *_on(measured, "Describe"),
         Right("topic", topics.observations, "Write"),
         *_clocks(topics),
         # The progress of a replay, and how far the processors are.

@@ -15,7 +15,7 @@ group = typer.Typer(
 @group.command()
 def show(
     name: Annotated[
-        str | None, typer.Argument(help="normalise, track, or a group; default: all.")
+        str | None, typer.Argument(help="normalise, track, measure, or a group; default: all.")
     ] = None,
     *,
     json: Json = False,
@@ -29,7 +29,7 @@ def show(
 
 @group.command()
 def move(
-    name: Annotated[str, typer.Argument(help="normalise, track, or a group.")],
+    name: Annotated[str, typer.Argument(help="normalise, track, measure, or a group.")],
     topic: Annotated[str, typer.Argument(help="A topic that it reads: raw.<provider>, …")],
     *,
     to: Annotated[

@@ -77,8 +77,9 @@ def _cost(
         amount = _amount(price)
         currency = code if _CURRENCY.fullmatch(code) else NO_CURRENCY
         name = _named(currency, found, names, NO_CURRENCY)
-        before = found.get(name, Decimal(0))
-        found[name] = _EXACT.add(before, amount if sign > 0 else -amount)
+        # The operators of Decimal would round to 28 digits.
+        combine = _EXACT.add if sign > 0 else _EXACT.subtract
+        found[name] = combine(found.get(name, Decimal(0)), amount)
     return {name: f"{_EXACT.normalize(one):f}" for name, one in found.items() if one}
 
 

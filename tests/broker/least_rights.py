@@ -10,6 +10,7 @@ from cli.dead_letters.causes import Selection
 from cli.dead_letters.reader import read_selected
 from cli.forget import forget
 from cli.options import Range
+from cli.quality import show
 from cli.replay.range_options import resolve, wanted
 from cli.tail import follow
 from deploy import topics
@@ -28,7 +29,7 @@ from processors.tracking.drop_states import drop_states
 from providers.contract import DeadLetter
 from schemas.codec import encode
 from schemas.coordinates import Coordinates
-from schemas.processor_list import NORMALISE, TRACK, Processor
+from schemas.processor_list import MEASURE, NORMALISE, TRACK, Processor
 from schemas.rights import Right, rights
 from schemas.webhook import RawWebhook, to_headers
 from service.errors import Problem
@@ -151,6 +152,10 @@ async def tail(settings: Settings, _: Path) -> None:
             pass
 
 
+async def quality(settings: Settings, _: Path) -> None:
+    await show.read(settings)
+
+
 async def archived(settings: Settings, directory: Path) -> None:
     await topics.require(settings, settings.topics.required)
     asked = archive.Wanted(list(settings.topics.providers), None)
@@ -179,6 +184,8 @@ ATTEMPTS = {
     "ingest": ingest,
     NORMALISE.name: processing(NORMALISE),
     TRACK.name: processing(TRACK),
+    MEASURE.name: processing(MEASURE),
+    "quality": quality,
     "replay": replay,
     "dead-letters list": list_dead_letters,
     "dead-letters retry": retry,
@@ -188,6 +195,15 @@ ATTEMPTS = {
     "doctor": doctor,
     "forget": forgetting,
 }
+
+
+async def more_work(settings: Settings, command: str, number: int) -> None:
+    """Write what the command's next attempt has to process, if an earlier one took all."""
+    if command == MEASURE.name:
+        key = f"smsmanager/-/more-{number}"
+        told = seen("sent", NOW, message_key=key, message_id=f"more-{number}")
+        state = encode(Folded(told).states[key])
+        await write(settings, [Record(settings.topics.messages, 0, key.encode(), state)])
 
 
 async def attempt(command: str, settings: Settings, directory: Path) -> str:

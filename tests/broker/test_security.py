@@ -24,7 +24,7 @@ from service.kafka.failures import reporter
 from service.kafka.service_name import name_service
 from service.metrics import of_every_service
 from service.settings import Settings
-from tests.broker.least_rights import ATTEMPTS, attempt, fill
+from tests.broker.least_rights import ATTEMPTS, attempt, fill, more_work
 from tests.broker.logins import SCRAM, faults, ways
 from tests.broker.producing import Record, write
 from tests.broker.running_ingest import running, until
@@ -260,6 +260,7 @@ async def test_a_command_needs_each_right_of_its_table_and_no_other(
     ):
         login = {"username": user, "password": PASSWORD, "data": tmp_path / f"data-{n}"}
         settings = secure.settings("CLEAR", **given, **login)
+        await more_work(filled, command, n)
         said = await attempt(command, settings, tmp_path / f"archive-{n}")
         expected = () if lacks is None else (f"user {user} ", lacks.operation, lacks.name)
         if bool(said) != bool(expected) or not all(word in said for word in expected):

@@ -35,14 +35,14 @@ async def test_a_third_processor_runs_with_up(
     async with started(*_COMMAND, "up", "--data", str(settings.data), **environment) as up:
         await up.until("Ctrl-C stops everything.")
         await up.until("counted 7")
-        assert "ingest, normalise, track and count are ready" in up.output
+        assert "ingest, normalise, track, measure and count are ready" in up.output
         urls = re.findall(r"http://127\.0\.0\.1:\d+/health/ready", up.output)
         async with httpx.AsyncClient() as client:
             answers = [(await client.get(url)).status_code for url in urls]
             metrics = (await client.get(urls[-1].replace("health/ready", "metrics"))).text
         up.interrupt()
         assert await up.ended() == 0
-    assert answers == [200] * 4
+    assert answers == [200] * 5
     assert f"bluetick_partitions_assigned {float(settings.partitions)}" in metrics
     assert "counted 7 in all" in up.output
     assert re.search(r"bluetick: count stopped: SIGTERM$", up.output, re.MULTILINE)
@@ -55,7 +55,7 @@ async def test_a_third_processor_runs_with_up(
     [
         (("--help",), "count Count the records of statuses."),
         (("count", "--help"), "--health-port"),
-        (("namespace", "list"), "normalise track count"),
+        (("namespace", "list"), "normalise track measure count"),
         (("topics", "acls", "count"), "User:bluetick-count"),
     ],
 )
@@ -82,7 +82,9 @@ async def test_a_rebuild_includes_a_third_processor(
     try:
         async with started(*_COMMAND, *arguments, **environment) as running:
             assert await running.ended() == 0, running.output
-        assert "run normalise and track and count with" in " ".join(running.output.split())
+        assert "run normalise and track and measure and count with" in " ".join(
+            running.output.split()
+        )
         there = await ends(target.kafka, target.topics.statuses)
         assert sum(there.values())
         group = f"{target.namespace}.count"
