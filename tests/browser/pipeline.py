@@ -31,7 +31,9 @@ MENDED = "11111111-aaaa-4bbb-8ccc-000000000004"
 SLOVAK = {"country": 231, "operator": 1, "sender": "Shop", "price_eur": 0.05, "count": 1}
 
 
-def report(id_: str, gateway: str, result: str, ago: float, info: str = "", **more: Any) -> dict[str, Any]:
+def report(
+    id_: str, gateway: str, result: str, ago: float, info: str = "", **more: Any
+) -> dict[str, Any]:
     """Return one report of the provider, `ago` seconds old."""
     return {
         "request_id": f"r-{id_}",
@@ -76,7 +78,8 @@ async def pipeline(kafka: str, data: Path) -> AsyncIterator[Pipeline]:
     ports |= {one.name: settings.health_port(one.name) for one in PROCESSORS}
     services = [Service(name, port) for name, port in ports.items()]
     async with running(settings, services, lambda _name, _line: None):
-        failed = body(report(UNDELIVERED, "sms", "undelivered", 60, "[27] Absent subscriber", sms=SLOVAK))
+        why = "[27] Absent subscriber"
+        failed = body(report(UNDELIVERED, "sms", "undelivered", 60, why, sms=SLOVAK))
         made = Pipeline(settings, f"http://127.0.0.1:{settings.console_port}", failed)
         await made.send(*_bodies(), failed)
         await _simulate(settings)
@@ -116,7 +119,12 @@ async def _letter_of_an_older_version(settings: Settings) -> None:
     """Write the dead letter that an older parser made of a body that today's code can read."""
     topic = settings.topics.raw("smsmanager")
     raw = next(one for one in await read(settings.kafka, topic) if MENDED in one.value.decode())
-    letter = DeadLetter("/0", "wrong_type", "`result`: an older version could not read it", raw.value)
+    letter = DeadLetter(
+        code="wrong_type",
+        reason="an older version could not read it",
+        value=raw.value,
+        pointer="/0",
+    )
     at = Coordinates(raw.topic, raw.partition, raw.offset)
     headers = letters.headers(letter, at, raw.timestamp, ())
     dead = settings.topics.dead_letters
