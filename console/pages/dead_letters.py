@@ -14,6 +14,7 @@ from console.access.guard import may_reveal, person_of
 from console.access.roles import Person
 from console.actions import retry
 from console.actions.jobs import Job
+from console.pages.forms import form_of
 from console.pages.json_lines import Line, lines_of
 from console.pages.records import Bounds, find
 from console.pages.render import failure, page, render
@@ -83,7 +84,7 @@ async def _show_example(site: Site, request: Request) -> Response:
 
 
 async def _start(site: Site, request: Request) -> Response:
-    form = await request.form()
+    form = await form_of(request)
     causes = causes_of(form)
     if not causes:
         return failure(request, 400, "No cause is selected; go back and select one.")

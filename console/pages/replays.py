@@ -12,6 +12,7 @@ from console.access.guard import person_of
 from console.actions import replay as replaying
 from console.actions.jobs import Job
 from console.actions.replay import Planned
+from console.pages.forms import form_of
 from console.pages.render import failure, page, render
 from console.pages.site import Site
 from processors.replay import plan as planning
@@ -65,7 +66,7 @@ async def _known(site: Site, request: Request) -> Response:
 
 
 async def _plan(site: Site, request: Request) -> Response:
-    form = {name: str(value) for name, value in (await request.form()).items()}
+    form = {name: str(value) for name, value in (await form_of(request)).items()}
     asked = replaying.wanted(form, now_ms())
     limits = _limits(form)
 
@@ -77,7 +78,7 @@ async def _plan(site: Site, request: Request) -> Response:
 
 
 async def _begin(site: Site, request: Request) -> Response:
-    planned = site.jobs.find(str((await request.form()).get("plan", "")), (PLAN,))
+    planned = site.jobs.find(str((await form_of(request)).get("plan", "")), (PLAN,))
     if planned is None or not isinstance(planned.result, Planned):
         return failure(request, 404, "This plan is not known; make it again.")
     return await _run(site, request, replaying.begun(planned.result), planned.asked)

@@ -78,9 +78,8 @@ async def pipeline(kafka: str, data: Path) -> AsyncIterator[Pipeline]:
     ports |= {one.name: settings.health_port(one.name) for one in PROCESSORS}
     services = [Service(name, port) for name, port in ports.items()]
     async with running(settings, services, lambda _name, _line: None):
-        failed = body(
-            report(UNDELIVERED, "sms", "undelivered", 60, "[27] Absent subscriber", sms=SLOVAK)
-        )
+        why = "[27] Absent subscriber"
+        failed = body(report(UNDELIVERED, "sms", "undelivered", 60, why, sms=SLOVAK))
         made = Pipeline(settings, f"http://127.0.0.1:{settings.console_port}", failed)
         await made.send(*_bodies(), failed)
         await _simulate(settings)
@@ -121,7 +120,10 @@ async def _letter_of_an_older_version(settings: Settings) -> None:
     topic = settings.topics.raw("smsmanager")
     raw = next(one for one in await read(settings.kafka, topic) if MENDED in one.value.decode())
     letter = DeadLetter(
-        "/0", "wrong_type", "`result`: an older version could not read it", raw.value
+        code="wrong_type",
+        reason="an older version could not read it",
+        value=raw.value,
+        pointer="/0",
     )
     at = Coordinates(raw.topic, raw.partition, raw.offset)
     headers = letters.headers(letter, at, raw.timestamp, ())
