@@ -1,7 +1,7 @@
 """The page of delivery quality: providers, operators or countries side by side."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from markupsafe import Markup

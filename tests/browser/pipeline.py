@@ -27,7 +27,7 @@ HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>alert(1)</scrip
 UNDELIVERED = "11111111-aaaa-4bbb-8ccc-000000000001"
 ATTACKING = "11111111-aaaa-4bbb-8ccc-000000000002"
 WAITING = "11111111-aaaa-4bbb-8ccc-000000000003"
-MENDED = "11111111-aaaa-4bbb-8ccc-000000000004"
+READABLE = "11111111-aaaa-4bbb-8ccc-000000000004"
 SLOVAK = {"country": 231, "operator": 1, "sender": "Shop", "price_eur": 0.05, "count": 1}
 
 
@@ -107,8 +107,8 @@ def _bodies() -> Sequence[bytes]:
         body(report(ATTACKING, "sms", HOSTILE[:30], 80)),
         body(report(WAITING, "sms", "sent", 30, sms=SLOVAK)),
         body({**report(WAITING, "sms", "sent", 30), "result": None, HOSTILE: HOSTILE}),
-        body(report(MENDED, "sms", "sent", 80, sms=SLOVAK)),
-        body(report(MENDED, "sms", "delivered", 20, sms=SLOVAK)),
+        body(report(READABLE, "sms", "sent", 80, sms=SLOVAK)),
+        body(report(READABLE, "sms", "delivered", 20, sms=SLOVAK)),
     )
 
 
@@ -135,7 +135,7 @@ async def _simulate(settings: Settings) -> None:
 async def _letter_of_an_older_version(settings: Settings) -> None:
     """Write the dead letter that an older parser made of a body that today's code can read."""
     topic = settings.topics.raw("smsmanager")
-    raw = next(one for one in await read(settings.kafka, topic) if MENDED in one.value.decode())
+    raw = next(one for one in await read(settings.kafka, topic) if READABLE in one.value.decode())
     letter = DeadLetter(
         code="wrong_type",
         reason="an older version could not read it",

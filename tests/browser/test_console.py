@@ -12,8 +12,8 @@ from playwright.async_api import Browser, Page, expect
 from tests.browser.pipeline import (
     ATTACKING,
     HOSTILE,
-    MENDED,
     NUMBER,
+    READABLE,
     UNDELIVERED,
     WAITING,
     Pipeline,
@@ -225,4 +225,4 @@ async def test_which_provider_is_slowest_to_slovakia_today(page: Page) -> None:
     await expect(found).to_contain_text("Fastest to Slovakia: whapi")
     await page.locator("#rows").get_by_role("link", name="smsmanager").click()
     await expect(page.get_by_label("Country")).to_have_value("SK")
-    await expect(page.get_by_role("link", name=MENDED)).to_be_visible()
+    await expect(page.get_by_role("link", name=READABLE)).to_be_visible()
