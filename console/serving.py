@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+from sqlalchemy.exc import ArgumentError
 from starlette.responses import Response
 
 from console.app import App, create_app
@@ -34,7 +35,7 @@ _GRACE_SECONDS = 3
 def database_of(settings: Settings) -> Database:
     """Return the database that the settings name; raises `Problem` if it cannot be opened."""
     if settings.console_db is not None:
-        return Database(settings.console_db.get_secret_value())
+        return _named(settings.console_db.get_secret_value())
     directory = Path(settings.data) / NAME
     try:
         return Database(sqlite_url(directory, settings.namespace))
@@ -42,6 +43,15 @@ def database_of(settings: Settings) -> Database:
         raise Problem(
             "data_not_writable", directory=str(directory), why=system_reason(error)
         ) from None
+
+
+def _named(url: str) -> Database:
+    try:
+        return Database(url)
+    except ImportError:
+        raise Problem("console_postgres_missing") from None
+    except ArgumentError:
+        raise Problem("console_db_invalid") from None
 
 
 def run(settings: Settings) -> None:

@@ -200,6 +200,13 @@ MESSAGES: Mapping[str, Message] = {
         "the console needs packages that are not installed; install them with: "
         "pip install 'bluetick[console]'"
     ),
+    "console_db_invalid": (
+        "BLUETICK_CONSOLE_DB is not a URL of a database; write postgresql://user:password@host/name"
+    ),
+    "console_postgres_missing": (
+        "PostgreSQL needs a package that is not installed; install it with: "
+        "pip install 'bluetick[postgres]'"
+    ),
     "console_loaded_elsewhere": (
         "another process keeps this read model up to date; stop bluetick console first"
     ),

@@ -57,7 +57,7 @@ class StateRow(NamedTuple):
     country: str
     status: str
     stalled_since: int | None
-    contradicted: bool
+    contradictions: int | None
     terms: int
     state: bytes
 
@@ -143,7 +143,7 @@ def _state_row(
         country=country_of(state.recipient) or "",
         status=state.status or "",
         stalled_since=state.stalled_since,
-        contradicted=bool(state.contradictions),
+        contradictions=len(state.contradictions) or None,
         terms=digest_of(state.first_seen_at, terms),
         state=value,
     )

@@ -41,6 +41,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         parsed = make_url(url)
         self.file: str | None = None
         if parsed.get_backend_name() == "postgresql":

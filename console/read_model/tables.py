@@ -9,7 +9,6 @@ from hashlib import blake2b
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Index,
     Integer,
@@ -45,13 +44,14 @@ MESSAGES = Table(
     _required("country", Text),
     _required("status", Text),
     Column("stalled_since", BigInteger),
-    _required("contradicted", Boolean),
+    Column("contradictions", SmallInteger),
     _required("terms", BigInteger),
     _required("state", LargeBinary),
 )
 """The state of each message, from `messages`; "" stands for an unknown gateway, country or status.
 
-`gateway` is that of the attempt that gives the message its status. `terms` is a digest of its rows
+`gateway` is that of the attempt that gives the message its status; without contradictions their
+number is null. `terms` is a digest of its rows
 in `terms`, and `state` the record's value.
 """
 
@@ -208,8 +208,8 @@ INDEXES = (
         "messages_contradicted",
         MESSAGES.c.first_seen_at,
         MESSAGES.c.id,
-        sqlite_where=MESSAGES.c.contradicted,
-        postgresql_where=MESSAGES.c.contradicted,
+        sqlite_where=MESSAGES.c.contradictions.is_not(None),
+        postgresql_where=MESSAGES.c.contradictions.is_not(None),
     ),
     Index("viewers_of_message", VIEWERS.c.message),
     Index("verdicts_of_message", VERDICTS.c.message),
@@ -217,6 +217,7 @@ INDEXES = (
     Index("replies_of_message", INBOUND.c.answers),
     Index("inbound_by_sender", INBOUND.c.sender),
     Index("dead_letters_by_time", DEAD_LETTERS.c.written_at, DEAD_LETTERS.c.id),
+    Index("dead_letters_by_state", DEAD_LETTERS.c.resolved, DEAD_LETTERS.c.written_at),
     Index("quality_by_time", QUALITY.c.resolution, QUALITY.c.at),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
 from console.read_model.changes import Changes, StateRow
 from console.read_model.database import Database
@@ -116,7 +116,17 @@ def _write_messages(database: Database, connection: Connection, changes: Changes
     fewer = [cell for cell, count in sorted(counts.items()) if count < 0]
     database.remove(connection, MESSAGE_COUNTS, fewer, at_zero="messages")
     database.remove(connection, MESSAGES, [(one.id,) for one in gone])
+    _remove_parts(connection, [one.id for one in gone])
     database.put(connection, MESSAGES, sorted(new))
+
+
+def _remove_parts(connection: Connection, messages: Sequence[bytes]) -> None:
+    """Delete what belongs to messages that are gone: it names people."""
+    for some in _chunks(messages):
+        for table in (VERDICTS, EVENTS, VIEWERS):
+            connection.execute(delete(table).where(table.c.message.in_(some)))
+        own = INBOUND.c.id.in_(some) | INBOUND.c.answers.in_(some)
+        connection.execute(delete(INBOUND).where(own))
 
 
 def _known(connection: Connection, ids: Iterable[bytes]) -> Iterator[_Known]:

@@ -12,7 +12,6 @@ from console.read_model.tables import (
     MESSAGES,
     QUALITY,
     VERDICTS,
-    VIEWERS,
 )
 from console.read_model.write import apply
 
@@ -28,7 +27,6 @@ def sweep(database: Database, before: int) -> int:
     while ids := _old_messages(database, before):
         with database.writing() as connection:
             apply(database, connection, Changes(messages=dict.fromkeys(ids)))
-            connection.execute(delete(VIEWERS).where(VIEWERS.c.message.in_(ids)))
         dropped += len(ids)
     for table, at in ((VERDICTS, "received_at"), (EVENTS, "at")):
         while _drop_oldest(database, table, at, before):

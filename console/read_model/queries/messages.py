@@ -1,6 +1,7 @@
 """Messages: the search, and the values that its filters may take."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sqlalchemy import (
     ColumnElement,
@@ -94,7 +95,10 @@ def _queries(
 ) -> Iterable[Select[tuple[int, bytes, str, bytes]]]:
     """Yield the queries whose results together match: each reads one index in its order."""
     if not wanted.text or not wanted.text.strip():
-        yield _newest(MESSAGES, [*_conditions(wanted), *_bounds(MESSAGES, wanted, after)])
+        # An index is sorted by time within one status.
+        for status in dict.fromkeys(wanted.statuses) or (None,):
+            narrowed = replace(wanted, statuses=(status,) if status else ())
+            yield _newest(MESSAGES, [*_conditions(narrowed), *_bounds(MESSAGES, wanted, after)])
         return
     found = TERMS.join(MESSAGES, MESSAGES.c.id == TERMS.c.message)
     for one in sorted(terms_of_text(wanted.text)):
@@ -142,7 +146,7 @@ def _conditions(wanted: MessageFilter) -> Iterable[ColumnElement[bool]]:
     if wanted.stalled:
         yield columns.stalled_since.is_not(None)
     if wanted.contradicted:
-        yield columns.contradicted
+        yield columns.contradictions.is_not(None)
 
 
 def _of_sender(connection: Connection, sender: str) -> list[bytes]:

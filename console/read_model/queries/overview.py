@@ -32,7 +32,7 @@ def overview(connection: Connection, now: int, *, hours: int = 24) -> Overview:
     shares = provider_shares(connection, now - hours * HOUR_MS, now + HOUR_MS)
     stalled, contradicted = (
         connection.execute(select(func.count()).select_from(MESSAGES).where(one)).scalar_one()
-        for one in (MESSAGES.c.stalled_since.is_not(None), MESSAGES.c.contradicted)
+        for one in (MESSAGES.c.stalled_since.is_not(None), MESSAGES.c.contradictions.is_not(None))
     )
     is_open = select(func.count()).select_from(DEAD_LETTERS).where(DEAD_LETTERS.c.resolved == "")
     return Overview(

@@ -104,6 +104,7 @@ def test_a_tombstone_removes_the_message_and_its_terms() -> None:
         found = contents(database)
     assert (found["messages"], found["terms"], found["viewers"]) == ([], [], [])
     assert found["message_counts"] == []
+    assert (found["verdicts"], found["events"], found["inbound"]) == ([], [], [])
 
 
 def test_a_value_that_a_message_no_longer_has_does_not_find_it() -> None:
