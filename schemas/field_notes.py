@@ -182,8 +182,8 @@ NOTES: dict[str, Note] = {
         example=[{"name": "Ada", "numbers": ["447700900123"]}],
     ),
     # Delivery quality.
-    "period": Note("The length of the period: `minute`, `hour` or `day`."),
-    "start_at": Note("When the period begins; a day begins at midnight UTC."),
+    "period": Note("The length of the period.", "Period"),
+    "start_at": Note("When the period begins."),
     "country": Note(
         "The country of the recipient's number (ISO 3166-1 alpha-2; `001` for numbers of no "
         "country); absent if unknown."
@@ -209,7 +209,7 @@ NOTES: dict[str, Note] = {
     "read": Note("Of these, those that reached read or above."),
     "failed": Note("Of these, those that ended as failed or undelivered."),
     "rejected": Note("Of these, those that ended as rejected."),
-    "expired": Note("Of these, those that ended as expired."),
+    "expired": Note("Of these, those that ended as expired.", example=1),
     "reasons": Note(
         "The failures among these by the provider's code; `-` without one, `other` past the bound."
     ),

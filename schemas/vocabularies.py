@@ -64,6 +64,12 @@ CONTENT_TYPES: dict[str, str] = {
     "unknown": "Placeholder: the provider cannot read the content, or not yet.",
 }
 
+PERIODS: dict[str, str] = {
+    "minute": "A minute.",
+    "hour": "An hour.",
+    "day": "A day, which begins at midnight UTC.",
+}
+
 VOCABULARIES: dict[str, tuple[str, dict[str, str]]] = {
     "Status": ("A message's status, in the common words of all providers.", STATUSES),
     "Direction": ("Who sent a message.", DIRECTIONS),
@@ -73,7 +79,10 @@ VOCABULARIES: dict[str, tuple[str, dict[str, str]]] = {
         CHANNELS,
     ),
     "ContentType": ("The kind of a content, in the provider's word.", CONTENT_TYPES),
+    "Period": ("The length of a period.", PERIODS),
 }
 
-Vocabulary = Literal["", "Status", "Direction", "Verdict", "Channel", "ContentType", "Code"]
+Vocabulary = Literal[
+    "", "Status", "Direction", "Verdict", "Channel", "ContentType", "Period", "Code"
+]
 """The list that a field's value is from; `Code` is that of dead letters, beside their rules."""

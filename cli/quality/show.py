@@ -14,6 +14,8 @@ from cli.tail import follow
 from processors.replay.range_syntax import times_of
 from schemas.codec import decode_quality
 from schemas.quality import QualityCell, start_of
+from schemas.webhook import to_iso
+from service.errors import Problem
 from service.kafka.clock import clock
 from service.settings import Settings
 
@@ -41,13 +43,7 @@ def query_of(wanted: QualityOf, now: int) -> Query:
     since, until = times_of(wanted.since, wanted.until, now)
     since = start_of("minute", since or 0)
     if until is not None and until <= since:
-        raise CommandProblem(
-            "range_backwards",
-            "the range begins at {since}, which is not before its end, {until}; swap --from and "
-            "--to",
-            since=wanted.since,
-            until=wanted.until,
-        )
+        raise Problem("range_backwards", since=to_iso(since), until=to_iso(until))
     return Query(_dimensions(wanted.by), since, until, wanted.per)
 
 

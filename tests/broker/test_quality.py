@@ -1,8 +1,10 @@
 """Delivery quality on a real Kafka: the cells equal those of all states, whatever is killed."""
 
+import json
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -13,12 +15,13 @@ from schemas.records import MessageState
 from schemas.topics import partition_of
 from service.settings import Settings
 from tests.broker.producing import Record, write
-from tests.broker.reading import caught_up_with, read
+from tests.broker.reading import caught_up_with, read, written
+from tests.contract import check
 from tests.e2e.commands import command
 from tests.unit.processors.quality import states
 
 BEGAN = round(time.time() * 1000) - 3_600_000
-KILLED_AT = ("after_offsets", "during_commit", "after_commit", "after_store_write")
+KILLED_AT = ("after_offsets", "during_commit", "after_commit")
 
 
 @pytest.mark.timeout(180)
@@ -27,11 +30,11 @@ async def test_a_killed_measurer_counts_each_message_once(
 ) -> None:
     """After a kill at several places, with and without its store, the cells are right."""
     told = states.histories(seed=11, messages=300, began=BEGAN)
-    written = states.mixed(Random(1), told)
-    part = len(written) // len(KILLED_AT)
+    arriving = states.mixed(Random(1), told)
+    part = len(arriving) // len(KILLED_AT)
     for number, point in enumerate(KILLED_AT):
         end = None if point is KILLED_AT[-1] else (number + 1) * part
-        await write(settings, _records(settings, written[number * part : end]))
+        await write(settings, _records(settings, arriving[number * part : end]))
         given = _environment(settings, tmp_path / str(number % 2))
         given["BLUETICK_FAILPOINT"] = f"measure.{point}=kill@4"
         async with command("measure", **given) as one:
@@ -45,11 +48,15 @@ async def test_a_killed_measurer_counts_each_message_once(
         await write(settings, _records(settings, final))
         await caught_up_with(settings.kafka, settings.topics, "measure")
         again = await _cells(settings)
+        shown = await _shown(settings)
 
     expected = states.expected(states.contributed(told))
     assert len(expected) > 100
     assert states.found(before) == expected
     assert again == before
+    assert await _kinds(settings) == {"quality-cell", "quality-change", "quality-contribution"}
+    messages = sum(one.messages for one in before if one.period == "minute")
+    assert [(one["provider"], one["messages"]) for one in shown] == [("smsmanager", messages)]
 
 
 def _service(settings: Settings) -> Service:
@@ -76,6 +83,26 @@ def _records(settings: Settings, many: list[MessageState]) -> list[Record]:
         )
         for one in many
     ]
+
+
+async def _shown(settings: Settings) -> list[Any]:
+    """Return the rows that `bluetick quality` prints, as JSON and as a table."""
+    given = _environment(settings, settings.data)
+    async with command("quality", "--from", "-1d", **given) as one:
+        assert await one.ended() == 0
+        assert "provider" in one.output
+        assert "CZK" in one.output
+    async with command("quality", "--from", "oldest", "--json", **given) as one:
+        assert await one.ended() == 0
+        found: list[Any] = json.loads(one.output)["rows"]
+    return found
+
+
+async def _kinds(settings: Settings) -> set[str]:
+    """Check every record that measure has written; return their kinds."""
+    names = settings.topics.outputs("measure")
+    records = [one for name in names for one in await read(settings.kafka, name)]
+    return check(written(settings, one) for one in records if one.value is not None)
 
 
 async def _cells(settings: Settings) -> list[QualityCell]:

@@ -32,8 +32,10 @@ CONSUMING = HOME / "docs/consuming.md"
 # Which groups of docs/settings.md hold the settings that a package reads.
 GROUPS = {
     "ingest": {"Ingest"},
-    "processors/normalising": {"Normalise and track", "Normalise"},
-    "processors/tracking": {"Normalise and track", "Track"},
+    "processors/normalising": {"Every processor", "Normalise"},
+    "processors/quality": {"Every processor", "Measure"},
+    "processors/tracking": {"Every processor", "Track"},
+    "processors/runtime/exactly_once": {"Every processor"},
 }
 
 

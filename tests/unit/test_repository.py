@@ -102,6 +102,8 @@ PURE = (
     "cli/problem_sentences.py",
     "cli/namespaces/rate.py",
     "cli/output/ages.py",
+    "cli/quality/figures.py",
+    "cli/quality/table.py",
     "cli/output/json_escaping.py",
     "cli/output/records.py",
     "cli/output/tables.py",

@@ -10,6 +10,8 @@ export type Verdict = "advanced" | "late" | "contradiction" | "recovered" | "asi
 export type Channel = "sms" | "viber" | "whatsapp" | "telegram" | "rcs" | (string & {});
 /** The kind of a content, in the provider's word. Later versions add words. */
 export type ContentType = "text" | "image" | "video" | "short" | "gif" | "audio" | "voice" | "document" | "sticker" | "location" | "live_location" | "contact" | "contact_list" | "link_preview" | "poll" | "reply" | "interactive" | "story" | "unknown" | (string & {});
+/** The length of a period. Later versions add words. */
+export type Period = "minute" | "hour" | "day" | (string & {});
 /** Why a dead letter cannot be processed. Later versions add words. */
 export type Code = "unknown_provider" | "bad_encoding" | "empty_body" | "not_utf8" | "too_deep" | "too_many_items" | "too_costly" | "source_stopped" | "wrong_root" | "not_json" | "not_unicode" | "missing_field" | "wrong_type" | "bad_value" | "duplicate_key" | "not_finite" | "foreign_account" | "too_large" | "too_many_bad_items" | "too_long" | "internal_error" | "not_an_observation" | "too_many_attempts" | "too_many_words" | "too_many_replies" | "state_unreadable" | "state_too_large" | (string & {});
 
@@ -883,9 +885,9 @@ export interface QualityCell {
   to_read?: Sketch;
   /** The format of the state. Refuse a format that you do not know. */
   version: number;
-  /** The length of the period: `minute`, `hour` or `day`. */
-  period: "day";
-  /** When the period begins; a day begins at midnight UTC. */
+  /** The length of the period. */
+  period: Period;
+  /** When the period begins. */
   start_at: number;
   /** The provider that reported it. */
   provider: string;
@@ -947,7 +949,7 @@ export interface QualityChange {
   to_delivered?: Sketch;
   /** The same to at least read. */
   to_read?: Sketch;
-  /** When the period begins; a day begins at midnight UTC. */
+  /** When the period begins. */
   start_at: number;
   /** The provider that reported it. */
   provider: string;

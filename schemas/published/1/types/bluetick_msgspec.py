@@ -14,6 +14,8 @@ Channel = str
 """How a message travels. A gateway that Bluetick does not know is a channel of its own. Known: sms, viber, whatsapp, telegram, rcs."""
 ContentType = str
 """The kind of a content, in the provider's word. Known: text, image, video, short, gif, audio, voice, document, sticker, location, live_location, contact, contact_list, link_preview, poll, reply, interactive, story, unknown."""
+Period = str
+"""The length of a period. Known: minute, hour, day."""
 Code = str
 """Why a dead letter cannot be processed. Known: unknown_provider, bad_encoding, empty_body, not_utf8, too_deep, too_many_items, too_costly, source_stopped, wrong_root, not_json, not_unicode, missing_field, wrong_type, bad_value, duplicate_key, not_finite, foreign_account, too_large, too_many_bad_items, too_long, internal_error, not_an_observation, too_many_attempts, too_many_words, too_many_replies, state_unreadable, state_too_large."""
 
@@ -561,7 +563,7 @@ class Sketch(
 
 
 class QualityCell(
-    Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="period", tag="day"
+    Struct, kw_only=True, frozen=True, omit_defaults=True
 ):
     """A record of `quality`: the counts of one cell. It replaces earlier records of its key."""
 
@@ -588,6 +590,7 @@ class QualityCell(
     to_delivered: Sketch | None = None
     to_read: Sketch | None = None
     version: int
+    period: Period
     start_at: int
     provider: str
     account: str

@@ -14,6 +14,7 @@ from schemas import accounts, field_notes, headers, webhook
 from schemas.contract import KINDS
 from schemas.field_notes import NOTES, key_of, personal_fields
 from schemas.processor_list import PROCESSORS
+from schemas.quality import Period
 from schemas.records import (
     Direction,
     Event,
@@ -107,6 +108,7 @@ def test_every_field_has_one_note_and_each_note_a_field() -> None:
 def test_every_list_of_words_is_complete() -> None:
     """Each value of each enumeration has a meaning, and nothing else has."""
     known = {"Status": Status, "Direction": Direction, "Verdict": PublishedVerdict, "Code": Code}
+    known["Period"] = Period
     for name, type_ in known.items():
         assert list(WORDS[name][1]) == list(get_args(type_)), name
     assert list(CODES) == list(get_args(Code))
