@@ -1,4 +1,4 @@
-"""Who may reach the console, from its settings: nobody but this machine, unless there is a login.
+"""Who may reach the console, from its settings: without a login only this machine.
 
 Pure: it decides, and reads nothing.
 """

@@ -24,7 +24,7 @@ class Person(NamedTuple):
 
 
 LOCAL = Person("local", frozenset(ROLES))
-"""Whoever uses this machine: on loopback there is no login."""
+"""The person at this machine: on loopback there is no login."""
 
 
 def person_of(name: str, groups: Collection[str], given: Mapping[str, str]) -> Person:

@@ -1,4 +1,4 @@
-"""The timeline of a message: attempts as lanes, facts in event time, stalls and gaps. Pure.
+"""The timeline of a message: attempts as rows, facts in event time, stalls and gaps. Pure.
 
 Facts are seconds apart, then days: a scale in proportion would put most of them on one point. So
 each distinct time has a column, and the time between two columns is written above them.
@@ -15,7 +15,7 @@ from console.charts.svg import Box, clock, drawing, element, words
 Kind = Literal["progress", "good", "bad", "aside", "alarm", "reply"]
 Shape = Literal["plain", "late", "contradiction", "recovered", "aside"]
 
-_LABEL, _COLUMN, _LANE, _HEAD = 150, 118, 76, 48
+_LABEL, _COLUMN, _ROW, _HEAD = 150, 118, 76, 48
 _RADIUS = 8
 # The classes of the style sheet that give a picture of so many columns its width.
 _NARROWEST, _WIDEST = 2, 12
@@ -33,7 +33,7 @@ class Mark(NamedTuple):
     href: str
 
 
-class Lane(NamedTuple):
+class Row(NamedTuple):
     """One attempt, or the events beside them, with its marks."""
 
     name: str
@@ -50,20 +50,20 @@ class Span(NamedTuple):
 
 
 Column = tuple[int, int]
-"""A time, and the place among the facts of one lane that have this same time."""
+"""A time, and the place among the facts of one row that have this same time."""
 
 
 def timeline(
-    label: str, lanes: Sequence[Lane], stalls: Sequence[Span], duration: Callable[[int], str]
+    label: str, rows: Sequence[Row], stalls: Sequence[Span], duration: Callable[[int], str]
 ) -> Markup:
     """Return the picture; `duration` writes milliseconds."""
-    placed = [list(_placed(lane.marks)) for lane in lanes]
+    placed = [list(_placed(row.marks)) for row in rows]
     ends = {(at, 0) for one in stalls for at in (one.begin, one.end) if at is not None}
     order = sorted({column for marks in placed for column, _ in marks} | ends)
     columns = {column: _LABEL + _COLUMN * (place + 0.5) for place, column in enumerate(order)}
     open_end = any(one.end is None for one in stalls)
     width = _LABEL + _COLUMN * max(1, len(order)) + (_COLUMN / 2 if open_end else 0)
-    area = Box(_LABEL, _HEAD - 6, width - _LABEL, _LANE * len(lanes) + 6)
+    area = Box(_LABEL, _HEAD - 6, width - _LABEL, _ROW * len(rows) + 6)
     return drawing(
         width,
         area.bottom + 6,
@@ -71,8 +71,8 @@ def timeline(
         *(_stall(one, columns, area) for one in stalls),
         *_head(columns, area.bottom, duration),
         *(
-            _lane(_HEAD + _LANE * place, lane, [(columns[c], mark) for c, mark in marks], width)
-            for place, (lane, marks) in enumerate(zip(lanes, placed, strict=True))
+            _row(_HEAD + _ROW * place, row, [(columns[c], mark) for c, mark in marks], width)
+            for place, (row, marks) in enumerate(zip(rows, placed, strict=True))
         ),
         class_=f"timeline w{min(_WIDEST, max(_NARROWEST, len(order)))}",
         links=True,
@@ -80,7 +80,7 @@ def timeline(
 
 
 def _placed(marks: Sequence[Mark]) -> Iterator[tuple[Column, Mark]]:
-    """Yield the marks of a lane with their columns; those of one time side by side."""
+    """Yield the marks of a row with their columns; those of one time side by side."""
     for at, same in groupby(sorted(marks, key=lambda mark: mark.at), lambda mark: mark.at):
         for number, mark in enumerate(same):
             yield (at, number), mark
@@ -109,13 +109,13 @@ def _stall(one: Span, columns: Mapping[Column, float], area: Box) -> Markup:
     return element("rect", element("title", one.text), class_="stall", **band)
 
 
-def _lane(top: float, lane: Lane, marks: Sequence[tuple[float, Mark]], width: float) -> Markup:
+def _row(top: float, row: Row, marks: Sequence[tuple[float, Mark]], width: float) -> Markup:
     middle = top + 26
     return element(
         "g",
-        words(0, middle - 2, lane.name, "name"),
-        words(0, middle + 15, lane.note, "note"),
-        element("line", x1=_LABEL, x2=width, y1=middle, y2=middle, class_="lane"),
+        words(0, middle - 2, row.name, "name"),
+        words(0, middle + 15, row.note, "note"),
+        element("line", x1=_LABEL, x2=width, y1=middle, y2=middle, class_="row"),
         *(_mark(mark, x, middle) for x, mark in marks),
     )
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import TopicPartition
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -22,6 +21,7 @@ from console.pages.site import Site
 from console.read_model.queries import dead_letters as queries
 from console.read_model.results import Letter, LetterFilter
 from processors.dead_letters.causes import Cause
+from schemas.coordinates import Coordinates
 
 PLAN, RETRY = "retry plan", "retry"
 _PAGE = 50
@@ -139,12 +139,12 @@ async def _example(site: Site, letter: Letter, *, reveal: bool) -> Example:
     """Return the whole body with the failed part marked; if it is gone, the failed part alone."""
     raw = letter.raw
     if raw.topic in site.settings.topics.raw_topics:
-        body = await find(site.settings, TopicPartition(raw.topic, raw.partition), raw.offset)
+        body = await find(site.settings, Coordinates(raw.topic, raw.partition, raw.offset))
         if not isinstance(body, Bounds):
             lines = lines_of(body.value or b"", letter.pointer, reveal=reveal)
             return Example(lines, letter.pointer)
     at = letter.at
-    kept = await find(site.settings, TopicPartition(at.topic, at.partition), at.offset)
+    kept = await find(site.settings, Coordinates(at.topic, at.partition, at.offset))
     if isinstance(kept, Bounds):
         return Example([], letter.pointer, gone=True)
     return Example(lines_of(kept.value or b"", "", reveal=reveal), letter.pointer)

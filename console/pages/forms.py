@@ -9,4 +9,4 @@ from starlette.requests import Request
 async def form_of(request: Request) -> FormData:
     """Return the fields of a form; the guard has bounded its size."""
     text = (await request.body()).decode("utf-8", "replace")
-    return FormData(parse_qsl(text, keep_blank_values=True))
+    return FormData([*parse_qsl(text, keep_blank_values=True)])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from console.charts.timeline import Kind, Lane, Mark, Shape, Span, timeline
+from console.charts.timeline import Kind, Mark, Row, Shape, Span, timeline
 from console.pages.formats import duration, tone
 from console.read_model.results import Fact, Message, MessageEvent, Why
 
@@ -35,21 +35,21 @@ class Story(NamedTuple):
 
 def picture(message: Message, now: int) -> Markup:
     """Return the timeline of a message."""
-    lanes = [
-        Lane(one.gateway, f"{one.channel}: {one.status}", _facts(message, one.gateway))
+    rows = [
+        Row(one.gateway, f"{one.channel}: {one.status}", _facts(message, one.gateway))
         for one in message.attempts
     ]
     viewers = [fact for fact in message.facts if fact.viewer is not None]
     if viewers:
-        lanes.append(Lane("viewers", _viewers_note(message), _viewers(viewers)))
+        rows.append(Row("viewers", _viewers_note(message), _viewers(viewers)))
     replies = [
         Mark(one.at, "message" if one.own else "reply", "", "reply", "plain", f"#{anchor(one.key)}")
         for one in message.replies
     ]
     if replies:
-        lanes.append(Lane("inbound", f"{len(replies)} received", replies))
+        rows.append(Row("inbound", f"{len(replies)} received", replies))
     label = f"Timeline of {len(message.facts)} facts through {len(message.attempts)} gateways"
-    return timeline(label, lanes, _stalls(message, now), duration)
+    return timeline(label, rows, _stalls(message, now), duration)
 
 
 def story(message: Message, now: int) -> Story:

@@ -1,7 +1,7 @@
 """The page of delivery quality: providers, operators or countries side by side."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from markupsafe import Markup
@@ -36,12 +36,7 @@ DIMENSIONS: Mapping[Dimension, str] = {
     "channel": "channels",
     "account": "accounts",
 }
-_SORTS: Mapping[Sort, Callable[[QualityRow], float]] = {
-    "messages": lambda row: -row.messages,
-    "share": lambda row: row.delivered / row.messages if row.messages else 2.0,
-    "p50": lambda row: -(row.to_delivered.p50 if row.to_delivered else -1),
-    "p95": lambda row: -(row.to_delivered.p95 if row.to_delivered else -1),
-}
+_ROUTES: tuple[Dimension, ...] = ("gateway", "channel")
 
 
 class Asked(NamedTuple):
@@ -64,7 +59,7 @@ async def _compare(site: Site, request: Request) -> Response:
     asked = asked_of(request.query_params, now)
     rows = await site.context.run(quality.rows, asked.wanted, (asked.by,))
     series = await _series(site, asked)
-    rows = sorted(rows, key=_SORTS[asked.sort])
+    rows = sorted(rows, key=lambda row: _rank(row, asked))
     return render(
         request,
         "quality.html",
@@ -74,9 +69,10 @@ async def _compare(site: Site, request: Request) -> Response:
         presets=PRESETS,
         choices=await site.context.run(messages.choices),
         findings=findings_of(rows, asked),
-        bars={_name(row, asked): _bar(row, _name(row, asked)) for row in rows},
+        bars={_name(row, asked): _bar(row, asked) for row in rows},
         sparks={_name(row, asked): _spark(row, asked, series) for row in rows},
-        share_of=delivered_share,
+        counts_of=lambda row: counts_of(row, asked.by),
+        counted="Attempts" if asked.by in _ROUTES else "Messages",
         name_of=lambda row: _name(row, asked),
         title_of=lambda row: title_of(asked.by, _name(row, asked)),
         messages_of=lambda row: messages_address(asked, _name(row, asked)),
@@ -103,9 +99,40 @@ def asked_of(parameters: Mapping[str, str], now: int) -> Asked:
     )
 
 
-def delivered_share(row: QualityRow) -> float | None:
-    """Return the share of the messages that were delivered, None without any."""
-    return row.delivered / row.messages if row.messages else None
+class Counts(NamedTuple):
+    """How many messages, or attempts of a route, were delivered and failed."""
+
+    total: int
+    delivered: int
+    failed: int
+    share: float | None
+
+
+def counts_of(row: QualityRow, by: Dimension) -> Counts:
+    """Return the counts of messages; for gateways and channels those of attempts.
+
+    A message that fell back counts once, and each of its attempts at its own gateway.
+    """
+    if by in _ROUTES:
+        share = row.delivered / row.attempts if row.attempts else None
+        failed = row.failed + row.rejected + row.expired
+        return Counts(row.attempts, row.delivered, failed, share)
+    return Counts(row.messages, row.messages_delivered, row.messages_failed, row.delivered_share)
+
+
+def _rank(row: QualityRow, asked: Asked) -> float:
+    """Return the place of a row: the most messages, the least delivered or the slowest first."""
+    times = row.to_delivered
+    match asked.sort:
+        case "p50":
+            return -(times.p50 if times else -1)
+        case "p95":
+            return -(times.p95 if times else -1)
+        case "share":
+            share = counts_of(row, asked.by).share
+            return 2.0 if share is None else share
+        case _:
+            return -counts_of(row, asked.by).total
 
 
 def findings_of(rows: Sequence[QualityRow], asked: Asked) -> list[str]:
@@ -119,8 +146,8 @@ def findings_of(rows: Sequence[QualityRow], asked: Asked) -> list[str]:
     found = [f"Slowest{where}: {_timed(slowest, asked)}."]
     if fastest is not slowest:
         found.append(f"Fastest{where}: {_timed(fastest, asked)}.")
-    worst = min(timed, key=lambda row: delivered_share(row) or 0)
-    share = formats.share(delivered_share(worst))
+    worst = min(timed, key=lambda row: counts_of(row, asked.by).share or 0)
+    share = formats.share(counts_of(worst, asked.by).share)
     found.append(f"Least delivered{where}: {title_of(asked.by, _name(worst, asked))}, {share}.")
     return found
 
@@ -173,25 +200,29 @@ def _name(row: QualityRow, asked: Asked) -> str:
     return row.by.get(asked.by, "")
 
 
-def _bar(row: QualityRow, name: str) -> Markup:
-    bad = row.failed + row.rejected + row.expired
-    rest = max(0, row.messages - row.delivered - bad)
-    parts = [Part("delivered", row.delivered, "good"), Part("under way", rest, "progress")]
-    label = f"{name}: {formats.share(delivered_share(row))} delivered"
-    return share_bar(label, [*parts, Part("failed", bad, "bad")])
+def _bar(row: QualityRow, asked: Asked) -> Markup:
+    counts = counts_of(row, asked.by)
+    rest = max(0, counts.total - counts.delivered - counts.failed)
+    parts = (
+        Part("delivered", counts.delivered, "good"),
+        Part("under way", rest, "progress"),
+        Part("failed", counts.failed, "bad"),
+    )
+    name = title_of(asked.by, _name(row, asked))
+    return share_bar(f"{name}: {formats.share(counts.share)} delivered", parts)
 
 
 def _spark(row: QualityRow, asked: Asked, series: Mapping[str, Mapping[int, QualityRow]]) -> Markup:
     name = _name(row, asked)
     found = series.get(name, {})
-    values = [_value(one, asked.measure) for _, one in sorted(found.items())]
+    values = [_value(one, asked) for _, one in sorted(found.items())]
     what = "95 % delivered within" if asked.measure == "time" else "delivered share"
     return sparkline(f"{title_of(asked.by, name)}: {what}, over time", values)
 
 
-def _value(row: QualityRow, measure: Measure) -> float | None:
-    if measure == "share":
-        return delivered_share(row)
+def _value(row: QualityRow, asked: Asked) -> float | None:
+    if asked.measure == "share":
+        return counts_of(row, asked.by).share
     return row.to_delivered.p95 if row.to_delivered else None
 
 
@@ -213,7 +244,8 @@ async def _heat(site: Site, asked: Asked, rows: Sequence[QualityRow], now: int) 
     cells = _by_name(found, asked)
     if not cells:
         return None
-    slowest = max((_value(one, "time") or 0 for one in found), default=0) or 1
+    times = [one.to_delivered.p95 for one in found if one.to_delivered]
+    slowest = max(times, default=0) or 1
     shown = [name for name in (_name(row, asked) for row in rows) if name in cells] or [*cells]
     drawn = [
         Row(
@@ -228,12 +260,13 @@ async def _heat(site: Site, asked: Asked, rows: Sequence[QualityRow], now: int) 
 
 def _cell(row: QualityRow | None, hour: int, name: str, asked: Asked, slowest: float) -> Cell:
     at = f"{to_iso(hour)[11:16]} UTC"
-    if row is None or not row.messages:
+    counts = None if row is None else counts_of(row, asked.by)
+    if row is None or counts is None or not counts.total:
         return Cell(None, f"{at}, no messages")
-    share = delivered_share(row) or 0.0
+    share = counts.share or 0.0
     times = formats.duration(row.to_delivered.p95) if row.to_delivered else "unknown"
-    title = f"{at}, {row.messages:,} messages, {formats.share(share)} delivered, 95 % in {times}"
-    value = _value(row, asked.measure)
+    title = f"{at}, {counts.total:,} messages, {formats.share(share)} delivered, 95 % in {times}"
+    value = _value(row, asked)
     level = None if value is None else value / slowest if asked.measure == "time" else 1 - share
     return Cell(level, title, messages_address(asked, name, hour))
 

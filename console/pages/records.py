@@ -14,6 +14,7 @@ from console.pages.json_lines import lines_of
 from console.pages.render import failure, page, render
 from console.pages.site import Site
 from processors.dead_letters import record as deadletters
+from schemas.coordinates import Coordinates
 from schemas.topics import Topics
 from service.kafka import clients
 from service.kafka.read_to_end import first_record
@@ -49,16 +50,16 @@ async def _one(site: Site, request: Request) -> Response:
     place = _place(request)
     if place.topic not in _readable(site.settings.topics):
         return failure(request, 404, f"{place.topic} is not a topic that this page reads.")
-    found = await find(site.settings, place, request.path_params["offset"])
+    found = await find(site.settings, place)
     reveal = may_reveal(request)
     pointer = request.query_params.get("pointer", "")
     if isinstance(found, Bounds):
-        return render(request, "record_gone.html", 404, place=request.path_params, bounds=found)
+        return render(request, "record_gone.html", 404, place=place, bounds=found)
     value = found.value or b""
     return render(
         request,
         "record.html",
-        place=request.path_params,
+        place=place,
         found=found,
         size=len(value),
         sha256=hashlib.sha256(value).hexdigest(),
@@ -73,10 +74,10 @@ async def _value(site: Site, request: Request) -> Response:
     place = _place(request)
     if place.topic not in _readable(site.settings.topics) or not may_reveal(request):
         return failure(request, 404, "The bytes of a record are shown with reveal=1 only.")
-    found = await find(site.settings, place, request.path_params["offset"])
+    found = await find(site.settings, place)
     if isinstance(found, Bounds):
         return failure(request, 404, "The record is past its topic's retention.")
-    name = f"{place.topic}-{place.partition}-{request.path_params['offset']}.bin"
+    name = f"{place.topic}-{place.partition}-{place.offset}.bin"
     # A download, whatever it holds: a browser must never show it as a page.
     disposition = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(found.value or b"", headers=disposition, media_type=_BYTES)
@@ -87,9 +88,10 @@ def _readable(topics: Topics) -> tuple[str, ...]:
     return (*topics.raw_topics, topics.dead_letters, topics.observations)
 
 
-async def find(settings: Settings, place: TopicPartition, offset: int) -> Found | Bounds:
+async def find(settings: Settings, at: Coordinates) -> Found | Bounds:
     """Return a record, or what the partition holds instead; raises `Problem`."""
-    async with clients.reading(settings, [place.topic]) as reader:
+    place, offset = TopicPartition(at.topic, at.partition), at.offset
+    async with clients.reading(settings, [at.topic]) as reader:
         if place.partition >= settings.partitions:
             return Bounds(0, 0)
         begin = (await reader.beginning_offsets([place]))[place]
@@ -103,8 +105,8 @@ async def find(settings: Settings, place: TopicPartition, offset: int) -> Found 
     return Found(record.timestamp, list(record.headers), record.value)
 
 
-def _place(request: Request) -> TopicPartition:
-    return TopicPartition(request.path_params["topic"], request.path_params["partition"])
+def _place(request: Request) -> Coordinates:
+    return Coordinates(**request.path_params)
 
 
 def _header(name: str, value: bytes | None, *, reveal: bool) -> str:

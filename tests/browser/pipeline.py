@@ -27,7 +27,7 @@ HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>alert(1)</scrip
 UNDELIVERED = "11111111-aaaa-4bbb-8ccc-000000000001"
 ATTACKING = "11111111-aaaa-4bbb-8ccc-000000000002"
 WAITING = "11111111-aaaa-4bbb-8ccc-000000000003"
-MENDED = "11111111-aaaa-4bbb-8ccc-000000000004"
+READABLE = "11111111-aaaa-4bbb-8ccc-000000000004"
 SLOVAK = {"country": 231, "operator": 1, "sender": "Shop", "price_eur": 0.05, "count": 1}
 
 
@@ -60,11 +60,11 @@ class Pipeline:
     console: str
     failed_body: bytes
 
-    async def send(self, *bodies: bytes) -> None:
+    async def send(self, *bodies: bytes, provider: str = "smsmanager") -> None:
         """Post bodies to ingest, as the provider would."""
         async with httpx.AsyncClient() as client:
             for one in bodies:
-                url = f"http://127.0.0.1:{self.settings.port}/webhooks/smsmanager"
+                url = f"http://127.0.0.1:{self.settings.port}/webhooks/{provider}"
                 answer = await client.post(url, content=one)
                 assert answer.status_code == 200
 
@@ -82,6 +82,7 @@ async def pipeline(kafka: str, data: Path) -> AsyncIterator[Pipeline]:
         failed = body(report(UNDELIVERED, "sms", "undelivered", 60, why, sms=SLOVAK))
         made = Pipeline(settings, f"http://127.0.0.1:{settings.console_port}", failed)
         await made.send(*_bodies(), failed)
+        await made.send(*map(_whapi, ("sent", "delivered"), (100, 97)), provider="whapi")
         await _simulate(settings)
         await _letter_of_an_older_version(settings)
         yield made
@@ -89,7 +90,9 @@ async def pipeline(kafka: str, data: Path) -> AsyncIterator[Pipeline]:
 
 def _settings(kafka: str, data: Path) -> Settings:
     ports = ("port", "ingest_metrics_port", "console_port", "console_health_port")
-    given = {name: free_port(0) for name in (*ports, *(one.port_setting for one in PROCESSORS))}
+    given: dict[str, Any] = {
+        name: free_port(0) for name in (*ports, *(one.port_setting for one in PROCESSORS))
+    }
     return Settings(
         kafka=kafka, namespace="browser", partitions=2, data=data, session_timeout=6, **given
     )
@@ -104,8 +107,22 @@ def _bodies() -> Sequence[bytes]:
         body(report(ATTACKING, "sms", HOSTILE[:30], 80)),
         body(report(WAITING, "sms", "sent", 30, sms=SLOVAK)),
         body({**report(WAITING, "sms", "sent", 30), "result": None, HOSTILE: HOSTILE}),
-        body(report(MENDED, "sms", "delivered", 20)),
+        body(report(READABLE, "sms", "sent", 80, sms=SLOVAK)),
+        body(report(READABLE, "sms", "delivered", 20, sms=SLOVAK)),
     )
+
+
+def _whapi(status: str, ago: float) -> bytes:
+    """Return a report of the other provider, which delivered within 3 s."""
+    reported = {
+        "id": "PsnQ6vYJ_MhPqaqRDxtO.g-wMoOl5sS",
+        "code": 3,
+        "status": status,
+        "recipient_id": f"{NUMBER}@s.whatsapp.net",
+        "timestamp": str(int(time.time() - ago)),
+    }
+    event = {"type": "statuses", "event": "post"}
+    return json.dumps({"statuses": [reported], "event": event, "channel_id": "TEST-1"}).encode()
 
 
 async def _simulate(settings: Settings) -> None:
@@ -118,7 +135,7 @@ async def _simulate(settings: Settings) -> None:
 async def _letter_of_an_older_version(settings: Settings) -> None:
     """Write the dead letter that an older parser made of a body that today's code can read."""
     topic = settings.topics.raw("smsmanager")
-    raw = next(one for one in await read(settings.kafka, topic) if MENDED in one.value.decode())
+    raw = next(one for one in await read(settings.kafka, topic) if READABLE in one.value.decode())
     letter = DeadLetter(
         code="wrong_type",
         reason="an older version could not read it",

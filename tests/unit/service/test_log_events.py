@@ -15,7 +15,16 @@ from tests import HOME
 PAGE = (HOME / "docs/log-messages.md").read_text()
 CODE = [
     path
-    for part in ("service", "ingest", "processors", "cli", "deploy", "providers", "schemas")
+    for part in (
+        "service",
+        "ingest",
+        "processors",
+        "cli",
+        "console",
+        "deploy",
+        "providers",
+        "schemas",
+    )
     for path in sorted((HOME / part).rglob("*.py"))
 ]
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}

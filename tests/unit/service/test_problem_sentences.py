@@ -16,7 +16,7 @@ from service.kafka.causes import CAUSES
 from service.problem_sentences import MESSAGES, Message, sentence
 from tests import HOME
 
-CORE = ("deploy", "ingest", "processors", "providers", "schemas", "service")
+CORE = ("console", "deploy", "ingest", "processors", "providers", "schemas", "service")
 # Options of other programs; those of whole commands are in the catalogue.
 OPTIONS_ALLOWED = {
     "deploy/local_kafka/broker.py": "of Kafka's own tools",

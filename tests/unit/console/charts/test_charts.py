@@ -13,7 +13,8 @@ from console.charts.heat_map import Cell, Row, heat_map, step_of
 from console.charts.lines import Series, line_chart, sparkline
 from console.charts.scale import runs, top_of
 from console.charts.svg import Box, element
-from console.charts.timeline import Lane, Mark, Span, timeline
+from console.charts.timeline import Mark, Span, timeline
+from console.charts.timeline import Row as Attempt
 
 HOSTILE = "</svg><script>alert(1)</script>\"'&"
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=30)
@@ -115,16 +116,16 @@ MARKS = st.builds(
     shape=st.sampled_from(["plain", "late", "contradiction", "recovered", "aside"]),
     href=NAMES,
 )
-LANES = st.builds(Lane, name=NAMES, note=NAMES, marks=st.lists(MARKS, max_size=6))
+ROWS = st.builds(Attempt, name=NAMES, note=NAMES, marks=st.lists(MARKS, max_size=6))
 SPANS = st.builds(Span, begin=TIMES, end=st.none() | TIMES, text=NAMES)
 
 
-@given(st.lists(LANES, max_size=4), st.lists(SPANS, max_size=2))
-def test_a_timeline_of_any_facts(lanes: list[Lane], stalls: list[Span]) -> None:
-    """Each fact is one link, and no two facts of a lane are in one place."""
-    root = parsed(timeline("line", lanes, stalls, str))
+@given(st.lists(ROWS, max_size=4), st.lists(SPANS, max_size=2))
+def test_a_timeline_of_any_facts(rows: list[Attempt], stalls: list[Span]) -> None:
+    """Each fact is one link, and no two facts of a row are in one place."""
+    root = parsed(timeline("line", rows, stalls, str))
     links = list(root.iter("a"))
-    assert len(links) == sum(len(lane.marks) for lane in lanes)
+    assert len(links) == sum(len(row.marks) for row in rows)
     for group in root.iter("g"):
         places = [
             one.attrib["x"] for one in group.iter("text") if one.attrib["class"] == "mid mark"
@@ -140,7 +141,7 @@ def test_a_timeline_shows_order_gaps_and_stalls() -> None:
         Mark(5000, "failed", "late", "bad", "contradiction", "#c"),
     ]
     drawn = timeline(
-        "line", [Lane("sms", "", marks)], [Span(0, None, "stalled")], lambda ms: f"{ms} ms"
+        "line", [Attempt("sms", "", marks)], [Span(0, None, "stalled")], lambda ms: f"{ms} ms"
     )
     root = parsed(drawn)
     assert texts(root, "mark") == ["sent", "delivered", "failed"]
