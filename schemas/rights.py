@@ -75,13 +75,13 @@ def _processor(topics: Topics, name: str) -> list[Right]:
 def _console(topics: Topics) -> list[Right]:
     """Return what its read model, the raw bodies that it shows and its audit log need.
 
-    Retries and replays need the rights of those commands as well.
+    Its page of the system, retries and replays need the rights of those commands as well.
     """
+    shown = (topics.statuses, topics.events, topics.messages, topics.inbound, topics.dead_letters)
     return [
-        *_on(topics.required, "Read"),
+        *_on((*topics.raw_topics, *shown, topics.quality), "Read"),
         Right("group", topics.group("console"), "Read"),
         Right("topic", topics.audit, "Write"),
-        *(Right("group", group, "Describe") for group in topics.groups),
         *_clocks(topics),
     ]
 
