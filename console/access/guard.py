@@ -109,7 +109,12 @@ class _Guard:
         if TOKEN_FIELD not in session and request.method in SAFE_METHODS:
             session[TOKEN_FIELD] = secrets.token_urlsafe(24)
         if may_reveal(request) and decision.name:
-            await self._audit.record(decision, request, "reveal")
+            try:
+                await self._audit.record(decision, request, "reveal")
+            except Problem as unrecorded:
+                unseen = Refusal(503, str(unrecorded))
+                await (await self._answer(request, unseen))(scope, receive, send)
+                return
         await self._app(scope, _again(body, receive), send)
 
     async def _answer(self, request: Request, refusal: Refusal) -> Response:

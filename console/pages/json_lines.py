@@ -35,7 +35,7 @@ def lines_of(body: bytes, pointer: str, *, reveal: bool) -> list[Line]:
 
 def _located(body: bytes) -> list[tuple[str, str]]:
     try:
-        return list(_written(json.loads(body), "", "", ""))
+        return list(_written(json.loads(body), None, "", ""))
     except (ValueError, RecursionError):
         pass
     try:
@@ -56,9 +56,10 @@ def _window(lines: list[Line]) -> list[Line]:
     return [*before, *shown, *([Line(f"… {left} lines")] if left else [])]
 
 
-def _written(value: Any, name: str, pointer: str, indent: str) -> Iterator[tuple[str, str]]:
+def _written(value: Any, name: str | None, pointer: str, indent: str) -> Iterator[tuple[str, str]]:
     """Yield the pointer and the text of each line."""
-    label = f"{indent}{json.dumps(name, ensure_ascii=False)}: " if name else indent
+    begin = "" if name is None else f"{json.dumps(name, ensure_ascii=False)}: "
+    label = indent + begin
     if isinstance(value, dict) and value:
         yield pointer, f"{label}{{"
         for key, inner in value.items():
@@ -67,7 +68,7 @@ def _written(value: Any, name: str, pointer: str, indent: str) -> Iterator[tuple
     elif isinstance(value, list) and value:
         yield pointer, f"{label}["
         for place, inner in enumerate(value):
-            yield from _written(inner, "", f"{pointer}/{place}", indent + _INDENT)
+            yield from _written(inner, None, f"{pointer}/{place}", indent + _INDENT)
         yield pointer, f"{indent}]"
     else:
         yield pointer, label + json.dumps(value, ensure_ascii=False)

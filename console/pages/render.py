@@ -87,7 +87,7 @@ def page(site: S, handler: Callable[[S, Request], Awaitable[Response]]) -> Page:
         except BadCursorError:
             return failure(request, 400, "This address is of a page that does not exist.")
         except SQLAlchemyError as error:
-            why = reason(error.__cause__ or error).splitlines()[0]
+            why = reason(getattr(error, "orig", None) or error).splitlines()[0]
             return failure(request, 503, f"The read model cannot be read: {why}")
         except Exception as error:  # noqa: BLE001 - the page says so, and the log where
             log.error("page_failed", page=request.url.path, error=described(error))  # noqa: TRY400

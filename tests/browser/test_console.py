@@ -21,6 +21,9 @@ from tests.browser.pipeline import (
     report,
 )
 
+# Five services, a Kafka and a browser take their time to start.
+pytestmark = pytest.mark.long
+
 AXE = (Path(__file__).parent / "axe/axe.min.js").read_text()
 KEY = f"/messages/smsmanager/-/{UNDELIVERED}"
 PAGES = ("/", "/messages", KEY, "/quality?from=-24h", "/dead-letters", "/replays", "/system")
@@ -179,7 +182,6 @@ async def test_what_a_sender_wrote_is_text(page: Page) -> None:
     await expect(page.get_by_role("region", name="What happened")).to_contain_text(HOSTILE)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_page_is_accessible(browser: Browser, served: Pipeline, scheme: Any) -> None:
     """axe-core finds nothing serious, in light and in dark."""
