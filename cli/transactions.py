@@ -16,6 +16,7 @@ from cli.tail import resolve
 from deploy import transactions
 from deploy.open_transactions import Open
 from schemas.coordinates import Coordinates
+from schemas.processor_list import MEASURE, TRACK
 from service.settings import Settings
 from service.wall_clock import now_ms
 
@@ -83,18 +84,36 @@ def _chosen(found: Sequence[Open], asked: Collection[Coordinates]) -> list[Open]
 
 
 def _refuse_own(settings: Settings, chosen: Sequence[Open]) -> None:
-    ids = {settings.topics.transactional_id(number) for number in range(settings.partitions)}
-    own = [one for one in chosen if one.known and one.known.transactional_id in ids]
+    own = {_at(one): ends for one in chosen if (ends := _ended_by(settings, one))}
     if own:
         raise CommandProblem(
-            "transaction_of_tracker",
+            "transaction_of_processor",
             (
-                "the transactions at {places} are the tracker's own: `bluetick track` ends them "
-                "when it starts, with a commit if their other parts are committed; an abort by "
-                "hand may lose states, and needs --own"
+                "the transactions at {places} are a processor's own: {commands} ends them when it "
+                "starts, with a commit if their other parts are committed; an abort by hand may "
+                "lose states, and needs --own"
             ),
-            places=[place(_at(one)) for one in own],
+            places=[place(at) for at in own],
+            commands=[f"`bluetick {name}`" for name in dict.fromkeys(own.values())],
         )
+
+
+def _ended_by(settings: Settings, one: Open) -> str:
+    """Return the processor that ends the transaction when it starts; "" if none does.
+
+    Several tasks of measure write to `quality-changes`, so none of them ends one there.
+    """
+    topics = settings.topics
+    if one.known is None or one.producer.topic == topics.quality_changes:
+        return ""
+    numbers = range(settings.partitions)
+    ids = {topics.transactional_id(number): TRACK.name for number in numbers}
+    ids |= {
+        topics.measuring_id(kind, number): MEASURE.name
+        for kind in MEASURE.inputs
+        for number in numbers
+    }
+    return ids.get(one.known.transactional_id, "")
 
 
 def _at(one: Open) -> Coordinates:

@@ -89,12 +89,13 @@ def _retention_overtook(
             f"bluetick replay run --archive URL --provider {provider} "
             f"--offsets {partition}:{offset}-{begin}"
         )
-    group = "normalise" if raw else "track"
+    group, then = "normalise" if raw else "track", f"restore them ({back}), then move the group"
+    if topic.endswith((".messages", ".quality-changes")):
+        group, then = "measure", "count again (docs/quality.md), or move the group, without them"
     return (
         f"{topic}[{partition}] is to be read from offset {offset}, but it now starts at {begin}: "
         f"retention deleted {begin - offset} unprocessed records, {offset} to {begin - 1}{until}; "
-        f"restore them ({back}), then move the group: "
-        f"bluetick group move {group} {topic} --partition {partition} --to {begin}"
+        f"{then}: bluetick group move {group} {topic} --partition {partition} --to {begin}"
     )
 
 
@@ -315,7 +316,7 @@ MESSAGES: Mapping[str, Message] = {
         "(provider/account/message_id), nor a dead letter's code ({codes})"
     ),
     "partition_contested": (
-        "another tracker has taken over {topic}[{partition}], which the group assigns to this "
+        "another worker has taken over {topic}[{partition}], which the group assigns to this "
         "one; make sure that only one group uses the namespace {namespace}, and start again"
     ),
     "partition_mismatch": _PARTITION_MISMATCH,
@@ -407,7 +408,7 @@ MESSAGES: Mapping[str, Message] = {
         "record: a newer version of Bluetick may have written it"
     ),
     "store_in_use": (
-        "the store {store} is open in another process; give each tracker a data directory of its "
+        "the store {store} is open in another process; give each process a data directory of its "
         "own (BLUETICK_DATA)"
     ),
     "store_unusable": (

@@ -24,6 +24,7 @@ from processors.runtime.alarms import Alarms
 from processors.runtime.batch_size import Cut
 from processors.runtime.exactly_once.changelog_headers import NOTE, TAKEN_TO
 from processors.runtime.exactly_once.metrics import batch_records
+from processors.runtime.exactly_once.offset_note import Note
 from processors.runtime.exactly_once.outputs import Outputs
 from processors.runtime.exactly_once.partition_store import Anchor, PartitionStore
 from processors.runtime.exactly_once.partition_task import PartitionTask, Record
@@ -217,8 +218,7 @@ class ChangesTask(MeasuringTask):
 
     async def _recovered(self) -> Session[PartitionStore]:
         session = await super()._recovered()
-        if (position := session.store.position) is not None:
-            session.offset = position
+        session.offset = continued_at(session.store.position, session.offset, session.note)
         return session
 
     async def _next(self, session: Session[PartitionStore]) -> Batch | None:
@@ -243,6 +243,17 @@ class ChangesTask(MeasuringTask):
 
 def _cells(store: PartitionStore) -> Cells:
     return Cells(store.get, store.keys)
+
+
+def continued_at(position: int | None, committed: int, note: Note) -> int:
+    """Return the offset of the changes to continue at: the position that the cells name, if any.
+
+    An offset that was committed without a note was moved by hand; it may skip changes that are
+    gone, and never repeats one.
+    """
+    if position is None:
+        return committed
+    return position if note.time else max(position, committed)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -88,7 +88,7 @@ async def test_a_hanging_transaction_is_shown_and_aborted(settings: Settings) ->
         await _set_on_brokers(settings, {})
 
     code, output = await run("transactions", "abort", "--yes", **named)
-    assert (code, "are the tracker's own" in output) == (1, True), output
+    assert (code, "`bluetick track` ends them" in output) == (1, True), output
     code, output = await run("transactions", "abort", "--own", "--yes", **named)
     assert (code, f"aborted {topics.events}/0/0" in output) == (0, True), output
     code, output = await run("transactions", "show", **named)

@@ -190,3 +190,14 @@ def test_the_remedy_fits_the_topic(topic: str, expected: str) -> None:
         "received_before": "",
     }
     assert f"{expected}), then" in sentence("retention_overtook", fields)
+
+
+@pytest.mark.parametrize(
+    ("topic", "group"),
+    [("ns.raw.acme", "normalise"), ("ns.observations", "track"), ("ns.messages", "measure")],
+)
+def test_records_that_retention_deleted_name_the_group_to_move(topic: str, group: str) -> None:
+    fields = {"topic": topic, "partition": 1, "offset": 5, "begin": 9, "received_before": ""}
+    text = sentence("retention_overtook", fields)
+    assert "retention deleted 4 unprocessed records, 5 to 8; " in text
+    assert text.endswith(f"bluetick group move {group} {topic} --partition 1 --to 9")
