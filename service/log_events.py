@@ -128,10 +128,7 @@ EVENTS: Mapping[str, str] = {
         "it is {outcome}"
     ),
     # Console.
-    "audit_unpublished": (
-        "the audit log's line is in {file}, and Kafka has not taken it: {reason}; if the topic is "
-        "missing, run: bluetick topics apply"
-    ),
+    "audit_unpublished": "the audit log's line is in {file}, and Kafka has not taken it: {reason}",
     "page_failed": "the page {page} failed: {error}",
 }
 """The sentence of each event, by its name; `{message}` is a sentence that the caller has."""

@@ -35,7 +35,7 @@ async def retry(settings: Settings, causes: Collection[Cause], job: Job, *, dry:
         return await dead_letter_retry.retry(settings, bodies, UNCORRECTED, replay, advance)
     except UnsentError as error:
         why = str(right_missing(settings, error) or error)
-        raise Problem("retry_unsent", why=why) from None
+        raise Problem("retry_interrupted", why=why) from None
 
 
 async def _open_letters(settings: Settings, job: Job) -> list[Kept]:

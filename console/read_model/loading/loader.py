@@ -171,8 +171,12 @@ class Loader:
             self._at[one] = start.offset
             client.seek(one, start.offset)
             if start.skipped:
-                at = {"topic": one.topic, "partition": one.partition}
-                _log.warning("console_skipped", **at, records=start.skipped)
+                _log.warning(
+                    "console_skipped",
+                    topic=one.topic,
+                    partition=one.partition,
+                    records=start.skipped,
+                )
 
     def _starts(self, logs: Mapping[Partition, Log]) -> dict[Partition, Start]:
         with self._database.writing() as connection:

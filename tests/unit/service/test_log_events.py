@@ -13,6 +13,7 @@ from service.log_events import COMMON, EVENTS, FIELDS, notice
 from tests import HOME
 
 PAGE = (HOME / "docs/log-messages.md").read_text()
+CORE = ("service", "ingest", "processors", "deploy", "providers", "schemas")
 CODE = [
     path
     for part in (

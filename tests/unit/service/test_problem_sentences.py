@@ -20,13 +20,14 @@ CORE = ("console", "deploy", "ingest", "processors", "providers", "schemas", "se
 # Options of other programs; those of whole commands are in the catalogue.
 OPTIONS_ALLOWED = {
     "deploy/local_kafka/broker.py": "of Kafka's own tools",
+    "console/command.py": "of the command itself",
     "deploy/acls.py": "of Kafka's own tools",
     "service/kafka_problem_sentences.py": "of Kafka's own tools",
     "service/problem_sentences.py": "in whole commands",
 }
 COMMAND = re.compile(
     r"\bbluetick (up|ingest|normalise|track|parse|send|tail|archive|rebuild|diff|topics|sources"
-    r"|spool|dead-letters|replay|namespace|config|doctor|forget|group|transactions)\b"
+    r"|spool|dead-letters|replay|namespace|config|doctor|forget|group|transactions|console)\b"
 )
 
 
