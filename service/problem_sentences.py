@@ -442,9 +442,7 @@ MESSAGES: Mapping[str, Message] = {
     "replay_without_begin": (
         "the range has no begin; give a time such as 2026-05-01T12:00Z or -2h, or oldest"
     ),
-    "retry_interrupted": (
-        "{why}; finished retries are kept; start the retry again for the rest"
-    ),
+    "retry_interrupted": ("{why}; finished retries are kept; start the retry again for the rest"),
     "console_without_login": (
         "the console will not listen on {host} (BLUETICK_CONSOLE_HOST) without a login, because "
         "other machines could open it; set BLUETICK_CONSOLE_LOGIN to oidc or proxy "
