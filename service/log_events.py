@@ -70,19 +70,6 @@ EVENTS: Mapping[str, str] = {
     ),
     "slot_found": "a dead process left bodies in {directory}; ingest sends them to Kafka",
     "slot_kept": "{reason}; they stay there, and ingest tries again in {seconds:g} s",
-    # Console.
-    "console_loaded": "the read model of {namespace} has caught up with the topics",
-    "console_load_failed": (
-        "the read model cannot be brought up to date: {reason}; trying again in {seconds:g} s"
-    ),
-    "console_skipped": (
-        "{topic}[{partition}]: retention has deleted {records} offsets before the read model read "
-        "them; what they said is missing there"
-    ),
-    "console_unreadable": (
-        "{records} records were left out of the read model because this release cannot read them; "
-        "run the release that wrote them"
-    ),
     # Normalise and track.
     "partitions_assigned": "{message}",
     "partition_halted": "{reason}; the other partitions continue",
@@ -128,6 +115,18 @@ EVENTS: Mapping[str, str] = {
         "it is {outcome}"
     ),
     # Console.
+    "console_loaded": "the read model of {namespace} has caught up with the topics",
+    "console_load_failed": (
+        "the read model cannot be brought up to date: {reason}; trying again in {seconds:g} s"
+    ),
+    "console_skipped": (
+        "{topic}[{partition}]: retention has deleted {records} offsets before the read model read "
+        "them; what they said is missing there"
+    ),
+    "console_unreadable": (
+        "{records} records were left out of the read model because this release cannot read them; "
+        "run the release that wrote them"
+    ),
     "audit_unpublished": "the audit log's line is in {file}, and Kafka has not taken it: {reason}",
     "page_failed": "the page {page} failed: {error}",
 }

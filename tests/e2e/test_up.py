@@ -81,7 +81,7 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
             # Of each service, on its own health address.
             for page in ("health/ready", "metrics"):
                 named = set(re.findall(rf"http://127\.0\.0\.1:(?!{port})\d+/{page}", up.output))
-                assert len(named) == 3
+                assert len(named) == 5
                 for url in named:
                     assert (await client.get(url)).status_code == 200, url
             for body in (
