@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -31,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+Job = Literal["track", "normalise", "ingest", "end-to-end"]
 Run = Callable[[Environment], Awaitable[list[Report]]]
 Json = Annotated[
     Path | None,
@@ -173,6 +174,67 @@ def work(
     _show(body_cost_benchmark.work(times), json)
 
 
+@app.command()
+def peers(
+    job: Annotated[
+        Job | None, typer.Argument(help="One job; without it all four.", show_default=False)
+    ] = None,
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Tiny sizes: check the outputs, not the speed.")
+    ] = False,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Rounds; 5, or 1 if quick.", show_default=False)
+    ] = None,
+    share: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the full sizes.")] = 1.0,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append each result as a line of JSON to this file. A run that is not quick "
+            "also writes bench/results/.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Compare with what a user would take instead: the same job, the same outputs."""
+    from bench.peers import command  # noqa: PLC0415 - it needs librdkafka
+
+    count = rounds or (1 if quick else command.ROUNDS)
+    size = command.Size(quick, count, command.QUICK if quick else share)
+    right = asyncio.run(command.run([job] if job else [*command.JOBS], size, json, _progress()))
+    raise typer.Exit(0 if right else 1)
+
+
+@app.command()
+def growth(
+    messages: Annotated[
+        list[int] | None, typer.Option(min=1, help="Number of tracked messages; repeatable.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 1,
+    load: Annotated[
+        int, typer.Option(min=100, help="Number of messages whose statuses are measured.")
+    ] = 50_000,
+    *,
+    json: Json = None,
+) -> None:
+    """Measure CPU a record by tracked messages, partitions and processes."""
+    from bench import growth as growth_benchmark  # noqa: PLC0415 - it needs librdkafka
+    from bench.peers import command  # noqa: PLC0415 - likewise
+
+    wanted = growth_benchmark.cases(messages or growth_benchmark.MESSAGES, load)
+    result = asyncio.run(growth_benchmark.growth(wanted, load, rounds, _progress()))
+    command.show(result, Console(highlight=False))
+    command.write(result, command.RESULTS / "growth.json")
+    if json is not None:
+        command.append(result, json)
+
+
+def _progress() -> Callable[[str], None]:
+    console = Console(stderr=True, highlight=False)
+    log_to_stderr("ERROR")
+    return lambda line: console.print(f"· {line}", soft_wrap=True)
+
+
 @app.command(name="all")
 def everything(*, json: Json = None, verbose: Verbose = False) -> None:
     """Run all benchmarks, one after another, with their defaults."""
@@ -215,6 +277,9 @@ async def _measured(measure: Run, log: Callable[[str], None]) -> list[Report]:
 def main() -> None:
     try:
         app(prog_name="python -m bench")
+    except ModuleNotFoundError as error:
+        typer.secho(f"bench: {error.name} is missing; run ./bluetick test once", fg="red", err=True)
+        raise SystemExit(1) from None
     except Problem as problem:
         typer.secho(f"bench: {problem}", fg="red", err=True)
         raise SystemExit(1) from None

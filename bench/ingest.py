@@ -1,7 +1,6 @@
 """Ingest benchmark: webhooks a second and CPU, with one process, two, and without Kafka."""
 
 import asyncio
-import os
 import statistics
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import bluetick
+from bench.cpu import cpu_seconds
 from bench.environment import Environment
 from bench.figures import Report
 from bench.polling import until
@@ -99,28 +99,20 @@ async def _answers(port: int) -> bool:
 async def _measure(
     report: Report, settings: Settings, pid: int, connections: int, seconds: float
 ) -> None:
-    before = _cpu(pid)
+    before = cpu_seconds(pid)
     sender = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.ingest", str(settings.port), str(connections), str(seconds)),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await sender.communicate()
     count, refused, p50, p99, longest = map(float, output.split())
-    used = _cpu(pid) - before
+    used = cpu_seconds(pid) - before
     report.add("webhooks", count / seconds, "/s")
     report.add("answers other than 200", refused)
     report.add("CPU of ingest for each", 1e6 * used / max(1.0, count), "µs")
     report.add("p50", p50, "ms")
     report.add("p99", p99, "ms")
     report.add("longest", longest, "ms", most=2000)
-
-
-def _cpu(pid: int) -> float:
-    """Return the CPU seconds of a process and its children, as the kernel counts them."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(_cpu(int(child)) for child in children)
 
 
 async def _post(port: int, connections: int, seconds: float) -> None:

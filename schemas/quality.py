@@ -77,33 +77,30 @@ class Counts(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     to_read: Sketch = NO_TIMES
 
 
-class QualityCell(Counts, frozen=True, omit_defaults=True, kw_only=True):
+class _Placed(Counts, frozen=True, omit_defaults=True, kw_only=True):
+    """Counts of one route and operator, from `start_at` on."""
+
+    start_at: int
+    provider: str
+    account: str
+    channel: str
+    gateway: str
+    country: str | None = None
+    operator: str | None = None
+
+
+class QualityCell(_Placed, frozen=True, omit_defaults=True, kw_only=True):
     """A record of `quality`: the counts of one cell. It replaces earlier records of its key."""
 
     version: int
     period: Period
-    start_at: int
-    provider: str
-    account: str
-    channel: str
-    gateway: str
-    country: str | None = None
-    operator: str | None = None
 
 
-class QualityChange(Counts, frozen=True, omit_defaults=True, kw_only=True):
+class QualityChange(_Placed, frozen=True, omit_defaults=True, kw_only=True):
     """A record of `quality-changes`: what to add to the cells of one minute; counts may be < 0.
 
     It is for the processor alone. `start_at` is the beginning of the minute.
     """
-
-    start_at: int
-    provider: str
-    account: str
-    channel: str
-    gateway: str
-    country: str | None = None
-    operator: str | None = None
 
 
 class QualityContribution(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):

@@ -6,7 +6,7 @@ Records have no reference cycles, so the garbage collector can skip them (`gc=Fa
 """
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, unquote
 
 from msgspec import Struct, field
@@ -33,6 +33,8 @@ Verdict = Literal[PublishedVerdict, "duplicate", "refined"]
 """`duplicate` and `refined` are about known facts, which are counted and not published."""
 
 STATE_VERSION = 3
+
+S = TypeVar("S", bound=Struct)
 
 
 class RawOrigin(Struct, frozen=True, order=True, gc=False):
@@ -395,6 +397,12 @@ Event = (
 
 class FormerlyExpired(Forgotten, frozen=True, omit_defaults=True, kw_only=True, tag="expired"):
     """`forgotten` under its former name; `events` may still hold some."""
+
+
+def copy(struct: S) -> S:
+    """Return a shallow copy, like `copy.copy`, which takes three times as long."""
+    copied: S = struct.__copy__()  # type: ignore[attr-defined] # msgspec's types lack it
+    return copied
 
 
 def cause_of(gateway: str, fact: Fact | StatusObservation) -> Cause:

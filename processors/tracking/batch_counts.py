@@ -46,4 +46,7 @@ class Counts:
             return
         was, now = standing.of_state(before), standing.of_state(after)
         if was != now:
-            self.messages.update(standing.change(was, now))
+            for one in now:
+                self.messages[one] += 1
+            for one in was:
+                self.messages[one] -= 1

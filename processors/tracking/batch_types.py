@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from processors.tracking.batch_counts import Counts
 from processors.tracking.outputs import SOURCE
 from processors.tracking.timers import PATIENCE, Patience
@@ -70,7 +72,7 @@ class Work(NamedTuple):
     contexts: Mapping[int, Headers] = _NO_CONTEXTS
 
 
-class Out(NamedTuple):
+class Out(Struct, frozen=True, gc=False):
     """One record to send."""
 
     topic: str

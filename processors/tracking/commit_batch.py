@@ -11,6 +11,7 @@ from processors.runtime.metrics import add, dead_letters, provider_label
 from processors.runtime.record_batches import Outbox
 from processors.tracking import metrics
 from processors.tracking.batch_types import Reduced
+from processors.tracking.outputs import TOPICS as OUTPUT_TOPICS
 from processors.tracking.recovery import outputs_of
 from processors.tracking.session import Session
 from processors.tracking.split_transactions import without
@@ -86,9 +87,10 @@ class _Filling:
         self._letters(result, self._states(result, headers))
 
     def _outputs(self, result: Reduced) -> None:
+        names = {topic: f"{self._topics.namespace}.{topic}" for topic in OUTPUT_TOPICS}
         for out in result.outputs:
             self._outbox.add(
-                f"{self._topics.namespace}.{out.topic}",
+                names[out.topic],
                 self._partition,
                 key=out.key,
                 value=out.value,

@@ -11,11 +11,12 @@ own and never change the message's status.
 A state is bounded (schemas/bounds.py): of too many names it keeps the first ones.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from copy import copy
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.bounds import BOUNDS, Bounds, first, first_entries
@@ -40,6 +41,7 @@ from schemas.records import (
     Viewed,
     ViewerState,
     cause_of,
+    copy,
 )
 
 ASIDE: tuple[Status, ...] = ("unknown", "deleted")
@@ -55,6 +57,8 @@ MESSAGE_RANK = {s: rank for rank, s in enumerate((*ASIDE, *FAILURES, *UNDERWAY, 
 # The direction follows from all observations: a known direction ranks above an unknown one.
 _DIRECTIONS: dict[Direction, int] = {"unknown": 0, "outbound": 1, "inbound": 2}
 
+_NEVER = -math.inf
+
 Report = TypeVar("Report", Fact, Reply)
 
 
@@ -65,7 +69,7 @@ PastBound = Literal["too_many_attempts", "too_many_words", "too_many_replies"]
 """Why a state does not keep an observation's fact; it is the code of a dead letter."""
 
 
-class Judged(NamedTuple):
+class Judged(Struct, frozen=True, gc=False):
     """The states after an observation, and the verdict on it.
 
     `viewer` is the viewer's state, None if the observation is not of a viewer. `previous` is the
@@ -127,7 +131,7 @@ def observe(
 def _observe_own(state: MessageState, observation: StatusObservation, bounds: Bounds) -> Judged:
     added = _add(state.attempts, observation, bounds)
     draft = copy(state)
-    changed = _describe(draft, observation, bounds)
+    changed = describe(draft, observation, bounds)
     if added.attempts is not state.attempts:
         _keep(draft, added, observation.received_at)
     if observation.gateway not in added.attempts:
@@ -175,7 +179,7 @@ def _observe_viewer(
     elif observation.gateway not in added.attempts:
         viewer = replace(known, beyond=_higher(known.beyond, [observation.status]))
     draft = copy(state)
-    changed = _describe(draft, observation, bounds) | _view(draft, observation)
+    changed = describe(draft, observation, bounds) | _view(draft, observation)
     changed |= _count(draft, known, viewer)
     after = draft if changed else state
     before = known.attempts.get(observation.gateway)
@@ -210,7 +214,7 @@ def answer(
     outcome: Answered = "inbound" if before is None else "duplicate"
     draft, changed = copy(state), False
     if key == state.message_key:
-        changed = _describe(draft, reply, bounds)
+        changed = describe(draft, reply, bounds)
         if before is not None and corrects(state.content_rank, draft.content_rank):
             draft.revision, outcome = draft.revision + 1, "corrected"
     if kept is not before:
@@ -267,8 +271,13 @@ def when(report: Fact | Reply | Cause | StatusObservation | InboundObservation) 
 
 def began(state: MessageState) -> int | None:
     """Return the time of the first fact of the message itself, in Unix milliseconds."""
-    times = [when(fact) for one in state.attempts.values() for fact in one.facts.values()]
-    return min(times, default=None)
+    first: int | None = None
+    for attempt in state.attempts.values():
+        for fact in attempt.facts.values():
+            at = fact.occurred_at or fact.received_at
+            if first is None or at < first:
+                first = at
+    return first
 
 
 def earlier(one: Report, other: Report) -> Report:
@@ -457,7 +466,7 @@ def _own_attempt(draft: MessageState, state: MessageState, gateway: str) -> Atte
     return attempt
 
 
-def _describe(
+def describe(
     draft: MessageState, observation: StatusObservation | InboundObservation, bounds: Bounds
 ) -> bool:
     """Take the descriptive fields that are newer in the observation, and its content if richer.
@@ -466,16 +475,21 @@ def _describe(
     """
     at = when(observation)
     direction = direction_of(observation)
-    changed = _DIRECTIONS[direction] > _DIRECTIONS[draft.direction]
+    changed = direction != draft.direction and _DIRECTIONS[direction] > _DIRECTIONS[draft.direction]
     if changed:
         _direct(draft, direction)
+    known = draft.described_at
     described: dict[str, int] = {}
     for name, value in _descriptions(draft, observation):
-        if _newer(draft.described_at.get(name), getattr(draft, name), at, value):
+        if value is None:
+            continue
+        if at > known.get(name, _NEVER) or is_newer(
+            known.get(name), getattr(draft, name), at, value
+        ):
             setattr(draft, name, value)
             described[name] = at
     if described:
-        draft.described_at = {**draft.described_at, **described}
+        draft.described_at = {**known, **described}
         changed = True
     if observation.content is not None:
         changed |= _take_content(draft, observation, bounds)
@@ -532,7 +546,7 @@ def _bill(
     gateway, at = observation.gateway, when(observation)
     name = f"billing/{gateway}"
     known = draft.attempts[gateway].billing
-    if not _newer(draft.described_at.get(name), known, at, billing):
+    if not is_newer(draft.described_at.get(name), known, at, billing):
         return False
     if billing != known:
         _own_attempt(draft, state, gateway).billing = billing
@@ -542,26 +556,28 @@ def _bill(
 
 def _descriptions(
     state: MessageState, observation: StatusObservation | InboundObservation
-) -> list[tuple[str, Any]]:
-    """Return the descriptive fields that the observation has, by name."""
-    index = observation.recipient_index if isinstance(observation, StatusObservation) else None
+) -> tuple[tuple[str, Any], ...]:
+    """Return the descriptive fields of the observation by name; None for one that it lacks."""
     # A receipt names the chat: for an inbound message that is the sender.
     ours = state.direction != "inbound" or direction_of(observation) == "inbound"
     fields = (
         ("recipient", observation.recipient if ours else None),
         ("payload", observation.payload),
         ("request_id", observation.request_id),
-        ("recipient_index", index),
     )
-    return [one for one in fields if one[1] is not None]
+    if isinstance(observation, InboundObservation) or observation.recipient_index is None:
+        return fields
+    return *fields, ("recipient_index", observation.recipient_index)
 
 
-def _newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
+def is_newer(known_at: int | None, known: Any, at: int, value: Any) -> bool:
     """Whether (at, value) is after the known value: by time, then by canonical bytes."""
     if known_at is None or at > known_at:
         return True
+    if at < known_at or (isinstance(value, str) and value == known):
+        return False
     # By bytes, not by ==: 1, 1.0 and true are equal in Python, and then the first would win.
-    return at == known_at and encode(value) > encode(known)
+    return encode(value) > encode(known)
 
 
 def _summarise(draft: MessageState) -> None:

@@ -4,12 +4,13 @@ Pure. An observation reaches the tracker under the key of the message whose stat
 answers another message, again under that message's key: see `schemas.records.record_keys`.
 """
 
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, cast, get_args
 
+from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from processors.tracking import lifecycle, timers
-from processors.tracking.lifecycle import REACHED, Judged, PastBound
+from processors.tracking import lifecycle, timers, usual_fact
+from processors.tracking.lifecycle import REACHED, FactId, Judged, PastBound
 from processors.tracking.outputs import Output, about, encode_status, event, identify
 from processors.tracking.timers import PATIENCE, Patience
 from schemas.bounds import BOUNDS, Bounds
@@ -44,7 +45,7 @@ _PUBLISHED: frozenset[str] = frozenset(get_args(PublishedVerdict))
 _MOST = 10
 
 
-class Step(NamedTuple):
+class Step(Struct, frozen=True, gc=False):
     """The result of one observation: the states after it, its outcome, the outputs to publish.
 
     A state is the given object itself if nothing changed. `outcome` is a verdict, `inbound`,
@@ -77,7 +78,8 @@ def track(
     `due` saves the time to find out when the first of them is due.
     """
     at = observation.received_at if at is None else at
-    known, fired = state, list[Output]()
+    known = state
+    fired: list[Output] = []
     if state is not None:
         due = timers.due(state, patience) if due is None else due
         if due <= at:
@@ -100,15 +102,20 @@ def _take(
 ) -> Step:
     if isinstance(observation, InboundObservation):
         return _take_inbound(known, key, observation, bounds)
-    judged = lifecycle.observe(known, observation, viewer, bounds)
+    judged = usual_fact.observe(known, observation, bounds)
+    if judged is None:
+        judged = lifecycle.observe(known, observation, viewer, bounds)
     if judged.verdict not in _PUBLISHED:
         return _take_unpublished(known, judged, observation)
     cause = cause_of(observation.gateway, observation)
-    outputs = [_status(judged, observation)]
+    fact = lifecycle.fact_id(observation)
+    outputs = [_status(judged, observation, fact)]
     if observation.viewer:
-        outputs += _viewer_events(known, judged, observation, cause)
+        outputs += _viewer_events(known, judged, observation, cause, fact)
     else:
-        outputs += _events(known, judged, observation, cause)
+        outputs += _events(known, judged, observation, cause, fact)
+    if known.stalled_since is None:
+        return Step(judged.state, judged.viewer, judged.verdict, outputs)
     state, resumed = timers.resume(known, judged.state, cause, observation)
     return Step(state, judged.viewer, judged.verdict, outputs + resumed)
 
@@ -211,10 +218,10 @@ def _replied(state: MessageState, reply: InboundObservation) -> Replied:
     )
 
 
-def _status(judged: Judged, observation: StatusObservation) -> Output:
+def _status(judged: Judged, observation: StatusObservation, fact: FactId) -> Output:
     verdict = cast("PublishedVerdict", judged.verdict)  # nothing else is published
     value = encode_status(_completed(observation, judged.state), verdict, judged.state.status)
-    id_ = identify("status", observation.message_key, *lifecycle.fact_id(observation))
+    id_ = identify("status", observation.message_key, *fact)
     return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), value)
 
 
@@ -243,12 +250,13 @@ def _common(
     state: MessageState, new: StatusObservation | InboundObservation, cause: Cause
 ) -> dict[str, Any]:
     """Return the common fields of all events of an observation."""
-    why = {"cause": cause, "raw": new.raw, "replay": new.replay}
-    return about(state, new.gateway, new.channel) | why
+    common = about(state, new.gateway, new.channel)
+    common["cause"], common["raw"], common["replay"] = cause, new.raw, new.replay
+    return common
 
 
 def _viewer_events(
-    before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
+    before: MessageState, judged: Judged, new: StatusObservation, cause: Cause, fact: FactId
 ) -> list[Output]:
     """Return the event of a viewer who reached a new rung; the message's status stays."""
     state = judged.state
@@ -260,35 +268,38 @@ def _viewer_events(
         rung=new.status,
         reached=state.audience[new.status],
     )
-    return [event(viewed, lifecycle.when(new), *lifecycle.fact_id(new))]
+    return [event(viewed, lifecycle.when(new), *fact)]
 
 
 def _events(
-    before: MessageState, judged: Judged, new: StatusObservation, cause: Cause
+    before: MessageState, judged: Judged, new: StatusObservation, cause: Cause, fact: FactId
 ) -> list[Output]:
     """Return the events of a new fact of the message itself (not of a viewer)."""
-    common = _common(judged.state, new, cause)
     at = lifecycle.when(new)
     events = []
     if before.attempts and new.gateway not in before.attempts:
+        common = _common(judged.state, new, cause)
         fell_back = FellBack(**common, earlier=sorted(before.attempts)[:_MOST])
         events.append(event(fell_back, at, new.gateway))
-    moved = _moved(before.status, judged, at, common)
-    return [*events, event(moved, at, *lifecycle.fact_id(new))] if moved else events
+    moved = _moved(before.status, judged, new, cause)
+    if moved:
+        events.append(event(moved, at, *fact))
+    return events
 
 
-def _moved(before: Status | None, judged: Judged, at: int, common: dict[str, Any]) -> Event | None:
+def _moved(
+    before: Status | None, judged: Judged, new: StatusObservation, cause: Cause
+) -> Event | None:
     """Return the event of a verdict; None for a status outside of the ladder."""
-    status = judged.state.status
-    match judged.verdict:
-        case "advanced" | "recovered" as verdict if status:
-            kind = Advanced if verdict == "advanced" else Recovered
-            began = lifecycle.began(judged.state)
-            elapsed = None if began is None else at - began
-            return kind(**common, from_=before, to=status, elapsed_ms=elapsed)
-        case "late":
-            return Late(**common, current=status)
-        case "contradiction" if judged.previous:
-            return Contradicted(**common, current=status, evidence=judged.previous)
-        case _:
-            return None
+    state, status, verdict = judged.state, judged.state.status, judged.verdict
+    common = _common(state, new, cause)
+    if verdict in ("advanced", "recovered") and status:
+        began = lifecycle.began(state)
+        common["from_"], common["to"] = before, status
+        common["elapsed_ms"] = None if began is None else lifecycle.when(new) - began
+        return Advanced(**common) if verdict == "advanced" else Recovered(**common)
+    if verdict == "late":
+        return Late(**common, current=status)
+    if verdict == "contradiction" and judged.previous:
+        return Contradicted(**common, current=status, evidence=judged.previous)
+    return None

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, get_args
 
+from msgspec import Struct
 from msgspec.structs import asdict
 
 from schemas.codec import decode_event, decode_inbound, decode_status, encode
@@ -21,7 +22,10 @@ from schemas.webhook import cloud_event
 
 SOURCE = "/bluetick/track"
 
+_DIGEST = blake2b(digest_size=16)
+
 Topic = Literal["statuses", "events", "inbound"]
+TOPICS: tuple[str, ...] = get_args(Topic)
 
 
 _DECODERS: dict[Topic, Callable[[bytes], StatusRecord | InboundRecord | Event]] = {
@@ -31,7 +35,7 @@ _DECODERS: dict[Topic, Callable[[bytes], StatusRecord | InboundRecord | Event]] 
 }
 
 
-class Output(NamedTuple):
+class Output(Struct, frozen=True, gc=False):
     """One encoded record to publish, with its topic and its CloudEvents id, type and time."""
 
     topic: Topic
@@ -94,7 +98,9 @@ def source_of(installation: str | None) -> str:
 
 def identify(*parts: str) -> str:
     """Return an id that depends on the fact alone: a crash or a replay does not change it."""
-    return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+    digest = _DIGEST.copy()  # quicker than to make one
+    digest.update("\x1f".join(parts).encode())
+    return digest.hexdigest()
 
 
 def about(state: MessageState, gateway: str | None, channel: str | None = None) -> dict[str, Any]:

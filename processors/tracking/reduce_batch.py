@@ -8,13 +8,16 @@ dead letters, and its state does not change.
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar, cast
+from functools import cache
+from typing import TypeVar, cast
+
+from msgspec import Struct
 
 from processors.tracking import timers
 from processors.tracking.batch_states import Read, State, States
 from processors.tracking.batch_types import Consumed, Out, Reduced, Timer, Work
 from processors.tracking.lifecycle import PastBound, outlived
-from processors.tracking.next_state import Step, track
+from processors.tracking.next_state import track
 from processors.tracking.outputs import Output, headers_of
 from processors.tracking.tracking_dead_letters import (
     PAST_BOUND,
@@ -127,13 +130,13 @@ class _Reducing:
         observed = [self._observed(record) for record in records]
         self._read += sum(len(record.value or b"") for record in records)
         yield ""
-        self._states.load(key for one in observed if one for key in one.keys)
+        self._states.load([key for one in observed if one for key in one.keys])
         yield ""
         for record, one in zip(records, observed, strict=True):
             self.result.taken += 1
             if one is not None:
                 self._take(record, one)
-                yield one[0]
+                yield one.key
 
     def _full(self) -> bool:
         """Whether a limit is reached; a batch takes at least one chunk, to make progress."""
@@ -147,7 +150,7 @@ class _Reducing:
 
     def _observed(self, record: Consumed) -> "_Observed | None":
         """Return the observation of a record; None, and a dead letter, if it is none."""
-        key = (record.key or b"").decode("utf-8", "replace")
+        key = str(record.key or b"", "utf-8", "replace")
         try:
             observation = decode_observation(record.value)
         except UndecodableError as error:
@@ -167,12 +170,13 @@ class _Reducing:
         return None
 
     def _take(self, record: Consumed, one: "_Observed") -> None:
-        key, viewer, observation = one
+        key, viewer, observation = one.key, one.viewer, one.observation
         work, states = self._work, self._states
         at = min(observation.received_at, work.now)
-        self.result.latest = max(self.result.latest, at)
+        result = self.result
+        result.latest = max(result.latest, at)
         if observation.replay is None:
-            self.result.counts.received.append(at)
+            result.counts.received.append(at)
         if self._aside and (aside := self._aside.get(key)):
             self._set_aside(record, one, aside)
             return
@@ -201,7 +205,10 @@ class _Reducing:
             self._due[key] = step.due
             if viewer is not None and step.viewer is not None:
                 states.put(viewer, step.viewer)
-            self._keep(record, one, step)
+            self._count(record, one, step.outcome, step.outputs)
+            if step.outcome in PAST_BOUND:
+                past = SetAside.past_bound(cast("PastBound", step.outcome), work.bounds)
+                result.letters.append(letter_of(record, observation, past))
 
     def _next_timer(self, key: str, state: MessageState) -> int:
         """Return when the timer of a message's present state is due."""
@@ -211,13 +218,6 @@ class _Reducing:
             if state is self._states.before(key):
                 self._stored_due[key] = due
         return due
-
-    def _keep(self, record: Consumed, one: "_Observed", step: Step) -> None:
-        """Count an observation that was tracked; past a bound it is a dead letter, too."""
-        self._count(record, one, step.outcome, step.outputs)
-        if step.outcome in PAST_BOUND:
-            past = SetAside.past_bound(cast("PastBound", step.outcome), self._work.bounds)
-            self.result.letters.append(letter_of(record, one.observation, past))
 
     def _set_aside(self, record: Consumed, one: "_Observed", why: SetAside) -> None:
         self._count(record, one, why.code)
@@ -320,19 +320,19 @@ class _Reducing:
         return armed, [Timer(timers.due(before, self._work.patience) if due is None else due, key)]
 
     def _publish(self, key: str, outputs: Iterable[Output], context: Headers = ()) -> None:
-        name, source = key.encode(), self._work.source
+        name, source, result = key.encode(), self._work.source, self.result
         for output in outputs:
-            self.result.outputs.append(_out(name, output, source, context))
+            result.outputs.append(_out(name, output, source, context))
             self._written += len(output.value)
             if output.topic == "events":
-                self.result.counts.events[output.type.rpartition(".")[2],] += 1
+                result.counts.events[_label(output.type)] += 1
 
 
 def _chunks(many: Sequence[T]) -> Iterator[Sequence[T]]:
     return (many[start : start + _CHUNK] for start in range(0, len(many), _CHUNK))
 
 
-class _Observed(NamedTuple):
+class _Observed(Struct, frozen=True, gc=False):
     """A record's key, the key of the viewer's state if it has one, and its observation."""
 
     key: str
@@ -351,4 +351,13 @@ def _visible(key: str, outputs: Sequence[Output], seen: frozenset[bytes]) -> boo
 
 
 def _out(key: bytes, output: Output, source: str, context: Headers) -> Out:
-    return Out(output.topic, key, output.value, [*headers_of(output, key, source), *context])
+    headers = headers_of(output, key, source)
+    if context:
+        headers += context
+    return Out(output.topic, key, output.value, headers)
+
+
+@cache  # of few types
+def _label(type_: str) -> tuple[str]:
+    """Return the label of an event in the metrics: the last word of its CloudEvents type."""
+    return (type_.rpartition(".")[2],)

@@ -64,8 +64,10 @@ class Fired(NamedTuple):
 
 def due(state: MessageState, patience: Patience) -> int:
     """Return when the state's next timer is due; every state has one, because it expires."""
-    stalls = _stalls(state, patience)
     expires = _expires(state)
+    if state.status not in lifecycle.UNDERWAY:
+        return expires
+    stalls = _stalls(state, patience)
     return expires if stalls is None else min(stalls, expires)
 
 
@@ -127,9 +129,11 @@ def _stalls(state: MessageState, patience: Patience) -> int | None:
     standing = attempt.facts[state.status]
     if standing.replay is not None or standing.catch_up:
         return None
-    attempts = state.attempts.values()
-    facts = [fact for one in attempts for fact in one.facts.values() if fact.status != "deleted"]
-    last = max([fact.received_at for fact in facts])
+    last = standing.received_at
+    for one in state.attempts.values():
+        for fact in one.facts.values():
+            if fact.received_at > last and fact.status != "deleted":
+                last = fact.received_at
     return last + patience.with_(state.status, attempt.channel)
 
 
@@ -139,9 +143,10 @@ def _expires(state: MessageState) -> int:
 
 def _best(state: MessageState) -> tuple[str, Attempt]:
     """Return the attempt that gives the message its status; of several, the most recent one."""
+    if len(state.attempts) == 1:
+        [only] = state.attempts.items()
+        return only
     attempts = list(state.attempts.items())
-    if len(attempts) == 1:
-        return attempts[0]
     # There is none if the status is that of a gateway past the bounds.
     standing = [one for one in attempts if one[1].status == state.status] or attempts
     return max(standing, key=lambda one: (_reached_at(one[1]), one[0]))

@@ -97,6 +97,7 @@ async def _at_rest(client: httpx.AsyncClient, settings: Settings, *names: str) -
         page = await _page(client, settings, name)
         if page.sum("bluetick_lag_records") or page.sum("bluetick_lag_seconds"):
             return False
+    page = await _page(client, settings, "track")
     states, patience = await _states(settings), patience_of(settings)
     if any(timers.due(state, patience) < now_ms() + 60_000 for state in states):
         return False

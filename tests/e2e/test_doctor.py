@@ -70,6 +70,7 @@ async def test_what_is_wrong_is_found(settings: Settings, tmp_path: Path) -> Non
         ("normalise", "group_without_members"): "problem",
         ("normalise", "group_lagging"): "problem",
         ("track", "group_without_members"): "warning",
+        ("measure", "group_without_members"): "problem",
         ("versions", "state_format_newer"): "problem",
         ("spool", "spool_slot_left"): "warning",
         ("spool", "spool_filling"): "problem",  # its body is older than the bound
@@ -90,7 +91,7 @@ async def test_a_table_for_people(settings: Settings, tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 80
     parts = [line.split()[0] for line in lines[2:] if not line.startswith(" ") and line.strip()]
     assert parts == [
-        *("broker", "topics", "rights", "normalise", "track", "clock", "versions"),
+        *("broker", "topics", "rights", "normalise", "track", "measure", "clock", "versions"),
         *("spool", "disk"),
     ]
     assert "→ start: bluetick track" in output

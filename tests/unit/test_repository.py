@@ -89,6 +89,10 @@ KAFKA_HOMES = (
 
 # The roots of the pure files; all of Bluetick's files that they import are pure as well.
 PURE = (
+    "bench/peers/cloud_events.py",
+    "bench/peers/lifecycle.py",
+    "bench/peers/outputs.py",
+    "bench/peers/results.py",
     "cli/contracts/asyncapi.py",
     "cli/contracts/compatibility.py",
     "cli/contracts/dictionary.py",

@@ -470,15 +470,15 @@ public final class Bluetick {
             Map<String, String> cost,
             Sketch to_delivered,
             Sketch to_read,
-            Long version,
-            String period,
             Long start_at,
             String provider,
             String account,
             String channel,
             String gateway,
             String country,
-            String operator) {}
+            String operator,
+            Long version,
+            String period) {}
 
     /** A record of `quality-changes`: what to add to the cells of one minute; counts may be < 0. */
     public record QualityChange(

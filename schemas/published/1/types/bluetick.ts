@@ -883,10 +883,6 @@ export interface QualityCell {
   to_delivered?: Sketch;
   /** The same to at least read. */
   to_read?: Sketch;
-  /** The format of the state. Refuse a format that you do not know. */
-  version: number;
-  /** The length of the period. */
-  period: Period;
   /** When the period begins. */
   start_at: number;
   /** The provider that reported it. */
@@ -901,6 +897,10 @@ export interface QualityCell {
   country?: string;
   /** The recipient's network by the billing, `<mcc>-<mnc>`; `other` past the bound; absent if the provider reports none. */
   operator?: string;
+  /** The format of the state. Refuse a format that you do not know. */
+  version: number;
+  /** The length of the period. */
+  period: Period;
 }
 
 /** A record of `quality-changes`: what to add to the cells of one minute; counts may be < 0. */

@@ -589,8 +589,6 @@ class QualityCell(
     cost: dict[str, str] | None = None
     to_delivered: Sketch | None = None
     to_read: Sketch | None = None
-    version: int
-    period: Period
     start_at: int
     provider: str
     account: str
@@ -598,6 +596,8 @@ class QualityCell(
     gateway: str
     country: str | None = None
     operator: str | None = None
+    version: int
+    period: Period
 
 
 class QualityChange(

@@ -550,8 +550,6 @@ class QualityCell(Record):
     cost: dict[str, str] | None = None
     to_delivered: Sketch | None = None
     to_read: Sketch | None = None
-    version: int
-    period: Period
     start_at: int
     provider: str
     account: str
@@ -559,6 +557,8 @@ class QualityCell(Record):
     gateway: str
     country: str | None = None
     operator: str | None = None
+    version: int
+    period: Period
 
 
 class QualityChange(Record):

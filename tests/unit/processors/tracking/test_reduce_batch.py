@@ -442,7 +442,7 @@ async def test_a_context_is_only_a_header() -> None:
 
     carried = [out.headers[len(before.headers) :] for out, before in _pairs(traced, plain)]
     assert [tuple(one) for one in carried if one] == [tuple(headers)] * (len(carried) // 2)
-    assert [out._replace(headers=before.headers) for out, before in _pairs(traced, plain)] == (
+    assert [replace(out, headers=before.headers) for out, before in _pairs(traced, plain)] == (
         plain.outputs
     )
     assert (traced.states, traced.armed, traced.spent) == (plain.states, plain.armed, plain.spent)
