@@ -32,6 +32,7 @@ from cli.commands import (
 )
 from cli.interrupt import EXIT_CODE, Interrupted, interruptible
 from cli.problem_sentences import worded
+from console.command import console
 from service import problem_pipe
 from service.errors import Problem
 from service.kafka.service_name import name_service
@@ -83,7 +84,7 @@ app = typer.Typer(
 
 # In the order in which help shows them, each below its heading.
 _COMMANDS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
-    (_RUN, services.COMMANDS),
+    (_RUN, (*services.COMMANDS, console)),
     (_LOOK, (tail.tail, quality.quality, doctor.doctor, webhooks.explain, webhooks.parse)),
     (_REPAIR, (forget.forget,)),
     (_DATA, (archive.archive, namespaces.rebuild, namespaces.diff)),

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench import archiving, figures
 from bench import body_cost as body_cost_benchmark
+from bench import console as console_benchmark
 from bench import failover as failover_benchmark
 from bench import ingest as ingest_benchmark
 from bench import memory as memory_benchmark
@@ -136,6 +137,19 @@ def archive(
 
 
 @app.command()
+def console(
+    count: Annotated[
+        int, typer.Option(min=1000, help="Number of messages.")
+    ] = console_benchmark.COUNT,
+    *,
+    json: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Load the console's read model, search it, and follow live traffic."""
+    _run(lambda on: console_benchmark.console(on, count), json, verbose=verbose)
+
+
+@app.command()
 def ingest(
     seconds: Annotated[
         float, typer.Option(min=1, help="Duration of each load in seconds.")
@@ -237,6 +251,7 @@ async def _everything(on: Environment) -> list[Report]:
         *await archiving.archive(on),
         *await ingest_benchmark.ingest(on),
         *await rebuild_benchmark.rebuild(on),
+        *await console_benchmark.console(on),
         *body_cost_benchmark.work(),
     ]
 

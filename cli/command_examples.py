@@ -22,6 +22,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         )
         for one in PROCESSORS
     },
+    "console": (
+        "bluetick console --port 8095",
+        "BLUETICK_CONSOLE_DB=postgresql://console@db/bluetick bluetick console --rebuild",
+    ),
     "schemas export": (
         "bluetick schemas export contract",
         "bluetick schemas export schemas/published",

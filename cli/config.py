@@ -26,7 +26,7 @@ def show(options: Mapping[str, Any], *, json: bool) -> int:
     """
     settings = load(**options)
     given = {name for name, value in options.items() if value is not None}
-    values = _effective(settings)
+    values = effective(settings)
     origins = {name: origin(name, given, os.environ) for name in values}
     if json:
         print_json(
@@ -39,12 +39,12 @@ def show(options: Mapping[str, Any], *, json: bool) -> int:
         table = PlainTable(title, *columns)
         for name in names:
             style = "dim" if origins[name] == "default" else ""
-            table.add_row(variable(name), Text(_text(values[name])), origins[name], style=style)
+            table.add_row(variable(name), Text(text(values[name])), origins[name], style=style)
         console.print(table)
     return 0
 
 
-def _effective(settings: Settings) -> dict[str, Any]:
+def effective(settings: Settings) -> dict[str, Any]:
     """Return the values as JSON values, without secrets; namespaces as they are used."""
     found = {name: getattr(settings, name) for name in type(settings).model_fields}
     found["raw_namespace"] = settings.topics.raw_from
@@ -58,7 +58,8 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, dict, type(None))) else str(value)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Return a value as it is shown."""
     if value is None:
         return _UNSET
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -30,8 +30,7 @@ AllPorts = Annotated[
     port_option(
         "port",
         8080,
-        "Port for webhooks; 0: any. The ports of health and metrics move along: with 8090, they "
-        "are 8091 to 8094.",
+        "Port for webhooks; 0: any. The other ports move along: with 8090, they are 8091 to 8096.",
     ),
 ]
 Data = Annotated[

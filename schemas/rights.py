@@ -72,6 +72,20 @@ def _processor(topics: Topics, name: str) -> list[Right]:
     ]
 
 
+def _console(topics: Topics) -> list[Right]:
+    """Return what its read model, the raw bodies that it shows and its audit log need.
+
+    Its page of the system, retries and replays need the rights of those commands as well.
+    """
+    shown = (topics.statuses, topics.events, topics.messages, topics.inbound, topics.dead_letters)
+    return [
+        *_on((*topics.raw_topics, *shown, topics.quality), "Read"),
+        Right("group", topics.group("console"), "Read"),
+        Right("topic", topics.audit, "Write"),
+        *_clocks(topics),
+    ]
+
+
 def _replay(topics: Topics) -> list[Right]:
     """Return what the plan, the run and the report of a replay need."""
     measured = topics.outputs(MEASURE.name)
@@ -169,6 +183,7 @@ _NEEDED: Mapping[str, Callable[[Topics], list[Right]]] = {
     # They need more than their inputs and outputs.
     TRACK.name: _track,
     MEASURE.name: _measure,
+    "console": _console,
     "replay": _replay,
     "dead-letters list": _dead_letters,
     "dead-letters retry": _retry,

@@ -117,13 +117,18 @@ class Topics:
         return f"{self.namespace}.clocks"
 
     @property
+    def audit(self) -> str:
+        """The console writes to it who revealed, retried and replayed what; no program reads it."""
+        return f"{self.namespace}.audit"
+
+    @property
     def all(self) -> tuple[str, ...]:
         """All topics that the services use."""
-        return (*self.required, self.clocks)
+        return (*self.required, self.clocks, self.audit)
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The topics that services need; older namespaces have no `clocks`."""
+        """The topics that services need; older namespaces lack `clocks` and `audit`."""
         return (
             *self.raw_topics,
             self.observations,
@@ -181,7 +186,7 @@ class Topics:
         return f"{self.namespace}.measure.{kind}.{partition}"
 
     def specs(self, partitions: int) -> list[TopicSpec]:
-        """Return all topics of the namespace itself; `clocks` has one partition."""
+        """Return all topics of the namespace itself; `clocks` and `audit` have one partition."""
         return [spec for spec in self._specs(partitions) if spec.name not in self.foreign]
 
     def _specs(self, partitions: int) -> list[TopicSpec]:
@@ -198,6 +203,7 @@ class Topics:
             TopicSpec(self.quality_changes, partitions, _retained(days=7)),
             TopicSpec(self.quality_contributions, partitions, _state()),
             TopicSpec(self.clocks, 1, _clocks()),
+            TopicSpec(self.audit, 1, _retained(days=365)),
         ]
 
 

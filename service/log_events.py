@@ -114,6 +114,21 @@ EVENTS: Mapping[str, str] = {
         "partition {partition}: Kafka left a transaction of {time} open on {topics}; "
         "it is {outcome}"
     ),
+    # Console.
+    "console_loaded": "the read model of {namespace} has caught up with the topics",
+    "console_load_failed": (
+        "the read model cannot be brought up to date: {reason}; trying again in {seconds:g} s"
+    ),
+    "console_skipped": (
+        "{topic}[{partition}]: retention has deleted {records} offsets before the read model read "
+        "them; what they said is missing there"
+    ),
+    "console_unreadable": (
+        "{records} records were left out of the read model because this release cannot read them; "
+        "run the release that wrote them"
+    ),
+    "audit_unpublished": "the audit log's line is in {file}, and Kafka has not taken it: {reason}",
+    "page_failed": "the page {page} failed: {error}",
 }
 """The sentence of each event, by its name; `{message}` is a sentence that the caller has."""
 
@@ -153,12 +168,14 @@ FIELDS: Mapping[str, str] = {
     "offset": "offset in the partition",
     "outcome": "how an open transaction ended",
     "outputs": "a number of records",
+    "page": "path of a page of the console",
     "partition": "number of the partition",
     "partitions": "numbers of the partitions",
     "percent": "finished share",
     "process": "the process: the service, or a worker of ingest",
     "provider": "name of the provider",
     "reason": "why, in words",
+    "records": "a number of records, or of their offsets",
     "repeated": "how often the same line was suppressed since it was last logged",
     "seconds": "a time in seconds: a pause, an interval or a duration",
     "share": "share of a bound, from 0 to 1",

@@ -197,6 +197,24 @@ MESSAGES: Mapping[str, Message] = {
         "the data directory {directory} belongs to a running Kafka (process {owner}); stop that "
         "process, or name another directory with BLUETICK_DATA"
     ),
+    "console_missing": (
+        "the console needs packages that are not installed; install them with: "
+        "pip install 'bluetick[console]'"
+    ),
+    "console_db_invalid": (
+        "BLUETICK_CONSOLE_DB is not a URL of a database; write postgresql://user:password@host/name"
+    ),
+    "console_postgres_missing": (
+        "PostgreSQL needs a package that is not installed; install it with: "
+        "pip install 'bluetick[postgres]'"
+    ),
+    "console_loaded_elsewhere": (
+        "another process keeps this read model up to date; stop bluetick console first"
+    ),
+    "console_of_other_topics": (
+        "the read model was made of other topics {namespace}.*, which reached further; make it "
+        "again with: bluetick console --rebuild"
+    ),
     "data_not_writable": (
         "the data directory {directory} cannot be written ({why}); make it writable, or name "
         "another one with BLUETICK_DATA"
@@ -416,6 +434,32 @@ MESSAGES: Mapping[str, Message] = {
     ),
     "traces_missing": (
         "BLUETICK_TRACES needs the packages of the extra `traces`: pip install 'bluetick[traces]'"
+    ),
+    "audit_unwritable": (
+        "the audit log {file} cannot be written ({why}), so the action is not done; make it "
+        "writable, or name another file with BLUETICK_CONSOLE_AUDIT"
+    ),
+    "replay_without_begin": (
+        "the range has no begin; give a time such as 2026-05-01T12:00Z or -2h, or oldest"
+    ),
+    "retry_interrupted": ("{why}; finished retries are kept; start the retry again for the rest"),
+    "console_without_login": (
+        "the console will not listen on {host} (BLUETICK_CONSOLE_HOST) without a login, because "
+        "other machines could open it; set BLUETICK_CONSOLE_LOGIN to oidc or proxy "
+        "(docs/console.md), or listen on 127.0.0.1"
+    ),
+    "console_login_incomplete": (
+        "BLUETICK_CONSOLE_LOGIN={login} needs further settings: {missing} (docs/console.md)"
+    ),
+    "console_roles_unknown": (
+        "BLUETICK_CONSOLE_ROLES names unknown roles: {roles}; the roles are view, reveal and act"
+    ),
+    "console_proxy_address_invalid": (
+        "BLUETICK_CONSOLE_PROXY_ADDRESSES is not valid: {why}; name the addresses or networks of "
+        "the reverse proxy, such as 10.0.0.5 or 10.0.0.0/24"
+    ),
+    "console_key_too_short": (
+        "BLUETICK_CONSOLE_SESSION_KEY has fewer than {least} characters; give a longer random text"
     ),
     "unauthenticated_exposure": (
         "ingest will not listen on {host} (BLUETICK_HOST), because other machines could send "

@@ -27,11 +27,13 @@ Origin = Literal["default", "environment", "option", "file"]
 NAMESPACE = r"^[A-Za-z0-9._-]{1,100}$"
 _ADDRESSES = r"^[^:,\s]+:\d{1,5}(,[^:,\s]+:\d{1,5})*$"
 _COLLECTOR = r"^(off|otlp|https?://[^\s@]+)$"
+_URL = r"^https?://[^\s@/?#]+[^\s@?#]*$"
 
 # Patterns, for people.
 _WORDS = {
     NAMESPACE: "it is 1 to 100 of A-Z a-z 0-9 . _ -",
     _ADDRESSES: "it is host:port, or several of them with commas between",
+    _URL: "it is a URL such as https://console.example.com",
     _COLLECTOR: "it is off, otlp, or a URL such as http://collector:4318",
 }
 
@@ -260,6 +262,75 @@ class _Track(_Group):
     )
 
 
+class _Console(_Group):
+    """Console."""
+
+    console_host: str = Field(
+        "127.0.0.1",
+        description="address of the pages and the API; one that other machines reach needs a login",
+    )
+    console_port: int = Field(8085, ge=0, le=65535, description="port of the pages and the API")
+    console_health_port: int = Field(
+        8086, ge=0, le=65535, description="port of the console's health and metrics"
+    )
+    console_db: SecretStr | None = Field(
+        None,
+        description="the read model's database, `postgresql://user:password@host/name`; default: "
+        "a SQLite file in `BLUETICK_DATA`",
+    )
+    console_db_file: FilePath | None = Field(
+        None, description="a file with that URL, instead of `BLUETICK_CONSOLE_DB`"
+    )
+    console_retention: float = Field(
+        30.0, gt=0, description="days for which the read model keeps messages and what is of them"
+    )
+    console_url: str | None = Field(
+        None,
+        pattern=_URL,
+        description="the URL by which browsers reach the console, such as "
+        "`https://console.example.com`",
+    )
+    console_login: Literal["off", "oidc", "proxy"] = Field(
+        "off",
+        description="how people log in: `off` (loopback only), `oidc` (OpenID Connect), or `proxy` "
+        "(a reverse proxy names them)",
+    )
+    console_roles: dict[str, str] = Field(
+        {},
+        description="roles by person, by `group:<name>`, or `*` for everyone, as JSON: "
+        '{"*": "view", "ann@example.com": "view reveal act"}',
+    )
+    console_oidc_issuer: str | None = Field(
+        None, pattern=_URL, description="the identity provider's issuer URL"
+    )
+    console_oidc_client: str | None = Field(
+        None, description="the console's client id at the identity provider"
+    )
+    console_oidc_secret: SecretStr | None = Field(None, description="the client's secret")
+    console_oidc_secret_file: FilePath | None = Field(
+        None, description="a file with that secret, instead of `BLUETICK_CONSOLE_OIDC_SECRET`"
+    )
+    console_proxy_header: str | None = Field(
+        None, description="the header in which the proxy names the person, such as `X-Remote-User`"
+    )
+    console_proxy_addresses: str | None = Field(
+        None, description="the proxy's addresses or networks, with commas between"
+    )
+    console_session_key: SecretStr | None = Field(
+        None,
+        description="the key that signs sessions, at least 32 characters; default: a new one at "
+        "each start, which ends all sessions",
+    )
+    console_session_key_file: FilePath | None = Field(
+        None, description="a file with that key, instead of `BLUETICK_CONSOLE_SESSION_KEY`"
+    )
+    console_audit: Path | None = Field(
+        None,
+        description="the file of the audit log, JSON lines; default: "
+        "`console/<namespace>/audit.jsonl` in the data directory",
+    )
+
+
 class _Measure(_Group):
     """Measure."""
 
@@ -281,7 +352,7 @@ class _Measure(_Group):
     )
 
 
-class _Settings(_Measure, _Track, _Normalise, _Workers, _Ingest, _Shared):
+class _Settings(_Console, _Measure, _Track, _Normalise, _Workers, _Ingest, _Shared):
     """Every setting of every service."""
 
     @field_validator("sources", "spool", "data", mode="before")
@@ -318,6 +389,11 @@ class _Settings(_Measure, _Track, _Normalise, _Workers, _Ingest, _Shared):
     def stores(self) -> Path:
         """The directory of the namespace's local stores."""
         return self.data / "state" / self.namespace
+
+    @property
+    def audit_file(self) -> Path:
+        """The file of the console's audit log."""
+        return self.console_audit or self.data / "console" / self.namespace / "audit.jsonl"
 
     @property
     def topics(self) -> Topics:
@@ -380,7 +456,7 @@ else:
         },
     )
 
-_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track, _Measure)
+_GROUPS = (_Shared, _Ingest, _Workers, _Normalise, _Track, _Measure, _Console)
 
 
 def groups() -> dict[str, list[str]]:

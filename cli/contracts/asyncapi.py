@@ -58,6 +58,7 @@ def document(namespace: str, partitions: int, examples: Mapping[str, Example]) -
         "channels": {
             **{kind: _channel(kind, topics, specs) for kind in _TOPICS},
             "clocks": _clocks(specs[topics.clocks]),
+            "audit": _audit(specs[topics.audit]),
         },
         "operations": _operations(topics),
         "components": {
@@ -108,6 +109,17 @@ def _clocks(spec: TopicSpec) -> Object:
         "messages": {},
         "bindings": {"kafka": _topic_binding(spec)},
         "x-rights": {name: ["Describe", "Write"] for name in services},
+    }
+
+
+def _audit(spec: TopicSpec) -> Object:
+    return {
+        "address": spec.name,
+        "title": "Audit log",
+        "description": "Who logged in to the console, revealed, retried or replayed what.",
+        "messages": {},
+        "bindings": {"kafka": _topic_binding(spec)},
+        "x-rights": {"console": ["Describe", "Write"]},
     }
 
 

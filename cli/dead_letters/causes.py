@@ -7,12 +7,12 @@ from typing import NamedTuple, get_args
 
 from cli.problem_sentences import CommandProblem
 from cli.providers import providers
+from processors.dead_letters.causes import Cause, cause_of, provider_of
 from processors.dead_letters.record import Entry, Kept
 from providers.rejection import Code
 from schemas.coordinates import Coordinates
 from schemas.webhook import to_iso
 
-_NUMBER = re.compile(r"\d+")
 _PLACE = re.compile(r"(?P<topic>[^\[/]+)(/(\d{1,9})/(\d{1,18})|\[(\d{1,9})\]@(\d{1,18}))", re.ASCII)
 
 
@@ -50,14 +50,6 @@ class Selection(NamedTuple):
         return after and before and provider and self.code in (None, entry.letter.code)
 
 
-class Cause(NamedTuple):
-    """The common part of dead letters; each number in the reason is `#`."""
-
-    provider: str
-    code: str
-    reason: str
-
-
 @dataclass(slots=True)
 class Group:
     """The dead letters of one cause: their number, first and last time, and an example."""
@@ -75,7 +67,7 @@ def grouped(letters: Iterable[Kept]) -> list[Group]:
     groups: dict[Cause, Group] = {}
     for kept in letters:
         entry = kept.entry
-        cause = Cause(provider_of(entry), entry.letter.code, _NUMBER.sub("#", entry.reason))
+        cause = cause_of(entry)
         at = entry.timestamp
         group = groups.setdefault(cause, Group(cause, at, at, entry.letter.raw))
         group.first, group.last = min(group.first, at), max(group.last, at)
@@ -84,11 +76,6 @@ def grouped(letters: Iterable[Kept]) -> list[Group]:
         else:
             group.resolved += 1
     return sorted(groups.values(), key=lambda group: (-group.open, -group.resolved, group.cause))
-
-
-def provider_of(entry: Entry) -> str:
-    """Return the provider of the body: the last part of its raw topic's name."""
-    return entry.letter.raw.topic.rpartition(".")[2]
 
 
 def place(at: Coordinates) -> str:

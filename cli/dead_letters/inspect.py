@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from cli.dead_letters.causes import Group, Selection, grouped, place, place_of, provider_of
+from cli.dead_letters.causes import Group, Selection, grouped, place, place_of
 from cli.dead_letters.reader import chosen, entries, found_at, read_selected
 from cli.dead_letters.table import causes
 from cli.output import jsonl
@@ -21,6 +21,7 @@ from cli.parse import values
 from cli.problem_sentences import CommandProblem
 from cli.tail import resolve
 from processors.dead_letters import record as deadletters
+from processors.dead_letters.causes import provider_of
 from processors.dead_letters.record import Kept
 from processors.normalising.body_normaliser import Bodies
 from processors.replay import dead_letter_retry

@@ -41,22 +41,12 @@ def run(
     The accounts in the file `sources` are permitted, in addition to those at reception.
     """
     corrections = accounts(sources) if sources else UNCORRECTED
-    # All dead letters are read, also unselected ones: a body's others must not be written again.
-    bodies_of = frozenset(settings.topics.raw_topics)
-    # An invalid record on `observations` has no raw body.
-    known = [
-        kept
-        for kept in chosen(asyncio.run(read_selected(settings, Selection())))
-        if kept.entry.letter.raw.topic in bodies_of
-        or kept.entry.letter.code != "not_an_observation"
-    ]
-    bodies: dict[Coordinates, set[Identity]] = {
-        kept.entry.letter.raw: set()
-        for kept in chosen((one for one in known if meant.holds(one.entry)), limit)
-    }
-    for kept in known:
-        if kept.entry.letter.raw in bodies:
-            bodies[kept.entry.letter.raw].add(kept.entry.letter)
+    bodies = dead_letter_retry.bodies_of(
+        settings.topics.raw_topics,
+        chosen(asyncio.run(read_selected(settings, Selection()))),
+        meant.holds,
+        limit,
+    )
     replay = None if dry else _fresh_id()
     done = _retried(settings, bodies, corrections, replay)
     remaining = sum(kept.resolved is None for kept in asyncio.run(read_selected(settings, meant)))

@@ -41,16 +41,17 @@ def run(settings: Settings, *, json: bool) -> int:
     """Print the findings of all parts; returns 1 if one is a problem."""
     # Its warnings are findings here.
     logging.getLogger("service.kafka").setLevel(logging.CRITICAL)
-    parts = asyncio.run(_parts(settings))
-    found = [finding for part in parts for finding in part.findings]
+    looked = asyncio.run(parts(settings))
+    found = [finding for part in looked for finding in part.findings]
     if json:
-        print_json(_fields(parts, fine=not failed(found)))
+        print_json(_fields(looked, fine=not failed(found)))
     else:
-        _print(Console(highlight=False), parts)
+        _print(Console(highlight=False), looked)
     return 1 if failed(found) else 0
 
 
-async def _parts(settings: Settings) -> list[Part]:
+async def parts(settings: Settings) -> list[Part]:
+    """Return the parts of the installation, with their facts and findings."""
     limits = Limits(settings.session_timeout, settings.transaction_timeout)
     broker = await _part(
         "broker", lambda: collect.broker(settings), lambda facts: check_broker(facts, limits)

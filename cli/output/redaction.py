@@ -49,17 +49,22 @@ _decoder = json.JSONDecoder(
 
 def shape(value: bytes) -> list[str]:
     """Return the masked lines of a body or an item: indented if JSON, else masked per character."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return [f"not UTF-8; it begins with {value[:_FIRST_BYTES].hex(' ')}"]
-    try:
-        lines = list(_written(_decoder.decode(text), "", ""))
-    except (ValueError, RecursionError):
-        lines = _anonymous(text)
+    lines = [line for _, line in located(value)]
     if len(lines) > _LINES:
         lines = [*lines[:_LINES], f"… {len(lines) - _LINES} more lines"]
     return lines
+
+
+def located(value: bytes) -> list[tuple[str, str]]:
+    """Return all masked lines, each with the JSON pointer of the value that it belongs to."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return [("", f"not UTF-8; it begins with {value[:_FIRST_BYTES].hex(' ')}")]
+    try:
+        return list(_written(_decoder.decode(text), "", "", ""))
+    except (ValueError, RecursionError):
+        return [("", line) for line in _anonymous(text)]
 
 
 def _anonymous(text: str) -> list[str]:
@@ -70,21 +75,22 @@ def _anonymous(text: str) -> list[str]:
     return [*lines, f"… {more} more characters"] if more > 0 else lines
 
 
-def _written(value: Any, name: str, indent: str) -> Iterator[str]:
-    """Yield masked JSON, a line for each member or element."""
+def _written(value: Any, name: str, indent: str, pointer: str) -> Iterator[tuple[str, str]]:
+    """Yield masked JSON, a line for each member or element, with its pointer."""
     label = f"{indent}{json.dumps(_digits_hidden(name), ensure_ascii=False)}: " if name else indent
     if isinstance(value, _Members):
-        yield label + "{"
+        yield pointer, label + "{"
         for member, inner in value:
-            yield from _written(inner, printable(member), indent + "  ")
-        yield indent + "}"
+            place = f"{pointer}/{member.replace('~', '~0').replace('/', '~1')}"
+            yield from _written(inner, printable(member), indent + "  ", place)
+        yield pointer, indent + "}"
     elif isinstance(value, list):
-        yield label + "["
-        for inner in value:
-            yield from _written(inner, "", indent + "  ")
-        yield indent + "]"
+        yield pointer, label + "["
+        for number, inner in enumerate(value):
+            yield from _written(inner, "", indent + "  ", f"{pointer}/{number}")
+        yield pointer, indent + "]"
     else:
-        yield label + _scalar(value, name)
+        yield pointer, label + _scalar(value, name)
 
 
 def _scalar(value: Any, name: str) -> str:

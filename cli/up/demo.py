@@ -5,8 +5,10 @@ import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
@@ -37,6 +39,21 @@ _SEED = 20
 _DUPLICATES = 0.15
 _MALFORMED = 0.03
 _CATCH_UP_SECONDS = 120
+_OVERVIEW = "/api/v1/overview?hours=8784"
+_LOOK_SECONDS = 0.2
+_OK = 200
+
+
+class _Read(msgspec.Struct):
+    loading: bool
+    behind: int
+
+
+class _Overview(msgspec.Struct):
+    """What the console's overview says."""
+
+    messages: int
+    progress: _Read
 
 
 def demo(settings: Settings, kafka_port: int | None) -> int:
@@ -58,6 +75,8 @@ async def _demo(settings: Settings, kafka_port: int) -> int:
             async with line(settings, kafka_port, steps, labelled(console)) as up_:
                 steps.stop()
                 agrees = await _through(console, up_)
+                if up_.console and console.is_terminal:
+                    await _look(console, up_.console)
         finally:
             steps.stop()
             if "kafka" in settings.model_fields_set:
@@ -94,7 +113,31 @@ async def _through(console: Console, up_: Line) -> bool:
     await _send(console, up_, [*map(_post, documented), *simulation.posts])
     out, letters = await _collect(up_)
     _show(console, out, letters)
-    return _reconciled(console, sent_in(documented, simulation.truth), out)
+    agrees = _reconciled(console, sent_in(documented, simulation.truth), out)
+    return agrees and (up_.console is None or await _console_agrees(console, up_.console, out))
+
+
+async def _console_agrees(console: Console, url: str, out: CameOut) -> bool:
+    """Wait until the console has read everything, and compare its number of messages."""
+    async with asyncio.timeout(_CATCH_UP_SECONDS):
+        while True:
+            answer = await http_client.get(url, _OVERVIEW)
+            if answer.status == _OK:
+                shown = msgspec.json.decode(answer.body, type=_Overview)
+                if not shown.progress.loading and shown.progress.behind == 0:
+                    break
+            await asyncio.sleep(_LOOK_SECONDS)
+    agrees = shown.messages == len(out.states)
+    verdict = "the same" if agrees else f"[bold red]not the {len(out.states):,} of the topics[/]"
+    console.print(f"The console shows {shown.messages:,} messages: {verdict}.\n")
+    return agrees
+
+
+async def _look(console: Console, url: str) -> None:
+    """Keep everything running until Ctrl-C, so that a person can look at it."""
+    console.print(f"  console    {url}\n\nCtrl-C ends the demo and deletes its data.\n")
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
 
 
 async def _send(console: Console, up_: Line, posts: list[Post]) -> None:

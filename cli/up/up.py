@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
 from typing import get_args
@@ -34,12 +35,20 @@ from service.errors import Problem
 from service.setting_names import variable
 from service.settings import Settings
 
+CONSOLE = "console"
+# What it needs besides the other services: without these, everything else runs.
+_CONSOLE_PACKAGES = ("authlib", "itsdangerous", "jinja2", "sqlalchemy", "sse_starlette")
+
+_NO_CONSOLE = r"not installed: pip install 'bluetick\[console]'"
+
 # The settings of the ports that follow ingest's own, with their services.
 _FOLLOWING = {
     **{one.port_setting: one.name for one in PROCESSORS},
     "ingest_metrics_port": "ingest",
+    "console_port": CONSOLE,
+    "console_health_port": CONSOLE,
 }
-_SERVICES = ("ingest", *(one.name for one in PROCESSORS))
+_SERVICES = ("ingest", *(one.name for one in PROCESSORS), CONSOLE)
 _COLOURS = dict(zip(_SERVICES, cycle(("cyan", "magenta", "green", "yellow", "blue")), strict=False))
 _NAME_WIDTH = max(map(len, _SERVICES))
 # The port of Kafka in the default settings, so that `tail` finds it.
@@ -53,6 +62,13 @@ class Line:
     settings: Settings
     services: list[Running]
     kafka: LocalKafka | None
+
+    @property
+    def console(self) -> str | None:
+        """The URL of the console; None if its packages are not installed."""
+        if all(one.service.name != CONSOLE for one in self.services):
+            return None
+        return http_client.url(self.settings.console_host, self.settings.console_port)
 
     @property
     def webhooks(self) -> str:
@@ -152,14 +168,25 @@ async def line(
         progress("creating topics")
         created = await topics.apply(settings)
         progress.done(f"topics {settings.namespace}.*: {len(created)} changes")
-        names = " and ".join([", ".join(_SERVICES[:-1]), _SERVICES[-1]])
+        ports = _health_ports(settings)
+        names = " and ".join([", ".join([*ports][:-1]), [*ports][-1]])
         progress(f"starting {names}")
-        ports = {one.name: settings.health_port(one.name) for one in PROCESSORS}
-        ports = {"ingest": settings.ingest_metrics_port, **ports}
         services = [Service(name, port, settings.health_host) for name, port in ports.items()]
         started = await stack.enter_async_context(running(settings, services, show, progress))
         progress.done(f"{names} are ready")
         yield Line(settings, started, local)
+
+
+def _health_ports(settings: Settings) -> dict[str, int]:
+    """Return the ports of health and metrics of the services to start, in their order."""
+    processors = {one.name: settings.health_port(one.name) for one in PROCESSORS}
+    console = {CONSOLE: settings.console_health_port} if has_console() else {}
+    return {"ingest": settings.ingest_metrics_port, **processors, **console}
+
+
+def has_console() -> bool:
+    """Whether the packages of the console are installed."""
+    return all(find_spec(name) is not None for name in _CONSOLE_PACKAGES)
 
 
 def _make_private(state: Path) -> None:
@@ -186,6 +213,7 @@ def _print_addresses(console: Console, up_: Line) -> None:
     console.print(
         f"\n[bold]Bluetick is up.[/bold]  Kafka {settings.kafka}, namespace {settings.namespace}\n"
         f"  webhooks   {ingest}/webhooks/<{sources}>\n"
+        f"  console    {up_.console or _NO_CONSOLE}\n"
         f"  data       {settings.data}\n"
         f"  health     {_pages(up_, 'health/ready')}\n"
         f"  metrics    {_pages(up_, 'metrics')}\n\n"
@@ -246,7 +274,8 @@ def _ports(settings: Settings) -> dict[str, int]:
         follows = name not in settings.model_fields_set
         port = settings.port + _default(name) - _default("port") if settings.port else 0
         wanted[name] = port if follows else getattr(settings, name)
-    hosts = dict.fromkeys(_FOLLOWING, settings.health_host) | {"port": settings.host}
+    hosts = dict.fromkeys(_FOLLOWING, settings.health_host)
+    hosts |= {"port": settings.host, "console_port": settings.console_host}
     addresses = {variable(name): Address(hosts[name], port) for name, port in wanted.items()}
     for problem in colliding_ports(addresses):
         raise problem

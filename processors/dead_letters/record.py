@@ -159,6 +159,10 @@ class Ledger:
     def __iter__(self) -> Iterator[Kept]:
         return iter(self._kept.values())
 
+    def keep(self, kept: Kept) -> None:
+        """Continue with a dead letter as earlier records left it."""
+        self._kept[kept.entry.letter] = kept
+
     def add(self, entry: Entry) -> None:
         """Apply one record."""
         kept = self._kept.get(entry.letter)

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
-from processors.dead_letters.record import Identity, marker
+from processors.dead_letters.record import Entry, Identity, Kept, marker
 from processors.normalising.accounts import Corrections
 from processors.normalising.body_normaliser import Bodies
 from processors.replay.retry_outcome import RetryOutcome, outcome_of
@@ -82,6 +82,31 @@ async def retry(
         if producer is not None:
             await clients.abandon(producer)
     return report
+
+
+def bodies_of(
+    raw_topics: Collection[str],
+    open_letters: Iterable[Kept],
+    chosen: Callable[[Entry], bool],
+    limit: int | None = None,
+) -> dict[Coordinates, set[Identity]]:
+    """Return the bodies of the chosen dead letters, each with all of its open ones.
+
+    All dead letters of a body are compared, also unselected ones: they must not be written again.
+    An invalid record on `observations` has no raw body. `limit` is the number of dead letters.
+    """
+    known = [
+        kept
+        for kept in open_letters
+        if kept.entry.letter.raw.topic in raw_topics
+        or kept.entry.letter.code != "not_an_observation"
+    ]
+    wanted = [kept.entry.letter.raw for kept in known if chosen(kept.entry)][:limit]
+    bodies: dict[Coordinates, set[Identity]] = {raw: set() for raw in wanted}
+    for kept in known:
+        if kept.entry.letter.raw in bodies:
+            bodies[kept.entry.letter.raw].add(kept.entry.letter)
+    return bodies
 
 
 async def _start(settings: Settings, producer: AIOKafkaProducer) -> None:

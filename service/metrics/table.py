@@ -21,6 +21,7 @@ from service.metrics.processor_families import (
 )
 
 INGEST = "ingest"
+CONSOLE = "console"
 EVERY_PROCESSOR = "every processor"
 """In `Family.services`: each service of `schemas.processor_list.PROCESSORS`, also a new one."""
 
@@ -79,8 +80,8 @@ def _on(services: tuple[str, ...], families: Iterable[Family], made_by: str = ""
 
 
 TABLE: tuple[Family, ...] = (
-    *_on((INGEST, EVERY_PROCESSOR), _OF_EVERY_SERVICE),
-    *_on((INGEST, EVERY_PROCESSOR), _OF_EVERY_PROCESS, "prometheus_client, on Linux"),
+    *_on((INGEST, CONSOLE, EVERY_PROCESSOR), _OF_EVERY_SERVICE),
+    *_on((INGEST, CONSOLE, EVERY_PROCESSOR), _OF_EVERY_PROCESS, "prometheus_client, on Linux"),
     *_on((EVERY_PROCESSOR,), OF_EVERY_PROCESSOR),
     *_on((NORMALISE.name, TRACK.name), OF_NORMALISE_AND_TRACK),
     *_on((NORMALISE.name,), OF_NORMALISE),

@@ -82,7 +82,8 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
             # Of each service, on its own health address.
             for page in ("health/ready", "metrics"):
                 named = set(re.findall(rf"http://127\.0\.0\.1:(?!{port})\d+/{page}", up.output))
-                assert len(named) == 1 + len(PROCESSORS)
+                # ingest, the processors and the console
+                assert len(named) == 2 + len(PROCESSORS)
                 for url in named:
                     assert (await client.get(url)).status_code == 200, url
             for body in (

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "bench": {
         "bluetick",
         "cli",
+        "console",
         "deploy",
         "ingest",
         "processors",
@@ -25,8 +26,9 @@ MAY_IMPORT = {
         "schemas",
         "service",
     },
-    "bluetick": {"cli", "service"},
+    "bluetick": {"cli", "console", "service"},
     "cli": {"deploy", "ingest", "processors", "providers", "schemas", "service"},
+    "console": {"cli", "deploy", "ingest", "processors", "providers", "schemas", "service"},
     "deploy": {"schemas", "service"},
     "ingest": {"providers", "schemas", "service"},
     "processors": {"providers", "schemas", "service"},
@@ -64,6 +66,7 @@ CONTRACT = {
 }
 REGISTRY_FOR = {
     "cli": {"simulator"},
+    "console": set[str](),
     "ingest": {"proof"},
     "processors": {"split", "usual"},
     "service": set[str](),
@@ -71,6 +74,9 @@ REGISTRY_FOR = {
 KAFKA_HOMES = (
     "bench/",
     "cli/",
+    "console/access/audit.py",
+    "console/pages/records.py",
+    "console/read_model/loading/",
     "deploy/",
     "ingest/publishing/",
     "processors/normalising/",
@@ -108,6 +114,20 @@ PURE = (
     "cli/output/records.py",
     "cli/output/tables.py",
     "cli/simulator/simulate.py",
+    "console/access/access.py",
+    "console/access/decide.py",
+    "console/access/roles.py",
+    "console/access/security_headers.py",
+    "console/charts/*.py",
+    "console/masking.py",
+    "console/pages/addresses.py",
+    "console/pages/formats.py",
+    "console/pages/json_lines.py",
+    "console/pages/message_picture.py",
+    "console/pages/periods.py",
+    "console/read_model/changes.py",
+    "console/read_model/queries/paging.py",
+    "console/read_model/results.py",
     "deploy/open_transactions.py",
     "ingest/accept_webhook.py",
     "service/http/request_head.py",
@@ -127,6 +147,7 @@ PURE = (
     "processors/replay/pipeline_in_memory.py",
     "processors/replay/case_file.py",
     "providers/**/*.py",
+    "processors/dead_letters/causes.py",
     "processors/dead_letters/record.py",
     "processors/tracking/next_state.py",
     "processors/runtime/offset_ranges.py",
@@ -252,6 +273,14 @@ def test_processors_import_no_other_processor(path: Path) -> None:
     allowed = {folder, *PROCESSORS_MAY_IMPORT.get(folder, set())}
     names = [name.split(".") for name in _imports(path) if name.startswith("processors.")]
     assert {name[1] for name in names} <= allowed
+
+
+@pytest.mark.parametrize("path", _files("console/read_model/**/*.py"), ids=_name)
+def test_the_read_model_imports_only_pure_files_of_the_processors(path: Path) -> None:
+    """It reads records by the processors' own rules, and runs no part of them."""
+    named = [one for one in _imports(path) if one.startswith("processors.")]
+    files = {file for one in named for file in _files_of(one)} - set(_pure())
+    assert [_name(file) for file in files if file.name != "__init__.py"] == []
 
 
 PARTS_BELOW = _files(*(f"{part}/**/*.py" for part in REGISTRY_FOR))

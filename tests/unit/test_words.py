@@ -18,7 +18,17 @@ BANNED = re.compile(
     re.IGNORECASE,
 )
 DOCUMENTS = ("docs/**/*.md", "README.md", "CONTRIBUTING.md", "SECURITY.md")
-PARTS = ("ingest", "processors", "providers", "schemas", "service", "cli", "deploy", "bench")
+PARTS = (
+    "ingest",
+    "processors",
+    "providers",
+    "schemas",
+    "service",
+    "cli",
+    "deploy",
+    "bench",
+    "console",
+)
 # Files whose sentences are whole strings of their own, not only docstrings and log lines.
 SENTENCES = (
     "service/problem_sentences.py",

@@ -35,8 +35,8 @@ COMMANDS = dict(_commands())
 
 
 def _setting(command: str, parameter: str) -> str | None:
-    """The setting of the same name as a parameter, or of the same name after the command's."""
-    names = (parameter, f"{command}_{parameter}")
+    """The setting of a parameter's name after the command's, or of the same name."""
+    names = (f"{command}_{parameter}", parameter)
     return next((name for name in names if name in Settings.model_fields), None)
 
 
@@ -68,6 +68,10 @@ def test_the_parameters_that_override_settings_are_known() -> None:
         ("track", "data"),
         ("measure", "measure_health_port"),
         ("measure", "data"),
+        ("console", "console_host"),
+        ("console", "console_port"),
+        ("console", "console_health_port"),
+        ("console", "data"),
     }
 
 

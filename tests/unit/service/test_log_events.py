@@ -13,9 +13,19 @@ from service.log_events import COMMON, EVENTS, FIELDS, notice
 from tests import HOME
 
 PAGE = (HOME / "docs/log-messages.md").read_text()
+CORE = ("service", "ingest", "processors", "deploy", "providers", "schemas")
 CODE = [
     path
-    for part in ("service", "ingest", "processors", "cli", "deploy", "providers", "schemas")
+    for part in (
+        "service",
+        "ingest",
+        "processors",
+        "cli",
+        "console",
+        "deploy",
+        "providers",
+        "schemas",
+    )
     for path in sorted((HOME / part).rglob("*.py"))
 ]
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}

@@ -16,17 +16,18 @@ from service.kafka.causes import CAUSES
 from service.problem_sentences import MESSAGES, Message, sentence
 from tests import HOME
 
-CORE = ("deploy", "ingest", "processors", "providers", "schemas", "service")
+CORE = ("console", "deploy", "ingest", "processors", "providers", "schemas", "service")
 # Options of other programs; those of whole commands are in the catalogue.
 OPTIONS_ALLOWED = {
     "deploy/local_kafka/broker.py": "of Kafka's own tools",
+    "console/command.py": "of the command itself",
     "deploy/acls.py": "of Kafka's own tools",
     "service/kafka_problem_sentences.py": "of Kafka's own tools",
     "service/problem_sentences.py": "in whole commands",
 }
 COMMAND = re.compile(
     r"\bbluetick (up|ingest|normalise|track|parse|send|tail|archive|rebuild|diff|topics|sources"
-    r"|spool|dead-letters|replay|namespace|config|doctor|forget|group|transactions)\b"
+    r"|spool|dead-letters|replay|namespace|config|doctor|forget|group|transactions|console)\b"
 )
 
 

@@ -29,4 +29,5 @@ def test_any_free_ports_differ() -> None:
     zero: dict[str, Any] = dict.fromkeys(
         ("port", "ingest_metrics_port", *(one.port_setting for one in PROCESSORS)), 0
     )
+    zero |= dict.fromkeys(("console_port", "console_health_port"), 0)
     assert len({*_ports(Settings(**zero)).values()}) == len(zero)

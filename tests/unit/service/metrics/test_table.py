@@ -20,10 +20,10 @@ from schemas.processor_list import PROCESSORS
 from service.metrics import labels
 from service.metrics.family import Family
 from service.metrics.registry import exposed
-from service.metrics.table import EVERY_PROCESSOR, INGEST, TABLE, families
+from service.metrics.table import CONSOLE, EVERY_PROCESSOR, INGEST, TABLE, families
 from tests import HOME
 
-SERVICES = (INGEST, *(one.name for one in PROCESSORS))
+SERVICES = (INGEST, CONSOLE, *(one.name for one in PROCESSORS))
 # The modules whose import makes the metrics of each service.
 MADE_BY = (ingest_metrics, normaliser, tracker, measurer)
 

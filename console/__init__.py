@@ -1,0 +1,1 @@
+"""The console: what a person looks at, and the JSON API with the same queries."""

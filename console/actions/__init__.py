@@ -1,0 +1,1 @@
+"""What a person starts from a page: retries and replays, with their progress."""

@@ -1,0 +1,47 @@
+// What the pages do in the browser: times in the viewer's zone, and live updates.
+"use strict";
+
+const FORMS = {
+  full: { dateStyle: "medium", timeStyle: "medium" },
+  moment: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" },
+  minute: { hour: "2-digit", minute: "2-digit" },
+  hour: { hour: "2-digit" },
+};
+
+function showTimes(root) {
+  for (const one of root.querySelectorAll("[data-at]")) {
+    const at = new Date(Number(one.dataset.at));
+    const form = one.dataset.form || "full";
+    const text = new Intl.DateTimeFormat("en-GB", FORMS[form]).format(at);
+    if (form === "full") {
+      one.title = at.toISOString().replace("T", " ").replace("Z", " UTC");
+    }
+    one.textContent = text;
+  }
+}
+
+function listen() {
+  if (!document.querySelector("[data-live]")) return;
+  const state = document.getElementById("live-state");
+  const source = new EventSource("/live");
+  source.addEventListener("open", () => { state.textContent = "Live"; });
+  source.addEventListener("changed", () => document.body.dispatchEvent(new Event("live")));
+  source.onerror = () => { state.textContent = "Reconnecting"; };
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  showTimes(document);
+  listen();
+  const zone = document.getElementById("zone");
+  if (zone) zone.textContent = `Times are in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+  const every = document.getElementById("select-all");
+  if (every) {
+    every.addEventListener("change", () => {
+      for (const one of document.querySelectorAll("input[name=cause]")) one.checked = every.checked;
+    });
+  }
+  for (const one of document.querySelectorAll("form[data-auto] select")) {
+    one.addEventListener("change", () => one.form.requestSubmit());
+  }
+});
+document.addEventListener("htmx:load", (event) => showTimes(event.detail.elt.parentElement || document));

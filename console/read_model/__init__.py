@@ -1,0 +1,1 @@
+"""The read model: what the console shows, kept in SQLite or PostgreSQL, derived from the topics."""

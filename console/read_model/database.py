@@ -1,0 +1,181 @@
+"""The database of the read model: SQLite in the data directory, or PostgreSQL by its URL."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Index,
+    Table,
+    create_engine,
+    delete,
+    event,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.engine import make_url
+
+from console.read_model.tables import ABOUT, FORMAT, INDEXES, METADATA
+from service import private_files
+
+_BUSY_SECONDS = 30
+_CACHE_KIB = 256 * 1024
+
+Row = Sequence[Any]
+
+
+def sqlite_url(directory: Path, namespace: str) -> str:
+    """Return the URL of the embedded database; its directory is made, and private."""
+    private_files.directory(directory)
+    return f"sqlite:///{directory / namespace}.sqlite"
+
+
+class Database:
+    """The tables in one database; connections of several threads may read while one writes.
+
+    `file` is SQLite's, None for PostgreSQL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        parsed = make_url(url)
+        self.file: str | None = None
+        if parsed.get_backend_name() == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+            self.engine = create_engine(parsed, pool_pre_ping=True)
+        else:
+            self.file = parsed.database
+            options = {"check_same_thread": False, "timeout": _BUSY_SECONDS}
+            self.engine = create_engine(parsed, connect_args=options)
+            _prepare_sqlite(self.engine)
+        self._mark = "?" if self.engine.dialect.name == "sqlite" else "%s"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection that sees one state of the database."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction, which ends with the block."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def create(self) -> None:
+        """Create the tables, without the secondary indexes; drop those of another version."""
+        with self.writing() as connection:
+            if inspect(connection).has_table(ABOUT.name) and self._other_format(connection):
+                METADATA.drop_all(connection)
+            for table in METADATA.sorted_tables:
+                _create(connection, table)
+            if _value(connection, "format") is None:
+                connection.execute(insert(ABOUT).values(name="format", value=str(FORMAT)))
+
+    def create_indexes(self) -> None:
+        """Create the secondary indexes that are missing, and let the planner know the tables."""
+        with self.writing() as connection:
+            for index in INDEXES:
+                index.create(connection, checkfirst=True)
+        with self.writing() as connection:
+            connection.exec_driver_sql("ANALYZE")
+
+    def clear(self) -> None:
+        """Drop everything: the next load begins at the start of the topics."""
+        with self.writing() as connection:
+            METADATA.drop_all(connection)
+        self.create()
+
+    def note(self, connection: Connection, name: str, value: str) -> None:
+        """Keep a value in `about`."""
+        connection.execute(delete(ABOUT).where(ABOUT.c.name == name))
+        connection.execute(insert(ABOUT).values(name=name, value=value))
+
+    def value(self, name: str) -> str | None:
+        """Return a value of `about`."""
+        with self.reading() as connection:
+            return _value(connection, name)
+
+    def put(
+        self, connection: Connection, table: Table, rows: Sequence[Row], *, add: str | None = None
+    ) -> None:
+        """Insert rows, replacing those with the same primary key; the rows have all columns.
+
+        With `add`, that column is added to the present value instead.
+        """
+        if rows:
+            connection.exec_driver_sql(self._upsert(table, add), [tuple(row) for row in rows])
+
+    def remove(
+        self, connection: Connection, table: Table, keys: Sequence[Row], *, at_zero: str = ""
+    ) -> None:
+        """Delete the rows with these primary keys; with `at_zero`, if that column is 0."""
+        if keys:
+            matches = [f"{_quoted(one.name)} = {self._mark}" for one in table.primary_key.columns]
+            wanted = " AND ".join(matches + ([f"{_quoted(at_zero)} = 0"] if at_zero else []))
+            connection.exec_driver_sql(
+                f"DELETE FROM {table.name} WHERE {wanted}",  # noqa: S608 - our own names
+                [tuple(key) for key in keys],
+            )
+
+    def _upsert(self, table: Table, add: str | None) -> str:
+        keys = [one.name for one in table.primary_key.columns]
+        names = [one.name for one in table.columns]
+        marks = ", ".join([self._mark] * len(names))
+        changes = ", ".join(
+            f"{_quoted(name)} = excluded.{_quoted(name)}"
+            + (f" + {table.name}.{_quoted(name)}" if name == add else "")
+            for name in names
+            if name not in keys
+        )
+        return (
+            f"INSERT INTO {table.name} ({', '.join(map(_quoted, names))}) VALUES ({marks}) "  # noqa: S608
+            f"ON CONFLICT ({', '.join(map(_quoted, keys))}) DO "
+            + (f"UPDATE SET {changes}" if changes else "NOTHING")
+        )
+
+    @staticmethod
+    def _other_format(connection: Connection) -> bool:
+        return _value(connection, "format") != str(FORMAT)
+
+
+def _value(connection: Connection, name: str) -> str | None:
+    return connection.execute(select(ABOUT.c.value).where(ABOUT.c.name == name)).scalar()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _create(connection: Connection, table: Table) -> None:
+    """Create a table if it is missing, without its indexes."""
+    indexes: set[Index] = set(table.indexes)
+    table.indexes.clear()
+    try:
+        table.create(connection, checkfirst=True)
+    finally:
+        table.indexes.update(indexes)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """Set up each connection; a transaction begins where SQLAlchemy begins one."""
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode = WAL",
+            # A crash of the machine may lose the last transactions, offsets included.
+            "synchronous = NORMAL",
+            f"cache_size = -{_CACHE_KIB}",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")

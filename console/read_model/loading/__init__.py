@@ -1,0 +1,1 @@
+"""Loading: from the topics into the database, and dropping what is past retention."""

@@ -1,0 +1,157 @@
+"""Messages: the search, and the values that its filters may take."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    func,
+    select,
+    tuple_,
+)
+
+from console.read_model.message_fields import digits_of, leading, terms_of_text
+from console.read_model.queries.paging import MOST, Position, page_of, position_of
+from console.read_model.results import Choices, MessageFilter, MessageLine, Page, Why
+from console.read_model.tables import INBOUND, MESSAGE_COUNTS, MESSAGES, TERMS, message_id_of
+from schemas.codec import decode_state
+from schemas.records import Fact, MessageState, Reason
+
+_SENDERS = 1000  # messages that one number answered or sent, the newest ones
+
+_LINE = (MESSAGES.c.first_seen_at, MESSAGES.c.id, MESSAGES.c.country, MESSAGES.c.state)
+
+
+def search(
+    connection: Connection, wanted: MessageFilter, *, cursor: str | None = None, limit: int = 50
+) -> Page[MessageLine]:
+    """Return the newest messages that match; raises `BadCursorError`."""
+    limit = max(1, min(limit, MOST))
+    after = position_of(cursor)
+    found: dict[bytes, Row[tuple[int, bytes, str, bytes]]] = {}
+    for query in _queries(connection, wanted, after):
+        for row in connection.execute(query.limit(limit + 1)):
+            found[row.id] = row
+    rows = sorted(found.values(), key=_position, reverse=True)
+    return page_of(
+        rows, limit, _position, lambda row: line_of(decode_state(row.state), row.country)
+    )
+
+
+def choices(connection: Connection) -> Choices:
+    """Return the values that occur in the read model."""
+    columns = MESSAGE_COUNTS.c
+    found = [
+        [value for (value,) in connection.execute(select(one).distinct().order_by(one)) if value]
+        for one in (columns.status, columns.provider, columns.gateway, columns.country)
+    ]
+    return Choices(*found)
+
+
+def line_of(state: MessageState, country: str) -> MessageLine:
+    """Return the line of a message in a list."""
+    lead = leading(state)
+    return MessageLine(
+        key=state.message_key,
+        provider=state.provider,
+        account=state.account,
+        message_id=state.message_id,
+        channel=lead.attempt.channel if lead else None,
+        gateway=lead.gateway if lead else None,
+        direction=state.direction,
+        recipient=state.recipient,
+        country=country or None,
+        status=state.status,
+        reason=_reason_of(lead.attempt.facts, state.status) if lead else None,
+        first_seen_at=state.first_seen_at,
+        updated_at=state.updated_at,
+        stalled_since=state.stalled_since,
+        contradicted=bool(state.contradictions),
+        attempts=len(state.attempts),
+        replies=sum(key != state.message_key for key in state.inbound),
+        viewers=max(state.audience.values(), default=0),
+    )
+
+
+def why(reason: Reason | None) -> Why | None:
+    return Why(reason.code, reason.text) if reason else None
+
+
+def _reason_of(facts: dict[str, Fact], status: str | None) -> Why | None:
+    return next((why(fact.reason) for fact in facts.values() if fact.status == status), None)
+
+
+def _position(row: Row[tuple[int, bytes, str, bytes]]) -> Position:
+    return Position(row.first_seen_at, bytes(row.id))
+
+
+def _queries(
+    connection: Connection, wanted: MessageFilter, after: Position | None
+) -> Iterable[Select[tuple[int, bytes, str, bytes]]]:
+    """Yield the queries whose results together match: each reads one index in its order."""
+    if not wanted.text or not wanted.text.strip():
+        # An index is sorted by time within one status.
+        for status in dict.fromkeys(wanted.statuses) or (None,):
+            narrowed = replace(wanted, statuses=(status,) if status else ())
+            yield _newest(MESSAGES, [*_conditions(narrowed), *_bounds(MESSAGES, wanted, after)])
+        return
+    found = TERMS.join(MESSAGES, MESSAGES.c.id == TERMS.c.message)
+    for one in sorted(terms_of_text(wanted.text)):
+        bounds = _bounds(TERMS, wanted, after)
+        conditions = [TERMS.c.term == one, *bounds, *_conditions(wanted)]
+        yield _newest(found, conditions, TERMS)
+    text = wanted.text.strip()
+    others = [message_id_of(text), *_of_sender(connection, digits_of(text) or text)]
+    conditions = [MESSAGES.c.id.in_(others), *_conditions(wanted)]
+    yield _newest(MESSAGES, [*conditions, *_bounds(MESSAGES, wanted, after)])
+
+
+def _newest(
+    source: FromClause, conditions: Iterable[ColumnElement[bool]], sorted_by: FromClause = MESSAGES
+) -> Select[tuple[int, bytes, str, bytes]]:
+    at, id_ = _order(sorted_by)
+    query = select(*_LINE).select_from(source).where(and_(True, *conditions))  # noqa: FBT003
+    return query.order_by(at.desc(), id_.desc())
+
+
+def _order(source: FromClause) -> tuple[ColumnElement[int], ColumnElement[bytes]]:
+    return source.c.first_seen_at, source.c.message if source is TERMS else source.c.id
+
+
+def _bounds(
+    source: FromClause, wanted: MessageFilter, after: Position | None
+) -> Iterable[ColumnElement[bool]]:
+    at, id_ = _order(source)
+    if wanted.since is not None:
+        yield at >= wanted.since
+    if wanted.until is not None:
+        yield at < wanted.until
+    if after is not None:
+        yield tuple_(at, id_) < tuple_(after.at, after.id)
+
+
+def _conditions(wanted: MessageFilter) -> Iterable[ColumnElement[bool]]:
+    columns = MESSAGES.c
+    if wanted.statuses:
+        yield columns.status.in_(list(wanted.statuses))
+    for name in ("provider", "gateway", "country"):
+        value = getattr(wanted, name)
+        if value is not None:
+            yield columns[name] == value
+    if wanted.stalled:
+        yield columns.stalled_since.is_not(None)
+    if wanted.contradicted:
+        yield columns.contradictions.is_not(None)
+
+
+def _of_sender(connection: Connection, sender: str) -> list[bytes]:
+    """Return the messages that a number sent, or replied to."""
+    message = func.coalesce(INBOUND.c.answers, INBOUND.c.id)
+    query = select(message).where(INBOUND.c.sender == sender)
+    newest = query.order_by(INBOUND.c.received_at.desc()).limit(_SENDERS)
+    return [bytes(found) for (found,) in connection.execute(newest)]

@@ -1,0 +1,189 @@
+"""The pages in process, over a filled read model: masks, forms, escapes, headers, failures."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from console.app import create_app
+from console.read_model.database import Database
+from service.settings import Settings
+from tests.unit.console.read_model.topic_records import outcomes
+
+TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.fixture
+async def client(database: Database, audit: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a browser's stand-in; Kafka is away."""
+    settings = Settings(kafka="127.0.0.1:1", console_audit=audit)
+    app = create_app(settings, database)
+    transport = httpx.ASGITransport(app.asgi)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield client
+    await app.site.close()
+
+
+async def token_of(client: httpx.AsyncClient) -> str:
+    found = TOKEN.search((await client.get("/dead-letters")).text)
+    assert found
+    return found[1]
+
+
+KEYS = sorted(outcomes()[-1].messages)[::6]
+
+
+def logged(audit: Path) -> str:
+    return audit.read_text() if audit.exists() else ""
+
+
+def make_unwritable(audit: Path) -> None:
+    audit.mkdir()
+
+
+@pytest.mark.parametrize("key", KEYS)
+async def test_every_message_has_a_page(client: httpx.AsyncClient, key: str) -> None:
+    """Each kind of message is shown, and no number of more than six digits of its parties."""
+    state = outcomes()[-1].messages[key]
+    answer = await client.get(f"/messages/{key}")
+    assert answer.status_code == 200
+    facts = sum(len(attempt.facts) for attempt in state.attempts.values())
+    assert answer.text.count("/records/") >= facts
+    if state.recipient and len(state.recipient) > 6:
+        assert state.recipient not in answer.text
+
+
+async def test_numbers_are_revealed_on_demand_and_that_is_logged(
+    client: httpx.AsyncClient, audit: Path
+) -> None:
+    state = next(one for one in outcomes()[-1].messages.values() if one.recipient)
+    address = f"/messages/{state.message_key}"
+    assert logged(audit) == ""
+    assert str(state.recipient) in (await client.get(f"{address}?reveal=1")).text
+    assert f'"path":"{address}"' in logged(audit)
+
+
+async def test_what_cannot_be_logged_is_not_revealed(
+    client: httpx.AsyncClient, audit: Path
+) -> None:
+    """An audit log that cannot be written refuses the revealing, with a sentence."""
+    make_unwritable(audit)
+    state = next(one for one in outcomes()[-1].messages.values() if one.recipient)
+    answer = await client.get(f"/messages/{state.message_key}?reveal=1")
+    assert answer.status_code == 503
+    assert "so the action is not done" in answer.text
+    assert str(state.recipient) not in answer.text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/messages/no/such/message",
+        "/records/bluetick.messages/0/1",
+        "/records/elsewhere/0/1",
+        "/dead-letters/zz/example",
+        "/dead-letters/retries/none",
+        "/replays/work/none",
+        "/nothing/here",
+    ],
+)
+async def test_what_is_not_there_has_a_page_that_says_so(
+    client: httpx.AsyncClient, address: str
+) -> None:
+    answer = await client.get(address)
+    assert answer.status_code == 404
+    assert 'role="alert"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [("/messages?cursor=broken", 400), ("/messages?from=yesterday", 503), ("/quality?from=x", 503)],
+)
+async def test_an_address_that_is_not_valid(
+    client: httpx.AsyncClient, address: str, status: int
+) -> None:
+    assert (await client.get(address)).status_code == status
+
+
+@pytest.mark.parametrize(
+    "path", ["/dead-letters/retries", "/replays/plans", "/replays/runs", "/replays/x/resume"]
+)
+async def test_a_form_without_its_token_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    await token_of(client)
+    assert (await client.post(path, data={"cause": "[]"})).status_code == 403
+    assert (await client.post(path, data={"csrf": "guessed"})).status_code == 403
+
+
+async def test_a_form_with_its_token_is_read(client: httpx.AsyncClient) -> None:
+    token = await token_of(client)
+    answer = await client.post("/dead-letters/retries", data={"csrf": token, "cause": "no json"})
+    assert "No cause is selected" in answer.text
+    answer = await client.post("/replays/plans", data={"csrf": token, "from": ""})
+    assert "the range has no begin" in answer.text
+    too_large = await client.post("/replays/plans", data={"csrf": token, "from": "x" * 2_000_000})
+    assert too_large.status_code == 413
+
+
+async def test_a_foreign_host_name_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/messages", headers={"host": "evil.example.com"})
+    assert answer.status_code == 421
+
+
+@pytest.mark.parametrize("address", ["/", "/messages", "/api/v1/overview", "/static/console.css"])
+async def test_every_answer_has_the_security_headers(
+    client: httpx.AsyncClient, address: str
+) -> None:
+    headers = (await client.get(address)).headers
+    assert "script-src 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("address", ["/", "/messages", "/quality", "/dead-letters", "/replays"])
+async def test_no_page_has_inline_code(client: httpx.AsyncClient, address: str) -> None:
+    """The Content-Security-Policy would refuse it."""
+    text = (await client.get(address)).text
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text)
+
+
+async def test_a_hostile_search_is_text(client: httpx.AsyncClient) -> None:
+    hostile = '"><script>alert(1)</script>'
+    text = (await client.get("/messages", params={"q": hostile, "from": "-1h"})).text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+async def test_a_database_that_fails_has_a_page(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("disk I/O error"))
+
+    monkeypatch.setattr("console.pages.messages.queries.search", failing)
+    answer = await client.get("/messages")
+    assert answer.status_code == 503
+    assert "The read model cannot be read: disk I/O error" in answer.text
+
+
+async def test_a_page_of_older_messages_follows(client: httpx.AsyncClient) -> None:
+    """The cursor is in the address, with the filter."""
+    first = (await client.get("/messages?provider=smsmanager")).text
+    older = re.search(r'href="([^"]*cursor=[^"]*)"', first)
+    assert older
+    address = older[1].replace("&amp;", "&")
+    assert "provider=smsmanager" in address
+    rows = re.compile(r'href="/messages/([^"?]+)"')
+    assert not set(rows.findall(first)) & set(rows.findall((await client.get(address)).text))
+
+
+async def test_the_filter_of_an_address_is_the_one_of_its_form(client: httpx.AsyncClient) -> None:
+    found = (await client.get("/messages?status=read&stalled=1&q=x")).text
+    assert '<option value="read" selected>' in found
+    assert 'value="x"' in found

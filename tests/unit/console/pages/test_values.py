@@ -1,0 +1,147 @@
+"""What pages show, as values: durations, shares, periods, addresses, JSON lines, the story."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.pages import addresses, formats
+from console.pages.json_lines import lines_of
+from console.pages.message_picture import picture, story
+from console.pages.periods import period_of
+from console.read_model.queries import timeline
+from service.errors import Problem
+from tests.unit.console.read_model.topic_records import filled, outcomes
+
+DAY = 86_400_000
+NOW = 20_000 * DAY + 5 * 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (None, "-"),
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1000, "1.0 s"),
+        (9999, "10.0 s"),
+        (59_000, "59 s"),
+        (83_000, "1 min 23 s"),
+        (3_600_000, "1 h"),
+        (7_500_000, "2 h 5 min"),
+        (3 * DAY + 7_200_000, "3 d 2 h"),
+    ],
+)
+def test_durations(milliseconds: int | None, text: str) -> None:
+    assert formats.duration(milliseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(None, "-"), (0, "0.0 %"), (0.758, "75.8 %"), (0.99999, "99.9 %"), (1, "100 %")],
+)
+def test_shares(share: float | None, text: str) -> None:
+    """Less than all is never shown as all."""
+    assert formats.share(share) == text
+
+
+def test_countries_have_names() -> None:
+    assert formats.country("SK") == "Slovakia"
+    assert formats.country("CZ") == "Czech Republic"
+    assert formats.country("??") == "??"
+    assert formats.country(None) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("written", "since", "until"),
+    [
+        ({}, None, None),
+        ({"from": "-1h"}, NOW - 3_600_000, None),
+        ({"from": "today"}, 20_000 * DAY, None),
+        ({"from": "1970-01-02", "to": "1970-01-03"}, DAY, 2 * DAY),
+    ],
+)
+def test_periods(written: dict[str, str], since: int | None, until: int | None) -> None:
+    found = period_of(written, NOW)
+    assert (found.since, found.until) == (since, until)
+
+
+def test_a_period_that_is_no_time() -> None:
+    with pytest.raises(Problem):
+        period_of({"from": "yesterday"}, NOW)
+
+
+def test_an_address_keeps_the_rest_of_its_query() -> None:
+    query = "q=a%26b&status=read&status=sent&cursor=x"
+    found = addresses.changed("/messages", query, cursor=None, reveal="1")
+    assert found == "/messages?q=a%26b&status=read&status=sent&reveal=1"
+
+
+def test_a_message_key_in_an_address() -> None:
+    assert addresses.message_path("whapi/A B/x?y#z") == "/messages/whapi/A%20B/x%3Fy%23z"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-999, 999) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_revealed_lines_are_the_json(value: Any) -> None:
+    """Together the lines are the same value."""
+    found = lines_of(json.dumps(value).encode(), "", reveal=True)
+    assert json.loads("\n".join(_with_commas(line.text for line in found))) == value
+
+
+def _with_commas(lines: Any) -> list[str]:
+    """Add the commas that the lines leave out: before each line that is no end."""
+    made: list[str] = []
+    for line in lines:
+        begins = line.strip()[:1] not in ("}", "]")
+        if made and begins and made[-1].strip()[-1:] not in ("{", "["):
+            made[-1] += ","
+        made.append(line)
+    return made
+
+
+@given(st.binary(max_size=60), st.booleans())
+def test_lines_of_any_bytes(body: bytes, reveal: bool) -> None:  # noqa: FBT001 - hypothesis
+    lines_of(body, "/0", reveal=reveal)
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+def test_a_pointer_marks_its_value(*, reveal: bool) -> None:
+    body = json.dumps([{"a": 1}, {"to": {"b/c": [1, 2]}, "d": 3}]).encode()
+    found = [
+        line.text.strip() for line in lines_of(body, "/1/to/b~1c", reveal=reveal) if line.marked
+    ]
+    assert found == ['"b/c": [', "1", "2", "]"]
+
+
+def test_masked_lines_hold_no_number_and_no_text() -> None:
+    body = json.dumps({"to": "+420777123456", "text": "see you"}).encode()
+    shown = "\n".join(line.text for line in lines_of(body, "", reveal=False))
+    assert "777123456" not in shown
+    assert "see you" not in shown
+
+
+def test_every_message_has_a_story_and_a_picture() -> None:
+    """Each status says whether it was delivered; each attempt has a sentence and a row."""
+    with filled().reading() as connection:
+        for key, state in outcomes()[-1].messages.items():
+            message = timeline.find(connection, key)
+            assert message is not None
+            found = story(message, NOW)
+            bad = formats.tone(state.status) == "bad"
+            assert found.headline.startswith("Not delivered: ") == bad
+            sentences = [one for one in found.sentences if "hrough " in one]
+            assert len(sentences) == len(state.attempts)
+            drawn = picture(message, NOW)
+            facts = [fact for fact in message.facts if fact.viewer is None]
+            assert drawn.count("<a ") >= len(facts)
