@@ -2,7 +2,7 @@
 
 Most observations report a status of a message with a single gateway, and neither viewers nor a
 contradiction are involved. `observe` judges these as `lifecycle.observe` does, with the same result
-in a third of the time, and leaves all others to it. lifecycle.py has the rules; a test compares
+in two thirds of the time, and leaves all others to it. lifecycle.py has the rules; a test compares
 both (docs/decisions/0034-track-speed.md).
 """
 
