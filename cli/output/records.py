@@ -13,6 +13,7 @@ from rich.text import Text
 from processors.dead_letters import record as letters
 from processors.tracking.lifecycle import ASIDE, FAILURES, REACHED, UNDERWAY
 from schemas import codec
+from schemas.quality import Counts
 from schemas.records import (
     Advanced,
     Contradicted,
@@ -291,6 +292,35 @@ def _messages(record: Record) -> Text:
     )
 
 
+def _quality(record: Record) -> Text:
+    return (
+        _line(("deleted", DIM))
+        if record.value is None
+        else _counts(codec.decode_quality(record.value))
+    )
+
+
+def _quality_changes(record: Record) -> Text:
+    return _counts(codec.decode_quality_change(record.value))
+
+
+def _quality_contributions(record: Record) -> Text:
+    if record.value is None:
+        return _line(("forgotten", DIM))
+    held = codec.decode_quality_contribution(record.value)
+    return _line(*(f"{printable(one.gateway)} {to_iso(one.start_at)}" for one in held.attempts))
+
+
+def _counts(counts: Counts) -> Text:
+    failed = counts.failed + counts.rejected + counts.expired
+    return _line(
+        f"messages: {counts.messages}",
+        f"attempts: {counts.attempts}",
+        (f"delivered: {counts.delivered}", GOOD) if counts.delivered else None,
+        (f"failed: {failed}", BAD) if failed else None,
+    )
+
+
 def _dead_letters(record: Record) -> Text:
     headers = {
         name: printable(value.decode("utf-8", "replace"))
@@ -330,6 +360,9 @@ _KINDS: dict[str, Callable[[Record], Text]] = {
     "events": _events,
     "messages": _messages,
     "inbound": _inbound,
+    "quality": _quality,
+    "quality-changes": _quality_changes,
+    "quality-contributions": _quality_contributions,
     "dead-letters": _dead_letters,
     "raw": _raw,
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cli.output.records import printable
+from cli.output.records import elapsed, printable
 from cli.output.tables import PlainTable, name, number
 from cli.quality.figures import Query, Row
 from processors.quality.sketch import quantile
@@ -10,7 +10,6 @@ from schemas.quality import Sketch
 from schemas.webhook import to_iso
 
 _NOTHING = "-"
-_MINUTE = 60
 
 
 def table(rows: Iterable[Row], query: Query) -> PlainTable:
@@ -48,16 +47,8 @@ def _percent(share: float | None) -> str:
 
 
 def _took(sketch: Sketch, share: float) -> str:
-    """Return a time to delivered, to about three digits."""
     ms = quantile(sketch, share)
-    if ms is None:
-        return _NOTHING
-    seconds = ms / 1000
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), _MINUTE)
-    hours, minutes = divmod(minutes, _MINUTE)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+    return _NOTHING if ms is None else elapsed(ms)
 
 
 def _cost(amounts: Iterable[tuple[str, str]]) -> str:

@@ -32,6 +32,7 @@ POINTS = (
     "measure.during_commit",
     "measure.after_commit",
     "measure.after_store_write",
+    "measure.during_revoke",
     "normalise.after_first_send",
     "normalise.before_commit",  # all is acknowledged, the offsets are not committed
     "normalise.after_commit",

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.contracts.examples import examples
 from cli.output.json_escaping import as_text
 from cli.output.records import Record, as_fields, as_line, elapsed, masked
 from processors.tracking.next_state import track
+from providers import NAMES
 from schemas.codec import encode
+from schemas.contract import KINDS
 from schemas.records import MessageState, Observation, Reason
+from schemas.topics import Topics
 from schemas.webhook import RawWebhook, to_headers
 from tests.unit.messages import KEY, Folded, reply, seen
 
@@ -263,3 +267,18 @@ def test_any_value_has_a_line_and_a_json_line(value: bytes) -> None:
     for kind in ("statuses", "observations", "events", "messages", "inbound", "raw"):
         assert "\n" not in as_line(kind, record(value)).plain
     assert "\n" not in as_text(as_fields(record(value)))
+
+
+@pytest.mark.parametrize("topic", Topics("n", providers=NAMES).required)
+def test_every_topic_has_lines(topic: str) -> None:
+    """The examples of the contract give one for each kind of record."""
+    kind = topic.removeprefix("n.").partition(".")[0]
+    of_topic = {one.name for one in KINDS if one.topic == kind}
+    for name in of_topic:
+        example = examples()[name]
+        headers = [(key, value.encode()) for key, value in example.headers.items()]
+        value = json.dumps(example.value).encode()
+        shown = as_line(kind, record(value, example.key, headers=headers)).plain
+        assert "not readable" not in shown
+        assert len(shown) > len(TIME) + len(example.key or "") + 4
+    assert of_topic
