@@ -26,6 +26,7 @@ def login_routes(access: Access, audit: Audit, refused: Refused) -> list[Route]:
     # Authlib takes long to load, and only this login needs it.
     from authlib.integrations.base_client import OAuthError  # noqa: PLC0415
     from authlib.integrations.starlette_client import OAuth  # noqa: PLC0415
+    from joserfc.errors import JoseError  # noqa: PLC0415
 
     oauth = OAuth()
     oauth.register(
@@ -50,7 +51,7 @@ def login_routes(access: Access, audit: Audit, refused: Refused) -> list[Route]:
     async def callback(request: Request) -> Response:
         try:
             token = await oauth.provider.authorize_access_token(request)
-        except (OAuthError, HTTPError, ValueError) as error:
+        except (OAuthError, JoseError, HTTPError, ValueError) as error:
             why = f"The login failed ({type(error).__name__}); begin it again."
             return await refused(request, Refusal(401, why))
         claims = token.get("userinfo") or {}
