@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from console.read_model.changes import KINDS, Changes, add
 from console.read_model.database import Database
@@ -20,6 +20,7 @@ from console.read_model.results import MessageFilter
 from console.read_model.tables import (
     ABOUT,
     MESSAGE_COUNTS,
+    MESSAGE_GROUPS,
     MESSAGES,
     METADATA,
     TERMS,
@@ -86,10 +87,18 @@ def test_counts_are_those_of_the_rows() -> None:
         load(database, records(), 50)
         with database.reading() as connection:
             hour = (MESSAGES.c.first_seen_at - MESSAGES.c.first_seen_at % 3_600_000).label("hour")
-            by = (hour, *(MESSAGES.c[one] for one in ("provider", "gateway", "country", "status")))
-            counted = connection.execute(select(*by, func.count()).group_by(*by)).all()
-            kept = connection.execute(select(MESSAGE_COUNTS))
-            assert sorted(map(tuple, counted)) == sorted(map(tuple, kept))
+            flags = (
+                case((MESSAGES.c[one].is_not(None), 1), else_=0).label(one)
+                for one in ("stalled_since", "contradictions")
+            )
+            names = ("group_id", "provider", "gateway", "country", "status")
+            for table, by in (
+                (MESSAGE_COUNTS, (hour, MESSAGES.c.provider, MESSAGES.c.status)),
+                (MESSAGE_GROUPS, (*(MESSAGES.c[one] for one in names), *flags)),
+            ):
+                counted = connection.execute(select(*by, func.count()).group_by(*by)).all()
+                kept = connection.execute(select(table)).all()
+                assert sorted(map(tuple, counted)) == sorted(map(tuple, kept))
 
 
 def test_a_tombstone_removes_the_message_and_its_terms() -> None:
@@ -103,7 +112,7 @@ def test_a_tombstone_removes_the_message_and_its_terms() -> None:
         load(database, [*records(), *gone], 70)
         found = contents(database)
     assert (found["messages"], found["terms"], found["viewers"]) == ([], [], [])
-    assert found["message_counts"] == []
+    assert (found["message_counts"], found["message_groups"]) == ([], [])
     assert (found["verdicts"], found["events"], found["inbound"]) == ([], [], [])
 
 
