@@ -2,7 +2,7 @@
 
 A message is identified by `message_id_of(key)`, 16 bytes. Times are Unix milliseconds. Each table
 is written from one topic only, so the order between topics does not matter. Secondary indexes are
-made when the first load ends: that takes less time than to keep them during it.
+made when the first load ends, and so is `terms`: that takes less time than to keep them during it.
 """
 
 from hashlib import blake2b
@@ -67,6 +67,19 @@ TERMS = Table(
 """The values by which a message is found, hashed: ids, number, values of the payload.
 
 `first_seen_at` is the message's, so that the newest messages of a common value are found at once.
+"""
+
+TERM_CHANGES = Table(
+    "term_changes",
+    METADATA,
+    _required("term", BigInteger),
+    _required("first_seen_at", BigInteger),
+    _required("message", LargeBinary),
+    _required("change", SmallInteger),
+)
+"""Rows to add to `terms` (1) or to remove (-1), during the first load only.
+
+Hashes are in no order: to keep `terms` sorted meanwhile writes all of it again in each transaction.
 """
 
 VIEWERS = Table(

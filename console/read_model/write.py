@@ -21,6 +21,7 @@ from console.read_model.tables import (
     MESSAGES,
     POSITIONS,
     QUALITY,
+    TERM_CHANGES,
     TERMS,
     VERDICTS,
     VIEWERS,
@@ -195,8 +196,12 @@ def _write_terms(
     after = {(term, row.first_seen_at, row.id) for row in changed for term in found[row.id]}
     stale = [row.id for row in changed if row.id in known] + [one.id for one in rows.gone]
     before = set(_present_terms(connection, stale))
-    database.remove(connection, TERMS, sorted(before - after))
-    database.put(connection, TERMS, sorted(after - before))
+    if database.is_indexed(connection):
+        database.remove(connection, TERMS, sorted(before - after))
+        database.put(connection, TERMS, sorted(after - before))
+    else:
+        database.put(connection, TERM_CHANGES, [(*row, -1) for row in before - after])
+        database.put(connection, TERM_CHANGES, [(*row, 1) for row in after - before])
 
 
 def _present_terms(

@@ -82,6 +82,42 @@ def test_batches_and_the_order_of_topics_do_not_matter(seed: int, batch: int) ->
     assert found == whole()
 
 
+def test_what_changes_after_the_first_load_is_as_if_in_it() -> None:
+    """States twice over, with values that come and go: `terms` is made once, and kept later."""
+    found = records()
+    middle = len(found) // 3
+    with opened() as database:
+        load(database, found[:middle], 90)
+        load(database, found[middle:], 90)
+        database.create_indexes()
+        again = contents(database)
+    assert again == whole()
+    assert again["terms"]
+    assert again["term_changes"] == []
+
+
+def test_a_first_load_that_fails_at_its_end_ends_later() -> None:
+    """The terms, the indexes and the note of them are one transaction."""
+    with opened() as database:
+        changes = Changes()
+        for kind, record in records():
+            add(changes, kind, record)
+        write(database, changes, {}, now=1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Database, "note", _failing)
+            with pytest.raises(OSError, match="disk"):
+                database.create_indexes()
+        before = contents(database)
+        assert before["terms"] == []
+        assert before["term_changes"]
+        database.create_indexes()
+        assert contents(database) == whole()
+
+
+def _failing(*_: object) -> None:
+    raise OSError("the disk is full")
+
+
 def test_counts_are_those_of_the_rows() -> None:
     with opened() as database:
         load(database, records(), 50)
@@ -181,7 +217,6 @@ def test_retention_drops_the_old_and_keeps_the_young() -> None:
     middle = times[len(times) // 2]
     with opened() as database:
         load(database, records())
-        database.create_indexes()
         sweep(database, middle)
         with database.reading() as connection:
             left = connection.execute(select(MESSAGES.c.first_seen_at)).scalars().all()
