@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from bench import archiving, figures
+from bench import archiving, console_queries, figures
 from bench import body_cost as body_cost_benchmark
 from bench import console as console_benchmark
 from bench import failover as failover_benchmark
@@ -142,10 +142,16 @@ def console(
         int, typer.Option(min=1000, help="Number of messages.")
     ] = console_benchmark.COUNT,
     *,
+    without_kafka: Annotated[
+        bool, typer.Option("--without-kafka", help="Write into the tables, and query them.")
+    ] = False,
     json: Json = None,
     verbose: Verbose = False,
 ) -> None:
     """Load the console's read model, search it, and follow live traffic."""
+    if without_kafka:
+        _show(console_queries.without_kafka(count, _progress()), json)
+        return
     _run(lambda on: console_benchmark.console(on, count), json, verbose=verbose)
 
 

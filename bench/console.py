@@ -1,23 +1,21 @@
 """Console benchmark: the time to load the read model, to search it, and to follow live traffic."""
 
 import asyncio
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
 
+from bench.console_queries import MOST_MS, query_times
 from bench.console_records import Message, messages
 from bench.environment import Environment, size
 from bench.figures import Report
 from console.read_model.database import Database
 from console.read_model.loading.loader import Loader
-from console.read_model.queries import messages as searches
-from console.read_model.queries import overview, timeline
-from console.read_model.results import MessageFilter
+from console.read_model.queries import timeline
 from console.serving import database_of
 from processors.runtime.record_batches import Outbox
 from schemas.topics import partition_of
+from service.garbage_collection import collect_rarely
 from service.kafka import clients
 from service.settings import Settings
 from service.wall_clock import now_ms
@@ -26,9 +24,7 @@ COUNT = 1_000_000
 _PARTITIONS = 6
 _ROUND = 2_000  # messages written at a time
 _MOST_LOAD_SECONDS = 120
-_MOST_SEARCH_MS = 100
 _MOST_BEHIND_SECONDS = 3
-_TRIES = 30
 _LIVE_SECONDS = 20
 _LIVE_RATE = 1000
 
@@ -41,6 +37,7 @@ async def console(environment: Environment, count: int = COUNT) -> list[Report]:
         known, records = await _fill(environment, settings, islice(source, count))
         report.add("records of a message", records / count)
         loader = Loader(settings, database_of(settings), _shown(environment))
+        collect_rarely()
         began, cpu = time.monotonic(), time.process_time()
         await loader.rebuild(asyncio.Event())
         seconds = time.monotonic() - began
@@ -49,8 +46,8 @@ async def console(environment: Environment, count: int = COUNT) -> list[Report]:
         report.add("messages loaded", count / seconds, "/s")
         report.add("CPU of a message", (time.process_time() - cpu) / count * 1e6, "µs")
         report.add("database", size(settings.data / "console") / count, "bytes a message")
-        for what, milliseconds in _searches(database_of(settings), known):
-            report.add(what, milliseconds, "ms", most=_MOST_SEARCH_MS)
+        for what, milliseconds in query_times(database_of(settings), known):
+            report.add(what, milliseconds, "ms", most=MOST_MS)
         behind = await _behind(settings, source)
         report.add(
             "age of what is shown, live at 1 000 messages/s", behind, "s", most=_MOST_BEHIND_SECONDS
@@ -101,53 +98,6 @@ async def _write(settings: Settings, outbox: Outbox, some: list[Message]) -> int
             count += 1
     await outbox.send()
     return count
-
-
-def _searches(database: Database, known: list[Message]) -> Iterator[tuple[str, float]]:
-    """Yield what was searched, and the slowest of some searches, in milliseconds."""
-    texts: dict[str, Callable[[Message], str]] = {
-        "message id": lambda one: one.message_id,
-        "number": lambda one: f"+{one.number}",
-        "payload value": lambda one: f"{one.serial}",
-        "common payload value": lambda _: "simulated",
-    }
-    with database.reading() as connection:
-        for what, text in texts.items():
-            yield (
-                f"search by {what}, slowest",
-                _slowest(
-                    lambda one, text=text: searches.search(
-                        connection, MessageFilter(text=text(one))
-                    ),
-                    known,
-                ),
-            )
-        for wanted in (
-            MessageFilter(),
-            MessageFilter(statuses=("failed",)),
-            MessageFilter(provider="smsmanager", contradicted=True),
-        ):
-            yield (
-                f"list of {wanted.statuses or wanted.provider or 'all'}, slowest",
-                _slowest(lambda _, wanted=wanted: searches.search(connection, wanted), known),
-            )
-        yield (
-            "timeline, slowest",
-            _slowest(lambda one: timeline.find(connection, one.records[0].key.decode()), known),
-        )
-        yield (
-            "overview, slowest",
-            _slowest(lambda _: overview.overview(connection, now_ms()), known),
-        )
-
-
-def _slowest(search: Callable[..., Any], known: list[Message]) -> float:
-    times = []
-    for one in known[-_TRIES:]:
-        began = time.perf_counter()
-        search(one)
-        times.append((time.perf_counter() - began) * 1000)
-    return statistics.quantiles(times, n=20)[-1]
 
 
 async def _behind(settings: Settings, source: Iterator[Message]) -> float:

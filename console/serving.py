@@ -11,6 +11,7 @@ from console.app import App, create_app
 from console.read_model.database import Database, sqlite_url
 from console.read_model.loading.loader import Loader, OnProgress
 from service.errors import Problem, system_reason
+from service.garbage_collection import collect_rarely
 from service.http.server import (
     HealthServer,
     Server,
@@ -72,12 +73,14 @@ def rebuild(settings: Settings, progress: OnProgress) -> bool:
 
 async def _rebuild(settings: Settings, progress: OnProgress) -> bool:
     loader = Loader(settings, database_of(settings), progress)
+    collect_rarely()
     await loader.rebuild(stop_on_signals())
     return loader.loaded
 
 
 async def _serve(settings: Settings, loader: Loader, app: App) -> None:
     note_build(NAME)
+    collect_rarely()
     ready.set_function(lambda: float(not _problems(loader)))
     health_port = settings.console_health_port
     host, port = settings.console_host, settings.console_port

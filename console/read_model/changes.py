@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from console.read_model.message_fields import digest_of, leading, terms_of
+from console.read_model.message_fields import Group, digest_of, group_id_of, leading, terms_of
 from console.read_model.tables import message_id_of
 from processors.dead_letters import record as dead_letters
 from processors.dead_letters.record import Entry
@@ -58,6 +58,7 @@ class StateRow(NamedTuple):
     status: str
     stalled_since: int | None
     contradictions: int | None
+    group_id: int
     terms: int
     state: bytes
 
@@ -134,16 +135,25 @@ def _state_row(
 ) -> tuple[StateRow, frozenset[int]]:
     lead = leading(state)
     terms = terms_of(state)
-    row = StateRow(
-        id=id_,
-        offset=offset,
-        first_seen_at=state.first_seen_at,
+    group = Group(
         provider=state.provider,
         gateway=lead.gateway if lead else "",
         country=country_of(state.recipient) or "",
         status=state.status or "",
+        stalled=int(state.stalled_since is not None),
+        contradicted=int(bool(state.contradictions)),
+    )
+    row = StateRow(
+        id=id_,
+        offset=offset,
+        first_seen_at=state.first_seen_at,
+        provider=group.provider,
+        gateway=group.gateway,
+        country=group.country,
+        status=group.status,
         stalled_since=state.stalled_since,
         contradictions=len(state.contradictions) or None,
+        group_id=group_id_of(group),
         terms=digest_of(state.first_seen_at, terms),
         state=value,
     )

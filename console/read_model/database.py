@@ -13,17 +13,20 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     insert,
     inspect,
     select,
 )
 from sqlalchemy.engine import make_url
 
-from console.read_model.tables import ABOUT, FORMAT, INDEXES, METADATA
+from console.read_model.tables import ABOUT, FORMAT, INDEXES, METADATA, TERM_CHANGES, TERMS
 from service import private_files
 
 _BUSY_SECONDS = 30
 _CACHE_KIB = 256 * 1024
+
+_INDEXED = "indexed"  # the row of `about` that says that the secondary indexes are made
 
 Row = Sequence[Any]
 
@@ -77,12 +80,21 @@ class Database:
                 connection.execute(insert(ABOUT).values(name="format", value=str(FORMAT)))
 
     def create_indexes(self) -> None:
-        """Create the secondary indexes that are missing, and let the planner know the tables."""
+        """Create `terms` and the secondary indexes, and let the planner know the tables.
+
+        Either all are created or none; what exists already stays.
+        """
         with self.writing() as connection:
+            _create_terms(connection)
             for index in INDEXES:
                 index.create(connection, checkfirst=True)
+            self.note(connection, _INDEXED, "")
         with self.writing() as connection:
             connection.exec_driver_sql("ANALYZE")
+
+    def is_indexed(self, connection: Connection) -> bool:
+        """Return whether the secondary indexes are made, and `terms` is kept."""
+        return _value(connection, _INDEXED) is not None
 
     def clear(self) -> None:
         """Drop everything: the next load begins at the start of the topics."""
@@ -108,7 +120,7 @@ class Database:
         With `add`, that column is added to the present value instead.
         """
         if rows:
-            connection.exec_driver_sql(self._upsert(table, add), [tuple(row) for row in rows])
+            connection.exec_driver_sql(self._upsert(table, add), list(map(tuple, rows)))
 
     def remove(
         self, connection: Connection, table: Table, keys: Sequence[Row], *, at_zero: str = ""
@@ -132,10 +144,11 @@ class Database:
             for name in names
             if name not in keys
         )
-        return (
-            f"INSERT INTO {table.name} ({', '.join(map(_quoted, names))}) VALUES ({marks}) "  # noqa: S608
-            f"ON CONFLICT ({', '.join(map(_quoted, keys))}) DO "
-            + (f"UPDATE SET {changes}" if changes else "NOTHING")
+        plain = f"INSERT INTO {table.name} ({', '.join(map(_quoted, names))}) VALUES ({marks})"  # noqa: S608
+        if not keys:
+            return plain
+        return f"{plain} ON CONFLICT ({', '.join(map(_quoted, keys))}) DO " + (
+            f"UPDATE SET {changes}" if changes else "NOTHING"
         )
 
     @staticmethod
@@ -145,6 +158,15 @@ class Database:
 
 def _value(connection: Connection, name: str) -> str | None:
     return connection.execute(select(ABOUT.c.value).where(ABOUT.c.name == name)).scalar()
+
+
+def _create_terms(connection: Connection) -> None:
+    """Move the changes of the first load into `terms`, in the order of its key."""
+    columns = TERM_CHANGES.c
+    row = (columns.term, columns.first_seen_at, columns.message)
+    rows = select(*row).group_by(*row).having(func.sum(columns.change) > 0).order_by(*row)
+    connection.execute(insert(TERMS).from_select([one.name for one in row], rows))
+    connection.execute(delete(TERM_CHANGES))
 
 
 def _quoted(name: str) -> str:

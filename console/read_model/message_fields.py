@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -46,6 +47,23 @@ def _reached_at(attempt: Attempt) -> int:
     return max(fact.received_at for fact in facts if fact.status == attempt.status)
 
 
+class Group(NamedTuple):
+    """What messages are filtered by; `stalled` and `contradicted` are 0 or 1."""
+
+    provider: str
+    gateway: str
+    country: str
+    status: str
+    stalled: int
+    contradicted: int
+
+
+@lru_cache(maxsize=65_536)
+def group_id_of(group: Group) -> int:
+    """Return the id of a group, as a signed 64-bit integer."""
+    return _hashed("\0".join(map(str, group)))
+
+
 def began_at(attempt: Attempt) -> int:
     """Return the time of the attempt's first fact, in Unix milliseconds."""
     return min(map(when, attempt.facts.values()))
@@ -53,7 +71,11 @@ def began_at(attempt: Attempt) -> int:
 
 def term(text: str) -> int:
     """Return the hash of a term, as a signed 64-bit integer; upper and lower case are the same."""
-    digest = blake2b(text.casefold().encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return _hashed(text.casefold())
+
+
+def _hashed(text: str) -> int:
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 

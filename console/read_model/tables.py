@@ -2,7 +2,7 @@
 
 A message is identified by `message_id_of(key)`, 16 bytes. Times are Unix milliseconds. Each table
 is written from one topic only, so the order between topics does not matter. Secondary indexes are
-made when the first load ends: that takes less time than to keep them during it.
+made when the first load ends, and so is `terms`: that takes less time than to keep them during it.
 """
 
 from hashlib import blake2b
@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMAT = 1
+FORMAT = 2
 """The version of this schema: a read model of another version is rebuilt."""
 
 METADATA = MetaData()
@@ -45,14 +45,15 @@ MESSAGES = Table(
     _required("status", Text),
     Column("stalled_since", BigInteger),
     Column("contradictions", SmallInteger),
+    _required("group_id", BigInteger),
     _required("terms", BigInteger),
     _required("state", LargeBinary),
 )
 """The state of each message, from `messages`; "" stands for an unknown gateway, country or status.
 
 `gateway` is that of the attempt that gives the message its status; without contradictions their
-number is null. `terms` is a digest of its rows
-in `terms`, and `state` the record's value.
+number is null. `group_id` is its row in `message_groups`, `terms` a digest of its rows in `terms`,
+and `state` the record's value.
 """
 
 TERMS = Table(
@@ -66,6 +67,19 @@ TERMS = Table(
 """The values by which a message is found, hashed: ids, number, values of the payload.
 
 `first_seen_at` is the message's, so that the newest messages of a common value are found at once.
+"""
+
+TERM_CHANGES = Table(
+    "term_changes",
+    METADATA,
+    _required("term", BigInteger),
+    _required("first_seen_at", BigInteger),
+    _required("message", LargeBinary),
+    _required("change", SmallInteger),
+)
+"""Rows to add to `terms` (1) or to remove (-1), during the first load only.
+
+Hashes are in no order: to keep `terms` sorted meanwhile writes all of it again in each transaction.
 """
 
 VIEWERS = Table(
@@ -158,13 +172,29 @@ MESSAGE_COUNTS = Table(
     METADATA,
     _key("hour", BigInteger),
     _key("provider", Text),
-    _key("gateway", Text),
-    _key("country", Text),
     _key("status", Text),
     _required("messages", BigInteger),
     sqlite_with_rowid=False,
 )
 """The number of rows of `messages` by the hour of `first_seen_at` and the other columns."""
+
+MESSAGE_GROUPS = Table(
+    "message_groups",
+    METADATA,
+    _key("id", BigInteger),
+    _required("provider", Text),
+    _required("gateway", Text),
+    _required("country", Text),
+    _required("status", Text),
+    _required("stalled", SmallInteger),
+    _required("contradicted", SmallInteger),
+    _required("messages", BigInteger),
+)
+"""Each combination of what messages are filtered by, and how many rows of `messages` have it.
+
+`id` is a hash of the combination; `stalled` and `contradicted` are 0 or 1. A list with several
+filters reads the newest messages of each group that matches, so it never reads one that does not.
+"""
 
 FACT_COUNTS = Table(
     "fact_counts",
@@ -197,20 +227,7 @@ INDEXES = (
     Index("messages_by_provider", MESSAGES.c.provider, MESSAGES.c.first_seen_at, MESSAGES.c.id),
     Index("messages_by_gateway", MESSAGES.c.gateway, MESSAGES.c.first_seen_at, MESSAGES.c.id),
     Index("messages_by_country", MESSAGES.c.country, MESSAGES.c.first_seen_at, MESSAGES.c.id),
-    Index(
-        "messages_stalled",
-        MESSAGES.c.first_seen_at,
-        MESSAGES.c.id,
-        sqlite_where=MESSAGES.c.stalled_since.is_not(None),
-        postgresql_where=MESSAGES.c.stalled_since.is_not(None),
-    ),
-    Index(
-        "messages_contradicted",
-        MESSAGES.c.first_seen_at,
-        MESSAGES.c.id,
-        sqlite_where=MESSAGES.c.contradictions.is_not(None),
-        postgresql_where=MESSAGES.c.contradictions.is_not(None),
-    ),
+    Index("messages_by_group", MESSAGES.c.group_id, MESSAGES.c.first_seen_at, MESSAGES.c.id),
     Index("viewers_of_message", VIEWERS.c.message),
     Index("verdicts_of_message", VERDICTS.c.message),
     Index("events_of_message", EVENTS.c.message),

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -10,16 +10,18 @@ from sqlalchemy import Connection, Table, delete, select, update
 
 from console.read_model.changes import Changes, StateRow
 from console.read_model.database import Database
-from console.read_model.message_fields import terms_of
+from console.read_model.message_fields import Group, group_id_of, terms_of
 from console.read_model.tables import (
     DEAD_LETTERS,
     EVENTS,
     FACT_COUNTS,
     INBOUND,
     MESSAGE_COUNTS,
+    MESSAGE_GROUPS,
     MESSAGES,
     POSITIONS,
     QUALITY,
+    TERM_CHANGES,
     TERMS,
     VERDICTS,
     VIEWERS,
@@ -97,6 +99,8 @@ class _Known(NamedTuple):
     gateway: str
     country: str
     status: str
+    stalled_since: int | None
+    contradictions: int | None
     terms: int
 
 
@@ -108,13 +112,9 @@ def _write_messages(database: Database, connection: Connection, changes: Changes
     new = [row for row in changes.messages.values() if row and _is_newer(row, known.get(row.id))]
     gone = [known[id_] for id_, row in changes.messages.items() if row is None and id_ in known]
     _write_terms(database, connection, _Difference(known, new, gone), changes.found)
-    counts: Counter[tuple[int, str, str, str, str]] = Counter(map(_counted_as, new))
-    counts.subtract(_counted_as(known[row.id]) for row in new if row.id in known)
-    counts.subtract(map(_counted_as, gone))
-    changed = [(*cell, count) for cell, count in sorted(counts.items()) if count]
-    database.put(connection, MESSAGE_COUNTS, changed, add="messages")
-    fewer = [cell for cell, count in sorted(counts.items()) if count < 0]
-    database.remove(connection, MESSAGE_COUNTS, fewer, at_zero="messages")
+    former = [*(known[row.id] for row in new if row.id in known), *gone]
+    _count(database, connection, MESSAGE_COUNTS, _difference(_hour_of, new, former))
+    _count(database, connection, MESSAGE_GROUPS, _difference(_group_of, new, former))
     database.remove(connection, MESSAGES, [(one.id,) for one in gone])
     _remove_parts(connection, [one.id for one in gone])
     database.put(connection, MESSAGES, sorted(new))
@@ -143,9 +143,37 @@ def _is_newer(row: StateRow, known: _Known | None) -> bool:
     return known is None or known.offset < row.offset
 
 
-def _counted_as(row: StateRow | _Known) -> tuple[int, str, str, str, str]:
-    hour = row.first_seen_at - row.first_seen_at % HOUR_MS
-    return hour, row.provider, row.gateway, row.country, row.status
+def _difference(
+    counted_as: Callable[[StateRow | _Known], tuple[Any, ...]],
+    new: Iterable[StateRow],
+    former: Iterable[_Known],
+) -> Counter[tuple[Any, ...]]:
+    counts = Counter(map(counted_as, new))
+    counts.subtract(map(counted_as, former))
+    return counts
+
+
+def _count(
+    database: Database, connection: Connection, table: Table, counts: Counter[tuple[Any, ...]]
+) -> None:
+    """Add to the counts of a table, and remove those that are 0 then."""
+    changed = [(*row, count) for row, count in sorted(counts.items()) if count]
+    database.put(connection, table, changed, add="messages")
+    size = len(table.primary_key.columns)
+    fewer = [row[:size] for row in changed if row[-1] < 0]
+    database.remove(connection, table, fewer, at_zero="messages")
+
+
+def _hour_of(row: StateRow | _Known) -> tuple[Any, ...]:
+    return row.first_seen_at - row.first_seen_at % HOUR_MS, row.provider, row.status
+
+
+def _group_of(row: StateRow | _Known) -> tuple[Any, ...]:
+    stalled, contradicted = row.stalled_since is not None, row.contradictions is not None
+    group = Group(
+        row.provider, row.gateway, row.country, row.status, int(stalled), int(contradicted)
+    )
+    return group_id_of(group), *group
 
 
 class _Difference(NamedTuple):
@@ -168,8 +196,12 @@ def _write_terms(
     after = {(term, row.first_seen_at, row.id) for row in changed for term in found[row.id]}
     stale = [row.id for row in changed if row.id in known] + [one.id for one in rows.gone]
     before = set(_present_terms(connection, stale))
-    database.remove(connection, TERMS, sorted(before - after))
-    database.put(connection, TERMS, sorted(after - before))
+    if database.is_indexed(connection):
+        database.remove(connection, TERMS, sorted(before - after))
+        database.put(connection, TERMS, sorted(after - before))
+    else:
+        database.put(connection, TERM_CHANGES, [(*row, -1) for row in before - after])
+        database.put(connection, TERM_CHANGES, [(*row, 1) for row in after - before])
 
 
 def _present_terms(

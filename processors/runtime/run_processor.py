@@ -1,7 +1,6 @@
 """Running a processor as a process: signals, health and metrics over HTTP, an orderly end."""
 
 import asyncio
-import gc
 import socket
 from functools import partial
 
@@ -11,6 +10,7 @@ from processors.runtime.group_worker import GroupWorker, MakeMember
 from schemas.processor_list import Processor
 from service.background_tasks import lasting
 from service.errors import Problem
+from service.garbage_collection import collect_rarely
 from service.http.server import (
     HealthServer,
     address_of,
@@ -33,10 +33,6 @@ from service.signals import stop_on_signals
 
 _GRACE_SECONDS = 2
 
-# Records make no reference cycles. A collection at every 700 new objects, Python's default, is a
-# fifth of a tracker's work, and finds nothing.
-_YOUNG = 20_000
-
 
 def run(processor: Processor, settings: Settings, make: MakeMember) -> None:
     """Run a processor until SIGTERM or SIGINT; `Problem` if it cannot continue."""
@@ -52,10 +48,7 @@ async def _serve(
     name = processor.name
     worker = GroupWorker(processor, settings, make)
     note_build(name)
-    # The objects made so far stay: collecting over them again and again stops the loop for 0.1 s.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG)
+    collect_rarely()
     probe = BrokerProbe(settings.topics.needed(name), worker.existing, partial(_why, settings))
 
     def problems() -> list[str]:

@@ -1,7 +1,6 @@
 """Messages: the search, and the values that its filters may take."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import (
     ColumnElement,
@@ -9,7 +8,9 @@ from sqlalchemy import (
     FromClause,
     Row,
     Select,
+    Table,
     and_,
+    bindparam,
     func,
     select,
     tuple_,
@@ -18,11 +19,13 @@ from sqlalchemy import (
 from console.read_model.message_fields import digits_of, leading, terms_of_text
 from console.read_model.queries.paging import MOST, Position, page_of, position_of
 from console.read_model.results import Choices, MessageFilter, MessageLine, Page, Why
-from console.read_model.tables import INBOUND, MESSAGE_COUNTS, MESSAGES, TERMS, message_id_of
+from console.read_model.tables import INBOUND, MESSAGE_GROUPS, MESSAGES, TERMS, message_id_of
 from schemas.codec import decode_state
 from schemas.records import Fact, MessageState, Reason
 
 _SENDERS = 1000  # messages that one number answered or sent, the newest ones
+
+_Found = Row[tuple[int, bytes, str, bytes]]
 
 _LINE = (MESSAGES.c.first_seen_at, MESSAGES.c.id, MESSAGES.c.country, MESSAGES.c.state)
 
@@ -33,11 +36,14 @@ def search(
     """Return the newest messages that match; raises `BadCursorError`."""
     limit = max(1, min(limit, MOST))
     after = position_of(cursor)
-    found: dict[bytes, Row[tuple[int, bytes, str, bytes]]] = {}
-    for query in _queries(connection, wanted, after):
-        for row in connection.execute(query.limit(limit + 1)):
-            found[row.id] = row
-    rows = sorted(found.values(), key=_position, reverse=True)
+    rows: Sequence[_Found]
+    if wanted.text and wanted.text.strip():
+        rows = _of_text(connection, wanted, after, limit + 1)
+    elif _filters(wanted) > 1:
+        rows = _of_groups(connection, wanted, after, limit + 1)
+    else:
+        conditions = [*_conditions(MESSAGES, wanted), *_bounds(MESSAGES, wanted, after)]
+        rows = connection.execute(_newest(MESSAGES, conditions).limit(limit + 1)).all()
     return page_of(
         rows, limit, _position, lambda row: line_of(decode_state(row.state), row.country)
     )
@@ -45,7 +51,7 @@ def search(
 
 def choices(connection: Connection) -> Choices:
     """Return the values that occur in the read model."""
-    columns = MESSAGE_COUNTS.c
+    columns = MESSAGE_GROUPS.c
     found = [
         [value for (value,) in connection.execute(select(one).distinct().order_by(one)) if value]
         for one in (columns.status, columns.provider, columns.gateway, columns.country)
@@ -86,28 +92,64 @@ def _reason_of(facts: dict[str, Fact], status: str | None) -> Why | None:
     return next((why(fact.reason) for fact in facts.values() if fact.status == status), None)
 
 
-def _position(row: Row[tuple[int, bytes, str, bytes]]) -> Position:
+def _position(row: _Found) -> Position:
     return Position(row.first_seen_at, bytes(row.id))
 
 
-def _queries(
+def _filters(wanted: MessageFilter) -> int:
+    """Return how many conditions hold together; an index is sorted by time within one of them."""
+    names = (wanted.provider, wanted.gateway, wanted.country)
+    # Messages of several statuses, stalled and contradicted ones have no index of their own.
+    flags = 2 * (wanted.stalled + wanted.contradicted)
+    return len(wanted.statuses) + sum(one is not None for one in names) + flags
+
+
+def _of_groups(
+    connection: Connection, wanted: MessageFilter, after: Position | None, count: int
+) -> list[_Found]:
+    """Return the newest messages of the groups that match, each read from the newest on.
+
+    A group is read no further than the last of the newest messages of those before it.
+    """
+    groups = select(MESSAGE_GROUPS.c.id).where(*_conditions(MESSAGE_GROUPS, wanted))
+    bounds = _bounds(MESSAGES, wanted, after)
+    of_group = MESSAGES.c.group_id == bindparam("group")
+    young = MESSAGES.c.first_seen_at >= bindparam("oldest")
+    query = _newest(MESSAGES, [of_group, young, *bounds]).limit(count)
+    newest: list[_Found] = []
+    oldest = 0
+    for group in connection.execute(groups.order_by(MESSAGE_GROUPS.c.messages.desc())).scalars():
+        found = connection.execute(query, {"group": group, "oldest": oldest}).all()
+        newest = sorted([*newest, *found], key=_position, reverse=True)[:count]
+        if len(newest) == count:
+            oldest = newest[-1].first_seen_at
+    return newest
+
+
+def _of_text(
+    connection: Connection, wanted: MessageFilter, after: Position | None, count: int
+) -> list[_Found]:
+    """Return the newest messages that a text finds."""
+    found = {
+        row.id: row
+        for query in _of_term(connection, wanted, after)
+        for row in connection.execute(query.limit(count))
+    }
+    return sorted(found.values(), key=_position, reverse=True)
+
+
+def _of_term(
     connection: Connection, wanted: MessageFilter, after: Position | None
 ) -> Iterable[Select[tuple[int, bytes, str, bytes]]]:
     """Yield the queries whose results together match: each reads one index in its order."""
-    if not wanted.text or not wanted.text.strip():
-        # An index is sorted by time within one status.
-        for status in dict.fromkeys(wanted.statuses) or (None,):
-            narrowed = replace(wanted, statuses=(status,) if status else ())
-            yield _newest(MESSAGES, [*_conditions(narrowed), *_bounds(MESSAGES, wanted, after)])
-        return
+    text = (wanted.text or "").strip()
+    filters = list(_conditions(MESSAGES, wanted))
     found = TERMS.join(MESSAGES, MESSAGES.c.id == TERMS.c.message)
-    for one in sorted(terms_of_text(wanted.text)):
+    for one in sorted(terms_of_text(text)):
         bounds = _bounds(TERMS, wanted, after)
-        conditions = [TERMS.c.term == one, *bounds, *_conditions(wanted)]
-        yield _newest(found, conditions, TERMS)
-    text = wanted.text.strip()
+        yield _newest(found, [TERMS.c.term == one, *bounds, *filters], TERMS)
     others = [message_id_of(text), *_of_sender(connection, digits_of(text) or text)]
-    conditions = [MESSAGES.c.id.in_(others), *_conditions(wanted)]
+    conditions = [MESSAGES.c.id.in_(others), *filters]
     yield _newest(MESSAGES, [*conditions, *_bounds(MESSAGES, wanted, after)])
 
 
@@ -135,18 +177,20 @@ def _bounds(
         yield tuple_(at, id_) < tuple_(after.at, after.id)
 
 
-def _conditions(wanted: MessageFilter) -> Iterable[ColumnElement[bool]]:
-    columns = MESSAGES.c
+def _conditions(source: Table, wanted: MessageFilter) -> Iterable[ColumnElement[bool]]:
+    """Yield the conditions of the filters on `messages`, or on `message_groups`."""
+    columns = source.c
     if wanted.statuses:
         yield columns.status.in_(list(wanted.statuses))
     for name in ("provider", "gateway", "country"):
         value = getattr(wanted, name)
         if value is not None:
             yield columns[name] == value
+    of_groups = source is MESSAGE_GROUPS
     if wanted.stalled:
-        yield columns.stalled_since.is_not(None)
+        yield columns.stalled == 1 if of_groups else columns.stalled_since.is_not(None)
     if wanted.contradicted:
-        yield columns.contradictions.is_not(None)
+        yield columns.contradicted == 1 if of_groups else columns.contradictions.is_not(None)
 
 
 def _of_sender(connection: Connection, sender: str) -> list[bytes]:

@@ -10,7 +10,7 @@ from console.read_model.tables import (
     DEAD_LETTERS,
     FACT_COUNTS,
     MESSAGE_COUNTS,
-    MESSAGES,
+    MESSAGE_GROUPS,
     POSITIONS,
 )
 
@@ -30,17 +30,20 @@ def overview(connection: Connection, now: int, *, hours: int = 24) -> Overview:
     `stalled`, `contradicted` and `dead_letters_open` count all that the read model holds.
     """
     shares = provider_shares(connection, now - hours * HOUR_MS, now + HOUR_MS)
-    stalled, contradicted = (
-        connection.execute(select(func.count()).select_from(MESSAGES).where(one)).scalar_one()
-        for one in (MESSAGES.c.stalled_since.is_not(None), MESSAGES.c.contradictions.is_not(None))
-    )
+    groups = MESSAGE_GROUPS.c
+    stalled, contradicted = connection.execute(
+        select(
+            func.sum(groups.messages * groups.stalled),
+            func.sum(groups.messages * groups.contradicted),
+        )
+    ).one()
     is_open = select(func.count()).select_from(DEAD_LETTERS).where(DEAD_LETTERS.c.resolved == "")
     return Overview(
         now=now,
         hours=hours,
         messages=sum(one.messages for one in shares),
-        stalled=stalled,
-        contradicted=contradicted,
+        stalled=int(stalled or 0),
+        contradicted=int(contradicted or 0),
         dead_letters_open=connection.execute(is_open).scalar_one(),
         providers=shares,
         progress=progress(connection),

@@ -58,8 +58,32 @@ def test_the_pages_of_a_search_hold_each_message_once_the_newest_first(database:
         (MessageFilter(contradicted=True), lambda s: s.contradictions != []),
         (MessageFilter(until=BEGAN + 1), lambda s: s.first_seen_at <= BEGAN),
         (MessageFilter(since=BEGAN + 1), lambda s: s.first_seen_at > BEGAN),
+        (
+            MessageFilter(statuses=("read", "delivered"), provider="whapi", since=BEGAN + 1),
+            lambda s: (
+                s.status in ("read", "delivered")
+                and s.provider == "whapi"
+                and s.first_seen_at > BEGAN
+            ),
+        ),
+        (
+            MessageFilter(statuses=("delivered",), provider="smsmanager", contradicted=True),
+            lambda s: (
+                (s.status, s.provider) == ("delivered", "smsmanager") and s.contradictions != []
+            ),
+        ),
     ],
-    ids=["status", "provider", "gateway", "stalled", "contradicted", "until", "since"],
+    ids=[
+        "statuses",
+        "provider",
+        "gateway",
+        "stalled",
+        "contradicted",
+        "until",
+        "since",
+        "three",
+        "four",
+    ],
 )
 def test_a_filter_finds_all_that_match(
     database: Database, wanted: MessageFilter, holds: Callable[[MessageState], bool]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from console.read_model.changes import KINDS, Changes, add
 from console.read_model.database import Database
@@ -20,6 +20,7 @@ from console.read_model.results import MessageFilter
 from console.read_model.tables import (
     ABOUT,
     MESSAGE_COUNTS,
+    MESSAGE_GROUPS,
     MESSAGES,
     METADATA,
     TERMS,
@@ -81,15 +82,59 @@ def test_batches_and_the_order_of_topics_do_not_matter(seed: int, batch: int) ->
     assert found == whole()
 
 
+def test_what_changes_after_the_first_load_is_as_if_in_it() -> None:
+    """States twice over, with values that come and go: `terms` is made once, and kept later."""
+    found = records()
+    middle = len(found) // 3
+    with opened() as database:
+        load(database, found[:middle], 90)
+        load(database, found[middle:], 90)
+        database.create_indexes()
+        again = contents(database)
+    assert again == whole()
+    assert again["terms"]
+    assert again["term_changes"] == []
+
+
+def test_a_first_load_that_fails_at_its_end_ends_later() -> None:
+    """The terms, the indexes and the note of them are one transaction."""
+    with opened() as database:
+        changes = Changes()
+        for kind, record in records():
+            add(changes, kind, record)
+        write(database, changes, {}, now=1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Database, "note", _failing)
+            with pytest.raises(OSError, match="disk"):
+                database.create_indexes()
+        before = contents(database)
+        assert before["terms"] == []
+        assert before["term_changes"]
+        database.create_indexes()
+        assert contents(database) == whole()
+
+
+def _failing(*_: object) -> None:
+    raise OSError("the disk is full")
+
+
 def test_counts_are_those_of_the_rows() -> None:
     with opened() as database:
         load(database, records(), 50)
         with database.reading() as connection:
             hour = (MESSAGES.c.first_seen_at - MESSAGES.c.first_seen_at % 3_600_000).label("hour")
-            by = (hour, *(MESSAGES.c[one] for one in ("provider", "gateway", "country", "status")))
-            counted = connection.execute(select(*by, func.count()).group_by(*by)).all()
-            kept = connection.execute(select(MESSAGE_COUNTS))
-            assert sorted(map(tuple, counted)) == sorted(map(tuple, kept))
+            flags = (
+                case((MESSAGES.c[one].is_not(None), 1), else_=0).label(one)
+                for one in ("stalled_since", "contradictions")
+            )
+            names = ("group_id", "provider", "gateway", "country", "status")
+            for table, by in (
+                (MESSAGE_COUNTS, (hour, MESSAGES.c.provider, MESSAGES.c.status)),
+                (MESSAGE_GROUPS, (*(MESSAGES.c[one] for one in names), *flags)),
+            ):
+                counted = connection.execute(select(*by, func.count()).group_by(*by)).all()
+                kept = connection.execute(select(table)).all()
+                assert sorted(map(tuple, counted)) == sorted(map(tuple, kept))
 
 
 def test_a_tombstone_removes_the_message_and_its_terms() -> None:
@@ -103,7 +148,7 @@ def test_a_tombstone_removes_the_message_and_its_terms() -> None:
         load(database, [*records(), *gone], 70)
         found = contents(database)
     assert (found["messages"], found["terms"], found["viewers"]) == ([], [], [])
-    assert found["message_counts"] == []
+    assert (found["message_counts"], found["message_groups"]) == ([], [])
     assert (found["verdicts"], found["events"], found["inbound"]) == ([], [], [])
 
 
@@ -172,7 +217,6 @@ def test_retention_drops_the_old_and_keeps_the_young() -> None:
     middle = times[len(times) // 2]
     with opened() as database:
         load(database, records())
-        database.create_indexes()
         sweep(database, middle)
         with database.reading() as connection:
             left = connection.execute(select(MESSAGES.c.first_seen_at)).scalars().all()

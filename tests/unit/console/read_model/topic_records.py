@@ -68,7 +68,7 @@ def _published(outcome: Outcome) -> Iterator[tuple[str, Record]]:
 
 
 def load(database: Database, found: list[tuple[str, Record]], batch: int = 100_000) -> None:
-    """Apply records in batches, without offsets."""
+    """Apply records in batches, without offsets; then the first load has ended."""
     for start in range(0, len(found), batch):
         changes = Changes()
         for kind, record in found[start : start + batch]:
@@ -76,6 +76,7 @@ def load(database: Database, found: list[tuple[str, Record]], batch: int = 100_0
         assert changes.unreadable == 0
         with database.writing() as connection:
             apply(database, connection, changes)
+    database.create_indexes()
 
 
 def filled(url: str = "sqlite://") -> Database:
@@ -83,5 +84,4 @@ def filled(url: str = "sqlite://") -> Database:
     database = Database(url)
     database.create()
     load(database, records())
-    database.create_indexes()
     return database
