@@ -1,5 +1,6 @@
 """The application: the API and the pages, behind the decision who may see and do what."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -24,11 +25,16 @@ class App:
     site: Site
 
 
-def create_app(settings: Settings, database: Database) -> App:
-    """Return the application; raises `Problem` if the settings would leave it open."""
+def create_app(
+    settings: Settings, database: Database, loading_problem: Callable[[], str] = str
+) -> App:
+    """Return the application; raises `Problem` if the settings would leave it open.
+
+    `loading_problem` says why the read model is not kept up to date, "" while it is.
+    """
     access = access_of(settings)
     context = Context(settings, database)
-    site = site_of(context)
+    site = site_of(context, loading_problem)
     routes = [Mount("/api/v1", api(context)), *page_routes(site, access)]
     guarded = middleware(settings, access, site.audit, refused)
     return App(Starlette(routes=routes, middleware=guarded), site)

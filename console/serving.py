@@ -58,8 +58,9 @@ def _named(url: str) -> Database:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises `Problem` if it cannot continue."""
     database = database_of(settings)
-    app = create_app(settings, database)
-    asyncio.run(_serve(settings, database, app))
+    loader = Loader(settings, database)
+    app = create_app(settings, database, lambda: loader.problem)
+    asyncio.run(_serve(settings, loader, app))
 
 
 def rebuild(settings: Settings, progress: OnProgress) -> bool:
@@ -77,8 +78,7 @@ async def _rebuild(settings: Settings, progress: OnProgress) -> bool:
     return loader.loaded
 
 
-async def _serve(settings: Settings, database: Database, app: App) -> None:
-    loader = Loader(settings, database)
+async def _serve(settings: Settings, loader: Loader, app: App) -> None:
     note_build(NAME)
     collect_rarely()
     ready.set_function(lambda: float(not _problems(loader)))

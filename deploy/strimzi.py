@@ -21,6 +21,8 @@ _REPLICATION = 3
 # What each user may do: the rights of these commands. The services have a user each.
 USERS = {
     **{name: (name,) for name in ("ingest", "normalise", "track", "measure", "archive")},
+    # Its pages also show the system, retry and replay.
+    "console": ("console", "doctor", "dead-letters retry", "replay"),
     "operator": ("replay", "dead-letters retry", "tail", "doctor", "topics check"),
 }
 

@@ -158,8 +158,7 @@ class WebhookEndpoint:
         """Answer a webhook that `take` has sent; if Kafka refused it, it goes to the spool."""
         refused = sent.exception()
         if refused is None:
-            self._tally.store(webhook.source, time.perf_counter() - began)
-            request.accept()
+            self._tally.store(webhook.source, time.perf_counter() - began, request.accept)
             return
 
         async def rescue(_: Scope, __: Receive, send: Send) -> None:

@@ -6,19 +6,21 @@ quarter of its CPU time, if it is counted alone.
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 
 from ingest import metrics
 
 
 class Tally:
-    """Collects webhooks, and adds them to the metrics before the event loop waits again.
+    """Collects webhooks, adds them to the metrics in the next pass, and then answers them.
 
-    So a request that is sent after an answer finds the answer in the metrics.
+    So the metrics, also those of all workers together, count a webhook before its answer is sent.
     """
 
     def __init__(self) -> None:
         self._received: dict[str, list[int]] = defaultdict(list)
         self._stored: dict[str, list[float]] = defaultdict(list)
+        self._answers: list[Callable[[], object]] = []
         self._due = False
 
     def receive(self, source: str, size: int) -> None:
@@ -26,9 +28,10 @@ class Tally:
         self._received[source].append(size)
         self._add_soon()
 
-    def store(self, source: str, seconds: float) -> None:
-        """Count a webhook as stored on Kafka, and answered 200 after `seconds`."""
+    def store(self, source: str, seconds: float, answer: Callable[[], object]) -> None:
+        """Count a webhook as stored on Kafka after `seconds`; then `answer` is called."""
         self._stored[source].append(seconds)
+        self._answers.append(answer)
         self._add_soon()
 
     def _add_soon(self) -> None:
@@ -45,3 +48,7 @@ class Tally:
             metrics.count_stored(source, seconds)
         self._received.clear()
         self._stored.clear()
+        answers, self._answers = self._answers, []
+        loop = asyncio.get_running_loop()
+        for answer in answers:
+            loop.call_soon(answer)  # apart: a defect in one must not prevent the others

@@ -154,6 +154,11 @@ class Topics:
         """The consumer groups of the processors."""
         return tuple(self.group(one.name) for one in PROCESSORS)
 
+    @property
+    def all_groups(self) -> tuple[str, ...]:
+        """The consumer groups of the processors and of the console."""
+        return (*self.groups, self.group("console"))
+
     def inputs(self, name: str) -> tuple[str, ...]:
         """The topics a processor reads."""
         return self._of(processor(name).inputs)

@@ -9,7 +9,7 @@ from typing import Any
 Schema = Mapping[str, Any]
 Version = Mapping[str, Schema]
 
-_PLAIN = ("const", "type", "default", "x-unit")
+_PLAIN = ("const", "enum", "type", "default", "x-unit")
 
 
 def breaches(old: Version, new: Version) -> list[str]:

@@ -30,6 +30,7 @@ to read the topics, [compatibility.md](compatibility.md) what may change. The sa
 """
 _HEAD = "| field | type | always | since | personal | meaning | example |"
 _LONGEST = 60
+_KIND_OF = {kind.value.__name__: kind.name for kind in KINDS if kind.value}
 
 
 def page(versions: Mapping[int, Version], examples: Mapping[str, Sequence[Example]]) -> str:
@@ -79,10 +80,9 @@ def _parts(
 ) -> Iterator[str]:
     """Yield the sections of headers, and of what records hold."""
     objects = _parts_of(examples)
-    top = {kind.value.__name__ for kind in KINDS if kind.value}
     yield "\n## Parts of records, and headers"
     for name, record in known.items():
-        if name not in top:
+        if name not in _KIND_OF:
             yield f"\n### Part {name}\n"
             yield f"{record.description}\n"
             yield from _fields(record, _merged(_alike(record, objects)), versions)
@@ -123,6 +123,8 @@ def _type(type_: Type) -> str:
             return f"`{type_.value}`"
         case name if name in WORDS:
             return f"[{name}](#words-{name.lower()})"
+        case name if name in _KIND_OF:
+            return f"[{name}](#record-{_KIND_OF[name]})"
         case name:  # an array, such as ContentRank, has no section
             return f"[{name}](#part-{name.lower()})" if name in records() else name
 

@@ -148,7 +148,7 @@ def _property(type_: type[Struct], name: str, given: Schema, reference: str) -> 
     elif note.words:
         value = {"$ref": reference.format(name=note.words)}
     elif "enum" in value:
-        value = {"const": value["enum"][0]}
+        value = _listed(value["enum"])
     value["description"] = note.text
     if isinstance(default, _SAID) and default != "":
         value["default"] = default
@@ -159,6 +159,11 @@ def _property(type_: type[Struct], name: str, given: Schema, reference: str) -> 
     if note.example is not None:
         value["examples"] = [note.example]
     return value
+
+
+def _listed(words: list[str]) -> Schema:
+    """Return the schema of words that are no vocabulary; one alone is a constant."""
+    return {"const": words[0]} if len(words) == 1 else {"type": "string", "enum": words}
 
 
 def _without_null(given: Schema) -> Schema:

@@ -20,6 +20,10 @@ _HELD = {
     "quality-contributions": "the messages' keys, routes and times, until measure drops them",
     "dead-letters": "what could not be processed; without values under BLUETICK_PRIVACY",
 }
+_OF_THE_CONSOLE = {
+    "the console's database": "the messages, until the console reads the tombstones",
+    "the console's audit log": "keys of messages that people revealed, no numbers or texts",
+}
 
 
 class Remain(NamedTuple):
@@ -63,6 +67,7 @@ def elsewhere(spool: str | None, spooled: int | None, files: Sequence[str] | Non
         )
     else:
         left += (Remain(file, "archived raw bodies of these messages", None) for file in files)
+    left += (Remain(where, holds, None) for where, holds in _OF_THE_CONSOLE.items())
     left.append(Remain("consumers", "whatever they stored of the records they read", None))
     return left
 

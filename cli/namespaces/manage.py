@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -33,7 +34,7 @@ class Found:
     def holds(self, names: Topics) -> str:
         """Return the number of a namespace's own topics and groups as text; "" for none."""
         own = sum(spec.name in self.topics for spec in names.specs(1))
-        joined = sum(group in self.groups for group in names.groups)
+        joined = sum(group in self.groups for group in names.all_groups)
         return f"topics: {own}, groups: {joined}" if own or joined else ""
 
     def unknown(self, name: str, purpose: str) -> Problem:
@@ -87,22 +88,40 @@ def drop(settings: Settings, name: str, *, confirm: str | None, keep_inputs: boo
     kept = _kept(own, all_groups, keep_inputs=keep_inputs)
     names = [one for one in own.all if one in found.topics and one not in kept.topics]
     _refuse_in_use(own, names, kept, all_groups)
-    store = settings.of(name).stores
-    here = f", and {store}" if store.is_dir() else ""
+    local = _local(settings.of(name))
+    here = "".join(f", and {path}" for path in local)
     console = Console(highlight=False)
     console.print(f"to be deleted, with all data: {', '.join(names)}{here}")
     if kept.topics:
         console.print(f"kept, because other namespaces read them: {', '.join(sorted(kept.topics))}")
     _confirm(name, confirm)
-    groups = (*own.groups, *_replays(own, all_groups))
+    groups = (*own.all_groups, *_replays(own, all_groups))
     gone = [group for group in groups if group not in kept.groups]
     for line in asyncio.run(_delete(settings.of(name), kept, gone)):
         console.print(line)
-    if here:
-        shutil.rmtree(store)
-        console.print(f"deleted {store}")
-    else:
+    for path in local:
+        _remove(path)
+        console.print(f"deleted {path}")
+    store = settings.of(name).stores
+    if store not in local:
         console.print(f"{store} is not on this machine; delete it where `track` ran")
+
+
+def _local(settings: Settings) -> list[Path]:
+    """Return what this machine has of a namespace: stores, and the read model in SQLite.
+
+    The console's audit log stays: it says who did what.
+    """
+    model = settings.data / "console" / f"{settings.namespace}.sqlite"
+    files = [model.with_name(model.name + suffix) for suffix in ("", "-wal", "-shm", ".lock")]
+    return [path for path in (settings.stores, *files) if path.exists()]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,7 @@ def _kept(names: Topics, all_groups: Iterable[Group], *, keep_inputs: bool) -> K
     """
     inputs = {*names.raw_topics, names.observations}
     replays = _replays(names, all_groups)
-    own = {*names.groups, *replays}
+    own = {*names.all_groups, *replays}
     readers = {
         group.name: group.offsets & inputs
         for group in all_groups
@@ -158,7 +177,7 @@ def _refuse_in_use(
     names: Topics, doomed: Iterable[str], kept: Kept, all_groups: Iterable[Group]
 ) -> None:
     """Raise `Problem` if a group with members uses a topic or group to be deleted."""
-    own = {*names.groups} - kept.groups
+    own = {*names.all_groups} - kept.groups
     for group in all_groups:
         read = sorted(group.reads & {*doomed})
         if group.members and (group.name in own or read):

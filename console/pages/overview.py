@@ -38,6 +38,7 @@ async def _overview(site: Site, request: Request) -> Response:
         request,
         "overview.html",
         found=found,
+        problem=site.loading_problem(),
         bars={one.provider: _bar(one) for one in found.providers},
         failed={one.provider: _failed(one) for one in found.providers},
         hour=facts_chart("Facts per minute in the last hour", hour, now, _MINUTES, _MINUTE_MS),

@@ -1,5 +1,6 @@
 """What the pages work with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from console.access.audit import Audit
@@ -13,12 +14,16 @@ from service.settings import Settings
 
 @dataclass(frozen=True)
 class Site:
-    """The read model, the audit log, the work that pages started, and what was found on Kafka."""
+    """The read model, the audit log, the work that pages started, and what was found on Kafka.
+
+    `loading_problem` says why the read model is not kept up to date, "" while it is.
+    """
 
     context: Context
     audit: Audit
     changes: Changes
     findings: Findings
+    loading_problem: Callable[[], str]
     jobs: Jobs = field(default_factory=Jobs)
 
     @property
@@ -32,7 +37,7 @@ class Site:
         await self.audit.close()
 
 
-def site_of(context: Context) -> Site:
+def site_of(context: Context, loading_problem: Callable[[], str]) -> Site:
     """Return the site over a read model; nothing is started before a page needs it."""
     settings = context.settings
 
@@ -40,4 +45,4 @@ def site_of(context: Context) -> Site:
         return await context.run(overview.position)
 
     audit = Audit(settings, settings.audit_file)
-    return Site(context, audit, Changes(position), Findings(settings))
+    return Site(context, audit, Changes(position), Findings(settings), loading_problem)

@@ -30,7 +30,8 @@ def _counts(text: str) -> Counter[tuple[str, ...]]:
             )
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name.endswith(("_total", "ingest_in_flight", "_seconds_count"))
+            if sample.name.startswith("bluetick_ingest_")  # not the CPU seconds of the process
+            and sample.name.endswith(("_total", "ingest_in_flight", "_seconds_count"))
         }
     )
 

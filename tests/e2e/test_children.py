@@ -88,13 +88,15 @@ async def test_up_gives_each_process_what_it_needs(tmp_path: Path) -> None:
         await up.until("Ctrl-C stops everything.")
         children = _children(up.pid)
         assert {name: len(found) for name, found in children.items()} == dict.fromkeys(
-            ("kafka", "ingest", "normalise", "track"), 1
+            ("kafka", "ingest", "normalise", "track", "measure", "console"), 1
         )
         assert {name: _holds(found) for name, [found] in children.items()} == {
             "kafka": set(),
             "ingest": {_SHOP},
             "normalise": set(),
             "track": set(),
+            "measure": set(),
+            "console": set(),
         }
         assert b"BLUETICK_" not in children["kafka"][0]
         assert await _post(port) == 200

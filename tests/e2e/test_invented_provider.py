@@ -27,7 +27,7 @@ from tests.e2e.commands import started
 
 _SECRET = "correct-horse-battery"
 _SERVICES = ("ingest", "normalise", "track")
-_PARTS = ("cli", "deploy", "ingest", "processors", "providers", "schemas", "service")
+_PARTS = ("cli", "console", "deploy", "ingest", "processors", "providers", "schemas", "service")
 _SENT = ("--messages", "60", "--seed", "7", "--duplicates", "0.2", "--malformed", "0.2")
 _READY_SECONDS = 60
 

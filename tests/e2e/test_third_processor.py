@@ -35,14 +35,17 @@ async def test_a_third_processor_runs_with_up(
     async with started(*_COMMAND, "up", "--data", str(settings.data), **environment) as up:
         await up.until("Ctrl-C stops everything.")
         await up.until("counted 7")
-        assert "ingest, normalise, track, measure and count are ready" in up.output
+        assert "ingest, normalise, track, measure, count and console are ready" in up.output
         urls = re.findall(r"http://127\.0\.0\.1:\d+/health/ready", up.output)
         async with httpx.AsyncClient() as client:
             answers = [(await client.get(url)).status_code for url in urls]
-            metrics = (await client.get(urls[-1].replace("health/ready", "metrics"))).text
+            pages = [
+                (await client.get(url.replace("health/ready", "metrics"))).text for url in urls
+            ]
         up.interrupt()
         assert await up.ended() == 0
-    assert answers == [200] * 5
+    assert answers == [200] * 6
+    [metrics] = [page for page in pages if 'service="count"' in page]
     assert f"bluetick_partitions_assigned {float(settings.partitions)}" in metrics
     assert "counted 7 in all" in up.output
     assert re.search(r"bluetick: count stopped: SIGTERM$", up.output, re.MULTILINE)

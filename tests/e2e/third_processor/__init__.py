@@ -8,5 +8,5 @@ COUNT = Processor(
     "tests.e2e.third_processor.counter:Counter",
     inputs=("statuses",),
     outputs=(),
-    health_port=8085,
+    health_port=8087,
 )

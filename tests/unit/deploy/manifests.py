@@ -43,13 +43,17 @@ def objects() -> tuple[Object, ...]:
 
 @cache
 def built() -> tuple[Object, ...]:
-    """All objects of the overlay, as `kubectl apply -k` sends them; skips without kubectl."""
+    """All objects of the overlay."""
+    return kustomized(OVERLAY)
+
+
+def kustomized(folder: Path) -> tuple[Object, ...]:
+    """Return the objects of a folder as `kubectl apply -k` sends them; skips without kubectl."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed")
-    done = subprocess.run(
-        [kubectl, "kustomize", str(OVERLAY)], capture_output=True, text=True, check=False
-    )
+    command = [kubectl, "kustomize", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
 

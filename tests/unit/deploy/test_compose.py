@@ -1,12 +1,18 @@
 """deploy/compose.yaml: valid, complete, and with the image's rules."""
 
+import os
+import shutil
+import subprocess
 from typing import Any
 
 import jsonschema
 import pytest
 
+from console.access.access import access_of
+from service.settings import Settings
 from tests.unit.deploy.manifests import COMPOSE, compose, schema
 
+PROXY = "console-proxy"
 OURS = {name: one for name, one in compose()["services"].items() if one["image"] == "bluetick"}
 
 
@@ -26,7 +32,8 @@ def test_the_services_are_those_of_the_documents() -> None:
     """Two of each service, behind HAProxy, and what watches them."""
     assert set(compose()["services"]) == {
         *("kafka", "topics", "ingest-a", "ingest-b", "normalise-a", "normalise-b"),
-        *("track-a", "track-b", "measure-a", "certificate", "haproxy", "prometheus", "grafana"),
+        *("track-a", "track-b", "measure-a", "console-a", "console-proxy"),
+        *("certificate", "haproxy", "prometheus", "grafana"),
     }
     assert compose()["services"]["kafka"]["image"] == "apache/kafka:4.3.1"
 
@@ -83,10 +90,46 @@ def test_a_service_waits_for_the_topics(name: str) -> None:
     grace = int(OURS[name]["stop_grace_period"].removesuffix("s"))
     assert (
         grace
-        >= {"ingest": 15, "normalise": 20, "track": 30, "measure": 30}[
+        >= {"ingest": 15, "normalise": 20, "track": 30, "measure": 30, "console": 10}[
             name.split("-", maxsplit=1)[0]
         ]
     )
+
+
+def test_the_console_trusts_its_proxy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts with these settings; the proxy has the trusted address and sets the header."""
+    services = compose()["services"]
+    given = OURS["console-a"]["environment"]
+    for name in given:
+        monkeypatch.setenv(name, given[name])
+    access = access_of(Settings())
+    [address] = access.proxies
+    networks = {name: services[name]["networks"]["bluetick"] for name in ("console-a", PROXY)}
+    assert str(address.network_address) == networks[PROXY]["ipv4_address"]
+    assert address.num_addresses == 1
+    port = Settings.model_fields["console_port"].default
+    upstream = f"{networks['console-a']['ipv4_address']}:{port}"
+    assert services[PROXY]["environment"]["CONSOLE"] == upstream
+    [person] = access.roles
+    text = (COMPOSE.parent / compose()["configs"][PROXY]["file"]).read_text()
+    assert f"http-request set-header {access.header} {person}\n" in text
+    assert access.names == ("localhost",)
+
+
+def test_haproxy_accepts_the_proxy_of_the_console() -> None:
+    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    if haproxy is None:
+        pytest.skip("haproxy is not installed")
+    file = COMPOSE.parent / compose()["configs"][PROXY]["file"]
+    environment = os.environ | compose()["services"][PROXY]["environment"]
+    done = subprocess.run(
+        [haproxy, "-c", "-f", str(file)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_trackers_keep_their_name_and_their_store() -> None:

@@ -1,6 +1,8 @@
 """deploy/kubernetes/: valid objects, and the rules that keep webhooks and stores safe."""
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -8,9 +10,11 @@ import pytest
 import yaml
 from kubernetes_validate.utils import ValidationError, validate
 
+from console.access.access import access_of
 from ingest.server import _GRACE_SECONDS, _LAST_ACCEPT_SECONDS
 from schemas.processor_list import PROCESSORS
 from service.settings import Settings
+from tests import HOME
 from tests.unit.deploy.manifests import (
     COMPONENTS,
     KUBERNETES,
@@ -19,6 +23,7 @@ from tests.unit.deploy.manifests import (
     built,
     environment,
     find,
+    kustomized,
     lines,
     name,
     objects,
@@ -37,7 +42,7 @@ CRDS = {
     "TriggerAuthentication": "triggerauthentication_v1alpha1",
 }
 SERVICES = [find(objects(), "StatefulSet", "ingest"), find(objects(), "Deployment", "normalise")]
-SERVICES += [find(objects(), "StatefulSet", name) for name in ("track", "measure")]
+SERVICES += [find(objects(), "StatefulSet", name) for name in ("track", "measure", "console")]
 PODS = [(name(one), pod(one) or {}) for one in objects() if pod(one)]
 _UNITS = {"Gi": 2**30, "Mi": 2**20}
 
@@ -145,6 +150,7 @@ def test_probes_are_on_the_ports_of_the_settings() -> None:
     """Ingest on the public address, the processors on their health address."""
     ports = {one.name: one.health_port for one in PROCESSORS}
     ports["ingest"] = Settings.model_fields["port"].default
+    ports["console"] = Settings.model_fields["console_health_port"].default
     for one in SERVICES:
         [container] = (pod(one) or {})["containers"]
         named = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -168,7 +174,7 @@ def test_ingest_leaves_in_order() -> None:
 
 def test_processors_have_time_to_end() -> None:
     transaction = Settings.model_fields["transaction_timeout"].default
-    for one in SERVICES[1:]:
+    for one in SERVICES[1:-1]:
         assert (pod(one) or {})["terminationGracePeriodSeconds"] > transaction + 10
 
 
@@ -232,7 +238,7 @@ def test_every_metrics_service_is_scraped() -> None:
         for one in objects()
         if one["kind"] == "Service" and wanted <= one["metadata"]["labels"].items()
     }
-    assert chosen == {"ingest-pods", "normalise-pods", "track-pods", "measure-pods"}
+    assert chosen == {"ingest-pods", "normalise-pods", "track-pods", "measure-pods", "console-pods"}
     ports = {
         port["name"]
         for one in objects()
@@ -248,4 +254,52 @@ def test_every_component_is_named_by_a_document_or_the_overlay() -> None:
     """And every component builds on its own files only."""
     used = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text())["components"]
     names = {part.rpartition("/")[2] for part in used}
-    assert {one.name for one in COMPONENTS} == names | {"archive"}
+    others = {one.name for one in COMPONENTS} - names
+    assert others == {"archive", "console-oidc", "console-postgres"}
+    text = (HOME / "docs/deploying.md").read_text()
+    assert [one for one in others if f"component `{one}`" not in text] == []
+
+
+def test_the_console_is_on_loopback_without_a_login() -> None:
+    """In the base, whoever may forward a port sees it; the volume outlives the pod."""
+    console = find(objects(), "StatefulSet", "console")
+    [container] = (pod(console) or {})["containers"]
+    values = environment(container)
+    assert not [name for name in values if name.startswith("BLUETICK_CONSOLE")]
+    assert access_of(Settings()).login == "off"
+    assert console["spec"]["replicas"] == 1
+    assert set(console["spec"]["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> tuple[Object, ...]:
+    """The base with the components of the console."""
+    used = ("base", "components/console-oidc", "components/console-postgres")
+    base, *components = (os.path.relpath(KUBERNETES / one, tmp_path) for one in used)
+    text = yaml.safe_dump({"resources": [base], "components": components})
+    (tmp_path / "kustomization.yaml").write_text(text)
+    return kustomized(tmp_path)
+
+
+def test_the_components_open_the_console_with_a_login(
+    monkeypatch: pytest.MonkeyPatch, opened: tuple[Object, ...]
+) -> None:
+    """Valid objects; the console accepts the settings, and each secret is a mounted file."""
+    assert [error for one in opened for error in _invalid(one, VERSIONS[0])] == []
+    inside = pod(find(opened, "StatefulSet", "console")) or {}
+    [container] = inside["containers"]
+    values = environment(container)
+    files = {name: value for name, value in values.items() if name.endswith("_FILE")}
+    mounted = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert len(files) == 3
+    assert {str(Path(file).parent) for file in files.values()} <= {*mounted}
+    for setting in values.keys() - files.keys():
+        monkeypatch.setenv(setting, values[setting])
+    assert values["BLUETICK_CONSOLE_HOST"] == "status.podIP"
+    monkeypatch.setenv("BLUETICK_CONSOLE_HOST", "10.0.0.1")
+    monkeypatch.setenv("BLUETICK_CONSOLE_OIDC_SECRET", "of the file")
+    access = access_of(Settings())
+    [rule] = find(opened, "Ingress", "console")["spec"]["rules"]
+    assert (access.login, access.secure, access.names) == ("oidc", True, (rule["host"],))
+    served = find(opened, "Service", "console")["spec"]["ports"][0]["targetPort"]
+    assert served in {port["name"] for port in container["ports"]}

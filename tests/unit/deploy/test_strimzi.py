@@ -52,9 +52,13 @@ def _rights(user: Object) -> set[tuple[str, str, bool, str]]:
     }
 
 
-@pytest.mark.parametrize("service", ["ingest", "normalise", "track", "measure"])
+@pytest.mark.parametrize("service", ["ingest", "normalise", "track", "measure", "console"])
 def test_a_service_has_exactly_its_rights(base: Settings, service: str) -> None:
-    """Those of the table that a test on a real Kafka proves to be the least."""
+    """Those of the table that a test on a real Kafka proves to be the least.
+
+    The console has those of the commands that its pages run, too.
+    """
+    commands = {"console": (service, "doctor", "dead-letters retry", "replay")}
     users = yaml.safe_load_all((FOLDER / "users.yaml").read_text())
     [user] = [one for one in users if one["metadata"]["name"] == f"bluetick-{service}"]
     expected = {
@@ -64,7 +68,8 @@ def test_a_service_has_exactly_its_rights(base: Settings, service: str) -> None:
             right.prefixed,
             right.operation,
         )
-        for right in rights(service, base.topics)
+        for command in commands.get(service, (service,))
+        for right in rights(command, base.topics)
     }
     assert _rights(user) == expected
 

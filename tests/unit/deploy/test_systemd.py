@@ -25,7 +25,8 @@ def _instance(unit: Path, folder: Path) -> Path:
 
 def test_there_is_a_unit_for_each_service() -> None:
     assert {unit.name.partition(".")[0].rstrip("@") for unit in LASTING} == {
-        *("bluetick-ingest", "bluetick-normalise", "bluetick-track", "bluetick-measure")
+        *("bluetick-ingest", "bluetick-normalise", "bluetick-track", "bluetick-measure"),
+        "bluetick-console",
     }
 
 

@@ -1,4 +1,4 @@
-"""The tally adds to the metrics what counting one by one adds, before the loop waits again."""
+"""The tally adds to the metrics what counting one by one adds, before it answers."""
 
 import asyncio
 from collections import Counter
@@ -45,12 +45,16 @@ def test_it_equals_counting_one_by_one(webhooks: list[tuple[str, int, float]]) -
         metrics.count_answer(200, seconds)
     one_by_one, before = _added(before), _values()
 
+    answered: list[dict[str, float]] = []
+
     async def together() -> None:
         tally = Tally()
         for source, size, seconds in webhooks:
             tally.receive(source, size)
-            tally.store(source, seconds)
+            tally.store(source, seconds, lambda: answered.append(_added(before)))
+        await asyncio.sleep(0)
         await asyncio.sleep(0)
 
     asyncio.run(together())
     assert _added(before) == one_by_one
+    assert answered == [one_by_one] * len(webhooks)

@@ -59,6 +59,7 @@ def test_groups_and_ids_are_its_own() -> None:
     """Whatever is read, nobody shares a group or a fencing token."""
     topics = _topics("new", "old", "old")
     assert topics.groups == ("new.normalise", "new.track", "new.measure")
+    assert topics.all_groups == (*topics.groups, "new.console")
     assert topics.transactional_id(2) == "new.track.2"
     assert topics.measuring_id("messages", 2) == "new.measure.messages.2"
 

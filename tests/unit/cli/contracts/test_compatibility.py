@@ -12,6 +12,7 @@ OLD: dict[str, Any] = {
         "type": "object",
         "properties": {
             "kind": {"const": "one"},
+            "period": {"type": "string", "enum": ["day", "hour"]},
             "at": {"type": "integer", "x-unit": "ms"},
             "status": {"$ref": "#/$defs/Status"},
             "flag": {"type": "boolean", "default": False},
@@ -48,6 +49,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     [
         ("properties/at", None, "one.at: the field was removed"),
         ("properties/kind/const", "two", "one.kind: `const` was 'one' and is 'two'"),
+        (
+            "properties/period/enum",
+            ["day"],
+            "one.period: `enum` was ['day', 'hour'] and is ['day']",
+        ),
         ("properties/at/type", "string", "one.at: `type` was 'integer' and is 'string'"),
         ("properties/at/x-unit", "s", "one.at: `x-unit` was 'ms' and is 's'"),
         ("properties/flag/default", True, "one.flag: `default` was False and is True"),

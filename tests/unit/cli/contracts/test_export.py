@@ -1,5 +1,6 @@
 """The published files are those that the code makes, and a release breaks no consumer."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,14 @@ def test_the_data_dictionary_is_that_of_the_code() -> None:
     assert (HOME / "docs/data-dictionary.md").read_text() == text, mend
     assert [line for line in text.splitlines() if line.endswith("| `null` |")] == []
     assert "| next |" not in text, f"a field is not published yet: {MEND}"
+
+
+def test_links_of_the_data_dictionary_lead_to_its_headings() -> None:
+    """A record inside another record has the section of a record."""
+    text = (HOME / "docs/data-dictionary.md").read_text()
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    assert {link for link in re.findall(r"\]\(#([^)]+)\)", text) if link not in anchors} == set()
 
 
 def test_this_version_breaks_no_consumer_of_an_earlier_one() -> None:

@@ -1,18 +1,27 @@
 """The schemas of the published records: what they allow, and what they say."""
 
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec import Struct
 from msgspec.structs import fields
 
-from cli.contracts.json_schema import WORDS, definitions, structs, value_schema
+from cli.contracts.json_schema import (
+    REFERENCE,
+    WORDS,
+    _property,
+    definitions,
+    structs,
+    value_schema,
+)
 from processors.dead_letters import record as dead_letter
 from processors.runtime.exactly_once import changelog_headers
 from providers.rejection import CODES, Code
 from schemas import accounts, field_notes, headers, webhook
 from schemas.contract import KINDS
-from schemas.field_notes import NOTES, key_of, personal_fields
+from schemas.field_notes import NOTES, Note, key_of, personal_fields
 from schemas.processor_list import PROCESSORS
 from schemas.quality import Period
 from schemas.records import (
@@ -128,6 +137,27 @@ def test_the_headers_are_those_that_are_written() -> None:
     assert {webhook.OWN_TIME, accounts.ACCOUNTS_HEADER, *webhook.KEPT_HEADERS} < raw
     for type_ in (headers.RawHeaders, headers.ObservationHeaders, headers.PublishedHeaders):
         assert {*tracing.CONTEXT} <= {one.encode_name for one in fields(type_)}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("period", {"type": "string", "enum": ["day", "hour"]}), ("kind", {"const": "one"})],
+)
+def test_a_field_of_a_closed_list_has_all_its_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, expected: dict[str, Any]
+) -> None:
+    """A list that is no vocabulary is published whole; a single word is a constant."""
+    monkeypatch.setitem(NOTES, f"Closed.{name}", Note("A field."))
+    _, found = msgspec.json.schema_components([Closed], ref_template=REFERENCE)
+    schema = _property(Closed, name, found["Closed"]["properties"][name], REFERENCE)
+    assert schema == expected | {"description": "A field."}
+
+
+class Closed(Struct, kw_only=True):
+    """A record with lists of words that have no vocabulary."""
+
+    kind: Literal["one"]
+    period: Literal["hour", "day"]
 
 
 def test_every_topic_has_a_kind_of_record() -> None:

@@ -42,8 +42,9 @@ def test_until_when(config: dict[str, str], until: int | None) -> None:
 def test_what_is_outside_of_kafka() -> None:
     """The spool and the archive if they are known, else that they may exist."""
     unknown = [one.where for one in elsewhere(None, None, None)]
-    assert unknown == ["the spools of ingest, on its machines", "archives", "consumers"]
-    spool, *files, _ = elsewhere("spool", 3, ["a.parquet", "b.parquet"])
+    console = ["the console's database", "the console's audit log"]
+    assert unknown == ["the spools of ingest, on its machines", "archives", *console, "consumers"]
+    spool, *files, _, _, _ = elsewhere("spool", 3, ["a.parquet", "b.parquet"])
     assert spool.holds.startswith("3 bodies that Kafka did not accept")
     assert [one.where for one in files] == ["a.parquet", "b.parquet"]
     assert elsewhere("spool", None, [])[0].holds == "not readable here"

@@ -83,6 +83,21 @@ async def test_what_cannot_be_logged_is_not_revealed(
     assert str(state.recipient) not in answer.text
 
 
+async def test_the_overview_says_why_loading_has_stopped(database: Database, audit: Path) -> None:
+    """The sentence of the loader is on the page as text; without a problem there is none."""
+    problems = ["no broker of <a:1> answers", ""]
+    settings = Settings(kafka="127.0.0.1:1", console_audit=audit)
+    app = create_app(settings, database, lambda: problems[0])
+    transport = httpx.ASGITransport(app.asgi)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        stopped = (await client.get("/")).text
+        del problems[0]
+        running = (await client.get("/")).text
+    await app.site.close()
+    assert "not kept up to date: no broker of &lt;a:1&gt; answers." in stopped
+    assert "not kept up to date" not in running
+
+
 @pytest.mark.parametrize(
     "address",
     [

@@ -21,9 +21,9 @@ def found(program: str) -> str | None:
 @contextmanager
 def running() -> Iterator[str]:
     """Run a server; yields the URL of its database."""
-    directory = Path(tempfile.mkdtemp(prefix="bluetick-pg-"))
-    # The server refuses to run as root.
-    user = "nobody" if os.geteuid() == 0 else None
+    # The server refuses to run as root, and another user may be denied the way to root's TMPDIR.
+    user, place = ("nobody", "/dev/shm") if os.geteuid() == 0 else (None, None)
+    directory = Path(tempfile.mkdtemp(prefix="bluetick-pg-", dir=place))
     if user:
         shutil.chown(directory, user)
     data = directory / "data"
