@@ -16,10 +16,11 @@ from aiokafka import TopicPartition
 
 from cli.processes import Service, running
 from processors.dead_letters import record as deadletters
+from processors.runtime.exactly_once import transaction
 from processors.runtime.exactly_once.offset_note import Note, Window
 from processors.runtime.group_worker import GroupWorker
 from processors.runtime.record_batches import Outbox
-from processors.tracking import commit_batch, split_transactions
+from processors.tracking import split_transactions
 from processors.tracking.split_transactions import Split, find
 from processors.tracking.tracker import Tracker
 from schemas.codec import decode_event, decode_state, encode
@@ -71,7 +72,7 @@ async def splitting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Asyn
     monkeypatch.setattr(Splitting, "settings", settings, raising=False)
     stop = asyncio.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(commit_batch, "Outbox", Splitting)
+        patch.setattr(transaction, "Outbox", Splitting)
         async with comparing(settings, lambda _: None):
             run = asyncio.create_task(GroupWorker(TRACK, settings, Tracker).run(stop))
             try:

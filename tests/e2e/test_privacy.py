@@ -15,14 +15,14 @@ from deploy.local_kafka.broker import free_port
 from schemas.topics import Topics
 from service.settings import Settings
 from tests.broker.producing import Record, write
-from tests.broker.reading import caught_up, read
+from tests.broker.reading import caught_up, caught_up_with, read
 from tests.e2e.canaries import Canaries
 from tests.e2e.commands import command, run
 
 _SECONDS = 60
 _SECRET = "not-to-be-seen-in-any-sink"
 _POLICY = "numbers:hash,texts:omit,payload:omit"
-_SERVICES = ("ingest", "normalise", "track")
+_SERVICES = ("ingest", "normalise", "track", "measure")
 
 
 class Installation:
@@ -47,6 +47,7 @@ class Installation:
             "BLUETICK_INGEST_METRICS_PORT": str(self.ports["ingest"]),
             "BLUETICK_NORMALISE_HEALTH_PORT": str(self.ports["normalise"]),
             "BLUETICK_TRACK_HEALTH_PORT": str(self.ports["track"]),
+            "BLUETICK_MEASURE_HEALTH_PORT": str(self.ports["measure"]),
             "BLUETICK_PRIVACY": _POLICY,
             "BLUETICK_PRIVACY_KEY_FILE": str(keys),
         }
@@ -102,6 +103,7 @@ async def test_no_sink_holds_a_clear_value_and_forgetting_deletes_states(
             url = f"http://127.0.0.1:{installed.ports['webhooks']}/webhooks/{path}"
             assert (await client.post(url, content=body)).status_code == 200
         await caught_up(installed.settings.kafka, names)
+        await caught_up_with(installed.settings.kafka, names, "measure")
         for name in _SERVICES:
             for page in ("health/ready", "metrics"):
                 installed.sinks[f"{page} of {name}"] = await installed.page(client, name, page, "")
