@@ -103,6 +103,7 @@ def _about(letter: Read) -> tuple[str, ...]:
 _ALONE = {"whapi/A-1/M1": "sent", "whapi/B-1/M1": "sent", "smsmanager/shop/S1": "sent"}
 
 
+@pytest.mark.long
 async def test_no_source_reports_on_accounts_of_another(tenants: Settings) -> None:
     """A's message does not fail: B's items are dead letters, counted and alarmed, with coordinates.
 

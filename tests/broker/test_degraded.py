@@ -81,6 +81,7 @@ async def test_an_outage_is_logged_and_shown_from_start_to_end(
     assert (public.status_code, public.json()) == (200, {"ready": True})
 
 
+@pytest.mark.long
 async def test_a_start_without_kafka_is_logged(
     own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

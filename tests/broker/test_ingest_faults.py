@@ -93,6 +93,7 @@ async def test_a_frozen_broker_means_503_until_it_continues(
         await _accepts_again(ingest, "after")
 
 
+@pytest.mark.long
 async def test_a_killed_broker_means_503_until_it_is_back(own: LocalKafka, namespace: str) -> None:
     """Bodies answered 200 before the crash are on Kafka after it; in between senders get 503."""
     async with running(settings(own.bootstrap, namespace, publish_deadline=1.0)) as ingest:

@@ -343,6 +343,7 @@ async def test_the_balancer_terminates_tls(given: Settings, tmp_path: Path) -> N
         assert b"200" not in await exchange(balancer.port, [plain])
 
 
+@pytest.mark.long
 async def test_workers_that_end_are_replaced(given: Settings) -> None:
     """A stopped worker loses no webhook; a killed one is logged and replaced; all end in time."""
     async with _started(given, "--workers", "2") as ingest:

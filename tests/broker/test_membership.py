@@ -54,6 +54,7 @@ async def worker(
         yield one
 
 
+@pytest.mark.long
 async def test_a_planned_restart_moves_no_partition(settings: Settings) -> None:
     """The other worker keeps its partitions, and the restarted one gets its own back."""
     stays, first, again = Log(), Log(), Log()
@@ -78,6 +79,7 @@ def patient(settings: Settings) -> Settings:
     return settings.model_copy(update={"session_timeout": 900})
 
 
+@pytest.mark.long
 async def test_a_killed_tracker_gets_its_partitions_by_its_data_directory(
     patient: Settings,
 ) -> None:
@@ -121,6 +123,7 @@ async def test_a_new_member_moves_only_the_partitions_it_gets(settings: Settings
     assert after[1] <= before[1]
 
 
+@pytest.mark.long
 async def test_a_member_that_stops_hands_over_at_once(patient: Settings) -> None:
     """Without a name in the settings, Kafka does not wait for a timeout."""
     stays = Log()
@@ -148,6 +151,7 @@ def _held(log: Log) -> set[int]:
     return set(json.loads(log.assignments[-1]))
 
 
+@pytest.mark.long
 async def test_a_changed_number_of_partitions_stops_the_services(settings: Settings) -> None:
     """Keys would move away from their state: each worker ends and logs the reason."""
     inputs = {"track": settings.topics.observations, "normalise": settings.topics.raw("whapi")}

@@ -110,6 +110,7 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKa
         yield kafka
 
 
+@pytest.mark.long
 async def test_the_webhook_port_leaves_files_for_kafka_health_and_the_spool(
     own: LocalKafka, placed: Settings, tmp_path: Path
 ) -> None:

@@ -162,6 +162,7 @@ async def test_a_state_of_a_newer_format_stops_its_partition(settings: Settings)
     assert await read(settings.kafka, settings.topics.dead_letters) == []
 
 
+@pytest.mark.long
 async def test_a_damaged_store_is_rebuilt(settings: Settings) -> None:
     """When the store's directory is damaged, no fact is lost and none is published twice."""
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])
@@ -221,6 +222,7 @@ async def test_observations_past_a_bound_are_dead_letters_once(settings: Setting
     assert len(statuses) == BOUNDS.attempts
 
 
+@pytest.mark.long
 async def test_a_recreated_topic_is_not_mistaken_for_the_old_one(settings: Settings) -> None:
     """A store of the deleted topic is detected: new facts are still published."""
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1)))])

@@ -72,6 +72,7 @@ async def _post(port: int) -> int:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 async def test_up_gives_each_process_what_it_needs(tmp_path: Path) -> None:
     """Kafka gets no setting and no secret, of the services only ingest secrets; files are private.
 
@@ -108,6 +109,7 @@ async def test_up_gives_each_process_what_it_needs(tmp_path: Path) -> None:
     assert [path for path in found if path.lstat().st_mode & 0o077] == []
 
 
+@pytest.mark.long
 async def test_workers_get_the_secrets_of_their_sources(settings: Settings, tmp_path: Path) -> None:
     """Workers get nothing else of the supervisor's environment, except settings."""
     variables = {

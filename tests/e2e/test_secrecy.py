@@ -61,6 +61,7 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKa
         yield kafka
 
 
+@pytest.mark.long
 async def test_no_output_contains_parts_of_a_webhook(
     own: LocalKafka, namespace: str, tmp_path: Path
 ) -> None:

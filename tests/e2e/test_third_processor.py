@@ -72,6 +72,7 @@ async def test_the_commands_know_a_third_processor(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 async def test_a_rebuild_includes_a_third_processor(
     settings: Settings, environment: dict[str, str]
 ) -> None:

@@ -117,6 +117,7 @@ async def test_up_takes_webhooks_to_records_and_leaves_nothing_behind(tmp_path: 
     _check_dead_letter(records["dead-letters"])
 
 
+@pytest.mark.long
 async def test_a_service_that_dies_is_started_again(settings: Settings) -> None:
     """`up` names the service that ended, and starts it again; the others run on."""
     environment = {
