@@ -117,28 +117,45 @@ class _Batch:
     def encoded(self) -> dict[bytes, bytes | None]:
         """Return the cells that changed, with their percentiles."""
         touched = {key: self._cells[key] for key in sorted(self._touched)}
-        return {key.encode(): _encoded(cell) for key, cell in touched.items()}
+        return {key.encode(): self._encoded(cell) for key, cell in touched.items()}
 
     def _operator(self, period: Period, change: QualityChange) -> str | None:
         """Return the operator whose cell the change belongs to, or `other`."""
         operator = change.operator
         if operator in (None, OTHER):
             return operator
-        cell = self._cells[_key(period, change, operator)]
-        if cell is not None:
-            # What was counted as `other` when there was no room is taken away there.
-            return OTHER if cell.attempts + change.attempts < 0 else operator
-        if change.attempts < 0:
-            return OTHER
-        named = self._named(period, change)
+        if self._cells[_key(period, change, operator)] is not None:
+            return operator
+        named = self._named(period, start_of(period, change.start_at), route_of(change))
         if operator not in named and len(named) >= self._limits.names:
             return OTHER
         named.add(operator)
         return operator
 
-    def _named(self, period: Period, change: QualityChange) -> set[str]:
+    def _encoded(self, cell: QualityCell | None) -> bytes | None:
+        """Return the record of a cell; None deletes it.
+
+        An empty cell keeps its operator while there is no room for another one: what is counted as
+        `other` then is taken away there later, and not from a cell that has got the room since.
+        """
+        if cell is None or (is_empty(cell) and not self._keeps_name(cell)):
+            return None
+        return encode(
+            replace(
+                cell,
+                to_delivered=with_percentiles(cell.to_delivered),
+                to_read=with_percentiles(cell.to_read),
+            )
+        )
+
+    def _keeps_name(self, cell: QualityCell) -> bool:
+        if cell.operator in (None, OTHER):
+            return False
+        return len(self._named(cell.period, cell.start_at, route_of(cell))) >= self._limits.names
+
+    def _named(self, period: Period, start: int, route: Route) -> set[str]:
         """Return the operators that have a cell in the route and period."""
-        prefix = operators_key(period, start_of(period, change.start_at), route_of(change))
+        prefix = operators_key(period, start, route)
         if prefix not in self._operators:
             # Besides these, `other` and `-` may have one.
             keys = self._stored.keys(prefix, prefix + _END, self._limits.names + 2)
@@ -159,16 +176,4 @@ def _new_cell(period: Period, change: QualityChange, operator: str | None) -> Qu
         start_at=start_of(period, change.start_at),
         **route._asdict(),
         operator=operator,
-    )
-
-
-def _encoded(cell: QualityCell | None) -> bytes | None:
-    if cell is None or is_empty(cell):
-        return None
-    return encode(
-        replace(
-            cell,
-            to_delivered=with_percentiles(cell.to_delivered),
-            to_read=with_percentiles(cell.to_read),
-        )
     )

@@ -44,8 +44,8 @@ def is_empty(counts: Counts) -> bool:
     """Whether nothing is counted."""
     return (
         not any(getattr(counts, name) for name in _NUMBERS)
-        and not counts.reasons
-        and not counts.cost
+        and not any(counts.reasons.values())
+        and not any(map(Decimal, counts.cost.values()))
         and counts.to_delivered == counts.to_read == NO_TIMES
     )
 
@@ -60,13 +60,10 @@ def _reasons(
 ) -> dict[str, int]:
     found = dict(known)
     for reason, count in sorted(new.items()):
-        change = sign * count
         name = _named(reason, found, names, OTHER, UNNAMED)
-        # What was counted as `other` when there was no room is taken away there.
-        if names is not None and found.get(name, 0) + change < 0:
-            name = OTHER
-        found[name] = found.get(name, 0) + change
-    return {name: count for name, count in found.items() if count}
+        found[name] = found.get(name, 0) + sign * count
+    full = _full(found, names, OTHER, UNNAMED)
+    return {name: count for name, count in found.items() if count or name in full}
 
 
 def _cost(
@@ -80,7 +77,10 @@ def _cost(
         # The operators of Decimal would round to 28 digits.
         combine = _EXACT.add if sign > 0 else _EXACT.subtract
         found[name] = combine(found.get(name, Decimal(0)), amount)
-    return {name: f"{_EXACT.normalize(one):f}" for name, one in found.items() if one}
+    full = _full(found, names, NO_CURRENCY)
+    return {
+        name: f"{_EXACT.normalize(one):f}" for name, one in found.items() if one or name in full
+    }
 
 
 def _amount(price: str) -> Decimal:
@@ -97,5 +97,14 @@ def _named(
     """Return the name, or `other` if there is no room for it."""
     if names is None or name in known or name in (other, *free):
         return name
-    taken = sum(one not in (other, *free) for one in known)
-    return name if taken < names else other
+    return other if _full(known, names, other, *free) else name
+
+
+def _full(known: Mapping[str, object], names: int | None, *free: str) -> set[str]:
+    """Return the names, if there is no room for another one.
+
+    A name keeps its room then, even with nothing to count: what is counted as `other` meanwhile
+    is taken away there later.
+    """
+    taken = {one for one in known if one not in free}
+    return taken if names is not None and len(taken) >= names else set()

@@ -115,13 +115,14 @@ def expected(contributions: Iterable[QualityContribution]) -> dict[tuple[Any, ..
 
 
 def found(cells: Iterable[Any]) -> dict[tuple[Any, ...], Any]:
-    """Return the counts of cells in the form of `expected`."""
-    return {
+    """Return the counts of cells in the form of `expected`, without those of empty cells."""
+    counts = {
         (one.period, one.start_at, *(getattr(one, name) for name in _PLACE)): _without_zeros(
             Counter(_counts(one))
         )
         for one in cells
     }
+    return {key: one for key, one in counts.items() if one}
 
 
 def _counts(one: Any) -> dict[Any, Any]:

@@ -142,6 +142,8 @@ def test_past_the_bound_totals_are_exact(seed: int) -> None:
     for batch in batches(random, mixed(random, told)):
         store.take(batch)
     assert _by_route(found(store.decoded)) == _by_route(expected(contributed(told)))
+    for counts in found(store.decoded).values():
+        assert min(counts.values()) > 0, "what was added is taken away in the same place"
     for one in store.decoded:
         assert len(one.reasons.keys() - {"-", "other"}) <= 1
 
