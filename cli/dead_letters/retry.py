@@ -1,9 +1,7 @@
 """`bluetick dead-letters retry`: normalise raw bodies of dead letters with today's code."""
 
 import asyncio
-import secrets
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,7 +45,7 @@ def run(
         meant.holds,
         limit,
     )
-    replay = None if dry else _fresh_id()
+    replay = None if dry else dead_letter_retry.new_id()
     done = _retried(settings, bodies, corrections, replay)
     remaining = sum(kept.resolved is None for kept in asyncio.run(read_selected(settings, meant)))
     if json:
@@ -60,11 +58,6 @@ def run(
             "dead letter keeps the failed part (bluetick dead-letters export)\n"
         )
     return 1 if done.gone else 0
-
-
-def _fresh_id() -> str:
-    began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return f"retry-{began}-{secrets.token_hex(2)}"
 
 
 def _retried(

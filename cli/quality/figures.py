@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from msgspec.structs import asdict
 
-from processors.quality.counts import added
+from processors.quality.counts import added, delivered_share, share
 from processors.quality.sketch import with_percentiles
 from schemas.quality import LENGTH_MS, UNNAMED, Counts, Period, QualityCell, Sketch, start_of
 
@@ -53,16 +53,16 @@ class Row(NamedTuple):
         """The share that was delivered, of those of which a receipt is due."""
         one = self.counts
         if self.of_attempts:
-            return _share(one.delivered, one.attempts)
-        return _share(one.messages_delivered, one.messages - one.without_receipts)
+            return share(one.delivered, one.attempts)
+        return delivered_share(one)
 
     @property
     def failed_share(self) -> float | None:
         """The share that failed."""
         one = self.counts
         if self.of_attempts:
-            return _share(one.failed + one.rejected + one.expired, one.attempts)
-        return _share(one.messages_failed, one.messages)
+            return share(one.failed + one.rejected + one.expired, one.attempts)
+        return share(one.messages_failed, one.messages)
 
 
 def rows(cells: Iterable[QualityCell], query: Query) -> list[Row]:
@@ -125,7 +125,3 @@ def _order(group: tuple[str, ...], query: Query) -> tuple[str, ...]:
     """Return the sort key of a group: its provider last."""
     named = sorted(zip(query.by, group, strict=True), key=lambda one: one[0] == "provider")
     return tuple(value for _, value in named)
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole > 0 else None

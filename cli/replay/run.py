@@ -1,10 +1,7 @@
 """`bluetick replay run`: publish a range's observations again, or resume that."""
 
 import asyncio
-import secrets
 import sys
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -101,9 +98,7 @@ def _new(
             return None
     elif left:
         _print(f"{left:,} records are left to the normaliser, which has not read them yet")
-    now = time.time()
-    name = how.id_ or f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-    return Replay(name, round(now * 1000), spec, {})
+    return ledger.begun(spec, how.id_)
 
 
 async def _publish(

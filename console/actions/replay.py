@@ -1,8 +1,6 @@
 """A replay that is started from a page: its plan, and running it."""
 
-import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cli.providers import providers
@@ -17,7 +15,6 @@ from processors.replay.run import Limits
 from processors.runtime.offset_ranges import Window, refuse_backwards
 from service.errors import Problem
 from service.settings import Settings
-from service.wall_clock import now_ms
 
 _CATCH_UP_SECONDS = 5.0
 
@@ -58,13 +55,6 @@ async def plan(settings: Settings, asked: Wanted, job: Job) -> Planned:
         job.show(done, total, f"{what} read")
 
     return Planned(await planning.plan(settings, spec, _CATCH_UP_SECONDS, show), left)
-
-
-def begun(planned: Planned) -> Replay:
-    """Return a new replay of a planned range."""
-    now = now_ms()
-    id_ = f"{datetime.fromtimestamp(now / 1000, UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-    return Replay(id_, now, planned.plan.spec, {})
 
 
 async def run(settings: Settings, replay: Replay, limits: Limits, job: Job) -> Replay:

@@ -1,7 +1,5 @@
 """A retry of dead letters, by their causes: what would happen, and doing it."""
 
-import secrets
-import time
 from collections.abc import Collection
 
 from console.actions.jobs import Job
@@ -30,7 +28,7 @@ async def retry(settings: Settings, causes: Collection[Cause], job: Job, *, dry:
     def advance(count: int) -> None:
         job.show(job.done + count, job.total)
 
-    replay = None if dry else _fresh_id()
+    replay = None if dry else dead_letter_retry.new_id()
     try:
         return await dead_letter_retry.retry(settings, bodies, UNCORRECTED, replay, advance)
     except UnsentError as error:
@@ -50,8 +48,3 @@ async def _open_letters(settings: Settings, job: Job) -> list[Kept]:
                 ledger.add(entry)
         job.show(job.done + len(batch.records), job.total)
     return [kept for kept in ledger if kept.resolved is None]
-
-
-def _fresh_id() -> str:
-    began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return f"retry-{began}-{secrets.token_hex(2)}"

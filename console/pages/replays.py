@@ -81,7 +81,7 @@ async def _begin(site: Site, request: Request) -> Response:
     planned = site.jobs.find(str((await form_of(request)).get("plan", "")), (PLAN,))
     if planned is None or not isinstance(planned.result, Planned):
         return failure(request, 404, "This plan is not known; make it again.")
-    return await _run(site, request, replaying.begun(planned.result), planned.asked)
+    return await _run(site, request, ledger.begun(planned.result.plan.spec), planned.asked)
 
 
 async def _resume(site: Site, request: Request) -> Response:

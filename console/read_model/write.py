@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 
 from console.read_model.changes import Changes, StateRow
 from console.read_model.database import Database
-from console.read_model.message_fields import Group, group_id_of, terms_of
+from console.read_model.message_fields import Group, terms_of
 from console.read_model.tables import (
     DEAD_LETTERS,
     EVENTS,
@@ -101,6 +101,7 @@ class _Known(NamedTuple):
     status: str
     stalled_since: int | None
     contradictions: int | None
+    group_id: int
     terms: int
 
 
@@ -173,7 +174,7 @@ def _group_of(row: StateRow | _Known) -> tuple[Any, ...]:
     group = Group(
         row.provider, row.gateway, row.country, row.status, int(stalled), int(contradicted)
     )
-    return group_id_of(group), *group
+    return row.group_id, *group
 
 
 class _Difference(NamedTuple):

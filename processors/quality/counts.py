@@ -50,6 +50,16 @@ def is_empty(counts: Counts) -> bool:
     )
 
 
+def delivered_share(counts: Counts) -> float | None:
+    """Return the share of messages that was delivered, of those of which a receipt is due."""
+    return share(counts.messages_delivered, counts.messages - counts.without_receipts)
+
+
+def share(part: int, whole: int) -> float | None:
+    """Return a part's share of the whole; None if there is nothing of which it could be one."""
+    return part / whole if whole > 0 else None
+
+
 def priced(prices: Mapping[str, str]) -> dict[str, str]:
     """Return prices in the form of a cell's cost; what is no number is left out."""
     return _cost({}, prices, 1, None)

@@ -11,6 +11,7 @@ that is repeated would be wrong, and cells and position in one partition cannot 
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ class Result(NamedTuple):
     changes: Sequence[QualityChange] = ()
 
 
-class MeasuringTask(PartitionTask[Session[PartitionStore], Batch]):
+class MeasuringTask(PartitionTask[Session[PartitionStore], Batch, PartitionStore]):
     """What both tasks have in common: a subclass says how records become a result."""
 
     input: TopicKind
@@ -75,7 +76,6 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch]):
         partition: TopicPartition,
         alarms: Alarms,
     ) -> None:
-        self._store: PartitionStore | None = None
         self._cut = Cut.whole(_BATCH)
         self._idle_at = 0.0
         self._outputs = Outputs(
@@ -94,11 +94,6 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch]):
     def _reduce(self, store: PartitionStore, batch: Batch) -> Result:
         """Return what a batch makes of the stored values."""
 
-    @property
-    def store(self) -> PartitionStore | None:
-        """The store while the task is ready."""
-        return self._store if self.ready else None
-
     async def _recovered(self) -> Session[PartitionStore]:
         transactional_id = self._settings.topics.measuring_id(self.input, self._number)
         self._producer = clients.producer(self._settings, transactional_id)
@@ -112,15 +107,9 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch]):
             uncut=self._uncut,
         )
 
-    def _open_store(self) -> PartitionStore:
-        if self._store is None:
-            changelog = self._outputs.changelog
-            identity = f"{_FORMAT} {changelog.topic}[{changelog.partition}]"
-            self._store = PartitionStore(self._directory, identity)
-        return self._store
-
-    def _opened_store(self) -> PartitionStore | None:
-        return self._store
+    def _new_store(self) -> PartitionStore:
+        topic, number = self._outputs.changelog
+        return PartitionStore(self._directory, f"{_FORMAT} {topic}[{number}]")
 
     async def _next(self, session: Session[PartitionStore]) -> Batch | None:
         if records := self._queue.take(self._cut.size):
@@ -202,16 +191,11 @@ class ChangesTask(MeasuringTask):
 
     input: TopicKind = "quality-changes"
 
-    def __init__(
-        self,
-        settings: Settings,
-        consumer: AIOKafkaConsumer,
-        partition: TopicPartition,
-        alarms: Alarms,
-    ) -> None:
-        self._limits = limits_of(settings)
-        self._expire_at = 0.0
-        super().__init__(settings, consumer, partition, alarms)
+    _expire_at = 0.0
+
+    @cached_property
+    def _limits(self) -> Limits:
+        return limits_of(self._settings)
 
     @staticmethod
     def _changelog(settings: Settings) -> str:

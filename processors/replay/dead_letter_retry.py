@@ -4,6 +4,8 @@ A dead letter is marked as resolved only after all results of its body are ackno
 may be killed at any point and started again: the tracker recognises repeated observations.
 """
 
+import secrets
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +43,11 @@ class Report:
     resolved: int = 0
     failing: Counter[str] = field(default_factory=Counter)
     gone: list[Coordinates] = field(default_factory=list)
+
+
+def new_id() -> str:
+    """Return an id of a retry: its time of day and random digits."""
+    return f"retry-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 async def retry(

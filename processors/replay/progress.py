@@ -5,8 +5,10 @@ and the spec as the commit's metadata. So the id is enough to continue a replay,
 """
 
 import re
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +23,7 @@ from schemas.coordinates import Partition
 from service.errors import Problem
 from service.kafka import clients
 from service.settings import Settings
+from service.wall_clock import now_ms
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,60}")
 # The broker's offset.metadata.max.bytes is 4096 by default.
@@ -53,6 +56,13 @@ class Replay(NamedTuple):
     @property
     def left(self) -> list[Span]:
         return remaining(self.spec.spans, self.reached)
+
+
+def begun(spec: Spec, id_: str | None = None) -> Replay:
+    """Return a new replay, by default with an id of its time and random digits."""
+    now = now_ms()
+    made = f"{datetime.fromtimestamp(now / 1000, UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    return Replay(id_ or made, now, spec, {})
 
 
 class _Note(msgspec.Struct, omit_defaults=True):

@@ -45,7 +45,7 @@ _TIMERS = 250  # fired in one transaction, so that records do not wait long
 _SHOWN_SECONDS = 600.0
 
 
-class Task(PartitionTask[Session, Work]):
+class Task(PartitionTask[Session, Work, Store]):
     """Tracks one partition until it is closed; while it is `stopped` it does no work."""
 
     def __init__(
@@ -61,13 +61,7 @@ class Task(PartitionTask[Session, Work]):
         self._cut = BatchCut(_BATCH)
         self._patience = patience_of(settings)
         self._source = source_of(settings.installation)
-        self._store: Store | None = None
         super().__init__(settings, consumer, partition, alarms, TRACK.name)
-
-    @property
-    def store(self) -> Store | None:
-        """The store while the task is ready."""
-        return self._store if self.ready else None
 
     async def _recovered(self) -> Session:
         transactional_id = self._settings.topics.transactional_id(self._number)
@@ -85,15 +79,8 @@ class Task(PartitionTask[Session, Work]):
         )
         return session
 
-    def _open_store(self) -> Store:
-        """Open the store, or return it if it is open: a recovery keeps it."""
-        if self._store is None:
-            identity = f"{self._settings.topics.messages}[{self._number}]"
-            self._store = Store(self._directory, identity)
-        return self._store
-
-    def _opened_store(self) -> Store | None:
-        return self._store
+    def _new_store(self) -> Store:
+        return Store(self._directory, f"{self._settings.topics.messages}[{self._number}]")
 
     async def _next(self, session: Session) -> Work | None:
         now = clock.now()

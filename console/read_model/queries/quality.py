@@ -13,7 +13,7 @@ from console.read_model.results import (
     Resolution,
 )
 from console.read_model.tables import QUALITY
-from processors.quality.counts import added
+from processors.quality.counts import added, delivered_share
 from processors.quality.sketch import quantile
 from schemas.codec import decode_quality
 from schemas.quality import Counts, QualityCell, Sketch, start_of
@@ -65,7 +65,6 @@ def _cells(
 
 
 def _row(by: dict[str, str], at: int | None, counts: Counts) -> QualityRow:
-    expected = counts.messages - counts.without_receipts
     return QualityRow(
         by=by,
         at=at,
@@ -73,7 +72,7 @@ def _row(by: dict[str, str], at: int | None, counts: Counts) -> QualityRow:
         messages_delivered=counts.messages_delivered,
         messages_failed=counts.messages_failed,
         without_receipts=counts.without_receipts,
-        delivered_share=counts.messages_delivered / expected if expected > 0 else None,
+        delivered_share=delivered_share(counts),
         attempts=counts.attempts,
         sent=counts.sent,
         delivered=counts.delivered,

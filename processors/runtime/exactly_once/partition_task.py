@@ -29,9 +29,9 @@ from aiokafka.errors import ProducerFenced
 
 from processors.runtime.alarms import Alarms
 from processors.runtime.exactly_once import metrics, recovery_causes
-from processors.runtime.exactly_once.partition_store import CorruptError, PartitionStore
+from processors.runtime.exactly_once.partition_store import CorruptError
 from processors.runtime.exactly_once.record_queue import MANY, Record, RecordQueue
-from processors.runtime.exactly_once.session import Session
+from processors.runtime.exactly_once.session import S, Session
 from processors.runtime.lag import Unprocessed
 from providers.rejection import calls
 from schemas.codec import NewerFormatError
@@ -63,11 +63,11 @@ class Batch(Protocol):
     def records(self) -> Sequence[Any]: ...
 
 
-class PartitionTask(ABC, Generic[Q, B]):
+class PartitionTask(ABC, Generic[Q, B, S]):
     """Processes one partition until it is closed; while it is `stopped` it does no work.
 
-    A processor's task is a subclass: `_recovered` makes a session, `_next` a batch, `_batch`
-    processes it.
+    A processor's task is a subclass: `_new_store` opens a store, `_recovered` makes a session,
+    `_next` a batch, `_batch` processes it.
     """
 
     def __init__(
@@ -100,7 +100,13 @@ class PartitionTask(ABC, Generic[Q, B]):
         self._first: int | None = None
         self._stamp = 0  # the time of the last transaction's records, Unix ms
         self._producer: AIOKafkaProducer | None = None
+        self._store: S | None = None
         self._runner = asyncio.create_task(self._run(), name=f"{name}-{partition.partition}")
+
+    @property
+    def store(self) -> S | None:
+        """The store while the task is ready."""
+        return self._store if self.ready else None
 
     @property
     def accepts_records(self) -> bool:
@@ -155,8 +161,14 @@ class PartitionTask(ABC, Generic[Q, B]):
         """Process and commit a batch, and write it to the store."""
 
     @abstractmethod
-    def _opened_store(self) -> PartitionStore | None:
-        """Return the store if it is open; it stays open over recoveries."""
+    def _new_store(self) -> S:
+        """Open the store of the partition."""
+
+    def _open_store(self) -> S:
+        """Open the store, or return it if it is open: a recovery keeps it."""
+        if self._store is None:
+            self._store = self._new_store()
+        return self._store
 
     async def _run(self) -> None:
         try:
@@ -319,16 +331,16 @@ class PartitionTask(ABC, Generic[Q, B]):
             )
 
     def _wipe(self) -> None:
-        if store := self._opened_store():
-            store.wipe()
+        if self._store is not None:
+            self._store.wipe()
 
     async def _release(self) -> None:
         try:
             if self._producer is not None:
                 await clients.abandon(self._producer)
         finally:
-            if store := self._opened_store():
-                store.close()
+            if self._store is not None:
+                self._store.close()
 
     @property
     def _number(self) -> int:

@@ -27,7 +27,7 @@ _MOST_RECORDS = 4000
 _POLLED_BYTES = 8 * 1024 * 1024
 _FIRST_POLL = 100
 
-T = TypeVar("T", bound=PartitionTask[Any, Any])
+T = TypeVar("T", bound=PartitionTask[Any, Any, Any])
 
 
 class TaskMember(Member, Generic[T]):
