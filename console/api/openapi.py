@@ -12,7 +12,7 @@ from console.problem_details import MEDIA_TYPE, ProblemDetails
 _REF = "#/components/schemas/{model}"
 _STATUSES = {
     "400": "a parameter is not valid",
-    "401": "nobody is logged in",
+    "401": "a login is required",
     "403": "the person lacks a role",
     "404": "there is no such thing",
     "503": "the read model cannot be read",

@@ -201,8 +201,8 @@ async def more_work(settings: Settings, command: str, number: int) -> None:
     """Write what the command's next attempt has to process, if an earlier one took all."""
     if command == MEASURE.name:
         key = f"smsmanager/-/more-{number}"
-        told = seen("sent", NOW, message_key=key, message_id=f"more-{number}")
-        state = encode(Folded(told).states[key])
+        observation = seen("sent", NOW, message_key=key, message_id=f"more-{number}")
+        state = encode(Folded(observation).states[key])
         await write(settings, [Record(settings.topics.messages, 0, key.encode(), state)])
 
 

@@ -29,8 +29,8 @@ async def test_a_killed_measurer_counts_each_message_once(
     settings: Settings, tmp_path: Path
 ) -> None:
     """After a kill at several places, with and without its store, the cells are right."""
-    told = states.histories(seed=11, messages=300, began=BEGAN)
-    arriving = states.mixed(Random(1), told)
+    versions = states.histories(seed=11, messages=300, began=BEGAN)
+    arriving = states.mixed(Random(1), versions)
     part = len(arriving) // len(KILLED_AT)
     for number, point in enumerate(KILLED_AT):
         end = None if point is KILLED_AT[-1] else (number + 1) * part
@@ -44,13 +44,13 @@ async def test_a_killed_measurer_counts_each_message_once(
         await caught_up_with(settings.kafka, settings.topics, "measure")
         before = await _cells(settings)
         # Every state once more, in another order: what was right does not change.
-        final = [one[-1] for one in told]
+        final = [one[-1] for one in versions]
         await write(settings, _records(settings, final))
         await caught_up_with(settings.kafka, settings.topics, "measure")
         again = await _cells(settings)
         shown = await _shown(settings)
 
-    expected = states.expected(states.contributed(told))
+    expected = states.expected(states.contributed(versions))
     assert len(expected) > 100
     assert states.found(before) == expected
     assert again == before

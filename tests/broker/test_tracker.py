@@ -103,11 +103,11 @@ async def test_an_unreadable_record_is_set_aside(
 async def test_a_better_content_is_a_correction(settings: Settings) -> None:
     """Both are on `inbound`, with ids, subject and source; another tracker repeats neither."""
     contents = [{"type": "unknown"}, {"type": "text", "text": "hi"}, {"type": "unknown"}]
-    told = [observed(settings, encode(inbound(NOW, content=one))) for one in contents]
+    observations = [observed(settings, encode(inbound(NOW, content=one))) for one in contents]
     settings = settings.model_copy(update={"installation": "eu-1"})
 
     for _ in range(2):
-        await write(settings, told)
+        await write(settings, observations)
         await track_to_the_end(settings)
 
     found = await read(settings.kafka, settings.topics.inbound)

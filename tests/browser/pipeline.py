@@ -133,7 +133,7 @@ async def _simulate(settings: Settings) -> None:
 
 
 async def _letter_of_an_older_version(settings: Settings) -> None:
-    """Write the dead letter that an older parser made of a body that today's code can read."""
+    """Write the dead letter that an older parser made of a body that the present one can read."""
     topic = settings.topics.raw("smsmanager")
     raw = next(one for one in await read(settings.kafka, topic) if READABLE in one.value.decode())
     letter = DeadLetter(

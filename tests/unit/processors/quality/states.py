@@ -80,9 +80,9 @@ def histories(seed: int, messages: int, began: int = BEGAN) -> list[list[Message
     return [history(random, key, began) for key in keys]
 
 
-def mixed(random: Random, told: Iterable[Sequence[MessageState]]) -> list[MessageState]:
+def mixed(random: Random, versions: Iterable[Sequence[MessageState]]) -> list[MessageState]:
     """Return the states of many messages in any order that keeps each message's own."""
-    left = [list(one) for one in told if one]
+    left = [list(one) for one in versions if one]
     found = []
     while left:
         one = random.choice(left)
@@ -91,10 +91,10 @@ def mixed(random: Random, told: Iterable[Sequence[MessageState]]) -> list[Messag
     return found
 
 
-def contributed(told: Iterable[Sequence[MessageState]]) -> list[QualityContribution]:
+def contributed(versions: Iterable[Sequence[MessageState]]) -> list[QualityContribution]:
     """Return what each message contributes after its last state."""
     found = []
-    for states in told:
+    for states in versions:
         held = NOTHING
         for state in states:
             held = contribution(state, held)

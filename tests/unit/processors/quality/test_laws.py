@@ -84,11 +84,11 @@ def batches(random: Random, states: Sequence[MessageState]) -> list[Sequence[Mes
 @given(st.integers(0, 10_000), st.integers(1, 12))
 def test_any_order_and_batches_give_the_cells_of_all_states(seed: int, messages: int) -> None:
     """The cells are those added up plainly; equal states once more change nothing."""
-    told, random, store = histories(seed, messages), Random(seed), Store()
-    for batch in batches(random, mixed(random, told)):
+    versions, random, store = histories(seed, messages), Random(seed), Store()
+    for batch in batches(random, mixed(random, versions)):
         store.take(batch)
-    assert found(store.decoded) == expected(contributed(told))
-    final = [one[-1] for one in told]
+    assert found(store.decoded) == expected(contributed(versions))
+    final = [one[-1] for one in versions]
     random.shuffle(final)
     assert store.take(final) == 0
 
@@ -96,10 +96,10 @@ def test_any_order_and_batches_give_the_cells_of_all_states(seed: int, messages:
 @given(st.integers(0, 10_000))
 def test_a_rebuild_gives_equal_cells(seed: int) -> None:
     """Only the last state of each message gives the same bytes, but for ended alarms."""
-    told, random, store, again = histories(seed, 8), Random(seed), Store(), Store()
-    for batch in batches(random, mixed(random, told)):
+    versions, random, store, again = histories(seed, 8), Random(seed), Store(), Store()
+    for batch in batches(random, mixed(random, versions)):
         store.take(batch)
-    final = [one[-1] for one in told]
+    final = [one[-1] for one in versions]
     random.shuffle(final)
     for batch in batches(random, final):
         again.take(batch)
@@ -117,8 +117,8 @@ def _without_resumed(store: Store) -> dict[Any, Any]:
 @given(st.integers(0, 10_000))
 def test_minutes_add_up_to_hours_and_hours_to_days(seed: int) -> None:
     """Merging the records of the shorter periods gives that of the longer one."""
-    told, store = histories(seed, 10), Store()
-    store.take([state for one in told for state in one])
+    versions, store = histories(seed, 10), Store()
+    store.take([state for one in versions for state in one])
     pairs: tuple[tuple[Period, Period], ...] = (("minute", "hour"), ("hour", "day"))
     for shorter, longer in pairs:
         sums: dict[Any, Counts] = {}
@@ -137,11 +137,11 @@ def test_minutes_add_up_to_hours_and_hours_to_days(seed: int) -> None:
 @given(st.integers(0, 10_000))
 def test_past_the_bound_totals_are_exact(seed: int) -> None:
     """With one name a cell and route, only the names differ: sums over operators do not."""
-    told, random = histories(seed, 12), Random(seed)
+    versions, random = histories(seed, 12), Random(seed)
     store = Store(LIMITS._replace(names=1))
-    for batch in batches(random, mixed(random, told)):
+    for batch in batches(random, mixed(random, versions)):
         store.take(batch)
-    assert _by_route(found(store.decoded)) == _by_route(expected(contributed(told)))
+    assert _by_route(found(store.decoded)) == _by_route(expected(contributed(versions)))
     for counts in found(store.decoded).values():
         assert min(counts.values()) > 0, "what was added is taken away in the same place"
     for one in store.decoded:
@@ -158,10 +158,10 @@ def _by_route(cells: dict[Any, Any]) -> dict[Any, Any]:
 
 def test_a_forgotten_message_stays_in_the_cells() -> None:
     """Its contribution is dropped; a record of a viewer is none of a message."""
-    told, store = histories(3, 4), Store()
-    store.take([state for one in told for state in one])
+    versions, store = histories(3, 4), Store()
+    store.take([state for one in versions for state in one])
     before = dict(store.values)
-    records = [StateRecord(one[-1].message_key.encode(), None) for one in told]
+    records = [StateRecord(one[-1].message_key.encode(), None) for one in versions]
     viewer = StateRecord(b"viewer/420777000001/smsmanager/-/m1", b"{}")
     assert store.take_records([*records, viewer]) == 0
     assert (store.values, store.contributions) == (before, {})
@@ -174,12 +174,12 @@ def test_an_unreadable_state_is_counted() -> None:
 
 def test_a_period_past_its_retention_takes_no_change_and_is_deleted() -> None:
     """Each period has its own; the longer ones still count a late message."""
-    told = histories(5, 6)
+    versions = histories(5, 6)
     store = Store()
-    store.take([one[-1] for one in told], now=BEGAN + 8 * DAY)
+    store.take([one[-1] for one in versions], now=BEGAN + 8 * DAY)
     assert {one.period for one in store.decoded} == {"hour", "day"}
     whole = Store()
-    whole.take([one[-1] for one in told])
+    whole.take([one[-1] for one in versions])
     minutes = [key for key in whole.values if key.startswith("minute/")]
     assert expired(whole.cells, LIMITS, NOW, most=1000) == []
     assert expired(whole.cells, LIMITS, BEGAN + 8 * DAY, most=1000) == sorted(minutes)
@@ -189,8 +189,8 @@ def test_a_period_past_its_retention_takes_no_change_and_is_deleted() -> None:
 @pytest.mark.parametrize(("names", "named"), [(2, {"231-01", "231-02"}), (1, {"231-01"})])
 def test_operators_past_the_bound_are_other(names: int, named: set[str]) -> None:
     """The first ones of a route and period are named."""
-    told, store = histories(1, 1), Store(LIMITS._replace(names=names))
-    [one] = contributed([told[0][:1]])
+    versions, store = histories(1, 1), Store(LIMITS._replace(names=names))
+    [one] = contributed([versions[0][:1]])
     [change] = one.attempts
     for operator in ("231-01", "231-02", "231-03", None):
         new = replace(change, operator=operator)
