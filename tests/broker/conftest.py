@@ -1,4 +1,4 @@
-"""Fixtures of the ingest tests: one ingest per module, marks, and the captured log."""
+"""Fixtures of the ingest tests: one ingest per module, marks, deadlines, and the captured log."""
 
 import logging
 import secrets
@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from ingest import delivery
 from tests.broker.running_ingest import Ingest, running, settings
+
+
+@pytest.fixture(autouse=True)
+def _patient_spool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a slow disk delay the answers of a test's ingest rather than turn them into 503."""
+    monkeypatch.setattr(delivery, "SPOOL_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="module")

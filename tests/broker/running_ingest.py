@@ -61,8 +61,11 @@ async def stored(ingest: Ingest, mark: str, provider: str = "whapi") -> list[Rea
 
 
 def settings(kafka: str, namespace: str, **others: Any) -> Settings:
-    """Return settings for one test, with a short drain and nothing from the environment."""
-    given = {"port": 0, "ingest_metrics_port": 0, "drain": 0.05, **others}
+    """Return settings for one test, with a short drain and nothing from the environment.
+
+    The deadline of Kafka is long, so that a busy machine does not turn an answer into 503.
+    """
+    given = {"port": 0, "ingest_metrics_port": 0, "drain": 0.05, "publish_deadline": 20.0, **others}
     return Settings(kafka=kafka, namespace=namespace, **given)
 
 
