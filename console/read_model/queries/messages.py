@@ -93,12 +93,10 @@ def _position(row: _Found) -> Position:
     return Position(row.first_seen_at, bytes(row.id))
 
 
-def _filters(wanted: MessageFilter) -> int:
-    """Return how many conditions hold together; an index is sorted by time within one of them."""
-    names = (wanted.provider, wanted.gateway, wanted.country)
-    # Messages of several statuses, stalled and contradicted ones have no index of their own.
-    flags = 2 * (wanted.stalled + wanted.contradicted)
-    return len(wanted.statuses) + sum(one is not None for one in names) + flags
+def _filters(wanted: MessageFilter) -> bool:
+    """Return whether messages have to match more than a time."""
+    named = any(one is not None for one in (wanted.provider, wanted.gateway, wanted.country))
+    return bool(wanted.statuses or named or wanted.stalled or wanted.contradicted)
 
 
 def _of_filters(
@@ -110,34 +108,51 @@ def _of_filters(
 ) -> Sequence[_Found]:
     """Return the newest messages that pass the filters and, if it is given, have the term."""
     bounds = [*_bounds(MESSAGES, wanted, after), *([] if term is None else [_has(term)])]
-    if _filters(wanted) > 1:
-        return _of_groups(connection, wanted, bounds, count)
-    query = _newest(MESSAGES, [*_conditions(MESSAGES, wanted), *bounds])
-    return connection.execute(query.limit(count)).all()
+    if _filters(wanted):
+        return _of_groups(connection, wanted, after, bounds, count)
+    return connection.execute(_newest(MESSAGES, bounds).limit(count)).all()
 
 
 def _of_groups(
     connection: Connection,
     wanted: MessageFilter,
+    after: Position | None,
     bounds: Sequence[ColumnElement[bool]],
     count: int,
 ) -> list[_Found]:
     """Return the newest messages of the groups that match, each read from the newest on.
 
-    A group is read no further than the last of the newest messages of those before it.
+    Groups are read in the order of their newest messages, until those of the next group are older
+    than all that are found.
     """
-    groups = select(MESSAGE_GROUPS.c.id).where(*_conditions(MESSAGE_GROUPS, wanted))
     of_group = MESSAGES.c.group_id == bindparam("group")
     young = MESSAGES.c.first_seen_at >= bindparam("oldest")
     query = _newest(MESSAGES, [of_group, young, *bounds]).limit(count)
     newest: list[_Found] = []
     oldest = 0
-    for group in connection.execute(groups.order_by(MESSAGE_GROUPS.c.messages.desc())).scalars():
+    for group, newest_at in _groups(connection, wanted, after):
+        if newest_at < oldest:
+            break
         found = connection.execute(query, {"group": group, "oldest": oldest}).all()
         newest = sorted([*newest, *found], key=_position, reverse=True)[:count]
         if len(newest) == count:
             oldest = newest[-1].first_seen_at
     return newest
+
+
+def _groups(
+    connection: Connection, wanted: MessageFilter, after: Position | None
+) -> list[tuple[int, int]]:
+    """Return the groups that match, each with the time of its newest message, the newest first."""
+    same = MESSAGES.c.group_id == MESSAGE_GROUPS.c.id
+    bounds = _bounds(MESSAGES, wanted, after)
+    by_time = MESSAGES.c.first_seen_at.desc(), MESSAGES.c.id.desc()
+    times = select(MESSAGES.c.first_seen_at).where(same, *bounds).order_by(*by_time)
+    newest_at = times.limit(1).correlate(MESSAGE_GROUPS).scalar_subquery()
+    query = select(MESSAGE_GROUPS.c.id, newest_at.label("at"))
+    rows = connection.execute(query.where(*_conditions(MESSAGE_GROUPS, wanted)))
+    found = [(row.id, row.at) for row in rows if row.at is not None]
+    return sorted(found, key=lambda one: -one[1])
 
 
 def _of_text(

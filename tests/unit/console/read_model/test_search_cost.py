@@ -96,10 +96,15 @@ def _cost(connection: Connection, wanted: MessageFilter) -> tuple[int, int]:
         (MessageFilter(text="test", statuses=("delivered", "failed"), provider="smsmanager"), 3),
         (MessageFilter(text="winter-sale", statuses=("delivered",)), 20),
         (MessageFilter(text="winter-sale", provider="smsmanager", until=BEGAN + 500), 20),
+        (MessageFilter(statuses=("failed",)), 3),
+        (MessageFilter(statuses=("delivered",), until=BEGAN + 500), 20),
+        (MessageFilter(statuses=("failed", "delivered"), provider="smsmanager"), 20),
+        (MessageFilter(provider="smsmanager", country="XX"), 0),
     ],
     ids=[
         *("common text, rare status", "common text, rare group", "common text, empty filter"),
         *("rare text, common status", "rare text, common group", "both common", "a time"),
+        *("rare status", "common status", "two statuses", "nothing"),
     ],
 )
 def test_the_cost_does_not_grow_with_the_messages(

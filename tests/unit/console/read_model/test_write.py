@@ -101,7 +101,7 @@ def test_a_first_load_that_fails_at_its_end_ends_later() -> None:
     with opened() as database:
         changes = Changes()
         for kind, record in records():
-            add(changes, kind, record)
+            add(changes, kind, [record])
         write(database, changes, {}, now=1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Database, "note", _failing)
@@ -183,7 +183,7 @@ def test_a_batch_that_follows_on_other_offsets_is_refused() -> None:
     statuses = Changes()
     for kind, record in records():
         if kind == "statuses":
-            add(statuses, kind, record)
+            add(statuses, kind, [record])
     with opened() as database:
         with database.writing() as connection:
             keep(connection, {AT: Start(0)}, {AT: Log(0, 500)}, now=1)
@@ -246,7 +246,7 @@ def test_a_retry_resolves_a_dead_letter_and_a_failure_opens_it_again() -> None:
 def test_records_that_cannot_be_decoded_are_counted() -> None:
     changes = Changes()
     for kind in KINDS:
-        add(changes, kind, Record("t", 0, 0, 0, b"k", b"nonsense"))
+        add(changes, kind, [Record("t", 0, 0, 0, b"k", b"nonsense")])
     assert changes.unreadable == len(KINDS)
 
 
