@@ -4,8 +4,8 @@ A cell counts the attempts of one route, country and operator that began in one 
 of event time. Counts of 0 are absent in JSON. docs/quality.md defines each count.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
 
@@ -144,6 +144,7 @@ def operators_key(period: Period, start_at: int, route: Route) -> str:
     return f"{beginning_of_keys(period, start_at)}{route}/"
 
 
+@lru_cache(maxsize=4096)  # few periods are counted at a time, each in many keys
 def beginning_of_keys(period: Period, start_at: int) -> str:
     """Return the beginning of the keys of all cells of one period; the keys sort by time."""
     start = datetime.fromtimestamp(start_at / 1000, UTC)
@@ -155,9 +156,11 @@ def start_of(period: Period, at: int) -> int:
     return at - at % LENGTH_MS[period]
 
 
-def _joined(parts: Iterable[str | None]) -> str:
+@lru_cache(maxsize=16_384)  # few routes, each in many keys
+def _joined(parts: tuple[str | None, ...]) -> str:
     return "/".join(map(_part, parts))
 
 
+@lru_cache(maxsize=16_384)
 def _part(part: str | None) -> str:
     return UNNAMED if part is None else quote(part, safe=" :@+")

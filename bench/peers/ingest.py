@@ -22,11 +22,13 @@ from service.errors import Problem
 
 PARTITIONS = 6
 SECONDS = 4
-SHARES = (0.5, 0.8)
+SHARES = (0.5, 0.8)  # of the rate of the closed loop
+EQUAL_RATE = 3000  # webhooks a second, the same for all subjects
 BLUETICK, APP, GO = "Bluetick, one process", "the obvious Starlette app", "Go net/http, franz-go"
 PORT = "{port}"  # in a command, replaced by the port of the run
 _SOURCE = "whapi"
 _WARM_UP_SECONDS = 2
+_PACED_WARM_UP_SECONDS = 1
 _READY_SECONDS = 60
 _OK = 200
 _ID = re.compile(rb'"id":"([^"]+)"')
@@ -104,8 +106,10 @@ async def _run(place: Place, one: Contestant, number: int, seconds: int, tools: 
             await measuring.saturate(seconds)
             if tools.vegeta is not None:
                 pacer = load.Pacer(tools.vegeta, url, directory)
+                await measuring.pace(pacer, EQUAL_RATE, f"{EQUAL_RATE:,}/s", seconds)
                 for share in SHARES:
-                    await measuring.pace(share, seconds, pacer)
+                    rate = max(1, round(share * measuring.rate))
+                    await measuring.pace(pacer, rate, f"{share:.0%}", seconds)
         wrong = await asyncio.to_thread(_wrong, place, server.topic, measuring)
     return Run(subject=one.name, round=number, figures=measuring.figures, wrong=wrong)
 
@@ -121,7 +125,7 @@ class _Measuring:
         self._url = url
         self._processes = processes
         self._wrk = wrk
-        self._rate = 0.0
+        self.rate = 0.0
 
     async def saturate(self, seconds: int) -> None:
         """Measure the closed loop, after a warm-up that does not count."""
@@ -134,9 +138,9 @@ class _Measuring:
             )
             self.accepted[run] = result.answered
             self.refused[run] = result.refused
-        self._rate = result.rate
+        self.rate = result.rate
         self.figures = {
-            "webhooks/s": self._rate,
+            "webhooks/s": self.rate,
             "CPU µs/webhook": 1e6 * own / max(1, result.answered),
             "broker CPU µs/webhook": 1e6 * other / max(1, result.answered),
             "p50 ms at saturation": result.p50,
@@ -144,17 +148,17 @@ class _Measuring:
         }
         self._show_refused(run, "at saturation")
 
-    async def pace(self, share: float, seconds: int, pacer: load.Pacer) -> None:
-        """Measure latencies at a share of the rate of the closed loop."""
+    async def pace(self, pacer: load.Pacer, rate: int, name: str, seconds: int) -> None:
+        """Measure latencies at a rate, after a warm-up, in which the connections are opened."""
         run = f"paced-{secrets.token_hex(3)}"
-        rate = max(1, round(share * self._rate))
-        hits = await pacer.post(run, rate, seconds)
+        hits = await pacer.post(run, rate, _PACED_WARM_UP_SECONDS + seconds)
         self.accepted[run] = sum(hit.ok for hit in hits)
         self.refused[run] = len(hits) - self.accepted[run]
-        took = [1000 * (hit.answered - hit.scheduled) for hit in hits]
-        for name, part in (("p50", 0.5), ("p99", 0.99)):
-            self.figures[f"{name} ms at {share:.0%}"] = quantile(took, part)
-        self._show_refused(run, f"at {share:.0%}")
+        measured = hits[rate * _PACED_WARM_UP_SECONDS :]
+        took = [1000 * (hit.answered - hit.scheduled) for hit in measured]
+        for figure, part in (("p50", 0.5), ("p99", 0.99)):
+            self.figures[f"{figure} ms at {name}"] = quantile(took, part)
+        self._show_refused(run, f"at {name}")
 
     def _show_refused(self, run: str, load_name: str) -> None:
         """A refusal loses nothing, so it is a figure."""

@@ -75,6 +75,8 @@ class Pacer(NamedTuple):
         targets.write_bytes(b"".join(_targets(self.url, run, rate * seconds)))
         files = [f"-targets={targets}", f"-output={results}", "-format=json", "-lazy"]
         pace = [f"-rate={rate}", f"-duration={seconds}s", "-timeout=10s"]
+        # As many as the closed loop has: a short stall would open thousands otherwise.
+        pace += [f"-{name}={CONNECTIONS}" for name in ("connections", "max-connections")]
         await _output([str(self.vegeta), "attack", *files, *pace], seconds + 60)
         encode = ["encode", "-to=csv", f"-output={table}", str(results)]
         await _output([str(self.vegeta), *encode], 60)

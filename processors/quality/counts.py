@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import lru_cache
 from typing import TypeVar
 
 from msgspec.structs import fields, replace
@@ -61,8 +62,13 @@ def share(part: int, whole: int) -> float | None:
 
 
 def priced(prices: Mapping[str, str]) -> dict[str, str]:
-    """Return prices in the form of a cell's cost; what is no number is left out."""
-    return _cost({}, prices, 1, None)
+    """Return prices in the form of a cell's cost, not to be changed; no number counts as 0."""
+    return _priced(tuple(prices.items()))
+
+
+@lru_cache(maxsize=4096)  # few prices, each of many attempts
+def _priced(prices: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return _cost({}, dict(prices), 1, None)
 
 
 def _reasons(

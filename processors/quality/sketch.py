@@ -6,8 +6,8 @@ has no exact form for JSON, and takes nothing away.
 """
 
 import math
-from collections import defaultdict
-from itertools import chain
+from bisect import bisect_left
+from operator import itemgetter
 
 from schemas.quality import NO_TIMES, Sketch
 
@@ -25,12 +25,9 @@ def added(one: Sketch, other: Sketch, sign: int = 1) -> Sketch:
     """Return the sum of two sketches, or with a sign of -1 their difference; no percentiles."""
     if other is NO_TIMES:
         return one
-    sums: dict[int, int] = defaultdict(int)
-    for index, count in one.bins:
-        sums[index] += count
+    bins = list(one.bins)
     for index, count in other.bins:
-        sums[index] += sign * count
-    bins = [[index, sums[index]] for index in sorted(sums) if sums[index]]
+        _add(bins, index, sign * count)
     count, zeros = one.count + sign * other.count, one.zeros + sign * other.zeros
     return Sketch(count, zeros, bins) if bins or count or zeros else NO_TIMES
 
@@ -48,18 +45,23 @@ def quantile(sketch: Sketch, share: float) -> int | None:
     if sketch.count <= 0:
         return None
     rank = share * (sketch.count - 1)
-    seen, found = 0, 0.0
-    for value, count in chain([(0.0, sketch.zeros)], _values(sketch)):
-        if count:
-            seen, found = seen + count, value
+    seen, last = sketch.zeros, None
+    for index, count in sketch.bins:
         if seen > rank:
             break
-    return round(found)
+        seen, last = seen + count, index
+    return 0 if last is None else round(2 * _GROWTH**last / (_GROWTH + 1))
 
 
-def _values(sketch: Sketch) -> list[tuple[float, int]]:
-    """Return the estimate of each bin's times, and their count."""
-    return [(2 * _GROWTH**index / (_GROWTH + 1), count) for index, count in sketch.bins]
+def _add(bins: list[list[int]], index: int, count: int) -> None:
+    """Add a count to the bin of an index; a bin that becomes empty is removed."""
+    at = bisect_left(bins, index, key=itemgetter(0))
+    if at == len(bins) or bins[at][0] != index:
+        bins.insert(at, [index, count])
+    elif total := bins[at][1] + count:
+        bins[at] = [index, total]
+    else:
+        del bins[at]
 
 
 def _index(ms: int) -> int:
