@@ -129,6 +129,11 @@ _LISTS = {
     "contradicted, of a provider": MessageFilter(provider="smsmanager", contradicted=True),
     "failed, to a country": MessageFilter(statuses=("failed",), country="SK"),
     "delivered, to no known country": MessageFilter(statuses=("delivered",), country="XX"),
+    "common value, stalled": MessageFilter(text="simulated", stalled=True),
+    "common value, failed, to a country": MessageFilter(
+        text="simulated", statuses=("failed",), country="SK"
+    ),
+    "common value, to no known country": MessageFilter(text="simulated", country="XX"),
 }
 
 

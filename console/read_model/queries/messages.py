@@ -119,7 +119,7 @@ def _of_groups(
     after: Position | None,
     bounds: Sequence[ColumnElement[bool]],
     count: int,
-) -> list[_Found]:
+) -> Sequence[_Found]:
     """Return the newest messages of the groups that match, each read from the newest on.
 
     Groups are read in the order of their newest messages, until those of the next group are older
@@ -127,17 +127,21 @@ def _of_groups(
     """
     of_group = MESSAGES.c.group_id == bindparam("group")
     young = MESSAGES.c.first_seen_at >= bindparam("oldest")
-    query = _newest(MESSAGES, [of_group, young, *bounds]).limit(count)
-    newest: list[_Found] = []
+    by_time = MESSAGES.c.first_seen_at.desc(), MESSAGES.c.id.desc()
+    # The index of groups has both columns; the rows themselves are read for the page alone.
+    places = select(MESSAGES.c.first_seen_at, MESSAGES.c.id).where(of_group, young, *bounds)
+    query = places.order_by(*by_time).limit(count)
+    newest: list[Position] = []
     oldest = 0
     for group, newest_at in _groups(connection, wanted, after):
         if newest_at < oldest:
             break
-        found = connection.execute(query, {"group": group, "oldest": oldest}).all()
-        newest = sorted([*newest, *found], key=_position, reverse=True)[:count]
+        found = connection.execute(query, {"group": group, "oldest": oldest})
+        newest = sorted([*newest, *(Position(*row) for row in found)], reverse=True)[:count]
         if len(newest) == count:
-            oldest = newest[-1].first_seen_at
-    return newest
+            oldest = newest[-1].at
+    ids = [one.id for one in newest]
+    return connection.execute(_newest(MESSAGES, [MESSAGES.c.id.in_(ids)])).all()
 
 
 def _groups(
