@@ -60,7 +60,7 @@ class Database:
             self.file = parsed.database
             options = {"check_same_thread": False, "timeout": _BUSY_SECONDS}
             self.engine = create_engine(parsed, connect_args=options)
-            _prepare_sqlite(self.engine)
+            _prepare_sqlite(self.engine, self.file)
         self._mark = "?" if self.engine.dialect.name == "sqlite" else "%s"
 
     @contextmanager
@@ -217,8 +217,9 @@ def _create(connection: Connection, table: Table) -> None:
         table.indexes.update(indexes)
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, file: str | None) -> None:
     """Set up each connection; a transaction begins where SQLAlchemy begins one."""
+    directory = str(Path(file).parent).replace("'", "''") if file else ""
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: object) -> None:
@@ -228,7 +229,9 @@ def _prepare_sqlite(engine: Engine) -> None:
             # A crash of the machine may lose the last transactions, offsets included.
             "synchronous = NORMAL",
             f"cache_size = -{_CACHE_KIB}",
-            "temp_store = MEMORY",
+            # A sort beyond the cache, such as that of all terms, goes to files beside the database.
+            "temp_store = FILE",
+            f"temp_store_directory = '{directory}'",
             f"analysis_limit = {_ANALYSED}",
         ):
             connection.execute(f"PRAGMA {pragma}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import case, func, select
 
 from console.read_model.changes import KINDS, Changes, add
-from console.read_model.database import Database
+from console.read_model.database import Database, sqlite_url
 from console.read_model.loading.positions import Log, Start, keep, known, starts
 from console.read_model.loading.retention import sweep
 from console.read_model.queries import messages
@@ -258,3 +259,14 @@ def test_a_schema_of_another_version_is_made_again(tmp_path: Any) -> None:
             database.note(connection, "format", "0")
     with opened(url) as database:
         assert contents(database)["messages"] == []
+
+
+def test_a_large_sort_goes_to_files_beside_the_database(tmp_path: Path) -> None:
+    """The terms of millions of messages do not fit into memory; other places may be read-only."""
+    directory = tmp_path / "it's here"
+    with opened(sqlite_url(directory, "bluetick")) as database, database.reading() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("temp_store", "temp_store_directory")
+        }
+    assert found == {"temp_store": 1, "temp_store_directory": str(directory)}
