@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from service.wall_clock import now_ms
 
 MOST_MS = 100
 _TRIES = 30
-_BATCH = 8_000  # messages: the loader writes 50 000 records at a time
+_BATCH = 16_000  # messages: the loader writes 100 000 records at a time
 _DAY_MS = 24 * overview.HOUR_MS
 _DAYS = 30
 _COUNTRIES = ("AT", "CZ", "DE", "ES", "FR", "GB", "HU", "IT", "NL", "PL", "SE", "SK")
@@ -92,8 +92,9 @@ def _changes(some: list[Message], offset: int) -> Changes:
     """Decode the records of some messages, topic by topic, as they are read from Kafka."""
     changes = Changes()
     records = [record for message in some for record in message.records]
-    for number, record in enumerate(sorted(records, key=lambda one: one.kind)):
-        add(changes, record.kind, _Record(0, offset + number, record.key, record.value))
+    records.sort(key=lambda one: one.kind)
+    for kind, some_records in groupby(enumerate(records), key=lambda one: one[1].kind):
+        add(changes, kind, [_Record(0, offset + n, one.key, one.value) for n, one in some_records])
     return changes
 
 
@@ -128,6 +129,11 @@ _LISTS = {
     "contradicted, of a provider": MessageFilter(provider="smsmanager", contradicted=True),
     "failed, to a country": MessageFilter(statuses=("failed",), country="SK"),
     "delivered, to no known country": MessageFilter(statuses=("delivered",), country="XX"),
+    "common value, stalled": MessageFilter(text="simulated", stalled=True),
+    "common value, failed, to a country": MessageFilter(
+        text="simulated", statuses=("failed",), country="SK"
+    ),
+    "common value, to no known country": MessageFilter(text="simulated", country="XX"),
 }
 
 

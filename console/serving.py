@@ -12,6 +12,8 @@ from console.read_model.database import Database, sqlite_url
 from console.read_model.loading.loader import Loader, OnProgress
 from service.errors import Problem, system_reason
 from service.garbage_collection import collect_rarely
+from service.http.connection_limits import Connections
+from service.http.open_files import raise_limit, shares
 from service.http.server import (
     HealthServer,
     Server,
@@ -31,6 +33,10 @@ from service.signals import Stop, stop_on_signals
 NAME = "console"
 
 _GRACE_SECONDS = 3
+
+# A viewer has a few: browsers open up to 6 at a time. `console.pages.live` bounds those that stay.
+_MOST_CONNECTIONS = 1000
+_HEAD_SECONDS = 10.0
 
 
 def database_of(settings: Settings) -> Database:
@@ -78,6 +84,12 @@ async def _rebuild(settings: Settings, progress: OnProgress) -> bool:
     return loader.loaded
 
 
+def server_of(app: App, most: int = _MOST_CONNECTIONS, seconds: float = _HEAD_SECONDS) -> Server:
+    """Return the server of the pages: at most so many connections, and seconds for a head."""
+    connections = Connections(seconds, shares(raise_limit(), most).senders)
+    return Server(app.asgi, connections, grace=_GRACE_SECONDS)
+
+
 async def _serve(settings: Settings, loader: Loader, app: App) -> None:
     note_build(NAME)
     collect_rarely()
@@ -96,7 +108,7 @@ async def _serve(settings: Settings, loader: Loader, app: App) -> None:
             exposed(NAME),
             grace=_GRACE_SECONDS,
         )
-        server = Server(app.asgi, grace=_GRACE_SECONDS)
+        server = server_of(app)
         stop = stop_on_signals()
         addresses = {"console": address_of(public), "health": address_of(private)}
         with logged(NAME, settings, **addresses) as end:

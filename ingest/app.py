@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +32,7 @@ from ingest.sources.loader import load
 from ingest.sources.proofs.contract import Reply
 from schemas.webhook import RawWebhook
 from service import tracing
+from service.http.request_body import Bodies, Disconnected, RefusedBody
 from service.http.server import bare_readiness, live, startedness
 from service.http.whole_request import WholeRequest
 from service.kafka.clock import clock, comparing, running
@@ -89,10 +90,6 @@ _Outcome = tuple[Where, float] | Reply
 """Where a webhook is stored and the seconds that took, or the reply to a verification handshake."""
 
 
-class Disconnected(Exception):
-    """The sender disconnected before its body was complete."""
-
-
 class WebhookEndpoint:
     """The ASGI endpoint under `/webhooks/`: reads a body, makes it durable and answers."""
 
@@ -100,8 +97,9 @@ class WebhookEndpoint:
         self._settings = settings
         self._sources = sources
         self._durable = durable
-        self._reading: set[asyncio.Timeout] = set()
-        self._held = 0
+        self._bodies = Bodies(
+            settings.max_body, settings.max_in_flight_bytes, settings.receive_deadline
+        )
         self._closing = False
         self._tally = Tally()
 
@@ -206,10 +204,7 @@ class WebhookEndpoint:
     def close(self) -> None:
         """Refuse new webhooks, and shorten the deadlines of those in progress."""
         self._closing = True
-        soon = asyncio.get_running_loop().time() + LAST_BODY_SECONDS
-        for timeout in self._reading:
-            with suppress(RuntimeError):  # the timeout has ended already
-                timeout.reschedule(min(soon, timeout.when() or soon))
+        self._bodies.hurry(LAST_BODY_SECONDS)
         self._durable.close(LAST_PUBLISH_SECONDS)
 
     @property
@@ -221,7 +216,7 @@ class WebhookEndpoint:
         """Update the gauges, and log how full the spool is."""
         durable = self._durable
         sample = metrics.Sample(
-            publishing=self._held + durable.publisher.in_flight_bytes,
+            publishing=self._bodies.held + durable.publisher.in_flight_bytes,
             held=durable.held,
             free=durable.free_bytes(),
             given_up=durable.given_up,
@@ -280,39 +275,12 @@ class WebhookEndpoint:
             return await self._durable.publish(traced)
 
     async def _body(self, receive: Receive) -> bytes:
-        """Read the whole body; raises `Rejected`: too slow, too large, or too many at a time."""
-        timeout = asyncio.timeout(self._settings.receive_deadline)
-        self._reading.add(timeout)
+        """Read the whole body; raises `Rejected` if it passes a bound, or `Disconnected`."""
         try:
-            async with timeout:
-                message = await receive()
-                if message["type"] == "http.request" and not message.get("more_body", False):
-                    return bytes(message.get("body", b""))
-                return await self._remaining_body(message, receive)
-        except TimeoutError:
-            raise Rejected("shutting-down" if self._closing else "too-slow") from None
-        finally:
-            self._reading.discard(timeout)
-
-    async def _remaining_body(self, message: Message, receive: Receive) -> bytes:
-        """Read the remaining pieces of a body; the pieces of all requests share one bound."""
-        body = bytearray()
-        try:
-            while True:
-                if message["type"] != "http.request":
-                    raise Disconnected
-                piece = message.get("body", b"")
-                self._held += len(piece)
-                body += piece
-                if len(body) > self._settings.max_body:
-                    raise Rejected("too-large")
-                if self._held > self._settings.max_in_flight_bytes:
-                    raise Rejected("overloaded")
-                if not message.get("more_body", False):
-                    return bytes(body)
-                message = await receive()
-        finally:
-            self._held -= len(body)
+            return await self._bodies.read(receive)
+        except RefusedBody as refused:
+            late = self._closing and refused.cause == "too-slow"
+            raise Rejected("shutting-down" if late else refused.cause) from None
 
 
 def create_app(settings: Settings) -> Ingest:

@@ -18,7 +18,6 @@ from ingest.sources.ip_allowlist import is_loopback
 from service.errors import Problem
 from service.http.connection_limits import Connections
 from service.http.open_files import raise_limit, shares
-from service.http.protocol import bounded
 from service.http.server import Server, address_of, listen, logged
 from service.logger import logger
 from service.metrics import of_every_service
@@ -80,7 +79,7 @@ async def serve(
     limit = _connection_limit(settings.max_connections)
     metrics.begin(settings, limit, app.endpoint.sources)
     connections = Connections(settings.receive_deadline, limit, metrics.count_malformed)
-    server = Server(app, grace=_GRACE_SECONDS, http=bounded(connections, app.endpoint.take))
+    server = Server(app, connections, grace=_GRACE_SECONDS, take=app.endpoint.take)
     async with AsyncExitStack() as stack:
         if private:
             await stack.enter_async_context(exposed(private, app.health, lambda: app.started))

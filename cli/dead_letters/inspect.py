@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import sys
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from cli.dead_letters.causes import Group, Selection, grouped, place, place_of
-from cli.dead_letters.reader import chosen, entries, found_at, read_selected
+from cli.dead_letters.reader import OnProgress, chosen, entries, found_at, read_selected, with_bar
 from cli.dead_letters.table import causes
 from cli.output import jsonl
 from cli.output.json_escaping import as_text
@@ -42,7 +43,7 @@ def list_(
     settings: Settings, meant: Selection, *, everything: bool, limit: int | None, json: bool
 ) -> int:
     """Print the causes of dead letters, with `everything` also resolved ones; returns 0."""
-    groups = grouped(asyncio.run(read_selected(settings, meant)))
+    groups = grouped(with_bar(partial(read_selected, settings, meant)))
     shown = [group for group in groups if everything or group.open]
     left, resolved = sum(group.open for group in groups), sum(group.resolved for group in groups)
     if json:
@@ -70,7 +71,7 @@ def show(settings: Settings, text: str, *, json: bool) -> int:
             topic=topic,
         )
     at = at._replace(topic=topic)
-    found = asyncio.run(found_at(settings, at))
+    found = with_bar(partial(found_at, settings, at))
     if not found and kind == "raw":
         return _show_raw(settings, at, json=json)
     if not found:
@@ -91,16 +92,18 @@ def export(
     settings: Settings, meant: Selection, to: Path, *, everything: bool, limit: int | None
 ) -> int:
     """Write dead letters to a file, one JSON object per line; returns 0."""
-    letters = chosen(asyncio.run(read_selected(settings, meant)), limit, everything=everything)
+    letters = chosen(
+        with_bar(partial(read_selected, settings, meant)), limit, everything=everything
+    )
     wanted = {kept.entry.at for kept in letters}
 
-    async def write(file: jsonl.File) -> None:
-        async for record, entry in entries(settings, meant.since):
+    async def write(file: jsonl.File, show: OnProgress) -> None:
+        async for record, entry in entries(settings, meant.since, show):
             if entry and entry.at in wanted:
                 file.add(_exported(record))
 
     with jsonl.opened(to, f"{settings.topics.dead_letters}.jsonl") as file:
-        asyncio.run(write(file))
+        with_bar(partial(write, file))
     sys.stdout.write(f"{file.count} dead letters written to {file.path}\n")
     return 0
 

@@ -1,6 +1,8 @@
-"""Reading the topic of dead letters up to its present end, with a bar on a terminal."""
+"""Reading the topic of dead letters up to its present end, for the commands and the console."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from cli.dead_letters.causes import Selection
 from cli.options import Letters
@@ -15,6 +17,17 @@ from schemas.coordinates import Coordinates
 from service.settings import Settings
 from service.wall_clock import now_ms
 
+T = TypeVar("T")
+
+OnProgress = Callable[[int, int], None]
+"""Receives how many records of the topic are read, and how many there are."""
+
+
+def with_bar(read: Callable[[OnProgress], Coroutine[Any, Any, T]]) -> T:
+    """Return what is read, with a bar on a terminal meanwhile."""
+    with progress.shown(transient=True) as shown:
+        return asyncio.run(read(shown.count("dead letters", None).show))
+
 
 def selection(typed: Letters) -> Selection:
     """Return the selection that the options describe; raises `Problem`."""
@@ -24,20 +37,22 @@ def selection(typed: Letters) -> Selection:
     return meant
 
 
-async def read_selected(settings: Settings, meant: Selection) -> list[Kept]:
+async def read_selected(settings: Settings, meant: Selection, show: OnProgress) -> list[Kept]:
     """Return the selected dead letters, as of the present end of the topic."""
     ledger = Ledger()
-    async for _, entry in entries(settings, meant.since):
+    async for _, entry in entries(settings, meant.since, show):
         if entry is not None:
             ledger.add(entry)
     return [kept for kept in ledger if meant.holds(kept.entry)]
 
 
-async def found_at(settings: Settings, at: Coordinates) -> list[tuple[Record, Kept]]:
+async def found_at(
+    settings: Settings, at: Coordinates, show: OnProgress
+) -> list[tuple[Record, Kept]]:
     """Return the dead letters at some coordinates, with their records."""
     ledger = Ledger()
     records: dict[Coordinates, Record] = {}
-    async for record, entry in entries(settings, None, at.partition):
+    async for record, entry in entries(settings, None, show, at.partition):
         if entry is not None:
             ledger.add(entry)
             if entry.resolved is None and at in (entry.at, entry.letter.raw):
@@ -54,18 +69,21 @@ def chosen(
 
 
 async def entries(
-    settings: Settings, since: int | None, partition: int | None = None
+    settings: Settings, since: int | None, show: OnProgress, partition: int | None = None
 ) -> AsyncIterator[tuple[Record, Entry | None]]:
-    """Yield the topic's records up to its present end; None for an unknown record's entry."""
+    """Yield the topic's records up to its present end; None for an unknown record's entry.
+
+    Raises `Problem` if a topic that dead letters come from, or go to, is missing or foreign.
+    """
     await topics.require(settings, settings.topics.needed("normalise"))
     topic = settings.topics.dead_letters
     parts = await log_ranges.everything(settings, [topic], since)
     parts = [span for span in parts if partition in (None, span.partition)]
-    total = sum(span.end - span.start for span in parts)
-    with progress.shown(transient=True) as shown:
-        count = shown.count("dead letters", total)
-        async for batch in log_ranges.consumed(settings, parts):
-            for record in batch.records:
-                one = Record.of(record)
-                yield one, deadletters.read(one)
-            count.advance(len(batch.records))
+    done, total = 0, sum(span.end - span.start for span in parts)
+    show(done, total)
+    async for batch in log_ranges.consumed(settings, parts):
+        for record in batch.records:
+            one = Record.of(record)
+            yield one, deadletters.read(one)
+        done += len(batch.records)
+        show(done, total)

@@ -3,13 +3,14 @@
 import asyncio
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from cli.dead_letters.causes import Selection, place
-from cli.dead_letters.reader import chosen, read_selected
+from cli.dead_letters.reader import chosen, read_selected, with_bar
 from cli.interrupt import interruptible
 from cli.output import progress
 from cli.output.jsonl import print_json
@@ -41,13 +42,14 @@ def run(
     corrections = accounts(sources) if sources else UNCORRECTED
     bodies = dead_letter_retry.bodies_of(
         settings.topics.raw_topics,
-        chosen(asyncio.run(read_selected(settings, Selection()))),
+        chosen(with_bar(partial(read_selected, settings, Selection()))),
         meant.holds,
         limit,
     )
     replay = None if dry else dead_letter_retry.new_id()
     done = _retried(settings, bodies, corrections, replay)
-    remaining = sum(kept.resolved is None for kept in asyncio.run(read_selected(settings, meant)))
+    later = with_bar(partial(read_selected, settings, meant))
+    remaining = sum(kept.resolved is None for kept in later)
     if json:
         print_json(_outcome(done, replay, remaining))
     else:

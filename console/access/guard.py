@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -26,11 +27,21 @@ from console.access.roles import Person
 from console.access.security_headers import security_headers
 from console.problem_details import problem
 from service.errors import Problem
+from service.http.request_body import Bodies, Cause, Disconnected, RefusedBody
 from service.settings import Settings
 
 _SESSION_SECONDS = 8 * 3600
 _KEY_CHARACTERS = 32
 _LARGEST_FORM = 1024 * 1024
+_FORMS_AT_A_TIME = 16  # of the largest size, that are not complete
+_FORM_SECONDS = 10.0
+_REFUSED_FORMS: Mapping[Cause, Refusal] = MappingProxyType(
+    {
+        "too-slow": Refusal(408, "This form took too long to arrive. Send it again."),
+        "too-large": Refusal(413, "This form is too large."),
+        "overloaded": Refusal(503, "Too many forms are being sent. Send this one again."),
+    }
+)
 _API = "/api/"
 _FORM = "application/x-www-form-urlencoded"
 
@@ -86,6 +97,7 @@ class _Guard:
         self._audit = audit
         self._refused = refused
         self._shown = shown
+        self._bodies = Bodies(_LARGEST_FORM, _FORMS_AT_A_TIME * _LARGEST_FORM, _FORM_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the start and the end of the application
@@ -96,10 +108,13 @@ class _Guard:
         scope["state"] = {**scope.get("state", {}), **self._shown}
         send = self._with_headers(scope["path"], send)
         request = Request(scope, receive)
-        body = await _form(request)
-        if body is None:
-            refusal = Refusal(413, "This form is too large.")
-            await (await self._refused(request, refusal))(scope, receive, send)
+        try:
+            body = await self._form(request)
+        except Disconnected:
+            return
+        except RefusedBody as refused:
+            refusal = _REFUSED_FORMS[refused.cause]
+            await (await self._answer(request, refusal))(scope, receive, send)
             return
         decision = decide(self._access, _asked(request, body), session)
         if isinstance(decision, Refusal):
@@ -116,6 +131,12 @@ class _Guard:
                 await (await self._answer(request, unseen))(scope, receive, send)
                 return
         await self._app(scope, _again(body, receive), send)
+
+    async def _form(self, request: Request) -> bytes:
+        """Return the body of a form, which a request that only reads does not have."""
+        if request.method in SAFE_METHODS:
+            return b""
+        return await self._bodies.read(request.receive)
 
     async def _answer(self, request: Request, refusal: Refusal) -> Response:
         if request.url.path.startswith(_API):
@@ -160,18 +181,6 @@ def _asked(request: Request, body: bytes) -> Asked:
         reveal=may_reveal(request),
         token=token,
     )
-
-
-async def _form(request: Request) -> bytes | None:
-    """Return the body of a form; None if it is too large."""
-    if request.method in SAFE_METHODS:
-        return b""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LARGEST_FORM:
-            return None
-    return body
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

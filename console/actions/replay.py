@@ -6,6 +6,7 @@ from typing import NamedTuple
 from cli.providers import providers
 from cli.replay.range_options import Wanted, resolve
 from console.actions.jobs import Job
+from deploy import topics
 from processors.replay import plan as planning
 from processors.replay import run as replaying
 from processors.replay.plan import Plan
@@ -49,6 +50,7 @@ def wanted(typed: Mapping[str, str], now: int) -> Wanted:
 
 async def plan(settings: Settings, asked: Wanted, job: Job) -> Planned:
     """Return the plan of a range; nothing is written."""
+    await topics.require(settings, settings.topics.required)
     spec, left = await resolve(settings, asked)
 
     def show(what: str, done: int, total: int) -> None:
@@ -59,6 +61,7 @@ async def plan(settings: Settings, asked: Wanted, job: Job) -> Planned:
 
 async def run(settings: Settings, replay: Replay, limits: Limits, job: Job) -> Replay:
     """Run a replay, or the rest of one, until it is finished or asked to stop."""
+    await topics.require(settings, settings.topics.required)
 
     def show(at: replaying.Progress) -> None:
         words = f"offsets passed, {at.counts.observations:,} observations published"

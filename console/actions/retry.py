@@ -2,14 +2,13 @@
 
 from collections.abc import Collection
 
+from cli.dead_letters.causes import Selection
+from cli.dead_letters.reader import OnProgress, chosen, read_selected
 from console.actions.jobs import Job
-from processors.dead_letters import record as deadletters
 from processors.dead_letters.causes import Cause, cause_of
-from processors.dead_letters.record import Kept, Ledger
 from processors.normalising.accounts import UNCORRECTED
 from processors.replay import dead_letter_retry
 from processors.replay.dead_letter_retry import Report
-from processors.runtime import log_ranges
 from processors.runtime.record_batches import UnsentError
 from service.errors import Problem
 from service.kafka.failures import right_missing
@@ -18,10 +17,10 @@ from service.settings import Settings
 
 async def retry(settings: Settings, causes: Collection[Cause], job: Job, *, dry: bool) -> Report:
     """Retry the open dead letters of these causes; a dry run only counts."""
-    letters = await _open_letters(settings, job)
-    chosen = {*causes}
+    letters = chosen(await read_selected(settings, Selection(), _reading(job)))
+    wanted = {*causes}
     bodies = dead_letter_retry.bodies_of(
-        settings.topics.raw_topics, letters, lambda entry: cause_of(entry) in chosen
+        settings.topics.raw_topics, letters, lambda entry: cause_of(entry) in wanted
     )
     job.show(0, len(bodies), "bodies")
 
@@ -36,15 +35,5 @@ async def retry(settings: Settings, causes: Collection[Cause], job: Job, *, dry:
         raise Problem("retry_interrupted", why=why) from None
 
 
-async def _open_letters(settings: Settings, job: Job) -> list[Kept]:
-    """Read the topic of dead letters to its present end."""
-    ledger = Ledger()
-    parts = await log_ranges.everything(settings, [settings.topics.dead_letters], None)
-    job.show(0, sum(span.end - span.start for span in parts), "dead letters read")
-    async for batch in log_ranges.consumed(settings, parts):
-        for record in batch.records:
-            entry = deadletters.read(record)
-            if entry is not None:
-                ledger.add(entry)
-        job.show(job.done + len(batch.records), job.total)
-    return [kept for kept in ledger if kept.resolved is None]
+def _reading(job: Job) -> OnProgress:
+    return lambda done, total: job.show(done, total, "dead letters read")

@@ -25,6 +25,7 @@ from schemas.coordinates import Coordinates
 
 PLAN, RETRY = "retry plan", "retry"
 _PAGE = 50
+_LINES = 40  # of an example; the page of the record has all of them
 
 
 class Example(NamedTuple):
@@ -136,12 +137,12 @@ def _started(site: Site, person: Person, causes: Sequence[Cause], *, dry: bool) 
 
 
 async def _example(site: Site, letter: Letter, *, reveal: bool) -> Example:
-    """Return the whole body with the failed part marked; if it is gone, the failed part alone."""
+    """Return the body around the failed part, marked; if it is gone, the failed part alone."""
     raw = letter.raw
     if raw.topic in site.settings.topics.raw_topics:
         body = await find(site.settings, Coordinates(raw.topic, raw.partition, raw.offset))
         if not isinstance(body, Bounds):
-            lines = lines_of(body.value or b"", letter.pointer, reveal=reveal)
+            lines = lines_of(body.value or b"", letter.pointer, reveal=reveal, most=_LINES)
             return Example(lines, letter.pointer)
     at = letter.at
     kept = await find(site.settings, Coordinates(at.topic, at.partition, at.offset))

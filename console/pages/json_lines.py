@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from cli.output import redaction
 
 _INDENT = "  "
-_AROUND = 60
+_AROUND = 12
 _MOST = 400
 
 
@@ -18,18 +18,19 @@ class Line(NamedTuple):
     marked: bool = False
 
 
-def lines_of(body: bytes, pointer: str, *, reveal: bool) -> list[Line]:
+def lines_of(body: bytes, pointer: str, *, reveal: bool, most: int = _MOST) -> list[Line]:
     """Return a body as lines; numbers and texts are masked without `reveal`.
 
-    A body that is no JSON is its text, or its bytes in hexadecimal. Of a long body the lines around
-    the pointer are returned.
+    A body that is no JSON is its text, or its bytes in hexadecimal. Of a body with more than `most`
+    lines those around the pointer are returned.
     """
     located = _located(body) if reveal else redaction.located(body)
     return _window(
         [
             Line(text, bool(pointer) and (at == pointer or at.startswith(f"{pointer}/")))
             for at, text in located
-        ]
+        ],
+        most,
     )
 
 
@@ -44,13 +45,13 @@ def _located(body: bytes) -> list[tuple[str, str]]:
         return [("", body[at : at + 16].hex(" ")) for at in range(0, len(body), 16)]
 
 
-def _window(lines: list[Line]) -> list[Line]:
+def _window(lines: list[Line], most: int) -> list[Line]:
     """Return at most so many lines: those from a little before the first marked one."""
-    if len(lines) <= _MOST:
+    if len(lines) <= most:
         return lines
     first = next((place for place, line in enumerate(lines) if line.marked), 0)
     begin = max(0, first - _AROUND)
-    shown = lines[begin : begin + _MOST]
+    shown = lines[begin : begin + most]
     before = [Line(f"… {begin} lines")] if begin else []
     left = len(lines) - begin - len(shown)
     return [*before, *shown, *([Line(f"… {left} lines")] if left else [])]

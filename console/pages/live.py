@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 _LOOK_SECONDS = 1.0
 _PING_SECONDS = 15
+_MOST_STREAMS = 500  # each keeps a connection; the others are for pages
 
 Look = Callable[[], Awaitable[object]]
 """Returns a value that differs when there is something new to show."""
@@ -27,8 +28,14 @@ class Changes:
         self._closing = False
 
     async def stream(self, request: Request) -> Response:
-        """Answer with an event for each change, until the page is closed."""
+        """Answer with an event for each change, until the page is closed.
+
+        Above the maximum of streams a page is not live: a stream is never idle, so none can end
+        for another one.
+        """
         del request
+        if self._listeners >= _MOST_STREAMS:
+            return Response("too many pages are open", 503, media_type="text/plain")
         return EventSourceResponse(self._events(), ping=_PING_SECONDS)
 
     async def close(self) -> None:

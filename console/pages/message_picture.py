@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from console.charts.timeline import Kind, Mark, Row, Shape, Span, timeline
 from console.pages.formats import duration, tone
-from console.read_model.results import Fact, Message, MessageEvent, Why
+from console.read_model.results import Attempt, Fact, Message, MessageEvent, Why
 
 _SHAPES: dict[str | None, Shape] = {
     "late": "late",
@@ -36,8 +36,7 @@ class Story(NamedTuple):
 def picture(message: Message, now: int) -> Markup:
     """Return the timeline of a message."""
     rows = [
-        Row(one.gateway, f"{one.channel}: {one.status}", _facts(message, one.gateway))
-        for one in message.attempts
+        Row(one.gateway, _reached(one), _facts(message, one.gateway)) for one in message.attempts
     ]
     viewers = [fact for fact in message.facts if fact.viewer is not None]
     if viewers:
@@ -50,6 +49,12 @@ def picture(message: Message, now: int) -> Markup:
         rows.append(Row("inbound", f"{len(replies)} received", replies))
     label = f"Timeline of {len(message.facts)} facts through {len(message.attempts)} gateways"
     return timeline(label, rows, _stalls(message, now), duration)
+
+
+def _reached(attempt: Attempt) -> str:
+    """Return the status of an attempt, with the channel where the gateway does not say it."""
+    same = attempt.channel == attempt.gateway
+    return attempt.status if same else f"{attempt.channel}: {attempt.status}"
 
 
 def story(message: Message, now: int) -> Story:
@@ -93,6 +98,8 @@ def _headline(message: Message, status: str) -> str:
         return f"{status.capitalize()} through {line.gateway}"
     if kind == "bad":
         return f"Not delivered: {status}{because(line.reason)}"
+    if message.audience:
+        return f"{status.capitalize()}; of its viewers: {_viewers_note(message)}"
     if line.stalled_since is not None:
         return f"Not delivered yet: {status}, and stalled"
     if message.replies and line.status is None:

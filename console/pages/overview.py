@@ -86,7 +86,8 @@ def facts_chart(label: str, points: Sequence[Point], now: int, count: int, step:
 def _bar(one: ProviderShare) -> Markup:
     counts = {"good": 0, "progress": 0, "bad": 0, "aside": 0}
     for status, number in one.statuses.items():
-        counts[formats.tone(status)] += number
+        if status != "none":  # inbound
+            counts[formats.tone(status)] += number
     names = {"good": "delivered", "progress": "under way", "bad": "failed", "aside": "other"}
     parts = [Part(names[tone], number, tone) for tone, number in counts.items()]
     return share_bar(f"{one.provider}: {formats.share(one.delivered_share)} delivered", parts)

@@ -5,7 +5,7 @@ are a function of the records, and neither batches nor the order between topics 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -115,9 +115,8 @@ class Changes:
 def _add_state(changes: Changes, record: Record) -> None:
     key = _text(record.key)
     id_ = message_id_of(key)
-    viewer_of = split_viewer_key(key)
     if record.value is None:
-        if viewer_of:
+        if split_viewer_key(key):
             changes.viewers[id_] = None
         else:
             changes.messages[id_] = None
@@ -135,40 +134,44 @@ def _state_row(
 ) -> tuple[StateRow, frozenset[int]]:
     lead = leading(state)
     terms = terms_of(state)
-    group = Group(
-        provider=state.provider,
-        gateway=lead.gateway if lead else "",
-        country=country_of(state.recipient) or "",
-        status=state.status or "",
-        stalled=int(state.stalled_since is not None),
-        contradicted=int(bool(state.contradictions)),
+    filtered_by = (
+        state.provider,
+        lead.gateway if lead else "",
+        country_of(state.recipient) or "",
+        state.status or "",
     )
+    contradictions = len(state.contradictions)
+    group = Group(*filtered_by, int(state.stalled_since is not None), int(contradictions > 0))
     row = StateRow(
-        id=id_,
-        offset=offset,
-        first_seen_at=state.first_seen_at,
-        provider=group.provider,
-        gateway=group.gateway,
-        country=group.country,
-        status=group.status,
-        stalled_since=state.stalled_since,
-        contradictions=len(state.contradictions) or None,
-        group_id=group_id_of(group),
-        terms=digest_of(state.first_seen_at, terms),
-        state=value,
+        id_,
+        offset,
+        state.first_seen_at,
+        *filtered_by,
+        state.stalled_since,
+        contradictions or None,
+        group_id_of(group),
+        digest_of(state.first_seen_at, terms),
+        value,
     )
     return row, terms
 
 
 def _add_status(changes: Changes, record: Record) -> None:
     status = _decode_status(record.value)
-    name = fact_key(status.status, status.provider_status)
-    message = message_id_of(_text(record.key))
-    known = (record.partition, record.offset, message, status.received_at)
-    fact = (status.gateway, status.viewer, name, status.verdict)
-    changes.verdicts.append((*known, *fact))
-    minute = status.received_at - status.received_at % MINUTE_MS
-    changes.facts[minute, status.provider, status.status] += 1
+    at = status.received_at
+    changes.verdicts.append(
+        (
+            record.partition,
+            record.offset,
+            _id_of(record.key),
+            at,
+            status.gateway,
+            status.viewer,
+            fact_key(status.status, status.provider_status),
+            status.verdict,
+        )
+    )
+    changes.facts[at - at % MINUTE_MS, status.provider, status.status] += 1
 
 
 def _add_event(changes: Changes, record: Record) -> None:
@@ -176,7 +179,7 @@ def _add_event(changes: Changes, record: Record) -> None:
     if value.startswith(_SHOWN_BY_FACTS):
         return
     event = _decode_event(value)
-    message = message_id_of(_text(record.key))
+    message = _id_of(record.key)
     changes.events.append((record.partition, record.offset, message, event.event, event.at, value))
 
 
@@ -206,6 +209,12 @@ def _add_cell(changes: Changes, record: Record) -> None:
     changes.quality[key] = (key, cell.period, cell.start_at, cell.provider, record.value)
 
 
+def _id_of(key: bytes | None) -> bytes:
+    if key is None:
+        raise UndecodableError("the key is null")
+    return message_id_of(key)
+
+
 def _text(key: bytes | None) -> str:
     if key is None:
         raise UndecodableError("the key is null")
@@ -224,9 +233,11 @@ KINDS = tuple(_ADD)
 """The topics that the read model is made of, by the last part of their name."""
 
 
-def add(changes: Changes, kind: str, record: Record) -> None:
-    """Add a record of a topic of this kind; one that cannot be decoded is counted."""
-    try:
-        _ADD[kind](changes, record)
-    except UndecodableError:
-        changes.unreadable += 1
+def add(changes: Changes, kind: str, records: Iterable[Record]) -> None:
+    """Add records of a topic of this kind; those that cannot be decoded are counted."""
+    add_one = _ADD[kind]
+    for record in records:
+        try:
+            add_one(changes, record)
+        except UndecodableError:
+            changes.unreadable += 1

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
     Connection,
     Engine,
     Index,
     Table,
+    cast,
     create_engine,
     delete,
     event,
@@ -17,6 +21,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    true,
 )
 from sqlalchemy.engine import make_url
 
@@ -25,6 +30,7 @@ from service import private_files
 
 _BUSY_SECONDS = 30
 _CACHE_KIB = 256 * 1024
+_ANALYSED = 1000  # rows of each index that SQLite's planner gets to know
 
 _INDEXED = "indexed"  # the row of `about` that says that the secondary indexes are made
 
@@ -54,7 +60,7 @@ class Database:
             self.file = parsed.database
             options = {"check_same_thread": False, "timeout": _BUSY_SECONDS}
             self.engine = create_engine(parsed, connect_args=options)
-            _prepare_sqlite(self.engine)
+            _prepare_sqlite(self.engine, self.file)
         self._mark = "?" if self.engine.dialect.name == "sqlite" else "%s"
 
     @contextmanager
@@ -113,17 +119,40 @@ class Database:
             return _value(connection, name)
 
     def put(
-        self, connection: Connection, table: Table, rows: Sequence[Row], *, add: str | None = None
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[tuple[Any, ...]],
+        *,
+        add: str | None = None,
     ) -> None:
         """Insert rows, replacing those with the same primary key; the rows have all columns.
 
         With `add`, that column is added to the present value instead.
         """
         if rows:
-            connection.exec_driver_sql(self._upsert(table, add), list(map(tuple, rows)))
+            connection.exec_driver_sql(self._upsert(table, add), list(rows))
+
+    def find(
+        self, connection: Connection, columns: Sequence[Column[Any]], keys: Sequence[object]
+    ) -> Sequence[Row]:
+        """Return these columns of the rows with these primary keys; a table's key is one column.
+
+        SQLAlchemy would compile a statement for each number of keys.
+        """
+        [key] = columns[0].table.primary_key.columns
+        names = ", ".join(_quoted(one.name) for one in columns)
+        marks = ", ".join([self._mark] * len(keys))
+        query = f"SELECT {names} FROM {key.table.name} WHERE {_quoted(key.name)} IN ({marks})"  # noqa: S608 - our own names
+        return connection.exec_driver_sql(query, tuple(keys)).all()
 
     def remove(
-        self, connection: Connection, table: Table, keys: Sequence[Row], *, at_zero: str = ""
+        self,
+        connection: Connection,
+        table: Table,
+        keys: Sequence[tuple[Any, ...]],
+        *,
+        at_zero: str = "",
     ) -> None:
         """Delete the rows with these primary keys; with `at_zero`, if that column is 0."""
         if keys:
@@ -131,7 +160,7 @@ class Database:
             wanted = " AND ".join(matches + ([f"{_quoted(at_zero)} = 0"] if at_zero else []))
             connection.exec_driver_sql(
                 f"DELETE FROM {table.name} WHERE {wanted}",  # noqa: S608 - our own names
-                [tuple(key) for key in keys],
+                list(keys),
             )
 
     def _upsert(self, table: Table, add: str | None) -> str:
@@ -163,9 +192,14 @@ def _value(connection: Connection, name: str) -> str | None:
 def _create_terms(connection: Connection) -> None:
     """Move the changes of the first load into `terms`, in the order of its key."""
     columns = TERM_CHANGES.c
-    row = (columns.term, columns.first_seen_at, columns.message)
-    rows = select(*row).group_by(*row).having(func.sum(columns.change) > 0).order_by(*row)
-    connection.execute(insert(TERMS).from_select([one.name for one in row], rows))
+    if connection.dialect.name == "sqlite":
+        values = func.json_each(columns.terms).table_valued("value")
+    else:
+        values = func.json_array_elements_text(cast(columns.terms, JSON)).table_valued("value")
+    row = (cast(values.c.value, BigInteger), columns.first_seen_at, columns.message)
+    rows = select(*row).select_from(TERM_CHANGES.join(values, true()))
+    rows = rows.group_by(*row).having(func.sum(columns.change) > 0).order_by(*row)
+    connection.execute(insert(TERMS).from_select([one.name for one in TERMS.c], rows))
     connection.execute(delete(TERM_CHANGES))
 
 
@@ -183,8 +217,9 @@ def _create(connection: Connection, table: Table) -> None:
         table.indexes.update(indexes)
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, file: str | None) -> None:
     """Set up each connection; a transaction begins where SQLAlchemy begins one."""
+    directory = str(Path(file).parent).replace("'", "''") if file else ""
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: object) -> None:
@@ -194,7 +229,10 @@ def _prepare_sqlite(engine: Engine) -> None:
             # A crash of the machine may lose the last transactions, offsets included.
             "synchronous = NORMAL",
             f"cache_size = -{_CACHE_KIB}",
-            "temp_store = MEMORY",
+            # A sort beyond the cache, such as that of all terms, goes to files beside the database.
+            "temp_store = FILE",
+            f"temp_store_directory = '{directory}'",
+            f"analysis_limit = {_ANALYSED}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
 from typing import Any, NamedTuple
 
 from processors.tracking.lifecycle import when
@@ -14,6 +15,8 @@ LONGEST_TERM = 200
 
 MOST_TERMS = 40
 """How many values of one payload a message is found by; the first ones in their order."""
+
+_AS_NUMBER = Struct(">q").unpack
 
 _NUMBER = re.compile(r"\+?[0-9][0-9 ()./-]{4,}", re.ASCII)
 _NO_DIGIT = re.compile(r"\D", re.ASCII)
@@ -76,7 +79,8 @@ def term(text: str) -> int:
 
 def _hashed(text: str) -> int:
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    hashed: int = _AS_NUMBER(digest)[0]
+    return hashed
 
 
 def terms_of_text(text: str) -> set[int]:
@@ -97,7 +101,9 @@ def digits_of(text: str) -> str:
 def terms_of(state: MessageState) -> frozenset[int]:
     """Return the terms by which a message is found; its key is not one of them."""
     texts = [one for one in (state.message_id, state.request_id, state.recipient) if one]
-    return frozenset(map(term, (*texts, *_payload_values(state.payload))))
+    if state.payload is not None:
+        texts += _payload_values(state.payload)
+    return frozenset([_hashed(one.casefold()) for one in texts])
 
 
 def _payload_values(payload: Any) -> Iterator[str]:

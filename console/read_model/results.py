@@ -339,7 +339,10 @@ class QualityRow:
 
 @dataclass(frozen=True, slots=True)
 class ProviderShare:
-    """The messages of one provider first seen since a time, by their present status."""
+    """The messages of one provider first seen since a time, by their present status.
+
+    Inbound ones have the status `none`, and are not in the share.
+    """
 
     provider: str
     messages: int

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMAT = 2
+FORMAT = 3
 """The version of this schema: a read model of another version is rebuilt."""
 
 METADATA = MetaData()
@@ -72,12 +72,12 @@ TERMS = Table(
 TERM_CHANGES = Table(
     "term_changes",
     METADATA,
-    _required("term", BigInteger),
     _required("first_seen_at", BigInteger),
     _required("message", LargeBinary),
     _required("change", SmallInteger),
+    _required("terms", Text),
 )
-"""Rows to add to `terms` (1) or to remove (-1), during the first load only.
+"""Terms of a message, as a JSON array, that come (1) or go (-1), during the first load only.
 
 Hashes are in no order: to keep `terms` sorted meanwhile writes all of it again in each transaction.
 """
@@ -192,8 +192,8 @@ MESSAGE_GROUPS = Table(
 )
 """Each combination of what messages are filtered by, and how many rows of `messages` have it.
 
-`id` is a hash of the combination; `stalled` and `contradicted` are 0 or 1. A list with several
-filters reads the newest messages of each group that matches, so it never reads one that does not.
+`id` is a hash of the combination; `stalled` and `contradicted` are 0 or 1. A list with filters
+reads the newest messages of the groups that match, so it never reads one that does not.
 """
 
 FACT_COUNTS = Table(
@@ -223,10 +223,6 @@ ABOUT = Table("about", METADATA, _key("name", Text), _required("value", Text))
 
 INDEXES = (
     Index("messages_by_time", MESSAGES.c.first_seen_at, MESSAGES.c.id),
-    Index("messages_by_status", MESSAGES.c.status, MESSAGES.c.first_seen_at, MESSAGES.c.id),
-    Index("messages_by_provider", MESSAGES.c.provider, MESSAGES.c.first_seen_at, MESSAGES.c.id),
-    Index("messages_by_gateway", MESSAGES.c.gateway, MESSAGES.c.first_seen_at, MESSAGES.c.id),
-    Index("messages_by_country", MESSAGES.c.country, MESSAGES.c.first_seen_at, MESSAGES.c.id),
     Index("messages_by_group", MESSAGES.c.group_id, MESSAGES.c.first_seen_at, MESSAGES.c.id),
     Index("viewers_of_message", VIEWERS.c.message),
     Index("verdicts_of_message", VERDICTS.c.message),
@@ -239,6 +235,7 @@ INDEXES = (
 )
 
 
-def message_id_of(key: str) -> bytes:
+def message_id_of(key: str | bytes) -> bytes:
     """Return the identity of a message (or of a viewer's state) in the tables: 16 bytes."""
-    return blake2b(key.encode(), digest_size=16).digest()
+    text = key if isinstance(key, bytes) else key.encode()
+    return blake2b(text, digest_size=16).digest()

@@ -109,7 +109,7 @@ _KNOWN = tuple(MESSAGES.c[name] for name in _Known._fields)
 
 
 def _write_messages(database: Database, connection: Connection, changes: Changes) -> None:
-    known = {one.id: one for one in _known(connection, changes.messages)}
+    known = {one.id: one for one in _known(database, connection, changes.messages)}
     new = [row for row in changes.messages.values() if row and _is_newer(row, known.get(row.id))]
     gone = [known[id_] for id_, row in changes.messages.items() if row is None and id_ in known]
     _write_terms(database, connection, _Difference(known, new, gone), changes.found)
@@ -130,9 +130,9 @@ def _remove_parts(connection: Connection, messages: Sequence[bytes]) -> None:
         connection.execute(delete(INBOUND).where(own))
 
 
-def _known(connection: Connection, ids: Iterable[bytes]) -> Iterator[_Known]:
+def _known(database: Database, connection: Connection, ids: Iterable[bytes]) -> Iterator[_Known]:
     for some in _chunks(sorted(ids)):
-        for row in connection.execute(select(*_KNOWN).where(MESSAGES.c.id.in_(some))):
+        for row in database.find(connection, _KNOWN, some):
             yield _Known(bytes(row[0]), *row[1:])
 
 
@@ -194,26 +194,41 @@ def _write_terms(
     """Write the terms of new states, and remove those that a message no longer has."""
     known = rows.known
     changed = [row for row in rows.new if row.id not in known or known[row.id].terms != row.terms]
-    after = {(term, row.first_seen_at, row.id) for row in changed for term in found[row.id]}
     stale = [row.id for row in changed if row.id in known] + [one.id for one in rows.gone]
-    before = set(_present_terms(connection, stale))
+    before = list(_present_terms(connection, stale))
+    after = [_Terms(row.first_seen_at, row.id, found[row.id]) for row in changed]
     if database.is_indexed(connection):
-        database.remove(connection, TERMS, sorted(before - after))
-        database.put(connection, TERMS, sorted(after - before))
+        old, new = set(_term_rows(before)), set(_term_rows(after))
+        database.remove(connection, TERMS, sorted(old - new))
+        database.put(connection, TERMS, sorted(new - old))
     else:
-        database.put(connection, TERM_CHANGES, [(*row, -1) for row in before - after])
-        database.put(connection, TERM_CHANGES, [(*row, 1) for row in after - before])
+        rows_of = [(-1, one) for one in before] + [(1, one) for one in after]
+        changes = [(*one[:2], change, _json(one.terms)) for change, one in rows_of]
+        database.put(connection, TERM_CHANGES, changes)
 
 
-def _present_terms(
-    connection: Connection, ids: Sequence[bytes]
-) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the rows of these messages in `terms`, which follow from their states."""
+class _Terms(NamedTuple):
+    """The terms of a message in one of its states."""
+
+    first_seen_at: int
+    message: bytes
+    terms: frozenset[int]
+
+
+def _json(terms: Iterable[int]) -> str:
+    return f"[{','.join(map(str, terms))}]"
+
+
+def _term_rows(of_messages: Iterable[_Terms]) -> Iterator[tuple[int, int, bytes]]:
+    return ((term, one.first_seen_at, one.message) for one in of_messages for term in one.terms)
+
+
+def _present_terms(connection: Connection, ids: Sequence[bytes]) -> Iterator[_Terms]:
+    """Yield the terms of these messages in `terms`, which follow from their states."""
     for some in _chunks(ids):
         query = select(MESSAGES.c.id, MESSAGES.c.first_seen_at, MESSAGES.c.state)
         for row in connection.execute(query.where(MESSAGES.c.id.in_(some))):
-            for term in terms_of(decode_state(row.state)):
-                yield term, row.first_seen_at, bytes(row.id)
+            yield _Terms(row.first_seen_at, bytes(row.id), terms_of(decode_state(row.state)))
 
 
 def _write_inbound(

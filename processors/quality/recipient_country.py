@@ -18,7 +18,9 @@ from phonenumbers import (
     region_code_for_number,
 )
 
-_LONGEST_CODE = 3
+# No calling code begins with another one, so their lengths are tried in the order of frequency.
+_CODE_LENGTHS = (2, 3, 1)
+_REGIONS = {str(code): regions for code, regions in COUNTRY_CODE_TO_REGION_CODE.items()}
 _NATIONAL_DIGITS = range(2, 18)
 _TYPES = (
     "premium_rate",
@@ -41,12 +43,11 @@ def country_of(number: str | None) -> str | None:
     """
     if not number or not (number.isascii() and number.isdigit()):
         return None
-    codes = (number[:length] for length in range(1, _LONGEST_CODE + 1))
-    code = next((one for one in codes if int(one) in COUNTRY_CODE_TO_REGION_CODE), None)
-    if code is None or code[0] == "0":
-        return None
-    regions = COUNTRY_CODE_TO_REGION_CODE[int(code)]
-    return regions[0] if len(regions) == 1 else _of_shared_code(code, number) or regions[0]
+    for length in _CODE_LENGTHS:
+        code = number[:length]
+        if (regions := _REGIONS.get(code)) is not None:
+            return regions[0] if len(regions) == 1 else _of_shared_code(code, number) or regions[0]
+    return None
 
 
 def _of_shared_code(code: str, number: str) -> str | None:

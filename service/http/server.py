@@ -1,7 +1,7 @@
 """Code that all services share: listen, log start and end, stop, serve HTTP.
 
 Health and metrics have an address of their own, BLUETICK_HEALTH_HOST and a port of each service.
-Its connections are bounded, so that idle ones do not use up the service's open files.
+The connections of every server are bounded, so that idle ones do not use up its open files.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from service.errors import Problem
 from service.http.connection_limits import Connections
 from service.http.open_files import raise_limit, shares
 from service.http.protocol import bounded
+from service.http.whole_request import Take
 from service.logger import logger
 from service.settings import Settings
 from service.signals import Stop
@@ -131,12 +132,18 @@ async def live(_: Request) -> Response:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server without logging, which leaves signals and lifespan to its caller."""
+    """A uvicorn server without logging, which leaves signals and lifespan to its caller.
 
-    def __init__(self, app: ASGIApp, *, grace: int, **options: Any) -> None:
+    Its connections are bounded by `connections`; `take` is offered the requests that arrive whole.
+    """
+
+    def __init__(
+        self, app: ASGIApp, connections: Connections, *, grace: int, take: Take | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                http=bounded(connections, take),
                 # Paths and queries may hold secrets.
                 access_log=False,
                 # Logging is set up by the command; uvicorn's own TRACE prints paths and headers.
@@ -147,7 +154,6 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 timeout_graceful_shutdown=grace,
                 backlog=_ACCEPTED_AT_A_TIME,
-                **options,
             )
         )
 
@@ -182,7 +188,7 @@ class HealthServer(Server):
         grace: int,
     ) -> None:
         connections = Connections(_HEALTH_SECONDS, shares(raise_limit()).health)
-        super().__init__(_pages(ready, started, registry), grace=grace, http=bounded(connections))
+        super().__init__(_pages(ready, started, registry), connections, grace=grace)
 
 
 def _pages(

@@ -24,7 +24,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from deploy import topics
 from deploy.local_kafka.broker import LocalKafka, free_port
 from service.http.connection_limits import Connections
-from service.http.protocol import bounded
 from service.http.server import Server, listen
 from tests.broker.http_bytes import Head, connect
 from tests.broker.running_ingest import settings
@@ -49,8 +48,9 @@ async def _answer(_: Scope, receive: Receive, send: Send) -> None:
 
 
 def _serve(port: int, own: bool) -> None:  # noqa: FBT001 - positional for multiprocessing
-    protocol = bounded(Connections(10.0, 10_000)) if own else HttpToolsProtocol
-    server = Server(_answer, grace=1, http=protocol)
+    server = Server(_answer, Connections(10.0, 10_000), grace=1)
+    if not own:
+        server.config.http = HttpToolsProtocol
     uvloop.run(server.serve([listen("load", "127.0.0.1", port, "port")]))
 
 

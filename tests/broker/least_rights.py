@@ -133,11 +133,11 @@ async def replay(settings: Settings, _: Path) -> None:
 
 
 async def list_dead_letters(settings: Settings, _: Path) -> None:
-    assert await read_selected(settings, Selection())
+    assert await read_selected(settings, Selection(), lambda *_: None)
 
 
 async def retry(settings: Settings, _: Path) -> None:
-    kept = [one.entry.letter for one in await read_selected(settings, Selection())]
+    kept = [one.entry.letter for one in await read_selected(settings, Selection(), lambda *_: None)]
     letters = {one.raw: {one} for one in kept if one.raw.topic in settings.topics.raw_topics}
     await dead_letter_retry.retry(settings, letters, UNCORRECTED, "retry", lambda _: None)
 

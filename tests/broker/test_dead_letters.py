@@ -19,6 +19,9 @@ from cli.dead_letters.causes import Selection, grouped
 from cli.dead_letters.reader import read_selected
 from cli.processes import Running, Service, running
 from cli.simulator import http_client
+from console.actions import replay as page_replay
+from console.actions import retry as page_retry
+from console.actions.jobs import Job
 from deploy import topics
 from processors.dead_letters import record as letters
 from processors.normalising.normaliser import Normaliser
@@ -26,6 +29,7 @@ from processors.runtime.group_worker import GroupWorker
 from providers.contract import DeadLetter
 from schemas.coordinates import Coordinates
 from schemas.processor_list import NORMALISE
+from service.errors import Problem
 from service.metrics.registry import exposed
 from service.settings import Settings
 from tests.broker.producing import Record, write
@@ -340,7 +344,7 @@ async def dead_letters(settings: Settings, *arguments: str, code: int = 0, **mor
 
 async def causes(settings: Settings, meant: Selection | None = None) -> list[tuple[str, int, int]]:
     """Return code, open and resolved dead letters of each cause."""
-    groups = grouped(await read_selected(settings, meant or Selection()))
+    groups = grouped(await read_selected(settings, meant or Selection(), lambda *_: None))
     return sorted((group.cause.code, group.open, group.resolved) for group in groups)
 
 
@@ -412,6 +416,29 @@ async def test_a_wrong_number_of_partitions_is_reported(settings: Settings) -> N
     elsewhere = f"{settings.namespace}-x"
     output = await dead_letters(settings, "list", code=1, BLUETICK_NAMESPACE=elsewhere)
     assert f"the topic {elsewhere}.raw.smsmanager does not exist" in output
+
+
+async def test_what_a_page_starts_checks_the_topics_first(settings: Settings) -> None:
+    """As the commands do: on other topics a retry or a replay would find nothing, and say so."""
+    other = settings.model_copy(update={"partitions": settings.partitions + 1})
+    job = Job("1", "retry", "local", None, 0)
+    with pytest.raises(Problem) as retried:
+        await page_retry.retry(other, [], job, dry=True)
+    with pytest.raises(Problem) as planned:
+        await page_replay.plan(other, page_replay.wanted({"from": "oldest"}, 0), job)
+    assert {retried.value.code, planned.value.code} == {"partition_mismatch"}
+    await normalised_by_an_older_code(settings, good(1), good(2))
+    await page_retry.retry(settings, [], job, dry=True)
+    assert (job.words, job.done, job.total) == ("bodies", 0, 0)
+
+
+async def test_reading_dead_letters_shows_its_progress(settings: Settings) -> None:
+    """From nothing to all records, once per batch."""
+    await normalised_by_an_older_code(settings, good(1), good(2), good(3))
+    shown: list[tuple[int, int]] = []
+    await read_selected(settings, Selection(), lambda *at: shown.append(at))
+    assert (shown[0], shown[-1]) == ((0, 3), (3, 3))
+    assert shown == sorted(shown)
 
 
 async def test_a_killed_retry_can_be_repeated(settings: Settings) -> None:

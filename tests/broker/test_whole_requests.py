@@ -123,7 +123,7 @@ async def sides(
         stack.enter_context(patch.dict("os.environ", TEST_SECRET=_SECRET))
         stack.enter_context(patch.object(WebhookEndpoint, "take", noted))
         quick = await _start(stack, kafka, folder, "quick")
-        with patch("ingest.server.bounded", lambda known, _take: bounded(known)):
+        with patch("service.http.server.bounded", lambda known, _take: bounded(known)):
             plain = await _start(stack, kafka, folder, "plain")
         yield quick, plain
 

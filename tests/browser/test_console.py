@@ -210,7 +210,7 @@ async def test_a_narrow_screen(browser: Browser, served: Pipeline) -> None:
         base_url=served.console, viewport={"width": NARROW, "height": 740}
     )
     page = await context.new_page()
-    for address in PAGES:
+    for address in (*PAGES, f"/messages/smsmanager/-/{ATTACKING}"):
         await opened(page, address)
         assert await page.evaluate("document.documentElement.scrollWidth") <= NARROW, address
     await context.close()

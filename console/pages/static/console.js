@@ -26,7 +26,10 @@ function listen() {
   const source = new EventSource("/live");
   source.addEventListener("open", () => { state.textContent = "Live"; });
   source.addEventListener("changed", () => document.body.dispatchEvent(new Event("live")));
-  source.onerror = () => { state.textContent = "Reconnecting"; };
+  source.onerror = () => {
+    const closed = source.readyState === EventSource.CLOSED;
+    state.textContent = closed ? "Not live; reload the page" : "Reconnecting";
+  };
 }
 
 document.addEventListener("DOMContentLoaded", () => {

@@ -35,7 +35,7 @@ from service.settings import Settings
 
 _log = logger(__name__)
 
-_BATCH = 50_000
+_BATCH = 100_000
 _POLLED = 20_000
 _POLL_MS = 200
 _RETRY_SECONDS = 1.0
@@ -195,8 +195,7 @@ class Loader:
             except OffsetOutOfRangeError as error:
                 raise TimeoutError from error  # begin again, at what the log holds now
             for place, found in polled.items():
-                for record in found:
-                    records.add(changes, self._kinds[place.topic], record)
+                records.add(changes, self._kinds[place.topic], found)
                 count += len(found)
                 await asyncio.sleep(0)
             if self.loaded or not polled or count >= _BATCH:

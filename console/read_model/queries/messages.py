@@ -25,6 +25,9 @@ from schemas.records import Fact, MessageState, Reason
 
 _SENDERS = 1000  # messages that one number answered or sent, the newest ones
 
+# Messages with a term that are read one by one; it is not known which of them pass the filters.
+_FEW = 10_000
+
 _Found = Row[tuple[int, bytes, str, bytes]]
 
 _LINE = (MESSAGES.c.first_seen_at, MESSAGES.c.id, MESSAGES.c.country, MESSAGES.c.state)
@@ -36,14 +39,8 @@ def search(
     """Return the newest messages that match; raises `BadCursorError`."""
     limit = max(1, min(limit, MOST))
     after = position_of(cursor)
-    rows: Sequence[_Found]
-    if wanted.text and wanted.text.strip():
-        rows = _of_text(connection, wanted, after, limit + 1)
-    elif _filters(wanted) > 1:
-        rows = _of_groups(connection, wanted, after, limit + 1)
-    else:
-        conditions = [*_conditions(MESSAGES, wanted), *_bounds(MESSAGES, wanted, after)]
-        rows = connection.execute(_newest(MESSAGES, conditions).limit(limit + 1)).all()
+    has_text = bool(wanted.text and wanted.text.strip())
+    rows = (_of_text if has_text else _of_filters)(connection, wanted, after, limit + 1)
     return page_of(
         rows, limit, _position, lambda row: line_of(decode_state(row.state), row.country)
     )
@@ -96,61 +93,121 @@ def _position(row: _Found) -> Position:
     return Position(row.first_seen_at, bytes(row.id))
 
 
-def _filters(wanted: MessageFilter) -> int:
-    """Return how many conditions hold together; an index is sorted by time within one of them."""
-    names = (wanted.provider, wanted.gateway, wanted.country)
-    # Messages of several statuses, stalled and contradicted ones have no index of their own.
-    flags = 2 * (wanted.stalled + wanted.contradicted)
-    return len(wanted.statuses) + sum(one is not None for one in names) + flags
+def _filters(wanted: MessageFilter) -> bool:
+    """Return whether messages have to match more than a time."""
+    named = any(one is not None for one in (wanted.provider, wanted.gateway, wanted.country))
+    return bool(wanted.statuses or named or wanted.stalled or wanted.contradicted)
+
+
+def _of_filters(
+    connection: Connection,
+    wanted: MessageFilter,
+    after: Position | None,
+    count: int,
+    term: int | None = None,
+) -> Sequence[_Found]:
+    """Return the newest messages that pass the filters and, if it is given, have the term."""
+    bounds = [*_bounds(MESSAGES, wanted, after), *([] if term is None else [_has(term)])]
+    if _filters(wanted):
+        return _of_groups(connection, wanted, after, bounds, count)
+    return connection.execute(_newest(MESSAGES, bounds).limit(count)).all()
 
 
 def _of_groups(
-    connection: Connection, wanted: MessageFilter, after: Position | None, count: int
-) -> list[_Found]:
+    connection: Connection,
+    wanted: MessageFilter,
+    after: Position | None,
+    bounds: Sequence[ColumnElement[bool]],
+    count: int,
+) -> Sequence[_Found]:
     """Return the newest messages of the groups that match, each read from the newest on.
 
-    A group is read no further than the last of the newest messages of those before it.
+    Groups are read in the order of their newest messages, until those of the next group are older
+    than all that are found.
     """
-    groups = select(MESSAGE_GROUPS.c.id).where(*_conditions(MESSAGE_GROUPS, wanted))
-    bounds = _bounds(MESSAGES, wanted, after)
     of_group = MESSAGES.c.group_id == bindparam("group")
     young = MESSAGES.c.first_seen_at >= bindparam("oldest")
-    query = _newest(MESSAGES, [of_group, young, *bounds]).limit(count)
-    newest: list[_Found] = []
+    by_time = MESSAGES.c.first_seen_at.desc(), MESSAGES.c.id.desc()
+    # The index of groups has both columns; the rows themselves are read for the page alone.
+    places = select(MESSAGES.c.first_seen_at, MESSAGES.c.id).where(of_group, young, *bounds)
+    query = places.order_by(*by_time).limit(count)
+    newest: list[Position] = []
     oldest = 0
-    for group in connection.execute(groups.order_by(MESSAGE_GROUPS.c.messages.desc())).scalars():
-        found = connection.execute(query, {"group": group, "oldest": oldest}).all()
-        newest = sorted([*newest, *found], key=_position, reverse=True)[:count]
+    for group, newest_at in _groups(connection, wanted, after):
+        if newest_at < oldest:
+            break
+        found = connection.execute(query, {"group": group, "oldest": oldest})
+        newest = sorted([*newest, *(Position(*row) for row in found)], reverse=True)[:count]
         if len(newest) == count:
-            oldest = newest[-1].first_seen_at
-    return newest
+            oldest = newest[-1].at
+    ids = [one.id for one in newest]
+    return connection.execute(_newest(MESSAGES, [MESSAGES.c.id.in_(ids)])).all()
+
+
+def _groups(
+    connection: Connection, wanted: MessageFilter, after: Position | None
+) -> list[tuple[int, int]]:
+    """Return the groups that match, each with the time of its newest message, the newest first."""
+    same = MESSAGES.c.group_id == MESSAGE_GROUPS.c.id
+    bounds = _bounds(MESSAGES, wanted, after)
+    by_time = MESSAGES.c.first_seen_at.desc(), MESSAGES.c.id.desc()
+    times = select(MESSAGES.c.first_seen_at).where(same, *bounds).order_by(*by_time)
+    newest_at = times.limit(1).correlate(MESSAGE_GROUPS).scalar_subquery()
+    query = select(MESSAGE_GROUPS.c.id, newest_at.label("at"))
+    rows = connection.execute(query.where(*_conditions(MESSAGE_GROUPS, wanted)))
+    found = [(row.id, row.at) for row in rows if row.at is not None]
+    return sorted(found, key=lambda one: -one[1])
 
 
 def _of_text(
     connection: Connection, wanted: MessageFilter, after: Position | None, count: int
 ) -> list[_Found]:
     """Return the newest messages that a text finds."""
-    found = {
-        row.id: row
-        for query in _of_term(connection, wanted, after)
-        for row in connection.execute(query.limit(count))
-    }
+    text = (wanted.text or "").strip()
+    others = [message_id_of(text), *_of_sender(connection, digits_of(text) or text)]
+    conditions = [MESSAGES.c.id.in_(others), *_conditions(MESSAGES, wanted)]
+    query = _newest(MESSAGES, [*conditions, *_bounds(MESSAGES, wanted, after)])
+    found = {row.id: row for row in connection.execute(query.limit(count))}
+    for term in terms_of_text(text):
+        found |= {row.id: row for row in _of_term(connection, wanted, after, count, term)}
     return sorted(found.values(), key=_position, reverse=True)
 
 
 def _of_term(
-    connection: Connection, wanted: MessageFilter, after: Position | None
-) -> Iterable[Select[tuple[int, bytes, str, bytes]]]:
-    """Yield the queries whose results together match: each reads one index in its order."""
-    text = (wanted.text or "").strip()
-    filters = list(_conditions(MESSAGES, wanted))
-    found = TERMS.join(MESSAGES, MESSAGES.c.id == TERMS.c.message)
-    for one in sorted(terms_of_text(text)):
-        bounds = _bounds(TERMS, wanted, after)
-        yield _newest(found, [TERMS.c.term == one, *bounds, *filters], TERMS)
-    others = [message_id_of(text), *_of_sender(connection, digits_of(text) or text)]
-    conditions = [MESSAGES.c.id.in_(others), *filters]
-    yield _newest(MESSAGES, [*conditions, *_bounds(MESSAGES, wanted, after)])
+    connection: Connection, wanted: MessageFilter, after: Position | None, count: int, term: int
+) -> Sequence[_Found]:
+    """Return the newest messages that have a term, starting from the rarer of it and the filters.
+
+    Both are read from the newest on until enough match: those that have the term, or those that
+    pass the filters.
+    """
+    if _is_common(connection, wanted, after, term):
+        return _of_filters(connection, wanted, after, count, term)
+    source = TERMS.join(MESSAGES, MESSAGES.c.id == TERMS.c.message)
+    conditions = [*_bounds(TERMS, wanted, after), *_conditions(MESSAGES, wanted)]
+    query = _newest(source, [TERMS.c.term == term, *conditions], TERMS)
+    return connection.execute(query.limit(count)).all()
+
+
+def _is_common(
+    connection: Connection, wanted: MessageFilter, after: Position | None, term: int
+) -> bool:
+    """Return whether more messages have a term than pass the filters, or too many to read all."""
+    if not _filters(wanted):
+        return False
+    total = func.coalesce(func.sum(MESSAGE_GROUPS.c.messages), 0)
+    passing = connection.execute(select(total).where(*_conditions(MESSAGE_GROUPS, wanted)))
+    most = min(int(passing.scalar_one()), _FEW)
+    has = [TERMS.c.term == term, *_bounds(TERMS, wanted, after)]
+    some = select(TERMS.c.message).where(*has).limit(most + 1).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one() > most
+
+
+def _has(term: int) -> ColumnElement[bool]:
+    """Return whether a message has a term; a scalar subquery, which no planner begins with."""
+    same = (TERMS.c.first_seen_at == MESSAGES.c.first_seen_at, TERMS.c.message == MESSAGES.c.id)
+    found = select(TERMS.c.term).where(TERMS.c.term == term, *same).correlate(MESSAGES)
+    return found.scalar_subquery().is_not(None)
 
 
 def _newest(

@@ -111,4 +111,6 @@ def progress(connection: Connection) -> Progress:
 def _share(provider: str, statuses: dict[str, int]) -> ProviderShare:
     messages = sum(statuses.values())
     delivered = sum(statuses.get(one, 0) for one in _DELIVERED)
-    return ProviderShare(provider, messages, statuses, delivered / messages if messages else None)
+    # Inbound messages have no status, and are not delivered to anybody.
+    outbound = messages - statuses.get("none", 0)
+    return ProviderShare(provider, messages, statuses, delivered / outbound if outbound else None)

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from console.app import create_app
 from console.read_model.database import Database
+from service.http.connection_limits import Connections
 from service.http.server import Server
 from service.settings import Settings
 
@@ -81,7 +82,7 @@ class Provider:
 async def provider() -> AsyncIterator[Provider]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         made = Provider(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        server = Server(made.app(), grace=1)
+        server = Server(made.app(), Connections(10.0, 100), grace=1)
         serving = asyncio.create_task(server.serve([listener]))
         yield made
         server.should_exit = True

@@ -21,6 +21,7 @@ from console.api.api import api
 from console.api.operations import OPERATIONS
 from console.context import Context
 from console.read_model.database import Database
+from service.http.connection_limits import Connections
 from service.http.server import Server
 from service.settings import Settings
 from tests.examples import examples
@@ -35,7 +36,7 @@ RANGE = f"since={BEGAN - DAY_MS}&until={BEGAN + 30 * DAY_MS}"
 def serving(database: Database) -> Iterator[str]:
     """Serve the API on a socket, in a thread; yields its URL."""
     app = Starlette(routes=[Mount("/api/v1", api(Context(Settings(), database)))])
-    server = Server(app, grace=1)
+    server = Server(app, Connections(10.0, 100), grace=1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = Thread(target=server.run, args=([listener],))
         thread.start()

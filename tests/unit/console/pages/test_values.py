@@ -140,8 +140,21 @@ def test_every_message_has_a_story_and_a_picture() -> None:
             found = story(message, NOW)
             bad = formats.tone(state.status) == "bad"
             assert found.headline.startswith("Not delivered: ") == bad
+            # A group's message that somebody has read does not look lost.
+            assert not (message.audience and found.headline.startswith("Not delivered yet"))
             sentences = [one for one in found.sentences if "hrough " in one]
             assert len(sentences) == len(state.attempts)
             drawn = picture(message, NOW)
             facts = [fact for fact in message.facts if fact.viewer is None]
             assert drawn.count("<a ") >= len(facts)
+
+
+@pytest.mark.parametrize("place", [0, 5, 50, 99])
+def test_of_a_long_body_the_lines_around_the_pointer_are_shown(place: int) -> None:
+    """The marked line is among them, and what is left out is counted."""
+    body = json.dumps([f"{number}" for number in range(100)]).encode()
+    found = lines_of(body, f"/{place}", reveal=True, most=40)
+    assert [line.text.strip() for line in found if line.marked] == [f'"{place}"']
+    left = [int(line.text.split()[1]) for line in found if line.text.startswith("…")]
+    assert len(found) - len(left) + sum(left) == 102
+    assert len(found) <= 42

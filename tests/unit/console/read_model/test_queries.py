@@ -213,6 +213,9 @@ def test_the_overview_counts_what_the_states_hold(database: Database) -> None:
         for share in found.providers:
             states = [one for one in STATES.values() if one.provider == share.provider]
             assert share.statuses == Counter(one.status or "none" for one in states)
+            outbound = [one.status for one in states if one.status]
+            delivered = [one for one in outbound if one in ("delivered", "read", "played")]
+            assert share.delivered_share == len(delivered) / len(outbound)
         minutes = overview.points(connection, 0, now + 30 * DAY_MS)
         hours = overview.points(connection, 0, now + 30 * DAY_MS, overview.HOUR_MS)
     facts = sum(kind == "statuses" for kind, _ in records())

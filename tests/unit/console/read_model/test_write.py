@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import case, func, select
 
 from console.read_model.changes import KINDS, Changes, add
-from console.read_model.database import Database
+from console.read_model.database import Database, sqlite_url
 from console.read_model.loading.positions import Log, Start, keep, known, starts
 from console.read_model.loading.retention import sweep
 from console.read_model.queries import messages
@@ -101,7 +102,7 @@ def test_a_first_load_that_fails_at_its_end_ends_later() -> None:
     with opened() as database:
         changes = Changes()
         for kind, record in records():
-            add(changes, kind, record)
+            add(changes, kind, [record])
         write(database, changes, {}, now=1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Database, "note", _failing)
@@ -183,7 +184,7 @@ def test_a_batch_that_follows_on_other_offsets_is_refused() -> None:
     statuses = Changes()
     for kind, record in records():
         if kind == "statuses":
-            add(statuses, kind, record)
+            add(statuses, kind, [record])
     with opened() as database:
         with database.writing() as connection:
             keep(connection, {AT: Start(0)}, {AT: Log(0, 500)}, now=1)
@@ -246,7 +247,7 @@ def test_a_retry_resolves_a_dead_letter_and_a_failure_opens_it_again() -> None:
 def test_records_that_cannot_be_decoded_are_counted() -> None:
     changes = Changes()
     for kind in KINDS:
-        add(changes, kind, Record("t", 0, 0, 0, b"k", b"nonsense"))
+        add(changes, kind, [Record("t", 0, 0, 0, b"k", b"nonsense")])
     assert changes.unreadable == len(KINDS)
 
 
@@ -258,3 +259,14 @@ def test_a_schema_of_another_version_is_made_again(tmp_path: Any) -> None:
             database.note(connection, "format", "0")
     with opened(url) as database:
         assert contents(database)["messages"] == []
+
+
+def test_a_large_sort_goes_to_files_beside_the_database(tmp_path: Path) -> None:
+    """The terms of millions of messages do not fit into memory; other places may be read-only."""
+    directory = tmp_path / "it's here"
+    with opened(sqlite_url(directory, "bluetick")) as database, database.reading() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("temp_store", "temp_store_directory")
+        }
+    assert found == {"temp_store": 1, "temp_store_directory": str(directory)}

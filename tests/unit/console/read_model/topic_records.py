@@ -72,7 +72,7 @@ def load(database: Database, found: list[tuple[str, Record]], batch: int = 100_0
     for start in range(0, len(found), batch):
         changes = Changes()
         for kind, record in found[start : start + batch]:
-            add(changes, kind, record)
+            add(changes, kind, [record])
         assert changes.unreadable == 0
         with database.writing() as connection:
             apply(database, connection, changes)
