@@ -49,6 +49,7 @@ class Round:
     def add(self, raw: RawRecord, provider: str, outcome: Outcome) -> None:
         """Add the result of a body."""
         self.outbox.put(outcome.records)
+        self.bodies += 1
         self.size += outcome.size
         self.tallies.count(provider, outcome.result)
         if outcome.result.dead_letters:

@@ -77,6 +77,8 @@ class TimeOrder(Generic[R]):
         self._patience = patience
         self._held: dict[TopicPartition, deque[R]] = {}
         self._next: dict[TopicPartition, int] = {}
+        # The first records that were released, until they are `done`.
+        self._released: dict[TopicPartition, R] = {}
         self._silent: set[TopicPartition] = set()
         self._waits_since: float | None = None
 
@@ -90,12 +92,14 @@ class TimeOrder(Generic[R]):
         for partition in partitions:
             self._held.pop(partition, None)
             self._next.pop(partition, None)
+            self._released.pop(partition, None)
             self._silent.discard(partition)
 
     def clear(self) -> None:
         """Remove all partitions."""
         self._held.clear()
         self._next.clear()
+        self._released.clear()
         self._silent.clear()
         self._waits_since = None
 
@@ -108,9 +112,25 @@ class TimeOrder(Generic[R]):
         ]
 
     def oldest(self, partition: TopicPartition) -> int | None:
-        """Return the time of a partition's first buffered record; None if there is none."""
+        """Return the time of a partition's first record that is not done; None if none is read."""
+        first = self._first(partition)
+        return None if first is None else first.timestamp
+
+    def first(self, partition: TopicPartition) -> int | None:
+        """Return the offset of a partition's first record that is not done; None if not read."""
+        first = self._first(partition)
+        return self._next.get(partition) if first is None else first.offset
+
+    def done(self) -> None:
+        """Note that each of the last released records is put back or needs no place any more."""
+        self._released = {}
+
+    def _first(self, partition: TopicPartition) -> R | None:
+        released = self._released.get(partition)
+        if released is not None:
+            return released
         held = self._held.get(partition)
-        return held[0].timestamp if held else None
+        return held[0] if held else None
 
     def add(self, polled: Mapping[TopicPartition, Sequence[R]]) -> None:
         """Buffer polled records of the partitions that were placed."""
@@ -124,7 +144,7 @@ class TimeOrder(Generic[R]):
         """Return the next records, in the order of their time; no older ones are expected.
 
         `end` returns a log's end, None if it is not known yet; `now` is seconds of a monotonic
-        clock.
+        clock. The records that were released before are `done`.
         """
         waiting = {p for p, held in self._held.items() if not held and self._has_more(p, end)}
         if waiting and self._waits(now):
@@ -143,6 +163,7 @@ class TimeOrder(Generic[R]):
                 heapq.heappush(heads, (held[0].timestamp, partition))
             elif self._has_more(partition, end):
                 break
+        self._released = dict(reversed(released))
         return released
 
     def put_back(self, released: "Sequence[Placed[R]]") -> None:

@@ -37,11 +37,12 @@ class Timer(NamedTuple):
 class Limits(NamedTuple):
     """The limits of one batch: past one of these it ends, and the rest is for the next batch.
 
-    `seconds` are of the wall clock; `read_bytes` are records and states read, which also bounds
-    the states written; `written_bytes` are outputs.
+    `seconds` are those of the pass, on the wall clock, without other work of the event loop;
+    `read_bytes` are records and states read, which also bounds the states written;
+    `written_bytes` are outputs.
     """
 
-    seconds: float = 2.0
+    seconds: float = 0.5
     read_bytes: int = 32 * 1024 * 1024
     written_bytes: int = 16 * 1024 * 1024
 

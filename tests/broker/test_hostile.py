@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from bench.hostile import HOSTILE, Sent, zipped
 from cli.processes import Running, Service, running
-from processors.normalising import normaliser
+from processors.normalising import body_outcome, normaliser
 from processors.normalising.webhook_to_observations import normalise
 from processors.runtime.group_worker import GroupWorker
 from schemas.coordinates import Coordinates
@@ -111,7 +111,7 @@ async def test_a_body_over_its_budget_is_set_aside(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Measured in processor time: a dead letter `too_costly`; a retry has no such bound."""
-    monkeypatch.setattr(normaliser, "_BODY_SECONDS", 0.0)
+    monkeypatch.setattr(body_outcome, "_BODY_SECONDS", 0.0)
     body = b"[" + b",".join([honest(1)[1:-1]] * 3) + b"]"
     sent = Sent("smsmanager", zipped(body), "gzip")
     await write(settings, [_record(settings, sent, 0)])

@@ -7,6 +7,7 @@ import pytest
 
 from processors.normalising import normaliser
 from processors.normalising.round import Round
+from processors.normalising.waiting_bodies import USUAL_BYTES
 from processors.runtime.group_worker import GroupWorker
 from schemas.processor_list import NORMALISE
 from service.settings import Settings
@@ -19,28 +20,66 @@ def body(number: int) -> bytes:
     return json.dumps([{**entry, "result": "delivered", "type": "outgoing"}]).encode()
 
 
-async def test_a_round_with_too_many_results_is_split(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rest is put back: each result is published once."""
-    monkeypatch.setattr(normaliser, "MOST_BYTES", 1)
-    sizes: list[int] = []
+def noted_rounds(monkeypatch: pytest.MonkeyPatch) -> list[Round]:
+    """Return a list to which each committed round is added."""
+    rounds: list[Round] = []
     committed = normaliser.Normaliser._committed
 
     def noted(self: normaliser.Normaliser, made: Round) -> None:
-        sizes.append(made.bodies)
+        rounds.append(made)
         committed(self, made)
 
     monkeypatch.setattr(normaliser.Normaliser, "_committed", noted)
-    topic = settings.topics.raw("smsmanager")
-    await write(settings, [Record(topic, n % 3, None, body(n)) for n in range(12)])
+    return rounds
+
+
+def keys(made: Round) -> set[str]:
+    """Return the keys of a round's observations."""
+    sent = (one for batch in made.outbox._batches for one in batch.records)
+    return {(one.key or b"").decode() for one in sent}
+
+
+async def normalise_all(settings: Settings) -> None:
+    """Run a worker until all bodies are normalised."""
     stop = asyncio.Event()
     running = asyncio.create_task(GroupWorker(NORMALISE, settings, normaliser.Normaliser).run(stop))
     await caught_up_with(settings.kafka, settings.topics, "normalise")
     stop.set()
     await running
+
+
+async def test_a_round_with_too_many_results_is_split(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is put back: each result is published once."""
+    monkeypatch.setattr(normaliser, "MOST_BYTES", 1)
+    rounds = noted_rounds(monkeypatch)
+    topic = settings.topics.raw("smsmanager")
+    await write(settings, [Record(topic, n % 3, None, body(n)) for n in range(12)])
+    await normalise_all(settings)
     observed = await read(settings.kafka, settings.topics.observations)
     assert sorted(one.key or "" for one in observed) == sorted(
         f"smsmanager/-/m-{n}" for n in range(12)
     )
-    assert sizes == [1] * 12
+    assert [one.bodies for one in rounds] == [1] * 12
+
+
+async def test_usual_bodies_overtake_a_large_one_of_another_source(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The large one and the next body of its source come later, in order; then all is committed."""
+    rounds = noted_rounds(monkeypatch)
+    topic = settings.topics.raw("smsmanager")
+    large = body(0).ljust(USUAL_BYTES + 1)
+    sent = [("bulk", large), ("other", body(1)), ("bulk", body(2)), ("other", body(3))]
+    records = [
+        Record(topic, 0, None, value, [("ce_source", f"/webhooks/{source}".encode())])
+        for source, value in sent
+    ]
+    await write(settings, records)
+    await normalise_all(settings)
+    assert [one.bodies for one in rounds] == [2, 2]
+    assert [list(one.ends.values()) for one in rounds] == [[0], [4]]
+    assert [keys(one) for one in rounds] == [
+        {f"smsmanager/-/m-{number}" for number in numbers} for numbers in ((1, 3), (0, 2))
+    ]

@@ -108,6 +108,23 @@ def test_records_put_back_are_released_again_in_order() -> None:
     assert times(one.next_records(ends.get, 0)) == [2, 3, 5, 6, 7]
 
 
+def test_a_released_record_holds_its_place_until_it_is_done() -> None:
+    """No offset behind it is committed, and the lag counts it."""
+    one = order(a=10)
+    assert (one.first(A), one.oldest(A)) == (10, None)
+    one.add({A: records(1, 3, 5, begin=10)})
+    released = one.next_records({A: 13}.get, 0)
+    one.put_back(released[2:])
+    assert (one.first(A), one.oldest(A)) == (10, 1)
+    one.done()
+    assert (one.first(A), one.oldest(A)) == (12, 5)
+    one.next_records({A: 13}.get, 0)
+    one.done()
+    assert (one.first(A), one.oldest(A)) == (13, None)
+    one.clear()
+    assert one.first(A) is None
+
+
 def test_records_of_removed_partitions_are_not_put_back() -> None:
     """After a rebalance another worker owns the partition."""
     one = order(a=0)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, cycle
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from processors.tracking import lifecycle
+from processors.tracking import lifecycle, reduce_batch
 from processors.tracking.batch_states import Read
 from processors.tracking.batch_types import Limits, Out, Reduced, Timer, Work
 from processors.tracking.outputs import source_of
@@ -312,6 +314,19 @@ async def test_a_batch_ends_at_its_limits() -> None:
     )
 
     assert 0 < written.taken == read.taken < 100
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(0.5, 32), (10.0, 100)])
+async def test_a_batch_ends_by_the_time_of_its_own_work(
+    seconds: float, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step takes 40 ms; then the other work of the event loop takes a minute."""
+    times = accumulate(cycle([60.0, 0.04]))
+    clock = SimpleNamespace(monotonic=lambda: next(times), thread_time=lambda: 0.0)
+    monkeypatch.setattr(reduce_batch, "time", clock)
+    records = [Record(encode(seen("sent", 1)))] * 100
+    result = await reduce(Work(records, [], NOW, 0, limits=Limits(seconds=seconds)), nothing)
+    assert result.taken == taken
 
 
 async def test_a_viewer_has_a_state_of_its_own() -> None:
