@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,37 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         reporter.write_line(str(problem))
 
 
+class _SharedKafka(LocalKafka):
+    """A broker that remains registered while a test freezes it."""
+
+    def _settings(self) -> dict[str, str]:
+        return {**super()._settings(), "broker.session.timeout.ms": "120000"}
+
+    async def started(self) -> LocalKafka:
+        """Start it for the first test that needs it: a start takes seconds of CPU."""
+        if self._process is None:
+            await self.start()
+        return self
+
+
 @pytest.fixture(scope="session")
-async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+def shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_SharedKafka]:
+    """Return the local broker of this process, which a fixture may start."""
+    shared = _SharedKafka(tmp_path_factory.mktemp("kafka"), proxied=free_port(0), progress=print)
+    yield shared
+    shared.kill()  # nobody reads its data again
+
+
+@pytest.fixture
+async def freezable(shared_kafka: _SharedKafka) -> AsyncIterator[LocalKafka]:
+    """Return a local broker that a test may freeze, but not end: it serves other tests too."""
+    broker = await shared_kafka.started()
+    yield broker
+    broker.resume()  # if the test has failed before it did
+
+
+@pytest.fixture(scope="session")
+async def kafka(shared_kafka: _SharedKafka) -> AsyncIterator[str]:
     """Return the address of a real Kafka: BLUETICK_KAFKA, else a container, else a local one."""
     if named := os.environ.get("BLUETICK_KAFKA"):
         yield named
@@ -57,12 +86,7 @@ async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
         async for bootstrap in _container():
             yield bootstrap
     else:
-        local = LocalKafka(tmp_path_factory.mktemp("kafka"), progress=print)
-        await local.start()
-        try:
-            yield local.bootstrap
-        finally:
-            local.kill()  # nobody reads its data again
+        yield (await shared_kafka.started()).bootstrap
 
 
 @pytest.fixture
