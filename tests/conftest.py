@@ -6,7 +6,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ _CONTAINER_SECONDS = 90
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Python images often forbid bytecode. Then each of the tests' processes, hundreds of them, would
+# compile all of Bluetick, and each worker all of the tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -42,8 +48,37 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         reporter.write_line(str(problem))
 
 
+class _SharedKafka(LocalKafka):
+    """A broker that remains registered while a test freezes it."""
+
+    def _settings(self) -> dict[str, str]:
+        return {**super()._settings(), "broker.session.timeout.ms": "120000"}
+
+    async def started(self) -> LocalKafka:
+        """Start it for the first test that needs it: a start takes seconds of CPU."""
+        if self._process is None:
+            await self.start()
+        return self
+
+
 @pytest.fixture(scope="session")
-async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+def shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_SharedKafka]:
+    """Return the local broker of this process, which a fixture may start."""
+    shared = _SharedKafka(tmp_path_factory.mktemp("kafka"), proxied=free_port(0), progress=print)
+    yield shared
+    shared.kill()  # nobody reads its data again
+
+
+@pytest.fixture
+async def freezable(shared_kafka: _SharedKafka) -> AsyncIterator[LocalKafka]:
+    """Return a local broker that a test may freeze, but not end: it serves other tests too."""
+    broker = await shared_kafka.started()
+    yield broker
+    broker.resume()  # if the test has failed before it did
+
+
+@pytest.fixture(scope="session")
+async def kafka(shared_kafka: _SharedKafka) -> AsyncIterator[str]:
     """Return the address of a real Kafka: BLUETICK_KAFKA, else a container, else a local one."""
     if named := os.environ.get("BLUETICK_KAFKA"):
         yield named
@@ -51,12 +86,7 @@ async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
         async for bootstrap in _container():
             yield bootstrap
     else:
-        local = LocalKafka(tmp_path_factory.mktemp("kafka"), progress=print)
-        await local.start()
-        try:
-            yield local.bootstrap
-        finally:
-            local.kill()  # nobody reads its data again
+        yield (await shared_kafka.started()).bootstrap
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker for this module, which the tests stop."""
+    """Return a broker for the long tests of this module, which end it."""
     async with LocalKafka(tmp_path_factory.mktemp("own"), free_port(0)) as kafka:
         yield kafka
 
@@ -56,21 +56,21 @@ async def _healthy(ingest: Ingest) -> None:
 
 
 async def test_an_outage_is_logged_and_shown_from_start_to_end(
-    own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    freezable: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log has reason, remaining bodies and end of spooling; ingest is ready throughout."""
-    async with running(_settings(own.bootstrap, namespace, tmp_path)) as ingest:
+    async with running(_settings(freezable.bootstrap, namespace, tmp_path)) as ingest:
         await _healthy(ingest)
-        own.pause()
+        freezable.pause()
         try:
             assert {await _post(ingest, secrets.token_bytes(1000)) for _ in range(5)} == {200}
             await _logged(
-                caplog, f"webhooks go to the spool: Kafka does not answer at {own.bootstrap}"
+                caplog, f"webhooks go to the spool: Kafka does not answer at {freezable.bootstrap}"
             )
             page = await ingest.health()
             public = await ingest.client.get("/health/ready")
         finally:
-            own.resume()
+            freezable.resume()
         await _logged(caplog, "the spool is empty again")
         await _healthy(ingest)
     assert (page["ready"], page["degraded"], page["problems"]) == (True, True, [])

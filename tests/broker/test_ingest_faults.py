@@ -26,7 +26,7 @@ from tests.broker.running_ingest import Ingest, configure, largest, running, set
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker for this module, which the tests stop and freeze."""
+    """Return a broker for the long tests of this module, which end it."""
     async with LocalKafka(tmp_path_factory.mktemp("own")) as kafka:
         yield kafka
 
@@ -65,13 +65,13 @@ async def _accepts_again(ingest: Ingest, mark: str) -> None:
 
 
 async def test_a_frozen_broker_means_503_until_it_continues(
-    own: LocalKafka, namespace: str
+    freezable: LocalKafka, namespace: str
 ) -> None:
     """Frozen: not ready, 503 with Retry-After, at once when too many wait; then ready again."""
-    given = settings(own.bootstrap, namespace, publish_deadline=1.0, max_in_flight=3)
+    given = settings(freezable.bootstrap, namespace, publish_deadline=1.0, max_in_flight=3)
     async with running(given) as ingest:
         await _accepts_again(ingest, "before")
-        own.pause()
+        freezable.pause()
         try:
             posts = [
                 asyncio.create_task(ingest.client.post("/webhooks/whapi/frozen", content=b"x"))
@@ -83,12 +83,12 @@ async def test_a_frozen_broker_means_503_until_it_continues(
             answers += await asyncio.gather(*waiting)
             answered = {(each.status_code, each.headers.get("retry-after")) for each in answers}
             assert answered == {(503, "5")}
-            await _says(ingest, f"Kafka does not answer at {own.bootstrap}")
+            await _says(ingest, f"Kafka does not answer at {freezable.bootstrap}")
             assert (await ingest.client.get("/health/live")).status_code == 200
             public = await ingest.client.get("/health/ready")
             assert (public.status_code, public.json()) == (503, {"ready": False})
         finally:
-            own.resume()
+            freezable.resume()
         await _becomes_ready(ingest)
         await _accepts_again(ingest, "after")
 
@@ -113,13 +113,13 @@ async def test_a_killed_broker_means_503_until_it_is_back(own: LocalKafka, names
 
 
 async def test_a_shutdown_with_a_frozen_kafka_is_bounded(
-    own: LocalKafka, namespace: str, monkeypatch: pytest.MonkeyPatch
+    freezable: LocalKafka, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With requests in flight to a frozen broker, ingest ends in time and answers them 503."""
     monkeypatch.setattr(app, "LAST_PUBLISH_SECONDS", 0.5)
-    async with running(settings(own.bootstrap, namespace, publish_deadline=60.0)) as ingest:
+    async with running(settings(freezable.bootstrap, namespace, publish_deadline=60.0)) as ingest:
         await _accepts_again(ingest, "before")
-        own.pause()
+        freezable.pause()
         try:
             waiting = asyncio.create_task(ingest.client.post("/webhooks/whapi", content=b"x"))
             await _becomes_unready(ingest)
@@ -127,7 +127,7 @@ async def test_a_shutdown_with_a_frozen_kafka_is_bounded(
             assert (await waiting).status_code == 503
             await asyncio.wait_for(asyncio.shield(ingest.serving), 10)
         finally:
-            own.resume()
+            freezable.resume()
 
 
 async def test_a_stalled_body_does_not_delay_the_shutdown(

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from deploy import topics
-from deploy.local_kafka.broker import HOST, LocalKafka, free_port
+from deploy.local_kafka.broker import HOST, LocalKafka
 from service.kafka import clients
 from service.settings import Settings
 from tests.broker.producing import Record, write
@@ -25,26 +25,22 @@ PRODUCE, FETCH, OFFSET_COMMIT, HEARTBEAT = 0, 1, 8, 12
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(scope="module")
-async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker that is reached directly, and through a proxy on another port."""
-    data = tmp_path_factory.mktemp("silent")
-    async with LocalKafka(data, proxied=free_port(0)) as kafka:
-        yield kafka
-
-
 @pytest.fixture
-async def proxy(broker: LocalKafka) -> AsyncIterator[Proxy]:
-    async with Proxy(HOST, broker.proxied_port, broker.proxied) as proxy:
+async def proxy(freezable: LocalKafka) -> AsyncIterator[Proxy]:
+    async with Proxy(HOST, freezable.proxied_port, freezable.proxied) as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def direct(broker: LocalKafka, tmp_path: Path) -> Settings:
+async def direct(freezable: LocalKafka, tmp_path: Path) -> Settings:
     """A namespace with its topics, reached without the proxy."""
     namespace = f"t-{secrets.token_hex(4)}"
     given = Settings(
-        kafka=broker.bootstrap, namespace=namespace, partitions=1, data=tmp_path, session_timeout=30
+        kafka=freezable.bootstrap,
+        namespace=namespace,
+        partitions=1,
+        data=tmp_path,
+        session_timeout=30,
     )
     await topics.apply(given)
     return given

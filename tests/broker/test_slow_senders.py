@@ -51,8 +51,8 @@ async def test_hostile_senders_do_not_affect_honest_ones(
     kafka: str, namespace: str, mark: str
 ) -> None:
     """With 2400 connections that idle or trickle, over the bound, every webhook gets its 200."""
-    # A busy machine is not what is tested: Kafka may take its time.
-    given = settings(kafka, namespace, max_connections=1000, publish_deadline=20)
+    # A busy machine is not what is tested: no connection is closed because of the time it takes.
+    given = settings(kafka, namespace, max_connections=1000, receive_deadline=300)
     async with running(given) as ingest:
         port = ingest.port
         async with (

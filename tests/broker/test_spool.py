@@ -32,7 +32,7 @@ from tests.e2e.commands import COMMAND
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
-    """A broker for this module, which the tests stop and freeze."""
+    """Return a broker for the long tests of this module, which end it."""
     async with LocalKafka(tmp_path_factory.mktemp("own"), free_port(0)) as kafka:
         yield kafka
 
@@ -90,14 +90,14 @@ async def _same_bodies(ingest: Ingest, bodies: list[bytes]) -> None:
 
 
 async def test_a_frozen_broker_means_200_from_the_spool(
-    own: LocalKafka, namespace: str, tmp_path: Path
+    freezable: LocalKafka, namespace: str, tmp_path: Path
 ) -> None:
     """Bodies are accepted while Kafka is frozen, and are on Kafka unchanged once it continues."""
     bodies = _bodies(60)
-    given = _settings(own, namespace, tmp_path)
+    given = _settings(freezable, namespace, tmp_path)
     async with running(given) as ingest:
         assert await _post_all(ingest, bodies[:20]) == {200}
-        own.pause()
+        freezable.pause()
         try:
             assert await _post_all(ingest, bodies[20:40]) == {200}
             before = time.time_ns() // 1_000_000
@@ -105,7 +105,7 @@ async def test_a_frozen_broker_means_200_from_the_spool(
             after = time.time_ns() // 1_000_000
             assert sum(held.bodies for held in _held(given).values()) == 40
         finally:
-            own.resume()
+            freezable.resume()
         await _drained(given)
         await _same_bodies(ingest, bodies)
         late = [record for record in await stored(ingest, "m") if record.value in bodies[40:]]
@@ -156,10 +156,10 @@ async def _back(own: LocalKafka) -> None:
 
 
 async def test_slots_of_dead_processes_are_taken_over(
-    own: LocalKafka, namespace: str, tmp_path: Path
+    freezable: LocalKafka, namespace: str, tmp_path: Path
 ) -> None:
     """The bodies of a free slot are sent to Kafka by any ingest."""
-    given = _settings(own, namespace, tmp_path)
+    given = _settings(freezable, namespace, tmp_path)
     assert given.spool is not None
     kept = [slots.acquire(given.spool) for _ in range(3)]
     bodies = _bodies(3)
@@ -187,7 +187,7 @@ def _webhook(body: bytes, provider: str = "whapi") -> RawWebhook:
 
 
 async def test_a_slot_that_cannot_be_emptied_does_not_delay_the_others(
-    own: LocalKafka,
+    freezable: LocalKafka,
     namespace: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -195,7 +195,7 @@ async def test_a_slot_that_cannot_be_emptied_does_not_delay_the_others(
 ) -> None:
     """Refused bodies are logged and kept, and are sent once Kafka accepts them."""
     monkeypatch.setattr(retry_schedule, "SKIP_SECONDS", 3600)
-    given = _settings(own, namespace, tmp_path)
+    given = _settings(freezable, namespace, tmp_path)
     assert given.spool is not None
     await topics.apply(given)
     await largest(given, 10_000)
@@ -235,13 +235,13 @@ async def _given_up(number: int) -> bool:
 
 
 async def test_a_topic_that_refuses_bodies_does_not_delay_the_other(
-    own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    freezable: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With one raw topic deleted, bodies for the other reach Kafka, and those for it are kept."""
-    given = _settings(own, namespace, tmp_path)
+    given = _settings(freezable, namespace, tmp_path)
     async with running(given) as ingest:
         await _kafka_acknowledges(ingest)
-        await _delete(own, given.topics.raw("whapi"))
+        await _delete(freezable, given.topics.raw("whapi"))
         assert await _post_all(ingest, _bodies(3)) == {200}
         await until(lambda: _silent(caplog))
         bodies = _bodies(3)
@@ -268,13 +268,15 @@ async def _delete(own: LocalKafka, topic: str) -> None:
     await admin.close()
 
 
-async def test_a_full_spool_means_503(own: LocalKafka, namespace: str, tmp_path: Path) -> None:
+async def test_a_full_spool_means_503(
+    freezable: LocalKafka, namespace: str, tmp_path: Path
+) -> None:
     """A full spool refuses further bodies, and none of its bodies is deleted."""
-    given = _settings(own, namespace, tmp_path, spool_max_bytes=1024 * 1024)
+    given = _settings(freezable, namespace, tmp_path, spool_max_bytes=1024 * 1024)
     bodies = [os.urandom(400_000) for _ in range(3)]
     async with running(given) as ingest:
         await _kafka_acknowledges(ingest)
-        own.pause()
+        freezable.pause()
         try:
             assert [await _post(ingest, body) for body in bodies] == [200, 200, 503]
             problems = await _unready(ingest)
@@ -282,7 +284,7 @@ async def test_a_full_spool_means_503(own: LocalKafka, namespace: str, tmp_path:
             assert re.search("Kafka does not (answer|accept the records)", problems)
             assert "the spool is full" in problems
         finally:
-            own.resume()
+            freezable.resume()
         await _drained(given)
         there = {record.value for record in await stored(ingest, "m")}
         assert there >= set(bodies[:2])
@@ -297,27 +299,27 @@ async def _unready(ingest: Ingest) -> str:
 
 
 async def test_a_damaged_spool_is_set_aside_and_its_readable_bodies_are_sent(
-    own: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    freezable: LocalKafka, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file damaged in use costs at most one 503; readable bodies move to a new file."""
-    given = _settings(own, namespace, tmp_path)
+    given = _settings(freezable, namespace, tmp_path)
     assert given.spool is not None
     bodies = [os.urandom(20_000) for _ in range(300)]  # more than SQLite keeps in memory
     async with running(given) as ingest:
         await _kafka_acknowledges(ingest)
-        own.pause()
+        freezable.pause()
         try:
             assert await _post_all(ingest, bodies[:200]) == {200}
             path = given.spool / "0" / FILE
             _spoil(path, bodies[3])
         finally:
-            own.resume()
+            freezable.resume()
         await _drained(given)
         await until(lambda: _are_all_there(ingest, bodies[:3] + bodies[4:200]))
         assert len(list(path.parent.glob(f"{FILE}.salvaged-*[0-9]"))) == 1
         assert not slots.set_aside(path.parent), "or the slot would always count as holding bodies"
         assert re.search(r"is damaged \(body \d+ does not match its checksum\)", caplog.text)
-        own.pause()
+        freezable.pause()
         try:
             assert await _post_all(ingest, bodies[200:250]) == {200}
             os.truncate(path, 0)
@@ -325,7 +327,7 @@ async def test_a_damaged_spool_is_set_aside_and_its_readable_bodies_are_sent(
             assert refused == 503
             assert await _post_all(ingest, bodies[251:]) == {200}
         finally:
-            own.resume()
+            freezable.resume()
         await until(lambda: _are_all_there(ingest, bodies[251:]))
 
 
@@ -342,7 +344,7 @@ async def _are_all_there(ingest: Ingest, bodies: list[bytes]) -> bool:
 
 
 async def test_a_shutdown_spools_bodies_in_flight(
-    own: LocalKafka,
+    freezable: LocalKafka,
     namespace: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -350,11 +352,11 @@ async def test_a_shutdown_spools_bodies_in_flight(
 ) -> None:
     """Bodies that Kafka has not acknowledged at a shutdown are spooled and answered 200."""
     monkeypatch.setattr(app, "LAST_PUBLISH_SECONDS", 0.5)
-    given = _settings(own, namespace, tmp_path, publish_deadline=60.0)
+    given = _settings(freezable, namespace, tmp_path, publish_deadline=60.0)
     body = secrets.token_bytes(100)
     async with running(given) as ingest:
         await _kafka_acknowledges(ingest)
-        own.pause()
+        freezable.pause()
         try:
             waiting = asyncio.create_task(_post(ingest, body))
             await until(lambda: _silent(caplog))
@@ -363,7 +365,7 @@ async def test_a_shutdown_spools_bodies_in_flight(
             await asyncio.wait_for(asyncio.shield(ingest.serving), 10)
             assert sum(held.bodies for held in _held(given).values()) == 1
         finally:
-            own.resume()
+            freezable.resume()
     async with running(given, create=False) as ingest:
         await _drained(given)
         await _same_bodies(ingest, [body])

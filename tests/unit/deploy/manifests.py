@@ -37,7 +37,7 @@ def objects() -> tuple[Object, ...]:
         one
         for file in files
         if file.name != "kustomization.yaml"
-        for one in yaml.safe_load_all(file.read_text())
+        for one in yaml.load_all(file.read_text(), yaml.CSafeLoader)
     )
 
 

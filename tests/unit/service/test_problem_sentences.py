@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from string import Formatter
 
 import pytest
@@ -72,6 +73,7 @@ def _given(call: ast.Call) -> set[str] | None:
     return None if None in names else {name for name in names if name}
 
 
+@cache
 def _raised() -> dict[str, list[tuple[str, ast.Call]]]:
     found: dict[str, list[tuple[str, ast.Call]]] = {}
     for where, call in _calls("Problem", "sentence", parts=(*CORE, "cli")):
@@ -81,9 +83,6 @@ def _raised() -> dict[str, list[tuple[str, ast.Call]]]:
     return found
 
 
-RAISED = _raised()
-
-
 # Codes that pure tables choose; their own tests make each sentence with its fields.
 COMPUTED = {*CAUSES, *CONTRADICTIONS}
 
@@ -91,8 +90,8 @@ COMPUTED = {*CAUSES, *CONTRADICTIONS}
 @pytest.mark.parametrize("code", sorted(MESSAGES.keys() - COMPUTED))
 def test_every_message_is_of_a_code_with_its_fields(code: str) -> None:
     """No message is left over, and each has the fields its problem is raised with."""
-    assert code in RAISED, "nothing has this code"
-    for where, call in RAISED[code]:
+    assert code in _raised(), "nothing has this code"
+    for where, call in _raised()[code]:
         given = _given(call)
         if given is not None and ast.unparse(call.func) == "Problem":
             assert given == _fields(MESSAGES[code]), where
@@ -100,7 +99,7 @@ def test_every_message_is_of_a_code_with_its_fields(code: str) -> None:
 
 def test_every_code_has_a_message() -> None:
     """A problem raised with a sentence in place of a code fails here."""
-    places = {code: where for code, [(where, _), *_] in RAISED.items()}
+    places = {code: where for code, [(where, _), *_] in _raised().items()}
     assert {code: where for code, where in places.items() if code not in MESSAGES} == {}
 
 

@@ -10,10 +10,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft202012Validator
-from schemathesis.generation import GenerationMode
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -25,9 +23,8 @@ from service.http.connection_limits import Connections
 from service.http.server import Server
 from service.settings import Settings
 from tests.examples import examples
-from tests.unit.console.read_model.topic_records import BEGAN, outcomes
+from tests.unit.console.read_model.topic_records import BEGAN, states
 
-STATES = outcomes()[-1].messages
 DAY_MS = 24 * 3_600_000
 RANGE = f"since={BEGAN - DAY_MS}&until={BEGAN + 30 * DAY_MS}"
 
@@ -71,14 +68,14 @@ def test_each_page_continues_the_one_before(client: httpx.Client) -> None:
         page = client.get(f"/messages?limit=20{cursor and f'&cursor={quote(cursor)}'}").json()
         found += [one["key"] for one in page["items"]]
         cursor = page["next"]
-    assert sorted(found) == sorted(STATES)
+    assert sorted(found) == sorted(states())
 
 
 def test_numbers_texts_and_payloads_are_masked(client: httpx.Client) -> None:
     """Nothing of them is anywhere in an answer; with reveal=1 all of it is."""
     state = next(
         one
-        for one in STATES.values()
+        for one in states().values()
         if one.inbound and one.payload and len(one.recipient or "") > 8
     )
     masked = client.get("/message", params={"key": state.message_key})
@@ -176,7 +173,7 @@ def test_every_message_is_as_the_document_says(
     client: httpx.Client, document: dict[str, Any]
 ) -> None:
     validator = Draft202012Validator(_schema(document, "/message"))
-    for key in STATES:
+    for key in states():
         validator.validate(client.get("/message", params={"key": key, "reveal": "1"}).json())
 
 
@@ -188,17 +185,20 @@ def _schema(document: dict[str, Any], path: str) -> dict[str, Any]:
 
 def test_schemathesis_finds_no_difference(url: str) -> None:
     """Any parameters, valid or not, get an answer that the document describes."""
+    # Its import takes a second, and each process of the tests imports this file.
+    import schemathesis  # noqa: PLC0415
+
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     checked = 0
     for found in schema.get_all_operations():
         operation: Any = found.ok()  # type: ignore[union-attr]
-        for mode in GenerationMode:
+        for mode in schemathesis.GenerationMode:
             _check(operation, mode)
             checked += 1
     assert checked == 2 * len(OPERATIONS)
 
 
-def _check(operation: Any, mode: GenerationMode) -> None:
+def _check(operation: Any, mode: Any) -> None:
     @settings(examples(1 / 4), suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Any) -> None:

@@ -38,9 +38,6 @@ async def token_of(client: httpx.AsyncClient) -> str:
     return found[1]
 
 
-KEYS = sorted(outcomes()[-1].messages)[::6]
-
-
 def logged(audit: Path) -> str:
     return audit.read_text() if audit.exists() else ""
 
@@ -49,16 +46,15 @@ def make_unwritable(audit: Path) -> None:
     audit.mkdir()
 
 
-@pytest.mark.parametrize("key", KEYS)
-async def test_every_message_has_a_page(client: httpx.AsyncClient, key: str) -> None:
+async def test_every_message_has_a_page(client: httpx.AsyncClient) -> None:
     """Each kind of message is shown, and no number of more than six digits of its parties."""
-    state = outcomes()[-1].messages[key]
-    answer = await client.get(f"/messages/{key}")
-    assert answer.status_code == 200
-    facts = sum(len(attempt.facts) for attempt in state.attempts.values())
-    assert answer.text.count("/records/") >= facts
-    if state.recipient and len(state.recipient) > 6:
-        assert state.recipient not in answer.text
+    for key, state in sorted(outcomes()[-1].messages.items())[::6]:
+        answer = await client.get(f"/messages/{key}")
+        assert answer.status_code == 200, key
+        facts = sum(len(attempt.facts) for attempt in state.attempts.values())
+        assert answer.text.count("/records/") >= facts, key
+        if state.recipient and len(state.recipient) > 6:
+            assert state.recipient not in answer.text, key
 
 
 async def test_numbers_are_revealed_on_demand_and_that_is_logged(

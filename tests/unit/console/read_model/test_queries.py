@@ -14,9 +14,8 @@ from console.read_model.results import (
     MessageLine,
 )
 from schemas.records import MessageState
-from tests.unit.console.read_model.topic_records import BEGAN, outcomes, records
+from tests.unit.console.read_model.topic_records import BEGAN, records, states
 
-STATES = outcomes()[-1].messages
 DAY_MS = 24 * 3_600_000
 
 
@@ -39,9 +38,9 @@ def keys(found: list[MessageLine]) -> list[str]:
 
 def test_the_pages_of_a_search_hold_each_message_once_the_newest_first(database: Database) -> None:
     found = every(database, MessageFilter())
-    assert sorted(keys(found)) == sorted(STATES)
+    assert sorted(keys(found)) == sorted(states())
     assert [one.first_seen_at for one in found] == sorted(
-        (one.first_seen_at for one in STATES.values()), reverse=True
+        (one.first_seen_at for one in states().values()), reverse=True
     )
 
 
@@ -88,7 +87,7 @@ def test_the_pages_of_a_search_hold_each_message_once_the_newest_first(database:
 def test_a_filter_finds_all_that_match(
     database: Database, wanted: MessageFilter, holds: Callable[[MessageState], bool]
 ) -> None:
-    expected = {key for key, state in STATES.items() if holds(state)}
+    expected = {key for key, state in states().items() if holds(state)}
     found = set(keys(every(database, wanted)))
     assert expected
     assert expected <= found if wanted.gateway else expected == found
@@ -96,15 +95,15 @@ def test_a_filter_finds_all_that_match(
 
 @pytest.mark.parametrize("field", ["message_key", "message_id", "request_id", "recipient"])
 def test_a_message_is_found_by_an_id_or_its_number(database: Database, field: str) -> None:
-    values = Counter(getattr(one, field) for one in STATES.values() if getattr(one, field))
+    values = Counter(getattr(one, field) for one in states().values() if getattr(one, field))
     for value, count in list(values.items())[:40]:
         found = every(database, MessageFilter(text=f" {value} "))
-        assert all(one in keys(found) for one, s in STATES.items() if getattr(s, field) == value)
+        assert all(one in keys(found) for one, s in states().items() if getattr(s, field) == value)
         assert len(found) >= count
 
 
 def test_a_number_is_found_in_the_forms_that_people_write(database: Database) -> None:
-    number = next(one.recipient for one in STATES.values() if (one.recipient or "x").isdigit())
+    number = next(one.recipient for one in states().values() if (one.recipient or "x").isdigit())
     assert number
     plain = keys(every(database, MessageFilter(text=number)))
     for text in (f"+{number}", f"00{number}", f"+{number[:3]} {number[3:6]} {number[6:]}"):
@@ -116,7 +115,7 @@ def test_a_message_is_found_by_the_sender_of_a_reply(database: Database) -> None
     assert replies
     with database.reading() as connection:
         found = 0
-        for key in STATES:
+        for key in states():
             message = timeline.find(connection, key)
             assert message
             for reply in message.replies:
@@ -127,7 +126,7 @@ def test_a_message_is_found_by_the_sender_of_a_reply(database: Database) -> None
 
 
 def test_a_message_is_found_by_a_value_of_its_payload(database: Database) -> None:
-    wanted = [one for one in STATES.values() if isinstance(one.payload, dict)]
+    wanted = [one for one in states().values() if isinstance(one.payload, dict)]
     assert wanted
     for state in wanted[:20]:
         for value in state.payload.values():
@@ -155,8 +154,8 @@ def test_a_cursor_of_no_page_is_refused(database: Database, cursor: str) -> None
 def test_choices_are_the_values_that_occur(database: Database) -> None:
     with database.reading() as connection:
         found = messages.choices(connection)
-    assert found.providers == sorted({one.provider for one in STATES.values()})
-    assert found.statuses == sorted({one.status for one in STATES.values() if one.status})
+    assert found.providers == sorted({one.provider for one in states().values()})
+    assert found.statuses == sorted({one.status for one in states().values() if one.status})
     assert {"viber", "sms"} <= {*found.gateways}
     assert "GB" in found.countries
 
@@ -164,7 +163,7 @@ def test_choices_are_the_values_that_occur(database: Database) -> None:
 def test_the_timeline_has_every_fact_with_its_verdict(database: Database) -> None:
     verdicts: Counter[str] = Counter()
     with database.reading() as connection:
-        for key, state in STATES.items():
+        for key, state in states().items():
             message = timeline.find(connection, key)
             assert message
             assert message.line.key == key
@@ -206,14 +205,14 @@ def test_the_overview_counts_what_the_states_hold(database: Database) -> None:
     now = BEGAN + 2 * DAY_MS
     with database.reading() as connection:
         found = overview.overview(connection, now, hours=24 * 365 * 20)
-        assert found.messages == len(STATES)
-        assert found.stalled == sum(one.stalled_since is not None for one in STATES.values())
-        by_provider = Counter(one.provider for one in STATES.values())
+        assert found.messages == len(states())
+        assert found.stalled == sum(one.stalled_since is not None for one in states().values())
+        by_provider = Counter(one.provider for one in states().values())
         assert {one.provider: one.messages for one in found.providers} == by_provider
         for share in found.providers:
-            states = [one for one in STATES.values() if one.provider == share.provider]
-            assert share.statuses == Counter(one.status or "none" for one in states)
-            outbound = [one.status for one in states if one.status]
+            those = [one for one in states().values() if one.provider == share.provider]
+            assert share.statuses == Counter(one.status or "none" for one in those)
+            outbound = [one.status for one in those if one.status]
             delivered = [one for one in outbound if one in ("delivered", "read", "played")]
             assert share.delivered_share == len(delivered) / len(outbound)
         minutes = overview.points(connection, 0, now + 30 * DAY_MS)

@@ -31,10 +31,9 @@ from console.read_model.write import Move, MovedError, write
 from processors.dead_letters.record import marker, read
 from schemas.codec import decode_state, encode
 from tests.examples import examples
-from tests.unit.console.read_model.topic_records import Record, load, outcomes, records
+from tests.unit.console.read_model.topic_records import Record, load, records, states
 
 AT = ("bluetick.statuses", 0)
-STATES = outcomes()[-1].messages
 
 
 @contextmanager
@@ -214,7 +213,7 @@ def test_where_a_partition_continues(offsets: Any, log: Log, start: Start | None
 
 
 def test_retention_drops_the_old_and_keeps_the_young() -> None:
-    times = sorted(one.first_seen_at for one in STATES.values())
+    times = sorted(one.first_seen_at for one in states().values())
     middle = times[len(times) // 2]
     with opened() as database:
         load(database, records())

@@ -1,6 +1,6 @@
 """Records as they are on the topics, made by the pipeline in memory of simulated webhooks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from console.read_model.write import apply
 from processors.dead_letters.record import Headers
 from processors.replay.pipeline_in_memory import Outcome, Wait, run
 from schemas.codec import encode
-from schemas.records import viewer_key
+from schemas.records import MessageState, viewer_key
 
 BEGAN = _BEGAN
 
@@ -36,6 +36,11 @@ def outcomes() -> tuple[Outcome, ...]:
     steps = list(_steps())
     half = run(steps[: len(steps) // 2], began_at=_BEGAN, prefix=_PREFIX)
     return half, run([*steps, Wait(12 * _DAY)], began_at=_BEGAN, prefix=_PREFIX)
+
+
+def states() -> Mapping[str, MessageState]:
+    """Return the messages at the end."""
+    return outcomes()[-1].messages
 
 
 @cache
