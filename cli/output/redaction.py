@@ -5,7 +5,7 @@ It shows the names of fields, and the values of only those fields that explain a
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cli.output.records import printable
@@ -80,17 +80,37 @@ def _written(value: Any, name: str, indent: str, pointer: str) -> Iterator[tuple
     label = f"{indent}{json.dumps(_digits_hidden(name), ensure_ascii=False)}: " if name else indent
     if isinstance(value, _Members):
         yield pointer, label + "{"
-        for member, inner in value:
-            place = f"{pointer}/{member.replace('~', '~0').replace('/', '~1')}"
-            yield from _written(inner, printable(member), indent + "  ", place)
+        yield from separated(
+            _written(inner, printable(member), indent + "  ", f"{pointer}/{escaped(member)}")
+            for member, inner in value
+        )
         yield pointer, indent + "}"
     elif isinstance(value, list):
         yield pointer, label + "["
-        for number, inner in enumerate(value):
-            yield from _written(inner, "", indent + "  ", f"{pointer}/{number}")
+        yield from separated(
+            _written(inner, "", indent + "  ", f"{pointer}/{number}")
+            for number, inner in enumerate(value)
+        )
         yield pointer, indent + "]"
     else:
         yield pointer, label + _scalar(value, name)
+
+
+def separated(parts: Iterable[Iterable[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+    """Yield the lines of members or elements, each but the last with a comma after it."""
+    last: tuple[str, str] | None = None
+    for lines in parts:
+        if last is not None:
+            yield last[0], f"{last[1]},"
+        *others, last = lines
+        yield from others
+    if last is not None:
+        yield last
+
+
+def escaped(name: str) -> str:
+    """Return a member's name as a part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _scalar(value: Any, name: str) -> str:

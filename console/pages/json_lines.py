@@ -63,17 +63,17 @@ def _written(value: Any, name: str | None, pointer: str, indent: str) -> Iterato
     label = indent + begin
     if isinstance(value, dict) and value:
         yield pointer, f"{label}{{"
-        for key, inner in value.items():
-            yield from _written(inner, key, f"{pointer}/{_escaped(key)}", indent + _INDENT)
+        yield from redaction.separated(
+            _written(inner, key, f"{pointer}/{redaction.escaped(key)}", indent + _INDENT)
+            for key, inner in value.items()
+        )
         yield pointer, f"{indent}}}"
     elif isinstance(value, list) and value:
         yield pointer, f"{label}["
-        for place, inner in enumerate(value):
-            yield from _written(inner, None, f"{pointer}/{place}", indent + _INDENT)
+        yield from redaction.separated(
+            _written(inner, None, f"{pointer}/{place}", indent + _INDENT)
+            for place, inner in enumerate(value)
+        )
         yield pointer, f"{indent}]"
     else:
         yield pointer, label + json.dumps(value, ensure_ascii=False)
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")

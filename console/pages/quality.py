@@ -136,19 +136,24 @@ def _rank(row: QualityRow, asked: Asked) -> float:
 
 
 def findings_of(rows: Sequence[QualityRow], asked: Asked) -> list[str]:
-    """Return what a person would look for first: the slowest, and the least delivered one."""
-    timed = [row for row in rows if row.to_delivered is not None]
-    if not timed:
+    """Return what a person would look for first: the slowest, and the least delivered one.
+
+    A row without a name, or alone, is compared with nothing.
+    """
+    timed = [row for row in rows if row.to_delivered is not None and _name(row, asked)]
+    if len(timed) < 2:  # noqa: PLR2004 - a comparison
         return []
     where = f" to {formats.country(asked.wanted.country)}" if asked.wanted.country else ""
-    slowest = max(timed, key=lambda row: row.to_delivered.p95 if row.to_delivered else 0)
-    fastest = min(timed, key=lambda row: row.to_delivered.p95 if row.to_delivered else 0)
-    found = [f"Slowest{where}: {_timed(slowest, asked)}."]
-    if fastest is not slowest:
-        found.append(f"Fastest{where}: {_timed(fastest, asked)}.")
-    worst = min(timed, key=lambda row: counts_of(row, asked.by).share or 0)
-    share = formats.share(counts_of(worst, asked.by).share)
-    found.append(f"Least delivered{where}: {title_of(asked.by, _name(worst, asked))}, {share}.")
+    ordered = sorted(timed, key=lambda row: row.to_delivered.p95 if row.to_delivered else 0)
+    fastest, slowest = ordered[0], ordered[-1]
+    found = [
+        f"Slowest{where}: {_timed(slowest, asked)}.",
+        f"Fastest{where}: {_timed(fastest, asked)}.",
+    ]
+    shares = [counts_of(row, asked.by).share or 0 for row in timed]
+    if min(shares) < max(shares):
+        worst = title_of(asked.by, _name(timed[shares.index(min(shares))], asked))
+        found.append(f"Least delivered{where}: {worst}, {formats.share(min(shares))}.")
     return found
 
 
@@ -176,7 +181,7 @@ def _timed(row: QualityRow, asked: Asked) -> str:
     assert times is not None  # noqa: S101 - its callers choose such rows
     half, most = formats.duration(times.p50), formats.duration(times.p95)
     name = title_of(asked.by, _name(row, asked))
-    return f"{name}, half delivered within {half}, 95 % within {most}"
+    return f"{name}, 95 % delivered within {most}, half within {half}"
 
 
 async def _series(site: Site, asked: Asked) -> Mapping[str, Mapping[int, QualityRow]]:
@@ -264,8 +269,9 @@ def _cell(row: QualityRow | None, hour: int, name: str, asked: Asked, slowest: f
     if row is None or counts is None or not counts.total:
         return Cell(None, f"{at}, no messages")
     share = counts.share or 0.0
-    times = formats.duration(row.to_delivered.p95) if row.to_delivered else "unknown"
-    title = f"{at}, {counts.total:,} messages, {formats.share(share)} delivered, 95 % in {times}"
+    times = formats.duration(row.to_delivered.p95) if row.to_delivered else "an unknown time"
+    messages = f"{counts.total:,} message{'' if counts.total == 1 else 's'}"
+    title = f"{at}, {messages}, {formats.share(share)} delivered, 95 % within {times}"
     value = _value(row, asked)
     level = None if value is None else value / slowest if asked.measure == "time" else 1 - share
     return Cell(level, title, messages_address(asked, name, hour))
