@@ -195,26 +195,39 @@ class _Visible:
         return Window(self.first, self.last) if self.ids else None
 
     async def read_outputs(self, window: Window) -> None:
-        for topic in (self._topics.statuses, self._topics.events, self._topics.inbound):
-            await self._read(topic, window, output_id)
+        topics = self._topics
+        await self._read([topics.statuses, topics.events, topics.inbound], window, output_id)
 
     async def read_letters(self, window: Window) -> None:
-        await self._read(self._topics.dead_letters, window, letter_id)
+        await self._read([self._topics.dead_letters], window, letter_id)
 
-    async def _read(self, topic: str, window: Window, identify: Identify) -> None:
-        place = TopicPartition(topic, self._partition)
-        [at] = (await self._reader.offsets_for_times({place: window.first})).values()
-        if at is None:
+    async def _read(self, topics: Iterable[str], window: Window, identify: Identify) -> None:
+        """Read the records of a window.
+
+        All questions come before the first fetch: a broker answers a connection's requests in
+        order, and holds a fetch for half a second. A window is seldom without an offset, since
+        Kafka finds transaction markers by time as well.
+        """
+        places = [TopicPartition(topic, self._partition) for topic in topics]
+        times = dict.fromkeys(places, window.first)
+        starts = {
+            place: at.offset
+            for place, at in (await self._reader.offsets_for_times(times)).items()
+            if at is not None
+        }
+        if not starts:
             return
-        self._reader.assign([place])
-        self._reader.seek(place, at.offset)
-        [end] = (await self._reader.end_offsets([place])).values()
-        # The log may end in transaction markers: the position passes them, no record does.
-        while await self._reader.position(place) < end:
-            got = await self._reader.getmany(place, timeout_ms=_POLL_MS, max_records=_BATCH)
-            known = ((identify(r.key, r.headers), r.timestamp) for r in got.get(place, []))
-            if not self._add(((one, at) for one, at in known if one is not None), window):
-                return
+        ends = await self._reader.end_offsets(list(starts))
+        self._reader.assign(list(starts))
+        for place, offset in starts.items():
+            self._reader.seek(place, offset)
+        # A log may end in transaction markers: the position passes them, no record does.
+        while left := [one for one in starts if await self._reader.position(one) < ends[one]]:
+            got = await self._reader.getmany(*left, timeout_ms=_POLL_MS, max_records=_BATCH)
+            for place, records in got.items():
+                known = ((identify(r.key, r.headers), r.timestamp) for r in records)
+                if not self._add(((one, at) for one, at in known if one is not None), window):
+                    del starts[place]
 
     def _add(self, records: Iterable[tuple[bytes, int]], window: Window) -> bool:
         """Add the records in the window; return whether more of them may follow."""
