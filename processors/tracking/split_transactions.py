@@ -133,7 +133,7 @@ async def find(
     reader, now = clients.reader(settings), clock.now()
     try:
         async with asyncio.timeout(_SILENCE_SECONDS):
-            await reader.start()
+            await clients.begin(reader, [source.topic, *_outputs_of(settings)])
             [beginning] = (await reader.beginning_offsets([source])).values()
             back = missing_from(note, newest, committed, beginning, now)
             visible = _Visible(reader, settings, source.partition)
@@ -158,6 +158,11 @@ async def find(
     if split:
         _warn(settings, source.partition, found, visible.last if back is None else note.stamp)
     return found
+
+
+def _outputs_of(settings: Settings) -> tuple[str, ...]:
+    topics = settings.topics
+    return topics.statuses, topics.events, topics.inbound
 
 
 def _warn(settings: Settings, partition: int, found: Split, time: int) -> None:
@@ -187,7 +192,7 @@ class _Visible:
         self.first = _FOREVER
         self.last = 0
         self._reader = reader
-        self._topics = settings.topics
+        self._outputs, self._letters = _outputs_of(settings), settings.topics.dead_letters
         self._partition = partition
 
     @property
@@ -195,11 +200,10 @@ class _Visible:
         return Window(self.first, self.last) if self.ids else None
 
     async def read_outputs(self, window: Window) -> None:
-        topics = self._topics
-        await self._read([topics.statuses, topics.events, topics.inbound], window, output_id)
+        await self._read(self._outputs, window, output_id)
 
     async def read_letters(self, window: Window) -> None:
-        await self._read([self._topics.dead_letters], window, letter_id)
+        await self._read([self._letters], window, letter_id)
 
     async def _read(self, topics: Iterable[str], window: Window, identify: Identify) -> None:
         """Read the records of a window.

@@ -115,20 +115,25 @@ def reader(
     return client
 
 
+async def begin(client: AIOKafkaConsumer, asked: Collection[str] = ()) -> None:
+    """Start a reader.
+
+    `asked` are the topics whose offsets the caller will request: for each unknown topic aiokafka
+    would fetch metadata and then wait for 0.1 s.
+    """
+    await client.start()
+    if asked:
+        await client._client.set_topics(asked)  # noqa: SLF001 (there is no public way)
+
+
 @contextlib.asynccontextmanager
 async def reading(
     settings: Settings, asked: Collection[str] = ()
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """Yield a started reader; every error of Kafka becomes a `Problem`.
-
-    `asked` are the topics whose offsets the caller will request: for an unknown topic aiokafka
-    would fetch metadata and then wait for 0.1 s.
-    """
+    """Yield a reader that has begun (see `begin`); every error of Kafka becomes a `Problem`."""
     client = reader(settings)
     try:
-        await client.start()
-        if asked:
-            await client._client.set_topics(asked)  # noqa: SLF001 (there is no public way)
+        await begin(client, asked)
         yield client
     except OffsetOutOfRangeError:
         raise Problem("deleted_while_read") from None

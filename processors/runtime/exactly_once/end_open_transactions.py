@@ -92,8 +92,9 @@ async def end_open(
     try:
         async with asyncio.timeout(SILENCE_SECONDS):
             # One after the other: a consumer that is still starting cannot be stopped.
-            await stable.start()
-            await everything.start()
+            topics = [place.topic for place in (*outputs.own, *outputs.shared)]
+            await clients.begin(stable, topics)
+            await clients.begin(everything, topics)
             readers = _Readers(stable, everything, outputs)
             while left := await readers.oldest():
                 commit = was_committed(left, start, note)
