@@ -282,7 +282,7 @@ def test_a_shape_shows_no_text_and_no_number(secret: str, cut: bool) -> None:  #
 @pytest.mark.parametrize(
     ("value", "lines"),
     [
-        (b'{"id":"a","id":"b"}', ["{", '  "id": "a"', '  "id": "b"', "}"]),
+        (b'{"id":"a","id":"b"}', ["{", '  "id": "a",', '  "id": "b"', "}"]),
         (b'{"timestamp":1700000000}', ["{", '  "timestamp": 1700000000', "}"]),
         (b'{"to":"+420777123456"}', ["{", '  "to": "…456"', "}"]),
         (b'{"447700900123@s":NaN}', ["{", '  "…123@s": NaN', "}"]),
