@@ -68,7 +68,7 @@ async def _from_nothing(settings: Settings) -> float:
     try:
         await asyncio.gather(
             *(
-                restore_store(settings, store, _changelog(settings, number))
+                restore_store(settings, store, _changelog(settings, number), lambda _: False)
                 for number, store in enumerate(stores)
             )
         )

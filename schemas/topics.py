@@ -12,6 +12,9 @@ _MiB = 1024 * 1024
 # A provider may resend for a week and start a fallback after 30 days.
 STATE_TTL_DAYS = 45
 
+# How long `messages` keeps the earlier states of a message: a recovery may need the last but one.
+COMPACTION_LAG_MS = 3_600_000
+
 # How long a compacted topic keeps the tombstone of a dropped state.
 TOMBSTONE_DAYS = 7
 
@@ -239,6 +242,7 @@ def _state() -> dict[str, str]:
         "cleanup.policy": "compact,delete",
         "retention.ms": str((STATE_TTL_DAYS + 1) * _DAY),
         "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY),
+        "min.compaction.lag.ms": str(COMPACTION_LAG_MS),
         "max.message.bytes": str(8 * _MiB),
         **_TIMES,
     }

@@ -101,9 +101,9 @@ EVENTS: Mapping[str, str] = {
     "store_damaged": "partition {partition}: {reason}; restoring it",
     "store_not_flushed": "store {directory} cannot be flushed: {reason}",
     "transaction_split": (
-        "partition {partition}: Kafka committed parts of a transaction of {time}, but not its "
-        "states on {topic}; observations are tracked again from offset {offset}, without the "
-        "{outputs} outputs that are visible already"
+        "partition {partition}: Kafka committed only parts of a transaction of {time} on {topic}; "
+        "observations are tracked again from offset {offset}, without the {outputs} outputs that "
+        "are visible already"
     ),
     "states_missing": (
         "partition {partition}: more than {most} outputs are newer than the newest state on "

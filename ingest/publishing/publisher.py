@@ -77,7 +77,8 @@ class Publisher:
         self._requests = 0
         self._bytes = 0
         self._flush_due = False
-        self._rest: asyncio.TimerHandle | None = None
+        self._rest: asyncio.Handle | None = None
+        self._rests_until = math.inf
         self._closes_at: float | None = None
         self._producer: AIOKafkaProducer | None = None
         self._last_acknowledgement = 0.0
@@ -240,14 +241,15 @@ class Publisher:
 
     def _flush_at(self, when: float) -> None:
         """Flush at this time of the event loop, or before if that is due anyway."""
+        if self._rests_until <= when:
+            return
         if self._rest is not None:
-            if self._rest.when() <= when:
-                return
             self._rest.cancel()
-        self._rest = self._loop.call_at(when, self._rested)
+        # uvloop returns a handle without a time if the wait is below a millisecond.
+        self._rest, self._rests_until = self._loop.call_at(when, self._rested), when
 
     def _rested(self) -> None:
-        self._rest = None
+        self._rest, self._rests_until = None, math.inf
         self._flush()
 
     async def _send(

@@ -14,7 +14,7 @@ from processors.tracking.batch_types import Reduced
 from processors.tracking.outputs import TOPICS as OUTPUT_TOPICS
 from processors.tracking.recovery import outputs_of
 from processors.tracking.session import Session
-from processors.tracking.split_transactions import without
+from processors.tracking.split_transactions import identities, without
 from processors.tracking.tracking_dead_letters import Letter, headers_of
 from schemas.records import message_of
 from schemas.topics import Topics
@@ -58,11 +58,16 @@ async def _commit(
     now = session.stamp = max(clock.now(), session.stamp + 1)
     new, left = without(result, session.seen)
     note = session.note.after(
-        now, session.offset, states=bool(result.states), seen=bool(session.seen)
+        now,
+        session.offset,
+        states=bool(result.states),
+        seen=bool(session.seen),
+        outputs=len(identities(new)),
     )
 
     def fill(outbox: Outbox) -> None:
-        _Filling(topics, partition, outbox, now).fill(new, taken_to, note)
+        offset = session.offset if taken_to is None else taken_to
+        _Filling(topics, partition, outbox, now).fill(new, offset, note)
 
     ends = await commit(session, outputs_of(settings, partition), fill, taken_to, note, apart=apart)
     session.seen = left if note.window else frozenset()
@@ -79,11 +84,10 @@ class _Filling:
         self._outbox = outbox
         self._now = now
 
-    def fill(self, result: Reduced, taken_to: int | None, note: Note) -> None:
+    def fill(self, result: Reduced, taken_to: int, note: Note) -> None:
         """Add outputs, changelog and dead letters; the first of the last two has the headers."""
         self._outputs(result)
-        headers = [(TAKEN_TO, b"%d" % taken_to)] if taken_to is not None else []
-        headers.append((NOTE, note.metadata.encode()))
+        headers = [(TAKEN_TO, b"%d" % taken_to), (NOTE, note.metadata.encode())]
         self._letters(result, self._states(result, headers))
 
     def _outputs(self, result: Reduced) -> None:

@@ -22,6 +22,7 @@ from processors.tracking import letter_notices
 from processors.tracking.batch_cut import BatchCut
 from processors.tracking.batch_types import Reduced, Work
 from processors.tracking.commit_batch import publish
+from processors.tracking.incomplete_transactions import stored
 from processors.tracking.log_clock import LogClock
 from processors.tracking.outputs import source_of
 from processors.tracking.recovery import recover
@@ -77,7 +78,16 @@ class Task(PartitionTask[Session, Work, Store]):
         self._log_clock = LogClock(
             self._consumer, self.partition, self._watermark, self._settings.timer_grace
         )
+        if session.left_out:
+            with self._uncut():
+                await self._write_again(session)
         return session
+
+    async def _write_again(self, session: Session) -> None:
+        """Write the present states of keys whose newer states are not restored."""
+        result = stored(session.left_out, session.store.get, self._patience)
+        anchor = await publish(self._settings, session, result, None, apart=False)
+        session.store.write(result.states, anchor, result.armed)
 
     def _new_store(self) -> Store:
         return Store(self._directory, f"{self._settings.topics.messages}[{self._number}]")

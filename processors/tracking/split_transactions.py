@@ -3,6 +3,8 @@
 Kafka may write commit markers for some parts of a transaction and abort markers for the rest, if
 brokers die between two decisions (decision 16). Outputs or the group's offset are then committed,
 and the states on `messages` are aborted. A later report of the same fact would be published again.
+If the states are committed, and other parts are not, the states are left out of the restore
+(incomplete_transactions.py), and are missing here too.
 
 Each commit of the group's offset has a note as its metadata: when states were last written, and
 from which offset. At recovery the note and the times of the outputs are compared with the newest
@@ -13,7 +15,7 @@ consumers see already.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,6 +25,7 @@ from processors.dead_letters import record
 from processors.runtime.exactly_once.offset_note import KEPT_MS, Note, Window
 from processors.runtime.exactly_once.restore import OLDEST_MS
 from processors.tracking.batch_types import Out, Reduced
+from processors.tracking.incomplete_transactions import RECENT_MS, Committed
 from processors.tracking.tracking_dead_letters import Letter, headers_of
 from schemas.webhook import to_iso
 from service.kafka import clients
@@ -36,6 +39,7 @@ _SILENCE_SECONDS = 60
 _POLL_MS = 100
 _BATCH = 100
 _FOREVER = 2**63 - 1
+_STATE = b"state"
 # More outputs than one transaction has: then the states of many transactions are missing.
 _MOST = 100_000
 Headers = Sequence[tuple[str, bytes]]
@@ -119,16 +123,66 @@ def letter_id(_: bytes | None, headers: Headers) -> bytes | None:
     return None if observed is None else observed + b"#" + known.get(record.CODE, b"")
 
 
+def identities(result: Reduced) -> frozenset[bytes | None]:
+    """Return the identities of a batch's outputs and dead letters."""
+    outputs = (output_id(out.key, out.headers) for out in result.outputs)
+    return frozenset([*outputs, *(_of_letter(letter) for letter in result.letters)])
+
+
 def _of_letter(letter: Letter) -> bytes | None:
     return letter_id(None, headers_of(letter))
 
 
+async def committed(
+    settings: Settings, source: TopicPartition, offset: int, note: Note
+) -> Committed:
+    """Return what is committed, and what is missing of the last transaction that wrote states.
+
+    Outputs do not count as missing if retention may have deleted them. No transaction is open.
+    """
+    known = Committed(offset, note, clock.now() - RECENT_MS)
+    if note.stamp < known.since:
+        return known
+    outputs = (*_outputs_of(settings), settings.topics.dead_letters)
+    places = [TopicPartition(topic, source.partition) for topic in outputs]
+    reader = clients.reader(settings)
+    try:
+        async with asyncio.timeout(_SILENCE_SECONDS):
+            await clients.begin(reader, [settings.topics.messages, *outputs])
+            deleted = await _may_be_deleted(reader, places, note.stamp)
+            visible = _Visible(reader, settings, source.partition)
+            await visible.read_all(Window(note.stamp, note.stamp))
+    finally:
+        await clients.leave(reader)
+    has_states = _STATE in visible.ids
+    seen = len(visible.ids) - has_states
+    return known.compared(has_states=has_states, seen=note.outputs if deleted else seen)
+
+
+async def _may_be_deleted(
+    reader: AIOKafkaConsumer, places: Sequence[TopicPartition], time: int
+) -> bool:
+    """Whether one of the logs begins at or after a time because retention deleted records."""
+    starts = await reader.offsets_for_times(dict.fromkeys(places, time))
+    beginnings = await reader.beginning_offsets(places)
+    ends = await reader.end_offsets(places)
+    found = {place: ends[place] if at is None else at.offset for place, at in starts.items()}
+    return any(0 < beginnings[place] == offset for place, offset in found.items())
+
+
 async def find(
-    settings: Settings, source: TopicPartition, committed: int, note: Note, newest: int
+    settings: Settings,
+    source: TopicPartition,
+    committed: int,
+    note: Note,
+    newest: int,
+    *,
+    left_out: Collection[int] = (),
 ) -> Split:
     """Compare the states with the other committed parts; return how to continue.
 
-    No transaction is open, and the store is restored; `newest` is the time of its newest state.
+    No transaction is open, and the store is restored; `newest` is the time of its newest state,
+    `left_out` has the times of transactions whose states are not restored.
     """
     reader, now = clients.reader(settings), clock.now()
     try:
@@ -138,10 +192,11 @@ async def find(
             back = missing_from(note, newest, committed, beginning, now)
             visible = _Visible(reader, settings, source.partition)
             without_states, *before = periods(note, newest, now)
+            before += [Window(time, time) for time in sorted(left_out)]
             await visible.read_outputs(without_states)
-            split = back is not None or bool(visible.ids)
+            split = back is not None or bool(visible.ids or left_out)
             if split:
-                first = min(visible.first, _FOREVER if back is None else note.stamp)
+                first = min([visible.first, _FOREVER if back is None else note.stamp, *left_out])
                 await visible.read_letters(Window(first, _FOREVER))
             for window in before:
                 with contextlib.suppress(_TooManyError):  # then it spans two incidents
@@ -156,7 +211,8 @@ async def find(
     note, seen = note._replace(window=visible.window), frozenset(visible.ids)
     found = Split(offset, note, seen, 0 if back is None else committed)
     if split:
-        _warn(settings, source.partition, found, visible.last if back is None else note.stamp)
+        last = max([visible.last, *left_out])
+        _warn(settings, source.partition, found, last if back is None else note.stamp)
     return found
 
 
@@ -193,11 +249,22 @@ class _Visible:
         self.last = 0
         self._reader = reader
         self._outputs, self._letters = _outputs_of(settings), settings.topics.dead_letters
+        self._states = settings.topics.messages
         self._partition = partition
 
     @property
     def window(self) -> Window | None:
         return Window(self.first, self.last) if self.ids else None
+
+    async def read_all(self, window: Window) -> None:
+        """Read outputs, dead letters and states; all states have the same identity."""
+
+        def identify(key: bytes | None, headers: Headers) -> bytes | None:
+            state = None if key is None else _STATE
+            return letter_id(key, headers) or output_id(key, headers) or state
+
+        topics = [*self._outputs, self._letters, self._states]
+        await self._read(topics, window, identify)
 
     async def read_outputs(self, window: Window) -> None:
         await self._read(self._outputs, window, output_id)

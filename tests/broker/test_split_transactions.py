@@ -1,18 +1,18 @@
-"""A transaction that Kafka committed without its states: each fact is still published once.
+"""A transaction that Kafka committed in parts: each fact is still published once.
 
-A tracker in this process writes such a transaction: its states are in a transaction of another
-producer, which is aborted. All other records are in the tracker's own.
+A tracker in this process writes such a transaction: the records of some topics are in a transaction
+of another producer, which is aborted. All other records are in the tracker's own.
 """
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from cli.processes import Service, running
 from processors.dead_letters import record as deadletters
@@ -40,26 +40,26 @@ KEYS = [message_key("smsmanager", None, f"other-{n}") for n in range(60)]
 OTHER = next(key for key in KEYS if partition_of(key, 3) == PARTITION)
 NOW = round(time.time() * 1000)
 MINUTE = 60_000
-WARNING = "but not its states"
+WARNING = "committed only parts"
 
 
 class Splitting(Outbox):
-    """An outbox whose states go to another transaction, which is aborted."""
+    """An outbox whose records for some topics go to another transaction, which is aborted."""
 
     settings: Settings
+    aborted: Sequence[str]
 
     async def send(self) -> dict[str, int | None]:
-        topic = self.settings.topics.messages
-        states = [one for one in self._batches if one.topic == topic]
-        self._batches = [one for one in self._batches if one.topic != topic]
-        return await super().send() | await self._abort(states)
+        aborted = [one for one in self._batches if one.topic in self.aborted]
+        self._batches = [one for one in self._batches if one.topic not in self.aborted]
+        return await super().send() | await self._abort(aborted)
 
-    async def _abort(self, states: list[Any]) -> dict[str, int | None]:
+    async def _abort(self, records: list[Any]) -> dict[str, int | None]:
         other = clients.producer(self.settings, f"{self.settings.namespace}.other")
         await other.start()
         await other.begin_transaction()
         outbox = Outbox(other)
-        outbox._batches = states
+        outbox._batches = records
         ends = await outbox.send()
         await other.abort_transaction()
         await other.stop()
@@ -67,12 +67,23 @@ class Splitting(Outbox):
 
 
 @asynccontextmanager
-async def splitting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Run a tracker in this process whose transactions are all split."""
+async def splitting(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    aborted: Sequence[str] = ("messages",),
+) -> AsyncIterator[None]:
+    """Run a tracker in this process whose transactions are all split.
+
+    `aborted` are kinds of topics, and "group" for the offset.
+    """
     monkeypatch.setattr(Splitting, "settings", settings, raising=False)
+    names = [f"{settings.namespace}.{kind}" for kind in aborted]
+    monkeypatch.setattr(Splitting, "aborted", names, raising=False)
     stop = asyncio.Event()
     with monkeypatch.context() as patch:
         patch.setattr(transaction, "Outbox", Splitting)
+        if "group" in aborted:
+            patch.setattr(AIOKafkaProducer, "send_offsets_to_transaction", _send_no_offset)
         async with comparing(settings, lambda _: None):
             run = asyncio.create_task(GroupWorker(TRACK, settings, Tracker).run(stop))
             try:
@@ -80,6 +91,10 @@ async def splitting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Asyn
             finally:
                 stop.set()
                 await run
+
+
+async def _send_no_offset(*_: object) -> None:
+    pass
 
 
 async def track_to_the_end(settings: Settings) -> list[str]:
@@ -149,6 +164,56 @@ async def test_a_fact_whose_state_was_lost_is_published_once(
     await write(settings, [observed(settings, one) for one in repeated])
     assert not [line for line in await track_to_the_end(settings) if WARNING in line]
     assert len(await read(settings.kafka, topics.statuses)) == 5
+
+
+@pytest.mark.parametrize(
+    ("aborted", "store"),
+    [
+        (("statuses", "events", "group"), "kept"),
+        (("statuses", "events", "group"), "lost"),
+        (("events",), "kept"),
+        (("dead-letters", "group"), "lost"),
+        (("group",), "kept"),
+    ],
+    ids=["all but the states", "with another store", "events", "dead letter, offset", "offset"],
+)
+@pytest.mark.long
+async def test_a_fact_whose_outputs_were_lost_is_published_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, aborted: Sequence[str], store: str
+) -> None:
+    """Its state is visible, so a restore would make the fact known, and lose its outputs."""
+    topics = settings.topics
+    await write(settings, [observed(settings, seen("queued", NOW))])
+    await track_to_the_end(settings)
+
+    split = [seen("sent", NOW + 1), None, seen("sent", NOW + 2, message_key=OTHER)]
+    await write(settings, [observed(settings, one) for one in split])
+    async with splitting(settings, monkeypatch, aborted):
+        await until(lambda: _has_state(settings, OTHER))
+
+    await write(settings, [observed(settings, seen("read", NOW + 4))])
+    data = settings.data if store == "kept" else settings.data / "empty"
+    lines = await track_to_the_end(settings.model_copy(update={"data": data}))
+    assert any(WARNING in line for line in lines)
+
+    statuses = _ids(await read(settings.kafka, topics.statuses))
+    events = _ids(await read(settings.kafka, topics.events))
+    assert (len(statuses), len(events)) == (4, 4)
+    assert {*statuses.values(), *events.values()} == {1}
+    [letter] = await read(settings.kafka, topics.dead_letters)
+    assert letter.headers[deadletters.OBSERVED].endswith(f"/{PARTITION}/2".encode())
+
+    states = [one for one in await read(settings.kafka, topics.messages) if one.key == OTHER]
+    assert [bool(one.value) for one in states] == [True, False, True], "the state before is written"
+
+    # The offset and the states are complete now, whatever the next store restores.
+    again = settings.model_copy(update={"data": settings.data / "another"})
+    assert not [line for line in await track_to_the_end(again) if WARNING in line]
+    assert _ids(await read(settings.kafka, topics.statuses)) == statuses
+
+
+async def _has_state(settings: Settings, key: str) -> bool:
+    return any(one.key == key for one in await read(settings.kafka, settings.topics.messages))
 
 
 @pytest.mark.long

@@ -238,20 +238,21 @@ class Broker:
             elif one.state == "committed" and one.offset is not None:
                 self.offset, self.note = one.offset, one.note
 
-    def split(self, name: str, is_aborted: Callable[[], bool]) -> bool:
-        """Abort the states of a transaction that was to be committed, and maybe other parts.
+    def split(self, name: str, is_aborted: Callable[[str], bool]) -> list[str]:
+        """Abort some parts of a transaction that was to be committed, and commit the rest.
 
-        Kafka does so if brokers die between two decisions; whether it could be done here.
+        Kafka does so if brokers die between two decisions. Return the aborted parts.
         """
         one = self._ids[name]
         if one.state != "committed" or "messages" not in one.parts:
-            return False
-        for part in [p for p in one.parts if p == "messages" or is_aborted()]:
+            return []
+        aborted = [part for part in one.parts if is_aborted(part)]
+        for part in aborted:
             one.parts.remove(part)
             if part != GROUP:
                 self.logs[part].mark(name, "aborted")
         self.write_markers(name)
-        return True
+        return aborted
 
     def lose_markers(self, name: str, is_lost: Callable[[], bool]) -> list[str]:
         """Write the markers that are due, except the lost ones; return the parts of those.

@@ -26,6 +26,7 @@ class Rules:
     go_back: bool = True
     leave_out: bool = True
     keep_window: bool = True
+    whole_only: bool = True
 
 
 ALL = Rules()
@@ -50,4 +51,5 @@ CONTROLS = {
     "go_back": "observations whose states were lost are not tracked again",
     "leave_out": "visible outputs of observations tracked again are published again",
     "keep_window": "the next owner does not know that outputs are left out",
+    "whole_only": "states are restored whose transaction Kafka did not commit as a whole",
 }

@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 from processors.runtime.exactly_once.offset_note import Note
 from processors.runtime.exactly_once.partition_store import Anchor
-from schemas.topics import STATE_TTL_DAYS
+from schemas.topics import COMPACTION_LAG_MS, STATE_TTL_DAYS
 from tests.simulation import checks
 from tests.simulation.checks import Monitor, Reader, ViolationError
 from tests.simulation.connection import FAULTS, Connection, arrive
-from tests.simulation.kafka_model import Broker
+from tests.simulation.kafka_model import GROUP, Broker
 from tests.simulation.observations import DAY, HOUR, MINUTE, SECOND, ObservationSource
 from tests.simulation.rules import ALL, Rules
 from tests.simulation.store_model import Image, Store
-from tests.simulation.worker import GRACE_MS, OLDEST_MS, TRANSACTION_MS, Worker
+from tests.simulation.worker import GRACE_MS, OLDEST_MS, TRANSACTION_MS, Worker, incomplete, whole
 
 _BEGIN = 1_700_000_000_000
 _MOST_OBSERVATIONS = 12
@@ -185,18 +185,28 @@ class Schedule:
             passed = max(0, min(due) - self._broker.now + self._rng.randrange(2 * GRACE_MS))
         if self._may_be_split():
             passed = min(passed, 10 * MINUTE)
+        if self._is_incomplete():
+            passed = min(passed, 20 * SECOND)  # a recovery follows soon
         self._broker.now += passed
         self._say("clock", f"+{passed} ms")
         expired = self._broker.expire()
         self.happened["a transaction expired"] += expired
 
     def _is_split(self) -> bool:
-        """Whether states are missing, or outputs may still have to be left out."""
+        """Whether a transaction is incomplete, or outputs may still have to be left out."""
         logs, note = self._broker.logs, Note.of(self._broker.note)
         newest = max([r.time for r in logs["messages"].committed(0)], default=0)
         outputs = [r.time for topic in checks.OUTPUTS for r in logs[topic].committed(0)]
         latest = max(note.stamp, *outputs, 0)
+        if self._is_incomplete():
+            return True
         return note.window is not None or latest > max(newest, self._broker.now - OLDEST_MS)
+
+    def _is_incomplete(self) -> bool:
+        """Whether states are visible of a transaction whose other parts are not."""
+        note = Note.of(self._broker.note)
+        committed = whole(self._broker, note, self._broker.offset or 0)
+        return bool(incomplete(self._broker, committed))
 
     def _may_be_split(self) -> bool:
         """Whether time must pass slowly: outputs are left out for a day only."""
@@ -311,14 +321,20 @@ class Schedule:
         self._poll_once(self._alive[self._owner], 1)
         if any(self._step(self._owner) == "commit" for _ in range(_STEPS_A_BATCH)):
             self._step(self._owner)
-        share = self._rng.choice((0, 0.3))
-        states, recent = self._broker.logs["messages"], self._broker.now - HOUR
+        shares = self._rng.choice(
+            ({"messages": 1}, {"messages": 1, GROUP: 0.3}, {GROUP: 1}, {GROUP: 0.3})
+        )
+        other = self._rng.choice((0, 0.3, 1))
+        states, recent = self._broker.logs["messages"], self._broker.now - 10 * MINUTE
         for name in self._broker.ids:
             if any(record.time < recent for record in states.opened(name)):
                 continue  # in a real tracker a transaction takes seconds
-            if self._broker.split(name, lambda: self._rng.random() < share):
+            aborted = self._broker.split(
+                name, lambda part: self._rng.random() < shares.get(part, other)
+            )
+            if aborted:
                 self.happened["a transaction split"] += 1
-                self._say("broker", f"has lost the states of a transaction of {name}")
+                self._say("broker", f"commits a transaction of {name}, but not in {aborted}")
                 self._monitor.on_markers_lost(self._next_offset())
                 for worker in self._alive.values():
                     worker.connection.losses += 1
@@ -329,7 +345,10 @@ class Schedule:
     def _compact(self) -> None:
         """Compact the changelog up to a random offset."""
         log = self._broker.logs["messages"]
-        gone = log.compact(self._rng.randint(0, log.end), self._broker.now, _TOMBSTONES_KEPT)
+        recent = self._broker.now - COMPACTION_LAG_MS
+        young = min((r.offset for r in log.records if r.time > recent), default=log.end)
+        below = min(self._rng.randint(0, log.end), young)
+        gone = log.compact(below, self._broker.now, _TOMBSTONES_KEPT)
         self.happened["records compacted away"] += gone
         self._say("broker", f"compacts {gone} records away")
 

@@ -14,6 +14,7 @@ class Image:
     states: dict[str, bytes] = field(default_factory=dict)
     timers: set[Timer] = field(default_factory=set)
     anchor: Anchor | None = None
+    has_gaps: bool = False
 
     def copy(self) -> "Image":
         return replace(self, states=dict(self.states), timers=set(self.timers))
@@ -36,6 +37,15 @@ class Store:
     @property
     def anchor(self) -> Anchor | None:
         return self._now.anchor
+
+    @property
+    def has_gaps(self) -> bool:
+        return self._now.has_gaps
+
+    def note_gaps(self) -> None:
+        image = self._now.copy()
+        image.has_gaps = True
+        self.images.append(image)
 
     @property
     def states(self) -> Mapping[str, bytes]:

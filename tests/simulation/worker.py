@@ -21,9 +21,11 @@ from processors.runtime.exactly_once.end_open_transactions import (
 from processors.runtime.exactly_once.offset_note import Note, Window
 from processors.runtime.exactly_once.partition_store import Anchor
 from processors.tracking.batch_types import Consumed, Reduced, Timer, Work
+from processors.tracking.incomplete_transactions import RECENT_MS, Committed, stored
 from processors.tracking.log_clock import horizon
 from processors.tracking.reduce_batch import reduce
-from processors.tracking.split_transactions import missing_from, periods, without
+from processors.tracking.split_transactions import identities, missing_from, periods, without
+from processors.tracking.timers import PATIENCE
 from tests.simulation.connection import Connection, LostError
 from tests.simulation.kafka_model import (
     GROUP,
@@ -97,6 +99,7 @@ class Worker:
         self._offset = 0
         self._note = Note()
         self._seen = frozenset[bytes]()
+        self._left_out = set[int]()
 
     # The consumer, which runs next to the task.
 
@@ -163,9 +166,10 @@ class Worker:
         self._fed = fed or 0
         note = yield from self._end_open(note)
         yield "check anchor"
-        yield from self._restore()
+        yield from self._restore(Note.of(note))
         yield "check for a split transaction"
         self._repair(Note.of(note))
+        yield from self._write_again()
         self.position = self._fed
         self._ready = True
 
@@ -177,7 +181,7 @@ class Worker:
             self._fed = back
         visible = [
             record
-            for window in periods(note, newest, now)
+            for window in (*periods(note, newest, now), *(Window(t, t) for t in self._left_out))
             for topic in OUTPUTS
             for record in self._broker.logs[topic].committed(0)
             if window.first <= record.time <= window.last
@@ -188,6 +192,17 @@ class Worker:
         window = Window(min(times), max(times)) if times else None
         self._offset, self._note = self._fed, note._replace(window=window)
         self._seen = frozenset(record.key + b"#" + record.note.encode() for record in visible)
+
+    def _write_again(self) -> Iterator[str]:
+        """Write the states again whose newer ones are left out, as partition_task.py does."""
+        found = [r.key for r in self._broker.logs["messages"].committed(0) if self._is_out(r)]
+        if found:
+            result = stored(list(dict.fromkeys(found)), self.store.get, PATIENCE)
+            anchor = yield from self._transaction(Work([], [], 0, 0), result)
+            self._write(result.states, anchor, result.armed)
+
+    def _is_out(self, record: Record) -> bool:
+        return record.time in self._left_out
 
     def _end_open(self, note: str) -> Generator[str, None, str]:
         """End hanging transactions, as processors/tracking/end_open_transactions.py does."""
@@ -239,11 +254,21 @@ class Worker:
         partitions = tuple(TopicPartition(topic, 0) for topic in parts)
         return Open(time, max(found, default=None), partitions, bool(seen), next(notes, None))
 
-    def _restore(self) -> Iterator[str]:
+    def _restore(self, note: Note) -> Iterator[str]:
+        """Restore the store, but for the states of incomplete transactions."""
         log = self._broker.logs["messages"]
         end = log.stable
+        committed = whole(self._broker, note, self._fed)
+        left_out = incomplete(self._broker, committed) if self._rules.whole_only else set[int]()
+        self._left_out = left_out
         anchor = self.store.anchor
         if anchor is not None and not self._trusted(anchor, end):
+            self.store.wipe()
+            anchor = None
+        if self.store.has_gaps:
+            self.store.wipe()
+            anchor = None
+        if anchor is not None and left_out and committed.may_lack(anchor.timestamp):
             self.store.wipe()
             anchor = None
         position = anchor.offset + 1 if anchor else 0
@@ -253,6 +278,11 @@ class Worker:
             if not records:
                 return
             position = records[-1].offset + 1
+            if any(record.time in left_out for record in records):
+                self.store.note_gaps()
+                records = [record for record in records if record.time not in left_out]
+            if not records:
+                continue
             self._write(
                 {record.key: record.value for record in records},
                 Anchor(records[-1].offset, records[-1].time),
@@ -329,21 +359,24 @@ class Worker:
         offset = work.records[result.taken - 1].offset + 1 if result.taken else None
         new, left = without(result, self._seen)
         note = self._note.after(
-            now, self._offset, states=bool(result.states), seen=bool(self._seen)
+            now,
+            self._offset,
+            states=bool(result.states),
+            seen=bool(self._seen),
+            outputs=len(identities(new)),
         )
         if not self._rules.keep_window:
             note = note._replace(window=None)
+        offset = self._offset if offset is None else offset
         outgoing = _outgoing(new, now, offset, note.metadata)
-        if offset is None and note.window:
-            offset = self._offset
-        if offset is not None and not self._rules.offset_inside:
+        if not self._rules.offset_inside:
             self._broker.offset = offset
         yield "begin"
         self._call(self._broker.add, token, list(outgoing))
         ends = yield from self._send(token, outgoing)
         end = ends.get("messages")
         anchor = None if end is None else Anchor(end - 1, now)
-        if offset is not None and self._rules.offset_inside:
+        if self._rules.offset_inside:
             yield "add offset"
             self._call(self._broker.add, token, [GROUP])
             yield "send offset"
@@ -352,7 +385,7 @@ class Worker:
             self._write(result.states, anchor, result.armed, result.spent)
         yield "commit"
         self._call(self._broker.end, token, "committed")
-        self._offset, self._note = self._offset if offset is None else offset, note
+        self._offset, self._note = offset, note
         self._seen = left if note.window or not self._rules.keep_window else frozenset()
         return anchor
 
@@ -394,19 +427,38 @@ class Worker:
         return self.connection.call(request, *given)
 
 
-def _outgoing(
-    result: Reduced, now: int, taken_to: int | None, metadata: str | None
-) -> dict[str, list[Item]]:
+def whole(broker: Broker, note: Note, offset: int) -> Committed:
+    """Return what is committed, and whether outputs of its transaction are missing."""
+    visible = [r for topic in OUTPUTS for r in broker.logs[topic].committed(0)]
+    seen = {(r.key, r.note) for r in visible if r.time == note.stamp}
+    known = Committed(offset, note, broker.now - RECENT_MS)
+    if note.stamp < known.since:
+        return known
+    has_states = any(r.time == note.stamp for r in broker.logs["messages"].committed(0))
+    return known.compared(has_states=has_states, seen=len(seen))
+
+
+def incomplete(broker: Broker, committed: Committed) -> set[int]:
+    """Return the times of transactions with visible states that are not committed as a whole."""
+    return {
+        r.time
+        for r in broker.logs["messages"].committed(0)
+        if r.taken_to is not None
+        and committed.lacks(r.time, Note.of(r.metadata or "").begin, r.taken_to)
+    }
+
+
+def _outgoing(result: Reduced, now: int, offset: int, metadata: str) -> dict[str, list[Item]]:
     """Return the records of a batch by topic: outputs first, then the changelog."""
     outgoing: dict[str, list[Item]] = {}
+    headers: tuple[Any, ...] = (offset, metadata)
     for out in result.outputs:
         item = Item(out.key, out.value, now, dict(out.headers)["ce_id"].decode())
         outgoing.setdefault(out.topic, []).append(item)
     for key, value in result.states.items():
         note = str(result.armed[key]) if value is not None else ""
-        item = Item(key, value, now, note, taken_to, metadata)
-        outgoing.setdefault("messages", []).append(item)
-        taken_to = metadata = None
+        outgoing.setdefault("messages", []).append(Item(key, value, now, note, *headers))
+        headers = ()
     return outgoing
 
 

@@ -6,7 +6,7 @@ from aiokafka import ConsumerRecord
 # state would double the cost of a restore.
 NEXT_TIMER = "next-timer-at"
 
-# On the first record of a transaction: the offset that it commits, if it commits one.
+# On the first record of a transaction: the offset that it commits.
 TAKEN_TO = "taken-to"
 
 # On the same record: the metadata that it commits with the offset.

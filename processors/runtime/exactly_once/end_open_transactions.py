@@ -38,7 +38,7 @@ class Open(NamedTuple):
     """A transaction that is open in some partitions.
 
     `time` is that of its records, in Unix milliseconds. `taken_to` is the offset that it was to
-    commit, if any; `note` the offset's metadata, if known. `seen` says whether readers see a part
+    commit, if known; `note` the offset's metadata, if known. `seen` says whether readers see a part
     of it in another partition.
     """
 
@@ -59,7 +59,11 @@ def was_committed(left: Open, committed: int, note: str) -> bool:
         return True
     if known := Note.of(note).time:
         return known >= left.time
-    return left.taken_to is not None and committed >= left.taken_to
+    if left.taken_to is None:
+        return False
+    # Timers alone commit the offset that was committed before: it proves nothing.
+    alone = left.note is not None and left.taken_to == Note.of(left.note).begin
+    return committed >= left.taken_to and not alone
 
 
 def once_committed(left: Open, committed: int, note: str) -> tuple[int, str]:

@@ -39,6 +39,7 @@ T = TypeVar("T")
 _ANCHOR = b"\x00anchor"
 _MANIFEST = b"\x00manifest"
 _POSITION = b"\x00position"
+_GAPS = b"\x00gaps"
 _SIZE = "rocksdb.total-sst-files-size"
 
 _BUFFER_BYTES = 8 * 1024 * 1024  # for each of a process's partitions, and more while one is filled
@@ -103,6 +104,15 @@ class PartitionStore:
         if not keys:
             return []
         return self._read(lambda: list(self._db.get([key.encode() for key in keys]) or ()))
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether records of the changelog before the anchor are missing on purpose."""
+        return self._read(lambda: self._db.get(_GAPS)) is not None
+
+    def note_gaps(self) -> None:
+        """Note that records of the changelog are left out: only this restore may use the store."""
+        self._read(lambda: self._db.put(_GAPS, b"", self._write_options))
 
     @property
     def position(self) -> int | None:

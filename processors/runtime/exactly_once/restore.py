@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from processors.runtime import failpoints
 from processors.runtime.exactly_once import metrics
@@ -24,9 +25,16 @@ _BATCH = 1000
 # store still has. The deleted state would return.
 OLDEST_MS = (TOMBSTONE_DAYS - 2) * 24 * 3_600_000
 
+LeaveOut = Callable[[ConsumerRecord[bytes, bytes]], bool]
+"""Whether a record of the changelog is not restored; it is called with all of them, in order."""
+
 
 async def restore(
-    settings: Settings, store: PartitionStore, changelog: TopicPartition, failpoint: str = ""
+    settings: Settings,
+    store: PartitionStore,
+    changelog: TopicPartition,
+    leave_out: LeaveOut,
+    failpoint: str = "",
 ) -> None:
     """Bring the store up to the end of its changelog; `failpoint` is passed in the middle.
 
@@ -40,10 +48,16 @@ async def restore(
     try:
         [end] = (await reader.end_offsets([changelog])).values()
         [beginning] = (await reader.beginning_offsets([changelog])).values()
-        await _Restoring(reader, changelog, store, failpoint).run(beginning, end)
+        await _Restoring(reader, changelog, store, leave_out, failpoint).run(beginning, end)
     finally:
         metrics.end_restore(changelog)
         await clients.leave(reader)
+
+
+def discard(changelog: TopicPartition, store: PartitionStore, why: str) -> None:
+    """Wipe a store, and log why."""
+    log.warning("store_discarded", topic=changelog.topic, partition=changelog.partition, reason=why)
+    store.wipe()
 
 
 class _Restoring:
@@ -54,11 +68,13 @@ class _Restoring:
         reader: AIOKafkaConsumer,
         changelog: TopicPartition,
         store: PartitionStore,
+        leave_out: LeaveOut,
         failpoint: str,
     ) -> None:
         self._reader = reader
         self._changelog = changelog
         self._store = store
+        self._leave_out = leave_out
         self._failpoint = failpoint
         self._count = 0
 
@@ -76,13 +92,7 @@ class _Restoring:
         await self._read(anchor.offset + 1 if anchor else beginning, end)
 
     def _start_over(self, why: str) -> None:
-        log.warning(
-            "store_discarded",
-            topic=self._changelog.topic,
-            partition=self._changelog.partition,
-            reason=why,
-        )
-        self._store.wipe()
+        discard(self._changelog, self._store, why)
 
     async def _knows(self, anchor: Anchor) -> bool:
         """Whether the log has exactly this record; compaction may have removed it."""
@@ -105,7 +115,11 @@ class _Restoring:
         began = logged = time.monotonic()
         metrics.begin_restore(self._changelog, max(0, end - start))
         async for read in read_to_end(self._reader, {self._changelog: end}, most=_BATCH):
-            if records := read.records.get(self._changelog):
+            found = read.records.get(self._changelog, ())
+            records = [one for one in found if not self._leave_out(one)]
+            if len(records) < len(found):
+                self._store.note_gaps()
+            if records:
                 self._store.restored(records)
                 self._count += len(records)
                 metrics.restored.inc(len(records))

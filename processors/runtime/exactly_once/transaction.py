@@ -55,7 +55,8 @@ async def commit(
     """Commit a transaction; return, per topic, the offset after its last record (`Outbox.send`).
 
     `fill` adds the records. `taken_to` is the offset to commit with the note, None if the batch
-    has no record; `apart` sends each record alone, to find the one that Kafka refuses.
+    has no record: then the same offset is committed again, so that the note always says which
+    transaction was the last. `apart` sends each record alone, to find the one that Kafka refuses.
     """
     failpoints.reach(f"{outputs.name}.before_begin")
     await session.producer.begin_transaction()
@@ -64,11 +65,9 @@ async def commit(
     ends = await outbox.send()
     failpoints.reach(f"{outputs.name}.after_sends")
     offset = session.offset if taken_to is None else taken_to
-    # Timers alone have no new offset; but the next owner must know the outputs that are left out.
-    if taken_to is not None or note.window is not None:
-        await session.producer.send_offsets_to_transaction(
-            {session.partition: OffsetAndMetadata(offset, note.metadata)}, outputs.group
-        )
+    await session.producer.send_offsets_to_transaction(
+        {session.partition: OffsetAndMetadata(offset, note.metadata)}, outputs.group
+    )
     failpoints.reach(f"{outputs.name}.after_offsets")
     failpoints.pass_soon(f"{outputs.name}.during_commit")
     began = time.monotonic()
