@@ -89,6 +89,7 @@ def filter_of(parameters: Mapping[str, str], now: int) -> Asked:
             country=parameters.get("country") or None,
             stalled=parameters.get("stalled") == "1",
             contradicted=parameters.get("contradicted") == "1",
+            time="event" if parameters.get("time") == "event" else "seen",
             since=period.since,
             until=period.until,
         ),

@@ -147,3 +147,24 @@ def test_of_a_long_body_the_lines_around_the_pointer_are_shown(place: int) -> No
     left = [int(line.text.split()[1]) for line in found if line.text.startswith("…")]
     assert len(found) - len(left) + sum(left) == 102
     assert len(found) <= 42
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ({"from": "-24h"}, "last 24 hours"),
+        ({"from": "1970-01-02T10:00Z"}, "since 02 Jan 1970, 10:00 UTC"),
+        ({"from": "1970-01-02T10:00Z/1970-01-02T11:00Z"}, "02 Jan 1970, 10:00 to 11:00 UTC"),
+        (
+            {"from": "1970-01-02T23:00Z", "to": "1970-01-03"},
+            "02 Jan 1970, 23:00 to 03 Jan 1970, 00:00 UTC",
+        ),
+        ({"to": "1970-01-03"}, "until 03 Jan 1970, 00:00 UTC"),
+        ({}, "any time"),
+    ],
+)
+def test_a_period_survives_its_form(written: dict[str, str], words: str) -> None:
+    """A form sends one field for both ends; a person reads them in one place."""
+    found = period_of(written, NOW)
+    assert found.words == words
+    assert period_of({"from": found.text}, NOW) == found
