@@ -11,17 +11,29 @@ from starlette.routing import Route
 from console.charts.bars import Part, share_bar
 from console.charts.lines import Series, line_chart
 from console.pages import formats
-from console.pages.findings import alarms_in, groups_in, lag_of, waiting_of
+from console.pages.findings import (
+    alarms_in,
+    arrivals_in,
+    groups_in,
+    ingest_in,
+    lag_of,
+    spooled_in,
+    waiting_of,
+)
 from console.pages.render import page, render
 from console.pages.site import Site
+from console.pages.verdict import verdict
 from console.read_model.queries import overview as queries
 from console.read_model.results import Point, ProviderShare
+from schemas.processor_list import PROCESSORS
+from schemas.webhook import to_iso
 from service.wall_clock import now_ms
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
 _MINUTES = 60
 _HOURS = 24
+_GROUPS = tuple(one.name for one in PROCESSORS)
 
 
 def routes(site: Site) -> list[Route]:
@@ -38,7 +50,8 @@ async def _overview(site: Site, request: Request) -> Response:
         request,
         "overview.html",
         found=found,
-        problem=site.loading_problem(),
+        verdict=verdict(found, site.loading_problem(), None, _GROUPS),
+        since=to_iso(found.since),
         bars={one.provider: _bar(one) for one in found.providers},
         failed={one.provider: _failed(one) for one in found.providers},
         hour=facts_chart("Facts per minute in the last hour", hour, now, _MINUTES, _MINUTE_MS),
@@ -49,16 +62,19 @@ async def _overview(site: Site, request: Request) -> Response:
 
 async def _services(site: Site, request: Request) -> Response:
     parts = await site.findings.parts()
-    spool = next((one.facts for one in parts if one.name == "spool"), None)
+    found = await site.context.run(queries.overview, now_ms())
+    alarms = alarms_in(parts)
     return render(
         request,
         "overview_services.html",
+        verdict=verdict(found, site.loading_problem(), alarms, _GROUPS),
+        ingest=ingest_in(parts),
+        arrivals=arrivals_in(parts),
+        spooled=spooled_in(parts),
         groups=groups_in(parts),
         lag_of=lag_of,
         waiting_of=waiting_of,
-        alarms=alarms_in(parts),
-        spooled=sum(slot.bodies for slot in spool.slots) if spool else 0,
-        has_spool=bool(spool and spool.directory),
+        alarms=alarms,
     )
 
 

@@ -379,13 +379,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the first page shows, over the `hours` before `now`."""
+    """What the first page shows, over the `hours` before `now`, from `since` on.
+
+    `dead_letters_new` counts the open dead letters of the last 15 minutes.
+    """
 
     now: int
+    since: int
     hours: int
     messages: int
     stalled: int
     contradicted: int
     dead_letters_open: int
+    dead_letters_new: int
     providers: list[ProviderShare]
     progress: Progress

@@ -77,6 +77,9 @@ async def test_what_is_wrong_is_found(settings: Settings, tmp_path: Path) -> Non
     }
     assert found["broker", "broker_answers"] == found["clock", "clock_fine"] == "ok"
     assert found["rights", "rights_fine"] == "ok"
+    assert page["facts"]["webhooks"][1]["provider"] == "whapi"
+    assert 1200 <= page["facts"]["webhooks"][1]["age"] < 1800
+    assert found["webhooks", "webhooks_none"] == found["ingest", "ingest_no_answer"] == "info"
     assert page["facts"]["normalise"]["places"][4]["lag"] == 1
     remedies = {one["code"]: one["remedy"] for one in page["findings"]}
     assert remedies["spool_slot_left"] == "send them: bluetick spool drain"
@@ -91,8 +94,8 @@ async def test_a_table_for_people(settings: Settings, tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 80
     parts = [line.split()[0] for line in lines[2:] if not line.startswith(" ") and line.strip()]
     assert parts == [
-        *("broker", "topics", "rights", "normalise", "track", "measure", "clock", "versions"),
-        *("spool", "disk"),
+        *("broker", "topics", "rights", "webhooks", "normalise", "track", "measure"),
+        *("clock", "versions", "ingest", "spool", "disk"),
     ]
     assert "→ start: bluetick track" in output
 
@@ -106,6 +109,6 @@ async def test_without_kafka_the_machine_is_checked(tmp_path: Path) -> None:
     found = _found(output)
     assert code == 1
     assert found["broker", "part_failed"] == "problem"
-    assert found["topics", "part_skipped"] == "info"
+    assert found["topics", "part_skipped"] == found["webhooks", "part_skipped"] == "info"
     assert found["spool", "spool_slot_left"] == "warning"
     assert found["versions", "versions"] == "ok"

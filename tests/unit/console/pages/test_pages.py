@@ -94,6 +94,27 @@ async def test_the_overview_says_why_loading_has_stopped(database: Database, aud
     assert "not kept up to date" not in running
 
 
+async def test_the_services_come_with_the_verdict(client: httpx.AsyncClient) -> None:
+    """Without Kafka: the verdict takes the place of the one on the page, and names the broker."""
+    page, services = (await client.get("/")).text, (await client.get("/overview/services")).text
+    assert '<section class="note verdict' in page
+    assert "1 warning so far" in page  # the read model is loading
+    assert 'id="verdict"' in services
+    assert 'hx-swap-oob="true"' in services
+    assert "no answer" in services  # of ingest
+    assert 'href="/system#found-title">Broker: it could not be checked: ' in services
+
+
+async def test_a_number_of_the_overview_leads_to_the_messages_it_counts(
+    client: httpx.AsyncClient,
+) -> None:
+    """It counts whole hours; so does its link."""
+    page = (await client.get("/")).text
+    hours = re.findall(r'href="/messages[?](?:provider=[a-z]+&amp;)?from=([^"&]+)"', page)
+    assert hours
+    assert all(re.fullmatch(r"[0-9-]{10}T[0-9]{2}%3A00%3A00.000Z", one) for one in hours)
+
+
 @pytest.mark.parametrize(
     "address",
     [
