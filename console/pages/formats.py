@@ -25,6 +25,10 @@ _TONES = {
 }
 
 
+FAILED = tuple(status for status, tone in _TONES.items() if tone == "bad")
+"""The statuses of messages that were not delivered."""
+
+
 def moment(at: int | None) -> Markup:
     """Return a time in UTC; the page's script writes it in the viewer's zone."""
     if at is None:

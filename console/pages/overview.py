@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from console.charts.bars import Part, share_bar
 from console.charts.lines import Series, line_chart
-from console.pages import formats
+from console.pages import addresses, formats
 from console.pages.findings import (
     alarms_in,
     arrivals_in,
@@ -54,6 +54,7 @@ async def _overview(site: Site, request: Request) -> Response:
         since=to_iso(found.since),
         bars={one.provider: _bar(one) for one in found.providers},
         failed={one.provider: _failed(one) for one in found.providers},
+        failed_address=lambda provider: _failed_address(provider, found.since),
         hour=facts_chart("Facts per minute in the last hour", hour, now, _MINUTES, _MINUTE_MS),
         day=facts_chart("Facts per hour in the last day", day, now, _HOURS, _HOUR_MS),
         providers=providers_in(hour, day),
@@ -110,4 +111,10 @@ def _bar(one: ProviderShare) -> Markup:
 
 
 def _failed(one: ProviderShare) -> int:
-    return sum(number for status, number in one.statuses.items() if formats.tone(status) == "bad")
+    return sum(one.statuses.get(status, 0) for status in formats.FAILED)
+
+
+def _failed_address(provider: str, since: int) -> str:
+    statuses = [("status", one) for one in formats.FAILED]
+    wanted = [("provider", provider), *statuses, ("from", to_iso(since))]
+    return addresses.address("/messages", wanted)

@@ -92,6 +92,7 @@ async def _compare(site: Site, request: Request) -> Response:
         name_of=lambda row: _name(row, asked),
         title_of=lambda row: title_of(asked.by, _name(row, asked)),
         messages_of=lambda row: messages_address(asked, _name(row, asked)),
+        failed_of=lambda row: failed_address(asked, _name(row, asked)),
         heat=await _heat(site, asked, rows, now),
     )
 
@@ -187,6 +188,18 @@ def messages_address(asked: Asked, name: str, hour: int | None = None) -> str | 
     begin, end = asked.span if hour is None else (hour, hour + _HOUR_MS)
     times = {"time": "event", "from": to_iso(begin), "to": None if end is None else to_iso(end)}
     return addresses.address("/messages", {**own, asked.by: name, **times})
+
+
+def failed_address(asked: Asked, name: str) -> str | None:
+    """Return the address of the failed messages of a row; None for failed attempts.
+
+    A message whose attempt failed may have been delivered by another one.
+    """
+    address = None if asked.counts_attempts else messages_address(asked, name)
+    if address is None:
+        return None
+    path, _, query = address.partition("?")
+    return addresses.changed(path, query, status=formats.FAILED)
 
 
 def _timed(row: QualityRow, asked: Asked) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from console.app import create_app
 from console.read_model.database import Database
 from service.settings import Settings
-from tests.unit.console.read_model.topic_records import outcomes
+from tests.unit.console.read_model.topic_records import BEGAN, outcomes
 
 TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
 
@@ -106,12 +106,20 @@ async def test_the_services_come_with_the_verdict(client: httpx.AsyncClient) -> 
 
 
 async def test_a_number_of_the_overview_leads_to_the_messages_it_counts(
-    client: httpx.AsyncClient,
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It counts whole hours; so does its link."""
+    """It counts whole hours, and the failed ones by any status of a failure; so does its link."""
+    monkeypatch.setattr("console.pages.overview.now_ms", lambda: BEGAN + 60_000)
     page = (await client.get("/")).text
+    for provider, address, number in re.findall(
+        r'href="/messages[?]provider=([a-z]+)&amp;(status=[^"]+)">([0-9]+)</a>', page
+    ):
+        query = address.replace("&amp;", "&").replace("from=", "since=").partition("&since=")[0]
+        api = await client.get(f"/api/v1/messages?provider={provider}&{query}&limit=1000")
+        first = [one for one in api.json()["items"] if one["first_seen_at"] < BEGAN + 3_600_000]
+        assert len(first) == int(number) > 0
     hours = re.findall(r'href="/messages[?](?:provider=[a-z]+&amp;)?from=([^"&]+)"', page)
-    assert hours
+    assert len(hours) > 2
     assert all(re.fullmatch(r"[0-9-]{10}T[0-9]{2}%3A00%3A00.000Z", one) for one in hours)
 
 
@@ -216,6 +224,21 @@ async def test_a_page_of_older_messages_follows(client: httpx.AsyncClient) -> No
 
 
 async def test_the_filter_of_an_address_is_the_one_of_its_form(client: httpx.AsyncClient) -> None:
-    found = (await client.get("/messages?status=read&stalled=1&q=x")).text
-    assert '<option value="read" selected>' in found
+    found = (await client.get("/messages?status=read&status=rejected&status=odd&q=x")).text
+    boxes = dict(re.findall(r'name="status" value="([a-z]+)"( checked)?', found))
+    assert [one for one, checked in boxes.items() if checked] == ["read", "rejected", "odd"]
+    assert {"delivered", "failed"} < boxes.keys()
     assert 'value="x"' in found
+
+
+async def test_several_statuses_are_found_together(client: httpx.AsyncClient) -> None:
+    """Page after page: the cursor keeps them."""
+    address, found = "/messages?status=failed&status=rejected", set()
+    while address:
+        text = (await client.get(address)).text
+        table = text.partition("<tbody>")[2]
+        found |= set(re.findall(r'<td><span class="tag[^"]*">([a-z]+)</span>', table))
+        older = re.search(r'href="([^"]*cursor=[^"]*)" rel="next"', text)
+        address = older[1].replace("&amp;", "&") if older else ""
+        assert not address or address.count("status=") == 2
+    assert found == {"failed", "rejected"}

@@ -6,8 +6,9 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from console.pages.messages import filter_of
-from console.pages.quality import asked_of, messages_address
+from console.pages.quality import asked_of, failed_address, messages_address
 from console.read_model.results import MessageFilter
+from processors.tracking.lifecycle import FAILURES
 from schemas.webhook import to_iso
 
 HOUR = 3_600_000
@@ -45,6 +46,15 @@ def test_a_row_leads_to_the_whole_hours_that_it_adds_up(
 ) -> None:
     found = _led_to({"by": "gateway", **period})
     assert found == MessageFilter(gateway="viber", time="event", since=since, until=until)
+
+
+def test_the_failed_messages_of_a_row_have_any_of_the_failed_statuses() -> None:
+    """Of a gateway they cannot be found by the message's status: another attempt gave it."""
+    address = failed_address(asked_of({"from": to_iso(BEGIN)}, NOW), "whapi") or ""
+    found = filter_of(QueryParams(parse_qsl(urlsplit(address).query)), NOW).filter
+    assert {*found.statuses} == {*FAILURES}
+    assert (found.provider, found.time, found.since) == ("whapi", "event", BEGIN)
+    assert failed_address(asked_of({"by": "gateway"}, NOW), "viber") is None
 
 
 def test_what_messages_cannot_be_searched_by_is_no_link() -> None:
