@@ -25,6 +25,7 @@ from schemas.coordinates import Coordinates
 
 PLAN, RETRY = "retry plan", "retry"
 _PAGE = 50
+_UNSELECTED = "unselected"  # in the address of the page that says so
 _LINES = 40  # of an example; the page of the record has all of them
 
 
@@ -59,6 +60,7 @@ async def _groups(site: Site, request: Request) -> Response:
         "dead_letters.html",
         groups=await site.context.run(queries.groups, asked),
         everything=everything,
+        unselected=request.query_params.get(_UNSELECTED) == "1",
         filtered=bool(asked.provider or asked.code),
         value_of=lambda group: _encoded(Cause(group.provider, group.code, group.cause)),
         jobs=site.jobs.of(PLAN, RETRY),
@@ -88,7 +90,7 @@ async def _start(site: Site, request: Request) -> Response:
     form = await form_of(request)
     causes = causes_of(form)
     if not causes:
-        return failure(request, 400, "No cause is selected; go back and select one.")
+        return RedirectResponse(f"/dead-letters?{_UNSELECTED}=1", 303)
     person = person_of(request)
     dry = form.get("confirmed") != "1"
     if not dry:

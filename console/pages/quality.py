@@ -14,7 +14,7 @@ from console.charts.heat_map import Cell, Row, heat_map
 from console.charts.lines import sparkline
 from console.pages import addresses, formats
 from console.pages.periods import PRESETS, TODAY, Period, period_of
-from console.pages.render import page, render
+from console.pages.render import page, render, typed
 from console.pages.site import Site
 from console.read_model.queries import messages, quality
 from console.read_model.results import Dimension, QualityFilter, QualityRow, Resolution
@@ -72,7 +72,8 @@ def routes(site: Site) -> list[Route]:
 
 async def _compare(site: Site, request: Request) -> Response:
     now = now_ms()
-    asked = asked_of(request.query_params, now)
+    with typed():
+        asked = asked_of(request.query_params, now)
     rows = await site.context.run(quality.rows, asked.wanted, (asked.by,))
     series = await _series(site, asked)
     rows = sorted(rows, key=lambda row: _rank(row, asked))
