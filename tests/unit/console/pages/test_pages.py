@@ -186,6 +186,29 @@ async def test_a_retry_of_nothing_says_to_select_something(
     assert "Nothing is selected" not in (await client.get("/dead-letters")).text
 
 
+async def test_dead_letters_follow_and_keep_what_a_person_selected_and_opened(
+    client: httpx.AsyncClient,
+) -> None:
+    """What htmx preserves has an id that stays when the order of causes changes."""
+    page = (await client.get("/dead-letters")).text
+    assert re.search(
+        r'<div id="letters" data-live hx-get="/dead-letters" hx-select="#letters"', page
+    )
+    boxes = dict(
+        re.findall(r'id="select-([0-9a-f]+)" hx-preserve name="cause" value="([^"]+)"', page)
+    )
+    assert len(boxes) == page.count('name="cause"') > 1
+    assert {*boxes} == {*re.findall(r'<details id="example-([0-9a-f]+)" hx-preserve>', page)}
+    fewer = (await client.get("/dead-letters?provider=whapi")).text
+    others = dict(
+        re.findall(r'id="select-([0-9a-f]+)" hx-preserve name="cause" value="([^"]+)"', fewer)
+    )
+    assert 0 < len(others) < len(boxes)
+    assert others.items() <= boxes.items()
+    listed = (await client.get("/dead-letters/list?provider=whapi")).text
+    assert "data-live" in listed
+
+
 async def test_a_foreign_host_name_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.get("/messages", headers={"host": "evil.example.com"})
     assert answer.status_code == 421
