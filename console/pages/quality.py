@@ -86,6 +86,7 @@ async def _compare(site: Site, request: Request) -> Response:
         presets=PRESETS,
         choices=await site.context.run(messages.choices),
         findings=findings_of(rows, asked),
+        sample=sample_of(rows, asked),
         bars={_name(row, asked): _bar(row, asked) for row in rows},
         sparks={_name(row, asked): _spark(row, asked, series) for row in rows},
         counts_of=lambda row: counts_of(row, asked),
@@ -167,9 +168,22 @@ def findings_of(rows: Sequence[QualityRow], asked: Asked) -> list[str]:
     ]
     shares = [counts_of(row, asked).share or 0 for row in timed]
     if min(shares) < max(shares):
-        worst = title_of(asked.by, _name(timed[shares.index(min(shares))], asked))
-        found.append(f"Least delivered{where}: {worst}, {formats.share(min(shares))}.")
+        row = timed[shares.index(min(shares))]
+        worst = title_of(asked.by, _name(row, asked))
+        total = formats.count(counts_of(row, asked).total)
+        found.append(f"Least delivered{where}: {worst}, {formats.share(min(shares))} of {total}.")
     return found
+
+
+def sample_of(rows: Sequence[QualityRow], asked: Asked) -> str:
+    """Return the period and how many messages, or attempts, the figures are of."""
+    total = sum(counts_of(row, asked).total for row in rows)
+    what = "attempt" if asked.counts_attempts else "message"
+    counted = f"{formats.count(total)} {what}{'' if total == 1 else 's'}"
+    begin, end = asked.span
+    whole = Period(begin or None, end, "").words
+    preset = PRESETS.get(asked.period.text)
+    return f"{preset} ({whole}): {counted}" if preset else f"{whole}: {counted}"
 
 
 def title_of(by: Dimension, name: str) -> str:
@@ -208,7 +222,8 @@ def _timed(row: QualityRow, asked: Asked) -> str:
     assert times is not None  # noqa: S101 - its callers choose such rows
     half, most = formats.duration(times.p50), formats.duration(times.p95)
     name = title_of(asked.by, _name(row, asked))
-    return f"{name}, 95 % delivered within {most}, half within {half}"
+    of = formats.count(times.count)
+    return f"{name}, 95 % of {of} deliveries within {most}, half within {half}"
 
 
 async def _series(site: Site, asked: Asked) -> Mapping[str, Mapping[int, QualityRow]]:

@@ -59,7 +59,7 @@ def _environment() -> Environment:
     )
     for filter_ in (
         *(formats.moment, formats.duration, formats.count, formats.share, formats.size),
-        *(formats.country, formats.tone, addresses.message_path),
+        *(formats.country, formats.tone, formats.cause, formats.telling, addresses.message_path),
     ):
         made.filters[filter_.__name__] = filter_
     made.filters["tojson_text"] = formats.indented

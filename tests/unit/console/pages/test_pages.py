@@ -209,6 +209,22 @@ async def test_dead_letters_follow_and_keep_what_a_person_selected_and_opened(
     assert "data-live" in listed
 
 
+async def test_no_page_of_messages_repeats_a_status_as_its_reason(
+    client: httpx.AsyncClient,
+) -> None:
+    """The simulated provider gives the status as the reason of some failures."""
+    listed = (await client.get("/messages?status=failed&status=rejected&status=undelivered")).text
+    rows = re.findall(
+        r'<span class="tag bad">([a-z]+)</span>.*?<td>([^<]*)</td>\n<td><time', listed, re.DOTALL
+    )
+    assert rows
+    assert [one for one in rows if one[0] == one[1].casefold()] == []
+    keys = re.findall(r'<a class="mono" href="/messages/([^"?]+)"', listed)
+    for key in keys[:20]:
+        page = (await client.get(f"/messages/{key}")).text
+        assert not re.search(r"(failed|rejected|undelivered), because “\1”", page)
+
+
 async def test_a_foreign_host_name_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.get("/messages", headers={"host": "evil.example.com"})
     assert answer.status_code == 421
