@@ -97,8 +97,11 @@ def country(code: str | None) -> str:
 
 
 def cause(text: str) -> str:
-    """Return the cause of dead letters for a person: `#` in it stands for any number."""
-    return text.replace("#", "[number]")
+    """Return the cause of dead letters for a person: `#` in it stands for any number.
+
+    In the name of the encoding it is always the same one.
+    """
+    return text.replace("UTF-#", "UTF-8").replace("#", "[number]")
 
 
 def telling(reason: Why | None, *statuses: str | None) -> str | None:

@@ -38,11 +38,11 @@ class Period(NamedTuple):
         if self.text in PRESETS:
             return PRESETS[self.text]
         ends = _in_words(self.since), _in_words(self.until)
-        begin, end = (one.partition(", ") for one in ends)
-        if not end[0]:
-            return f"since {ends[0]} UTC" if begin[0] else "any time"
+        begin, end = (one.rpartition(" ") for one in ends)
+        if not ends[1]:
+            return f"since {ends[0]} UTC" if ends[0] else "any time"
         until = end[2] if begin[0] == end[0] else ends[1]
-        return f"{ends[0]} to {until} UTC" if begin[0] else f"until {until} UTC"
+        return f"{ends[0]} to {until} UTC" if ends[0] else f"until {until} UTC"
 
 
 def period_of(parameters: Mapping[str, str], now: int, default: str = "") -> Period:
@@ -53,7 +53,7 @@ def period_of(parameters: Mapping[str, str], now: int, default: str = "") -> Per
 
 
 def _in_words(at: int | None) -> str:
-    return "" if at is None else f"{datetime.fromtimestamp(at / 1000, UTC):%d %b %Y, %H:%M}"
+    return "" if at is None else f"{datetime.fromtimestamp(at / 1000, UTC):%d %b %Y %H:%M}"
 
 
 def _time(text: str, now: int) -> int | None:

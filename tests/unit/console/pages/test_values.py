@@ -154,13 +154,13 @@ def test_of_a_long_body_the_lines_around_the_pointer_are_shown(place: int) -> No
     ("written", "words"),
     [
         ({"from": "-24h"}, "last 24 hours"),
-        ({"from": "1970-01-02T10:00Z"}, "since 02 Jan 1970, 10:00 UTC"),
-        ({"from": "1970-01-02T10:00Z/1970-01-02T11:00Z"}, "02 Jan 1970, 10:00 to 11:00 UTC"),
+        ({"from": "1970-01-02T10:00Z"}, "since 02 Jan 1970 10:00 UTC"),
+        ({"from": "1970-01-02T10:00Z/1970-01-02T11:00Z"}, "02 Jan 1970 10:00 to 11:00 UTC"),
         (
             {"from": "1970-01-02T23:00Z", "to": "1970-01-03"},
-            "02 Jan 1970, 23:00 to 03 Jan 1970, 00:00 UTC",
+            "02 Jan 1970 23:00 to 03 Jan 1970 00:00 UTC",
         ),
-        ({"to": "1970-01-03"}, "until 03 Jan 1970, 00:00 UTC"),
+        ({"to": "1970-01-03"}, "until 03 Jan 1970 00:00 UTC"),
         ({}, "any time"),
     ],
 )
@@ -194,3 +194,4 @@ def test_a_cause_says_that_any_number_is_meant() -> None:
     assert formats.cause("`timestamp`: # is before #") == (
         "`timestamp`: [number] is before [number]"
     )
+    assert formats.cause("not UTF-#, at #") == "not UTF-8, at [number]"
