@@ -88,7 +88,7 @@ class MessageLine:
 
     `gateway` and `channel` are those of the attempt that gives the message its status. `reason`
     explains that status. `country` is an ISO 3166 code. `began_at` is the event time of the first
-    fact; None without an attempt, and of an inbound message.
+    fact (of the attempt by the gateway that `time=event` searches by); None without an attempt.
     """
 
     key: str

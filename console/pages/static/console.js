@@ -52,8 +52,6 @@ document.addEventListener("DOMContentLoaded", () => {
   listen();
   const zone = document.getElementById("zone");
   if (zone) zone.textContent = `Times are in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
-  // The last hours of a heat map are the ones to look at first.
-  for (const one of document.querySelectorAll(".scroll:has(> .heat)")) one.scrollLeft = one.scrollWidth;
   for (const one of document.querySelectorAll("form[data-auto] select")) {
     one.addEventListener("change", () => one.form.requestSubmit());
   }

@@ -85,11 +85,13 @@ def search(
     after = position_of(cursor)
     has_text = bool(wanted.text and wanted.text.strip())
     rows = (_of_text if has_text else _of_filters)(connection, wanted, after, limit + 1)
-    return page_of(rows, limit, _position, _line)
+    by_attempt = _counts_attempts(wanted)
 
+    def line(row: _Found) -> MessageLine:
+        began = row.at if by_attempt else row.began_at
+        return line_of(decode_state(row.state), row.country, began)
 
-def _line(row: _Found) -> MessageLine:
-    return line_of(decode_state(row.state), row.country, row.began_at)
+    return page_of(rows, limit, _position, line)
 
 
 def choices(connection: Connection) -> Choices:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from console.read_model.database import Database
+from console.read_model.message_fields import began_at
 from console.read_model.queries import messages
 from console.read_model.results import MessageFilter
 from processors.quality.contributions import NOTHING, contribution
@@ -80,6 +81,22 @@ def test_an_attempt_that_did_not_give_the_status_is_found(database: Database) ->
         assert len(gateways) == 1
         for gateway in state.attempts:
             assert key in _found(database, MessageFilter(text=key, gateway=gateway, time="event"))
+
+
+@pytest.mark.parametrize("text", [None, "simulated"])
+@pytest.mark.parametrize("gateway", [None, "sms"])
+def test_the_time_of_a_line_is_the_one_that_sorts_it(
+    database: Database, text: str | None, gateway: str | None
+) -> None:
+    """Of a gateway it is that of its attempt, which may have been a later one."""
+    wanted = MessageFilter(text=text, time="event", gateway=gateway)
+    with database.reading() as connection:
+        found = messages.search(connection, wanted, limit=1000).items
+    times = [one.began_at or 0 for one in found]
+    assert times == sorted(times, reverse=True)
+    if gateway:
+        for one in found:
+            assert one.began_at == began_at(states()[one.key].attempts[gateway])
 
 
 @pytest.mark.parametrize("few", [0, 10_000], ids=["from the filters", "from the text"])
