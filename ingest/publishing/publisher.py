@@ -1,9 +1,9 @@
 """The publisher of webhooks: batches shared by all requests, each answered once acknowledged.
 
-A request appends to the open batch of its raw topic. A batch is sent as soon as a slot is free.
-When idle, a request is therefore sent at once; under load, batches grow while earlier ones are in
-flight. Idempotence is off on purpose: idempotent sends never time out in aiokafka 0.14, and the
-tracker removes duplicates.
+A request appends to the open batch of its raw topic. A batch is sent as soon as a slot is free, a
+small one after a rest. When idle, a request is therefore sent at once; under load, batches grow
+while earlier ones are in flight. Idempotence is off on purpose: idempotent sends never time out in
+aiokafka 0.14, and the tracker removes duplicates.
 """
 
 import asyncio
@@ -77,6 +77,7 @@ class Publisher:
         self._requests = 0
         self._bytes = 0
         self._flush_due = False
+        self._rest: asyncio.TimerHandle | None = None
         self._closes_at: float | None = None
         self._producer: AIOKafkaProducer | None = None
         self._last_acknowledgement = 0.0
@@ -225,6 +226,10 @@ class Publisher:
         now = self._loop.time()
         for queue in self._queues.values():
             while queue.queued and queue.has_slot(now):
+                until = queue.rests_until(len(queue.queued[0].pending))
+                if until > now:
+                    self._flush_at(until)
+                    break
                 partition = queue.next_partition(_leaders(producer, queue.topic), now)
                 if partition is None:
                     break
@@ -232,6 +237,18 @@ class Publisher:
                 batch.sent_at = now
                 batch.task = asyncio.create_task(self._send(producer, queue, partition, batch))
                 batch.task.add_done_callback(partial(self._sent, queue, partition))
+
+    def _flush_at(self, when: float) -> None:
+        """Flush at this time of the event loop, or before if that is due anyway."""
+        if self._rest is not None:
+            if self._rest.when() <= when:
+                return
+            self._rest.cancel()
+        self._rest = self._loop.call_at(when, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._flush()
 
     async def _send(
         self, producer: AIOKafkaProducer, queue: TopicQueue, partition: int, batch: Batch
@@ -280,7 +297,7 @@ class Publisher:
                 )
         if cause is None:
             self._note_answer()
-            queue.acknowledge(self._loop.time())
+            queue.acknowledge(queue.sent[partition].sent_at, self._loop.time())
         self._answer(queue.sent.pop(partition), cause)
         self._flush_soon()
 

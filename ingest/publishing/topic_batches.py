@@ -12,6 +12,12 @@ from schemas.webhook import RawWebhook, to_headers
 # Batches of a topic in flight at a time. With more, batches are smaller and cost more per webhook.
 SLOTS = 2
 
+# A batch costs ingest and Kafka as much as tens of webhooks. After an acknowledgement a smaller one
+# waits for more webhooks as long as the acknowledgement took: an idle broker is asked soon, a busy
+# one less often. The wait is bounded, because the sender waits too.
+FEW = 16
+REST_SECONDS = 0.02
+
 # A batch that is not acknowledged within this time frees its slot for another partition, so that
 # one hanging broker does not delay the partitions of the others.
 STALE_SECONDS = 0.5
@@ -81,6 +87,7 @@ class TopicQueue:
         self._failures = 0  # batches in a row
         self._acknowledged_at = self._failed_at = -math.inf
         self._failed_sent_at = -math.inf
+        self._rests_until = -math.inf
         self._partitions = partitions
         self._last_partition = 0
 
@@ -88,8 +95,16 @@ class TopicQueue:
         """Whether another batch may be sent; `now` is in seconds."""
         return sum(now - batch.sent_at < STALE_SECONDS for batch in self.sent.values()) < SLOTS
 
-    def acknowledge(self, now: float) -> None:
-        """Record that Kafka has acknowledged a batch."""
+    def rests_until(self, webhooks: int) -> float:
+        """Return when a batch with so many webhooks may be sent: at once if it is not a small one.
+
+        Times are those of the event loop, in seconds.
+        """
+        return self._rests_until if webhooks < FEW else -math.inf
+
+    def acknowledge(self, sent_at: float, now: float) -> None:
+        """Record that Kafka has acknowledged a batch that was sent at `sent_at`."""
+        self._rests_until = now + min(now - sent_at, REST_SECONDS)
         self.refused = None
         self._failures = 0
         self._acknowledged_at = now

@@ -31,7 +31,7 @@ from processors.normalising.waiting_bodies import Waiting, WaitingBodies, next_o
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.assigned_partitions import AssignedPartitions
-from processors.runtime.batch_size import Cut, Polls
+from processors.runtime.batch_size import Cut, Polls, rest_seconds
 from processors.runtime.cpu_budget import Pace
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.runtime.lag import Unprocessed
@@ -135,7 +135,9 @@ class Normaliser(Member):
             await self._start_producer()
         worked = self._next_large_round()
         if ready:
+            began = time.monotonic()
             worked |= await self._process(ready)
+            await asyncio.sleep(rest_seconds(time.monotonic() - began, len(ready)))
         # An empty poll may only mean that a fetch is still under way.
         return worked or (not self._waiting and await self._caught_up())
 

@@ -28,9 +28,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from processors.runtime.alarms import Alarms
+from processors.runtime.batch_size import MANY
 from processors.runtime.exactly_once import metrics, recovery_causes
 from processors.runtime.exactly_once.partition_store import CorruptError
-from processors.runtime.exactly_once.record_queue import MANY, Record, RecordQueue
+from processors.runtime.exactly_once.record_queue import Record, RecordQueue
 from processors.runtime.exactly_once.session import S, Session
 from processors.runtime.lag import Unprocessed
 from providers.rejection import calls

@@ -1,8 +1,4 @@
-"""The records that a task has not yet tracked, and when a next transaction begins.
-
-A transaction costs the broker as much as hundreds of records. So a task rests after a small one for
-as long as it took: it asks an idle broker soon, and a busy one less often, with more records.
-"""
+"""The records that a task has not yet processed, and the rest after a small transaction."""
 
 import asyncio
 import contextlib
@@ -11,18 +7,14 @@ from collections.abc import Sequence
 
 from aiokafka import ConsumerRecord
 
+from processors.runtime.batch_size import rest_seconds
+
 Record = ConsumerRecord[bytes, bytes]
 
 # Beyond these, no record is polled for the task, but for a second poll while a batch is under way.
 _RECORDS = 1000
 _BYTES = 1024 * 1024
 _POLLS = 2
-
-# A batch with as many records is large enough for a transaction.
-MANY = 250
-
-# A rest adds to the delay of records, by half of it on average.
-REST_SECONDS = 0.05
 
 
 class RecordQueue:
@@ -81,7 +73,7 @@ class RecordQueue:
 
     async def rest(self, took: float) -> None:
         """Wait after a transaction that took `took` seconds, or until there are many records."""
-        until = asyncio.get_running_loop().time() + min(took, REST_SECONDS)
+        until = asyncio.get_running_loop().time() + rest_seconds(took)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 while not self._enough:

@@ -1,10 +1,10 @@
-"""The size of a batch or poll after failures and successes."""
+"""The size of a batch or poll after failures and successes, and the rest after a small one."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.runtime.batch_size import Cut, Polls
+from processors.runtime.batch_size import MANY, REST_SECONDS, Cut, Polls, rest_seconds
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,19 @@ def test_no_batch_is_repeated_for_ever(takes: int, most: int) -> None:
 def test_a_poll_fits_its_budget(size: int, records: int, held: int, after: int) -> None:
     """The next poll requests as many records as fit the budget, by the sizes of the last poll."""
     assert Polls(4000, 8_388_608, size).after(records, held).size == after
+
+
+@pytest.mark.parametrize(
+    ("took", "records", "rests"),
+    [
+        (0.004, 1, 0.004),
+        (0.004, MANY - 1, 0.004),
+        (0.004, MANY, 0.0),
+        (3.0, 1, REST_SECONDS),
+        (0.0, 0, 0.0),
+    ],
+    ids=["one record", "few records", "many records", "a slow batch", "nothing"],
+)
+def test_a_small_batch_is_followed_by_a_rest(took: float, records: int, rests: float) -> None:
+    """It is as long as the batch took, within a bound."""
+    assert rest_seconds(took, records) == rests

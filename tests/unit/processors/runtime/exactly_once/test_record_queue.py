@@ -77,7 +77,7 @@ def test_a_rest_ends_when_there_is_much_work(
     rests: bool,  # noqa: FBT001
 ) -> None:
     """A few records wait; a backlog does not."""
-    monkeypatch.setattr("processors.runtime.exactly_once.record_queue.REST_SECONDS", _LONG)
+    monkeypatch.setattr("processors.runtime.batch_size.REST_SECONDS", _LONG)
 
     async def resting() -> bool:
         queue = RecordQueue()
