@@ -118,6 +118,16 @@ def alarms_in(parts: Sequence[Part]) -> list[Alarm]:
     return sorted(_alarms(parts), key=lambda one: one.level != "problem")
 
 
+def silences_in(parts: Sequence[Part]) -> list[Alarm]:
+    """Return a note for each provider that has sent nothing for an hour, if that is no alarm."""
+    findings = [(part.name, one) for part in parts for one in part.findings]
+    return [
+        Alarm(name, "info", one.message, one.remedy)
+        for name, one in findings
+        if one.code == "webhooks_silent"
+    ]
+
+
 def _alarms(parts: Sequence[Part]) -> Iterator[Alarm]:
     for part in parts:
         for one in part.findings:

@@ -17,6 +17,7 @@ from console.pages.findings import (
     groups_in,
     ingest_in,
     lag_of,
+    silences_in,
     spooled_in,
     waiting_of,
 )
@@ -68,7 +69,7 @@ async def _services(site: Site, request: Request) -> Response:
     return render(
         request,
         "overview_services.html",
-        verdict=verdict(found, site.loading_problem(), alarms, _GROUPS),
+        verdict=verdict(found, site.loading_problem(), [*alarms, *silences_in(parts)], _GROUPS),
         ingest=ingest_in(parts),
         arrivals=arrivals_in(parts),
         spooled=spooled_in(parts),

@@ -8,7 +8,8 @@ import pytest
 from cli.doctor.doctor import Part
 from cli.doctor.facts import Ingest, Webhooks
 from cli.doctor.findings import Finding
-from console.pages.findings import Word, alarms_in, arrivals_in, ingest_in
+from cli.doctor.ingest_checks import check_webhooks
+from console.pages.findings import Word, alarms_in, arrivals_in, ingest_in, silences_in
 from console.pages.verdict import MOST, Alarm, verdict
 from console.read_model.results import Overview, Progress
 
@@ -28,6 +29,7 @@ QUIET = Overview(
 LAGGING = Alarm("track", "warning", "bluetick.track is 900 records behind", "start more workers")
 NOT_READY = Alarm("ingest", "problem", "ingest refuses webhooks: the spool is full", "")
 STOPPED = Alarm("webhooks", "problem", "whapi: no webhook for 3 h", "")
+SILENT = Alarm("webhooks", "info", "whapi: no webhook for 2 d", "")
 DISK = Alarm("disk", "warning", "/data: 3 GiB free", "")
 
 Seen = tuple[Overview, str, Sequence[Alarm] | None]
@@ -38,6 +40,12 @@ Seen = tuple[Overview, str, Sequence[Alarm] | None]
     [
         ((QUIET, "", []), "All well", "good", []),
         ((QUIET, "", None), "Looking at the services …", "", []),
+        (
+            (QUIET, "", [SILENT]),
+            "All well",
+            "good",
+            [("#webhooks-title", "Whapi: no webhook for 2 d.")],
+        ),
         (
             (QUIET, "", [LAGGING]),
             "1 warning",
@@ -90,7 +98,14 @@ Seen = tuple[Overview, str, Sequence[Alarm] | None]
         ),
     ],
     ids=[
-        *("well", "not known yet", "a warning", "problems first", "new dead letters"),
+        *(
+            "well",
+            "not known yet",
+            "a silent provider",
+            "a warning",
+            "problems first",
+            "new dead letters",
+        ),
         *("old dead letters", "behind", "loading", "not kept up to date"),
     ],
 )
@@ -174,3 +189,15 @@ def test_alarms_are_problems_and_warnings() -> None:
     ]
     found = alarms_in([Part("clock", None, findings)])
     assert [one.level for one in found] == ["problem", "warning"]
+
+
+def test_a_silence_is_a_note_where_it_may_be_usual() -> None:
+    """After a day of silence no norm is known any more; the verdict says it all the same."""
+    webhooks = [
+        Webhooks(provider="whapi", age=48 * 3600.0, day_before=0),
+        Webhooks(provider="busy", age=12.0, day_before=500),
+        Webhooks(provider="unused", age=None, day_before=0),
+    ]
+    parts = [Part("webhooks", webhooks, check_webhooks(webhooks))]
+    assert silences_in(parts) == [SILENT]
+    assert alarms_in(parts) == []
