@@ -170,20 +170,25 @@ def findings_of(rows: Sequence[QualityRow], asked: Asked) -> list[str]:
     if min(shares) < max(shares):
         row = timed[shares.index(min(shares))]
         worst = title_of(asked.by, _name(row, asked))
-        total = formats.count(counts_of(row, asked).total)
-        found.append(f"Least delivered{where}: {worst}, {formats.share(min(shares))} of {total}.")
+        share, total = formats.share(min(shares)), counts_of(row, asked).total
+        found.append(f"Least delivered{where}: {worst}, {share} of {counted(total, asked)}.")
     return found
 
 
 def sample_of(rows: Sequence[QualityRow], asked: Asked) -> str:
     """Return the period and how many messages, or attempts, the figures are of."""
     total = sum(counts_of(row, asked).total for row in rows)
-    what = "attempt" if asked.counts_attempts else "message"
-    counted = f"{formats.count(total)} {what}{'' if total == 1 else 's'}"
+    of = counted(total, asked)
     begin, end = asked.span
     whole = Period(begin or None, end, "").words
     preset = PRESETS.get(asked.period.text)
-    return f"{preset} ({whole}): {counted}" if preset else f"{whole}: {counted}"
+    return f"{preset} ({whole}): {of}" if preset else f"{whole}: {of}"
+
+
+def counted(number: int, asked: Asked) -> str:
+    """Return a number of messages, or of attempts, in words."""
+    what = "attempt" if asked.counts_attempts else "message"
+    return f"{formats.count(number)} {what}{'' if number == 1 else 's'}"
 
 
 def title_of(by: Dimension, name: str) -> str:
@@ -312,9 +317,7 @@ def _cell(row: QualityRow | None, hour: int, name: str, asked: Asked, slowest: f
         return Cell(None, f"{at}, no messages")
     share = counts.share or 0.0
     times = formats.duration(row.to_delivered.p95) if row.to_delivered else "an unknown time"
-    what = "attempt" if asked.counts_attempts else "message"
-    messages = f"{counts.total:,} {what}{'' if counts.total == 1 else 's'}"
-    title = f"{at}, {messages}, {formats.share(share)} delivered, 95 % within {times}"
+    title = f"{at}, {counted(counts.total, asked)}, {formats.share(share)} delivered, 95 % within {times}"
     value = _value(row, asked)
     level = None if value is None else value / slowest if asked.measure == "time" else 1 - share
     return Cell(level, title, messages_address(asked, name, hour))

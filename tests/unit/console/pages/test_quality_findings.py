@@ -41,7 +41,7 @@ def test_only_rows_that_can_be_compared_are_named(
 def test_a_finding_says_of_how_many() -> None:
     slowest, _, least = findings_of([SLOW, FAST], asked_of({}, 0))
     assert slowest == "Slowest: slow, 95 % of 10 deliveries within 8.0 s, half within 4.0 s."
-    assert least == "Least delivered: slow, 80.0 % of 10."
+    assert least == "Least delivered: slow, 80.0 % of 10 messages."
 
 
 @pytest.mark.parametrize(
