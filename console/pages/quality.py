@@ -317,7 +317,8 @@ def _cell(row: QualityRow | None, hour: int, name: str, asked: Asked, slowest: f
         return Cell(None, f"{at}, no messages")
     share = counts.share or 0.0
     times = formats.duration(row.to_delivered.p95) if row.to_delivered else "an unknown time"
-    title = f"{at}, {counted(counts.total, asked)}, {formats.share(share)} delivered, 95 % within {times}"
+    of = counted(counts.total, asked)
+    title = f"{at}, {of}, {formats.share(share)} delivered, 95 % within {times}"
     value = _value(row, asked)
     level = None if value is None else value / slowest if asked.measure == "time" else 1 - share
     return Cell(level, title, messages_address(asked, name, hour))
