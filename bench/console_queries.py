@@ -108,8 +108,13 @@ def _spread(row: StateRow, random: Random) -> StateRow:
         stalled=int(row.stalled_since is not None),
         contradicted=int(row.contradictions is not None),
     )
-    at = row.first_seen_at - random.randrange(_DAYS * _DAY_MS)
-    return row._replace(first_seen_at=at, country=group.country, group_id=group_id_of(group))
+    earlier = random.randrange(_DAYS * _DAY_MS)
+    return row._replace(
+        first_seen_at=row.first_seen_at - earlier,
+        began_at=None if row.began_at is None else row.began_at - earlier,
+        country=group.country,
+        group_id=group_id_of(group),
+    )
 
 
 _TEXTS: dict[str, Callable[[Message], str]] = {
@@ -129,6 +134,9 @@ _LISTS = {
     "contradicted, of a provider": MessageFilter(provider="smsmanager", contradicted=True),
     "failed, to a country": MessageFilter(statuses=("failed",), country="SK"),
     "delivered, to no known country": MessageFilter(statuses=("delivered",), country="XX"),
+    "by event time": MessageFilter(time="event"),
+    "by event time, provider": MessageFilter(time="event", provider="smsmanager"),
+    "by event time, gateway": MessageFilter(time="event", gateway="viber"),
     "common value, stalled": MessageFilter(text="simulated", stalled=True),
     "common value, failed, to a country": MessageFilter(
         text="simulated", statuses=("failed",), country="SK"

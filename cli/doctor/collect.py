@@ -17,6 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IncompatibleBrokerVersion, TopicAuthorizationFailedError, for_code
 
 from cli import groups
+from cli.doctor.collect_ingest import last_records
 from cli.doctor.facts import (
     Broker,
     Clock,
@@ -40,12 +41,10 @@ from schemas.codec import UndecodableError, format_of
 from schemas.coordinates import Partition
 from schemas.records import STATE_VERSION
 from service.errors import Problem
-from service.kafka import clients
 from service.kafka.admin import administering, ask
 from service.kafka.admin_requests import DescribeCluster, DescribeFeatures, finalized, given
 from service.kafka.causes import RIGHT_CAUSES
 from service.kafka.clock import KafkaTime
-from service.kafka.read_to_end import read_to_end
 from service.setting_names import variable
 from service.settings import Settings
 from service.version import __version__
@@ -227,19 +226,10 @@ def local_versions(formats: Mapping[int, int] = MappingProxyType({})) -> Version
 
 
 async def _formats(settings: Settings) -> dict[int, int]:
-    topic = settings.topics.messages
     found: dict[int, int] = {}
-    async with clients.reading(settings, [topic]) as reader:
-        places = [TopicPartition(topic, number) for number in range(settings.partitions)]
-        begins, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
-        reader.assign(places)
-        for place in places:
-            reader.seek(place, max(begins[place], ends[place] - _LAST_RECORDS))
-        async for read in read_to_end(reader, ends):
-            for place, records in read.records.items():
-                for record in records:
-                    newest = max(found.get(place.partition, 0), _format(record.value))
-                    found[place.partition] = newest
+    for record in await last_records(settings, [settings.topics.messages], _LAST_RECORDS):
+        newest = max(found.get(record.partition, 0), _format(record.value))
+        found[record.partition] = newest
     return found
 
 

@@ -10,10 +10,11 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from cli.doctor import collect
+from cli.doctor import collect, collect_ingest
 from cli.doctor.cluster_checks import check_broker, check_topics
 from cli.doctor.facts import Broker, Disk, Limits
 from cli.doctor.findings import Finding, failed
+from cli.doctor.ingest_checks import check_ingest, check_webhooks
 from cli.doctor.machine_checks import check_disk, check_spool, check_versions
 from cli.doctor.service_checks import check_clock, check_group, check_rights
 from cli.output.jsonl import print_json
@@ -62,7 +63,7 @@ async def parts(settings: Settings) -> list[Part]:
 async def _kafka_parts(settings: Settings, broker: Broker | None) -> list[Part]:
     """Return the parts that Kafka answers for; without it only the versions are known."""
     if broker is None:
-        skipped = ["topics", "rights", *(one.name for one in PROCESSORS), "clock"]
+        skipped = ["topics", "rights", "webhooks", *(one.name for one in PROCESSORS), "clock"]
         local = collect.local_versions()
         return [
             *(Part(name, None, [Finding("info", "part_skipped")]) for name in skipped),
@@ -79,6 +80,7 @@ async def _kafka_parts(settings: Settings, broker: Broker | None) -> list[Part]:
             lambda: collect.rights(settings),
             lambda facts: check_rights(facts, settings.topics),
         ),
+        await _part("webhooks", lambda: collect_ingest.webhooks(settings), check_webhooks),
         *groups,
         await _part("clock", lambda: collect.clock(settings), check_clock),
         await _part(
@@ -97,6 +99,7 @@ async def _local_parts(settings: Settings) -> list[Part]:
         return collect.disks(settings)
 
     return [
+        await _part("ingest", lambda: collect_ingest.ingest(settings), check_ingest),
         await _part("spool", spool, check_spool),
         await _part("disk", disks, _check_disks),
     ]

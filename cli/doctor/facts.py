@@ -78,6 +78,34 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     denied: str = ""
 
 
+class Ingest(msgspec.Struct, frozen=True, kw_only=True):
+    """The health of ingest; `why` is the reason if it does not answer at its health address.
+
+    `problems` are why it refuses webhooks, `warnings` why it is degraded. `fill` is the share of
+    the spool's bounds in use, None without a spool; `sources` has the seconds since the last
+    accepted webhook of each source, of those that have sent one since the start.
+    """
+
+    address: str
+    why: str = ""
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    fill: float | None = None
+    bodies: int = 0
+    sources: Mapping[str, float] = {}
+
+
+class Webhooks(msgspec.Struct, frozen=True, kw_only=True):
+    """The webhooks of a provider on Kafka: the seconds since the last one, None without any.
+
+    `day_before` counts those of the hour that ended 24 hours ago.
+    """
+
+    provider: str
+    age: float | None
+    day_before: int
+
+
 class Clock(msgspec.Struct, frozen=True):
     """How many seconds this machine's clock is ahead of Kafka's; None if unknown, and why."""
 

@@ -136,6 +136,27 @@ WORDS: Mapping[str, tuple[Message, str]] = {
         "this user cannot run {service}: it lacks {rights}",
         "grant these rights to the user of {service}",
     ),
+    # Webhooks.
+    "ingest_ready": ("ingest is ready: {address}", _HEALTHY),
+    "ingest_no_answer": (
+        "ingest does not answer at {address}: {why}",
+        "if it is to run on this machine, start: bluetick ingest",
+    ),
+    "ingest_not_ready": (
+        "ingest refuses webhooks: {why}",
+        "correct this first: senders get 503, and some give up",
+    ),
+    "ingest_degraded": (
+        "ingest is degraded: {why}",
+        "restore Kafka before the spool is full; past its bounds ingest answers 503",
+    ),
+    "webhooks_arrive": ("{provider}: last webhook {age} ago", _HEALTHY),
+    "webhooks_silent": ("{provider}: no webhook for {age}", _HEALTHY),
+    "webhooks_stopped": (
+        "{provider}: no webhook for {age}; {day_before} came at this hour of the day before",
+        "follow docs/alerts.md, BluetickSourceSilent",
+    ),
+    "webhooks_none": ("{provider}: Kafka holds no webhook", _HEALTHY),
     # Groups.
     "group_fine": ("{group}: members {members}, lag {lag}", _HEALTHY),
     "group_not_described": (

@@ -51,6 +51,7 @@ async def _messages(context: Context, wanted: given.OfMessages) -> Page[MessageL
         country=wanted.country,
         stalled=wanted.stalled,
         contradicted=wanted.contradicted,
+        time=wanted.time,
         since=wanted.since,
         until=wanted.until,
     )
@@ -102,7 +103,7 @@ def _letter_filter(wanted: given.OfLetters) -> LetterFilter:
 OPERATIONS: Sequence[Operation] = (
     Operation(
         "/messages",
-        "Messages that match, those first seen last at the beginning",
+        "Messages that match, the newest first",
         given.OfMessages,
         Page[MessageLine],
         _messages,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from console.read_model.queries.paging import MOST
-from console.read_model.results import Dimension, Resolution
+from console.read_model.results import Dimension, Resolution, TimeOf
 
 _LAST = 253_402_300_799_000  # the year 9999
 
@@ -47,7 +47,15 @@ class Paged(Between):
 
 
 class OfMessages(Paged):
-    """The wanted messages; times are those at which Bluetick first saw them."""
+    """The wanted messages."""
+
+    time: TimeOf = Field(
+        "seen",
+        description="the time that `since` and `until` bound, and by which messages are sorted. "
+        "`seen`: when Bluetick first saw the message. `event`: when its first attempt began, by "
+        "which `/quality` counts it; with a `gateway`, every message with an attempt by it, and "
+        "when that began",
+    )
 
     text: Word | None = Field(
         None,

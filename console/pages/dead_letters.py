@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from starlette.datastructures import FormData
@@ -19,12 +20,13 @@ from console.pages.records import Bounds, find
 from console.pages.render import failure, page, render
 from console.pages.site import Site
 from console.read_model.queries import dead_letters as queries
-from console.read_model.results import Letter, LetterFilter
+from console.read_model.results import Letter, LetterFilter, LetterGroup
 from processors.dead_letters.causes import Cause
 from schemas.coordinates import Coordinates
 
 PLAN, RETRY = "retry plan", "retry"
 _PAGE = 50
+_UNSELECTED = "unselected"  # in the address of the page that says so
 _LINES = 40  # of an example; the page of the record has all of them
 
 
@@ -59,8 +61,10 @@ async def _groups(site: Site, request: Request) -> Response:
         "dead_letters.html",
         groups=await site.context.run(queries.groups, asked),
         everything=everything,
+        unselected=request.query_params.get(_UNSELECTED) == "1",
         filtered=bool(asked.provider or asked.code),
-        value_of=lambda group: _encoded(Cause(group.provider, group.code, group.cause)),
+        value_of=lambda group: _encoded(_cause(group)),
+        id_of=lambda group: sha256(_encoded(_cause(group)).encode()).hexdigest()[:16],
         jobs=site.jobs.of(PLAN, RETRY),
     )
 
@@ -73,7 +77,9 @@ async def _letters(site: Site, request: Request) -> Response:
     )
     cursor = request.query_params.get("cursor")
     found = await site.context.run(queries.letters, asked, cursor=cursor, limit=_PAGE)
-    return render(request, "letters.html", asked=asked, letters=found.items, next=found.next)
+    return render(
+        request, "letters.html", asked=asked, letters=found.items, next=found.next, cursor=cursor
+    )
 
 
 async def _show_example(site: Site, request: Request) -> Response:
@@ -88,7 +94,7 @@ async def _start(site: Site, request: Request) -> Response:
     form = await form_of(request)
     causes = causes_of(form)
     if not causes:
-        return failure(request, 400, "No cause is selected; go back and select one.")
+        return RedirectResponse(f"/dead-letters?{_UNSELECTED}=1", 303)
     person = person_of(request)
     dry = form.get("confirmed") != "1"
     if not dry:
@@ -123,6 +129,10 @@ def causes_of(form: FormData) -> list[Cause]:
         if isinstance(parts, list) and len(parts) == len(Cause._fields):
             found.append(Cause(*map(str, parts)))
     return found
+
+
+def _cause(group: LetterGroup) -> Cause:
+    return Cause(group.provider, group.code, group.cause)
 
 
 def _encoded(cause: Cause) -> str:

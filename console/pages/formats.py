@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 from phonenumbers.geodata.locale import LOCALE_DATA
 
+from console.read_model.results import Why
 from schemas.webhook import to_iso
 
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
@@ -23,6 +24,10 @@ _TONES = {
     "deleted": "aside",
     "unknown": "aside",
 }
+
+
+FAILED = tuple(status for status, tone in _TONES.items() if tone == "bad")
+"""The statuses of messages that were not delivered."""
 
 
 def moment(at: int | None) -> Markup:
@@ -89,6 +94,25 @@ def country(code: str | None) -> str:
     name = names.get("en", code)
     # A name that begins with * is that of another language.
     return names.get(name[1:], code) if name.startswith("*") else name
+
+
+def cause(text: str) -> str:
+    """Return the cause of dead letters for a person: `#` in it stands for any number.
+
+    In the name of the encoding it is always the same one.
+    """
+    return text.replace("UTF-#", "UTF-8").replace("#", "[number]")
+
+
+def telling(reason: Why | None, *statuses: str | None) -> str | None:
+    """Return the text of a reason; None if it is nothing but the status, in whatever spelling."""
+    text = reason.text if reason else None
+    known = {_letters_of(one) for one in statuses if one}
+    return None if text is None or _letters_of(text) in known else text
+
+
+def _letters_of(text: str) -> str:
+    return "".join(one for one in text.casefold() if one.isalnum())
 
 
 def tone(status: str | None) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from console.charts.timeline import Kind, Mark, Row, Shape, Span, timeline
-from console.pages.formats import duration, tone
+from console.pages.formats import duration, telling, tone
 from console.read_model.results import Attempt, Fact, Message, MessageEvent, Why
 
 _SHAPES: dict[str | None, Shape] = {
@@ -97,7 +97,7 @@ def _headline(message: Message, status: str) -> str:
     if kind == "good":
         return f"{status.capitalize()} through {line.gateway}"
     if kind == "bad":
-        return f"Not delivered: {status}{because(line.reason)}"
+        return f"Not delivered: {status}{because(line.reason, status)}"
     if message.audience:
         return f"{status.capitalize()}; of its viewers: {_viewers_note(message)}"
     if line.stalled_since is not None:
@@ -107,20 +107,23 @@ def _headline(message: Message, status: str) -> str:
     return f"Not delivered yet: {status}" if kind == "progress" else status.capitalize()
 
 
-def because(reason: Why | None) -> str:
-    """Return a provider's reason as the end of a sentence."""
-    if reason is None or not (reason.text or reason.code):
-        return ", without a reason"
-    if reason.text and reason.code:
-        return f", because “{reason.text}” (code {reason.code})"
-    return f", because “{reason.text}”" if reason.text else f", with code {reason.code}"
+def because(reason: Why | None, *statuses: str) -> str:
+    """Return a provider's reason as the end of a sentence; a text that is the status is none."""
+    text, code = telling(reason, *statuses), reason.code if reason else None
+    if text and code:
+        return f", because “{text}” (code {code})"
+    if text or code:
+        return f", because “{text}”" if text else f", with code {code}"
+    return ", without a reason"
 
 
 def _attempted(message: Message, gateway: str, *, again: bool) -> str:
     attempt = next(one for one in message.attempts if one.gateway == gateway)
     facts = [one for one in message.facts if one.gateway == gateway and one.viewer is None]
     final = next((one for one in facts if one.status == attempt.status), None)
-    why = because(final.reason) if final and tone(attempt.status) == "bad" else ""
+    why = ""
+    if final and tone(attempt.status) == "bad":
+        why = because(final.reason, final.status, final.provider_status)
     took = f" after {duration(final.at - facts[0].at)}" if final and final.at > facts[0].at else ""
     named = gateway if gateway == attempt.channel else f"{gateway} ({attempt.channel})"
     return f"{'Then through' if again else 'Through'} {named}: {attempt.status}{took}{why}."

@@ -11,7 +11,7 @@ from console.access.guard import may_reveal
 from console.masking import masked
 from console.pages import message_picture
 from console.pages.periods import PRESETS, Period, period_of
-from console.pages.render import failure, page, render
+from console.pages.render import failure, page, render, typed
 from console.pages.site import Site
 from console.read_model.queries import messages as queries
 from console.read_model.queries import timeline
@@ -30,7 +30,8 @@ def routes(site: Site) -> list[Route]:
 
 
 async def _search(site: Site, request: Request) -> Response:
-    asked, period = filter_of(request.query_params, now_ms())
+    with typed():
+        asked, period = filter_of(request.query_params, now_ms())
     cursor = request.query_params.get("cursor")
     found = await site.context.run(queries.search, asked, cursor=cursor, limit=_PAGE)
     return render(
@@ -89,6 +90,7 @@ def filter_of(parameters: Mapping[str, str], now: int) -> Asked:
             country=parameters.get("country") or None,
             stalled=parameters.get("stalled") == "1",
             contradicted=parameters.get("contradicted") == "1",
+            time="event" if parameters.get("time") == "event" else "seen",
             since=period.since,
             until=period.until,
         ),

@@ -10,18 +10,31 @@ from starlette.routing import Route
 
 from console.charts.bars import Part, share_bar
 from console.charts.lines import Series, line_chart
-from console.pages import formats
-from console.pages.findings import alarms_in, groups_in, lag_of, waiting_of
+from console.pages import addresses, formats
+from console.pages.findings import (
+    alarms_in,
+    arrivals_in,
+    groups_in,
+    ingest_in,
+    lag_of,
+    silences_in,
+    spooled_in,
+    waiting_of,
+)
 from console.pages.render import page, render
 from console.pages.site import Site
+from console.pages.verdict import verdict
 from console.read_model.queries import overview as queries
 from console.read_model.results import Point, ProviderShare
+from schemas.processor_list import PROCESSORS
+from schemas.webhook import to_iso
 from service.wall_clock import now_ms
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
 _MINUTES = 60
 _HOURS = 24
+_GROUPS = tuple(one.name for one in PROCESSORS)
 
 
 def routes(site: Site) -> list[Route]:
@@ -38,9 +51,11 @@ async def _overview(site: Site, request: Request) -> Response:
         request,
         "overview.html",
         found=found,
-        problem=site.loading_problem(),
+        verdict=verdict(found, site.loading_problem(), None, _GROUPS),
+        since=to_iso(found.since),
         bars={one.provider: _bar(one) for one in found.providers},
         failed={one.provider: _failed(one) for one in found.providers},
+        failed_address=lambda provider: _failed_address(provider, found.since),
         hour=facts_chart("Facts per minute in the last hour", hour, now, _MINUTES, _MINUTE_MS),
         day=facts_chart("Facts per hour in the last day", day, now, _HOURS, _HOUR_MS),
         providers=providers_in(hour, day),
@@ -49,16 +64,19 @@ async def _overview(site: Site, request: Request) -> Response:
 
 async def _services(site: Site, request: Request) -> Response:
     parts = await site.findings.parts()
-    spool = next((one.facts for one in parts if one.name == "spool"), None)
+    found = await site.context.run(queries.overview, now_ms())
+    alarms = alarms_in(parts)
     return render(
         request,
         "overview_services.html",
+        verdict=verdict(found, site.loading_problem(), [*alarms, *silences_in(parts)], _GROUPS),
+        ingest=ingest_in(parts),
+        arrivals=arrivals_in(parts),
+        spooled=spooled_in(parts),
         groups=groups_in(parts),
         lag_of=lag_of,
         waiting_of=waiting_of,
-        alarms=alarms_in(parts),
-        spooled=sum(slot.bodies for slot in spool.slots) if spool else 0,
-        has_spool=bool(spool and spool.directory),
+        alarms=alarms,
     )
 
 
@@ -94,4 +112,10 @@ def _bar(one: ProviderShare) -> Markup:
 
 
 def _failed(one: ProviderShare) -> int:
-    return sum(number for status, number in one.statuses.items() if formats.tone(status) == "bad")
+    return sum(one.statuses.get(status, 0) for status in formats.FAILED)
+
+
+def _failed_address(provider: str, since: int) -> str:
+    statuses = [("status", one) for one in formats.FAILED]
+    wanted = [("provider", provider), *statuses, ("from", to_iso(since))]
+    return addresses.address("/messages", wanted)

@@ -13,11 +13,12 @@ from console.charts.bars import Part, share_bar
 from console.charts.heat_map import Cell, Row, heat_map
 from console.charts.lines import sparkline
 from console.pages import addresses, formats
-from console.pages.periods import PRESETS, TODAY, period_of
-from console.pages.render import page, render
+from console.pages.periods import PRESETS, TODAY, Period, period_of
+from console.pages.render import page, render, typed
 from console.pages.site import Site
 from console.read_model.queries import messages, quality
 from console.read_model.results import Dimension, QualityFilter, QualityRow, Resolution
+from schemas.quality import start_of
 from schemas.webhook import to_iso
 from service.wall_clock import now_ms
 
@@ -46,7 +47,22 @@ class Asked(NamedTuple):
     by: Dimension
     sort: Sort
     measure: Measure
-    period: str
+    period: Period
+
+    @property
+    def counts_attempts(self) -> bool:
+        """Whether attempts are counted: of a gateway or channel, or of all that took one gateway.
+
+        A message that fell back counts once, and each of its attempts at its own gateway.
+        """
+        return self.by in _ROUTES or self.wanted.gateway is not None
+
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """The whole hours that are added up; the end is None if it is now."""
+        until = self.period.until
+        end = None if until is None else start_of("hour", until - 1) + _HOUR_MS
+        return start_of("hour", self.wanted.since), end
 
 
 def routes(site: Site) -> list[Route]:
@@ -56,7 +72,8 @@ def routes(site: Site) -> list[Route]:
 
 async def _compare(site: Site, request: Request) -> Response:
     now = now_ms()
-    asked = asked_of(request.query_params, now)
+    with typed():
+        asked = asked_of(request.query_params, now)
     rows = await site.context.run(quality.rows, asked.wanted, (asked.by,))
     series = await _series(site, asked)
     rows = sorted(rows, key=lambda row: _rank(row, asked))
@@ -69,13 +86,15 @@ async def _compare(site: Site, request: Request) -> Response:
         presets=PRESETS,
         choices=await site.context.run(messages.choices),
         findings=findings_of(rows, asked),
+        sample=sample_of(rows, asked),
         bars={_name(row, asked): _bar(row, asked) for row in rows},
         sparks={_name(row, asked): _spark(row, asked, series) for row in rows},
-        counts_of=lambda row: counts_of(row, asked.by),
-        counted="Attempts" if asked.by in _ROUTES else "Messages",
+        counts_of=lambda row: counts_of(row, asked),
+        counted="Attempts" if asked.counts_attempts else "Messages",
         name_of=lambda row: _name(row, asked),
         title_of=lambda row: title_of(asked.by, _name(row, asked)),
         messages_of=lambda row: messages_address(asked, _name(row, asked)),
+        failed_of=lambda row: failed_address(asked, _name(row, asked)),
         heat=await _heat(site, asked, rows, now),
     )
 
@@ -95,7 +114,7 @@ def asked_of(parameters: Mapping[str, str], now: int) -> Asked:
         _word(parameters.get("by"), get_args(Dimension), "provider"),
         _word(parameters.get("sort"), get_args(Sort), "messages"),
         _word(parameters.get("measure"), get_args(Measure), "time"),
-        period.text,
+        period,
     )
 
 
@@ -108,12 +127,9 @@ class Counts(NamedTuple):
     share: float | None
 
 
-def counts_of(row: QualityRow, by: Dimension) -> Counts:
-    """Return the counts of messages; for gateways and channels those of attempts.
-
-    A message that fell back counts once, and each of its attempts at its own gateway.
-    """
-    if by in _ROUTES:
+def counts_of(row: QualityRow, asked: Asked) -> Counts:
+    """Return the counts of messages, or of attempts."""
+    if asked.counts_attempts:
         share = row.delivered / row.attempts if row.attempts else None
         failed = row.failed + row.rejected + row.expired
         return Counts(row.attempts, row.delivered, failed, share)
@@ -129,10 +145,10 @@ def _rank(row: QualityRow, asked: Asked) -> float:
         case "p95":
             return -(times.p95 if times else -1)
         case "share":
-            share = counts_of(row, asked.by).share
+            share = counts_of(row, asked).share
             return 2.0 if share is None else share
         case _:
-            return -counts_of(row, asked.by).total
+            return -counts_of(row, asked).total
 
 
 def findings_of(rows: Sequence[QualityRow], asked: Asked) -> list[str]:
@@ -150,11 +166,29 @@ def findings_of(rows: Sequence[QualityRow], asked: Asked) -> list[str]:
         f"Slowest{where}: {_timed(slowest, asked)}.",
         f"Fastest{where}: {_timed(fastest, asked)}.",
     ]
-    shares = [counts_of(row, asked.by).share or 0 for row in timed]
+    shares = [counts_of(row, asked).share or 0 for row in timed]
     if min(shares) < max(shares):
-        worst = title_of(asked.by, _name(timed[shares.index(min(shares))], asked))
-        found.append(f"Least delivered{where}: {worst}, {formats.share(min(shares))}.")
+        row = timed[shares.index(min(shares))]
+        worst = title_of(asked.by, _name(row, asked))
+        share, total = formats.share(min(shares)), counts_of(row, asked).total
+        found.append(f"Least delivered{where}: {worst}, {share} of {counted(total, asked)}.")
     return found
+
+
+def sample_of(rows: Sequence[QualityRow], asked: Asked) -> str:
+    """Return the period and how many messages, or attempts, the figures are of."""
+    total = sum(counts_of(row, asked).total for row in rows)
+    of = counted(total, asked)
+    begin, end = asked.span
+    whole = Period(begin or None, end, "").words
+    preset = PRESETS.get(asked.period.text)
+    return f"{preset} ({whole}): {of}" if preset else f"{whole}: {of}"
+
+
+def counted(number: int, asked: Asked) -> str:
+    """Return a number of messages, or of attempts, in words."""
+    what = "attempt" if asked.counts_attempts else "message"
+    return f"{formats.count(number)} {what}{'' if number == 1 else 's'}"
 
 
 def title_of(by: Dimension, name: str) -> str:
@@ -162,18 +196,30 @@ def title_of(by: Dimension, name: str) -> str:
     return formats.country(name) if by == "country" else name or "unknown"
 
 
-def messages_address(asked: Asked, name: str, since: int | None = None) -> str | None:
-    """Return the address of the messages of a row; None if they cannot be searched by it."""
+def messages_address(asked: Asked, name: str, hour: int | None = None) -> str | None:
+    """Return the address of the messages that a row counts, or those of one hour, by event time.
+
+    None if messages cannot be searched by the row.
+    """
     if asked.by not in ("provider", "gateway", "country") or not name:
         return None
     wanted = asked.wanted
     own = {"provider": wanted.provider, "gateway": wanted.gateway, "country": wanted.country}
-    times = {"from": asked.period} if since is None else _hour(since)
+    begin, end = asked.span if hour is None else (hour, hour + _HOUR_MS)
+    times = {"time": "event", "from": to_iso(begin), "to": None if end is None else to_iso(end)}
     return addresses.address("/messages", {**own, asked.by: name, **times})
 
 
-def _hour(since: int) -> dict[str, object]:
-    return {"from": to_iso(since), "to": to_iso(since + _HOUR_MS)}
+def failed_address(asked: Asked, name: str) -> str | None:
+    """Return the address of the failed messages of a row; None for failed attempts.
+
+    A message whose attempt failed may have been delivered by another one.
+    """
+    address = None if asked.counts_attempts else messages_address(asked, name)
+    if address is None:
+        return None
+    path, _, query = address.partition("?")
+    return addresses.changed(path, query, status=formats.FAILED)
 
 
 def _timed(row: QualityRow, asked: Asked) -> str:
@@ -181,7 +227,8 @@ def _timed(row: QualityRow, asked: Asked) -> str:
     assert times is not None  # noqa: S101 - its callers choose such rows
     half, most = formats.duration(times.p50), formats.duration(times.p95)
     name = title_of(asked.by, _name(row, asked))
-    return f"{name}, 95 % delivered within {most}, half within {half}"
+    of = formats.count(times.count)
+    return f"{name}, 95 % of {of} deliveries within {most}, half within {half}"
 
 
 async def _series(site: Site, asked: Asked) -> Mapping[str, Mapping[int, QualityRow]]:
@@ -206,7 +253,7 @@ def _name(row: QualityRow, asked: Asked) -> str:
 
 
 def _bar(row: QualityRow, asked: Asked) -> Markup:
-    counts = counts_of(row, asked.by)
+    counts = counts_of(row, asked)
     rest = max(0, counts.total - counts.delivered - counts.failed)
     parts = (
         Part("delivered", counts.delivered, "good"),
@@ -227,7 +274,7 @@ def _spark(row: QualityRow, asked: Asked, series: Mapping[str, Mapping[int, Qual
 
 def _value(row: QualityRow, asked: Asked) -> float | None:
     if asked.measure == "share":
-        return counts_of(row, asked.by).share
+        return counts_of(row, asked).share
     return row.to_delivered.p95 if row.to_delivered else None
 
 
@@ -265,13 +312,13 @@ async def _heat(site: Site, asked: Asked, rows: Sequence[QualityRow], now: int) 
 
 def _cell(row: QualityRow | None, hour: int, name: str, asked: Asked, slowest: float) -> Cell:
     at = f"{to_iso(hour)[11:16]} UTC"
-    counts = None if row is None else counts_of(row, asked.by)
+    counts = None if row is None else counts_of(row, asked)
     if row is None or counts is None or not counts.total:
         return Cell(None, f"{at}, no messages")
     share = counts.share or 0.0
     times = formats.duration(row.to_delivered.p95) if row.to_delivered else "an unknown time"
-    messages = f"{counts.total:,} message{'' if counts.total == 1 else 's'}"
-    title = f"{at}, {messages}, {formats.share(share)} delivered, 95 % within {times}"
+    of = counted(counts.total, asked)
+    title = f"{at}, {of}, {formats.share(share)} delivered, 95 % within {times}"
     value = _value(row, asked)
     level = None if value is None else value / slowest if asked.measure == "time" else 1 - share
     return Cell(level, title, messages_address(asked, name, hour))

@@ -1,6 +1,7 @@
 """Rendering a template, and what every page does with a failure."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ Page = Callable[[Request], Awaitable[Response]]
 
 log = logger(__name__)
 
+_MISTAKE = 400
+
 NAVIGATION = (
     ("/", "Overview"),
     ("/messages", "Messages"),
@@ -30,6 +33,19 @@ NAVIGATION = (
     ("/replays", "Replays"),
     ("/system", "System"),
 )
+
+
+class MistakeError(Exception):
+    """What a person typed, or an address, is not valid; the text says what to correct."""
+
+
+@contextmanager
+def typed() -> Iterator[None]:
+    """Turn a `Problem` inside into a mistake of the person: what was typed is read here."""
+    try:
+        yield
+    except Problem as problem:
+        raise MistakeError(str(problem)) from None
 
 
 def _environment() -> Environment:
@@ -43,7 +59,7 @@ def _environment() -> Environment:
     )
     for filter_ in (
         *(formats.moment, formats.duration, formats.count, formats.share, formats.size),
-        *(formats.country, formats.tone, addresses.message_path),
+        *(formats.country, formats.tone, formats.cause, formats.telling, addresses.message_path),
     ):
         made.filters[filter_.__name__] = filter_
     made.filters["tojson_text"] = formats.indented
@@ -82,6 +98,8 @@ def page(site: S, handler: Callable[[S, Request], Awaitable[Response]]) -> Page:
     async def answering(request: Request) -> Response:
         try:
             return await handler(site, request)
+        except MistakeError as mistake:
+            return failure(request, 400, str(mistake))
         except Problem as problem:
             return failure(request, 503, str(problem))
         except BadCursorError:
@@ -99,9 +117,8 @@ def page(site: S, handler: Callable[[S, Request], Awaitable[Response]]) -> Page:
 def failure(request: Request, status: int, sentence: str) -> Response:
     """Return the page of a failure; for a part of a page, only its box."""
     part = "hx-request" in request.headers
-    return render(
-        request, "failure_part.html" if part else "failure.html", status, sentence=sentence
-    )
+    template = "failure_part.html" if part else "failure.html"
+    return render(request, template, status, sentence=sentence, mistake=status == _MISTAKE)
 
 
 async def refused(request: Request, refusal: Refusal) -> Response:

@@ -13,7 +13,7 @@ from console.actions import replay as replaying
 from console.actions.jobs import Job
 from console.actions.replay import Planned
 from console.pages.forms import form_of
-from console.pages.render import failure, page, render
+from console.pages.render import failure, page, render, typed
 from console.pages.site import Site
 from processors.replay import plan as planning
 from processors.replay import progress as ledger
@@ -67,7 +67,8 @@ async def _known(site: Site, request: Request) -> Response:
 
 async def _plan(site: Site, request: Request) -> Response:
     form = {name: str(value) for name, value in (await form_of(request)).items()}
-    asked = replaying.wanted(form, now_ms())
+    with typed():
+        asked = replaying.wanted(form, now_ms())
     limits = _limits(form)
 
     async def work(job: Job) -> object:

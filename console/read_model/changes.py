@@ -11,7 +11,14 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from console.read_model.message_fields import Group, digest_of, group_id_of, leading, terms_of
+from console.read_model.message_fields import (
+    Group,
+    began_at,
+    digest_of,
+    group_id_of,
+    leading,
+    terms_of,
+)
 from console.read_model.tables import message_id_of
 from processors.dead_letters import record as dead_letters
 from processors.dead_letters.record import Entry
@@ -52,6 +59,7 @@ class StateRow(NamedTuple):
     id: bytes
     offset: int
     first_seen_at: int
+    began_at: int | None
     provider: str
     gateway: str
     country: str
@@ -96,12 +104,14 @@ _decode_event: Decoder[_Event] = Decoder(_Event)
 class Changes:
     """The changes of one transaction, by table; None removes a row.
 
-    `found` holds the terms of the states, by message. `unreadable` counts the records that this
+    `found` holds the terms of the states and `attempts` those of the states that have several, by
+    message. `unreadable` counts the records that this
     Bluetick cannot decode.
     """
 
     messages: dict[bytes, StateRow | None] = field(default_factory=dict)
     found: dict[bytes, frozenset[int]] = field(default_factory=dict)
+    attempts: dict[bytes, list[tuple[bytes, str, int]]] = field(default_factory=dict)
     viewers: dict[bytes, tuple[Any, ...] | None] = field(default_factory=dict)
     verdicts: list[tuple[Any, ...]] = field(default_factory=list)
     facts: Counter[tuple[int, str, str]] = field(default_factory=Counter)
@@ -124,13 +134,26 @@ def _add_state(changes: Changes, record: Record) -> None:
     state = decode_by_key(key, record.value)
     value = record.value if state.version == STATE_VERSION else encode(state)
     if isinstance(state, MessageState):
-        changes.messages[id_], changes.found[id_] = _state_row(id_, record.offset, state, value)
+        begins = _begins(state)
+        row, terms = _state_row(
+            id_, record.offset, state, value, min(begins.values(), default=None)
+        )
+        changes.messages[id_], changes.found[id_] = row, terms
+        if len(begins) > 1:
+            changes.attempts[id_] = [(id_, gateway, at) for gateway, at in begins.items()]
     else:
         changes.viewers[id_] = (id_, record.offset, message_id_of(state.message_key), value)
 
 
+def _begins(state: MessageState) -> dict[str, int]:
+    """Return when each attempt began; {} for an inbound message, which `quality` does not count."""
+    if state.direction == "inbound":
+        return {}
+    return {gateway: began_at(one) for gateway, one in state.attempts.items()}
+
+
 def _state_row(
-    id_: bytes, offset: int, state: MessageState, value: bytes
+    id_: bytes, offset: int, state: MessageState, value: bytes, began: int | None
 ) -> tuple[StateRow, frozenset[int]]:
     lead = leading(state)
     terms = terms_of(state)
@@ -146,6 +169,7 @@ def _state_row(
         id_,
         offset,
         state.first_seen_at,
+        began,
         *filtered_by,
         state.stalled_since,
         contradictions or None,

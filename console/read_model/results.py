@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar("T")
 
+TimeOf = Literal["seen", "event"]
 Resolution = Literal["minute", "hour", "day"]
 Dimension = Literal["provider", "account", "channel", "gateway", "country", "operator"]
 
@@ -37,7 +38,7 @@ class MessageFilter:
 
     `text` is the whole of a message key, a message id, a request id, a number (of the recipient, or
     of the sender of a reply) or a value in the caller's payload. `since` and `until` bound
-    `first_seen_at`, `until` exclusively.
+    `first_seen_at`, or `began_at` if `time` is `event`; `until` exclusively.
     """
 
     text: str | None = None
@@ -47,6 +48,7 @@ class MessageFilter:
     country: str | None = None
     stalled: bool = False
     contradicted: bool = False
+    time: TimeOf = "seen"
     since: int | None = None
     until: int | None = None
 
@@ -85,7 +87,8 @@ class MessageLine:
     """One message of a list.
 
     `gateway` and `channel` are those of the attempt that gives the message its status. `reason`
-    explains that status. `country` is an ISO 3166 code.
+    explains that status. `country` is an ISO 3166 code. `began_at` is the event time of the first
+    fact (of the attempt by the gateway that `time=event` searches by); None without an attempt.
     """
 
     key: str
@@ -100,6 +103,7 @@ class MessageLine:
     status: str | None
     reason: Why | None
     first_seen_at: int
+    began_at: int | None
     updated_at: int
     stalled_since: int | None
     contradicted: bool
@@ -375,13 +379,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the first page shows, over the `hours` before `now`."""
+    """What the first page shows, over the `hours` before `now`, from `since` on.
+
+    `dead_letters_new` counts the open dead letters of the last 15 minutes.
+    """
 
     now: int
+    since: int
     hours: int
     messages: int
     stalled: int
     contradicted: int
     dead_letters_open: int
+    dead_letters_new: int
     providers: list[ProviderShare]
     progress: Progress

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMAT = 3
+FORMAT = 4
 """The version of this schema: a read model of another version is rebuilt."""
 
 METADATA = MetaData()
@@ -39,6 +39,7 @@ MESSAGES = Table(
     _key("id", LargeBinary),
     _required("offset", BigInteger),
     _required("first_seen_at", BigInteger),
+    Column("began_at", BigInteger),
     _required("provider", Text),
     _required("gateway", Text),
     _required("country", Text),
@@ -51,10 +52,21 @@ MESSAGES = Table(
 )
 """The state of each message, from `messages`; "" stands for an unknown gateway, country or status.
 
-`gateway` is that of the attempt that gives the message its status; without contradictions their
-number is null. `group_id` is its row in `message_groups`, `terms` a digest of its rows in `terms`,
-and `state` the record's value.
+`began_at` is the event time of the first fact of its attempts, by which `quality` counts it; null
+for an inbound message, and without attempts. `gateway` is that of the attempt that gives the
+message its status; without contradictions their number is null. `group_id` is its row in
+`message_groups`, `terms` a digest of its rows in `terms`, and `state` the record's value.
 """
+
+ATTEMPTS = Table(
+    "attempts",
+    METADATA,
+    _key("message", LargeBinary),
+    _key("gateway", Text),
+    _required("began_at", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""The attempts of each message that has several; of the others, `messages` says the same."""
 
 TERMS = Table(
     "terms",
@@ -224,6 +236,8 @@ ABOUT = Table("about", METADATA, _key("name", Text), _required("value", Text))
 INDEXES = (
     Index("messages_by_time", MESSAGES.c.first_seen_at, MESSAGES.c.id),
     Index("messages_by_group", MESSAGES.c.group_id, MESSAGES.c.first_seen_at, MESSAGES.c.id),
+    Index("messages_by_begin", MESSAGES.c.group_id, MESSAGES.c.began_at, MESSAGES.c.id),
+    Index("attempts_by_begin", ATTEMPTS.c.gateway, ATTEMPTS.c.began_at, ATTEMPTS.c.message),
     Index("viewers_of_message", VIEWERS.c.message),
     Index("verdicts_of_message", VERDICTS.c.message),
     Index("events_of_message", EVENTS.c.message),

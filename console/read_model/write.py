@@ -12,6 +12,7 @@ from console.read_model.changes import Changes, StateRow
 from console.read_model.database import Database
 from console.read_model.message_fields import Group, terms_of
 from console.read_model.tables import (
+    ATTEMPTS,
     DEAD_LETTERS,
     EVENTS,
     FACT_COUNTS,
@@ -119,12 +120,14 @@ def _write_messages(database: Database, connection: Connection, changes: Changes
     database.remove(connection, MESSAGES, [(one.id,) for one in gone])
     _remove_parts(connection, [one.id for one in gone])
     database.put(connection, MESSAGES, sorted(new))
+    several = [one for row in new for one in changes.attempts.get(row.id, ())]
+    database.put(connection, ATTEMPTS, sorted(several))
 
 
 def _remove_parts(connection: Connection, messages: Sequence[bytes]) -> None:
     """Delete what belongs to messages that are gone: it names people."""
     for some in _chunks(messages):
-        for table in (VERDICTS, EVENTS, VIEWERS):
+        for table in (ATTEMPTS, VERDICTS, EVENTS, VIEWERS):
             connection.execute(delete(table).where(table.c.message.in_(some)))
         own = INBOUND.c.id.in_(some) | INBOUND.c.answers.in_(some)
         connection.execute(delete(INBOUND).where(own))

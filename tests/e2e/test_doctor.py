@@ -42,15 +42,19 @@ def _found(output: str) -> dict[tuple[str, str], str]:
 
 
 async def test_what_is_wrong_is_found(settings: Settings, tmp_path: Path) -> None:
-    """A changed topic, late records, a left slot: each is found, and the other parts are fine."""
+    """A changed topic, late records, a silent provider, a left slot: each is found, no more."""
     spool = tmp_path / "spool"
     _spooled(spool)
     raw, statuses = settings.topics.raw("whapi"), settings.topics.statuses
     late = round((time.time() - 1200) * 1000)
     state = json.dumps({"version": 99}).encode()
+    # As many webhooks as are usual, in the hour that ended 24 hours ago, and none since.
+    usual = settings.topics.raw("smsmanager")
+    before = round((time.time() - 24.5 * 3600) * 1000)
     await write(
         settings,
         [
+            *(Record(usual, number % 3, None, b"[]", timestamp=before) for number in range(21)),
             Record(raw, 1, None, b"{}", timestamp=late),
             Record(settings.topics.messages, 2, b"k", state),
         ],
@@ -67,6 +71,7 @@ async def test_what_is_wrong_is_found(settings: Settings, tmp_path: Path) -> Non
     assert {key: level for key, level in found.items() if level in ("problem", "warning")} == {
         ("topics", "topic_setting_differs"): "warning",
         ("topics", "topic_loses_records"): "problem",
+        ("webhooks", "webhooks_stopped"): "problem",
         ("normalise", "group_without_members"): "problem",
         ("normalise", "group_lagging"): "problem",
         ("track", "group_without_members"): "warning",
@@ -77,6 +82,11 @@ async def test_what_is_wrong_is_found(settings: Settings, tmp_path: Path) -> Non
     }
     assert found["broker", "broker_answers"] == found["clock", "clock_fine"] == "ok"
     assert found["rights", "rights_fine"] == "ok"
+    assert found["ingest", "ingest_no_answer"] == "info"
+    webhooks = {one["provider"]: one for one in page["facts"]["webhooks"]}
+    assert webhooks["smsmanager"]["day_before"] == 21
+    assert webhooks["whapi"]["day_before"] == 0
+    assert 1200 <= webhooks["whapi"]["age"] < 1800
     assert page["facts"]["normalise"]["places"][4]["lag"] == 1
     remedies = {one["code"]: one["remedy"] for one in page["findings"]}
     assert remedies["spool_slot_left"] == "send them: bluetick spool drain"
@@ -91,8 +101,8 @@ async def test_a_table_for_people(settings: Settings, tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 80
     parts = [line.split()[0] for line in lines[2:] if not line.startswith(" ") and line.strip()]
     assert parts == [
-        *("broker", "topics", "rights", "normalise", "track", "measure", "clock", "versions"),
-        *("spool", "disk"),
+        *("broker", "topics", "rights", "webhooks", "normalise", "track", "measure"),
+        *("clock", "versions", "ingest", "spool", "disk"),
     ]
     assert "→ start: bluetick track" in output
 
@@ -106,6 +116,6 @@ async def test_without_kafka_the_machine_is_checked(tmp_path: Path) -> None:
     found = _found(output)
     assert code == 1
     assert found["broker", "part_failed"] == "problem"
-    assert found["topics", "part_skipped"] == "info"
+    assert found["topics", "part_skipped"] == found["webhooks", "part_skipped"] == "info"
     assert found["spool", "spool_slot_left"] == "warning"
     assert found["versions", "versions"] == "ok"

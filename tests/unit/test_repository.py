@@ -125,6 +125,7 @@ PURE = (
     "console/pages/json_lines.py",
     "console/pages/message_picture.py",
     "console/pages/periods.py",
+    "console/pages/verdict.py",
     "console/read_model/changes.py",
     "console/read_model/queries/paging.py",
     "console/read_model/results.py",

@@ -32,19 +32,29 @@ function listen() {
   };
 }
 
+// "Select all" selects what is there, and is selected while all of it is: a live page may add to it.
+function showAllSelected() {
+  const every = document.getElementById("select-all");
+  const causes = [...document.querySelectorAll("input[name=cause]")];
+  if (every) every.checked = causes.length > 0 && causes.every((one) => one.checked);
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.id === "select-all") {
+    for (const one of document.querySelectorAll("input[name=cause]")) one.checked = event.target.checked;
+  } else if (event.target.name === "cause") {
+    showAllSelected();
+  }
+});
+
 document.addEventListener("DOMContentLoaded", () => {
   showTimes(document);
   listen();
   const zone = document.getElementById("zone");
   if (zone) zone.textContent = `Times are in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
-  const every = document.getElementById("select-all");
-  if (every) {
-    every.addEventListener("change", () => {
-      for (const one of document.querySelectorAll("input[name=cause]")) one.checked = every.checked;
-    });
-  }
   for (const one of document.querySelectorAll("form[data-auto] select")) {
     one.addEventListener("change", () => one.form.requestSubmit());
   }
 });
 document.addEventListener("htmx:load", (event) => showTimes(event.detail.elt.parentElement || document));
+document.addEventListener("htmx:afterSettle", showAllSelected);

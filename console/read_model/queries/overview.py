@@ -18,6 +18,8 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
+_NEW_MS = 15 * MINUTE_MS  # as in the alert BluetickDeadLetters
+
 LOADED = "loaded"
 """The row of `about` that says that the first load has ended."""
 
@@ -29,7 +31,8 @@ def overview(connection: Connection, now: int, *, hours: int = 24) -> Overview:
 
     `stalled`, `contradicted` and `dead_letters_open` count all that the read model holds.
     """
-    shares = provider_shares(connection, now - hours * HOUR_MS, now + HOUR_MS)
+    since = now - now % HOUR_MS - hours * HOUR_MS
+    shares = provider_shares(connection, since, now + HOUR_MS)
     groups = MESSAGE_GROUPS.c
     stalled, contradicted = connection.execute(
         select(
@@ -38,13 +41,16 @@ def overview(connection: Connection, now: int, *, hours: int = 24) -> Overview:
         )
     ).one()
     is_open = select(func.count()).select_from(DEAD_LETTERS).where(DEAD_LETTERS.c.resolved == "")
+    is_new = DEAD_LETTERS.c.written_at >= now - _NEW_MS
     return Overview(
         now=now,
+        since=since,
         hours=hours,
         messages=sum(one.messages for one in shares),
         stalled=int(stalled or 0),
         contradicted=int(contradicted or 0),
         dead_letters_open=connection.execute(is_open).scalar_one(),
+        dead_letters_new=connection.execute(is_open.where(is_new)).scalar_one(),
         providers=shares,
         progress=progress(connection),
     )

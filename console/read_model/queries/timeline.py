@@ -32,7 +32,8 @@ _Verdicts = Mapping[tuple[str, str, str], str]
 def find(connection: Connection, key: str) -> results.Message | None:
     """Return the message of a key; None if the read model does not hold it."""
     id_ = message_id_of(key)
-    query = select(MESSAGES.c.state, MESSAGES.c.country).where(MESSAGES.c.id == id_)
+    columns = (MESSAGES.c.state, MESSAGES.c.country, MESSAGES.c.began_at)
+    query = select(*columns).where(MESSAGES.c.id == id_)
     row = connection.execute(query).first()
     if row is None:
         return None
@@ -41,7 +42,7 @@ def find(connection: Connection, key: str) -> results.Message | None:
     verdicts = _verdicts(connection, id_)
     facts = [*_own_facts(state, verdicts), *_viewers_facts(viewers, verdicts)]
     return results.Message(
-        line=line_of(state, row.country),
+        line=line_of(state, row.country, row.began_at),
         request_id=state.request_id,
         payload=state.payload,
         content=state.content,

@@ -97,6 +97,20 @@ def test_a_search_narrows_by_repeated_and_single_parameters(client: httpx.Client
     assert {one["provider"] for one in items} == {"smsmanager"}
 
 
+def test_event_time_bounds_and_sorts(client: httpx.Client) -> None:
+    """All pages; no message without an attempt is among them."""
+    every = client.get("/messages?time=event&limit=1000").json()["items"]
+    middle = every[len(every) // 2]["began_at"]
+    found, cursor = [], ""
+    while cursor is not None:
+        query = f"time=event&since={middle}&limit=20{cursor and f'&cursor={quote(cursor)}'}"
+        page = client.get(f"/messages?{query}").json()
+        found += [one["began_at"] for one in page["items"]]
+        cursor = page["next"]
+    assert found == [one["began_at"] for one in every if one["began_at"] >= middle]
+    assert 0 < len(found) < len(every) < len(states())
+
+
 @pytest.mark.parametrize(
     ("path", "parameter"),
     [
@@ -106,6 +120,7 @@ def test_a_search_narrows_by_repeated_and_single_parameters(client: httpx.Client
         ("/messages?since=-1", "since"),
         ("/messages?colour=red", "colour"),
         ("/messages?cursor=nonsense", "cursor"),
+        ("/messages?time=yesterday", "time"),
         ("/messages?text=%00", "text"),
         ("/messages?reveal=yes", "reveal"),
         ("/message", "key"),
@@ -153,6 +168,7 @@ def test_a_read_model_that_cannot_be_read_is_said(tmp_path: Any) -> None:
     [
         "/messages?limit=1000",
         "/messages?text=simulated",
+        "/messages?time=event&gateway=viber&limit=1000",
         f"/quality?{RANGE}",
         "/dead-letters",
         "/dead-letters/groups?resolved=false",

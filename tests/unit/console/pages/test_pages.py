@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from console.app import create_app
 from console.read_model.database import Database
 from service.settings import Settings
-from tests.unit.console.read_model.topic_records import outcomes
+from tests.unit.console.read_model.topic_records import BEGAN, outcomes
 
 TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
 
@@ -94,6 +94,35 @@ async def test_the_overview_says_why_loading_has_stopped(database: Database, aud
     assert "not kept up to date" not in running
 
 
+async def test_the_services_come_with_the_verdict(client: httpx.AsyncClient) -> None:
+    """Without Kafka: the verdict takes the place of the one on the page, and names the broker."""
+    page, services = (await client.get("/")).text, (await client.get("/overview/services")).text
+    assert '<section class="note verdict' in page
+    assert "1 warning so far" in page  # the read model is loading
+    assert 'id="verdict"' in services
+    assert 'hx-swap-oob="true"' in services
+    assert "no answer" in services  # of ingest
+    assert 'href="/system#found-title">Broker: it could not be checked: ' in services
+
+
+async def test_a_number_of_the_overview_leads_to_the_messages_it_counts(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts whole hours, and the failed ones by any status of a failure; so does its link."""
+    monkeypatch.setattr("console.pages.overview.now_ms", lambda: BEGAN + 60_000)
+    page = (await client.get("/")).text
+    for provider, address, number in re.findall(
+        r'href="/messages[?]provider=([a-z]+)&amp;(status=[^"]+)">([0-9]+)</a>', page
+    ):
+        query = address.replace("&amp;", "&").replace("from=", "since=").partition("&since=")[0]
+        api = await client.get(f"/api/v1/messages?provider={provider}&{query}&limit=1000")
+        first = [one for one in api.json()["items"] if one["first_seen_at"] < BEGAN + 3_600_000]
+        assert len(first) == int(number) > 0
+    hours = re.findall(r'href="/messages[?](?:provider=[a-z]+&amp;)?from=([^"&]+)"', page)
+    assert len(hours) > 2
+    assert all(re.fullmatch(r"[0-9-]{10}T[0-9]{2}%3A00%3A00.000Z", one) for one in hours)
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -115,13 +144,15 @@ async def test_what_is_not_there_has_a_page_that_says_so(
 
 
 @pytest.mark.parametrize(
-    ("address", "status"),
-    [("/messages?cursor=broken", 400), ("/messages?from=yesterday", 503), ("/quality?from=x", 503)],
+    "address",
+    ["/messages?cursor=broken", "/messages?from=yesterday", "/quality?from=x"],
 )
-async def test_an_address_that_is_not_valid(
-    client: httpx.AsyncClient, address: str, status: int
-) -> None:
-    assert (await client.get(address)).status_code == status
+async def test_an_address_that_is_not_valid(client: httpx.AsyncClient, address: str) -> None:
+    """The page says what to correct; nothing of Bluetick is wrong."""
+    answer = await client.get(address)
+    assert answer.status_code == 400
+    assert "This request is not valid" in answer.text
+    assert "to see what is wrong" not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -135,12 +166,64 @@ async def test_a_form_without_its_token_is_refused(client: httpx.AsyncClient, pa
 
 async def test_a_form_with_its_token_is_read(client: httpx.AsyncClient) -> None:
     token = await token_of(client)
-    answer = await client.post("/dead-letters/retries", data={"csrf": token, "cause": "no json"})
-    assert "No cause is selected" in answer.text
     answer = await client.post("/replays/plans", data={"csrf": token, "from": ""})
+    assert answer.status_code == 400
     assert "the range has no begin" in answer.text
     too_large = await client.post("/replays/plans", data={"csrf": token, "from": "x" * 2_000_000})
     assert too_large.status_code == 413
+
+
+@pytest.mark.parametrize("form", [{}, {"cause": "no json"}], ids=["nothing", "no cause"])
+async def test_a_retry_of_nothing_says_to_select_something(
+    client: httpx.AsyncClient, form: dict[str, str]
+) -> None:
+    """The page of dead letters says it, so that the selection is one step away."""
+    form["csrf"] = await token_of(client)
+    answer = await client.post("/dead-letters/retries", data=form, follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, "/dead-letters")
+    assert "Nothing is selected. Select the causes to retry" in answer.text
+    assert 'name="cause"' in answer.text
+    assert "Nothing is selected" not in (await client.get("/dead-letters")).text
+
+
+async def test_dead_letters_follow_and_keep_what_a_person_selected_and_opened(
+    client: httpx.AsyncClient,
+) -> None:
+    """What htmx preserves has an id that stays when the order of causes changes."""
+    page = (await client.get("/dead-letters")).text
+    assert re.search(
+        r'<div id="letters" data-live hx-disinherit="[*]" hx-get="/dead-letters" hx-sel', page
+    )
+    boxes = dict(
+        re.findall(r'id="select-([0-9a-f]+)" hx-preserve name="cause" value="([^"]+)"', page)
+    )
+    assert len(boxes) == page.count('name="cause"') > 1
+    assert "#" not in "".join(re.findall("<p>(.*?)</p>", page))  # real words, not causes
+    assert {*boxes} == {*re.findall(r'<details id="example-([0-9a-f]+)" hx-preserve>', page)}
+    fewer = (await client.get("/dead-letters?provider=whapi")).text
+    others = dict(
+        re.findall(r'id="select-([0-9a-f]+)" hx-preserve name="cause" value="([^"]+)"', fewer)
+    )
+    assert 0 < len(others) < len(boxes)
+    assert others.items() <= boxes.items()
+    listed = (await client.get("/dead-letters/list?provider=whapi")).text
+    assert "data-live" in listed
+
+
+async def test_no_page_of_messages_repeats_a_status_as_its_reason(
+    client: httpx.AsyncClient,
+) -> None:
+    """The simulated provider gives the status as the reason of some failures."""
+    listed = (await client.get("/messages?status=failed&status=rejected&status=undelivered")).text
+    rows = re.findall(
+        r'<span class="tag bad">([a-z]+)</span>.*?<td>([^<]*)</td>\n<td><time', listed, re.DOTALL
+    )
+    assert rows
+    assert [one for one in rows if one[0] == one[1].casefold()] == []
+    keys = re.findall(r'<a class="mono" href="/messages/([^"?]+)"', listed)
+    for key in keys[:20]:
+        page = (await client.get(f"/messages/{key}")).text
+        assert not re.search(r"(failed|rejected|undelivered), because “\1”", page)
 
 
 async def test_a_foreign_host_name_is_refused(client: httpx.AsyncClient) -> None:
@@ -195,6 +278,21 @@ async def test_a_page_of_older_messages_follows(client: httpx.AsyncClient) -> No
 
 
 async def test_the_filter_of_an_address_is_the_one_of_its_form(client: httpx.AsyncClient) -> None:
-    found = (await client.get("/messages?status=read&stalled=1&q=x")).text
-    assert '<option value="read" selected>' in found
+    found = (await client.get("/messages?status=read&status=rejected&status=odd&q=x")).text
+    boxes = dict(re.findall(r'name="status" value="([a-z]+)"( checked)?', found))
+    assert [one for one, checked in boxes.items() if checked] == ["read", "rejected", "odd"]
+    assert {"delivered", "failed"} < boxes.keys()
     assert 'value="x"' in found
+
+
+async def test_several_statuses_are_found_together(client: httpx.AsyncClient) -> None:
+    """Page after page: the cursor keeps them."""
+    address, found = "/messages?status=failed&status=rejected", set()
+    while address:
+        text = (await client.get(address)).text
+        table = text.partition("<tbody>")[2]
+        found |= set(re.findall(r'<td><span class="tag[^"]*">([a-z]+)</span>', table))
+        older = re.search(r'href="([^"]*cursor=[^"]*)" rel="next"', text)
+        address = older[1].replace("&amp;", "&") if older else ""
+        assert not address or address.count("status=") == 2
+    assert found == {"failed", "rejected"}

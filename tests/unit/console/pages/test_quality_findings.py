@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from console.pages.quality import asked_of, findings_of
+from console.pages.quality import asked_of, findings_of, sample_of
 from console.read_model.results import Percentiles, QualityRow
 
 
@@ -36,3 +36,27 @@ def test_only_rows_that_can_be_compared_are_named(
     found = findings_of(rows, asked_of({}, 0))
     assert len(found) == len(begins)
     assert all(one.startswith(begin) for one, begin in zip(found, begins, strict=True))
+
+
+def test_a_finding_says_of_how_many() -> None:
+    slowest, _, least = findings_of([SLOW, FAST], asked_of({}, 0))
+    assert slowest == "Slowest: slow, 95 % of 10 deliveries within 8.0 s, half within 4.0 s."
+    assert least == "Least delivered: slow, 80.0 % of 10 messages."
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({}, "today (UTC) (since 02 Jan 1970 00:00 UTC): 20 messages"),
+        ({"from": "-1h"}, "last hour (since 02 Jan 1970 04:00 UTC): 20 messages"),
+        (
+            {"from": "1970-01-02T01:30Z/1970-01-02T02:30Z"},
+            "02 Jan 1970 01:00 to 03:00 UTC: 20 messages",
+        ),
+        ({"from": "oldest", "by": "gateway"}, "any time: 0 attempts"),
+    ],
+)
+def test_the_figures_have_a_period_and_a_sample(query: dict[str, str], words: str) -> None:
+    """Whole hours are added up."""
+    now = 29 * 3_600_000 + 90_000
+    assert sample_of([SLOW, FAST], asked_of(query, now)) == words

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from console.pages import addresses, formats
 from console.pages.json_lines import lines_of
-from console.pages.message_picture import picture, story
+from console.pages.message_picture import because, picture, story
 from console.pages.periods import period_of
 from console.read_model.queries import timeline
+from console.read_model.results import Why
 from service.errors import Problem
 from tests.unit.console.read_model.topic_records import filled, outcomes
 
@@ -147,3 +148,50 @@ def test_of_a_long_body_the_lines_around_the_pointer_are_shown(place: int) -> No
     left = [int(line.text.split()[1]) for line in found if line.text.startswith("…")]
     assert len(found) - len(left) + sum(left) == 102
     assert len(found) <= 42
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ({"from": "-24h"}, "last 24 hours"),
+        ({"from": "1970-01-02T10:00Z"}, "since 02 Jan 1970 10:00 UTC"),
+        ({"from": "1970-01-02T10:00Z/1970-01-02T11:00Z"}, "02 Jan 1970 10:00 to 11:00 UTC"),
+        (
+            {"from": "1970-01-02T23:00Z", "to": "1970-01-03"},
+            "02 Jan 1970 23:00 to 03 Jan 1970 00:00 UTC",
+        ),
+        ({"to": "1970-01-03"}, "until 03 Jan 1970 00:00 UTC"),
+        ({}, "any time"),
+    ],
+)
+def test_a_period_survives_its_form(written: dict[str, str], words: str) -> None:
+    """A form sends one field for both ends; a person reads them in one place."""
+    found = period_of(written, NOW)
+    assert found.words == words
+    assert period_of({"from": found.text}, NOW) == found
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "end"),
+    [
+        (None, None, ", without a reason"),
+        (Why(None, "failed"), None, ", without a reason"),
+        (Why("27", "FAILED."), None, ", with code 27"),
+        (Why(None, "not-delivered"), None, ", without a reason"),
+        (Why(None, "failed: absent"), "failed: absent", ", because “failed: absent”"),
+        (Why("27", "absent"), "absent", ", because “absent” (code 27)"),
+    ],
+)
+def test_a_reason_that_is_only_the_status_is_not_repeated(
+    reason: Why | None, text: str | None, end: str
+) -> None:
+    """Nor is the provider's own word for it."""
+    assert formats.telling(reason, "failed", "Not delivered") == text
+    assert because(reason, "failed", "Not delivered") == end
+
+
+def test_a_cause_says_that_any_number_is_meant() -> None:
+    assert formats.cause("`timestamp`: # is before #") == (
+        "`timestamp`: [number] is before [number]"
+    )
+    assert formats.cause("not UTF-#, at #") == "not UTF-8, at [number]"

@@ -43,6 +43,8 @@ def test_its_answers_are_those_of_sqlite(postgres: Database, database: Database)
             MessageFilter(text="simulated", statuses=("delivered", "read")),
             MessageFilter(stalled=True),
             MessageFilter(contradicted=True, provider="smsmanager"),
+            MessageFilter(time="event"),
+            MessageFilter(time="event", gateway="viber", text="simulated"),
         ):
             page = messages.search(one, wanted, limit=5)
             assert page == messages.search(other, wanted, limit=5)

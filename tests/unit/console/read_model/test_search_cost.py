@@ -12,6 +12,7 @@ from console.read_model.database import Database
 from console.read_model.queries import messages
 from console.read_model.results import MessageFilter
 from schemas.codec import encode
+from schemas.records import Attempt
 from tests.unit.console.read_model.topic_records import BEGAN, Record, load, outcomes
 
 SMALL, LARGE = 1_000, 8_000
@@ -22,6 +23,7 @@ _STEPS = 20  # instructions of SQLite's virtual machine between two counts
 def _records(count: int) -> Iterator[tuple[str, Record]]:
     """Messages with a payload value in common; the three oldest have another status and value."""
     templates = [one for one in outcomes()[-1].messages.values() if one.status == "delivered"]
+    attempts = templates[0].attempts
     for number in range(count):
         message_id = f"message-{number}"
         rare = number < 3
@@ -33,12 +35,19 @@ def _records(count: int) -> Iterator[tuple[str, Record]]:
             request_id=None,
             status="failed" if rare else "delivered",
             first_seen_at=BEGAN + number,
+            attempts={gateway: _at(one, BEGAN + number) for gateway, one in attempts.items()},
             stalled_since=None,
             contradictions=[],
             payload={"campaign": "winter-sale", "kind": "test" if rare else "real"},
         )
         key = state.message_key.encode()
         yield "messages", Record("messages", 0, number, BEGAN, key, encode(state))
+
+
+def _at(attempt: Attempt, at: int) -> Attempt:
+    """Return an attempt whose facts all happened at one time."""
+    facts = {name: replace(fact, occurred_at=at) for name, fact in attempt.facts.items()}
+    return replace(attempt, facts=facts)
 
 
 @contextmanager
@@ -100,11 +109,16 @@ def _cost(connection: Connection, wanted: MessageFilter) -> tuple[int, int]:
         (MessageFilter(statuses=("delivered",), until=BEGAN + 500), 20),
         (MessageFilter(statuses=("failed", "delivered"), provider="smsmanager"), 20),
         (MessageFilter(provider="smsmanager", country="XX"), 0),
+        (MessageFilter(time="event", provider="smsmanager", until=BEGAN + 500), 20),
+        (MessageFilter(time="event", until=BEGAN + 500), 20),
+        (MessageFilter(time="event", gateway="sms", until=BEGAN + 500), 20),
+        (MessageFilter(time="event", text="winter-sale", statuses=("failed",)), 3),
     ],
     ids=[
         *("common text, rare status", "common text, rare group", "common text, empty filter"),
         *("rare text, common status", "rare text, common group", "both common", "a time"),
         *("rare status", "common status", "two statuses", "nothing"),
+        *("a cell", "an event time", "a gateway's cell", "event time, common text, rare status"),
     ],
 )
 def test_the_cost_does_not_grow_with_the_messages(
