@@ -56,12 +56,11 @@ class Committed(NamedTuple):
         """
         if time < self.since:
             return False
-        newer = 0 < self.note.time < time
-        if begin <= self.offset and (taken_to > self.offset or newer):
+        if not self.note.time:
+            return begin == self.offset  # the first transaction; else the offset was set by hand
+        if begin <= self.offset and (taken_to > self.offset or time > self.note.time):
             return True
         # Timers alone commit the same offset again, so it does not tell these from one another.
-        if begin == taken_to == self.offset and not self.note.time:
-            return True
         same = begin == taken_to == self.offset or time == self.note.stamp
         return self.incomplete and same
 

@@ -60,6 +60,17 @@ def test_what_counts_as_incomplete(time: int, begin: int, taken_to: int, *, lack
 
 
 @pytest.mark.parametrize(
+    ("begin", "taken_to", "lacks"),
+    [(100, 110, True), (100, 100, True), (95, 105, False), (90, 100, False), (110, 120, False)],
+)
+def test_without_a_note_only_what_is_read_again_is_left_out(
+    begin: int, taken_to: int, *, lacks: bool
+) -> None:
+    """The first offset, or one set by hand: what was read before it is not tracked again."""
+    assert Committed(100, Note(), since=NOW - 10).lacks(NOW, begin, taken_to) == lacks
+
+
+@pytest.mark.parametrize(
     ("has_states", "seen", "offset"),
     [(True, 3, 100), (True, 2, 90), (False, 3, 90), (False, 0, 90)],
 )
