@@ -70,12 +70,20 @@ class Committed(NamedTuple):
 
 
 class LeftOut:
-    """The states to leave out of a restore of `messages`; call it with each record, in order."""
+    """The states to leave out of a restore of `messages`; call it with each record, in order.
 
-    def __init__(self, committed: Committed) -> None:
+    Only those of the last transaction, if it has outputs that may be lost: a later one builds on
+    the states before it. `times` has all that are incomplete: their visible outputs are not
+    published again.
+    """
+
+    def __init__(self, committed: Committed, last: int) -> None:
+        """`last` is the time of the last visible state, 0 without one."""
         self.times: set[int] = set()
         self.keys: dict[bytes, None] = {}  # in their order
         self._committed = committed
+        self._last = last
+        self._leaves = False
 
     def __call__(self, record: ConsumerRecord[bytes, bytes]) -> bool:
         """Whether the state is left out: one of the same transaction, and so of the same time."""
@@ -83,17 +91,18 @@ class LeftOut:
         if time < self._committed.since:
             return False
         taken_to = header_number(record, TAKEN_TO)  # the first state of a transaction has it
-        if taken_to is not None and self._committed.lacks(time, _begin(record), taken_to):
-            self.times.add(time)
-        if time not in self.times:
+        if taken_to is not None:
+            note = Note.of(dict(record.headers).get(NOTE, b"").decode())
+            if self._committed.lacks(time, note.begin, taken_to):
+                self.times.add(time)
+                # Only if all of its observations are tracked again.
+                again = note.begin == self._committed.offset
+                self._leaves |= again and time == self._last and note.outputs > 0
+        if time != self._last or not self._leaves:
             return False
         if record.key is not None:
             self.keys[record.key] = None
         return True
-
-
-def _begin(record: ConsumerRecord[bytes, bytes]) -> int:
-    return Note.of(dict(record.headers).get(NOTE, b"").decode()).begin
 
 
 def stored(keys: Sequence[bytes], read: Read, patience: Patience) -> Reduced:

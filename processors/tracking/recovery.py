@@ -1,5 +1,6 @@
 """Recovery of one partition of the tracker; it also finds states that a split transaction lost."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -31,15 +32,17 @@ async def recover(
 
     async def incomplete(store: Store, offset: int, note: Note) -> LeftOut:
         nonlocal left_out
-        committed = await split_transactions.committed(settings, partition, offset, note)
+        committed, last = await asyncio.gather(
+            split_transactions.committed(settings, partition, offset, note),
+            split_transactions.last_time(settings, outputs.changelog),
+        )
         if store.anchor is not None and committed.may_lack(store.anchor.timestamp):
             why = "Kafka did not commit all of its last transaction"
             discard(outputs.changelog, store, why)
-        left_out = LeftOut(committed)
+        left_out = LeftOut(committed, last)
         return left_out
 
     outputs = outputs_of(settings, partition.partition)
-
     known = await recovery.recover(
         settings,
         consumer,

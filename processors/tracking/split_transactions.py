@@ -30,6 +30,7 @@ from processors.tracking.tracking_dead_letters import Letter, headers_of
 from schemas.webhook import to_iso
 from service.kafka import clients
 from service.kafka.clock import clock
+from service.kafka.read_to_end import read_to_end
 from service.logger import logger
 from service.settings import Settings
 
@@ -157,6 +158,28 @@ async def committed(
     has_states = _STATE in visible.ids
     seen = len(visible.ids) - has_states
     return known.compared(has_states=has_states, seen=note.outputs if deleted else seen)
+
+
+async def last_time(settings: Settings, changelog: TopicPartition) -> int:
+    """Return the time of the last visible record of a changelog, 0 without one."""
+    reader = clients.reader(settings)
+    try:
+        async with asyncio.timeout(_SILENCE_SECONDS):
+            await clients.begin(reader, [changelog.topic])
+            reader.assign([changelog])
+            [end] = (await reader.end_offsets([changelog])).values()
+            [beginning] = (await reader.beginning_offsets([changelog])).values()
+            last, step = 0, _BATCH
+            while not last and (start := max(beginning, end - step)) < end:
+                reader.seek(changelog, start)
+                async for read in read_to_end(reader, {changelog: end}):
+                    for record in read.records.get(changelog, ()):
+                        last = record.timestamp
+                # Markers, aborted records and compaction leave gaps.
+                end, step = start, 10 * step
+            return last
+    finally:
+        await clients.leave(reader)
 
 
 async def _may_be_deleted(

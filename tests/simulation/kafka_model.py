@@ -283,6 +283,10 @@ class Broker:
             if one.parts and one.state in ("committed", "aborted")
         ]
 
+    def open_ids(self) -> list[str]:
+        """The ids whose transaction is open, or has markers to be written."""
+        return [name for name, one in self._ids.items() if one.state == "open" or one.parts]
+
     def expire(self) -> int:
         """Abort transactions past their timeout, fence their producers; return their number."""
         late = [

@@ -82,6 +82,7 @@ class Schedule:
         self._alive: dict[str, Worker] = {}
         self._requests: list[Callable[[], object]] = []  # delayed; no caller waits for them
         self._owner = "a"
+        self._read_before = 0  # the offset that the group had before it was lost
 
     def run(self) -> None:
         self._start("a")
@@ -104,6 +105,7 @@ class Schedule:
             self._absence: 2,
             self._restart: 1,
             self._split: 2,
+            self._lose_offset: 1,
         }
         chosen: dict[Callable[[], None], int] = {
             f: w for f, w in faults.items() if self._rng.random() < 0.6
@@ -185,7 +187,7 @@ class Schedule:
             passed = max(0, min(due) - self._broker.now + self._rng.randrange(2 * GRACE_MS))
         if self._may_be_split():
             passed = min(passed, 10 * MINUTE)
-        if self._is_incomplete():
+        if self._is_incomplete() or self._is_behind():
             passed = min(passed, 20 * SECOND)  # a recovery follows soon
         self._broker.now += passed
         self._say("clock", f"+{passed} ms")
@@ -206,11 +208,15 @@ class Schedule:
         """Whether states are visible of a transaction whose other parts are not."""
         note = Note.of(self._broker.note)
         committed = whole(self._broker, note, self._broker.offset or 0)
-        return bool(incomplete(self._broker, committed))
+        return bool(incomplete(self._broker, committed).times)
 
     def _may_be_split(self) -> bool:
         """Whether time must pass slowly: outputs are left out for a day only."""
-        return bool(self._broker.markers_due()) or self._is_split()
+        return bool(self._broker.markers_due()) or self._is_split() or self._is_behind()
+
+    def _is_behind(self) -> bool:
+        """Whether records are read again because the group's offset was lost."""
+        return (self._broker.offset or 0) < self._read_before
 
     def _next_offset(self) -> int:
         """The offset at which the next owner continues."""
@@ -314,16 +320,18 @@ class Schedule:
 
         Not once messages expire: the same fact may then be published twice, in two lives of its
         message, and after a second recovery its id does not say which is left out (decision 16).
+        While one split is repaired, states that are committed alone are not split again.
         """
         if self._broker.now > _BEGIN + (STATE_TTL_DAYS - 1) * DAY:
             return
+        repairing = self._is_split()
         self._observe()
         self._poll_once(self._alive[self._owner], 1)
         if any(self._step(self._owner) == "commit" for _ in range(_STEPS_A_BATCH)):
             self._step(self._owner)
-        shares = self._rng.choice(
-            ({"messages": 1}, {"messages": 1, GROUP: 0.3}, {GROUP: 1}, {GROUP: 0.3})
-        )
+        without_states = ({"messages": 1}, {"messages": 1, GROUP: 0.3})
+        with_states = () if repairing else ({GROUP: 1}, {GROUP: 0.3})
+        shares = self._rng.choice((*without_states, *with_states))
         other = self._rng.choice((0, 0.3, 1))
         states, recent = self._broker.logs["messages"], self._broker.now - 10 * MINUTE
         for name in self._broker.ids:
@@ -338,6 +346,22 @@ class Schedule:
                 self._monitor.on_markers_lost(self._next_offset())
                 for worker in self._alive.values():
                     worker.connection.losses += 1
+
+    def _lose_offset(self) -> None:
+        """The group's offset is lost, and the owner recovers: it reads everything again.
+
+        Neither while a transaction is split or open, nor once messages expire.
+        """
+        late = self._broker.now > _BEGIN + (STATE_TTL_DAYS - 1) * DAY
+        if late or self._may_be_split() or any(self._broker.open_ids()):
+            return
+        self._read_before = self._broker.offset or 0
+        self._broker.offset, self._broker.note = None, ""
+        self.happened["an offset lost"] += 1
+        self._say("broker", "has lost the group's offset")
+        self._monitor.on_markers_lost(0)
+        for worker in self._alive.values():
+            worker.connection.losses += 1
 
     def _overtime(self) -> None:
         self._tick(TRANSACTION_MS)

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from aiokafka import TopicPartition
 
+from processors.runtime.exactly_once.changelog_headers import NOTE, TAKEN_TO
 from processors.runtime.exactly_once.end_open_transactions import (
     Open,
     once_committed,
@@ -21,7 +22,7 @@ from processors.runtime.exactly_once.end_open_transactions import (
 from processors.runtime.exactly_once.offset_note import Note, Window
 from processors.runtime.exactly_once.partition_store import Anchor
 from processors.tracking.batch_types import Consumed, Reduced, Timer, Work
-from processors.tracking.incomplete_transactions import RECENT_MS, Committed, stored
+from processors.tracking.incomplete_transactions import RECENT_MS, Committed, LeftOut, stored
 from processors.tracking.log_clock import horizon
 from processors.tracking.reduce_batch import reduce
 from processors.tracking.split_transactions import identities, missing_from, periods, without
@@ -100,6 +101,7 @@ class Worker:
         self._note = Note()
         self._seen = frozenset[bytes]()
         self._left_out = set[int]()
+        self._unrestored: list[bytes] = []
 
     # The consumer, which runs next to the task.
 
@@ -195,14 +197,10 @@ class Worker:
 
     def _write_again(self) -> Iterator[str]:
         """Write the states again whose newer ones are left out, as partition_task.py does."""
-        found = [r.key for r in self._broker.logs["messages"].committed(0) if self._is_out(r)]
-        if found:
-            result = stored(list(dict.fromkeys(found)), self.store.get, PATIENCE)
+        if self._unrestored:
+            result = stored(self._unrestored, self.store.get, PATIENCE)
             anchor = yield from self._transaction(Work([], [], 0, 0), result)
             self._write(result.states, anchor, result.armed)
-
-    def _is_out(self, record: Record) -> bool:
-        return record.time in self._left_out
 
     def _end_open(self, note: str) -> Generator[str, None, str]:
         """End hanging transactions, as processors/tracking/end_open_transactions.py does."""
@@ -259,8 +257,10 @@ class Worker:
         log = self._broker.logs["messages"]
         end = log.stable
         committed = whole(self._broker, note, self._fed)
-        left_out = incomplete(self._broker, committed) if self._rules.whole_only else set[int]()
-        self._left_out = left_out
+        found = incomplete(self._broker, committed)
+        self._left_out = found.times if self._rules.whole_only else set()
+        self._unrestored = list(found.keys) if self._rules.whole_only else []
+        left_out = {log.committed(0)[-1].time} if self._unrestored else set[int]()
         anchor = self.store.anchor
         if anchor is not None and not self._trusted(anchor, end):
             self.store.wipe()
@@ -438,14 +438,25 @@ def whole(broker: Broker, note: Note, offset: int) -> Committed:
     return known.compared(has_states=has_states, seen=len(seen))
 
 
-def incomplete(broker: Broker, committed: Committed) -> set[int]:
-    """Return the times of transactions with visible states that are not committed as a whole."""
-    return {
-        r.time
-        for r in broker.logs["messages"].committed(0)
-        if r.taken_to is not None
-        and committed.lacks(r.time, Note.of(r.metadata or "").begin, r.taken_to)
-    }
+def incomplete(broker: Broker, committed: Committed) -> LeftOut:
+    """Return which states of the log are left out, after all of it is read."""
+    records = broker.logs["messages"].committed(0)
+    left_out = LeftOut(committed, records[-1].time if records else 0)
+    for record in records:
+        left_out(cast("Any", _Headed(record)))
+    return left_out
+
+
+class _Headed:
+    """A record of the model with what `LeftOut` reads of a real one."""
+
+    def __init__(self, record: Record) -> None:
+        self.timestamp = record.time
+        self.key = record.key
+        self.headers: list[tuple[str, bytes]] = []
+        if record.taken_to is not None:
+            self.headers.append((TAKEN_TO, b"%d" % record.taken_to))
+            self.headers.append((NOTE, (record.metadata or "").encode()))
 
 
 def _outgoing(result: Reduced, now: int, offset: int, metadata: str) -> dict[str, list[Item]]:

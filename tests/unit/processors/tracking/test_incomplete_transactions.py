@@ -25,9 +25,9 @@ def record(time: int, headers: dict[str, bytes]) -> ConsumerRecord[bytes, bytes]
     return ConsumerRecord(**given)
 
 
-def first(time: int, begin: int, taken_to: int) -> ConsumerRecord[bytes, bytes]:
+def first(time: int, begin: int, taken_to: int, outputs: int = 1) -> ConsumerRecord[bytes, bytes]:
     """Return the first state of a transaction."""
-    note = Note(time, time, begin).metadata.encode()
+    note = Note(time, time, begin, outputs=outputs).metadata.encode()
     return record(time, {TAKEN_TO: b"%d" % taken_to, NOTE: note})
 
 
@@ -101,17 +101,30 @@ def test_a_store_that_may_hold_such_states(time: int, *, incomplete: bool, may: 
 
 def test_all_states_of_a_transaction_are_left_out() -> None:
     """Only its first state has the headers; the others have the same time."""
-    left_out = LeftOut(Committed(100, NOTED, NOW - 10))
+    left_out = LeftOut(Committed(100, NOTED, NOW - 10), last=NOW + 5)
     records = [
         first(NOW, 90, 100),
         record(NOW, {}),
         first(NOW + 5, 100, 104),
         record(NOW + 5, {}),
         record(NOW + 5, {}),
-        record(NOW + 6, {}),
     ]
-    assert [left_out(one) for one in records] == [False, False, True, True, True, False]
+    assert [left_out(one) for one in records] == [False, False, True, True, True]
     assert left_out.times == {NOW + 5}
+
+
+@pytest.mark.parametrize(
+    ("last", "begin", "outputs"),
+    [(NOW + 6, 100, 2), (NOW + 5, 100, 0), (NOW + 5, 98, 2)],
+    ids=["another builds on it", "no output may be lost", "not all of it is tracked again"],
+)
+def test_states_that_stay(last: int, begin: int, outputs: int) -> None:
+    """If the group's offset is lost alone, what followed from the states would not fit any more."""
+    left_out = LeftOut(Committed(100, NOTED, NOW - 10), last=last)
+    assert not left_out(first(NOW + 5, begin, 104, outputs))
+    assert not left_out(record(NOW + 5, {}))
+    assert left_out.times == {NOW + 5}
+    assert not left_out.keys
 
 
 def test_the_states_before_are_written_again() -> None:
