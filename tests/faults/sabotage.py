@@ -19,6 +19,7 @@ from processors.runtime import failpoints
 from processors.runtime.exactly_once.offset_note import Note
 from processors.runtime.record_batches import Outbox
 from processors.tracking import split_transactions
+from processors.tracking.incomplete_transactions import Committed
 from processors.tracking.partition_task import Task
 from processors.tracking.session import Session
 from processors.tracking.split_transactions import Split
@@ -29,6 +30,7 @@ from service.settings import Settings
 
 _PATIENCE_SECONDS = 60
 _LOOK_SECONDS = 0.01
+_FOREVER = 2**63 - 1
 
 
 def id_per_worker() -> None:
@@ -110,12 +112,18 @@ def losses_unseen() -> None:
     def none(*_: object) -> int:
         return 0
 
-    async def unrepaired(_: Settings, __: TopicPartition, at: int, note: Note, ___: int) -> Split:
+    async def unrepaired(
+        _: Settings, __: TopicPartition, at: int, note: Note, ___: int, **____: object
+    ) -> Split:
         return Split(at, note)
+
+    async def complete(_: Settings, __: TopicPartition, at: int, note: Note) -> Committed:
+        return Committed(at, note, since=_FOREVER)
 
     _patch(clients, "losses", none)
     _patch(clients._Losses, "__call__", none)
     _patch(split_transactions, "find", unrepaired)
+    _patch(split_transactions, "committed", complete)
 
 
 def markers_lost(*names: str) -> None:
