@@ -13,7 +13,7 @@ from tests.simulation.rules import ALL, CONTROLS, Rules
 from tests.simulation.schedule import Verdict, run
 
 _CHUNK = 100
-_CONTROL_SCHEDULES = 20_000
+_CONTROL_SCHEDULES = 50_000
 _SHOWN_EVERY = 0.5
 
 # The failed schedule if one failed, events by kind, steps taken, seconds of CPU.
