@@ -138,6 +138,8 @@ class Normaliser(Member):
             began = time.monotonic()
             worked |= await self._process(ready)
             await asyncio.sleep(rest_seconds(time.monotonic() - began, len(ready)))
+        else:
+            await self._pass_gaps()
         # An empty poll may only mean that a fetch is still under way.
         return worked or (not self._waiting and await self._caught_up())
 
@@ -204,6 +206,20 @@ class Normaliser(Member):
             if end is None or await self._consumer.position(partition) < end:
                 return False
         return True
+
+    async def _pass_gaps(self) -> None:
+        """Commit the offsets without a record after the last body of each partition."""
+        for partition in list(self._partitions.ready):
+            position = await self._consumer.position(partition)
+            if not self._order.pass_gap(partition, position):
+                continue
+            async with self._committing:
+                offset = next_offset(partition, self._waiting, self._order)
+                passed = offset is not None and await self._committed_offsets({partition: offset})
+            if passed and offset is not None:
+                before = self._partitions.progress.get(partition)
+                reached = Unprocessed(offset, last=before and before.last)
+                self._partitions.committed({partition: reached})
 
     async def _process(self, ready: Ready | None) -> bool:
         """Make a round of the next records, or of waiting bodies (None); whether it had bodies."""

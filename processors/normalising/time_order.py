@@ -121,6 +121,17 @@ class TimeOrder(Generic[R]):
         first = self._first(partition)
         return self._next.get(partition) if first is None else first.offset
 
+    def pass_gap(self, partition: TopicPartition, offset: int) -> bool:
+        """Note that a partition has no record before an offset but those read; whether it is news.
+
+        Such offsets are transaction markers, and the records of aborted transactions.
+        """
+        at = self._next.get(partition)
+        if at is None or at >= offset or self._first(partition) is not None:
+            return False
+        self._next[partition] = offset
+        return True
+
     def done(self) -> None:
         """Note that each of the last released records is put back or needs no place any more."""
         self._released = {}

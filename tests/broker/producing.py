@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from aiokafka import AIOKafkaProducer
+
 from processors.runtime.record_batches import Outbox
 from service.kafka import clients
 from service.settings import Settings
@@ -36,3 +38,18 @@ async def write(settings: Settings, records: Iterable[Record]) -> None:
         )
     await outbox.send()
     await producer.stop()
+
+
+async def write_aborted(settings: Settings, topic: str, partition: int) -> None:
+    """Write a record in a transaction that is aborted: two offsets that no reader gets.
+
+    Kafka writes the second one, the marker, at any time after this returns.
+    """
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka,
+        transactional_id=f"{settings.namespace}.aborted-{partition}",
+    )
+    async with producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"{}", partition=partition)
+        await producer.abort_transaction()

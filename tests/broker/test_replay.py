@@ -10,7 +10,6 @@ from itertools import chain, cycle
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 
 from cli.options import Range
@@ -34,7 +33,7 @@ from schemas.processor_list import NORMALISE
 from schemas.webhook import to_headers
 from service.errors import Problem
 from service.settings import Settings
-from tests.broker.producing import Record, write
+from tests.broker.producing import Record, write, write_aborted
 from tests.broker.reading import Read, caught_up, read
 from tests.e2e.commands import command, run
 from tests.oracle.compare import OUTPUTS, Found, compare_outputs
@@ -259,13 +258,7 @@ async def test_an_interrupted_replay_prints_how_to_continue(
 
 async def test_progress_ends_at_its_total(raw_only: Settings) -> None:
     """Offsets without a record, such as those of an aborted transaction, are passed like others."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=raw_only.kafka, transactional_id=f"{raw_only.namespace}.aborted"
-    )
-    async with producer:
-        await producer.begin_transaction()
-        await producer.send_and_wait(raw_only.topics.raw("whapi"), b"{}", partition=0)
-        await producer.abort_transaction()
+    await write_aborted(raw_only, raw_only.topics.raw("whapi"), 0)
     await write(raw_only, bodies(raw_only, 9, 60))
     await _normalise(raw_only)
     spec, _ = await resolve(raw_only, wanted(Range(since="oldest")))
@@ -418,11 +411,13 @@ async def _normalise(settings: Settings) -> None:
     stop = asyncio.Event()
     work = asyncio.create_task(GroupWorker(NORMALISE, settings, Normaliser).run(stop))
     group = settings.topics.group("normalise")
-    async with asyncio.timeout(60):
-        while await lag(settings, group, settings.topics.raw_topics):
-            pass  # the request to Kafka is the pause
-    stop.set()
-    await work
+    try:
+        async with asyncio.timeout(60):
+            while await lag(settings, group, settings.topics.raw_topics):
+                pass  # the request to Kafka is the pause
+    finally:
+        stop.set()
+        await work
 
 
 async def _flow(settings: Settings, records: Sequence[Record], enough: asyncio.Event) -> None:

@@ -141,6 +141,22 @@ def test_all_records_of_several_partitions_are_merged() -> None:
     assert [record.timestamp for record in merged] == [1, 2, 3, 4]
 
 
+def test_offsets_without_a_record_are_passed() -> None:
+    """Only of a partition of which no record is held, and only forwards."""
+    one = order(a=3)
+    assert one.pass_gap(A, 5)
+    assert one.first(A) == 5
+    assert not one.pass_gap(A, 5)
+    assert not one.pass_gap(A, 4)
+    assert not one.pass_gap(B, 9)
+    one.add({A: records(1, 2, begin=5)})
+    assert not one.pass_gap(A, 9)
+    assert times(one.next_records({A: 9}.get, 0)) == [1, 2]
+    assert not one.pass_gap(A, 9)
+    one.done()
+    assert one.pass_gap(A, 9)
+
+
 @given(
     st.lists(st.lists(st.integers(0, 50), max_size=8).map(sorted), min_size=1, max_size=4),
     st.randoms(),
