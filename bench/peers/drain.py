@@ -19,6 +19,7 @@ from service.errors import Problem
 WARM_UP = 0.2
 _LOOK_SECONDS = 0.1
 _MOST_SECONDS = 300
+_LEAST_RATE = 5_000  # records/s of a large input
 
 
 class Place(NamedTuple):
@@ -86,7 +87,7 @@ async def _run(place: Place, given: Input, one: Contestant, number: int) -> Run:
             async with running(prepared.programs, directory) as processes:
                 figures = await _drained(place, given, prepared.group, processes)
         except TimeoutError:
-            late = f"it did not finish within {_MOST_SECONDS} s"
+            late = f"it did not finish within {_most_seconds(given)} s"
             return Run(subject=one.name, round=number, figures={}, wrong=late)
         except Problem as problem:  # it has ended
             return Run(subject=one.name, round=number, figures={}, wrong=str(problem))
@@ -94,10 +95,14 @@ async def _run(place: Place, given: Input, one: Contestant, number: int) -> Run:
     return Run(subject=one.name, round=number, figures=figures, wrong=wrong)
 
 
+def _most_seconds(given: Input) -> int:
+    return max(_MOST_SECONDS, given.size // _LEAST_RATE)
+
+
 async def _drained(place: Place, given: Input, group: str, processes: Running) -> dict[str, float]:
     progress = Progress(place.broker.address, group, given.topic)
     try:
-        async with asyncio.timeout(_MOST_SECONDS):
+        async with asyncio.timeout(_most_seconds(given)):
             begin = await _sample(place, progress, processes, given.warm_up)
             end = await _sample(place, progress, processes, given.size)
     finally:
