@@ -69,6 +69,10 @@ class Backoff:
         _, until = self._failed.get(address, (0, 0.0))
         return max(0.0, min(until - self._clock(), _LONGEST_PAUSE_SECONDS))
 
+    def fails(self, address: Address) -> bool:
+        """Whether the last thing known of an address is a failure, however long ago."""
+        return address in self._failed
+
     def begin(self, address: Address) -> None:
         """Note that a try begins: after a failure, no other try may begin before it ends."""
         if address in self._failed:
@@ -83,6 +87,11 @@ class Backoff:
         count = min(self._failed.get(address, (0, 0.0))[0] + 1, _MOST_FAILURES)
         longest = min(_FIRST_PAUSE_SECONDS * 2 ** (count - 1), _LONGEST_PAUSE_SECONDS)
         self._failed[address] = count, self._clock() + self._draw(0, longest)
+
+    def suspect(self, address: Address) -> None:
+        """Note that a connection was lost without an answer: others go first from now on."""
+        if address not in self._failed:
+            self.failed(address)
 
     def succeeded(self, address: Address) -> None:
         self._failed.pop(address, None)
@@ -104,10 +113,10 @@ class _Client(AIOKafkaClient):
     _prepared: "weakref.WeakSet[Any]"
 
     async def bootstrap(self) -> None:
-        """Try the servers one by one, first those that did not just fail."""
+        """Try the servers one by one, last those that failed: one attempt may take seconds."""
         servers = list(self._bootstrap_servers)
         random.shuffle(servers)
-        servers.sort(key=lambda server: backoff.left(_address(server)))
+        servers.sort(key=lambda one: (backoff.fails(_address(one)), backoff.left(_address(one))))
         await asyncio.sleep(min(backoff.left(_address(server)) for server in servers))
         try:
             for server in servers:
@@ -133,10 +142,13 @@ class _Client(AIOKafkaClient):
         return True
 
     def get_random_node(self) -> Any:
-        """Return a broker whose backoff permits a connection, if there is one."""
-        brokers = self.cluster.brokers()
-        usable = [b.nodeId for b in brokers if not backoff.left((b.host, b.port))]
-        return random.choice(usable) if usable else super().get_random_node()  # type: ignore[no-untyped-call]  # noqa: S311
+        """Return a broker that did not fail; else one whose backoff permits a connection."""
+        brokers = {(one.host, one.port): one.nodeId for one in self.cluster.brokers()}
+        for unusable in (backoff.fails, backoff.left):
+            usable = [node for address, node in brokers.items() if not unusable(address)]
+            if usable:
+                return random.choice(usable)  # noqa: S311
+        return super().get_random_node()  # type: ignore[no-untyped-call]
 
     async def ready(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT) -> bool:
         """Connect; fail only after a pause, because every caller tries again at once."""
@@ -198,6 +210,8 @@ class _Client(AIOKafkaClient):
             _Silence(self, connection)
 
     def _on_connection_closed(self, conn: Any, reason: CloseReason | None) -> None:
+        if reason is CloseReason.CONNECTION_TIMEOUT:
+            backoff.suspect((conn.host, conn.port))
         if reason in BROKEN:
             for observer in _observers:
                 observer()

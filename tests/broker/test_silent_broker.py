@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 from deploy import topics
 from deploy.local_kafka.broker import HOST, LocalKafka
 from service.kafka import clients
+from service.kafka.connections import backoff
 from service.settings import Settings
 from tests.broker.producing import Record, write
 from tests.broker.running_ingest import until
@@ -141,6 +142,7 @@ async def test_a_silent_network_path_closes_all_connections(direct: Settings, pr
         connections = list(_inner(consumer)._conns.values())
         proxy.freeze()
         await until(_holds(lambda: not any(one.connected() for one in connections)))
+        assert all(backoff.fails((one.host, one.port)) for one in connections)
         await _write(direct, b"one")
         proxy.thaw()
         assert await _values(consumer, 1) == [b"one"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from aiokafka.errors import KafkaConnectionError
 from service.kafka import clients
 from service.settings import Settings
 
+BROKER = SimpleNamespace(host="broker", port=1)
+
 
 async def test_a_broken_connection_ends_a_running_wait(producer: AIOKafkaProducer) -> None:
     """It ends at once, before the deadline; closing an idle connection has no effect."""
@@ -19,15 +22,15 @@ async def test_a_broken_connection_ends_a_running_wait(producer: AIOKafkaProduce
 
     async def work() -> None:
         async with clients.unbroken(producer, 60):
-            closed(None, CloseReason.IDLE_DROP)
+            closed(BROKER, CloseReason.IDLE_DROP)
             await asyncio.sleep(0)
             assert clients.losses(producer) == 0
-            closed(None, CloseReason.CONNECTION_BROKEN)
+            closed(BROKER, CloseReason.CONNECTION_BROKEN)
             await asyncio.Event().wait()
 
     with pytest.raises(KafkaConnectionError, match="lost in a transaction"):
         await work()
-    closed(None, CloseReason.CONNECTION_TIMEOUT)
+    closed(BROKER, CloseReason.CONNECTION_TIMEOUT)
     assert clients.losses(producer) == 2
 
 

@@ -145,6 +145,63 @@ async def test_bootstrapping_pauses_too(clock: Clock, closing: Closing) -> None:
     clock.now += 5
 
 
+async def test_bootstrapping_begins_with_servers_that_did_not_fail(
+    clock: Clock, closing: Closing
+) -> None:
+    """An attempt at an unreachable one takes seconds, also long after its failure."""
+    failed = await asyncio.start_server(lambda _, writer: tried(writer), "127.0.0.1", 0)
+    counts: list[int] = []
+
+    def tried(writer: asyncio.StreamWriter) -> None:
+        counts.append(closing.count)
+        writer.close()
+
+    address = "127.0.0.1", failed.sockets[0].getsockname()[1]
+    client = _client(closing.port)
+    servers = [f"127.0.0.1:{address[1]}", f"127.0.0.1:{closing.port}"]
+    for number in range(1, 9):
+        connections.backoff.succeeded(("127.0.0.1", closing.port))
+        connections.backoff.suspect(address)
+        clock.now += 60
+        client._bootstrap_servers = list(servers)
+        with pytest.raises(KafkaConnectionError):
+            await client.bootstrap()
+        assert counts == list(range(1, number + 1)), "the other one was tried before"
+    failed.close()
+
+
+async def test_a_random_broker_is_one_that_did_not_fail(clock: Clock) -> None:
+    client = _client(1)
+    client.cluster._brokers = {n: BrokerMetadata(n, "host", n, None) for n in (1, 2, 3)}
+
+    def drawn() -> set[int]:
+        return {client.get_random_node() for _ in range(100)}
+
+    assert drawn() == {1, 2, 3}
+    connections.backoff.failed(("host", 1))
+    clock.now += 60
+    assert drawn() == {2, 3}
+    connections.backoff.failed(("host", 2))
+    connections.backoff.failed(("host", 3))
+    assert drawn() == {1}, "the pause of the others is not over"
+    connections.backoff.failed(("host", 1))
+    assert drawn() == {1, 2, 3}
+    connections.backoff.succeeded(("host", 2))
+    assert drawn() == {2}
+
+
+def test_a_loss_is_noted_once() -> None:
+    """One broker that falls silent loses several connections at the same time."""
+    backoff = Backoff(Clock(), _largest)
+    for _ in range(3):
+        backoff.suspect(A)
+    assert backoff.fails(A)
+    assert not backoff.fails(B)
+    assert round(backoff.left(A), 6) == 0.1
+    backoff.succeeded(A)
+    assert not backoff.fails(A)
+
+
 def _connection(*keys: int, arrived: int = 0, correlation_id: int = 7) -> Any:
     requests = deque((correlation_id + n, SimpleNamespace(API_KEY=k)) for n, k in enumerate(keys))
     reader = SimpleNamespace(_buffer=bytearray(arrived))
