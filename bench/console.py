@@ -15,7 +15,7 @@ from console.read_model.queries import timeline
 from console.serving import database_of
 from processors.runtime.record_batches import Outbox
 from schemas.topics import partition_of
-from service.garbage_collection import collect_rarely
+from service.garbage_collection import stop_collecting
 from service.kafka import clients
 from service.settings import Settings
 from service.wall_clock import now_ms
@@ -37,7 +37,7 @@ async def console(environment: Environment, count: int = COUNT) -> list[Report]:
         known, records = await _fill(environment, settings, islice(source, count))
         report.add("records of a message", records / count)
         loader = Loader(settings, database_of(settings), _shown(environment))
-        collect_rarely()
+        stop_collecting()
         began, cpu = time.monotonic(), time.process_time()
         await loader.rebuild(asyncio.Event())
         seconds = time.monotonic() - began

@@ -19,7 +19,7 @@ from console.read_model.queries import messages as searches
 from console.read_model.queries import overview, timeline
 from console.read_model.results import MessageFilter
 from console.read_model.write import apply
-from service.garbage_collection import collect_rarely
+from service.garbage_collection import stop_collecting
 from service.wall_clock import now_ms
 
 MOST_MS = 100
@@ -65,7 +65,7 @@ def _fill(
 ) -> tuple[_Seconds, list[Message]]:
     """Write all messages; returns the CPU time, and some of the messages."""
     database.create()
-    collect_rarely()
+    stop_collecting()
     random, known = Random(_SEED), list[Message]()  # noqa: S311 - repeatable on purpose
     decode = write = 0.0
     written = 0

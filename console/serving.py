@@ -79,8 +79,9 @@ def rebuild(settings: Settings, progress: OnProgress) -> bool:
 
 async def _rebuild(settings: Settings, progress: OnProgress) -> bool:
     loader = Loader(settings, database_of(settings), progress)
-    collect_rarely()
+    collecting = collect_rarely()
     await loader.rebuild(stop_on_signals())
+    collecting.cancel()
     return loader.loaded
 
 
@@ -92,7 +93,7 @@ def server_of(app: App, most: int = _MOST_CONNECTIONS, seconds: float = _HEAD_SE
 
 async def _serve(settings: Settings, loader: Loader, app: App) -> None:
     note_build(NAME)
-    collect_rarely()
+    collecting = collect_rarely()
     ready.set_function(lambda: float(not _problems(loader)))
     health_port = settings.console_health_port
     host, port = settings.console_host, settings.console_port
@@ -125,7 +126,8 @@ async def _serve(settings: Settings, loader: Loader, app: App) -> None:
                 end.reason = stop.reason
             finally:
                 await _stop(stop, app, server, health)
-                await asyncio.wait(serving)
+                collecting.cancel()
+                await asyncio.wait([*serving, collecting])
 
 
 async def _stop(stop: Stop, app: App, server: Server, health: HealthServer) -> None:

@@ -48,7 +48,7 @@ async def _serve(
     name = processor.name
     worker = GroupWorker(processor, settings, make)
     note_build(name)
-    collect_rarely()
+    collecting = collect_rarely()
     probe = BrokerProbe(settings.topics.needed(name), worker.existing, partial(_why, settings))
 
     def problems() -> list[str]:
@@ -73,8 +73,9 @@ async def _serve(
             end.reason = stop.reason
         finally:
             probing.cancel()
+            collecting.cancel()
             server.should_exit = True
-            await asyncio.wait([health, probing])
+            await asyncio.wait([health, probing, collecting])
 
 
 async def _why(settings: Settings, error: Exception) -> Problem:

@@ -58,6 +58,7 @@ async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None
     Raises `NewerFormatError` if a state is of a newer Bluetick.
     """
     aside = dict(unwanted or {})
+    suspected: set[str] = set()
     while True:
         reducing = _Reducing(work, read, aside)
         await _drive(reducing)
@@ -65,8 +66,14 @@ async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None
             return reducing.result
         if not reducing.failed.keys() - aside.keys():
             raise Problem("tracking_fails", keys=list(reducing.failed))
-        # Repeat the pass without them: their changes cannot be separated from the others.
-        aside |= reducing.failed
+        # Repeat the pass without them: their changes cannot be separated from the others. What
+        # was costly once is tried again: it may have been an accident of the machine.
+        aside |= {
+            key: why
+            for key, why in reducing.failed.items()
+            if why.code != "too_costly" or key in suspected
+        }
+        suspected |= reducing.failed.keys()
 
 
 async def _drive(reducing: "_Reducing") -> None:
