@@ -9,7 +9,6 @@ when so many were made, and not freed, that they may be garbage.
 import asyncio
 import gc
 import time
-from typing import Literal
 
 from service.background_tasks import lasting
 
@@ -18,19 +17,6 @@ _PAUSE_SECONDS = 60.0
 # A collection visits one to two million objects in a second.
 _FEW = 50_000
 _MANY = 150_000
-
-_YOUNG: Literal[0] = 0
-_ALL: Literal[2] = 2
-
-
-def due(young: int, old: int, seconds: float) -> Literal[0, 2] | None:
-    """Return the generation to collect now; None for none.
-
-    `young` objects were made and not freed since the last collection, `seconds` ago. It left `old`.
-    """
-    if young > _MANY:
-        return _YOUNG
-    return _ALL if young + old < _FEW and seconds >= _PAUSE_SECONDS else None
 
 
 def stop_collecting() -> None:
@@ -47,11 +33,13 @@ def collect_rarely() -> asyncio.Task[None]:
 
 
 async def _collect() -> None:
-    old, at = 0, time.monotonic()
+    looked = time.monotonic()
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         now = time.monotonic()
-        generation = due(gc.get_count()[0], old, now - at)
-        if generation is not None:
-            gc.collect(generation)
-            old, at = len(gc.get_objects()), now
+        if gc.get_count()[0] > _MANY:  # made, and not freed, since the last collection
+            gc.collect(0)
+        elif now - looked >= _PAUSE_SECONDS:
+            looked = now
+            if len(gc.get_objects()) < _FEW:
+                gc.collect()

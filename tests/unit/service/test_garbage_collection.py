@@ -8,29 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from service import garbage_collection
-from service.garbage_collection import collect_rarely, due
-
-HOUR = 3600.0
-
-
-@pytest.mark.parametrize(
-    ("young", "old", "seconds", "generation"),
-    [
-        (0, 0, 59.0, None),
-        (0, 0, 60.0, 2),
-        (20_000, 20_000, HOUR, 2),
-        # A backlog is not visited, however long it lasts.
-        (20_000, 200_000, HOUR, None),
-        (120_000, 0, HOUR, None),
-        # So many may be garbage, but what an earlier collection left is none.
-        (150_001, 0, 0.0, 0),
-        (150_001, 900_000, 0.0, 0),
-    ],
-)
-def test_when_garbage_is_collected(
-    young: int, old: int, seconds: float, generation: int | None
-) -> None:
-    assert due(young, old, seconds) == generation
+from service.garbage_collection import collect_rarely
 
 
 class Node:
@@ -48,23 +26,38 @@ def automatic() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.mark.parametrize("wanted", [0, 2])
+@pytest.mark.parametrize(
+    ("many", "few", "collected"),
+    [
+        (100, 0, True),  # much was made and not freed
+        (10**9, 10**9, True),  # little is alive
+        (10**9, 0, False),  # a backlog, which is not visited
+    ],
+)
 @pytest.mark.usefixtures("automatic")
-async def test_cycles_are_collected_by_the_task(
-    wanted: int, monkeypatch: pytest.MonkeyPatch
+async def test_when_cycles_are_collected(
+    many: int, few: int, *, collected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is collected automatically, and what was there before is never collected."""
+    """By the task alone; what was there before is never collected."""
+    monkeypatch.setattr(garbage_collection, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(garbage_collection, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(garbage_collection, "_MANY", 10**9)
+    monkeypatch.setattr(garbage_collection, "_FEW", 0)
     before = Node()
     kept = weakref.ref(before)
-    monkeypatch.setattr(garbage_collection, "_LOOK_SECONDS", 0)
-    monkeypatch.setattr(garbage_collection, "due", lambda *_: None)
     collecting = collect_rarely()
     nodes, gone = [Node() for _ in range(2_000)], asyncio.Event()
     weakref.finalize(nodes[0], gone.set)
     del nodes, before
-    await asyncio.sleep(0)
+
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert not gone.is_set()
-    monkeypatch.setattr(garbage_collection, "due", lambda *_: wanted)
-    await gone.wait()
+    monkeypatch.setattr(garbage_collection, "_MANY", many)
+    monkeypatch.setattr(garbage_collection, "_FEW", few)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    assert gone.is_set() == collected
     assert kept() is not None
     collecting.cancel()
