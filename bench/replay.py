@@ -14,7 +14,6 @@ from bench.figures import Report, quantile
 from bench.live_traffic import flowing, live
 from bench.worker import worker
 from cli.problem_sentences import CommandProblem
-from cli.replay.plan import spare_collector
 from cli.simulator.simulate import simulate
 from processors.normalising.webhook_to_observations import normalise
 from processors.replay import plan as planning
@@ -29,6 +28,7 @@ from schemas.coordinates import Coordinates
 from schemas.records import MessageState, record_keys
 from schemas.topics import partition_of
 from schemas.webhook import RawWebhook, to_headers
+from service.garbage_collection import stop_collecting
 from service.kafka import clients
 from service.settings import Settings
 from service.wall_clock import now_ms
@@ -54,7 +54,7 @@ async def replay(environment: Environment, count: int = COUNT) -> list[Report]:
         spec, _ = await planning.resolve(
             settings, settings.topics.raw_topics, Window(), {}, only=None
         )
-        spare_collector()
+        stop_collecting()
         busy = time.process_time()
         plan = await planning.plan(settings, spec, 0, lambda *_: None)
         observations = plan.counts.observations

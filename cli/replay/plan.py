@@ -1,7 +1,6 @@
 """`bluetick replay plan`: the facts of a range, compared with the states."""
 
 import asyncio
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from processors.replay import plan as planning
 from processors.replay.plan import Plan
 from processors.replay.plan_counts import STANDINGS
 from processors.replay.progress import Spec
+from service.garbage_collection import stop_collecting
 from service.settings import Settings
 
 # A running tracker catches up in a moment; a plan does not wait longer.
@@ -31,7 +31,7 @@ def plan(settings: Settings, asked: Wanted, sources: Path | None, *, json: bool)
         spec, left = await resolve(settings, asked, corrections)
         return await planned(settings, spec, corrections), left
 
-    spare_collector()
+    stop_collecting()
     made, left = asyncio.run(work())
     if json:
         print_json(_fields(made, left))
@@ -83,13 +83,6 @@ def question(made: Plan) -> str:
     """Return the question before a replay: how many observations, and how many facts are new."""
     new = sum(facts["new"] for facts in made.facts.values())
     return f"{new:,} facts are new. Publish all {made.counts.observations:,} observations again?"
-
-
-def spare_collector() -> None:
-    """Run the garbage collector rarely: records form no cycles, and it halves the speed."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(1_000_000, 50, 1000)
 
 
 def _fields(made: Plan, left: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cli.interrupt import Interrupted
 from cli.options import ReplayRun
 from cli.output import progress
 from cli.problem_sentences import CommandProblem
-from cli.replay.plan import planned, question, show, spare_collector
+from cli.replay.plan import planned, question, show
 from cli.replay.range_options import Wanted, corrections_of, resolve
 from cli.replay.replay_as_text import command, described
 from processors.normalising.accounts import Corrections, fingerprint
@@ -19,6 +19,7 @@ from processors.replay import run as replaying
 from processors.replay.plan import Plan
 from processors.replay.progress import Replay, Spec
 from processors.replay.run import Limits
+from service.garbage_collection import stop_collecting
 from service.settings import Settings
 from service.signals import stopping
 
@@ -31,7 +32,7 @@ def run(settings: Settings, asked: Wanted | None, sources: Path | None, how: Rep
             "replay_not_confirmed",
             "a replay writes to Kafka, and there is no terminal to confirm it; add --yes",
         )
-    spare_collector()
+    stop_collecting()
     replay = asyncio.run(_begun(settings, asked, corrections, how.id_)) if how.id_ else None
     if replay is None:
         replay = _new(settings, asked, corrections, how)
