@@ -1,13 +1,16 @@
 """Growth: CPU a record of trackers, by tracked messages, by partitions, and by processes."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
 from bench.peers import bluetick_services, command, track
 from bench.peers.command import Job, Log, Measured, Size
-from bench.peers.drain import Input, Place, run
+from bench.peers.drain import Place, figures, line, most_seconds, sample
+from bench.peers.kafka import Progress
 from bench.peers.lifecycle import RANK, Json
+from bench.peers.processes import Running, running
 from bench.peers.results import Result, Run, Subject
 from service.wall_clock import now_ms
 
@@ -17,6 +20,9 @@ _PROCESSES = (1, 2, 4)
 _USUAL = 12  # partitions
 _LOAD = 50_000  # messages whose statuses are measured
 _SEED = 11
+_STATUSES = list(RANK)
+_QUIET_SECONDS = 2.0
+_QUIET_CPU_SECONDS = 0.1
 
 
 class Case(NamedTuple):
@@ -54,23 +60,53 @@ async def growth(wanted: Sequence[Case], load: int, count: int, log: Log) -> Res
 
 
 async def _run(place: Place, case: Case, load: int, number: int) -> Run:
+    """Track what is there before; then, when nothing is under way any more, measure the load."""
     base_ms = now_ms()
     async with bluetick_services.namespace(place, partitions=case.partitions) as source:
-        if case.tracked:
-            seen = _tracked(case.tracked, load, base_ms)
-            written = track.write(place, source, seen)
-            given, facts = Input(written.topic, written.size, case.tracked), written.size
-        else:
-            given = track.write(place, source, track.observations(load, base_ms))
-            facts = load * len(RANK)
+        before = track.write(place, source, _first(case.tracked, base_ms))
+        later = _later(case.tracked, load, base_ms) if case.tracked else None
+        more = list(later or track.observations(load, base_ms))
+        facts = case.tracked + load * (len(RANK) - bool(case.tracked))
         trackers = track.trackers(case.name, source, case.processes, facts)
-        return await run(place, given, trackers, number)
+        async with trackers.prepare(place) as prepared:
+            directory = (
+                place.directory / f"growth-{case.tracked}-{case.partitions}-{case.processes}"
+            )
+            async with running(prepared.programs, directory) as processes:
+                progress = Progress(place.broker.address, prepared.group, before.topic)
+                try:
+                    async with asyncio.timeout(most_seconds(before)):
+                        await sample(place, progress, processes, before.size)
+                        await _quiet(processes)
+                    async with asyncio.timeout(most_seconds(before)):
+                        begin = await sample(place, progress, processes, before.size)
+                        await asyncio.to_thread(track.write, place, source, more)
+                        end = await sample(place, progress, processes, before.size + len(more))
+                finally:
+                    progress.close()
+            wrong = await asyncio.to_thread(prepared.check)
+    run = Run(subject=case.name, round=number, figures=figures(begin, end), wrong=wrong)
+    place.log(line(run))
+    return run
 
 
-def _tracked(messages: int, load: int, base_ms: int) -> Iterator[Json]:
-    """Yield the first status of each message, then the next one of `load` of them at random."""
+async def _quiet(processes: Running) -> None:
+    """Wait until the processes do nothing: the store is compacted after much was written."""
+    cpu = -1.0
+    while processes.cpu() - cpu > _QUIET_CPU_SECONDS:
+        cpu = processes.cpu()
+        await asyncio.sleep(_QUIET_SECONDS)
+
+
+def _first(messages: int, base_ms: int) -> Iterator[Json]:
+    """Yield the first status of each message."""
     for number in range(messages):
-        yield track.observation(number, "sending", number, base_ms)
+        yield track.observation(number, _STATUSES[0], number, base_ms)
+
+
+def _later(messages: int, load: int, base_ms: int) -> Iterator[Json]:
+    """Yield the later statuses of `load` of the messages, chosen at random."""
     chosen = Random(_SEED).sample(range(messages), load)  # noqa: S311 - repeatable on purpose
-    for position, number in enumerate(chosen):
-        yield track.observation(number, "sent", messages + position, base_ms)
+    for turn, status in enumerate(_STATUSES[1:]):
+        for position, number in enumerate(chosen, messages + turn * load):
+            yield track.observation(number, status, position, base_ms)

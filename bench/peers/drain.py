@@ -54,7 +54,9 @@ class Contestant(NamedTuple):
     prepare: Callable[[Place], AbstractAsyncContextManager[Prepared]]
 
 
-class _Sample(NamedTuple):
+class Sample(NamedTuple):
+    """What is committed, and the CPU seconds of the subject and of the broker, at a time."""
+
     done: int
     at: float
     cpu: float
@@ -76,7 +78,7 @@ async def rounds(
 async def run(place: Place, given: Input, one: Contestant, number: int) -> Run:
     """Run a contestant once, and show its figures."""
     measured = await _run(place, given, one, number)
-    place.log(_line(measured))
+    place.log(line(measured))
     return measured
 
 
@@ -85,30 +87,36 @@ async def _run(place: Place, given: Input, one: Contestant, number: int) -> Run:
         directory = place.directory / f"{one.name}-{number}".replace(" ", "-").replace(",", "")
         try:
             async with running(prepared.programs, directory) as processes:
-                figures = await _drained(place, given, prepared.group, processes)
+                found = await _drained(place, given, prepared.group, processes)
         except TimeoutError:
-            late = f"it did not finish within {_most_seconds(given)} s"
+            late = f"it did not finish within {most_seconds(given)} s"
             return Run(subject=one.name, round=number, figures={}, wrong=late)
         except Problem as problem:  # it has ended
             return Run(subject=one.name, round=number, figures={}, wrong=str(problem))
         wrong = await asyncio.to_thread(prepared.check)
-    return Run(subject=one.name, round=number, figures=figures, wrong=wrong)
+    return Run(subject=one.name, round=number, figures=found, wrong=wrong)
 
 
-def _most_seconds(given: Input) -> int:
+def most_seconds(given: Input) -> int:
+    """Return how long a run may take."""
     return max(_MOST_SECONDS, given.size // _LEAST_RATE)
 
 
 async def _drained(place: Place, given: Input, group: str, processes: Running) -> dict[str, float]:
     progress = Progress(place.broker.address, group, given.topic)
     try:
-        async with asyncio.timeout(_most_seconds(given)):
-            begin = await _sample(place, progress, processes, given.warm_up)
-            end = await _sample(place, progress, processes, given.size)
+        async with asyncio.timeout(most_seconds(given)):
+            begin = await sample(place, progress, processes, given.warm_up)
+            end = await sample(place, progress, processes, given.size)
     finally:
         progress.close()
+    return figures(begin, end)
+
+
+def figures(begin: Sample, end: Sample) -> dict[str, float]:
+    """Return the figures between two samples; {} if all was committed at once (tiny sizes)."""
     done = end.done - begin.done
-    if not done:  # it committed all at once, which happens with tiny sizes
+    if not done:
         return {}
     return {
         "records/s": done / (end.at - begin.at),
@@ -117,17 +125,18 @@ async def _drained(place: Place, given: Input, group: str, processes: Running) -
     }
 
 
-async def _sample(place: Place, progress: Progress, processes: Running, least: float) -> _Sample:
+async def sample(place: Place, progress: Progress, processes: Running, least: float) -> Sample:
     """Wait until the group has committed this many records."""
     while True:
         at, cpu, broker = time.monotonic(), processes.cpu(), cpu_seconds(place.broker_pid)
         done = await asyncio.to_thread(progress.committed)
         if done >= least:
-            return _Sample(done, at, cpu, broker)
+            return Sample(done, at, cpu, broker)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _line(run: Run) -> str:
+def line(run: Run) -> str:
+    """Return a line of progress with the figures of a run."""
     if run.wrong:
         return f"  disqualified: {run.wrong}"
     return "  " + ", ".join(f"{name} {value:,.1f}" for name, value in run.figures.items())
