@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
 from bench.peers import bluetick_services, command, track
 from bench.peers.command import Job, Log, Measured, Size
-from bench.peers.drain import Place, figures, line, most_seconds, sample
+from bench.peers.drain import Input, Place, figures, most_seconds, run, sample
 from bench.peers.kafka import Progress
 from bench.peers.lifecycle import RANK, Json
-from bench.peers.processes import Running, running
+from bench.peers.processes import Running
 from bench.peers.results import Result, Run, Subject
+from service.settings import Settings
 from service.wall_clock import now_ms
 
 MESSAGES = (100_000, 1_000_000)
@@ -68,26 +70,26 @@ async def _run(place: Place, case: Case, load: int, number: int) -> Run:
         more = list(later or track.observations(load, base_ms))
         facts = case.tracked + load * (len(RANK) - bool(case.tracked))
         trackers = track.trackers(case.name, source, case.processes, facts)
-        async with trackers.prepare(place) as prepared:
-            directory = (
-                place.directory / f"growth-{case.tracked}-{case.partitions}-{case.processes}"
-            )
-            async with running(prepared.programs, directory) as processes:
-                progress = Progress(place.broker.address, prepared.group, before.topic)
-                try:
-                    async with asyncio.timeout(most_seconds(before)):
-                        await sample(place, progress, processes, before.size)
-                        await _quiet(processes)
-                    async with asyncio.timeout(most_seconds(before)):
-                        begin = await sample(place, progress, processes, before.size)
-                        await asyncio.to_thread(track.write, place, source, more)
-                        end = await sample(place, progress, processes, before.size + len(more))
-                finally:
-                    progress.close()
-            wrong = await asyncio.to_thread(prepared.check)
-    run = Run(subject=case.name, round=number, figures=figures(begin, end), wrong=wrong)
-    place.log(line(run))
-    return run
+        return await run(
+            place, before, trackers, number, partial(_loaded, source=source, more=more)
+        )
+
+
+async def _loaded(
+    place: Place, before: Input, group: str, at: Running, *, source: Settings, more: Sequence[Json]
+) -> dict[str, float]:
+    """Measure the load once what is there before is tracked."""
+    progress = Progress(place.broker.address, group, before.topic)
+    try:
+        async with asyncio.timeout(most_seconds(before)):
+            await sample(place, progress, at, before.size)
+            await _quiet(at)
+            begin = await sample(place, progress, at, before.size)
+            await asyncio.to_thread(track.write, place, source, more)
+            end = await sample(place, progress, at, before.size + len(more))
+    finally:
+        progress.close()
+    return figures(begin, end)
 
 
 async def _quiet(processes: Running) -> None:

@@ -5,7 +5,7 @@ The first records, usually a fifth, are the warm-up: rate and CPU count from the
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +54,10 @@ class Contestant(NamedTuple):
     prepare: Callable[[Place], AbstractAsyncContextManager[Prepared]]
 
 
+Measure = Callable[[Place, Input, str, Running], Awaitable[dict[str, float]]]
+"""Measures running processes of a group; raises `TimeoutError` if they take too long."""
+
+
 class Sample(NamedTuple):
     """What is committed, and the CPU seconds of the subject and of the broker, at a time."""
 
@@ -75,19 +79,21 @@ async def rounds(
     return runs
 
 
-async def run(place: Place, given: Input, one: Contestant, number: int) -> Run:
-    """Run a contestant once, and show its figures."""
-    measured = await _run(place, given, one, number)
-    place.log(line(measured))
+async def run(
+    place: Place, given: Input, one: Contestant, number: int, measure: Measure | None = None
+) -> Run:
+    """Run a contestant once, and show its figures, those of `measure` if given."""
+    measured = await _run(place, given, one, number, measure or _drained)
+    place.log(_line(measured))
     return measured
 
 
-async def _run(place: Place, given: Input, one: Contestant, number: int) -> Run:
+async def _run(place: Place, given: Input, one: Contestant, number: int, measure: Measure) -> Run:
     async with one.prepare(place) as prepared:
         directory = place.directory / f"{one.name}-{number}".replace(" ", "-").replace(",", "")
         try:
             async with running(prepared.programs, directory) as processes:
-                found = await _drained(place, given, prepared.group, processes)
+                found = await measure(place, given, prepared.group, processes)
         except TimeoutError:
             late = f"it did not finish within {most_seconds(given)} s"
             return Run(subject=one.name, round=number, figures={}, wrong=late)
@@ -135,8 +141,7 @@ async def sample(place: Place, progress: Progress, processes: Running, least: fl
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def line(run: Run) -> str:
-    """Return a line of progress with the figures of a run."""
+def _line(run: Run) -> str:
     if run.wrong:
         return f"  disqualified: {run.wrong}"
     return "  " + ", ".join(f"{name} {value:,.1f}" for name, value in run.figures.items())
