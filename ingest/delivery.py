@@ -35,8 +35,9 @@ from service.wall_clock import now_ms
 
 Where = Literal["kafka", "spool"]
 
-# Longest wait for the spool after the deadline of Kafka: together they answer within 2 s.
-SPOOL_SECONDS = 0.4
+# Longest wait for the spool after the deadline of Kafka. A disk may be slow while Kafka fails, and
+# a provider may not repeat after a 503. SmsManager and Whapi wait 5 s for the answer.
+SPOOL_SECONDS = 2.0
 
 # Interval of the search for slots that dead processes left.
 ADOPT_SECONDS = 5.0
