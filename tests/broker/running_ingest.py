@@ -17,7 +17,7 @@ from service.kafka.admin import administering
 from service.settings import Settings
 from tests.broker.reading import Read, read
 
-_SECONDS = 20
+_SECONDS = 60
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ async def test_the_supervisor_combines_the_health_of_its_workers(
     }
     async with (
         command("ingest", "--workers", "2", **environment) as ingest,
-        httpx.AsyncClient(timeout=20) as client,
+        httpx.AsyncClient(timeout=60) as client,
     ):
 
         async def page() -> Any:

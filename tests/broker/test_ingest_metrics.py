@@ -135,7 +135,7 @@ async def test_workers_count_together(settings: Settings) -> None:
     }
     async with (
         command("ingest", "--workers", "2", **environment) as ingest,
-        httpx.AsyncClient(timeout=20) as client,
+        httpx.AsyncClient(timeout=60) as client,
     ):
         saying = asyncio.create_task(ingest.ended())
 

@@ -199,7 +199,7 @@ class Load:
     async def send(self, name: int) -> None:
         """Half of the senders keep their connection, half open a new one each time."""
         kept = {"connection": "close"} if name % 2 else {}
-        async with httpx.AsyncClient(timeout=20, headers=kept, verify=self._verify) as client:
+        async with httpx.AsyncClient(timeout=60, headers=kept, verify=self._verify) as client:
             number = 0
             while not self._enough.is_set():
                 body = b"%d-%d" % (name, number)

@@ -50,7 +50,7 @@ async def test_the_sums_hold_over_all_services(settings: Settings, tmp_path: Pat
     settings = settings.model_copy(update=given)
     async with (
         _running(settings, *ports(settings)),
-        httpx.AsyncClient(timeout=20) as client,
+        httpx.AsyncClient(timeout=60) as client,
     ):
         for name in ports(settings):
             page = await _page(client, settings, name)
@@ -67,7 +67,7 @@ async def test_the_sums_hold_over_all_services(settings: Settings, tmp_path: Pat
         await _check_records(settings, found)
 
     moved = settings.model_copy(update={"data": tmp_path / "elsewhere"})
-    async with _running(moved, "track"), httpx.AsyncClient(timeout=20) as client:
+    async with _running(moved, "track"), httpx.AsyncClient(timeout=60) as client:
         await until(lambda: _at_rest(client, moved, "track"))
         restored = await _page(client, moved, "track")
     assert restored.sum("bluetick_restored_states_total") > 0

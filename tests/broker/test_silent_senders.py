@@ -64,7 +64,7 @@ async def _limited(settings: Settings, *arguments: str, **more: str) -> AsyncIte
 async def _get(port: int, path: str) -> int:
     """Return the status of a page, fetched over a new connection; 0 without an answer."""
     try:
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             return (await client.get(f"http://127.0.0.1:{port}{path}")).status_code
     except httpx.TransportError:
         return 0

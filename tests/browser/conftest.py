@@ -10,7 +10,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from tests.browser.pipeline import Pipeline, pipeline
 
 CHROMIUM = shutil.which("chromium")
-_SECONDS = 20
+_SECONDS = 60
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
