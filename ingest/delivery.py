@@ -36,7 +36,7 @@ from service.wall_clock import now_ms
 Where = Literal["kafka", "spool"]
 
 # Longest wait for the spool after the deadline of Kafka. A disk may be slow while Kafka fails, and
-# a provider may not repeat after a 503. SmsManager and Whapi wait 5 s for the answer.
+# a provider may not repeat after a 503. They wait 5 s for the answer (decision 10).
 SPOOL_SECONDS = 2.0
 
 # Interval of the search for slots that dead processes left.
