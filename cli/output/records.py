@@ -11,7 +11,7 @@ import msgspec
 from rich.text import Text
 
 from processors.dead_letters import record as letters
-from processors.tracking.lifecycle import ASIDE, FAILURES, REACHED, UNDERWAY
+from processors.tracking.lifecycle.statuses import ASIDE, FAILURES, REACHED, UNDERWAY
 from schemas import codec
 from schemas.quality import Counts
 from schemas.records import (

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from cli.output.tables import PlainTable, name, number, text
 from cli.up.reconciliation import CameOut, Line
-from processors.tracking.lifecycle import FAILURES, MESSAGE_RANK
+from processors.tracking.lifecycle.statuses import FAILURES, MESSAGE_RANK
 from schemas.records import (
     Event,
     FellBack,

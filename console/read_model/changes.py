@@ -23,7 +23,7 @@ from console.read_model.tables import message_id_of
 from processors.dead_letters import record as dead_letters
 from processors.dead_letters.record import Entry
 from processors.quality.recipient_country import country_of
-from processors.tracking.lifecycle import fact_key, when
+from processors.tracking.lifecycle.facts import fact_key, when
 from schemas.codec import (
     Decoder,
     UndecodableError,

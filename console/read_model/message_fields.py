@@ -7,7 +7,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Any, NamedTuple
 
-from processors.tracking.lifecycle import when
+from processors.tracking.lifecycle.facts import when
 from schemas.records import Attempt, MessageState
 
 LONGEST_TERM = 200

@@ -10,7 +10,8 @@ from typing import Any
 
 from processors.quality import counts, sketch
 from processors.quality.recipient_country import country_of
-from processors.tracking.lifecycle import FAILURES, REACHED, UNDERWAY, when
+from processors.tracking.lifecycle.facts import when
+from processors.tracking.lifecycle.statuses import FAILURES, REACHED, UNDERWAY
 from schemas.quality import (
     CELL_VERSION,
     NO_TIMES,

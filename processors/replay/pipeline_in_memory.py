@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from processors.dead_letters.record import Headers
 from processors.dead_letters.record import headers as headers_of_letter
 from processors.normalising.webhook_to_observations import normalise
-from processors.tracking import lifecycle, timers
+from processors.tracking import timers
+from processors.tracking.lifecycle.viewers import outlived
 from processors.tracking.next_state import track
 from processors.tracking.outputs import SOURCE, Output, headers_of
 from processors.tracking.timers import PATIENCE, Patience
@@ -192,7 +193,7 @@ class _Running:
     def _drop_viewers(self) -> None:
         states, viewers = self.outcome.messages, self.outcome.viewers
         for key, viewer in list(viewers.items()):
-            if lifecycle.outlived(viewer, states.get(viewer.message_key)):
+            if outlived(viewer, states.get(viewer.message_key)):
                 del viewers[key]
 
     def _publish(self, key: str, outputs: Iterable[Output]) -> None:

@@ -11,8 +11,8 @@ from struct import Struct
 from typing import Literal, NamedTuple
 
 from processors.replay.range_syntax import Only
-from processors.tracking import lifecycle
-from processors.tracking.lifecycle import FactId, Precedence
+from processors.tracking.lifecycle.descriptions import content_rank, corrects
+from processors.tracking.lifecycle.facts import FactId, Precedence, fact_id, precedence, report_in
 from providers.contract import Normalised
 from schemas.content_rank import ContentRank
 from schemas.records import (
@@ -96,19 +96,19 @@ class Facts:
 
     def add(self, observation: Observation) -> None:
         """Keep the fact, with the precedence of the observation that counts."""
-        fact = lifecycle.fact_id(observation)
+        fact = fact_id(observation)
         if isinstance(observation, StatusObservation) and not observation.viewer:
             fact = self._ids.setdefault(fact, fact)  # few distinct ids, shared by many messages
         facts = self._facts.setdefault(state_key(observation), {})
-        precedence = _packed(lifecycle.precedence(observation))
+        new = _packed(precedence(observation))
         known = facts.get(fact)
-        if known is None or precedence < known:
-            facts[fact] = precedence
+        if known is None or new < known:
+            facts[fact] = new
         if isinstance(observation, InboundObservation):
             self._add_content(observation)
 
     def _add_content(self, observation: InboundObservation) -> None:
-        key, rank = observation.message_key, lifecycle.content_rank(observation)
+        key, rank = observation.message_key, content_rank(observation)
         if rank is not None and key == state_key(observation):
             self._contents[key] = max(self._contents.get(key, rank), rank)
 
@@ -122,7 +122,7 @@ class Facts:
             self._standings.pop(key, None)
             return
         facts, rank = self._facts[key].items(), self._contents.get(key)
-        standings = [_standing(state, fact, precedence, rank) for fact, precedence in facts]
+        standings = [_standing(state, fact, packed, rank) for fact, packed in facts]
         self._standings[key] = bytes(standings)
 
     def count(self) -> dict[Kind, Counter[Standing]]:
@@ -141,18 +141,18 @@ class Facts:
 
 
 def _standing(
-    state: MessageState | ViewerState, fact: FactId, precedence: bytes, content: ContentRank | None
+    state: MessageState | ViewerState, fact: FactId, packed: bytes, content: ContentRank | None
 ) -> int:
-    known = lifecycle.known(state, fact)
+    known = report_in(state, fact)
     if known is None:
         return _NEW
     if (
         isinstance(state, MessageState)
         and fact.name == state.message_key
-        and lifecycle.corrects(state.content_rank, content)
+        and corrects(state.content_rank, content)
     ):
         return _CORRECTED
-    return _CHANGED if precedence < _packed(lifecycle.precedence(known)) else _KNOWN
+    return _CHANGED if packed < _packed(precedence(known)) else _KNOWN
 
 
 def _status(fact: FactId) -> str:

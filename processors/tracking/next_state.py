@@ -9,8 +9,13 @@ from typing import Any, Literal, cast, get_args
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from processors.tracking import lifecycle, timers, usual_fact
-from processors.tracking.lifecycle import REACHED, FactId, Judged, PastBound
+from processors.tracking import timers
+from processors.tracking.lifecycle import observed_status, usual_fact
+from processors.tracking.lifecycle.facts import FactId, began, fact_id, when
+from processors.tracking.lifecycle.observed_inbound import answer
+from processors.tracking.lifecycle.statuses import REACHED
+from processors.tracking.lifecycle.verdicts import Judged, PastBound
+from processors.tracking.lifecycle.viewers import outlived
 from processors.tracking.outputs import Output, about, encode_status, event, identify
 from processors.tracking.timers import PATIENCE, Patience
 from schemas.bounds import BOUNDS, Bounds
@@ -84,7 +89,7 @@ def track(
         due = timers.due(state, patience) if due is None else due
         if due <= at:
             known, fired = timers.fire(state, at, patience)
-    if viewer is not None and lifecycle.outlived(viewer, known):
+    if viewer is not None and outlived(viewer, known):
         viewer = None
     step = _take(known or _first(key, observation), key, observation, viewer, bounds)
     if due is None or step.state is not state:
@@ -104,11 +109,11 @@ def _take(
         return _take_inbound(known, key, observation, bounds)
     judged = usual_fact.observe(known, observation, bounds)
     if judged is None:
-        judged = lifecycle.observe(known, observation, viewer, bounds)
+        judged = observed_status.observe(known, observation, viewer, bounds)
     if judged.verdict not in _PUBLISHED:
         return _take_unpublished(known, judged, observation)
     cause = cause_of(observation.gateway, observation)
-    fact = lifecycle.fact_id(observation)
+    fact = fact_id(observation)
     outputs = [_status(judged, observation, fact)]
     if observation.viewer:
         outputs += _viewer_events(known, judged, observation, cause, fact)
@@ -131,7 +136,7 @@ def _take_unpublished(known: MessageState, judged: Judged, observation: StatusOb
         from_=known.status,
         to=state.status,
     )
-    at, fact = lifecycle.when(observation), lifecycle.fact_id(observation)
+    at, fact = when(observation), fact_id(observation)
     state, resumed = timers.resume(known, state, cause, observation)
     return Step(state, None, judged.verdict, [event(moved, at, *fact), *resumed])
 
@@ -153,7 +158,7 @@ def _first(key: str, observation: Observation) -> MessageState:
 def _take_inbound(
     known: MessageState, key: str, observation: InboundObservation, bounds: Bounds
 ) -> Step:
-    state, outcome = lifecycle.answer(known, observation, bounds)
+    state, outcome = answer(known, observation, bounds)
     if outcome == "corrected":
         return Step(state, None, outcome, [_correction(state, observation)])
     if outcome != "inbound":
@@ -165,7 +170,7 @@ def _take_inbound(
     # People quote their own messages, too; an unknown message counts as outbound.
     if key == observation.in_reply_to and state.direction != "inbound":
         replied = _replied(state, observation)
-        outputs.append(event(replied, lifecycle.when(replied.cause), observation.message_key))
+        outputs.append(event(replied, when(replied.cause), observation.message_key))
     return Step(state, None, outcome, outputs)
 
 
@@ -194,13 +199,13 @@ def _inbound(
                 fields[name] = getattr(state, name)
     record = InboundRecord(**fields, revision=revision)
     at = observation.edited_at
-    time = lifecycle.when(observation) if at is None else at
+    time = when(observation) if at is None else at
     return Output("inbound", id_, "bluetick.message.inbound", time, encode(record))
 
 
 def _replied(state: MessageState, reply: InboundObservation) -> Replied:
-    began = lifecycle.began(state)
-    elapsed = None if began is None else lifecycle.when(reply) - began
+    start = began(state)
+    elapsed = None if start is None else when(reply) - start
     return Replied(
         **about(state, reply.gateway, reply.channel),
         cause=Cause(
@@ -222,7 +227,7 @@ def _status(judged: Judged, observation: StatusObservation, fact: FactId) -> Out
     verdict = cast("PublishedVerdict", judged.verdict)  # nothing else is published
     value = encode_status(_completed(observation, judged.state), verdict, judged.state.status)
     id_ = identify("status", observation.message_key, *fact)
-    return Output("statuses", id_, "bluetick.message.status", lifecycle.when(observation), value)
+    return Output("statuses", id_, "bluetick.message.status", when(observation), value)
 
 
 def _completed(observation: StatusObservation, state: MessageState) -> StatusObservation:
@@ -268,14 +273,14 @@ def _viewer_events(
         rung=new.status,
         reached=state.audience[new.status],
     )
-    return [event(viewed, lifecycle.when(new), *fact)]
+    return [event(viewed, when(new), *fact)]
 
 
 def _events(
     before: MessageState, judged: Judged, new: StatusObservation, cause: Cause, fact: FactId
 ) -> list[Output]:
     """Return the events of a new fact of the message itself (not of a viewer)."""
-    at = lifecycle.when(new)
+    at = when(new)
     events = []
     if before.attempts and new.gateway not in before.attempts:
         common = _common(judged.state, new, cause)
@@ -294,9 +299,9 @@ def _moved(
     state, status, verdict = judged.state, judged.state.status, judged.verdict
     common = _common(state, new, cause)
     if verdict in ("advanced", "recovered") and status:
-        began = lifecycle.began(state)
+        start = began(state)
         common["from_"], common["to"] = before, status
-        common["elapsed_ms"] = None if began is None else lifecycle.when(new) - began
+        common["elapsed_ms"] = None if start is None else when(new) - start
         return Advanced(**common) if verdict == "advanced" else Recovered(**common)
     if verdict == "late":
         return Late(**common, current=status)

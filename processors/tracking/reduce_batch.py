@@ -16,7 +16,8 @@ from msgspec import Struct
 from processors.tracking import timers
 from processors.tracking.batch_states import Read, State, States
 from processors.tracking.batch_types import Consumed, Out, Reduced, Timer, Work
-from processors.tracking.lifecycle import PastBound, outlived
+from processors.tracking.lifecycle.verdicts import PastBound
+from processors.tracking.lifecycle.viewers import outlived
 from processors.tracking.next_state import track
 from processors.tracking.outputs import Output, headers_of
 from processors.tracking.tracking_dead_letters import (

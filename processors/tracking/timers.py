@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from processors.tracking import lifecycle
+from processors.tracking.lifecycle.facts import began, when
+from processors.tracking.lifecycle.statuses import ATTEMPT_RANK, FAILURES, UNDERWAY
 from processors.tracking.outputs import Output, about, event
 from schemas.records import (
     Attempt,
@@ -65,7 +66,7 @@ class Fired(NamedTuple):
 def due(state: MessageState, patience: Patience) -> int:
     """Return when the state's next timer is due; every state has one, because it expires."""
     expires = _expires(state)
-    if state.status not in lifecycle.UNDERWAY:
+    if state.status not in UNDERWAY:
         return expires
     stalls = _stalls(state, patience)
     return expires if stalls is None else min(stalls, expires)
@@ -109,7 +110,7 @@ def resume(
     )
     identity = f"{before.stalled_since}", _count(before)
     withdrawn = replace(after, stalled_since=None)
-    return withdrawn, [event(resumed, lifecycle.when(cause), *identity)]
+    return withdrawn, [event(resumed, when(cause), *identity)]
 
 
 def _stalls(state: MessageState, patience: Patience) -> int | None:
@@ -119,7 +120,7 @@ def _stalls(state: MessageState, patience: Patience) -> int | None:
     none. After a deletion none is due. Observations of a replay, or of a provider that is catching
     up, are old: they raise no alarm.
     """
-    if state.status not in lifecycle.UNDERWAY or state.stalled_since is not None:
+    if state.status not in UNDERWAY or state.stalled_since is not None:
         return None
     if state.viewed is not None or state.direction == "inbound" or not state.receipts:
         return None
@@ -234,14 +235,14 @@ def _last_report(state: MessageState) -> tuple[Cause, RawOrigin]:
 
 def _took(state: MessageState, status: Status) -> int | None:
     """Return the milliseconds from the message's first fact to its first of `status` or above."""
-    began = lifecycle.began(state)
-    least = lifecycle.ATTEMPT_RANK[status]
+    start = began(state)
+    least = ATTEMPT_RANK[status]
     times = [
-        lifecycle.when(fact)
+        when(fact)
         for _, fact in _own(state)
-        if lifecycle.ATTEMPT_RANK[fact.status] >= least and fact.status not in lifecycle.FAILURES
+        if ATTEMPT_RANK[fact.status] >= least and fact.status not in FAILURES
     ]
-    return None if began is None or not times else min(times) - began
+    return None if start is None or not times else min(times) - start
 
 
 def _answer(key: str, reply: Reply) -> Cause:

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol, Self, get_args
 
 from processors.dead_letters.record import OBSERVED, REPLAY, Headers, headers
-from processors.tracking.lifecycle import PastBound
+from processors.tracking.lifecycle.verdicts import PastBound
 from providers.contract import DeadLetter
 from providers.rejection import Code, calls
 from schemas.bounds import Bounds

@@ -16,7 +16,11 @@ from msgspec.structs import replace as replaced
 
 from cli.simulator.simulate import simulate
 from processors.dead_letters import record as dead_letters
-from processors.tracking import lifecycle, timers
+from processors.tracking import next_state, timers
+from processors.tracking.lifecycle import attempts, ladders, observed_inbound, usual_fact
+from processors.tracking.lifecycle.facts import earlier, fact_id
+from processors.tracking.lifecycle.statuses import ATTEMPT_RANK, MESSAGE_RANK
+from processors.tracking.lifecycle.verdicts import verdict_on
 from processors.tracking.outputs import Output
 from processors.tracking.timers import PATIENCE
 from providers import NAMES
@@ -175,30 +179,30 @@ def test_the_oracle_shares_no_code_with_tracking() -> None:
 
 
 def _failure_outranks_delivery(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(lifecycle.ATTEMPT_RANK, "undelivered", 99)
+    patch.setitem(ATTEMPT_RANK, "undelivered", 99)
 
 
 def _failed_attempt_beats_one_under_way(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(lifecycle.MESSAGE_RANK, "sent", -1)
+    patch.setitem(MESSAGE_RANK, "sent", -1)
 
 
 def _later_report_counts(patch: pytest.MonkeyPatch) -> None:
-    earlier = lifecycle.earlier
-    patch.setattr(lifecycle, "earlier", lambda one, two: two if earlier(one, two) is one else one)
+    def later(one: Any, two: Any) -> Any:
+        return two if earlier(one, two) is one else one
+
+    for module in (ladders, observed_inbound, usual_fact):
+        patch.setattr(module, "earlier", later)
 
 
 def _contradiction_is_late(patch: pytest.MonkeyPatch) -> None:
-    verdict = lifecycle._verdict
-
     def changed(*given: Any) -> str:
-        return "late" if verdict(*given) == "contradiction" else verdict(*given)
+        return "late" if verdict_on(*given) == "contradiction" else verdict_on(*given)
 
-    patch.setattr(lifecycle, "_verdict", changed)
+    patch.setattr(attempts, "verdict_on", changed)
 
 
 def _viewers_are_one(patch: pytest.MonkeyPatch) -> None:
-    fact_id = lifecycle.fact_id
-    patch.setattr(lifecycle, "fact_id", lambda one: fact_id(one)._replace(viewer=""))
+    patch.setattr(next_state, "fact_id", lambda one: fact_id(one)._replace(viewer=""))
 
 
 def _states_expire_early(patch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ PURE = (
     "processors/runtime/lag.py",
     "service/kafka/assignment.py",
     "processors/tracking/state_diff.py",
-    "processors/tracking/lifecycle.py",
+    "processors/tracking/lifecycle/*.py",
     "processors/normalising/webhook_to_observations.py",
     "processors/dead_letters/limit.py",
     "processors/replay/pipeline_in_memory.py",

@@ -10,7 +10,7 @@ from console.read_model import results
 from console.read_model.message_fields import began_at
 from console.read_model.queries.messages import line_of, why
 from console.read_model.tables import EVENTS, INBOUND, MESSAGES, VERDICTS, VIEWERS, message_id_of
-from processors.tracking.lifecycle import when
+from processors.tracking.lifecycle.facts import when
 from schemas import records
 from schemas.codec import decode_event, decode_inbound, decode_state, decode_viewer
 from schemas.records import (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cli.simulator.requests import Post
 from cli.simulator.simulate import Fact, Simulation, simulate
 from processors.normalising.webhook_to_observations import normalise
-from processors.tracking.lifecycle import fact_key
+from processors.tracking.lifecycle.facts import fact_key
 from providers import NAMES, import_provider
 from providers.contract import Normalised
 from schemas.coordinates import Coordinates

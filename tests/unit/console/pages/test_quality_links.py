@@ -8,7 +8,7 @@ from starlette.datastructures import QueryParams
 from console.pages.messages import filter_of
 from console.pages.quality import asked_of, failed_address, messages_address
 from console.read_model.results import MessageFilter
-from processors.tracking.lifecycle import FAILURES
+from processors.tracking.lifecycle.statuses import FAILURES
 from schemas.webhook import to_iso
 
 HOUR = 3_600_000

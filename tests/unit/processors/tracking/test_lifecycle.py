@@ -4,7 +4,9 @@ from typing import Any, NamedTuple, get_args
 
 import pytest
 
-from processors.tracking import lifecycle, timers
+from processors.tracking import timers
+from processors.tracking.lifecycle.facts import began, earlier, fact_of, when
+from processors.tracking.lifecycle.statuses import ATTEMPT_RANK, MESSAGE_RANK
 from schemas.bounds import BOUNDS
 from schemas.codec import decode_event, encode
 from schemas.records import (
@@ -182,8 +184,8 @@ def test_every_status_has_a_place() -> None:
     """Both orders rank every status there is."""
     every = set(Status.__args__)  # type: ignore[attr-defined]
 
-    assert set(lifecycle.ATTEMPT_RANK) == every
-    assert set(lifecycle.MESSAGE_RANK) == every
+    assert set(ATTEMPT_RANK) == every
+    assert set(MESSAGE_RANK) == every
 
 
 def test_contradictions_are_kept_in_the_state() -> None:
@@ -407,12 +409,12 @@ def test_the_former_name_of_forgotten_is_read() -> None:
 def test_a_stored_time_of_0_is_no_time() -> None:
     """States of earlier versions hold such times: a known time counts more, and so in durations."""
     zero = seen("sent", 0, received_at=1000)
-    assert lifecycle.when(zero) == 1000
-    known = lifecycle.fact_of(seen("sent", 4000, received_at=5000))
-    assert lifecycle.earlier(lifecycle.fact_of(zero), known) == known
+    assert when(zero) == 1000
+    known = fact_of(seen("sent", 4000, received_at=5000))
+    assert earlier(fact_of(zero), known) == known
 
     folded = Folded(zero, seen("delivered", 7000))
 
-    assert lifecycle.began(folded.state) == 1000
+    assert began(folded.state) == 1000
     [moved] = [o.record for o in folded.outputs if isinstance(o.record, Advanced)][1:]
     assert moved.elapsed_ms == 6000

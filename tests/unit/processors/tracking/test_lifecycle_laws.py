@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from processors.tracking import lifecycle
+from processors.tracking.lifecycle.statuses import ATTEMPT_RANK, MESSAGE_RANK
 from processors.tracking.outputs import Output
 from schemas.codec import decode_state, decode_viewer, encode
 from schemas.records import (
@@ -190,8 +190,8 @@ def test_one_gateway_never_goes_backwards(history: list[StatusObservation]) -> N
     ]
 
     for move in moves:
-        before = -1 if move.from_ is None else lifecycle.ATTEMPT_RANK[move.from_]
-        assert lifecycle.ATTEMPT_RANK[move.to] > before
+        before = -1 if move.from_ is None else ATTEMPT_RANK[move.from_]
+        assert ATTEMPT_RANK[move.to] > before
 
 
 @given(st.lists(status_observations(), min_size=1, max_size=10))
@@ -199,8 +199,8 @@ def test_delivery_is_never_taken_back(history: list[StatusObservation]) -> None:
     """Once delivered by any gateway, the message's status only climbs."""
     records = [o.record for o in Folded(*history).outputs if isinstance(o.record, StatusRecord)]
     statuses = [record.message_status for record in records if record.message_status]
-    ranks = [lifecycle.MESSAGE_RANK[s] for s in statuses]
-    reached = lifecycle.MESSAGE_RANK["delivered"]
+    ranks = [MESSAGE_RANK[s] for s in statuses]
+    reached = MESSAGE_RANK["delivered"]
 
     first = next((i for i, rank in enumerate(ranks) if rank >= reached), len(ranks))
 

@@ -11,9 +11,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from processors.tracking import lifecycle, reduce_batch
+from processors.tracking import reduce_batch
 from processors.tracking.batch_states import Read
 from processors.tracking.batch_types import Limits, Out, Reduced, Timer, Work
+from processors.tracking.lifecycle import observed_status
+from processors.tracking.lifecycle.verdicts import Judged
 from processors.tracking.next_state import track
 from processors.tracking.outputs import source_of
 from processors.tracking.reduce_batch import reduce
@@ -255,14 +257,14 @@ async def test_a_timer_of_an_unreadable_state_is_looked_at_later() -> None:
 
 async def test_a_mistake_of_ours_costs_one_observation(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected exception sets aside the observation that raised it, and no other."""
-    real = lifecycle.observe
+    real = observed_status.observe
 
-    def broken(state: MessageState, one: StatusObservation, *more: Any) -> lifecycle.Judged:
+    def broken(state: MessageState, one: StatusObservation, *more: Any) -> Judged:
         if one.provider_status == "odd":
             raise ZeroDivisionError("personal")
         return real(state, one, *more)
 
-    monkeypatch.setattr(lifecycle, "observe", broken)
+    monkeypatch.setattr(observed_status, "observe", broken)
     odd = seen("unknown", 2, provider_status="odd")
     records = [Record(encode(one)) for one in (OWN, odd, seen("read", 3))]
 

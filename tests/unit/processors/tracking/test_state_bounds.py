@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from processors.normalising.field_bounds import fitted
 from processors.tracking import timers
-from processors.tracking.lifecycle import MESSAGE_RANK, fact_id
+from processors.tracking.lifecycle.facts import fact_id
+from processors.tracking.lifecycle.statuses import MESSAGE_RANK
 from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import (

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.tracking import lifecycle, usual_fact
-from processors.tracking.lifecycle import Judged
+from processors.tracking.lifecycle import observed_status, usual_fact
+from processors.tracking.lifecycle.verdicts import Judged
 from schemas.bounds import BOUNDS, Bounds
 from schemas.codec import encode
 from schemas.records import (
@@ -67,7 +67,7 @@ def usual_observations(draw: st.DrawFn) -> StatusObservation:
 
 
 def plain(state: MessageState, new: StatusObservation, bounds: Bounds = BOUNDS) -> Judged:
-    return lifecycle.observe(state, new, None, bounds)
+    return observed_status.observe(state, new, None, bounds)
 
 
 def compare(state: MessageState, new: StatusObservation, bounds: Bounds) -> bool:

@@ -13,7 +13,8 @@ from processors.normalising import normaliser
 from processors.quality import measurer
 from processors.runtime.exactly_once import recovery_causes
 from processors.tracking import tracker
-from processors.tracking.lifecycle import Answered, PastBound
+from processors.tracking.lifecycle.observed_inbound import Answered
+from processors.tracking.lifecycle.verdicts import PastBound
 from providers.rejection import Code
 from schemas import records
 from schemas.processor_list import PROCESSORS

@@ -1,23 +1,15 @@
 """The usual observation, judged without the steps that it does not need. Pure.
 
 Most observations report a status of a message with a single gateway, and neither viewers nor a
-contradiction are involved. `observe` judges these as `lifecycle.observe` does, with the same result
-in two thirds of the time, and leaves all others to it. lifecycle.py has the rules; a test compares
-both (docs/decisions/0034-track-speed.md).
+contradiction are involved. `observe` judges these as `observed_status.observe` does, with the same
+result in two thirds of the time, and leaves all others to it. A test compares both
+(docs/decisions/0034-track-speed.md).
 """
 
-from processors.tracking.lifecycle import (
-    ATTEMPT_RANK,
-    FAILURES,
-    REACHED,
-    UNDERWAY,
-    Judged,
-    describe,
-    earlier,
-    fact_of,
-    is_newer,
-    when,
-)
+from processors.tracking.lifecycle.descriptions import describe, is_newer
+from processors.tracking.lifecycle.facts import earlier, fact_of, when
+from processors.tracking.lifecycle.statuses import ATTEMPT_RANK, FAILURES, REACHED, UNDERWAY
+from processors.tracking.lifecycle.verdicts import Judged
 from schemas.bounds import Bounds
 from schemas.records import Attempt, MessageState, Status, StatusObservation, Verdict, copy
 
@@ -25,7 +17,7 @@ _USUAL = frozenset((*UNDERWAY, *FAILURES, *REACHED))
 
 
 def observe(state: MessageState, new: StatusObservation, bounds: Bounds) -> Judged | None:
-    """Return the same as `lifecycle.observe`, or None if the observation is not a usual one."""
+    """Return the same as `observed_status.observe`, or None if the fact is not a usual one."""
     attempt = state.attempts.get(new.gateway)
     if not _is_usual(state, new) or not _is_simple(state, attempt, new, bounds):
         return None
