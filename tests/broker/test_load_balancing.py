@@ -296,13 +296,21 @@ async def test_the_balancer_forwards_the_largest_bodies(given: Settings, tmp_pat
         await one.end(signal.SIGKILL)
         for _, writer in ends:
             writer.write(large[-1:])
-        answered = [statuses(await reader.read()) for reader, _ in ends]
+        answered = [statuses(await _to_the_end(reader)) for reader, _ in ends]
         # Its 502 is lost if the sender was still sending when HAProxy had closed.
         answered.remove([200])
         assert answered in ([[502]], [[]])
         for _, writer in ends:
             writer.close()
     assert await _stored(given) == {bytes(MAX_BODY): 2}
+
+
+async def _to_the_end(reader: asyncio.StreamReader) -> bytes:
+    """Return everything up to the close; nothing if the connection broke while sending."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
 
 
 async def test_the_balancer_forwards_webhooks_only(given: Settings, tmp_path: Path) -> None:
@@ -410,7 +418,7 @@ async def _post_for_ever(port: int) -> None:
     while True:
         reader, writer = await connect(port)
         # The system resets a connection that arrived while the last worker was closing the port.
-        with suppress(ConnectionResetError):
+        with suppress(ConnectionError):
             writer.write(Head("/webhooks/whapi").sized(b"{}", "connection: close"))
             await reader.read()
         writer.close()
