@@ -30,4 +30,4 @@ class Measurer(TaskMember[MeasuringTask]):
     def _task(self, partition: TopicPartition) -> MeasuringTask:
         own = partition.topic == self._settings.topics.quality_changes
         make = ChangesTask if own else MessagesTask
-        return make(self._settings, self._consumer, partition, self._alarms)
+        return make(self._settings, self._consumer, partition, self._alarms, turns=self._turns)

@@ -23,6 +23,7 @@ from processors.quality.changes import changed
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.batch_size import Cut
+from processors.runtime.cpu_budget import Turns
 from processors.runtime.exactly_once.changelog_headers import NOTE, TAKEN_TO
 from processors.runtime.exactly_once.metrics import batch_records
 from processors.runtime.exactly_once.offset_note import Note
@@ -75,6 +76,8 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch, PartitionStore
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
         alarms: Alarms,
+        *,
+        turns: Turns,
     ) -> None:
         self._cut = Cut.whole(_BATCH)
         self._idle_at = 0.0
@@ -83,7 +86,7 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch, PartitionStore
             settings.topics.group(MEASURE.name),
             (TopicPartition(self._changelog(settings), partition.partition),),
         )
-        super().__init__(settings, consumer, partition, alarms, MEASURE.name)
+        super().__init__(settings, consumer, partition, alarms, turns=turns, name=MEASURE.name)
 
     @staticmethod
     @abstractmethod
@@ -122,7 +125,8 @@ class MeasuringTask(PartitionTask[Session[PartitionStore], Batch, PartitionStore
         return None if passed is None else Batch(taken_to=passed)
 
     async def _batch(self, session: Session[PartitionStore], batch: Batch) -> None:
-        result = self._reduce(session.store, batch)
+        async with self._turns.take():
+            result = self._reduce(session.store, batch)
         try:
             anchor = await self._publish(session, result, batch.taken_to)
         except TimeoutError:

@@ -1,7 +1,9 @@
-"""Long work on the event loop: pauses by the clock, and a budget of CPU time."""
+"""Long work on the event loop: pauses by the clock, turns of many tasks, a budget of CPU time."""
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from providers.pausable_work import Steps
@@ -11,6 +13,51 @@ T = TypeVar("T")
 
 # The longest time without a pause: the loop's other work, for example heartbeats, waits for it.
 _STRETCH_SECONDS = 0.02
+
+
+class Turn:
+    """The turn of one task, while it holds the lock of all."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+        self._held = False
+
+    async def begin(self) -> None:
+        """Wait for the turn."""
+        await self._lock.acquire()
+        self._held = True
+
+    async def pause(self) -> None:
+        """Let the event loop and the other tasks run, then wait for the next turn."""
+        self.end()
+        await asyncio.sleep(0)
+        await self.begin()
+
+    def end(self) -> None:
+        """Give the turn to the next task, in the next iteration of the event loop."""
+        if self._held:
+            self._held = False
+            asyncio.get_running_loop().call_soon(self._lock.release)
+
+
+class Turns:
+    """Turns of tasks that compute: one in an iteration of the event loop, in order.
+
+    Otherwise the loop's other work would wait for the tasks of all partitions one after another.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[Turn]:
+        """Wait for a turn, and end it with the context."""
+        turn = Turn(self._lock)
+        await turn.begin()
+        try:
+            yield turn
+        finally:
+            turn.end()
 
 
 class Pace:

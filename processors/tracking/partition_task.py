@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
+from processors.runtime.cpu_budget import Turns
 from processors.runtime.exactly_once.partition_store import Anchor
 from processors.runtime.exactly_once.partition_task import PartitionTask
 from processors.runtime.exactly_once.record_queue import Record
@@ -54,15 +55,17 @@ class Task(PartitionTask[Session, Work, Store]):
         settings: Settings,
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
-        watermark: Callable[[float], int],
         alarms: Alarms,
+        *,
+        turns: Turns,
+        watermark: Callable[[float], int],
     ) -> None:
         """`watermark` is `NormaliserWatermark.until`."""
         self._watermark = watermark
         self._cut = BatchCut(_BATCH)
         self._patience = patience_of(settings)
         self._source = source_of(settings.installation)
-        super().__init__(settings, consumer, partition, alarms, TRACK.name)
+        super().__init__(settings, consumer, partition, alarms, turns=turns, name=TRACK.name)
 
     async def _recovered(self) -> Session:
         transactional_id = self._settings.topics.transactional_id(self._number)
@@ -119,7 +122,8 @@ class Task(PartitionTask[Session, Work, Store]):
         with tracing.processing(self._group) as trace:
             contexts = trace.take_all(cast("Sequence[Record]", work.records))
             work = work._replace(contexts=contexts)
-            result = await reduce(work, session.store.get, self._cut.unwanted)
+            async with self._turns.take() as turn:
+                result = await reduce(work, session.store.get, self._cut.unwanted, turn.pause)
             trace.keep(result.taken)
             anchor = None
             if result.taken or result.states:

@@ -7,7 +7,7 @@ dead letters, and its state does not change.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TypeVar, cast
 
@@ -52,17 +52,27 @@ _RETRY_MS = 3_600_000
 T = TypeVar("T")
 
 
-async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None = None) -> Reduced:
+async def _yield() -> None:
+    await asyncio.sleep(0)
+
+
+async def reduce(
+    work: Work,
+    read: Read,
+    unwanted: Mapping[str, SetAside] | None = None,
+    pause: Callable[[], Awaitable[None]] = _yield,
+) -> Reduced:
     """Take records, then timers; `read` gives the stored states of many keys at once.
 
-    `unwanted` are messages whose observations are set aside unseen, each with the reason.
+    `unwanted` are messages whose observations are set aside unseen, each with the reason. `pause`
+    is awaited after each slice of the work.
     Raises `NewerFormatError` if a state is of a newer Bluetick.
     """
     aside = dict(unwanted or {})
     suspected: set[str] = set()
     while True:
         reducing = _Reducing(work, read, aside)
-        await _drive(reducing)
+        await _drive(reducing, pause)
         if not reducing.failed:
             return reducing.result
         if not reducing.failed.keys() - aside.keys():
@@ -77,7 +87,7 @@ async def reduce(work: Work, read: Read, unwanted: Mapping[str, SetAside] | None
         suspected |= reducing.failed.keys()
 
 
-async def _drive(reducing: "_Reducing") -> None:
+async def _drive(reducing: "_Reducing", pause: Callable[[], Awaitable[None]]) -> None:
     began, used = time.monotonic(), time.thread_time()
     worked = 0.0  # without the other work of the event loop
     for key in reducing.steps():
@@ -89,7 +99,7 @@ async def _drive(reducing: "_Reducing") -> None:
             worked += now - began
             if worked > reducing.limits.seconds:
                 reducing.stop()
-            await asyncio.sleep(0)
+            await pause()
             began, used = time.monotonic(), time.thread_time()
 
 

@@ -43,4 +43,11 @@ class Tracker(TaskMember[Task]):
             await asyncio.wait([self._watching])
 
     def _task(self, partition: TopicPartition) -> Task:
-        return Task(self._settings, self._consumer, partition, self._watermark.until, self._alarms)
+        return Task(
+            self._settings,
+            self._consumer,
+            partition,
+            self._alarms,
+            turns=self._turns,
+            watermark=self._watermark.until,
+        )

@@ -29,6 +29,7 @@ from aiokafka.errors import ProducerFenced
 
 from processors.runtime.alarms import Alarms
 from processors.runtime.batch_size import MANY
+from processors.runtime.cpu_budget import Turns
 from processors.runtime.exactly_once import metrics, recovery_causes
 from processors.runtime.exactly_once.partition_store import CorruptError
 from processors.runtime.exactly_once.record_queue import Record, RecordQueue
@@ -77,9 +78,11 @@ class PartitionTask(ABC, Generic[Q, B, S]):
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
         alarms: Alarms,
+        *,
+        turns: Turns,
         name: str,
     ) -> None:
-        """`name` is that of the processor."""
+        """`name` is that of the processor; `turns` are those of all its tasks."""
         self.partition = partition
         self._log = log.bind(topic=partition.topic, partition=partition.partition)
         self.ready = False
@@ -90,6 +93,7 @@ class PartitionTask(ABC, Generic[Q, B, S]):
         self._group = settings.topics.group(name)
         self._consumer = consumer
         self._alarms = alarms
+        self._turns = turns
         self._queue = RecordQueue()
         self._fed = 0
         self._closing = False

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from processors.runtime import failpoints
 from processors.runtime.alarms import Alarms
 from processors.runtime.batch_size import Polls
+from processors.runtime.cpu_budget import Turns
 from processors.runtime.exactly_once.partition_task import PartitionTask
 from processors.runtime.group_worker import Member, Poll, Polled
 from processors.runtime.partition_watch import Progress
@@ -43,6 +44,7 @@ class TaskMember(Member, Generic[T]):
         self._settings = settings
         self._consumer = consumer
         self._alarms = alarms
+        self._turns = Turns()
         self._name = name
         self._tasks: dict[TopicPartition, T] = {}
         # The epochs of the tasks that the poll under way is for.

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from processors.runtime import cpu_budget
-from processors.runtime.cpu_budget import Pace
+from processors.runtime.cpu_budget import Pace, Turns
 from providers.pausable_work import Steps
 from providers.rejection import Refused
 
@@ -77,3 +77,53 @@ async def test_a_wait_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wall clock alone does not decide: a machine under load refuses no body."""
     monkeypatch.setattr(time, "monotonic", iter(range(10**6)).__next__)
     assert await Pace().within(counted(1000), 1) == 1000
+
+
+async def test_one_task_has_its_turn_in_an_iteration_of_the_loop() -> None:
+    """Tasks that never wait for anything else work in order, each in an iteration of its own."""
+    turns, worked, seen = Turns(), list[str](), set[int]()
+
+    async def work(name: str) -> None:
+        async with turns.take() as turn:
+            for _ in range(3):
+                worked.append(name)
+                await turn.pause()
+
+    async def watch() -> None:
+        while len(worked) < 9:
+            seen.add(len(worked))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(watch(), work("a"), work("b"), work("c"))
+    assert worked == ["a", "b", "c"] * 3
+    assert seen == set(range(9))
+
+
+@pytest.mark.parametrize("moment", range(6))
+async def test_a_cancelled_task_gives_its_turn_away(moment: int) -> None:
+    """Once, whether it works, pauses or waits."""
+    turns, worked, failures = Turns(), [0, 0], list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+
+    async def work(number: int) -> None:
+        async with turns.take() as turn:
+            while True:
+                worked[number] += 1
+                await turn.pause()
+
+    both = [asyncio.create_task(work(number)) for number in range(2)]
+    for _ in range(moment):
+        await asyncio.sleep(0)
+    both[0].cancel()
+    await asyncio.wait([both[0]])
+    before = worked[1]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert worked[1] > before
+    both[1].cancel()
+    await asyncio.wait([both[1]])
+    async with turns.take():
+        pass
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert failures == []
