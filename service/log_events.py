@@ -84,21 +84,19 @@ EVENTS: Mapping[str, str] = {
     "source_resumed": "source {source} of {provider} resumes",
     "foreign_account": "{message}",
     # Track.
-    "partition_ready": "partition {partition}: ready, at offset {offset}",
-    "partition_recovering": "partition {partition}: {reason}; recovering",
-    "partition_fenced": "partition {partition}: fenced; waiting for the next assignment",
-    "partition_stopped": (
-        "partition {partition} is stopped: {reason}; it is tried again each minute"
-    ),
+    "partition_ready": "{topic}[{partition}]: ready, at offset {offset}",
+    "partition_recovering": "{topic}[{partition}]: {reason}; recovering",
+    "partition_fenced": "{topic}[{partition}]: fenced; waiting for the next assignment",
+    "partition_stopped": "{topic}[{partition}] is stopped: {reason}; it is tried again each minute",
     "poll_failed": "{reason}; trying again",
     "observation_set_aside": "{message}",
     "progress_unknown": "normalise's progress is not known: {reason}",
-    "restore_started": "restoring partition {partition}: offsets {start} to {end}",
-    "restore_progress": "restoring partition {partition}: {percent} %",
-    "restore_finished": "restored partition {partition}: {states} states in {seconds:.1f} s",
+    "restore_started": "restoring {topic}[{partition}]: offsets {start} to {end}",
+    "restore_progress": "restoring {topic}[{partition}]: {percent} %",
+    "restore_finished": "restored {topic}[{partition}]: {states} states in {seconds:.1f} s",
     "store_unreadable": "{reason}: restoring it from the start",
-    "store_discarded": "the store of partition {partition}: {reason}; restoring it from the start",
-    "store_damaged": "partition {partition}: {reason}; restoring it",
+    "store_discarded": "the store of {topic}[{partition}]: {reason}; restoring it from the start",
+    "store_damaged": "{topic}[{partition}]: {reason}; restoring it",
     "store_not_flushed": "store {directory} cannot be flushed: {reason}",
     "transaction_split": (
         "partition {partition}: Kafka committed only parts of a transaction of {time} on {topic}; "

@@ -87,6 +87,7 @@ class Progress:
         self._console = console
         self._status = console.status("starting")
         self._began = time.monotonic()
+        self._shown = ""
         self._status.start()
         self.finished_steps = 0
 
@@ -94,8 +95,9 @@ class Progress:
         """Show the current step."""
         if self._console.is_terminal:
             self._status.update(Text(step))
-        else:
+        elif step != self._shown:
             self._console.print(Text(f"  {step}"))
+            self._shown = step
 
     def done(self, step: str) -> None:
         """Show a finished step, with the time since the start."""

@@ -154,7 +154,7 @@ async def test_a_state_of_a_newer_format_stops_its_partition(settings: Settings)
     await write(settings, [observed(settings, encode(seen("sent", NOW + 1))), elsewhere(settings)])
 
     async with command("track", **_environment(settings)) as tracker:
-        await tracker.until(f"partition {PARTITION} is stopped: ")
+        await tracker.until(f".observations[{PARTITION}] is stopped: ")
         await _published(settings, OTHER)
 
     assert "stopped: state format 99 is newer than 3, the newest that this Blue" in tracker.output

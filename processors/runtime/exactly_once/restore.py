@@ -73,6 +73,7 @@ class _Restoring:
     ) -> None:
         self._reader = reader
         self._changelog = changelog
+        self._log = log.bind(topic=changelog.topic, partition=changelog.partition)
         self._store = store
         self._leave_out = leave_out
         self._failpoint = failpoint
@@ -102,15 +103,8 @@ class _Restoring:
 
     async def _read(self, start: int, end: int) -> None:
         self._reader.seek(self._changelog, start)
-        number = self._changelog.partition
         if start < end:
-            log.info(
-                "restore_started",
-                topic=self._changelog.topic,
-                partition=number,
-                start=start,
-                end=end,
-            )
+            self._log.info("restore_started", start=start, end=end)
         await self._store.prepare_restore()
         began = logged = time.monotonic()
         metrics.begin_restore(self._changelog, max(0, end - start))
@@ -129,10 +123,10 @@ class _Restoring:
             if time.monotonic() - logged > _PROGRESS_SECONDS:
                 logged = time.monotonic()
                 share = 100 * (position - start) // (end - start)
-                log.info("restore_progress", partition=number, percent=share)
+                self._log.info("restore_progress", percent=share)
             # One fetch may hold the records of a hundred polls, which then never wait.
             await asyncio.sleep(0)
         await self._store.finish_restore()
         if start < end:
             seconds = time.monotonic() - began
-            log.info("restore_finished", partition=number, states=self._count, seconds=seconds)
+            self._log.info("restore_finished", states=self._count, seconds=seconds)

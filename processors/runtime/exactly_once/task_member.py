@@ -60,7 +60,7 @@ class TaskMember(Member, Generic[T]):
         for partition in partitions:
             self._tasks[partition] = self._task(partition)
         numbers = [tp.partition for tp in partitions]
-        sentence = f"assigned partitions {numbers}"
+        sentence = f"assigned partitions {_by_topic(partitions)}"
         log.info("partitions_assigned", message=sentence, count=len(numbers), partitions=numbers)
 
     async def revoked(self) -> None:
@@ -114,3 +114,10 @@ class TaskMember(Member, Generic[T]):
     async def _close_tasks(self) -> None:
         tasks, self._tasks = list(self._tasks.values()), {}
         await asyncio.gather(*(task.close() for task in tasks))
+
+
+def _by_topic(partitions: Iterable[TopicPartition]) -> str:
+    numbers: dict[str, list[int]] = {}
+    for topic, number in sorted(partitions):
+        numbers.setdefault(topic, []).append(number)
+    return ", ".join(f"{found} of {topic}" for topic, found in numbers.items()) or "[]"

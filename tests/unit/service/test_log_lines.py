@@ -97,7 +97,7 @@ def test_a_repeated_line_counts_in_a_field(
         logging.getLogger("aiokafka").warning("away")
     once = [line for line in _lines(capsys) if "repeated" in line]
     assert [(line["repeated"], line["message"]) for line in once] == [
-        (2, "partition 3: away; recovering (repeated 2 times)"),
+        (2, "t[3]: away; recovering (repeated 2 times)"),
         (2, "away (repeated 2 times)"),
     ]
 
@@ -114,7 +114,7 @@ def test_a_line_of_bluetick_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert line == {
         "level": "warning",
         "event": "partition_recovering",
-        "message": "partition 3: away; recovering",
+        "message": "shop.observations[3]: away; recovering",
         "logger": "processors.tracking.partition_task",
         "service": "track",
         "namespace": "shop",
@@ -131,7 +131,9 @@ def test_the_same_line_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     _log.warning("partition_recovering", topic="shop.observations", partition=3, reason="away")
     time, rest = capsys.readouterr().err.split(" ", 1)
     assert time.endswith("Z")
-    assert rest == ("WARNING processors.tracking.partition_task: partition 3: away; recovering\n")
+    assert rest == (
+        "WARNING processors.tracking.partition_task: shop.observations[3]: away; recovering\n"
+    )
 
 
 def test_any_value_is_json_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,11 @@
 """What `up` prints once it is up."""
 
-import pytest
+import io
 
-from cli.up.up import given_again
+import pytest
+from rich.console import Console
+
+from cli.up.up import Progress, given_again
 
 DEFAULT = "127.0.0.1:9092"
 
@@ -33,3 +36,13 @@ def test_a_command_of_another_terminal_has_the_same_settings(
 ) -> None:
     """All that are set are given again, but for the password."""
     assert given_again(environment, kafka) == expected
+
+
+def test_a_step_is_printed_once_where_there_is_no_terminal() -> None:
+    """A download that does not grow is no news."""
+    console = Console(file=io.StringIO())
+    progress = Progress(console)
+    for step in ("10 files", "10 files", "12 files"):
+        progress(step)
+    progress.stop()
+    assert console.file.getvalue() == "  10 files\n  12 files\n"  # type: ignore[attr-defined]
