@@ -176,8 +176,13 @@ def _status_part(status: str | None, word: str | None = None) -> Part:
 
 def _statuses(record: Record) -> Text:
     one = codec.decode_status(record.value)
-    current = None if one.message_status == one.status else f"message is {one.message_status}"
+    current = None if one.message_status == one.status else _message_is(one.message_status)
     return _line((one.verdict, _VERDICTS.get(one.verdict, DIM)), *_details(one), current)
+
+
+def _message_is(status: str | None) -> str | None:
+    """Return the status of the message; None if it has none, as one of which viewers are known."""
+    return None if status is None else f"message is {status}"
 
 
 def _observations(record: Record) -> Text:
@@ -241,7 +246,7 @@ def _happened(event: Event) -> list[Part | None]:
             begin = f"{event.from_} → " if event.from_ else ""
             return [(begin + event.to, _COLOURS[event.to])]
         case Late():
-            return [_status_part(event.cause.status), f"message is {event.current}"]
+            return [_status_part(event.cause.status), _message_is(event.current)]
         case Contradicted():
             return [_status_part(event.cause.status), f"after {event.evidence}"]
         case FellBack():

@@ -75,6 +75,7 @@ TABLE = [
         "contradiction  failed  sms  to …123  [3]  message is delivered",
     ),
     ("statuses", published("statuses", WORD), "aside  unknown (parked?[2J)  sms"),
+    ("statuses", published("statuses", READ_BY), "advanced  read  whatsapp  viewer …456"),
     ("observations", encode(READ_BY), "read  whatsapp  viewer …456"),
     ("observations", encode(seen("sent", 1, replay="r7")), "sent  sms  replay r7"),
     ("observations", encode(REPLY), f"reply  text  sms  from …789  to …123  answers {KEY}"),
