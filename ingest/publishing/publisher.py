@@ -40,7 +40,7 @@ from service.errors import Problem, described
 from service.kafka import clients, clock_offset
 from service.kafka.clock import clock, running
 from service.kafka.connections import adopt_producer
-from service.kafka.failures import diagnosed, right_missing
+from service.kafka.failures import diagnosed, reporter, right_missing
 from service.kafka.login import options
 from service.logger import logger
 from service.settings import Settings
@@ -130,9 +130,15 @@ class Publisher:
         refuses = queue.refuses_all(self._loop.time(), self._check.failed_at)
         return self._refused_topic(queue) if refuses else None
 
+    def _right_missing(self, queue: TopicQueue) -> Problem | None:
+        """Return the right that Kafka's last refusal says is missing; None if it is another one."""
+        if queue.refused != TopicAuthorizationFailedError.__name__:
+            return None
+        return right_missing(self._settings, TopicAuthorizationFailedError(queue.topic))
+
     def _refused_topic(self, queue: TopicQueue) -> str:
-        if queue.refused == TopicAuthorizationFailedError.__name__:
-            return str(right_missing(self._settings, TopicAuthorizationFailedError(queue.topic)))
+        if denied := self._right_missing(queue):
+            return str(denied)
         return f"Kafka does not accept the records for {queue.topic} ({queue.refused})"
 
     @property
@@ -271,6 +277,9 @@ class Publisher:
                 error, BrokerResponseError
             )
             self._failed(queue, batch, error, "silence" if silent else "answer")
+            if denied := self._right_missing(queue):
+                reporter.refused(denied)
+                _log.error("kafka_unusable", message=str(denied), code=denied.code)
             why = type(error).__name__
             _log.warning(
                 "batch_not_acknowledged", topic=queue.topic, partition=partition, error=why

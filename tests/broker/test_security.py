@@ -170,6 +170,44 @@ async def test_log_health_and_metric_say_the_same(
         await until(reported)
 
 
+async def test_an_ingest_without_the_right_to_write_a_raw_topic_says_so(
+    secure: SecureKafka,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It spools the webhooks of that provider, and reports the right in log, health and metric."""
+    monkeypatch.setattr("service.kafka.service_name._command", "ingest")
+    admin = secure.settings("PLAINTEXT", namespace="unwritable", partitions=1)
+    await topics.apply(admin)
+    needed, raw = rights("ingest", admin.topics), admin.topics.raw("whapi")
+    await secure.add_users(["sender"])
+    readable = [
+        one._replace(operation="Describe") if (one.name, one.operation) == (raw, "Write") else one
+        for one in needed
+    ]
+    await secure.grant("User:sender", readable)
+    login = {"username": "sender", "password": PASSWORD, "spool": tmp_path / "spool"}
+    ports = {"port": 0, "ingest_metrics_port": 0, "drain": 0.05}
+    given = secure.settings("CLEAR", namespace="unwritable", partitions=1, **login, **ports)
+    async with running(given, create=False) as ingest:
+        assert (await ingest.client.post("/webhooks/whapi", content=b"{}")).status_code == 200
+
+        async def reported() -> bool:
+            page = await ingest.client.get(f"http://127.0.0.1:{ingest.health_port}/metrics")
+            lines = page.text.splitlines()
+            counts = [line for line in lines if 'cause="topic_right_missing"' in line]
+            denied = f"the right to Write on the topic {raw}"
+            logged = any(
+                denied in record.message and record.levelno == logging.ERROR
+                for record in caplog.records
+            )
+            warnings = "".join((await ingest.health())["warnings"])
+            return denied in warnings and logged and float(counts[0].split()[-1]) > 0
+
+        await until(reported)
+
+
 @abandons_connections
 @pytest.mark.usefixtures("_collected")
 async def test_a_tracker_without_its_transactional_ids_says_so(
