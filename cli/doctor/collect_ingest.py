@@ -36,7 +36,10 @@ async def ingest(settings: Settings) -> Ingest:
         page = await http_client.get(address, "/health/ready")
         health = msgspec.json.decode(page.body, type=_Health)
         metrics = (await http_client.get(address, "/metrics")).body
-    except (msgspec.DecodeError, *http_client.Broken) as error:
+        ages = _ages(metrics.decode(), time.time())
+    except ValueError:
+        return Ingest(address=address, why="another program answers there")
+    except http_client.Broken as error:
         why = getattr(error, "strerror", None) or type(error).__name__
         return Ingest(address=address, why=why)
     spool = health.spool
@@ -46,7 +49,7 @@ async def ingest(settings: Settings) -> Ingest:
         warnings=health.warnings,
         fill=max(spool.size_share, spool.age_share) if spool else None,
         bodies=spool.bodies if spool else 0,
-        sources=_ages(metrics.decode(), time.time()),
+        sources=ages,
     )
 
 

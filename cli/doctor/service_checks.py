@@ -60,7 +60,7 @@ def _needs(topics: Topics) -> dict[str, list[Need]]:
         inputs, outputs = topics.inputs(one.name), topics.outputs(one.name)
         asked = [name for name in topics.needed(one.name) if name not in (*inputs, *outputs)]
         # A processor with state reads back what it has written.
-        read = (*inputs, *outputs) if one.keeps_state else inputs
+        read = dict.fromkeys((*inputs, *outputs) if one.keeps_state else inputs)
         needs[one.name] = [
             *(("Read", "topic", name) for name in read),
             *(("Write", "topic", name) for name in outputs),
