@@ -47,7 +47,7 @@ _UNREAD_FUTURE = "Future exception was never retrieved"
 # While Kafka is unavailable these loggers repeat a line several times a second.
 _REPETITIVE = (
     *("aiokafka", "ingest", "opentelemetry", "service.kafka.failures"),
-    *("processors.normalising", "processors.tracking.partition_task"),
+    *("processors.normalising", "processors.runtime.exactly_once.partition_task"),
 )
 _REPEAT_SECONDS = 60.0
 _LINES = 256

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
+from processors.runtime.exactly_once import partition_task
 from service.errors import Problem, reason
 from service.log_lines import (
     Repeats,
@@ -20,10 +21,9 @@ from service.log_lines import (
     logging_the_end,
     without_client_lines,
 )
-from service.logger import logger
 
 CANARY = "420777123456"
-_log = logger("processors.tracking.partition_task")
+_log = partition_task.log  # its name is one of those whose lines are limited
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_a_line_of_bluetick_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "level": "warning",
         "event": "partition_recovering",
         "message": "shop.observations[3]: away; recovering",
-        "logger": "processors.tracking.partition_task",
+        "logger": partition_task.__name__,
         "service": "track",
         "namespace": "shop",
         "pid": os.getpid(),
@@ -131,9 +131,7 @@ def test_the_same_line_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     _log.warning("partition_recovering", topic="shop.observations", partition=3, reason="away")
     time, rest = capsys.readouterr().err.split(" ", 1)
     assert time.endswith("Z")
-    assert rest == (
-        "WARNING processors.tracking.partition_task: shop.observations[3]: away; recovering\n"
-    )
+    assert rest == (f"WARNING {partition_task.__name__}: shop.observations[3]: away; recovering\n")
 
 
 def test_any_value_is_json_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
