@@ -8,6 +8,7 @@ result in two thirds of the time, and leaves all others to it. A test compares b
 
 from processors.tracking.lifecycle.descriptions import describe, is_newer
 from processors.tracking.lifecycle.facts import earlier, fact_of, when
+from processors.tracking.lifecycle.state_span import extend_span
 from processors.tracking.lifecycle.statuses import ATTEMPT_RANK, FAILURES, REACHED, UNDERWAY
 from processors.tracking.lifecycle.verdicts import Judged
 from schemas.bounds import Bounds
@@ -66,7 +67,7 @@ def _add(
     bounds: Bounds,
 ) -> Judged:
     """Add a fact to a new attempt, or to a copy of the present one, whose status is `previous`."""
-    status, at = new.status, new.received_at
+    status = new.status
     if previous is not None and ATTEMPT_RANK[status] > ATTEMPT_RANK[previous]:
         attempt.status = status
     attempt.facts = {**attempt.facts, status: fact_of(new)}
@@ -76,8 +77,7 @@ def _add(
         _bill(after, attempt, new)
     after.attempts = {new.gateway: attempt}
     after.status, after.billing = attempt.status, attempt.billing
-    after.first_seen_at = min(after.first_seen_at, at)
-    after.updated_at = max(after.updated_at, at)
+    extend_span(after, new.received_at)
     verdict: Verdict = "late" if after.status == state.status else "advanced"
     return Judged(after, None, verdict, previous)
 
