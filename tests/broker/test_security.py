@@ -5,6 +5,7 @@ import gc
 import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ from service.settings import Settings
 from tests.broker.least_rights import ATTEMPTS, attempt, fill, more_work
 from tests.broker.logins import SCRAM, faults, ways
 from tests.broker.producing import Record, write
-from tests.broker.running_ingest import running, until
+from tests.broker.running_ingest import Ingest, running, until
 from tests.broker.secure_kafka import PASSWORD, SecureKafka, token
 from tests.e2e.commands import run
 
@@ -154,20 +155,7 @@ async def test_log_health_and_metric_say_the_same(
     given = secure.settings("LOGIN", port=0, ingest_metrics_port=0, **wrong)
     refused = "refuses the login of the user scram (BLUETICK_USERNAME) by SCRAM-SHA-512"
     async with running(given, create=False) as ingest:
-
-        async def reported() -> bool:
-            page = await ingest.client.get(f"http://127.0.0.1:{ingest.health_port}/metrics")
-            counts = [line for line in page.text.splitlines() if 'cause="password_refused"' in line]
-            warnings = "".join((await ingest.health())["warnings"])
-            logged = any(
-                refused in record.message
-                and record.levelno == logging.ERROR
-                and vars(record)["event"] == "kafka_unusable"
-                for record in caplog.records
-            )
-            return refused in warnings and logged and float(counts[0].split()[-1]) > 0
-
-        await until(reported)
+        await until(partial(_reported, ingest, caplog, "password_refused", refused))
 
 
 async def test_an_ingest_without_the_right_to_write_a_raw_topic_says_so(
@@ -192,20 +180,24 @@ async def test_an_ingest_without_the_right_to_write_a_raw_topic_says_so(
     given = secure.settings("CLEAR", namespace="unwritable", partitions=1, **login, **ports)
     async with running(given, create=False) as ingest:
         assert (await ingest.client.post("/webhooks/whapi", content=b"{}")).status_code == 200
+        denied = f"the right to Write on the topic {raw}"
+        await until(partial(_reported, ingest, caplog, "topic_right_missing", denied))
 
-        async def reported() -> bool:
-            page = await ingest.client.get(f"http://127.0.0.1:{ingest.health_port}/metrics")
-            lines = page.text.splitlines()
-            counts = [line for line in lines if 'cause="topic_right_missing"' in line]
-            denied = f"the right to Write on the topic {raw}"
-            logged = any(
-                denied in record.message and record.levelno == logging.ERROR
-                for record in caplog.records
-            )
-            warnings = "".join((await ingest.health())["warnings"])
-            return denied in warnings and logged and float(counts[0].split()[-1]) > 0
 
-        await until(reported)
+async def _reported(
+    ingest: Ingest, caplog: pytest.LogCaptureFixture, cause: str, words: str
+) -> bool:
+    """Whether log, health and metric of an ingest with a spool report a failure."""
+    page = await ingest.client.get(f"http://127.0.0.1:{ingest.health_port}/metrics")
+    counts = [line for line in page.text.splitlines() if f'cause="{cause}"' in line]
+    warnings = "".join((await ingest.health())["warnings"])
+    logged = any(
+        words in record.message
+        and record.levelno == logging.ERROR
+        and vars(record)["event"] == "kafka_unusable"
+        for record in caplog.records
+    )
+    return words in warnings and logged and float(counts[0].split()[-1]) > 0
 
 
 @abandons_connections
